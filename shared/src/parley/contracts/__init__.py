@@ -1,0 +1,1 @@
+"""What travels between the parts of Parley: data only, no input or output."""

@@ -1,0 +1,171 @@
+"""The frames of the websocket protocol, version 1 (``docs/protocol.md``). Server-sent events carry the same.
+
+``Delta`` and ``Generation`` also travel on ``live.<chat>.delta`` and ``live.<chat>.generation``, encoded exactly as the
+frame, so that push forwards the bytes as they came.
+"""
+
+from datetime import datetime
+from typing import Final, Literal
+
+import msgspec
+
+from parley.contracts.resources import Chat, Message
+
+PROTOCOL: Final = 1
+
+Kind = Literal["text", "reasoning"]
+
+
+class _Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    pass
+
+
+# --- from the client ------------------------------------------------------------------------------------------------
+
+
+class Auth(_Frame, frozen=True, kw_only=True, tag="auth"):
+    """The first frame, within 10 s: a ticket from ``POST /v1/push-ticket``."""
+
+    ticket: str
+
+
+class Cursor(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reader already has. Without ``generation_id`` it has no running answer."""
+
+    version: int
+    generation_id: str | None = None
+    attempt: int = 0
+    seq: int = 0
+
+
+class Watch(_Frame, frozen=True, kw_only=True, tag="watch"):
+    """Follow a chat. With ``after``, only what the reader has not seen is sent; null asks for everything."""
+
+    chat_id: str
+    after: Cursor | None = None
+
+
+class Unwatch(_Frame, frozen=True, kw_only=True, tag="unwatch"):
+    chat_id: str
+
+
+ClientFrame = Auth | Watch | Unwatch
+
+
+# --- from the server ------------------------------------------------------------------------------------------------
+
+
+class Ready(_Frame, frozen=True, kw_only=True, tag="ready"):
+    user_id: str
+    protocol: int = PROTOCOL
+
+
+class RunningAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The running answer within a snapshot.
+
+    Attributes:
+        attempt: 0 while no worker has claimed it.
+        after: 0: ``text`` and ``reasoning`` are whole, replace. Else they start behind seq ``after``: append.
+        seq: The number of the last chunk in ``text`` and ``reasoning``.
+    """
+
+    generation_id: str
+    message_id: str
+    attempt: int
+    status: Literal["requested", "running", "retrying"]
+    seq: int
+    after: int
+    text: str
+    reasoning: str
+
+
+class Snapshot(_Frame, frozen=True, kw_only=True, tag="snapshot"):
+    """Brings a reader up to date.
+
+    Attributes:
+        recovered: True: ``messages`` are those that changed since the cursor. False: the newest page; replace.
+        next: Where older messages go on (``before=`` of ``GET …/messages``); null at the chat's beginning, and
+            when ``recovered``.
+    """
+
+    chat_id: str
+    version: int
+    recovered: bool
+    chat: Chat
+    messages: list[Message]
+    generation: RunningAnswer | None
+    next: str | None = None
+
+
+class MessageFrame(_Frame, frozen=True, kw_only=True, tag="message"):
+    """A message was added or changed. A terminal status of an answer says: done, and stored."""
+
+    chat_id: str
+    version: int
+    message: Message
+
+
+class Generation(_Frame, frozen=True, kw_only=True, tag="generation"):
+    """A new attempt started (drop the text of older ones), or the worker waits before it tries again.
+
+    At most once, in order with the deltas of its attempt.
+    """
+
+    chat_id: str
+    generation_id: str
+    message_id: str
+    attempt: int
+    status: Literal["started", "retrying"]
+    retry_at: datetime | None = None
+
+
+class Delta(_Frame, frozen=True, kw_only=True, omit_defaults=True, tag="delta"):
+    """The newest chunks of the running answer: what one read from the provider held.
+
+    ``from``–``to`` number the model's chunks within the attempt, from 1, without a gap, over both kinds.
+    At most once, in order; whoever misses one asks the worker (``rpc.generation.<id>.snapshot``).
+    """
+
+    chat_id: str
+    generation_id: str
+    attempt: int
+    from_: int = msgspec.field(name="from")
+    to: int
+    kind: Kind
+    text: str
+    v: int = 1
+
+
+class ChatFrame(_Frame, frozen=True, kw_only=True, tag="chat"):
+    """The chat itself changed; null: it was deleted, or the reader was removed from it."""
+
+    chat_id: str
+    version: int
+    chat: Chat | None
+
+
+class Error(_Frame, frozen=True, kw_only=True, omit_defaults=True, tag="error"):
+    """Something asked for was refused; the socket stays open."""
+
+    code: str
+    message: str
+    chat_id: str | None = None
+
+
+ServerFrame = Ready | Snapshot | MessageFrame | Generation | Delta | ChatFrame | Error
+
+
+# --- close codes ----------------------------------------------------------------------------------------------------
+
+
+class CloseCode:
+    """Why push closes a socket. 1001 and 4000–4399: reconnect, with backoff and full jitter. 4400–4499: do not."""
+
+    GOING_AWAY: Final = 1001
+    DRAINING: Final = 4000
+    TOO_SLOW: Final = 4001
+    TICKET_EXPIRED: Final = 4002
+    BAD_FRAME: Final = 4400
+    NOT_AUTHENTICATED: Final = 4401
+    FORBIDDEN: Final = 4403
+    TOO_MANY: Final = 4429

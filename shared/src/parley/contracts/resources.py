@@ -1,0 +1,99 @@
+"""Chats and messages as readers see them: in replies, in frames and in HTTP bodies alike."""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+PromptStatus = Literal["queued", "sent", "deleted"]
+AnswerStatus = Literal["pending", "streaming", "complete", "stopped", "failed"]
+MessageStatus = Literal["queued", "sent", "deleted", "pending", "streaming", "complete", "stopped", "failed"]
+Role = Literal["owner", "member"]
+
+
+class Chat(msgspec.Struct, frozen=True, kw_only=True):
+    """A chat.
+
+    Attributes:
+        tip_id: The message that the newest turn ended with: the end of the branch shown by default.
+        version: Raised by one with each committed change to the chat or its messages.
+        running: Whether an answer is requested or running.
+    """
+
+    id: str
+    owner_id: str
+    title: str | None
+    model: str | None
+    system_prompt: str | None
+    tip_id: str | None
+    created_at: datetime
+    updated_at: datetime
+    version: int
+    running: bool
+
+
+class MessageError(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an answer failed: ``code`` for programs, ``message`` for people."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens as the provider counted them."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """A prompt (``role`` user) or an answer (``role`` assistant), a node in its chat's tree.
+
+    Attributes:
+        parent_id: The message before it; null for a root, and for a queued prompt whose place is not known yet.
+        content: Empty while an answer is pending or streaming; the running text is in the ``generation`` of a snapshot.
+        version: The chat's version at this message's last change.
+    """
+
+    id: str
+    chat_id: str
+    parent_id: str | None
+    role: Literal["user", "assistant"]
+    author_id: str | None
+    content: str
+    reasoning: str
+    status: MessageStatus
+    model: str | None
+    error: MessageError | None
+    usage: Usage | None
+    created_at: datetime
+    version: int
+
+
+class GenerationRef(msgspec.Struct, frozen=True, kw_only=True):
+    """The chat's active generation, as Postgres knows it; its text is the worker's to tell.
+
+    Attributes:
+        attempt: 0 until a worker has claimed it, then counted from 1.
+    """
+
+    generation_id: str
+    message_id: str
+    attempt: int
+    status: Literal["requested", "running"]
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    user_id: str
+    role: Role
+    added_at: datetime
+
+
+class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a user's usage ledger, summed by model."""
+
+    model: str
+    answers: int
+    input_tokens: int
+    output_tokens: int

@@ -1,0 +1,82 @@
+"""Every NATS subject of Parley, built here and nowhere else.
+
+``TEMPLATES`` names them with placeholders: use those as labels of metrics and spans, never the concrete subject, or each
+chat becomes a time series.
+"""
+
+from typing import Final
+
+TEMPLATES: Final[dict[str, str]] = {
+    "prompt_submitted": "chat.{chat}.prompt.submitted",
+    "generation_requested": "chat.{chat}.generation.requested",
+    "generation_segment": "chat.{chat}.generation.segment",
+    "generation_finished": "chat.{chat}.generation.finished",
+    "live_delta": "live.{chat}.delta",
+    "live_generation": "live.{chat}.generation",
+    "live_changed": "live.{chat}.changed",
+    "rpc_store": "rpc.store.{verb}",
+    "rpc_models_list": "rpc.models.list",
+    "rpc_generation_snapshot": "rpc.generation.{generation}.snapshot",
+    "ctl_generation_stop": "ctl.generation.{generation}.stop",
+    "dead_letter": "dead.{consumer}",
+}
+
+ANY_PROMPT_SUBMITTED: Final = "chat.*.prompt.submitted"
+ANY_GENERATION_REQUESTED: Final = "chat.*.generation.requested"
+ANY_GENERATION_SEGMENT: Final = "chat.*.generation.segment"
+ANY_GENERATION_FINISHED: Final = "chat.*.generation.finished"
+ANY_DEAD_LETTER: Final = "dead.>"
+ANY_MAX_DELIVERIES: Final = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>"
+
+RPC_MODELS_LIST: Final = "rpc.models.list"
+
+
+def prompt_submitted(chat_id: str) -> str:
+    return f"chat.{chat_id}.prompt.submitted"
+
+
+def generation_requested(chat_id: str) -> str:
+    return f"chat.{chat_id}.generation.requested"
+
+
+def generation_segment(chat_id: str) -> str:
+    return f"chat.{chat_id}.generation.segment"
+
+
+def generation_finished(chat_id: str) -> str:
+    return f"chat.{chat_id}.generation.finished"
+
+
+def live(chat_id: str) -> str:
+    """All live traffic of a chat: what a push room subscribes to."""
+    return f"live.{chat_id}.>"
+
+
+def live_delta(chat_id: str) -> str:
+    return f"live.{chat_id}.delta"
+
+
+def live_generation(chat_id: str) -> str:
+    return f"live.{chat_id}.generation"
+
+
+def live_changed(chat_id: str) -> str:
+    return f"live.{chat_id}.changed"
+
+
+def rpc_store(verb: str) -> str:
+    """The subject of a request to chat-store; ``verb`` is the ``VERB`` of a request in :mod:`parley.contracts.rpc`."""
+    return f"rpc.store.{verb}"
+
+
+def rpc_generation_snapshot(generation_id: str) -> str:
+    return f"rpc.generation.{generation_id}.snapshot"
+
+
+def ctl_generation_stop(generation_id: str) -> str:
+    return f"ctl.generation.{generation_id}.stop"
+
+
+def dead_letter(consumer: str) -> str:
+    """Where the durable consumer named ``consumer`` puts what it cannot handle."""
+    return f"dead.{consumer}"
