@@ -20,7 +20,7 @@ class _Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     pass
 
 
-# --- from the client ------------------------------------------------------------------------------------------------
+# --- from the client ------------------------------
 
 
 class Auth(_Frame, frozen=True, kw_only=True, tag="auth"):
@@ -52,7 +52,7 @@ class Unwatch(_Frame, frozen=True, kw_only=True, tag="unwatch"):
 ClientFrame = Auth | Watch | Unwatch
 
 
-# --- from the server ------------------------------------------------------------------------------------------------
+# --- from the server ------------------------------
 
 
 class Ready(_Frame, frozen=True, kw_only=True, tag="ready"):
@@ -155,7 +155,7 @@ class Error(_Frame, frozen=True, kw_only=True, omit_defaults=True, tag="error"):
 ServerFrame = Ready | Snapshot | MessageFrame | Generation | Delta | ChatFrame | Error
 
 
-# --- close codes ----------------------------------------------------------------------------------------------------
+# --- close codes ------------------------------
 
 
 class CloseCode:

@@ -91,7 +91,7 @@ class AccessReply(_Reply, frozen=True, kw_only=True, tag="access"):
     role: Role
 
 
-# --- rpc.store: asked by the gateway -----------------------------------------------------------------------------------
+# --- rpc.store: asked by the gateway ------------------------------
 # A chat that does not exist and a chat of somebody else are both ``not_found``.
 
 
@@ -162,7 +162,9 @@ class ListMessages(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Regenerate(msgspec.Struct, frozen=True, kw_only=True):
-    """→ MessageReply: a new answer, sibling of ``message_id`` (an ended answer, or a prompt). ``conflict`` while one runs.
+    """→ MessageReply: a new answer beside ``message_id`` (an ended answer, or a prompt).
+
+    ``conflict`` while an answer is active in the chat.
 
     ``answer_id`` names the new answer: the same one again changes nothing.
     """
@@ -235,7 +237,7 @@ class DeleteMember(msgspec.Struct, frozen=True, kw_only=True):
     member_id: str
 
 
-# --- rpc.store: asked by push --------------------------------------------------------------------------------------------
+# --- rpc.store: asked by push ------------------------------
 
 
 class Sync(msgspec.Struct, frozen=True, kw_only=True):
@@ -276,7 +278,7 @@ class VersionsReply(_Reply, frozen=True, kw_only=True, tag="versions"):
     moved: dict[str, int]
 
 
-# --- rpc.store: asked by llm-worker --------------------------------------------------------------------------------------
+# --- rpc.store: asked by llm-worker ------------------------------
 
 
 class ContextMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -325,7 +327,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
 
 
-# --- rpc.generation.<id>.snapshot, ctl.generation.<id>.stop ----------------------------------------------------------------
+# --- rpc.generation.<id>.snapshot, ctl.generation.<id>.stop ------------------------------
 
 
 class SnapshotRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -348,7 +350,7 @@ class StopSignal(msgspec.Struct, frozen=True, kw_only=True):
     """Close the provider connection now. Sent again each second until the generation is over."""
 
 
-# --- rpc.models.list -------------------------------------------------------------------------------------------------------
+# --- rpc.models.list ------------------------------
 
 
 class ListModels(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """The JetStream streams and durable consumers, declared once.
 
-The provisioning step (:mod:`parley.runtime.provision`) creates them; services only bind, and refuse to start when one is
-missing or differs.
+The provisioning step (:mod:`parley.runtime.provision`) creates them; services only bind, and refuse to
+start when one is missing or differs.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class StreamSpec:
     """A stream with limits retention. Times are seconds, sizes bytes.
 
     Attributes:
-        persist: ``durable`` waits for the disk before each acknowledgement (with the server's ``sync_interval: always``);
+        persist: ``durable`` waits for the disk before each acknowledgement (with ``sync_interval: always`` on the server);
             ``async`` does not, for what may be lost with the operating system.
     """
 

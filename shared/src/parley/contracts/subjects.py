@@ -1,7 +1,7 @@
 """Every NATS subject of Parley, built here and nowhere else.
 
-``TEMPLATES`` names them with placeholders: use those as labels of metrics and spans, never the concrete subject, or each
-chat becomes a time series.
+``TEMPLATES`` names them with placeholders: use those as labels of metrics and spans, never the concrete subject, or
+each chat becomes a time series.
 """
 
 from typing import Final

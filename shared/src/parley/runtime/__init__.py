@@ -1,0 +1,1 @@
+"""What every service does alike: connecting to NATS, settings, logs, health, tokens, starting and stopping."""

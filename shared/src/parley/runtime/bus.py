@@ -1,0 +1,242 @@
+"""Talking to NATS: connecting, durable publishing, requests, and the check that what we bind to is there."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import msgspec
+import nats
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from parley.contracts import subjects
+from parley.contracts.events import (
+    GenerationFinished,
+    GenerationRequested,
+    GenerationSegment,
+    PromptSubmitted,
+)
+from parley.contracts.rpc import RpcError
+from parley.contracts.streams import ConsumerSpec, StreamSpec
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Event = PromptSubmitted | GenerationRequested | GenerationSegment | GenerationFinished
+Hook = Callable[[], Awaitable[None]]
+
+MSG_ID = "Nats-Msg-Id"
+
+
+class BusUnavailable(Exception):
+    """NATS, or whoever should answer over it, did not answer in time. What was sent may still arrive."""
+
+
+class NoResponder(BusUnavailable):
+    """Nobody listens on the subject."""
+
+
+class RpcRefused(Exception):
+    """The request arrived and was refused; fields as in :class:`parley.contracts.rpc.RpcError`."""
+
+    def __init__(self, code: str, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after
+
+
+class NotProvisioned(Exception):
+    """A stream or consumer that we need is missing or differs. The text says what to do."""
+
+
+def connect_options(
+    url: str,
+    name: str,
+    *,
+    on_closed: Hook | None = None,
+    on_disconnected: Hook | None = None,
+    on_reconnected: Hook | None = None,
+    on_error: Callable[[Exception], Awaitable[None]] | None = None,
+) -> dict[str, Any]:
+    """Return the options of a connection that reconnects for ever, for ``nats.connect`` and for ``NatsBroker``.
+
+    A connection that is closed all the same (a refused password, say) will not come back by itself: ``on_closed``
+    must end the process, so that its supervisor starts it again.
+    """
+
+    async def closed() -> None:
+        if on_closed is not None:
+            await on_closed()
+
+    async def disconnected() -> None:
+        log.warning("Lost the connection to NATS; reconnecting")
+        if on_disconnected is not None:
+            await on_disconnected()
+
+    async def reconnected() -> None:
+        log.info("Connected to NATS again")
+        if on_reconnected is not None:
+            await on_reconnected()
+
+    async def failed(error: Exception) -> None:
+        if on_error is not None:
+            await on_error(error)
+        else:
+            log.debug("NATS: %r", error)
+
+    return {
+        "servers": [server.strip() for server in url.split(",") if server.strip()],
+        "name": name,
+        "max_reconnect_attempts": -1,
+        "reconnect_time_wait": 0.25,
+        "connect_timeout": 2,
+        "ping_interval": 5,
+        "max_outstanding_pings": 2,
+        "pending_size": 64 * 1024 * 1024,
+        "closed_cb": closed,
+        "disconnected_cb": disconnected,
+        "reconnected_cb": reconnected,
+        "error_cb": failed,
+    }
+
+
+async def connect(
+    url: str,
+    *,
+    name: str,
+    on_closed: Hook | None = None,
+    on_disconnected: Hook | None = None,
+    on_reconnected: Hook | None = None,
+    on_error: Callable[[Exception], Awaitable[None]] | None = None,
+) -> Client:
+    """Connect to NATS; waits while no server answers yet."""
+    return await nats.connect(
+        **connect_options(
+            url,
+            name,
+            on_closed=on_closed,
+            on_disconnected=on_disconnected,
+            on_reconnected=on_reconnected,
+            on_error=on_error,
+        )
+    )
+
+
+def subject_of(event: Event) -> str:
+    """Return the subject that the event is published on."""
+    match event:
+        case PromptSubmitted():
+            return subjects.prompt_submitted(event.chat_id)
+        case GenerationRequested():
+            return subjects.generation_requested(event.chat_id)
+        case GenerationSegment():
+            return subjects.generation_segment(event.chat_id)
+        case GenerationFinished():
+            return subjects.generation_finished(event.chat_id)
+
+
+async def publish_durable(js: JetStreamContext, event: Event, *, deadline: float) -> None:
+    """Publish ``event`` to its stream and return once the server has stored it.
+
+    At least once, deduplicated by the event's id within the stream's window: an attempt whose outcome is unknown is
+    made again with the same id.
+
+    Args:
+        deadline: Seconds after which to give up.
+
+    Raises:
+        BusUnavailable: no acknowledgement came in time. The event may still have been stored.
+    """
+    subject = subject_of(event)
+    payload = msgspec.json.encode(event)
+    await publish_durable_raw(js, subject, payload, event.id, deadline=deadline)
+
+
+async def publish_durable_raw(
+    js: JetStreamContext,
+    subject: str,
+    payload: bytes,
+    msg_id: str,
+    *,
+    deadline: float,
+    headers: dict[str, str] | None = None,
+) -> None:
+    """As :func:`publish_durable`, for a body that is encoded already."""
+    ends = time.monotonic() + deadline
+    pause = 0.05
+    while True:
+        left = ends - time.monotonic()
+        if left <= 0:
+            raise BusUnavailable(f"no acknowledgement of {msg_id} within {deadline:g} s")
+        try:
+            await js.publish(subject, payload, timeout=min(left, 2.0), headers={**(headers or {}), MSG_ID: msg_id})
+            return
+        except nats.errors.MaxPayloadError:
+            raise
+        except (TimeoutError, nats.errors.Error, nats.js.errors.Error, OSError) as error:
+            log.debug("Publishing %s again: %r", msg_id, error)
+        await asyncio.sleep(min(pause * random.uniform(0.5, 1.0), max(0.0, ends - time.monotonic())))
+        pause = min(pause * 2, 1.0)
+
+
+async def request(nc: Client, subject: str, body: Any, reply_type: type[T], *, timeout: float) -> T:
+    """Send a request over core NATS and decode the reply.
+
+    At most once: on ``BusUnavailable`` the request may have been carried out.
+
+    Raises:
+        RpcRefused: the answer was an :class:`RpcError`.
+        NoResponder: nobody listens.
+        BusUnavailable: no answer within ``timeout`` seconds, or no connection.
+    """
+    try:
+        message = await nc.request(subject, msgspec.json.encode(body), timeout=timeout)
+    except nats.errors.NoRespondersError as error:
+        raise NoResponder(subject) from error
+    except (TimeoutError, nats.errors.Error, OSError) as error:
+        raise BusUnavailable(f"{subject}: {error!r}") from error
+    reply = msgspec.json.decode(message.data, type=reply_type | RpcError)  # type: ignore[arg-type,operator,unused-ignore]
+    if isinstance(reply, RpcError):
+        raise RpcRefused(reply.code, reply.message, reply.retry_after)
+    return reply  # type: ignore[no-any-return,unused-ignore]
+
+
+async def require(
+    js: JetStreamContext,
+    *,
+    streams: tuple[StreamSpec, ...] = (),
+    consumers: tuple[ConsumerSpec, ...] = (),
+) -> None:
+    """Return when each stream and consumer is there as declared.
+
+    Raises:
+        NotProvisioned: one is missing, or differs in what we rely on.
+    """
+    for stream in streams:
+        try:
+            stream_config = (await js.stream_info(stream.name)).config
+        except nats.js.errors.NotFoundError as error:
+            raise NotProvisioned(f"The stream {stream.name} does not exist. Run `parley migrate`.") from error
+        missing = set(stream.subjects) - set(stream_config.subjects or ())
+        if missing:
+            raise NotProvisioned(
+                f"The stream {stream.name} does not take {', '.join(sorted(missing))}. Run `parley migrate`."
+            )
+    for consumer in consumers:
+        try:
+            consumer_config = (await js.consumer_info(consumer.stream, consumer.name)).config
+        except nats.js.errors.NotFoundError as error:
+            raise NotProvisioned(
+                f"The consumer {consumer.name} of {consumer.stream} does not exist. Run `parley migrate`."
+            ) from error
+        if consumer_config.filter_subject != consumer.filter_subject:
+            raise NotProvisioned(
+                f"The consumer {consumer.name} filters {consumer_config.filter_subject}, not "
+                f"{consumer.filter_subject}. Run `parley migrate`."
+            )

@@ -1,0 +1,87 @@
+"""A small HTTP server for probes and metrics.
+
+``/healthz`` says that the process runs; it looks at nothing else, or an outage of NATS or Postgres would restart every
+process. ``/readyz`` says whether its dependencies answer. ``/metrics`` is for Prometheus.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+
+import msgspec
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+log = logging.getLogger(__name__)
+
+Ready = Callable[[], Awaitable[dict[str, str]]]
+"""Returns what keeps the process from being ready: a sentence by name of the dependency; empty when ready."""
+
+_READ_TIMEOUT = 5.0
+_REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
+
+
+class HealthServer:
+    """Serves probes on ``host:port`` between ``async with`` and its end. Without a port it does nothing."""
+
+    def __init__(self, host: str, port: int | None, ready: Ready) -> None:
+        self._host = host
+        self._port = port
+        self._ready = ready
+        self._server: asyncio.Server | None = None
+
+    @property
+    def port(self) -> int | None:
+        """The port that it listens on (of interest when 0 was asked for)."""
+        if self._server is None:
+            return None
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def __aenter__(self) -> "HealthServer":
+        if self._port is not None:
+            self._server = await asyncio.start_server(self._serve, self._host, self._port, limit=16 * 1024)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._server is not None:
+            self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # One request per connection: probes and scrapers come seldom, and nothing can linger.
+        try:
+            async with asyncio.timeout(_READ_TIMEOUT):
+                head = await reader.readuntil(b"\r\n\r\n")
+            method, _, rest = head.decode("latin-1").partition(" ")
+            status, content_type, body = await self._answer(method, rest.partition(" ")[0].partition("?")[0])
+            writer.write(
+                f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {content_type}\r\n"
+                f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+            )
+            if method != "HEAD":
+                writer.write(body)
+            await writer.drain()
+        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError):
+            pass
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def _answer(self, method: str, path: str) -> tuple[int, str, bytes]:
+        if method not in ("GET", "HEAD"):
+            return 405, "text/plain", b"only GET\n"
+        match path:
+            case "/healthz":
+                return 200, "text/plain", b"ok\n"
+            case "/readyz":
+                problems = await self._ready()
+                body = msgspec.json.encode({"ready": not problems, "problems": problems})
+                return 503 if problems else 200, "application/json", body
+            case "/metrics":
+                return 200, CONTENT_TYPE_LATEST, generate_latest()
+            case _:
+                return 404, "text/plain", b"not found\n"
