@@ -20,7 +20,7 @@ class StreamSpec:
     """A stream with limits retention. Times are seconds, sizes bytes.
 
     Attributes:
-        persist: ``durable`` waits for the disk before each acknowledgement (with ``sync_interval: always`` on the server);
+        persist: ``durable`` waits for the disk before each acknowledgement (the server has ``sync_interval: always``);
             ``async`` does not, for what may be lost with the operating system.
     """
 
