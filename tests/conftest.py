@@ -1,0 +1,69 @@
+"""Real servers for all tests, each started when the first test asks for it.
+
+PostgreSQL runs once per test process, with a fresh database per test; nats-server starts in 50 ms, so every test has
+its own. Fixtures that begin with ``module_`` are the same for one module.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from parley_tools.embedded.nats import NatsServer
+from parley_tools.embedded.postgres import PostgresServer
+from tests.support.databases import Databases
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    """A PostgreSQL server that makes databases."""
+    folder = tmp_path_factory.mktemp("postgres")
+    server = PostgresServer(folder, password="test", fsync=False)
+    with server:
+        yield Databases(server, folder)
+
+
+@pytest.fixture
+def database_url(databases: Databases) -> str:
+    """A database of this test's own, with chat-store's schema."""
+    return databases.migrated()
+
+
+@pytest.fixture(scope="module")
+def module_database_url(databases: Databases) -> str:
+    """A database of this module's own, with chat-store's schema."""
+    return databases.migrated()
+
+
+@pytest.fixture
+def empty_database_url(databases: Databases) -> str:
+    """A database of this test's own with nothing in it."""
+    return databases.empty()
+
+
+@pytest.fixture
+def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
+    """A nats-server of this test's own, without streams. ``kill()`` and ``start()`` it at will."""
+    server = NatsServer(tmp_path / "nats")
+    with server:
+        yield server
+
+
+@pytest.fixture
+def nats_url(nats_server: NatsServer) -> str:
+    """The address of :func:`nats_server`."""
+    return nats_server.url
+
+
+@pytest.fixture(scope="module")
+def module_nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """A nats-server of this module's own, without streams."""
+    server = NatsServer(tmp_path_factory.mktemp("nats"))
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def module_nats_url(module_nats_server: NatsServer) -> str:
+    """The address of :func:`module_nats_server`."""
+    return module_nats_server.url

