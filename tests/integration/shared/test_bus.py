@@ -1,0 +1,135 @@
+"""Durable publishing, requests and provisioning, against a real nats-server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import msgspec
+import nats
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from parley.contracts import rpc, streams, subjects
+from parley.contracts.events import PromptSubmitted
+from parley.runtime import bus, dead_letters
+from parley.runtime.provision import Differs, provision
+from parley_tools.embedded.nats import NatsServer
+from tests.support.waiting import eventually
+
+
+@pytest.fixture
+async def nc(nats_url: str) -> AsyncIterator[Client]:
+    client = await bus.connect(nats_url, name="test")
+    yield client
+    await client.close()
+
+
+def prompt(message_id: str = "m1") -> PromptSubmitted:
+    return PromptSubmitted(
+        chat_id="c1", occurred_at=datetime.now(UTC), message_id=message_id, user_id="u1", content="hi"
+    )
+
+
+async def test_provisioning_twice_creates_everything_once(nc: Client) -> None:
+    created = await provision(nc)
+    assert set(created) == {spec.name for spec in (*streams.STREAMS, *streams.CONSUMERS)}
+    assert await provision(nc) == []
+    await bus.require(nc.jetstream(), streams=streams.STREAMS, consumers=streams.CONSUMERS)
+
+
+async def test_a_stream_that_differs_is_reported_and_left_alone(nc: Client) -> None:
+    await nc.jetstream().add_stream(name="CHAT", subjects=["chat.>"])
+    with pytest.raises(Differs, match="stream CHAT exists with other settings: subjects"):
+        await provision(nc)
+    assert (await nc.jetstream().stream_info("CHAT")).config.subjects == ["chat.>"]
+
+
+async def test_what_is_missing_is_named_with_what_to_do(nc: Client) -> None:
+    with pytest.raises(bus.NotProvisioned, match=r"CHAT does not exist. Run `parley migrate`"):
+        await bus.require(nc.jetstream(), streams=(streams.CHAT,))
+    await provision(nc)
+    await nc.jetstream().delete_consumer("CHAT", streams.LLM_WORKER_REQUESTS.name)
+    with pytest.raises(bus.NotProvisioned, match="llm-worker-requests"):
+        await bus.require(nc.jetstream(), consumers=(streams.LLM_WORKER_REQUESTS,))
+
+
+async def test_the_same_event_fifty_times_is_stored_once(nc: Client) -> None:
+    await provision(nc)
+    js = nc.jetstream()
+    await asyncio.gather(*(bus.publish_durable(js, prompt(), deadline=5) for _ in range(50)))
+    assert (await js.stream_info("CHAT")).state.messages == 1
+
+
+async def test_a_durable_publish_outlives_a_restart_of_the_server(nc: Client, nats_server: NatsServer) -> None:
+    await provision(nc)
+    await asyncio.to_thread(nats_server.kill)
+    publishing = asyncio.create_task(bus.publish_durable(nc.jetstream(), prompt(), deadline=30))
+    await asyncio.to_thread(nats_server.start)
+    await publishing
+    assert (await nc.jetstream().stream_info("CHAT")).state.messages == 1
+
+
+async def test_a_durable_publish_gives_up_at_its_deadline(nc: Client) -> None:
+    with pytest.raises(bus.BusUnavailable):  # no stream takes the subject
+        await bus.publish_durable(nc.jetstream(), prompt(), deadline=0.3)
+
+
+async def test_a_request_tells_refusal_from_silence(nc: Client) -> None:
+    subject = subjects.rpc_store("claim")
+    body = rpc.Claim(chat_id="c", generation_id="g", claim_id="1", worker_id="w")
+    with pytest.raises(bus.NoResponder):
+        await bus.request(nc, subject, body, rpc.ClaimRefused, timeout=1)
+
+    replies = iter(
+        [rpc.ClaimRefused(), rpc.RpcError(code="unavailable", message="Postgres is away.", retry_after=2.0), None]
+    )
+
+    async def answer(message: Msg) -> None:
+        reply = next(replies)
+        if reply is not None:
+            await message.respond(msgspec.json.encode(reply))
+
+    await nc.subscribe(subject, cb=answer)
+    assert await bus.request(nc, subject, body, rpc.ClaimRefused, timeout=5) == rpc.ClaimRefused()
+    with pytest.raises(bus.RpcRefused) as refused:
+        await bus.request(nc, subject, body, rpc.ClaimRefused, timeout=5)
+    assert (refused.value.code, refused.value.retry_after) == ("unavailable", 2.0)
+    with pytest.raises(bus.BusUnavailable):
+        await bus.request(nc, subject, body, rpc.ClaimRefused, timeout=0.2)
+
+
+async def test_a_dead_letter_keeps_body_headers_and_reason_and_is_kept_once(nc: Client) -> None:
+    await provision(nc)
+    js = nc.jetstream()
+    await js.publish(subjects.prompt_submitted("c1"), b"not json", headers={"X-Kept": "yes"})
+    subscription = await js.pull_subscribe_bind(streams.CHAT_STORE_PROMPTS.name, "CHAT")
+    (message,) = await subscription.fetch(1, timeout=5)
+    for _ in range(2):
+        await dead_letters.publish(js, consumer="chat-store-prompts", message=message, reason="two\nlines")
+    assert (await js.stream_info("DEAD_LETTERS")).state.messages == 1
+    dead = await js.get_msg("DEAD_LETTERS", seq=1)
+    assert dead.data == b"not json"
+    assert dead.subject == "dead.chat-store-prompts"
+    assert dead.headers is not None
+    assert dead.headers["X-Kept"] == "yes"
+    assert dead.headers[dead_letters.REASON] == "two lines"
+    assert dead.headers[dead_letters.SUBJECT] == "chat.c1.prompt.submitted"
+
+
+async def test_a_connection_that_closes_for_good_says_so(nats_url: str) -> None:
+    closed = asyncio.Event()
+
+    async def on_closed() -> None:
+        closed.set()
+
+    client = await bus.connect(nats_url, name="test", on_closed=on_closed)
+    await client.close()
+    await eventually(closed.is_set)
+
+
+async def test_segments_do_not_wait_for_the_disk_and_promises_do(nc: Client) -> None:
+    await provision(nc)
+    modes = {spec.name: (await nc.jetstream().stream_info(spec.name)).config.persist_mode for spec in streams.STREAMS}
+    assert modes["SEGMENTS"] == nats.js.api.PersistMode.ASYNC
+    assert modes["CHAT"] in (None, nats.js.api.PersistMode.DEFAULT)

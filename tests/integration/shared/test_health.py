@@ -1,0 +1,46 @@
+"""Probes and metrics over real HTTP."""
+
+import httpx
+import pytest
+
+from parley.runtime.health import HealthServer
+
+problems: dict[str, str] = {}
+
+
+async def ready() -> dict[str, str]:
+    return problems
+
+
+@pytest.fixture(autouse=True)
+def _no_problems() -> None:
+    problems.clear()
+
+
+async def test_ready_only_without_problems_but_always_alive() -> None:
+    async with HealthServer("127.0.0.1", 0, ready) as server, httpx.AsyncClient() as http:
+        url = f"http://127.0.0.1:{server.port}"
+        assert (await http.get(f"{url}/readyz")).status_code == 200
+        problems["nats"] = "not connected"
+        refused = await http.get(f"{url}/readyz")
+        assert refused.status_code == 503
+        assert refused.json() == {"ready": False, "problems": {"nats": "not connected"}}
+        assert (await http.get(f"{url}/healthz")).status_code == 200
+
+
+async def test_metrics_are_in_prometheus_text_form() -> None:
+    async with HealthServer("127.0.0.1", 0, ready) as server, httpx.AsyncClient() as http:
+        answer = await http.get(f"http://127.0.0.1:{server.port}/metrics?x=1")
+        assert answer.headers["content-type"].startswith("text/plain")
+        assert "python_info" in answer.text
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/other", 404), ("POST", "/healthz", 405)])
+async def test_anything_else_is_refused(method: str, path: str, status: int) -> None:
+    async with HealthServer("127.0.0.1", 0, ready) as server, httpx.AsyncClient() as http:
+        assert (await http.request(method, f"http://127.0.0.1:{server.port}{path}")).status_code == status
+
+
+async def test_without_a_port_nothing_listens() -> None:
+    async with HealthServer("127.0.0.1", None, ready) as server:
+        assert server.port is None
