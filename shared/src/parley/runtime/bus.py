@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,6 +23,7 @@ from parley.contracts.events import (
 )
 from parley.contracts.rpc import RpcError
 from parley.contracts.streams import ConsumerSpec, StreamSpec
+from parley.runtime import tracing
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +142,9 @@ def subject_of(event: Event) -> str:
             return subjects.generation_finished(event.chat_id)
 
 
-async def publish_durable(js: JetStreamContext, event: Event, *, deadline: float) -> None:
+async def publish_durable(
+    js: JetStreamContext, event: Event, *, deadline: float, trace: Mapping[str, str] | None = None
+) -> None:
     """Publish ``event`` to its stream and return once the server has stored it.
 
     At least once, deduplicated by the event's id within the stream's window: an attempt whose outcome is unknown is
@@ -149,13 +152,15 @@ async def publish_durable(js: JetStreamContext, event: Event, *, deadline: float
 
     Args:
         deadline: Seconds after which to give up.
+        trace: Headers that carry the span it belongs to; by default the current one.
 
     Raises:
         BusUnavailable: no acknowledgement came in time. The event may still have been stored.
     """
     subject = subject_of(event)
     payload = msgspec.json.encode(event)
-    await publish_durable_raw(js, subject, payload, event.id, deadline=deadline)
+    headers = {**tracing.inject(), **(trace or {})}
+    await publish_durable_raw(js, subject, payload, event.id, deadline=deadline, headers=headers)
 
 
 async def publish_durable_raw(
@@ -196,7 +201,9 @@ async def request(nc: Client, subject: str, body: Any, reply_type: type[T], *, t
         BusUnavailable: no answer within ``timeout`` seconds, or no connection.
     """
     try:
-        message = await nc.request(subject, msgspec.json.encode(body), timeout=timeout)
+        message = await nc.request(
+            subject, msgspec.json.encode(body), timeout=timeout, headers=tracing.inject() or None
+        )
     except nats.errors.NoRespondersError as error:
         raise NoResponder(subject) from error
     except (TimeoutError, nats.errors.Error, OSError) as error:
