@@ -1,0 +1,71 @@
+import type { Fetch } from "./http";
+
+/** What a socket tells. */
+export interface SocketHandlers {
+  onOpen(): void;
+  onMessage(data: unknown): void;
+  onClose(code: number): void;
+}
+
+/** The part of a `WebSocket` that the library uses. */
+export interface SocketLike {
+  send(data: string): void;
+  close(code?: number): void;
+}
+
+/** What happened to the page: the network went or came, or a person looks at the page again. */
+export type PageEvent = "online" | "offline" | "visible";
+
+/** Everything outside that the library touches, so that tests can stand in for it. */
+export interface Environment {
+  readonly fetch: Fetch;
+  openSocket(url: string, handlers: SocketHandlers): SocketLike;
+  /** Evenly from 0 (inclusive) to 1. */
+  random(): number;
+  /** Where relative URLs start. */
+  readonly origin: string;
+  onPageEvent(listener: (event: PageEvent) => void): () => void;
+  /** Whether the browser believes that there is no network. */
+  isOffline(): boolean;
+  /** Whether nobody looks at the page. */
+  isHidden(): boolean;
+}
+
+/** The environment of a page in a browser. */
+export function browserEnvironment(): Environment {
+  return {
+    fetch: (input, init) => fetch(input, init),
+    openSocket(url, handlers) {
+      const socket = new WebSocket(url);
+      socket.onopen = () => handlers.onOpen();
+      socket.onmessage = (event) => handlers.onMessage(event.data);
+      socket.onclose = (event) => handlers.onClose(event.code);
+      return socket;
+    },
+    random: Math.random,
+    origin: location.origin,
+    isOffline: () => !navigator.onLine,
+    isHidden: () => document.hidden,
+    onPageEvent(listener) {
+      const online = () => listener("online");
+      const offline = () => listener("offline");
+      const visible = () => {
+        if (!document.hidden) listener("visible");
+      };
+      // A page that comes back from the back/forward cache has lost its socket without being told.
+      const shown = (event: PageTransitionEvent) => {
+        if (event.persisted) listener("visible");
+      };
+      window.addEventListener("online", online);
+      window.addEventListener("offline", offline);
+      window.addEventListener("pageshow", shown);
+      document.addEventListener("visibilitychange", visible);
+      return () => {
+        window.removeEventListener("online", online);
+        window.removeEventListener("offline", offline);
+        window.removeEventListener("pageshow", shown);
+        document.removeEventListener("visibilitychange", visible);
+      };
+    },
+  };
+}

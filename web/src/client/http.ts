@@ -1,0 +1,258 @@
+import type { Chat, Message, Page } from "./protocol";
+
+/** What the server says about itself (`GET /v1/config`). */
+export interface ServerConfig {
+  /** Where to open the socket: absolute, or relative to the page's origin. */
+  readonly push_url: string;
+  readonly guests: boolean;
+  readonly default_model: string | null;
+  /** Whether the built-in demo model answers. */
+  readonly demo: boolean;
+  readonly version: string;
+  readonly limits: { readonly content_bytes: number };
+}
+
+export interface Session {
+  readonly user_id: string;
+  readonly access_token: string;
+  readonly expires_at: string;
+}
+
+export interface Ticket {
+  readonly ticket: string;
+  readonly expires_at: string;
+}
+
+export interface Models {
+  readonly items: readonly string[];
+  readonly default: string | null;
+}
+
+export interface NewChat {
+  readonly id?: string;
+  readonly title?: string | null;
+  readonly model?: string | null;
+  readonly system_prompt?: string | null;
+}
+
+export interface NewMessage {
+  readonly id: string;
+  readonly content: string;
+  /** Absent: continue at the chat's tip. Null: a new root. An id: a branch there. */
+  readonly parent_id?: string | null;
+  readonly model?: string | null;
+}
+
+/** `application/problem+json` (RFC 9457). */
+export interface Problem {
+  readonly type?: string;
+  readonly title?: string;
+  readonly status: number;
+  readonly detail?: string;
+  readonly code?: string;
+}
+
+/** The server answered, and refused. */
+export class ProblemError extends Error {
+  readonly problem: Problem;
+  /** Seconds after which to try again, when the server named them. */
+  readonly retryAfter: number | null;
+
+  constructor(problem: Problem, retryAfter: number | null = null) {
+    super(problem.detail ?? problem.title ?? `The server answered with status ${problem.status}.`);
+    this.name = "ProblemError";
+    this.problem = problem;
+    this.retryAfter = retryAfter;
+  }
+
+  /** Whether the same request can succeed later: the server is busy or down, not of another opinion. */
+  get transient(): boolean {
+    const { status } = this.problem;
+    return status === 408 || status === 425 || status === 429 || status >= 500;
+  }
+}
+
+/** No answer came: the network is away, or the request took too long. The outcome is unknown. */
+export class UnreachableError extends Error {
+  constructor(cause: unknown) {
+    super("The server cannot be reached.", { cause });
+    this.name = "UnreachableError";
+  }
+}
+
+/** Whether it makes sense to repeat what failed with this error. */
+export function isTransient(error: unknown): boolean {
+  return error instanceof UnreachableError || (error instanceof ProblemError && error.transient);
+}
+
+export type Fetch = (input: string, init: RequestInit) => Promise<Response>;
+
+const TIMEOUT = 15_000;
+/** A session this near to its end (milliseconds) is renewed before the next request, which keeps a guest's chats. */
+const RENEWAL_MARGIN = 5 * 60_000;
+/** But not more often than this, whatever the clocks say. */
+const RENEWAL_INTERVAL = 60_000;
+
+/**
+ * The HTTP interface, typed. Authenticates by the session's cookie and renews the session when it ends.
+ *
+ * @throws {ProblemError} when the server refuses.
+ * @throws {UnreachableError} when no answer comes.
+ */
+export class Http {
+  private readonly fetch: Fetch;
+  private readonly base: string;
+  private session: Session | null = null;
+  private renewAt = 0;
+  private renewal: Promise<Session> | null = null;
+
+  /** @param base The gateway's origin; empty for the page's own. */
+  constructor(fetch: Fetch, base = "") {
+    this.fetch = fetch;
+    this.base = base;
+  }
+
+  /** The user that the session belongs to; null before the first request. */
+  get userId(): string | null {
+    return this.session?.user_id ?? null;
+  }
+
+  /** Starts a session, or goes on with the one of the cookie. Concurrent calls share one request. */
+  startSession(): Promise<Session> {
+    this.renewal ??= this.send<Session>("POST", "/session", {})
+      .then((session) => {
+        this.session = session;
+        this.renewAt = Math.max(
+          Date.parse(session.expires_at) - RENEWAL_MARGIN,
+          Date.now() + RENEWAL_INTERVAL,
+        );
+        return session;
+      })
+      .finally(() => {
+        this.renewal = null;
+      });
+    return this.renewal;
+  }
+
+  config(): Promise<ServerConfig> {
+    return this.send("GET", "/config");
+  }
+
+  models(): Promise<Models> {
+    return this.request("GET", "/models");
+  }
+
+  pushTicket(): Promise<Ticket> {
+    return this.request("POST", "/push-ticket", {});
+  }
+
+  createChat(chat: NewChat): Promise<Chat> {
+    return this.request("POST", "/chats", chat);
+  }
+
+  listChats(before: string | null = null, limit = 50): Promise<Page<Chat>> {
+    return this.request("GET", `/chats${query({ before, limit })}`);
+  }
+
+  updateChat(
+    chatId: string,
+    change: { readonly title?: string | null; readonly model?: string | null },
+  ): Promise<Chat> {
+    return this.request("PATCH", `/chats/${chatId}`, change);
+  }
+
+  async deleteChat(chatId: string): Promise<void> {
+    await this.request("DELETE", `/chats/${chatId}`);
+  }
+
+  listMessages(chatId: string, before: string | null = null, limit = 50): Promise<Page<Message>> {
+    return this.request("GET", `/chats/${chatId}/messages${query({ before, limit })}`);
+  }
+
+  /** Accepted means kept: the message is in a durable stream. The same id again changes nothing. */
+  async submit(chatId: string, message: NewMessage): Promise<void> {
+    await this.request("POST", `/chats/${chatId}/messages`, message);
+  }
+
+  async regenerate(chatId: string, messageId: string): Promise<void> {
+    await this.request("POST", `/chats/${chatId}/messages/${messageId}/regenerate`, {});
+  }
+
+  async deleteMessage(chatId: string, messageId: string): Promise<void> {
+    await this.request("DELETE", `/chats/${chatId}/messages/${messageId}`);
+  }
+
+  async stop(chatId: string): Promise<void> {
+    await this.request("POST", `/chats/${chatId}/stop`, {});
+  }
+
+  /** Opens the server-sent events of a chat, from `lastEventId` on. The caller ends it by `signal`. */
+  async openStream(chatId: string, lastEventId: string | null, signal: AbortSignal): Promise<Response> {
+    const headers = { accept: "text/event-stream", ...(lastEventId && { "last-event-id": lastEventId }) };
+    return this.authenticated(async () => {
+      const response = await this.reach(`/chats/${chatId}/stream`, { headers, signal });
+      if (!response.ok) throw await problemOf(response);
+      return response;
+    });
+  }
+
+  private request<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
+    return this.authenticated(() => this.send<Answer>(method, path, body));
+  }
+
+  /** Makes a request with a session that is valid; renews it once when the server says that it is not. */
+  private async authenticated<Answer>(request: () => Promise<Answer>): Promise<Answer> {
+    if (Date.now() >= this.renewAt) await this.startSession();
+    try {
+      return await request();
+    } catch (error) {
+      if (!(error instanceof ProblemError) || error.problem.status !== 401) throw error;
+      await this.startSession();
+      return request();
+    }
+  }
+
+  private async send<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
+    const response = await this.reach(path, {
+      method,
+      // Said with every write, also without a body: a form of another site cannot say it.
+      headers: method === "GET" ? {} : { "content-type": "application/json" },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+      signal: AbortSignal.timeout(TIMEOUT),
+    });
+    if (!response.ok) throw await problemOf(response);
+    if (response.status === 204) return undefined as Answer;
+    try {
+      return (await response.json()) as Answer;
+    } catch (error) {
+      throw new UnreachableError(error);
+    }
+  }
+
+  private async reach(path: string, init: RequestInit): Promise<Response> {
+    try {
+      return await this.fetch(`${this.base}/v1${path}`, { credentials: "same-origin", ...init });
+    } catch (error) {
+      throw new UnreachableError(error);
+    }
+  }
+}
+
+function query(parameters: Record<string, string | number | null>): string {
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters)) {
+    if (value !== null) search.set(name, String(value));
+  }
+  return `?${search}`;
+}
+
+async function problemOf(response: Response): Promise<ProblemError> {
+  const seconds = Number(response.headers.get("retry-after") ?? Number.NaN);
+  const retryAfter = Number.isFinite(seconds) ? seconds : null;
+  try {
+    const problem = (await response.json()) as Partial<Problem>;
+    return new ProblemError({ ...problem, status: response.status }, retryAfter);
+  } catch {
+    return new ProblemError({ status: response.status }, retryAfter);
+  }
+}
