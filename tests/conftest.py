@@ -12,6 +12,7 @@ import pytest
 from parley_tools.embedded.nats import NatsServer
 from parley_tools.embedded.postgres import PostgresServer
 from tests.support.databases import Databases
+from tests.support.demo_model import DemoModelProcess
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +68,16 @@ def module_nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nat
 def module_nats_url(module_nats_server: NatsServer) -> str:
     """The address of :func:`module_nats_server`."""
     return module_nats_server.url
+
+
+@pytest.fixture(scope="session")
+def demo_model_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoModelProcess]:
+    """The demo model as a process, one for all tests; tell your streams apart by their prompts."""
+    with DemoModelProcess(tmp_path_factory.mktemp("demo-model")) as process:
+        yield process
+
+
+@pytest.fixture
+def demo_model(demo_model_process: DemoModelProcess) -> str:
+    """Its base URL, for ``OPENAI_BASE_URL``."""
+    return demo_model_process.url

@@ -1,0 +1,66 @@
+"""What a client asks for: the parts of a chat completion request that matter here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class InvalidRequest(Exception):
+    """The body is not a chat completion request; the text says why."""
+
+
+class StreamOptions(msgspec.Struct, frozen=True):
+    include_usage: bool = False
+
+
+class ChatMessage(msgspec.Struct, frozen=True):
+    role: str
+    content: str | list[dict[str, Any]] | None = None
+
+    @property
+    def text(self) -> str:
+        if isinstance(self.content, list):
+            return "".join(str(part.get("text", "")) for part in self.content)
+        return self.content or ""
+
+
+class ChatRequest(msgspec.Struct, frozen=True):
+    model: str
+    messages: list[ChatMessage]
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+
+    @property
+    def prompt(self) -> str:
+        """The last thing that the user said."""
+        return next((message.text for message in reversed(self.messages) if message.role == "user"), "")
+
+    @property
+    def turns(self) -> int:
+        return sum(message.role == "user" for message in self.messages)
+
+    @property
+    def token_limit(self) -> int | None:
+        return self.max_completion_tokens or self.max_tokens
+
+    @property
+    def include_usage(self) -> bool:
+        return self.stream_options is not None and self.stream_options.include_usage
+
+
+_DECODER = msgspec.json.Decoder(ChatRequest)
+
+
+def decode(body: bytes) -> ChatRequest:
+    """Raises :class:`InvalidRequest`."""
+    try:
+        request = _DECODER.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(str(error)) from None
+    if not request.messages:
+        raise InvalidRequest("'messages' must not be empty")
+    return request
