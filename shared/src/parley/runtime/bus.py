@@ -13,6 +13,7 @@ import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
 from nats.js import JetStreamContext
+from nats.js.api import PubAck
 
 from parley.contracts import subjects
 from parley.contracts.events import (
@@ -171,7 +172,7 @@ async def publish_durable_raw(
     *,
     deadline: float,
     headers: dict[str, str] | None = None,
-) -> None:
+) -> PubAck:
     """As :func:`publish_durable`, for a body that is encoded already."""
     ends = time.monotonic() + deadline
     pause = 0.05
@@ -180,8 +181,9 @@ async def publish_durable_raw(
         if left <= 0:
             raise BusUnavailable(f"no acknowledgement of {msg_id} within {deadline:g} s")
         try:
-            await js.publish(subject, payload, timeout=min(left, 2.0), headers={**(headers or {}), MSG_ID: msg_id})
-            return
+            return await js.publish(
+                subject, payload, timeout=min(left, 2.0), headers={**(headers or {}), MSG_ID: msg_id}
+            )
         except nats.errors.MaxPayloadError:
             raise
         except (TimeoutError, nats.errors.Error, nats.js.errors.Error, OSError) as error:
