@@ -1,0 +1,63 @@
+"""The composition root: the only place that builds the gateway's parts."""
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from gateway import problems
+from gateway.bridge import Bridges
+from gateway.bus import Bus
+from gateway.commands import Commands
+from gateway.context import Gateway
+from gateway.edge import Edge
+from gateway.page import Page
+from gateway.rate_limit import RateLimit
+from gateway.routes import chats, config, members, messages, models, probes, search, sessions, stream, usage
+from gateway.settings import Settings
+from gateway.store_client import StoreClient
+
+
+def build_gateway(settings: Settings) -> Gateway:
+    """Build everything that the routes use. Nothing is connected yet: that is ``gateway.bus.run``."""
+    key = settings.secret_key.get_secret_value()
+    bus = Bus(settings.nats_url, "gateway")
+    return Gateway(
+        settings=settings,
+        key=key,
+        bus=bus,
+        store=StoreClient(bus, settings.rpc_seconds),
+        commands=Commands(bus, settings.publish_seconds),
+        bridges=Bridges(settings.push_url, key),
+        page=Page(settings),
+        writes=RateLimit(settings.writes_per_second, settings.writes_burst),
+        guests=RateLimit(settings.guests_per_second, settings.guests_burst),
+    )
+
+
+def build_routes() -> FastAPI:
+    """Build the application with its routes alone."""
+    app = FastAPI(title="Parley", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    for resource in (sessions, config, models, chats, messages, members, stream, search, usage, probes):
+        resource.add_routes(app.router)
+    return app
+
+
+def build_app(gateway: Gateway) -> ASGIApp:
+    """Build the ASGI application around ``gateway``."""
+    app = build_routes()
+    app.state.gateway = gateway
+    app.router.default = gateway.page
+    problems.install(app)
+    wrapped: ASGIApp = app
+    if gateway.settings.origins:
+        from starlette.middleware.cors import CORSMiddleware
+
+        wrapped = CORSMiddleware(
+            app,
+            allow_origins=sorted(gateway.settings.origins),
+            allow_credentials=True,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "X-Request-Id"],
+            expose_headers=["Location", "Retry-After", "X-Request-Id"],
+            max_age=600,
+        )
+    return Edge(wrapped)

@@ -1,0 +1,114 @@
+"""The HTTP interface's own shapes; chats, messages and members are those of :mod:`parley.contracts.resources`."""
+
+from datetime import datetime
+from typing import Annotated, Generic, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from parley.contracts.limits import MAX_MODEL_LENGTH, MAX_TITLE_LENGTH
+
+T = TypeVar("T")
+
+Title = Annotated[str, Meta(max_length=MAX_TITLE_LENGTH)]
+Model = Annotated[str, Meta(min_length=1, max_length=MAX_MODEL_LENGTH)]
+
+
+# --- requests -------------------------------------------------------------------------------------------------------
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """A request that says all in its address. Fields are ignored, as everywhere."""
+
+
+class NewChat(msgspec.Struct, frozen=True, kw_only=True):
+    """``POST /v1/chats``. With an ``id`` of the client's making, the same request again finds the same chat."""
+
+    id: str | None = None
+    title: Title | None = None
+    model: Model | None = None
+    system_prompt: str | None = None
+
+
+class ChatChange(msgspec.Struct, frozen=True, kw_only=True):
+    """``PATCH /v1/chats/{chat_id}``. Absent fields stay, null clears. ``tip_id`` chooses the branch to go on from."""
+
+    title: Title | None | UnsetType = UNSET
+    model: Model | None | UnsetType = UNSET
+    system_prompt: str | None | UnsetType = UNSET
+    tip_id: str | UnsetType = UNSET
+
+
+class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """``POST /v1/chats/{chat_id}/messages``.
+
+    Attributes:
+        id: Made by the client, so that a repeat is the same message; made here when absent.
+        parent_id: Absent: continue at the chat's tip. Null: a new root. An id: a branch there.
+    """
+
+    content: str
+    id: str | None = None
+    parent_id: str | None | UnsetType = UNSET
+    model: Model | None = None
+
+
+class NewAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """``POST /v1/chats/{chat_id}/messages/{message_id}/regenerate``. ``id`` names the new answer."""
+
+    id: str | None = None
+    model: Model | None = None
+
+
+# --- answers --------------------------------------------------------------------------------------------------------
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """A page of a list; ``next`` is the ``before`` of the page after it, null at the end."""
+
+    items: list[T]
+    next: str | None = None
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    user_id: str
+    access_token: str
+    expires_at: datetime
+
+
+class PushTicket(msgspec.Struct, frozen=True, kw_only=True):
+    ticket: str
+    expires_at: datetime
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """Stored in a durable stream: it will be carried out."""
+
+    chat_id: str
+    message_id: str
+
+
+class Models(msgspec.Struct, frozen=True, kw_only=True):
+    items: list[str]
+    default: str | None
+    next: str | None = None
+
+
+class ContentLimits(msgspec.Struct, frozen=True, kw_only=True):
+    content_bytes: int
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client has to know beforehand.
+
+    Attributes:
+        push_url: ``ws://…``, ``wss://…``, or a path on the page's own origin.
+        demo: The built-in demo model answers.
+    """
+
+    push_url: str
+    guests: bool
+    default_model: str | None
+    demo: bool
+    version: str
+    limits: ContentLimits

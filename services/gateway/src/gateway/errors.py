@@ -1,0 +1,115 @@
+"""Everything the gateway refuses, as one tree. :mod:`gateway.problems` turns it into HTTP, and nothing else does."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+
+class GatewayError(Exception):
+    """A request cannot be carried out.
+
+    Attributes:
+        status: The HTTP status.
+        code: For programs; stable. ``docs/protocol.md`` lists them.
+        detail: For people: what is wrong and, where one can, what to do.
+        retry_after: Seconds after which the same request may succeed.
+    """
+
+    status: ClassVar[int]
+    default_code: ClassVar[str]
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        code: str | None = None,
+        retry_after: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code or self.default_code
+        self.retry_after = retry_after
+        self.headers = dict(headers or {})
+
+
+class Malformed(GatewayError):
+    """The body is not JSON."""
+
+    status = 400
+    default_code = "malformed"
+
+
+class NotAuthenticated(GatewayError):
+    status = 401
+    default_code = "not_authenticated"
+
+    def __init__(self, detail: str, *, code: str | None = None) -> None:
+        super().__init__(detail, code=code, headers={"WWW-Authenticate": "Bearer"})
+
+
+class Forbidden(GatewayError):
+    status = 403
+    default_code = "forbidden"
+
+
+class NotFound(GatewayError):
+    """It does not exist, or it is somebody else's: a reader cannot tell which."""
+
+    status = 404
+    default_code = "not_found"
+
+
+class MethodNotAllowed(GatewayError):
+    status = 405
+    default_code = "method_not_allowed"
+
+
+class TooSlow(GatewayError):
+    """The body did not arrive in time."""
+
+    status = 408
+    default_code = "request_timeout"
+
+
+class Conflict(GatewayError):
+    status = 409
+    default_code = "conflict"
+
+
+class TooLarge(GatewayError):
+    status = 413
+    default_code = "too_large"
+
+
+class UnsupportedMediaType(GatewayError):
+    status = 415
+    default_code = "unsupported_media_type"
+
+
+class Invalid(GatewayError):
+    """The body or a parameter is not what it must be."""
+
+    status = 422
+    default_code = "invalid"
+
+
+class TooMany(GatewayError):
+    status = 429
+    default_code = "too_many"
+
+
+class Broken(GatewayError):
+    """A bug, here or in the service that was asked."""
+
+    status = 500
+    default_code = "internal"
+
+
+class Unavailable(GatewayError):
+    """Something that is needed does not answer at the moment."""
+
+    status = 503
+    default_code = "unavailable"
+
+    def __init__(self, detail: str, *, code: str | None = None, retry_after: float = 2.0) -> None:
+        super().__init__(detail, code=code, retry_after=retry_after)

@@ -1,0 +1,26 @@
+"""What the gateway counts. Labels are bounded: the route's template, never its path."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS = Counter("parley_gateway_requests_total", "Requests answered", ["method", "route", "status"])
+REQUEST_SECONDS = Histogram(
+    "parley_gateway_request_seconds",
+    "From the request's head to the end of its answer (streams of events left out)",
+    ["route"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+PUBLISH_SECONDS = Histogram(
+    "parley_gateway_publish_seconds",
+    "From a prompt to the acknowledgement of its stream",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+PUBLISH_FAILURES = Counter(
+    "parley_gateway_publish_failures_total", "Prompts that were not acknowledged in time and got a 503"
+)
+STALE_ACCESS = Counter(
+    "parley_gateway_stale_access_total", "Sends let through on a remembered right because chat-store did not answer"
+)
+RATE_LIMITED = Counter("parley_gateway_rate_limited_total", "Requests refused for their rate", ["limit"])
+STREAMS = Gauge("parley_gateway_streams", "Streams of server-sent events that are open")
+STREAM_FRAMES = Counter("parley_gateway_stream_frames_total", "Frames relayed as server-sent events")
+STREAM_RECONNECTS = Counter("parley_gateway_stream_reconnects_total", "Times that a stream went over to another push")

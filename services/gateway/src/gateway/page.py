@@ -1,0 +1,150 @@
+"""The built page: ``index.html`` for its own addresses, and its files. What no route takes comes here."""
+
+import asyncio
+import gzip
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from gateway.push_url import public_push_url, socket_origin
+from gateway.settings import Settings
+
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".ico": "image/x-icon",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".map": "application/json",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+    ".wasm": "application/wasm",
+    ".webmanifest": "application/manifest+json",
+    ".woff2": "font/woff2",
+}
+_COMPRESSIBLE = frozenset({".css", ".html", ".js", ".json", ".map", ".svg", ".txt", ".wasm", ".webmanifest"})
+
+# Files below assets/ carry a hash of their content in their name.
+_IMMUTABLE = "public, max-age=31536000, immutable"
+_REVALIDATE = "no-cache"
+
+_NOT_BUILT = "The page is not built: run `make web`, or set WEB_DIST to its folder. The interface is at /v1.\n"
+
+
+@dataclass(frozen=True)
+class _File:
+    stamp: tuple[int, int]
+    body: bytes
+    zipped: bytes | None
+    etag: str
+
+
+class Page:
+    """An ASGI application, to be the router's default.
+
+    Files are kept in memory, compressed once; a file that was built anew is read again.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._root = settings.web_dist.resolve() if settings.web_dist is not None else None
+        self._files: dict[Path, _File] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        response = await self._respond(request)
+        await response(scope, receive, send)
+
+    async def _respond(self, request: Request) -> Response:
+        path = request.scope["path"]
+        is_page = path == "/" or path == "/c" or path.startswith("/c/")
+        file = self._locate("index.html" if is_page else path.lstrip("/"))
+        if file is None and not is_page:
+            raise HTTPException(404)
+        if request.method not in ("GET", "HEAD"):
+            raise HTTPException(405, headers={"Allow": "GET, HEAD"})
+        if file is None:
+            return PlainTextResponse(_NOT_BUILT, 503)
+        headers = {"Cache-Control": _IMMUTABLE if path.startswith("/assets/") else _REVALIDATE}
+        if file.suffix == ".html":
+            headers["Content-Security-Policy"] = content_security_policy(
+                socket_origin(public_push_url(self._settings, request.headers.get("host", "")))
+            )
+        return await self._deliver(request, file, headers)
+
+    def _locate(self, name: str) -> Path | None:
+        """Return the file of that name below the root, if there is one and nowhere else."""
+        if self._root is None or "\0" in name or "\\" in name:
+            return None
+        try:
+            path = (self._root / name).resolve()
+            if path.is_relative_to(self._root) and path.is_file() and not path.name.startswith("."):
+                return path
+        except OSError:
+            pass
+        return None
+
+    async def _deliver(self, request: Request, path: Path, headers: dict[str, str]) -> Response:
+        file = await self._load(path)
+        headers["ETag"] = file.etag
+        if file.etag in map(str.strip, request.headers.get("if-none-match", "").split(",")):
+            return Response(None, 304, headers)
+        body = file.body
+        if file.zipped is not None:
+            headers["Vary"] = "Accept-Encoding"
+            if "gzip" in request.headers.get("accept-encoding", ""):
+                headers["Content-Encoding"] = "gzip"
+                body = file.zipped
+        media_type = _TYPES.get(path.suffix, "application/octet-stream")
+        headers["Content-Type"] = media_type
+        return Response(body, 200, headers)
+
+    async def _load(self, path: Path) -> _File:
+        stamp = _stamp(path)
+        file = self._files.get(path)
+        if file is None or file.stamp != stamp:
+            file = await asyncio.to_thread(_read, path, stamp)
+            self._files[path] = file
+        return file
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_mtime_ns, state.st_size
+
+
+def _read(path: Path, stamp: tuple[int, int]) -> _File:
+    body = path.read_bytes()
+    zipped = gzip.compress(body, 6, mtime=0) if path.suffix in _COMPRESSIBLE and len(body) > 1024 else None
+    # Weak: the same for the plain and the compressed form.
+    return _File(stamp, body, zipped, f'W/"{hashlib.sha256(body).hexdigest()[:24]}"')
+
+
+def content_security_policy(push_origin: str | None) -> str:
+    """Allow the page what it needs and nothing else.
+
+    Images of other sites are not shown: an answer could otherwise tell a stranger what was said, by an image's address.
+    """
+    connect = "'self'" if push_origin is None else f"'self' {push_origin}"
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src-elem 'self'",
+            # Attributes only: highlighted code is coloured by them.
+            "style-src-attr 'unsafe-inline'",
+            "img-src 'self' data:",
+            "font-src 'self'",
+            f"connect-src {connect}",
+            "manifest-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        )
+    )

@@ -1,0 +1,128 @@
+"""Errors as ``application/problem+json`` (RFC 9457): every error, from every route, through here."""
+
+import http
+import math
+from collections.abc import Mapping
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.errors import Broken, GatewayError
+
+MEDIA_TYPE = "application/problem+json"
+
+_CODES = {
+    400: "malformed",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+}
+_DETAILS = {
+    404: "There is nothing at this address.",
+    405: "This address does not take this method.",
+}
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """A problem detail. ``type`` is ``about:blank``: ``title`` is the status in words, ``code`` says more.
+
+    Attributes:
+        code: For programs.
+        detail: For people.
+        request_id: Names the request in the logs.
+    """
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str | None = None
+
+
+def problem_response(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    request_id: str | None,
+    retry_after: float | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Render a problem. ``retry_after`` is rounded up to whole seconds, as the header wants it."""
+    headers = dict(headers or {})
+    if retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
+    problem = Problem(
+        title=http.HTTPStatus(status).phrase, status=status, detail=detail, code=code, request_id=request_id
+    )
+    return Response(msgspec.json.encode(problem), status, headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Make every error that leaves a route a problem."""
+    app.add_exception_handler(GatewayError, _refused)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _invalid_parameters)
+    app.add_exception_handler(Exception, _broken)
+
+
+def request_id_of(request: Request) -> str | None:
+    request_id: str | None = getattr(request.state, "request_id", None)
+    return request_id
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, GatewayError)
+    return problem_response(
+        error.status,
+        error.code,
+        error.detail,
+        request_id=request_id_of(request),
+        retry_after=error.retry_after,
+        headers=error.headers,
+    )
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        # Starlette names the methods of the first route with this path; there may be several.
+        headers["Allow"] = ", ".join(_allowed(request))
+    return problem_response(
+        error.status_code,
+        _CODES.get(error.status_code, "refused"),
+        _DETAILS.get(error.status_code, error.detail),
+        request_id=request_id_of(request),
+        headers=headers,
+    )
+
+
+def _allowed(request: Request) -> list[str]:
+    methods: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.path_regex.match(request.scope["path"]):
+            methods |= route.methods or set()
+    return sorted(methods)
+
+
+async def _invalid_parameters(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    detail = "; ".join(f"{item['loc'][-1]}: {item['msg']}" for item in error.errors())
+    return problem_response(422, "invalid", detail, request_id=request_id_of(request))
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    # Starlette raises the exception again after this; the edge logs it, once.
+    return problem_response(
+        Broken.status,
+        Broken.default_code,
+        "Something went wrong here. The log has more under this request_id.",
+        request_id=request_id_of(request),
+    )

@@ -1,0 +1,33 @@
+"""Where a browser opens its socket. No I/O."""
+
+import re
+from urllib.parse import urlsplit
+
+from gateway.settings import Settings
+
+_HOST = re.compile(r"([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
+
+
+def public_push_url(settings: Settings, host: str) -> str:
+    """Return the address of push for a browser that reached us as ``host`` (the header's value).
+
+    Without ``PUBLIC_PUSH_URL``: the same host, at the port and path of ``PUSH_URL``. So a page that is opened by
+    another name of this machine finds push by that name.
+    """
+    if settings.public_push_url is not None:
+        return settings.public_push_url
+    # The header is the client's own word; in a policy or an address only a host may stand.
+    match = _HOST.fullmatch(host)
+    if match is None:
+        return settings.push_url
+    push = urlsplit(settings.push_url)
+    port = "" if push.port is None else f":{push.port}"
+    return f"{push.scheme}://{match[1]}{port}{push.path}"
+
+
+def socket_origin(url: str) -> str | None:
+    """Return the origin of a socket's address for ``connect-src``; None when it is on the page's own."""
+    if url.startswith("/"):
+        return None
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

@@ -1,0 +1,130 @@
+"""Reading what a request says: its body, and the ids in its path."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+import msgspec
+from fastapi import Path, Query
+from starlette.requests import Request
+
+from gateway.errors import Invalid, Malformed, NotFound, TooLarge, TooSlow, UnsupportedMediaType
+from parley.contracts.ids import is_id
+from parley.contracts.limits import MAX_PAGE, MAX_PROMPT_BYTES, MAX_SYSTEM_PROMPT_BYTES
+
+T = TypeVar("T")
+
+MAX_BODY_BYTES = 6 * MAX_PROMPT_BYTES + 64 * 1024
+"""The largest body of any route: JSON may spell one byte of a prompt with six."""
+
+BODY_SECONDS = 30.0
+"""How long a body may take to arrive."""
+
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
+Before = Annotated[str | None, Query(max_length=1024)]
+
+
+async def chat_id(chat_id: Annotated[str, Path()]) -> str:
+    return _existing(chat_id, "chat")
+
+
+async def message_id(message_id: Annotated[str, Path()]) -> str:
+    return _existing(message_id, "message")
+
+
+async def member_id(user_id: Annotated[str, Path()]) -> str:
+    return _existing(user_id, "user")
+
+
+def _existing(value: str, what: str) -> str:
+    # An id that Parley would never make names nothing, and must not get into a subject.
+    if not is_id(value):
+        raise NotFound(f"There is no such {what}.")
+    return value
+
+
+def json_body(shape: type[T], *, optional: bool = False) -> Callable[[Request], Awaitable[T]]:
+    """Return a dependency that reads the body as JSON of ``shape``.
+
+    With ``optional``, no body at all is an empty object.
+    """
+    decoder = msgspec.json.Decoder(shape)
+
+    async def read(request: Request) -> T:
+        body = await read_body(request)
+        if not body:
+            if not optional:
+                raise Malformed("The request has no body; it must be a JSON object.")
+            body = b"{}"
+        elif not is_json(request):
+            raise UnsupportedMediaType("The body must be JSON, with Content-Type: application/json.")
+        try:
+            return decoder.decode(body)
+        except msgspec.ValidationError as error:
+            raise Invalid(f"{error}.") from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise Malformed("The body is not JSON.") from None
+
+    return read
+
+
+async def read_body(request: Request) -> bytes:
+    """Read the body, never more of it than ``MAX_BODY_BYTES``.
+
+    Raises:
+        TooLarge: it is longer; the rest is left unread.
+        TooSlow: it did not arrive in time.
+        ClientDisconnect: it never will.
+    """
+    chunks = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > MAX_BODY_BYTES:
+                    raise TooLarge(f"The body is longer than {MAX_BODY_BYTES} bytes.")
+                chunks.append(chunk)
+    except TimeoutError:
+        raise TooSlow(f"The body did not arrive within {BODY_SECONDS:g} seconds.") from None
+    return b"".join(chunks)
+
+
+def is_json(request: Request) -> bool:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return media_type == "application/json"
+
+
+def optional_id(value: str | None, field: str) -> str | None:
+    """Check an id within a body. Raises :class:`Invalid`."""
+    if value is not None and not is_id(value):
+        raise Invalid(f"{field} must be a UUID in lower case, such as 0199f3a2-7c1e-7d3a-9b64-2f1d5c0e8a11.")
+    return value
+
+
+def storable(text: str | None, field: str) -> str | None:
+    """Check a text within a body: NUL is valid JSON, but no Postgres text. Raises :class:`Invalid`."""
+    if text is not None and "\0" in text:
+        raise Invalid(f"{field} must not hold the character NUL.")
+    return text
+
+
+def prompt_content(content: str) -> str:
+    """Check what a user says. Raises :class:`Invalid` or :class:`TooLarge`."""
+    if not content.strip():
+        raise Invalid("The message is empty.", code="empty_message")
+    if _exceeds(content, MAX_PROMPT_BYTES):
+        raise TooLarge(f"The message is longer than {MAX_PROMPT_BYTES} bytes of UTF-8.")
+    storable(content, "content")
+    return content
+
+
+def system_prompt(text: str | None) -> str | None:
+    """Check a system prompt. Raises :class:`Invalid` or :class:`TooLarge`."""
+    if text is not None and _exceeds(text, MAX_SYSTEM_PROMPT_BYTES):
+        raise TooLarge(f"The system prompt is longer than {MAX_SYSTEM_PROMPT_BYTES} bytes of UTF-8.")
+    return storable(text, "system_prompt")
+
+
+def _exceeds(text: str, limit: int) -> bool:
+    return len(text) > limit or len(text.encode()) > limit

@@ -1,0 +1,84 @@
+"""Messages: reading them, sending one, asking for another answer."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from msgspec import UNSET
+from starlette.responses import Response
+
+from gateway import requests
+from gateway.answers import json_response, nothing
+from gateway.auth import Reader, Writer
+from gateway.bodies import Accepted, NewAnswer, NewMessage, Page
+from gateway.context import GatewayDependency
+from gateway.requests import Before, Limit, json_body, optional_id, prompt_content, storable
+from gateway.routes.chats import ChatId
+from parley.contracts.ids import new_id
+
+MessageId = Annotated[str, Depends(requests.message_id)]
+
+
+def add_routes(router: APIRouter) -> None:
+    messages = "/v1/chats/{chat_id}/messages"
+    router.add_api_route(messages, list_messages, methods=["GET"])
+    router.add_api_route(messages, send_message, methods=["POST"], status_code=202)
+    router.add_api_route(f"{messages}/{{message_id}}", delete_message, methods=["DELETE"], status_code=204)
+    router.add_api_route(f"{messages}/{{message_id}}/regenerate", regenerate, methods=["POST"], status_code=202)
+
+
+async def list_messages(
+    gateway: GatewayDependency, identity: Reader, chat_id: ChatId, before: Before = None, limit: Limit = 50
+) -> Response:
+    """List messages from the newest page backwards, the oldest first within a page."""
+    messages = await gateway.store.list_messages(identity.user_id, chat_id, before, limit)
+    return json_response(Page(items=messages.items, next=messages.next))
+
+
+async def send_message(
+    gateway: GatewayDependency,
+    identity: Writer,
+    chat_id: ChatId,
+    body: Annotated[NewMessage, Depends(json_body(NewMessage))],
+) -> Response:
+    """Accept a message. The answer says 202 once it cannot be lost; the same ``id`` again changes nothing."""
+    message_id = optional_id(body.id, "id") or new_id()
+    if body.parent_id is not UNSET:
+        optional_id(body.parent_id, "parent_id")
+    content = prompt_content(body.content)
+    model = storable(body.model, "model")
+    await gateway.store.require_access(identity.user_id, chat_id)
+    await gateway.commands.submit_prompt(
+        user_id=identity.user_id,
+        chat_id=chat_id,
+        message_id=message_id,
+        content=content,
+        parent_id=body.parent_id,
+        model=model,
+    )
+    return json_response(Accepted(chat_id=chat_id, message_id=message_id), 202)
+
+
+async def regenerate(
+    gateway: GatewayDependency,
+    identity: Writer,
+    chat_id: ChatId,
+    message_id: MessageId,
+    body: Annotated[NewAnswer, Depends(json_body(NewAnswer, optional=True))],
+) -> Response:
+    """Ask for another answer beside ``message_id``, an answer that ended or a prompt."""
+    answer = await gateway.store.regenerate(
+        identity.user_id,
+        chat_id,
+        message_id,
+        optional_id(body.id, "id") or new_id(),
+        storable(body.model, "model"),
+    )
+    return json_response(Accepted(chat_id=chat_id, message_id=answer.id), 202)
+
+
+async def delete_message(
+    gateway: GatewayDependency, identity: Writer, chat_id: ChatId, message_id: MessageId
+) -> Response:
+    """Take back a prompt that is still queued."""
+    await gateway.store.delete_message(identity.user_id, chat_id, message_id)
+    return nothing()

@@ -1,0 +1,32 @@
+"""Finding what was said."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from gateway.answers import json_response
+from gateway.auth import Reader
+from gateway.bodies import Page
+from gateway.context import GatewayDependency
+from gateway.errors import Invalid
+from gateway.requests import Before, Limit, storable
+
+
+def add_routes(router: APIRouter) -> None:
+    router.add_api_route("/v1/search", search, methods=["GET"])
+
+
+async def search(
+    gateway: GatewayDependency,
+    identity: Reader,
+    q: Annotated[str, Query(max_length=500)],
+    before: Before = None,
+    limit: Limit = 20,
+) -> Response:
+    """Search the messages of the user's chats, the best match first."""
+    if not q.strip():
+        raise Invalid("q must say what to search for.")
+    storable(q, "q")
+    hits = await gateway.store.search(identity.user_id, q, before, limit)
+    return json_response(Page(items=hits.items, next=hits.next))

@@ -1,0 +1,51 @@
+"""A chat's frames as server-sent events."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from gateway.auth import Reader
+from gateway.bridge import Bridge
+from gateway.context import GatewayDependency
+from gateway.cursor import parse_event_id
+from gateway.routes.chats import ChatId
+
+
+def add_routes(router: APIRouter) -> None:
+    router.add_api_route("/v1/chats/{chat_id}/stream", stream_chat, methods=["GET"])
+
+
+async def stream_chat(
+    gateway: GatewayDependency,
+    identity: Reader,
+    chat_id: ChatId,
+    last_event_id: Annotated[str | None, Header()] = None,
+    after: Annotated[str | None, Query()] = None,
+) -> Response:
+    """Follow a chat. Each event's ``id`` is the reader's cursor; brought back, only what came later is sent.
+
+    A browser's ``EventSource`` cannot send a header of its own at first: it may say the cursor as ``after``.
+    """
+    await gateway.store.require_access(identity.user_id, chat_id)
+    bridge = await gateway.bridges.open(
+        user_id=identity.user_id,
+        chat_id=chat_id,
+        after=parse_event_id(last_event_id or after),
+        expires=identity.expires_at.timestamp(),
+    )
+    return _EventStream(bridge)
+
+
+class _EventStream(StreamingResponse):
+    def __init__(self, bridge: Bridge) -> None:
+        # nginx and its like would hold events back to fill a buffer.
+        super().__init__(bridge.events(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+        self._bridge = bridge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._bridge.close()

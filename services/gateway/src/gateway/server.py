@@ -1,0 +1,102 @@
+"""Serving: the socket, uvicorn, and the order in which things end."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import sys
+from collections.abc import Generator
+
+import uvicorn
+
+from gateway.app import build_app, build_gateway
+from gateway.bus import BusClosed
+from gateway.settings import Settings
+from parley.runtime.bus import NotProvisioned
+from parley.runtime.health import HealthServer
+
+log = logging.getLogger(__name__)
+
+_KEEP_ALIVE_SECONDS = 75
+"""Longer than the usual idle time of a proxy, so that it is the proxy who closes: it would otherwise now and then send
+a request into a connection that we have just closed."""
+
+
+class CannotServe(Exception):
+    """The process has to end; the text says why, for a person."""
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        # Signals are the life cycle's (parley.runtime.lifecycle).
+        yield
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Serve until ``stop`` is set; then finish what is under way and return.
+
+    Raises:
+        CannotServe: the port is taken, a stream is missing, or NATS ended the connection.
+    """
+    listener = bind(settings.host, settings.port)
+    gateway = build_gateway(settings)
+    server = _Server(
+        uvicorn.Config(
+            build_app(gateway),
+            http="httptools",
+            ws="none",
+            loop="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            forwarded_allow_ips=settings.forwarded_allow_ips,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=settings.shutdown_seconds,
+        )
+    )
+    port = listener.getsockname()[1]
+    bus = asyncio.create_task(gateway.bus.run(), name="bus")
+    async with HealthServer(settings.health_host, settings.health_port, gateway.problems):
+        serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        log.info("Listening on http://%s:%d", settings.host, port)
+        try:
+            await asyncio.wait((bus, serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            # Streams never end by themselves, so they go first; then what is in flight has its time.
+            await gateway.bridges.close()
+            server.should_exit = True
+            await serving
+            failure = bus.exception() if bus.done() else None
+            bus.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await bus
+    if isinstance(failure, NotProvisioned | BusClosed):
+        raise CannotServe(str(failure)) from failure
+    if failure is not None:
+        raise failure
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a bound socket that other gateways on this machine may share.
+
+    Raises:
+        CannotServe: somebody else has the port.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform != "win32":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise CannotServe(
+            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another with HOST and PORT."
+        ) from error
+    listener.setblocking(False)
+    return listener

@@ -1,0 +1,71 @@
+"""The gateway's settings, read from the environment."""
+
+import re
+from pathlib import Path
+
+from pydantic import Field, SecretStr, field_validator
+
+from parley.contracts.limits import MAX_MODEL_LENGTH
+from parley.runtime.settings import ServiceSettings
+
+_ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")
+_SOCKET_URL = re.compile(r"wss?://[^\s;,'\"]+")
+
+
+class Settings(ServiceSettings):
+    """Settings of one gateway process. Rates are per process: three replicas admit three times as much."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535, description="shared by all replicas on this machine (SO_REUSEPORT)")
+    secret_key: SecretStr = Field(min_length=32, description="signs session tokens and push tickets")
+    session_seconds: float = Field(30 * 86400, gt=0, description="how long a session lasts; renewed by each visit")
+    guests: bool = Field(True, description="whether anybody may start a session")
+    demo: bool = Field(False, description="whether the demo model answers; the page says so")
+    model: str | None = Field(None, max_length=MAX_MODEL_LENGTH, description="default model, told to the page")
+    web_dist: Path | None = Field(None, description="folder of the built page")
+    push_url: str = Field("ws://127.0.0.1:8001/ws", description="push, as the gateway reaches it")
+    public_push_url: str | None = Field(
+        None,
+        description="push, as browsers reach it: ws://…, wss://…, or a path on the page's own origin; "
+        "unset: the page's host at the port of PUSH_URL",
+    )
+    allowed_origins: str = Field(
+        "", description="origins of other pages that may use the interface (CORS), comma-separated"
+    )
+    forwarded_allow_ips: str = Field(
+        "127.0.0.1", description="proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, comma-separated"
+    )
+    writes_per_second: float = Field(50, ge=0, description="of one user; 0: no limit")
+    writes_burst: int = Field(300, ge=1)
+    guests_per_second: float = Field(20, ge=0, description="new guests from one address; 0: no limit")
+    guests_burst: int = Field(1000, ge=1)
+    publish_seconds: float = Field(5, gt=0, description="how long a send waits for its acknowledgement before 503")
+    rpc_seconds: float = Field(3, gt=0, description="how long a request waits for another service before 503")
+    shutdown_seconds: int = Field(10, ge=1, description="how long requests in flight may go on after SIGTERM")
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        for origin in filter(None, (part.strip() for part in value.split(","))):
+            if _ORIGIN.fullmatch(origin) is None:
+                raise ValueError(f"{origin!r} is not an origin such as https://chat.example.com")
+        return value
+
+    @field_validator("push_url")
+    @classmethod
+    def _is_socket_url(cls, value: str) -> str:
+        if _SOCKET_URL.fullmatch(value) is None:
+            raise ValueError("must begin with ws:// or wss://")
+        return value
+
+    @field_validator("public_push_url")
+    @classmethod
+    def _is_socket_url_or_path(cls, value: str | None) -> str | None:
+        if value is not None and _SOCKET_URL.fullmatch(value) is None and not re.fullmatch(r"/[\w./\-]*", value):
+            raise ValueError("must begin with ws:// or wss://, or be a path")
+        return value or None
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """``allowed_origins`` as a set."""
+        return frozenset(part.strip() for part in self.allowed_origins.split(",") if part.strip())
