@@ -1,0 +1,39 @@
+"""What can go wrong for a client."""
+
+
+class ClientError(Exception):
+    """The base of everything that the client raises."""
+
+
+class NotReachable(ClientError):
+    """No answer, or no promise, until the deadline."""
+
+
+class Problem(ClientError):
+    """The gateway refused a request (RFC 9457).
+
+    Attributes:
+        status: The HTTP status.
+        code: For programs.
+        detail: For people.
+    """
+
+    def __init__(self, status: int, code: str, detail: str, retry_after: float | None = None) -> None:
+        super().__init__(f"{detail} ({status} {code})")
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.retry_after = retry_after
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same request may succeed later."""
+        return self.status in (429, 502, 503, 504)
+
+
+class ConnectionRefused(ClientError):
+    """Push closed the socket with a code that forbids coming back, or refused a chat with an ``error`` frame."""
+
+    def __init__(self, code: int | str, message: str) -> None:
+        super().__init__(f"{message or 'refused'} ({code})")
+        self.code = code
