@@ -1,22 +1,17 @@
 """``python -m gateway``: read the settings, run."""
 
-import gc
 import logging
 import sys
 
-# Importing makes hundreds of thousands of objects that all stay: collecting among them takes a tenth of the start.
-gc.disable()
+from pydantic import ValidationError
 
-from pydantic import ValidationError  # noqa: E402
-
-from gateway.server import CannotServe, serve  # noqa: E402
-from gateway.settings import Settings  # noqa: E402
-from parley.runtime import lifecycle, logs  # noqa: E402
+from gateway.server import CannotServe, serve
+from gateway.settings import Settings
+from parley.runtime import lifecycle, logs, tracing
 
 
 def main() -> int:
-    gc.freeze()
-    gc.enable()
+    """Run until a signal; return the exit code (2: a setting is wrong, 1: the gateway cannot serve)."""
     try:
         settings = Settings()  # type: ignore[call-arg]  # from the environment
     except ValidationError as error:
@@ -25,11 +20,14 @@ def main() -> int:
             print(f"gateway: {name}: {item['msg']}", file=sys.stderr)  # noqa: T201
         return 2
     logs.setup("gateway", settings.log_level, settings.log_format)
+    tracing.setup("gateway")
     try:
         return lifecycle.run(lambda stop: serve(settings, stop))
     except CannotServe as error:
         logging.getLogger("gateway").critical("%s", error)
         return 1
+    finally:
+        tracing.shutdown()
 
 
 if __name__ == "__main__":

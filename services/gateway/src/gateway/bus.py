@@ -101,6 +101,7 @@ class Bus:
     async def _connect(self) -> "NatsBroker":
         # FastStream takes half a second to import; the page is served meanwhile.
         module = await asyncio.to_thread(importlib.import_module, "faststream.nats")
+        # FastStream's own lines would say the same again: no logger.
         options = bus.connect_options(
             self._url,
             self._name,

@@ -30,6 +30,7 @@ class _Running(msgspec.Struct, frozen=True, kw_only=True):
     generation_id: str
     message_id: str
     attempt: int
+    after: int
     seq: int
 
 
@@ -84,28 +85,43 @@ _decoder = msgspec.json.Decoder(_Snapshot | _Message | _Generation | _Delta | _C
 class Follower:
     """Keeps the cursor of a reader to whom every ``NEW`` frame is passed on.
 
-    The same rules as those of the client libraries: a delta is applied when its ``from`` is ``seq + 1`` in the same
-    attempt of the same generation.
+    The rules are those of the client libraries (``tests/cases/README.md``). One change of a chat can be several frames
+    of one version, so the cursor claims the version before the newest seen, unless that came with a snapshot.
 
     Attributes:
-        cursor: What the reader has; None before its first snapshot.
         over: The chat was deleted, or is not this reader's (any more): nothing will follow.
     """
 
     def __init__(self, after: Cursor | None = None) -> None:
-        self.cursor = after
         self.over = False
-        self._message_id: str | None = None
         self._awaits_snapshot = True
+        self._version = after.version if after is not None else 0
+        self._settled = self._version
+        self._generation_id = after.generation_id if after is not None else None
+        self._attempt = after.attempt if after is not None else 0
+        self._seq = after.seq if after is not None else 0
+        self._known = after is not None
+        self._message_id: str | None = None
+        self._ended_id: str | None = None
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """What the reader has; None when it must be told everything."""
+        if not self._known:
+            return None
+        if self._generation_id is None:
+            return Cursor(version=self._settled)
+        return Cursor(version=self._settled, generation_id=self._generation_id, attempt=self._attempt, seq=self._seq)
+
+    @property
+    def event_id(self) -> str | None:
+        """The cursor as JSON: what ``Last-Event-ID`` brings back."""
+        cursor = self.cursor
+        return None if cursor is None else msgspec.json.encode(cursor).decode()
 
     def watch_again(self) -> None:
         """Take nothing that was under way before the next snapshot."""
         self._awaits_snapshot = True
-
-    @property
-    def event_id(self) -> str | None:
-        """The cursor as JSON: what ``Last-Event-ID`` brings back. None before the first snapshot."""
-        return None if self.cursor is None else msgspec.json.encode(self.cursor).decode()
 
     def follow(self, frame: bytes) -> Verdict:
         """Take one frame into account."""
@@ -114,67 +130,97 @@ class Follower:
         except msgspec.DecodeError:
             # A type of frame that came after us: the reader may know it.
             return Verdict.NEW
+        if isinstance(decoded, _Snapshot):
+            return self._snapshot(decoded)
+        if isinstance(decoded, _Error):
+            self.over = decoded.code in _REFUSALS
+            return Verdict.NEW
+        if isinstance(decoded, _Ready) or self._awaits_snapshot:
+            return Verdict.OLD
         match decoded:
-            case _Ready():
-                return Verdict.OLD
-            case _Error(code=code):
-                self.over = code in _REFUSALS
-                return Verdict.NEW
-            case _Snapshot(version=version, generation=running):
-                self._awaits_snapshot = False
-                self._message_id = running.message_id if running else None
-                self.cursor = Cursor(version=version) if running is None else _at(version, running)
-            case _ if self._awaits_snapshot:
-                return Verdict.OLD
-            case _Message(version=version, message=message):
-                ended = message.id == self._message_id and message.status in _TERMINAL
-                self._advance(version, ended=ended)
-            case _Chat(version=version, chat=chat):
-                self.over = chat is None
-                self._advance(version)
+            case _Message():
+                return self._message(decoded)
+            case _Chat():
+                return self._chat(decoded)
             case _Generation():
-                return self._attempt(decoded)
-            case _Delta():
+                return self._generation(decoded)
+            case _:
                 return self._delta(decoded)
+
+    def _snapshot(self, frame: _Snapshot) -> Verdict:
+        running = frame.generation
+        if running is not None and running.after and not self._is_at(running):
+            self._known = False
+            return Verdict.GAP
+        self._awaits_snapshot = False
+        self._known = True
+        self._version = self._settled = frame.version
+        if running is None:
+            self._end()
+        else:
+            self._go_to(running.generation_id, running.message_id, running.attempt, running.seq)
         return Verdict.NEW
 
-    def _advance(self, version: int, *, ended: bool = False) -> None:
-        assert self.cursor is not None
-        if ended:
-            self._message_id = None
-            self.cursor = Cursor(version=max(version, self.cursor.version))
-        elif version > self.cursor.version:
-            self.cursor = msgspec.structs.replace(self.cursor, version=version)
+    def _message(self, frame: _Message) -> Verdict:
+        self._advance(frame.version)
+        if frame.message.id == self._message_id and frame.message.status in _TERMINAL:
+            self._end()
+        return Verdict.NEW
 
-    def _attempt(self, frame: _Generation) -> Verdict:
-        cursor = self.cursor
-        assert cursor is not None
-        if cursor.generation_id == frame.generation_id:
-            if frame.attempt < cursor.attempt:
+    def _chat(self, frame: _Chat) -> Verdict:
+        if frame.chat is None:
+            self.over = True
+            self._known = False
+        else:
+            self._advance(frame.version)
+        return Verdict.NEW
+
+    def _generation(self, frame: _Generation) -> Verdict:
+        if frame.generation_id == self._ended_id:
+            return Verdict.OLD
+        if frame.generation_id == self._generation_id:
+            if frame.attempt < self._attempt:
                 return Verdict.OLD
-            if frame.attempt == cursor.attempt:
+            if frame.attempt == self._attempt:
                 return Verdict.NEW
-        self._message_id = frame.message_id
-        self.cursor = Cursor(version=cursor.version, generation_id=frame.generation_id, attempt=frame.attempt, seq=0)
+        self._go_to(frame.generation_id, frame.message_id, frame.attempt, 0)
         return Verdict.NEW
 
     def _delta(self, frame: _Delta) -> Verdict:
-        cursor = self.cursor
-        assert cursor is not None
-        if cursor.generation_id != frame.generation_id or frame.attempt > cursor.attempt:
+        if frame.generation_id != self._generation_id:
+            return Verdict.OLD if frame.generation_id == self._ended_id else Verdict.GAP
+        if frame.attempt > self._attempt:
             return Verdict.GAP
-        if frame.attempt < cursor.attempt or frame.to <= cursor.seq:
+        if frame.attempt < self._attempt or frame.to <= self._seq:
             return Verdict.OLD
-        if frame.from_ != cursor.seq + 1:
+        if frame.from_ != self._seq + 1:
             return Verdict.GAP
-        self.cursor = Cursor(
-            version=cursor.version, generation_id=cursor.generation_id, attempt=cursor.attempt, seq=frame.to
-        )
+        self._seq = frame.to
         return Verdict.NEW
 
+    def _advance(self, version: int) -> None:
+        if version > self._version:
+            self._settled = self._version
+            self._version = version
 
-def _at(version: int, running: _Running) -> Cursor:
-    return Cursor(version=version, generation_id=running.generation_id, attempt=running.attempt, seq=running.seq)
+    def _is_at(self, running: _Running) -> bool:
+        return (self._generation_id, self._attempt, self._seq) == (
+            running.generation_id,
+            running.attempt,
+            running.after,
+        )
+
+    def _go_to(self, generation_id: str, message_id: str, attempt: int, seq: int) -> None:
+        self._generation_id = generation_id
+        self._message_id = message_id
+        self._attempt = attempt
+        self._seq = seq
+
+    def _end(self) -> None:
+        if self._generation_id is not None:
+            self._ended_id = self._generation_id
+        self._generation_id = None
+        self._message_id = None
 
 
 def parse_event_id(text: str | None) -> Cursor | None:

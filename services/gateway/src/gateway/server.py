@@ -49,6 +49,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             loop="none",
             lifespan="off",
             log_config=None,
+            log_level="warning",
             access_log=False,
             server_header=False,
             forwarded_allow_ips=settings.forwarded_allow_ips,
