@@ -1,0 +1,1 @@
+"""What no service could handle: looked at, sent again, or dropped."""
