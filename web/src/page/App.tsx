@@ -1,0 +1,43 @@
+import { useEffect, useState } from "react";
+import { ChatPage } from "./ChatPage";
+import { useParley } from "./parley";
+import { useRoute } from "./route";
+import { Sidebar } from "./Sidebar";
+
+/** The whole page: the list of chats beside the chat that the address names. */
+export function App() {
+  const parley = useParley();
+  const [chatId, open] = useRoute();
+  const [menuOpen, setMenuOpen] = useState(false);
+
+  useEffect(() => {
+    const refresh = () => {
+      // A list that cannot be read now is read again at the next occasion; the connection notice tells why.
+      if (!document.hidden) parley.chats.refresh().catch(() => undefined);
+    };
+    refresh();
+    document.addEventListener("visibilitychange", refresh);
+    let status = parley.connection.getSnapshot().status;
+    const unsubscribe = parley.connection.subscribe(() => {
+      const before = status;
+      status = parley.connection.getSnapshot().status;
+      if (status === "online" && before !== "online") refresh();
+    });
+    return () => {
+      document.removeEventListener("visibilitychange", refresh);
+      unsubscribe();
+    };
+  }, [parley]);
+
+  const choose = (id: string | null) => {
+    setMenuOpen(false);
+    open(id);
+  };
+
+  return (
+    <div className="flex h-full">
+      <Sidebar chatId={chatId} onChoose={choose} onClose={() => setMenuOpen(false)} open={menuOpen} />
+      <ChatPage chatId={chatId} onMenu={() => setMenuOpen(true)} onOpen={choose} />
+    </div>
+  );
+}

@@ -1,0 +1,133 @@
+import { useEffect, useMemo, useState } from "react";
+import type { ChatSnapshot, Observable, WatchedChat } from "../client";
+import { Announcer } from "./Announcer";
+import { Composer } from "./Composer";
+import { ConnectionNotice } from "./ConnectionNotice";
+import { MenuIcon } from "./icons";
+import { ModelPicker } from "./ModelPicker";
+import { useObservable, useParley } from "./parley";
+import { EmptyPage, LoadingPage, UnavailablePage } from "./places";
+import { Transcript } from "./Transcript";
+import { entriesOf, isRunning, titleFrom } from "./transcript";
+
+interface ChatPageProps {
+  /** Null: a chat that starts with its first message. */
+  readonly chatId: string | null;
+  onOpen(chatId: string | null): void;
+  onMenu(): void;
+}
+
+/** What the reader chose to see, valid as long as the chat's newest turn is the same. */
+interface BranchChoice {
+  readonly leaf: string;
+  readonly tip: string | null;
+}
+
+const NOTHING: Observable<null> = { subscribe: () => () => undefined, getSnapshot: () => null };
+
+/** One chat: its messages, and where the next one is written. */
+export function ChatPage({ chatId, onOpen, onMenu }: ChatPageProps) {
+  const parley = useParley();
+  const chat = useMemo(() => (chatId === null ? null : parley.watch(chatId)), [parley, chatId]);
+  const snapshot = useObservable<ChatSnapshot | null>(chat ?? NOTHING);
+  const [drafts, setDrafts] = useState<Readonly<Record<string, string>>>({});
+  const [newModel, setNewModel] = useState<string | null>(null);
+  const [choice, setChoice] = useState<BranchChoice | null>(null);
+  const [notice, setNotice] = useState<string | null>(null);
+
+  const tip = snapshot?.state.chat?.tip_id ?? null;
+  const leaf = choice !== null && choice.tip === tip ? choice.leaf : null;
+  const entries = useMemo(() => (snapshot === null ? [] : entriesOf(snapshot, leaf)), [snapshot, leaf]);
+  const running = snapshot !== null && isRunning(snapshot);
+  const title = snapshot?.state.chat?.title ?? null;
+  const gone = snapshot?.phase === "unavailable" || snapshot?.state.deleted === true;
+  const draftKey = chatId ?? "";
+
+  useEffect(() => {
+    document.title = title === null ? "Parley" : `${title} · Parley`;
+  }, [title]);
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a notice belongs to the chat that it came up in
+  useEffect(() => setNotice(null), [chatId]);
+
+  /** Does something that the server can refuse, and says why it did. */
+  const attempt = (action: Promise<void>) => {
+    setNotice(null);
+    action.catch((error: unknown) => setNotice(error instanceof Error ? error.message : String(error)));
+  };
+
+  const send = (content: string, parentId?: string | null) => {
+    const target: WatchedChat = chat ?? parley.newChat({ title: titleFrom(content), model: newModel });
+    target.send(
+      content,
+      parentId ?? (parentId === undefined && leaf !== null && leaf !== tip ? leaf : parentId),
+    );
+    setDrafts((all) => ({ ...all, [draftKey]: "" }));
+    if (chat === null) onOpen(target.id);
+  };
+
+  return (
+    <main className="relative flex min-w-0 flex-1 flex-col">
+      <header className="flex h-14 shrink-0 items-center gap-2 border-b px-3 md:border-transparent md:px-4">
+        <button
+          aria-label="Open the list of chats"
+          className="icon-button md:hidden"
+          onClick={onMenu}
+          type="button"
+        >
+          <MenuIcon className="size-5" />
+        </button>
+        <h1 className="min-w-0 flex-1 truncate font-medium text-sm">
+          {title ?? (chatId === null ? "New chat" : "")}
+        </h1>
+        <ModelPicker
+          model={snapshot === null ? newModel : (snapshot.state.chat?.model ?? null)}
+          onChange={(model) => (chat === null ? setNewModel(model) : attempt(chat.setModel(model)))}
+        />
+      </header>
+      {gone ? (
+        <UnavailablePage deleted={snapshot?.state.deleted === true} onNewChat={() => onOpen(null)} />
+      ) : entries.length > 0 && chat !== null ? (
+        <Transcript
+          chat={chat}
+          entries={entries}
+          key={chat.id}
+          loadingOlder={snapshot?.loadingOlder === true}
+          more={snapshot !== null && snapshot.state.next !== null}
+          onAttempt={attempt}
+          onChoose={(id) => setChoice({ leaf: id, tip })}
+          onEdit={send}
+          running={running}
+          state={snapshot?.state ?? null}
+        />
+      ) : snapshot?.phase === "loading" ? (
+        <LoadingPage />
+      ) : (
+        <EmptyPage />
+      )}
+      {!gone && (
+        <div className="mx-auto w-full max-w-3xl px-3 pb-[max(0.75rem,env(safe-area-inset-bottom))] md:px-6">
+          <ConnectionNotice />
+          {notice !== null && (
+            <p
+              className="mb-2 rounded-md bg-destructive-soft px-3 py-2 text-destructive text-sm"
+              data-testid="notice"
+              role="alert"
+            >
+              {notice}
+            </p>
+          )}
+          <Composer
+            chatId={chatId}
+            onChange={(text) => setDrafts((all) => ({ ...all, [draftKey]: text }))}
+            onSend={send}
+            onStop={() => chat !== null && attempt(chat.stop())}
+            running={running}
+            text={drafts[draftKey] ?? ""}
+          />
+        </div>
+      )}
+      <Announcer entries={entries} />
+    </main>
+  );
+}

@@ -1,0 +1,71 @@
+import { useEffect, useState } from "react";
+import { useParley } from "./parley";
+
+/** Before the first message of a chat. */
+export function EmptyPage() {
+  const parley = useParley();
+  const [demo, setDemo] = useState(false);
+
+  useEffect(() => {
+    let current = true;
+    parley.config().then(
+      (config) => current && setDemo(config.demo),
+      () => undefined,
+    );
+    return () => {
+      current = false;
+    };
+  }, [parley]);
+
+  return (
+    <div className="flex flex-1 flex-col items-center justify-center gap-3 px-6 text-center">
+      <p className="font-semibold text-2xl tracking-tight">What would you like to talk about?</p>
+      {demo && (
+        <p className="max-w-md text-muted-foreground text-sm">
+          The built-in demo model answers here. Set <code>OPENAI_API_KEY</code> or{" "}
+          <code>OPENAI_BASE_URL</code> to talk to a real one.
+        </p>
+      )}
+    </div>
+  );
+}
+
+/** While a chat's first page is on its way; shows nothing at first, so that a fast answer does not flicker. */
+export function LoadingPage() {
+  return (
+    <div
+      aria-busy="true"
+      aria-label="Loading the chat"
+      className="flex flex-1 justify-center px-6"
+      role="status"
+    >
+      <div className="mt-8 w-full max-w-3xl animate-[appear_0.2s_0.3s_both] space-y-6">
+        <div className="ml-auto h-10 w-1/2 rounded-2xl bg-muted" />
+        <div className="h-4 w-3/4 rounded bg-muted" />
+        <div className="h-4 w-2/3 rounded bg-muted" />
+      </div>
+    </div>
+  );
+}
+
+interface UnavailablePageProps {
+  readonly deleted: boolean;
+  onNewChat(): void;
+}
+
+/** For a chat that does not exist, or not for this reader: the server does not tell which. */
+export function UnavailablePage({ deleted, onNewChat }: UnavailablePageProps) {
+  return (
+    <div
+      className="flex flex-1 flex-col items-center justify-center gap-4 px-6 text-center"
+      data-testid="unavailable"
+    >
+      <p className="font-medium">
+        {deleted ? "This chat was deleted." : "This chat does not exist, or it is not shared with you."}
+      </p>
+      <button className="button" onClick={onNewChat} type="button">
+        Start a new chat
+      </button>
+    </div>
+  );
+}

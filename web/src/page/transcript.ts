@@ -1,0 +1,84 @@
+import {
+  type BranchItem,
+  type ChatSnapshot,
+  type Message,
+  type OutgoingMessage,
+  queuedPrompts,
+  visibleBranch,
+} from "../client";
+
+/** A prompt as it is shown: placed, queued, or still on its way from this device. */
+export interface PromptEntry {
+  readonly kind: "prompt";
+  readonly id: string;
+  readonly content: string;
+  readonly status: Message["status"] | OutgoingMessage["status"];
+  /** Why it could not be sent, for people. */
+  readonly problem: string | null;
+  /** Set for what has its place in the tree. */
+  readonly item: BranchItem | null;
+}
+
+export interface AnswerEntry {
+  readonly kind: "answer";
+  readonly id: string;
+  readonly item: BranchItem;
+}
+
+export type Entry = PromptEntry | AnswerEntry;
+
+/**
+ * Returns what a chat shows, from top to bottom: the branch, the prompts that wait, and what is on its way.
+ *
+ * An edited prompt on its way is shown where it will be: at the end of the branch that it starts from.
+ */
+export function entriesOf({ state, outbox }: ChatSnapshot, leaf: string | null): Entry[] {
+  const fork = outbox.find((message) => message.parent_id !== undefined);
+  const branch = fork?.parent_id === null ? [] : visibleBranch(state, fork?.parent_id ?? leaf);
+  return [
+    ...branch.map(placed),
+    ...queuedPrompts(state).map(
+      ({ id, content, status }): Entry => ({
+        kind: "prompt",
+        id,
+        content,
+        status,
+        problem: null,
+        item: null,
+      }),
+    ),
+    ...outbox.map(
+      ({ id, content, status, problem }): Entry => ({
+        kind: "prompt",
+        id,
+        content,
+        status,
+        problem,
+        item: null,
+      }),
+    ),
+  ];
+}
+
+function placed(item: BranchItem): Entry {
+  const { id, role, content, status } = item.message;
+  return role === "assistant"
+    ? { kind: "answer", id, item }
+    : { kind: "prompt", id, content, status, problem: null, item };
+}
+
+/** Whether an answer is requested or running, so that there is something to stop. */
+export function isRunning({ state, outbox }: ChatSnapshot): boolean {
+  return (
+    state.generation !== null ||
+    state.chat?.running === true ||
+    outbox.some(({ status }) => status === "accepted")
+  );
+}
+
+/** A chat's title before it has one: the beginning of its first prompt. */
+export function titleFrom(content: string): string {
+  const line = content.trim().split("\n", 1)[0]?.trim() ?? "";
+  const characters = [...line];
+  return characters.length > 60 ? `${characters.slice(0, 59).join("").trimEnd()}…` : line;
+}
