@@ -1,0 +1,60 @@
+"""``python -m chat_store`` runs the service; ``python -m chat_store migrate`` prepares Postgres and NATS for all."""
+
+import asyncio
+import sys
+
+from pydantic import ValidationError
+
+from chat_store.errors import SchemaMismatch
+from chat_store.settings import MigrateSettings, Settings
+from parley.runtime import lifecycle, logs
+from parley.runtime.bus import NotProvisioned
+from parley.runtime.provision import Differs
+
+
+def main(arguments: list[str]) -> int:
+    """Return the exit code."""
+    try:
+        match arguments:
+            case []:
+                return _serve(Settings())  # type: ignore[call-arg]
+            case ["migrate"]:
+                return _migrate(MigrateSettings())  # type: ignore[call-arg]
+            case _:
+                print("usage: python -m chat_store [migrate]", file=sys.stderr)  # noqa: T201
+                return 2
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "_".join(str(part) for part in problem["loc"]).upper()
+            print(f"chat-store: {name}: {problem['msg']}", file=sys.stderr)  # noqa: T201
+        return 2
+    except (SchemaMismatch, NotProvisioned, Differs) as error:
+        print(f"chat-store: {error}", file=sys.stderr)  # noqa: T201
+        return 3
+
+
+def _serve(settings: Settings) -> int:
+    # Imported here: a migration needs neither FastStream nor the service.
+    from chat_store import app
+
+    logs.setup("chat-store", settings.log_level, settings.log_format)
+
+    async def run(stop: asyncio.Event) -> None:
+        await app.serve(settings, stop)
+
+    return lifecycle.run(run)
+
+
+def _migrate(settings: MigrateSettings) -> int:
+    from chat_store import provisioning
+
+    logs.setup("chat-store", settings.log_level, settings.log_format)
+
+    async def run(_: asyncio.Event) -> None:
+        await provisioning.migrate(settings)
+
+    return lifecycle.run(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

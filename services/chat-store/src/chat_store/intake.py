@@ -1,0 +1,193 @@
+"""From messages of a durable consumer to one transaction, and back to acknowledgements.
+
+At least once, in the stream's order: decode, run the batch in one transaction, announce, acknowledge. Handling is
+idempotent. A batch that fails through the fault of one event is gone through one by one, so that the one blocks nobody:
+
+- an event that does not decode, or is of a future version: dead letter, at once;
+- an event that fails though Postgres works: handed back, and a dead letter after :data:`MAX_FAILURES` deliveries;
+- Postgres is away: nobody's fault; the error goes to the caller, nothing is acknowledged.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Final, Generic, TypeVar
+
+import msgspec
+import nats.errors
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+
+from chat_store import metrics
+from chat_store.errors import is_outage
+from chat_store.publisher import Publisher
+from chat_store.pull import hand_back
+from chat_store.transactions import Command, Outcome
+from parley.contracts import ids
+from parley.contracts.events import VERSION, GenerationFinished, PromptSubmitted
+from parley.contracts.streams import ConsumerSpec
+from parley.runtime import bus, dead_letters
+
+log = logging.getLogger(__name__)
+
+MAX_FAILURES: Final = 5
+"""Deliveries after which an event that keeps failing becomes a dead letter."""
+
+E = TypeVar("E", PromptSubmitted, GenerationFinished)
+Execute = Callable[[Sequence[Command[str]]], Awaitable[Outcome[str]]]
+
+
+class Unreadable(Exception):
+    """An event that will never be understood by this version of the program."""
+
+
+def decode(data: bytes, kind: type[E]) -> E:
+    """Raises: Unreadable."""
+    try:
+        event = msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Unreadable(f"does not decode: {error}") from error
+    if event.v > VERSION:
+        raise Unreadable(f"version {event.v} is newer than {VERSION}, the newest that is known here")
+    if not ids.is_id(event.chat_id) or not ids.is_id(event.message_id):
+        raise Unreadable("the chat's or the message's id is not a UUID in lower case")
+    return event
+
+
+class Intake(Generic[E]):
+    """Handles the events of one consumer.
+
+    Args:
+        kind: The event.
+        command: Makes the command that carries an event out; it returns a word for the metrics.
+    """
+
+    def __init__(
+        self,
+        spec: ConsumerSpec,
+        *,
+        kind: type[E],
+        command: Callable[[E], Command[str]],
+        js: JetStreamContext,
+        publisher: Publisher,
+    ) -> None:
+        self._spec = spec
+        self._kind: type[E] = kind
+        self._command: Callable[[E], Command[str]] = command
+        self._js = js
+        self._publisher = publisher
+
+    async def handle(self, messages: Sequence[Msg], execute: Execute) -> None:
+        """Handle a batch; afterwards each message is acknowledged, handed back, or a dead letter.
+
+        Raises:
+            Exception: Postgres is away (:func:`is_outage`); what is not acknowledged is still the caller's.
+        """
+        batch: list[tuple[Msg, E]] = []
+        for message in messages:
+            if message.is_acked:
+                continue
+            try:
+                batch.append((message, decode(message.data, self._kind)))
+            except Unreadable as error:
+                await self._bury(message, str(error))
+        for part in _one_end_per_chat([(message, self._command(event), event) for message, event in batch]):
+            await self._handle_part(part, execute)
+
+    async def replay(self, payloads: Sequence[bytes], execute: Execute) -> None:
+        """Carry out events that were delivered to somebody who may be gone. The server delivers them again, too.
+
+        Raises:
+            Exception: Postgres is away.
+        """
+        for data in payloads:
+            try:
+                event = decode(data, self._kind)
+                outcome = await execute([self._command(event)])
+            except Unreadable:
+                continue
+            except Exception as error:
+                if is_outage(error):
+                    raise
+                log.warning("Replaying an event: %r", error, extra={"consumer": self._spec.name})
+                continue
+            await self._publisher.announce(outcome.changes)
+
+    async def _handle_part(self, part: "list[tuple[Msg, Command[str], E]]", execute: Execute) -> None:
+        try:
+            await self._commit(part, execute)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            if len(part) == 1:
+                await self._failed(part[0][0], error)
+                return
+            for one in part:
+                await self._handle_part([one], execute)
+
+    async def _commit(self, part: "list[tuple[Msg, Command[str], E]]", execute: Execute) -> None:
+        began = time.perf_counter()
+        outcome = await execute([command for _, command, _ in part])
+        metrics.BATCH_SECONDS.labels(self._spec.name).observe(time.perf_counter() - began)
+        metrics.BATCH_SIZE.labels(self._spec.name).observe(len(part))
+        await self._publisher.announce(outcome.changes)
+        now = datetime.now(UTC)
+        for (message, command, event), result in zip(part, outcome.results, strict=True):
+            word = result or "no_chat"
+            metrics.EVENTS.labels(self._spec.name, word).inc()
+            if word in ("no_chat", "not_a_member"):
+                log.info(
+                    "Dropped an event: %s",
+                    "its chat is gone" if word == "no_chat" else "its author is no member of the chat any more",
+                    extra={"consumer": self._spec.name, "chat_id": command.chat_id, "event_id": event.id},
+                )
+            elif isinstance(event, PromptSubmitted) and word != "duplicate":
+                metrics.PROMPT_DELAY.observe(max(0.0, (now - event.occurred_at).total_seconds()))
+            await _acknowledge(message)
+
+    async def _failed(self, message: Msg, error: Exception) -> None:
+        deliveries = message.metadata.num_delivered
+        if deliveries >= MAX_FAILURES:
+            log.error("An event keeps failing", exc_info=error, extra={"consumer": self._spec.name})
+            await self._bury(message, f"{type(error).__name__}: {error}")
+            return
+        log.warning("An event failed: %r", error, extra={"consumer": self._spec.name, "deliveries": deliveries})
+        metrics.EVENTS.labels(self._spec.name, "failed").inc()
+        await hand_back([message], delay=0.5 * 2.0**deliveries)
+
+    async def _bury(self, message: Msg, reason: str) -> None:
+        try:
+            await dead_letters.publish(self._js, consumer=self._spec.name, message=message, reason=reason)
+        except (bus.BusUnavailable, nats.errors.Error) as error:
+            log.warning("A dead letter could not be kept yet: %r", error, extra={"consumer": self._spec.name})
+            await hand_back([message], delay=5.0)
+            return
+        log.error("Dead letter: %s", reason, extra={"consumer": self._spec.name, "subject": message.subject})
+        metrics.EVENTS.labels(self._spec.name, "dead_letter").inc()
+        await _acknowledge(message)
+
+
+async def _acknowledge(message: Msg) -> None:
+    try:
+        await message.ack()
+    except nats.errors.Error as error:
+        # It comes once more, and changes nothing then.
+        log.debug("Acknowledging: %r", error)
+
+
+def _one_end_per_chat(
+    batch: "list[tuple[Msg, Command[str], E]]",
+) -> "list[list[tuple[Msg, Command[str], E]]]":
+    """Split a batch so that no transaction has two commands for one chat that may end its generation."""
+    parts: list[list[tuple[Msg, Command[str], E]]] = []
+    depth: dict[str, int] = {}
+    for item in batch:
+        command = item[1]
+        part = depth.get(command.chat_id, 0)
+        if command.ends:
+            depth[command.chat_id] = part + 1
+        while len(parts) <= part:
+            parts.append([])
+        parts[part].append(item)
+    return parts

@@ -1,0 +1,56 @@
+"""The one-shot step before any service: the schema in Postgres, streams and consumers in NATS."""
+
+import asyncio
+import logging
+
+import asyncpg
+
+from chat_store import schema
+from chat_store.database import CONNECT_TIMEOUT
+from chat_store.errors import is_outage
+from chat_store.settings import MigrateSettings
+from parley.runtime import bus, provision
+
+log = logging.getLogger(__name__)
+
+
+async def migrate(settings: MigrateSettings) -> None:
+    """Bring both up to date; done again, nothing happens.
+
+    Raises:
+        SchemaMismatch: the database is newer than this program.
+        Differs: a stream exists with other settings.
+        TimeoutError: Postgres or NATS did not answer in ``migrate_timeout`` seconds.
+    """
+    async with asyncio.timeout(settings.migrate_timeout), asyncio.TaskGroup() as group:
+        group.create_task(_migrate_postgres(settings.database_url))
+        group.create_task(_provision_nats(settings))
+
+
+async def _migrate_postgres(url: str) -> None:
+    connection = await _connect(url)
+    try:
+        applied = await schema.migrate(connection)
+    finally:
+        await connection.close()
+    log.info("The schema is up to date%s", f" ({', '.join(applied)} applied)" if applied else "")
+
+
+async def _connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
+    while True:
+        try:
+            return await asyncpg.connect(url, timeout=CONNECT_TIMEOUT)
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            log.debug("Postgres does not answer yet: %r", error)
+        await asyncio.sleep(0.1)
+
+
+async def _provision_nats(settings: MigrateSettings) -> None:
+    nc = await bus.connect(settings.nats_url, name="chat-store-migrate")
+    try:
+        created = await provision.provision(nc, replicas=settings.stream_replicas, ack_wait=settings.ack_wait)
+    finally:
+        await nc.close()
+    log.info("The streams are up to date%s", f" ({', '.join(created)} created)" if created else "")

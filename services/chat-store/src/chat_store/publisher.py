@@ -1,0 +1,126 @@
+"""What goes out after a commit: readers are told, and answers are requested.
+
+The promise: each committed request reaches the stream at least once, deduplicated by its event id. It is kept by the
+database and not by the order of steps here: a generation whose request is not known to be stored (``request_seq`` is
+null) is published again by the sweeper. So nobody has to wait for the acknowledgement.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from chat_store import metrics, repository
+from chat_store.conversation import Changes
+from chat_store.database import Database
+from chat_store.errors import is_outage
+from chat_store.records import GenerationRecord
+from parley.contracts import limits, subjects
+from parley.contracts.events import GenerationRequested
+from parley.contracts.live import Changed
+from parley.contracts.rpc import StopSignal
+from parley.runtime import bus
+
+log = logging.getLogger(__name__)
+
+PUBLISH_DEADLINE: Final = 10.0
+"""Seconds after which a request is left to the sweeper."""
+
+_STOP: Final = msgspec.json.encode(StopSignal())
+
+
+class Publisher:
+    """Publishes for one process; owns the tasks that wait for acknowledgements until :meth:`drain`."""
+
+    def __init__(self, nc: Client, js: JetStreamContext, database: Database) -> None:
+        self._nc = nc
+        self._js = js
+        self._database = database
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def announce(self, changes: Sequence[Changes]) -> None:
+        """Tell readers, workers that must stop, and, without waiting for it, request answers.
+
+        ``live.<chat>.changed``: at most once, in order of the versions as far as one process makes them.
+        """
+        for change in changes:
+            if change.visible:
+                await self._send(subjects.live_changed(change.chat.id), encode_changed(change))
+            if change.stop is not None:
+                await self.signal_stop(change.stop)
+        requested = [change.request for change in changes if change.request is not None]
+        if requested:
+            task = asyncio.create_task(self.request(requested))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def signal_stop(self, generation_id: str) -> None:
+        """Tell the generation's worker to stop. At most once; the sweeper says it again each second."""
+        await self._send(subjects.ctl_generation_stop(generation_id), _STOP)
+
+    async def request(self, generations: Sequence[GenerationRecord]) -> None:
+        """Publish the requests and note where they are stored. What fails is left to the sweeper."""
+        stored = await asyncio.gather(*(self._request(generation) for generation in generations))
+        marks = [mark for mark in stored if mark is not None]
+        if not marks:
+            return
+        metrics.REQUESTED.inc(len(marks))
+        try:
+            async with self._database.connection() as connection:
+                await repository.mark_requested(connection, marks)
+        except Exception as error:
+            # They are published once more, with the same ids, which the stream knows.
+            log.log(logging.DEBUG if is_outage(error) else logging.ERROR, "Marking requests: %r", error)
+
+    async def _request(self, generation: GenerationRecord) -> tuple[GenerationRecord, int] | None:
+        event = GenerationRequested(
+            chat_id=generation.chat_id,
+            generation_id=generation.id,
+            message_id=generation.message_id,
+            request=generation.request,
+            occurred_at=datetime.now(UTC),
+        )
+        try:
+            stored = await bus.publish_durable(self._js, event, deadline=PUBLISH_DEADLINE)
+        except (bus.BusUnavailable, nats.errors.Error) as error:
+            log.warning("An answer could not be requested yet: %s", error, extra={"generation_id": generation.id})
+            return None
+        return generation, stored.seq
+
+    async def _send(self, subject: str, payload: bytes) -> None:
+        try:
+            await self._nc.publish(subject, payload)
+        except (nats.errors.Error, OSError) as error:
+            log.debug("%s: %r", subject, error)
+
+    async def drain(self, timeout: float) -> None:
+        """Wait for what is under way; what is not done in ``timeout`` seconds is left to the sweeper."""
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=timeout)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+
+def encode_changed(change: Changes) -> bytes:
+    """Encode what readers are told; without the messages when they are too large to send along."""
+    reference = None if change.active is None else change.active.reference()
+    changed = Changed(
+        chat_id=change.chat.id,
+        since=change.since,
+        version=change.chat.version,
+        chat=None if change.deleted else change.chat.resource(running=reference is not None),
+        messages=[message.resource() for message in change.messages],
+        generation=reference,
+        removed_members=change.members_removed,
+    )
+    payload = msgspec.json.encode(changed)
+    if len(payload) > limits.MAX_REPLY_BYTES:
+        payload = msgspec.json.encode(msgspec.structs.replace(changed, messages=None))
+    return payload

@@ -1,0 +1,514 @@
+"""All SQL of chat-store, as named statements.
+
+Rows come as JSON and are decoded into records at once, so a column has one name from here to the reader. Every write to
+a chat holds the lock on its row in ``chats`` (:data:`LOCK_CHATS`, always in the order of the ids), so versions have no
+gaps.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final, Literal, TypeVar
+
+import asyncpg
+import msgspec
+from asyncpg.pool import PoolConnectionProxy
+
+from chat_store.conversation import Changes, State
+from chat_store.cursors import BeforeChat, BeforeHit
+from chat_store.records import GenerationRecord, MemberRecord
+from parley.contracts.resources import Chat, GenerationRef, Message, Role, TokenUsage
+from parley.contracts.rpc import ContextMessage
+
+Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+T = TypeVar("T")
+
+# --- columns, as the structs name them ------------------------------------------------------------------------------
+
+_CHAT_RECORD = "id, owner_id, title, model, system_prompt, tip_id, created_at, updated_at, version, last_position"
+_CHAT = """c.id, c.owner_id, c.title, c.model, c.system_prompt, c.tip_id, c.created_at, c.updated_at, c.version,
+    EXISTS (SELECT FROM generations g WHERE g.chat_id = c.id AND g.status IN ('requested', 'running')) AS running"""
+_MESSAGE_RECORD = """m.chat_id, m.id, m.parent_id, m.placement, m.role, m.author_id, m.content, m.reasoning, m.status,
+    m.model, m.finish_reason, m.error, m.usage, m.created_at, m.version, m.position"""
+_MESSAGE = """m.id, m.chat_id, m.parent_id, m.role, m.author_id, m.content, m.reasoning, m.status, m.model, m.error,
+    m.usage, m.created_at, m.version"""
+_GENERATION_RECORD = """g.id, g.chat_id, g.message_id, g.user_id, g.status, g.attempt, g.released, g.claim_id,
+    g.worker_id, g.claimed_at, g.request, g.requested_at, g.request_seq, g.stop_requested_at, g.created_at,
+    g.ended_at"""
+
+# --- changing a chat ------------------------------------------------------------------------------------------------
+
+LOCK_CHATS: Final = "SELECT id FROM chats WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE"
+
+# A statement of its own: after a wait for the lock, the one that waited still sees the old state of other tables.
+LOAD_STATES: Final = f"""
+SELECT row_to_json(state) FROM (
+    SELECT
+        (SELECT row_to_json(r) FROM (SELECT {_CHAT_RECORD}) r) AS chat,
+        row_to_json(active) AS active,
+        (SELECT row_to_json(r) FROM (
+            SELECT {_MESSAGE_RECORD} FROM messages m WHERE m.chat_id = chats.id AND m.id = active.message_id
+        ) r) AS answer,
+        (SELECT row_to_json(r) FROM (
+            SELECT {_MESSAGE_RECORD} FROM messages m
+            WHERE $4 AND m.chat_id = chats.id AND m.status = 'queued' ORDER BY m.position LIMIT 1
+        ) r) AS next_queued,
+        (SELECT count(*) FROM messages m WHERE m.chat_id = chats.id AND m.status = 'queued') AS queued,
+        coalesce((SELECT json_agg(r) FROM (
+            SELECT {_MESSAGE_RECORD} FROM messages m WHERE m.chat_id = chats.id AND m.id = ANY($2::uuid[])
+        ) r), '[]') AS found,
+        coalesce((SELECT json_agg(r) FROM (
+            SELECT chat_id, user_id, role, added_at FROM members WHERE chat_id = chats.id AND user_id = ANY($3::text[])
+        ) r), '[]') AS members,
+        (SELECT count(*) FROM members WHERE chat_id = chats.id AND cardinality($3::text[]) > 0) AS member_count
+    FROM chats
+    LEFT JOIN LATERAL (
+        SELECT {_GENERATION_RECORD} FROM generations g
+        WHERE g.chat_id = chats.id AND g.status IN ('requested', 'running')
+    ) active ON true
+    WHERE chats.id = ANY($1::uuid[])
+) state
+"""
+
+# Counts the chats that were changed: each of them, or somebody wrote without the lock.
+APPLY: Final = """
+WITH changed_chats AS (
+    UPDATE chats SET
+        title = r.title, model = r.model, system_prompt = r.system_prompt, tip_id = r.tip_id,
+        updated_at = r.updated_at, version = r.version, last_position = r.last_position
+    FROM json_to_recordset($1) AS r(
+        id uuid, title text, model text, system_prompt text, tip_id uuid, updated_at timestamptz, version bigint,
+        last_position bigint
+    )
+    WHERE chats.id = r.id AND chats.version = r.version - 1
+    RETURNING 1
+), changed_messages AS (
+    INSERT INTO messages (
+        chat_id, id, parent_id, placement, role, author_id, content, reasoning, status, model, finish_reason, error,
+        usage, created_at, version, position
+    )
+    SELECT * FROM json_to_recordset($2) AS r(
+        chat_id uuid, id uuid, parent_id uuid, placement text, role text, author_id text, content text, reasoning text,
+        status text, model text, finish_reason text, error jsonb, usage jsonb, created_at timestamptz, version bigint,
+        position bigint
+    )
+    ON CONFLICT (chat_id, id) DO UPDATE SET
+        parent_id = excluded.parent_id, content = excluded.content, reasoning = excluded.reasoning,
+        status = excluded.status, model = excluded.model, finish_reason = excluded.finish_reason,
+        error = excluded.error, usage = excluded.usage, version = excluded.version, position = excluded.position
+), changed_generations AS (
+    INSERT INTO generations AS g (
+        id, chat_id, message_id, user_id, status, attempt, released, claim_id, worker_id, claimed_at, request,
+        requested_at, stop_requested_at, created_at, ended_at
+    )
+    SELECT * FROM json_to_recordset($3) AS r(
+        id uuid, chat_id uuid, message_id uuid, user_id text, status text, attempt integer, released integer,
+        claim_id text, worker_id text, claimed_at timestamptz, request integer, requested_at timestamptz,
+        stop_requested_at timestamptz, created_at timestamptz, ended_at timestamptz
+    )
+    ON CONFLICT (id) DO UPDATE SET
+        status = excluded.status, attempt = excluded.attempt, released = excluded.released,
+        claim_id = excluded.claim_id, worker_id = excluded.worker_id, claimed_at = excluded.claimed_at,
+        -- Marked without the chat's lock (MARK_REQUESTED), so what was loaded may be older than what is there.
+        request_seq = CASE WHEN excluded.request = g.request THEN g.request_seq END,
+        request = excluded.request, requested_at = excluded.requested_at,
+        stop_requested_at = excluded.stop_requested_at, ended_at = excluded.ended_at
+), new_usage AS (
+    INSERT INTO usage (generation_id, chat_id, user_id, model, input_tokens, output_tokens, created_at)
+    SELECT * FROM json_to_recordset($4) AS r(
+        generation_id uuid, chat_id uuid, user_id text, model text, input_tokens bigint, output_tokens bigint,
+        created_at timestamptz
+    )
+    ON CONFLICT (generation_id) DO NOTHING
+), new_members AS (
+    INSERT INTO members (chat_id, user_id, role, added_at)
+    SELECT * FROM json_to_recordset($5) AS r(chat_id uuid, user_id text, role text, added_at timestamptz)
+    ON CONFLICT (chat_id, user_id) DO NOTHING
+), gone_members AS (
+    DELETE FROM members USING json_to_recordset($6) AS r(chat_id uuid, user_id text)
+    WHERE members.chat_id = r.chat_id AND members.user_id = r.user_id
+)
+SELECT count(*) FROM changed_chats
+"""
+
+DELETE_CHAT: Final = """
+WITH gone AS (DELETE FROM chats WHERE id = $1 RETURNING id, owner_id)
+INSERT INTO deleted_chats (id, owner_id, deleted_at, generation_id) SELECT id, owner_id, $2, $3::uuid FROM gone
+"""
+
+MARK_REQUESTED: Final = """
+UPDATE generations g SET request_seq = r.request_seq
+FROM json_to_recordset($1) AS r(id uuid, request integer, request_seq bigint)
+WHERE g.id = r.id AND g.request = r.request
+"""
+
+CREATE_CHAT: Final = """
+WITH new_chat AS (
+    INSERT INTO chats (id, owner_id, title, model, system_prompt, created_at, updated_at, version)
+    SELECT $1, $2, $3, $4, $5, $6, $6, 1 WHERE NOT EXISTS (SELECT FROM deleted_chats WHERE id = $1)
+    ON CONFLICT (id) DO NOTHING RETURNING id, owner_id
+)
+INSERT INTO members (chat_id, user_id, role, added_at) SELECT id, owner_id, 'owner', $6 FROM new_chat
+"""
+
+# --- reading: the gateway -------------------------------------------------------------------------------------------
+
+ROLE_OF: Final = "SELECT role FROM members WHERE chat_id = $1 AND user_id = $2"
+
+OWNER_OF_DELETED: Final = "SELECT owner_id FROM deleted_chats WHERE id = $1"
+
+GET_CHAT: Final = f"""
+SELECT row_to_json(r) FROM (
+    SELECT {_CHAT} FROM chats c WHERE c.id = $1
+    AND ($2::text IS NULL OR EXISTS (SELECT FROM members WHERE chat_id = c.id AND user_id = $2))
+) r
+"""
+
+LIST_CHATS: Final = f"""
+SELECT row_to_json(r) FROM (
+    SELECT {_CHAT} FROM members JOIN chats c ON c.id = members.chat_id
+    WHERE members.user_id = $1
+    AND ($2::timestamptz IS NULL OR (c.updated_at, c.id) < ($2, $3::uuid))
+    ORDER BY c.updated_at DESC, c.id DESC LIMIT $4
+) r
+"""
+
+# Sizes are summed before a row's text is read, so that a page of long answers is cut short here and not in memory.
+LIST_MESSAGES: Final = f"""
+SELECT row_to_json(r), r.position FROM (
+    SELECT {_MESSAGE}, m.position FROM (
+        SELECT *, sum(octet_length(content) + octet_length(reasoning)) OVER (ORDER BY position DESC) AS bytes,
+            row_number() OVER (ORDER BY position DESC) AS number
+        FROM messages
+        WHERE chat_id = $1 AND status <> 'deleted' AND ($2::bigint IS NULL OR position < $2)
+        ORDER BY position DESC LIMIT $3
+    ) m
+    WHERE m.number = 1 OR m.bytes <= $4
+) r ORDER BY r.position DESC
+"""
+
+MESSAGES_CHANGED_SINCE: Final = f"""
+SELECT row_to_json(r) FROM (
+    SELECT {_MESSAGE}, m.position FROM (
+        SELECT *, sum(octet_length(content) + octet_length(reasoning)) OVER () AS bytes
+        FROM messages WHERE chat_id = $1 AND version > $2 LIMIT $3
+    ) m WHERE m.bytes <= $4
+) r ORDER BY r.position
+"""
+
+COUNT_CHANGED_SINCE: Final = """
+SELECT count(*) FROM (SELECT FROM messages WHERE chat_id = $1 AND version > $2 LIMIT $3) changed
+"""
+
+ANY_MESSAGE_BEFORE: Final = """
+SELECT EXISTS (SELECT FROM messages WHERE chat_id = $1 AND position < $2 AND status <> 'deleted')
+"""
+
+# $2 is a query in Postgres' own words, made by search.py.
+SEARCH: Final = """
+SELECT hit.chat_id::text, c.title, hit.id::text, hit.role, hit.rank::text, to_json(hit.created_at)::text,
+    ts_headline('simple', left(hit.content, 100000), to_tsquery('simple', $2),
+        'StartSel="", StopSel="", MaxWords=30, MinWords=12, MaxFragments=1')
+FROM (
+    SELECT m.chat_id, m.id, m.role, m.content, m.created_at, ts_rank(m.search, to_tsquery('simple', $2)) AS rank
+    FROM members JOIN messages m ON m.chat_id = members.chat_id
+    WHERE members.user_id = $1 AND m.search @@ to_tsquery('simple', $2)
+) hit JOIN chats c ON c.id = hit.chat_id
+WHERE $3::text IS NULL OR (hit.rank, hit.created_at, hit.chat_id, hit.id)
+    < ($3::text::real, $4::text::timestamptz, $5::uuid, $6::uuid)
+ORDER BY hit.rank DESC, hit.created_at DESC, hit.chat_id DESC, hit.id DESC LIMIT $7
+"""
+
+# What has no words that the index knows (signs, parts of words, scripts without spaces).
+SEARCH_ANYWHERE: Final = """
+SELECT m.chat_id::text, c.title, m.id::text, m.role, '', to_json(m.created_at)::text,
+    substr(m.content, greatest(1, strpos(lower(m.content), lower($2)) - 60), 200)
+FROM members JOIN messages m ON m.chat_id = members.chat_id JOIN chats c ON c.id = m.chat_id
+WHERE members.user_id = $1 AND strpos(lower(m.content), lower($2)) > 0
+AND ($3::text IS NULL OR (m.created_at, m.chat_id, m.id) < ($4::text::timestamptz, $5::uuid, $6::uuid))
+ORDER BY m.created_at DESC, m.chat_id DESC, m.id DESC LIMIT $7
+"""
+
+GET_USAGE: Final = """
+SELECT row_to_json(r) FROM (
+    SELECT model, count(*) AS answers, sum(input_tokens)::bigint AS input_tokens,
+        sum(output_tokens)::bigint AS output_tokens
+    FROM usage WHERE user_id = $1 GROUP BY model ORDER BY model
+) r
+"""
+
+LIST_MEMBERS: Final = """
+SELECT row_to_json(r) FROM (
+    SELECT chat_id, user_id, role, added_at FROM members WHERE chat_id = $1 ORDER BY role DESC, added_at, user_id
+) r
+"""
+
+# --- reading: push and llm-worker -----------------------------------------------------------------------------------
+
+GET_ACTIVE: Final = """
+SELECT row_to_json(r) FROM (
+    SELECT id AS generation_id, message_id, attempt, status FROM generations
+    WHERE chat_id = $1 AND status IN ('requested', 'running')
+) r
+"""
+
+MEMBER_IDS: Final = "SELECT user_id FROM members WHERE chat_id = $1"
+
+MOVED: Final = """
+SELECT asked.id::text, coalesce(c.version, -1) AS version
+FROM unnest($1::uuid[], $2::bigint[]) AS asked(id, version) LEFT JOIN chats c ON c.id = asked.id
+WHERE c.version IS DISTINCT FROM asked.version
+"""
+
+# Goes up from the prompt with ids and sizes only, until more is gathered than can be sent.
+BRANCH: Final = """
+WITH RECURSIVE branch AS (
+    SELECT id, parent_id, octet_length(content)::bigint AS bytes, 1 AS depth
+    FROM messages WHERE chat_id = $1 AND id = $2
+    UNION ALL
+    SELECT m.id, m.parent_id, branch.bytes + octet_length(m.content), branch.depth + 1
+    FROM branch JOIN messages m ON m.chat_id = $1 AND m.id = branch.parent_id
+    WHERE branch.bytes <= $3
+)
+SELECT row_to_json(r) FROM (
+    SELECT m.role, m.content, branch.depth FROM branch JOIN messages m ON m.chat_id = $1 AND m.id = branch.id
+    WHERE m.content <> '' AND m.status IN ('sent', 'complete', 'stopped', 'failed')
+) r ORDER BY r.depth DESC
+"""
+
+CHAT_OF_GENERATION: Final = "SELECT chat_id::text FROM generations WHERE id = $1"
+
+# --- the sweeper ----------------------------------------------------------------------------------------------------
+
+UNPUBLISHED: Final = f"""
+SELECT row_to_json(g) FROM (
+    SELECT {_GENERATION_RECORD} FROM generations g
+    WHERE g.request_seq IS NULL AND g.status IN ('requested', 'running') AND g.requested_at < $1
+    ORDER BY g.requested_at LIMIT $2
+) g
+"""
+
+STOPPING: Final = """
+SELECT id::text FROM generations WHERE stop_requested_at IS NOT NULL AND status IN ('requested', 'running')
+UNION ALL
+SELECT generation_id::text FROM deleted_chats WHERE deleted_at > $1 AND generation_id IS NOT NULL
+"""
+
+ACTIVE_SINCE: Final = f"""
+SELECT row_to_json(g) FROM (
+    SELECT {_GENERATION_RECORD} FROM generations g
+    WHERE g.status IN ('requested', 'running')
+    AND CASE g.status WHEN 'running' THEN g.claimed_at ELSE g.requested_at END < $1
+) g
+"""
+
+FORGET_DELETED: Final = "DELETE FROM deleted_chats WHERE deleted_at < $1"
+
+
+def _json(rows: Iterable[msgspec.Struct | dict[str, Any]]) -> str:
+    return msgspec.json.encode(list(rows)).decode()
+
+
+def _decode(rows: Sequence[asyncpg.Record], kind: type[T]) -> list[T]:
+    return [msgspec.json.decode(row[0], type=kind) for row in rows]
+
+
+class SearchRow(msgspec.Struct, frozen=True, kw_only=True):
+    chat_id: str
+    chat_title: str | None
+    message_id: str
+    role: Literal["user", "assistant"]
+    rank: str
+    created_at: str
+    excerpt: str
+
+
+# --- changing a chat ------------------------------------------------------------------------------------------------
+
+
+async def load_states(
+    connection: Connection,
+    chat_ids: Sequence[str],
+    *,
+    message_ids: Sequence[str],
+    user_ids: Sequence[str],
+    with_queue: bool,
+) -> list[State]:
+    """Lock these chats until the transaction ends, and load what a command needs. Chats that do not exist are left out.
+
+    Args:
+        with_queue: Load the first queued prompt too (for commands that may end a generation).
+    """
+    await connection.execute(LOCK_CHATS, chat_ids)
+    rows = await connection.fetch(LOAD_STATES, chat_ids, message_ids, user_ids, with_queue)
+    return _decode(rows, State)
+
+
+async def apply(connection: Connection, changes: Sequence[Changes], *, now: datetime) -> None:
+    """Write what the commands came to, all in one statement."""
+    kept = [change for change in changes if not change.deleted]
+    visible = [change.chat for change in kept if change.visible]
+    if kept:
+        changed = await connection.fetchval(
+            APPLY,
+            _json(visible),
+            _json(message for change in kept for message in change.messages),
+            _json(generation for change in kept for generation in change.generations),
+            _json(usage for change in kept for usage in change.usage),
+            _json(member for change in kept for member in change.members_added),
+            _json(
+                {"chat_id": change.chat.id, "user_id": user_id} for change in kept for user_id in change.members_removed
+            ),
+        )
+        if changed != len(visible):
+            raise AssertionError(f"changed {changed} chats of {len(visible)}: written without the lock")
+    for change in changes:
+        if change.deleted:
+            await connection.execute(DELETE_CHAT, change.chat.id, now, change.stop)
+
+
+async def create_chat(
+    connection: Connection,
+    chat_id: str,
+    *,
+    owner_id: str,
+    title: str | None,
+    model: str | None,
+    system_prompt: str | None,
+    now: datetime,
+) -> None:
+    """Create the chat, unless its id has been used."""
+    await connection.execute(CREATE_CHAT, chat_id, owner_id, title, model, system_prompt, now)
+
+
+async def mark_requested(connection: Connection, requests: Sequence[tuple[GenerationRecord, int]]) -> None:
+    """Note the stream sequence under which each generation's request is stored."""
+    rows = [
+        {"id": generation.id, "request": generation.request, "request_seq": sequence}
+        for generation, sequence in requests
+    ]
+    await connection.execute(MARK_REQUESTED, _json(rows))
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+async def role_of(connection: Connection, chat_id: str, user_id: str) -> Role | None:
+    role: Role | None = await connection.fetchval(ROLE_OF, chat_id, user_id)
+    return role
+
+
+async def owner_of_deleted(connection: Connection, chat_id: str) -> str | None:
+    owner: str | None = await connection.fetchval(OWNER_OF_DELETED, chat_id)
+    return owner
+
+
+async def get_chat(connection: Connection, chat_id: str, *, user_id: str | None = None) -> Chat | None:
+    """The chat; with ``user_id`` only when that is one of its members."""
+    row = await connection.fetchval(GET_CHAT, chat_id, user_id)
+    return None if row is None else msgspec.json.decode(row, type=Chat)
+
+
+async def list_chats(connection: Connection, user_id: str, *, before: BeforeChat | None, limit: int) -> list[Chat]:
+    updated_at = None if before is None else msgspec.convert(before.updated_at, datetime)
+    chat_id = None if before is None else before.id
+    return _decode(await connection.fetch(LIST_CHATS, user_id, updated_at, chat_id, limit), Chat)
+
+
+async def list_messages(
+    connection: Connection, chat_id: str, *, before: int | None, limit: int, max_bytes: int
+) -> list[tuple[Message, int]]:
+    """Messages with their positions, newest first; always one, then as many as fit."""
+    rows = await connection.fetch(LIST_MESSAGES, chat_id, before, limit, max_bytes)
+    return [(msgspec.json.decode(row[0], type=Message), row[1]) for row in rows]
+
+
+async def messages_changed_since(
+    connection: Connection, chat_id: str, version: int, *, limit: int, max_bytes: int
+) -> list[Message] | None:
+    """Messages that changed after ``version``, deleted ones too; None when there are more than fit."""
+    count = await connection.fetchval(COUNT_CHANGED_SINCE, chat_id, version, limit + 1)
+    if count > limit:
+        return None
+    rows = await connection.fetch(MESSAGES_CHANGED_SINCE, chat_id, version, limit, max_bytes)
+    return _decode(rows, Message) if len(rows) == count else None
+
+
+async def any_message_before(connection: Connection, chat_id: str, position: int) -> bool:
+    return bool(await connection.fetchval(ANY_MESSAGE_BEFORE, chat_id, position))
+
+
+async def search(
+    connection: Connection, user_id: str, query: str, *, anywhere: bool, before: BeforeHit | None, limit: int
+) -> list[SearchRow]:
+    """Args: query: in the words of ``to_tsquery``, or, ``anywhere``, a text to find as it is."""
+    place = (None, None, None, None)
+    if before is not None:
+        place = (before.rank, before.created_at, before.chat_id, before.message_id)  # type: ignore[assignment]
+    rows = await connection.fetch(SEARCH_ANYWHERE if anywhere else SEARCH, user_id, query, *place, limit)
+    return [
+        SearchRow(
+            chat_id=row[0],
+            chat_title=row[1],
+            message_id=row[2],
+            role=row[3],
+            rank=row[4],
+            created_at=msgspec.json.decode(row[5], type=str),
+            excerpt=row[6],
+        )
+        for row in rows
+    ]
+
+
+async def get_usage(connection: Connection, user_id: str) -> list[TokenUsage]:
+    return _decode(await connection.fetch(GET_USAGE, user_id), TokenUsage)
+
+
+async def list_members(connection: Connection, chat_id: str) -> list[MemberRecord]:
+    return _decode(await connection.fetch(LIST_MEMBERS, chat_id), MemberRecord)
+
+
+async def get_active(connection: Connection, chat_id: str) -> GenerationRef | None:
+    row = await connection.fetchval(GET_ACTIVE, chat_id)
+    return None if row is None else msgspec.json.decode(row, type=GenerationRef)
+
+
+async def member_ids(connection: Connection, chat_id: str) -> list[str]:
+    return [row[0] for row in await connection.fetch(MEMBER_IDS, chat_id)]
+
+
+async def moved(connection: Connection, versions: dict[str, int]) -> dict[str, int]:
+    """Chats whose version is not the given one, with the one they have; -1: there is no such chat."""
+    rows = await connection.fetch(MOVED, list(versions.keys()), list(versions.values()))
+    return {row[0]: row[1] for row in rows}
+
+
+async def branch(connection: Connection, chat_id: str, message_id: str, *, max_bytes: int) -> list[ContextMessage]:
+    """What was said from the root to ``message_id``, oldest first; of a long branch, the newest ``max_bytes``."""
+    return _decode(await connection.fetch(BRANCH, chat_id, message_id, max_bytes), ContextMessage)
+
+
+async def chat_of_generation(connection: Connection, generation_id: str) -> str | None:
+    chat_id: str | None = await connection.fetchval(CHAT_OF_GENERATION, generation_id)
+    return chat_id
+
+
+# --- the sweeper ----------------------------------------------------------------------------------------------------
+
+
+async def unpublished(connection: Connection, *, before: datetime, limit: int) -> list[GenerationRecord]:
+    """Active generations whose request is not known to be stored, though it was due ``before``."""
+    return _decode(await connection.fetch(UNPUBLISHED, before, limit), GenerationRecord)
+
+
+async def stopping(connection: Connection, *, deleted_after: datetime) -> list[str]:
+    """Generations whose workers must be told to stop."""
+    return [row[0] for row in await connection.fetch(STOPPING, deleted_after)]
+
+
+async def active_since(connection: Connection, before: datetime) -> list[GenerationRecord]:
+    """Active generations that were claimed (or else requested) ``before``."""
+    return _decode(await connection.fetch(ACTIVE_SINCE, before), GenerationRecord)
+
+
+async def forget_deleted(connection: Connection, *, before: datetime) -> None:
+    await connection.execute(FORGET_DELETED, before)

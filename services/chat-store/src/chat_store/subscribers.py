@@ -1,0 +1,292 @@
+"""The durable consumers of chat-store. Each acknowledges only after its work is committed.
+
+Built on :mod:`chat_store.pull` and not on FastStream's subscribers: those hold a batch back until it is full or a
+timeout has passed, and leave the messages of a cancelled handler to time out.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from typing import Final
+
+import msgspec
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+
+from chat_store import metrics, transactions
+from chat_store.conversation import Conversation
+from chat_store.database import Database
+from chat_store.errors import is_outage
+from chat_store.intake import Execute, Intake
+from chat_store.leadership import Leader
+from chat_store.publisher import Publisher
+from chat_store.pull import Pull, hand_back, keep_alive
+from chat_store.transactions import Command, Outcome
+from parley.contracts import subjects
+from parley.contracts.events import GenerationFinished, GenerationRequested, PromptSubmitted
+from parley.contracts.resources import MessageError
+from parley.contracts.streams import (
+    CHAT,
+    CHAT_STORE_ADVISORIES,
+    CHAT_STORE_FINISHED,
+    CHAT_STORE_PROMPTS,
+    LLM_WORKER_REQUESTS,
+)
+
+log = logging.getLogger(__name__)
+
+OUTAGE_PAUSE: Final = 0.5
+"""Seconds between two tries while Postgres is away."""
+
+MAX_REQUESTS: Final = 5
+"""How often an answer is requested before it ends as failed: each request has ``max_deliver`` deliveries."""
+
+NO_WORKER: Final = MessageError(
+    code="attempts_exhausted", message="No worker could bring this answer to an end. Try again.", retryable=True
+)
+
+
+def submit(event: PromptSubmitted) -> Command[str]:
+    """The command that stores a prompt."""
+    named = [event.message_id]
+    if isinstance(event.parent_id, str):
+        named.append(event.parent_id)
+    return Command(
+        chat_id=event.chat_id,
+        run=lambda conversation: conversation.submit(event),
+        messages=named,
+        users=[event.user_id],
+    )
+
+
+def finish(event: GenerationFinished) -> Command[str]:
+    """The command that ends a generation."""
+
+    def run(conversation: Conversation) -> str:
+        if not conversation.finish(event):
+            return "stale"
+        metrics.ENDED.labels(event.outcome).inc()
+        return event.outcome
+
+    return Command(chat_id=event.chat_id, run=run, ends=True)
+
+
+class Prompts:
+    """``prompt.submitted``: stored by the leader, in the stream's order, many in one transaction."""
+
+    def __init__(self, nc: Client, js: JetStreamContext, publisher: Publisher, *, batch: int, grace: float) -> None:
+        self._js = js
+        self._grace = grace
+        self._pull = Pull(nc, CHAT_STORE_PROMPTS, batch=batch)
+        self._intake = Intake(CHAT_STORE_PROMPTS, kind=PromptSubmitted, command=submit, js=js, publisher=publisher)
+
+    def renew(self) -> None:
+        self._pull.renew()
+
+    async def run(self, leader: Leader) -> None:
+        """Take prompts in while ``leader`` leads. Raises: Exception: Postgres is away."""
+        await self._replay(leader.execute)
+        await self._pull.open()
+        try:
+            while True:
+                messages = await self._pull.next()
+                try:
+                    await _finish_even_if_cancelled(self._intake.handle(messages, leader.execute), self._grace)
+                finally:
+                    await hand_back(messages)
+        finally:
+            await self._pull.close()
+
+    async def _replay(self, execute: Execute) -> None:
+        """Carry out first what the leader before was given and did not acknowledge.
+
+        The server gives those out again only when ``ack_wait`` has passed, and newer prompts of the same chats must not
+        overtake them.
+        """
+        try:
+            info = await self._js.consumer_info(CHAT.name, CHAT_STORE_PROMPTS.name)
+            if not info.num_ack_pending or info.ack_floor is None or info.delivered is None:
+                return
+            floor, last = info.ack_floor.stream_seq, info.delivered.stream_seq
+            payloads = []
+            while floor < last:
+                message = await self._js.get_msg(
+                    CHAT.name, seq=floor + 1, subject=subjects.ANY_PROMPT_SUBMITTED, next=True
+                )
+                if message.seq is None or message.seq > last:
+                    break
+                floor = message.seq
+                payloads.append(message.data or b"")
+        except nats.js.errors.NotFoundError:
+            pass
+        except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
+            log.warning("Prompts in hand of the leader before come back by themselves: %r", error)
+            return
+        log.info("Replaying %d prompts that were in hand", len(payloads))
+        await self._intake.replay(payloads, execute)
+
+
+class Finished:
+    """``generation.finished``: by every replica; the order does not matter, as one generation of a chat is active."""
+
+    def __init__(
+        self,
+        nc: Client,
+        js: JetStreamContext,
+        database: Database,
+        publisher: Publisher,
+        *,
+        batch: int,
+        grace: float,
+    ) -> None:
+        self._database = database
+        self._grace = grace
+        self._pull = Pull(nc, CHAT_STORE_FINISHED, batch=batch)
+        self._intake = Intake(CHAT_STORE_FINISHED, kind=GenerationFinished, command=finish, js=js, publisher=publisher)
+
+    def renew(self) -> None:
+        self._pull.renew()
+
+    async def run(self) -> None:
+        """Until cancelled; an outage of Postgres is waited out with the messages in hand."""
+        await self._pull.open()
+        try:
+            while True:
+                messages = await self._pull.next()
+                try:
+                    await _finish_even_if_cancelled(self._until_handled(messages), self._grace)
+                finally:
+                    await hand_back(messages)
+        finally:
+            await self._pull.close()
+
+    async def _until_handled(self, messages: list[Msg]) -> None:
+        async with _kept_alive(messages, CHAT_STORE_FINISHED.ack_wait):
+            while True:
+                try:
+                    await self._intake.handle(messages, self._execute)
+                    return
+                except Exception as error:
+                    if not is_outage(error):
+                        raise
+                    log.debug("Waiting for Postgres: %r", error)
+                await asyncio.sleep(OUTAGE_PAUSE)
+
+    async def heal(self, data: bytes) -> None:
+        """Carry out an end that lies in the stream, when its generation seems to have no owner.
+
+        Raises:
+            Exception: Postgres is away.
+        """
+        await self._intake.replay([data], self._execute)
+
+    async def _execute(self, commands: Sequence[Command[str]]) -> Outcome[str]:
+        async with self._database.connection() as connection:
+            return await transactions.execute(connection, commands)
+
+
+class _Advisory(msgspec.Struct, frozen=True):
+    """The server's MAX_DELIVERIES advisory, as far as it matters here."""
+
+    stream: str
+    consumer: str
+    stream_seq: int
+
+
+class Advisories:
+    """Requests that used up their deliveries: asked for again, a few times, and then failed."""
+
+    def __init__(
+        self, nc: Client, js: JetStreamContext, database: Database, publisher: Publisher, *, grace: float
+    ) -> None:
+        self._js = js
+        self._database = database
+        self._publisher = publisher
+        self._grace = grace
+        self._pull = Pull(nc, CHAT_STORE_ADVISORIES, batch=16)
+
+    def renew(self) -> None:
+        self._pull.renew()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await self._pull.open()
+        try:
+            while True:
+                messages = await self._pull.next()
+                for message in messages:
+                    await _finish_even_if_cancelled(self._handle(message), self._grace)
+        finally:
+            await self._pull.close()
+
+    async def _handle(self, message: Msg) -> None:
+        try:
+            await self._carry_out(msgspec.json.decode(message.data, type=_Advisory))
+            await message.ack()
+        except msgspec.MsgspecError as error:
+            log.error("An advisory does not decode: %s", error)
+            with contextlib.suppress(nats.errors.Error):
+                await message.term()
+        except Exception as error:
+            if not is_outage(error) and not isinstance(error, nats.errors.Error | nats.js.errors.Error):
+                log.exception("An advisory failed")
+            await hand_back([message], delay=5.0)
+
+    async def _carry_out(self, advisory: _Advisory) -> None:
+        if advisory.stream != CHAT.name or advisory.consumer != LLM_WORKER_REQUESTS.name:
+            log.warning("A message used up its deliveries", extra={"consumer": advisory.consumer})
+            return
+        try:
+            stored = await self._js.get_msg(CHAT.name, seq=advisory.stream_seq)
+            request = msgspec.json.decode(stored.data or b"", type=GenerationRequested)
+        except (nats.js.errors.NotFoundError, msgspec.MsgspecError):
+            return
+        await again_or_fail(self._database, self._publisher, request.chat_id, request.generation_id, request.request)
+
+
+async def again_or_fail(
+    database: Database, publisher: Publisher, chat_id: str, generation_id: str, request: int
+) -> None:
+    """Request an answer once more after its ``request``-th request led nowhere; at last let it fail."""
+
+    def run(conversation: Conversation) -> None:
+        active = conversation.active
+        if active is None or active.id != generation_id or active.request != request:
+            return
+        if request >= MAX_REQUESTS:
+            conversation.give_up(generation_id, NO_WORKER)
+        else:
+            conversation.request_again(generation_id, request=request)
+
+    async with database.connection() as connection:
+        outcome = await transactions.execute(connection, [Command(chat_id=chat_id, run=run, ends=True)])
+    await publisher.announce(outcome.changes)
+
+
+@contextlib.asynccontextmanager
+async def _kept_alive(messages: list[Msg], ack_wait: float) -> AsyncIterator[None]:
+    beat = asyncio.create_task(keep_alive(messages, every=ack_wait / 3))
+    try:
+        yield
+    finally:
+        beat.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await beat
+
+
+async def _finish_even_if_cancelled(work: Awaitable[None], grace: float) -> None:
+    """Await ``work``; a cancellation reaches it only after ``grace`` seconds, so that what is in hand gets done."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if not task.done():
+            await asyncio.wait([task], timeout=grace)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await task
+        raise

@@ -1,0 +1,194 @@
+"""Puts right what a crash, a lost message or a dead worker left behind. Runs on the leader.
+
+- A request that is not known to be in the stream is published (a crash between commit and publish, or NATS was away).
+- A worker that must stop is told so again each second, until the answer is over.
+- An active generation without an owner is requested again. JetStream gives a dead worker's request to another by itself
+  after ``ack_wait``; this is for what that does not catch. First its end is looked for in the stream: the worker may
+  have published it, and chat-store died with it in hand.
+
+Nobody owns a generation when nobody answers ``rpc.generation.<id>.snapshot``. While no worker waits for work, all are
+busy (or none is there), and a request more would only lengthen the queue: that time does not count.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from chat_store import metrics, repository
+from chat_store.database import Database
+from chat_store.errors import is_outage
+from chat_store.publisher import Publisher
+from chat_store.records import GenerationRecord
+from chat_store.subscribers import Finished, again_or_fail
+from parley.contracts import rpc, subjects
+from parley.contracts.events import GenerationFinished
+from parley.contracts.streams import CHAT, LLM_WORKER_REQUESTS
+from parley.runtime import bus
+
+log = logging.getLogger(__name__)
+
+TICK: Final = 1.0
+"""Seconds between two rounds of what is urgent: stop signals and lost requests."""
+
+OWNER_CHECK: Final = 5.0
+"""Seconds between two rounds of looking for owners."""
+
+UNPUBLISHED_AFTER: Final = timedelta(seconds=2)
+"""Age of a request at which its publisher is taken to be gone. It may still be there: the event id is the same."""
+
+STOP_DELETED_FOR: Final = timedelta(seconds=60)
+KEEP_DELETED_FOR: Final = timedelta(days=30)
+BATCH: Final = 500
+CHECKS_AT_ONCE: Final = 16
+OWNER_TIMEOUT: Final = 1.0
+CHECK_EACH_AFTER: Final = 15.0
+"""Seconds after which an owner that answered is asked again: its answer carries the whole text."""
+
+
+class Sweeper:
+    """Args: orphan_after: Seconds without an owner after which an answer is requested again."""
+
+    def __init__(
+        self,
+        nc: Client,
+        js: JetStreamContext,
+        database: Database,
+        publisher: Publisher,
+        finished: Finished,
+        *,
+        orphan_after: float,
+    ) -> None:
+        self._nc = nc
+        self._js = js
+        self._database = database
+        self._publisher = publisher
+        self._finished = finished
+        self._orphan_after = orphan_after
+        # By generation: seconds without an owner so far, and when its owner is to be asked again.
+        self._ownerless: dict[str, float] = {}
+        self._ask_again: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Until cancelled. Raises: Exception: Postgres is away."""
+        self._ownerless.clear()
+        self._ask_again.clear()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._each(TICK, self._urgent))
+            group.create_task(self._each(OWNER_CHECK, self._owners))
+            group.create_task(self._each(3600.0, self._forget))
+
+    async def _each(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await work()
+            except (nats.errors.Error, nats.js.errors.Error, bus.BusUnavailable, TimeoutError) as error:
+                log.debug("The sweeper waits for NATS: %r", error)
+            except Exception as error:
+                if is_outage(error):
+                    raise
+                log.exception("The sweeper failed; it goes on")
+            await asyncio.sleep(seconds)
+
+    async def _urgent(self) -> None:
+        now = datetime.now(UTC)
+        async with self._database.connection() as connection:
+            stopping = await repository.stopping(connection, deleted_after=now - STOP_DELETED_FOR)
+            lost = await repository.unpublished(connection, before=now - UNPUBLISHED_AFTER, limit=BATCH)
+        for generation_id in stopping:
+            await self._publisher.signal_stop(generation_id)
+        if lost and self._nc.is_connected:
+            metrics.SWEPT.labels("request_published").inc(len(lost))
+            await self._publisher.request(lost)
+
+    async def _forget(self) -> None:
+        async with self._database.connection() as connection:
+            await repository.forget_deleted(connection, before=datetime.now(UTC) - KEEP_DELETED_FOR)
+
+    async def _owners(self) -> None:
+        before = datetime.now(UTC) - timedelta(seconds=min(CHECK_EACH_AFTER, self._orphan_after / 2))
+        async with self._database.connection() as connection:
+            active = await repository.active_since(connection, before)
+        known = {generation.id for generation in active}
+        self._ownerless = {key: value for key, value in self._ownerless.items() if key in known}
+        self._ask_again = {key: value for key, value in self._ask_again.items() if key in known}
+        if not active or not self._nc.is_connected:
+            return
+        suspects = await self._without_owner(active)
+        if not suspects:
+            return
+        consumer = await self._js.consumer_info(CHAT.name, LLM_WORKER_REQUESTS.name)
+        last = (await self._js.stream_info(CHAT.name)).state.last_seq
+        delivered = consumer.delivered.stream_seq if consumer.delivered is not None else 0
+        for generation in suspects:
+            if generation.request_seq is None:
+                continue
+            if generation.request_seq > last:
+                # The stream was lost or restored from before; so is the request.
+                await self._again(generation, "request_gone")
+            elif generation.request_seq > delivered:
+                # It still waits for its turn.
+                self._ownerless.pop(generation.id, None)
+            elif consumer.num_waiting:
+                waited = self._ownerless.get(generation.id, 0.0)
+                self._ownerless[generation.id] = waited + OWNER_CHECK
+                if waited == 0.0 and await self._ended_in_stream(generation):
+                    continue
+                if waited >= self._orphan_after:
+                    await self._again(generation, "without_owner")
+
+    async def _without_owner(self, active: list[GenerationRecord]) -> list[GenerationRecord]:
+        now = time.monotonic()
+        due = [one for one in active if one.status == "requested" or self._ask_again.get(one.id, 0.0) <= now]
+        at_once = asyncio.Semaphore(CHECKS_AT_ONCE)
+
+        async def check(generation: GenerationRecord) -> bool:
+            if generation.status == "requested":
+                return False
+            async with at_once:
+                return await self._has_owner(generation.id)
+
+        answers = await asyncio.gather(*(check(generation) for generation in due))
+        suspects = []
+        for generation, owned in zip(due, answers, strict=True):
+            if owned:
+                self._ask_again[generation.id] = now + CHECK_EACH_AFTER
+                self._ownerless.pop(generation.id, None)
+            else:
+                suspects.append(generation)
+        return suspects
+
+    async def _has_owner(self, generation_id: str) -> bool:
+        body = msgspec.json.encode(rpc.SnapshotRequest())
+        try:
+            await self._nc.request(subjects.rpc_generation_snapshot(generation_id), body, timeout=OWNER_TIMEOUT)
+        except (nats.errors.NoRespondersError, nats.errors.TimeoutError):
+            return False
+        return True
+
+    async def _ended_in_stream(self, generation: GenerationRecord) -> bool:
+        """Whether the end of this attempt lies in the stream; then it is carried out."""
+        try:
+            stored = await self._js.get_last_msg(CHAT.name, subjects.generation_finished(generation.chat_id))
+            event = msgspec.json.decode(stored.data or b"", type=GenerationFinished)
+        except (nats.js.errors.NotFoundError, msgspec.MsgspecError):
+            return False
+        if event.generation_id != generation.id or event.attempt != generation.attempt:
+            return False
+        metrics.SWEPT.labels("end_found").inc()
+        await self._finished.heal(stored.data or b"")
+        return True
+
+    async def _again(self, generation: GenerationRecord, kind: str) -> None:
+        log.warning("Requesting an answer again: %s", kind.replace("_", " "), extra={"generation_id": generation.id})
+        metrics.SWEPT.labels(kind).inc()
+        self._ownerless.pop(generation.id, None)
+        await again_or_fail(self._database, self._publisher, generation.chat_id, generation.id, generation.request)
