@@ -20,11 +20,13 @@ class EmbeddedServer:
     Attributes:
         name: For people.
         folder: Where its data, and with :meth:`start` its log, are.
+        port: On loopback.
         stop_signal: Asks it to end in good order.
     """
 
     name: str
     folder: Path
+    port: int
     stop_signal: signal.Signals
 
     def __init__(self) -> None:

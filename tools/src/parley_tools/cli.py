@@ -1,0 +1,50 @@
+"""The ``parley`` command. Each subcommand's code is imported only when it is the one that runs."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from typing import NamedTuple
+
+
+class _Subcommand(NamedTuple):
+    module: str
+    help: str
+    arguments: str = "add_arguments"
+    run: str = "run"
+
+
+_SUBCOMMANDS = {
+    "up": _Subcommand("parley_tools.stack.command", "run everything on this machine"),
+    "chat": _Subcommand("parley_tools.terminal.command", "ask a question, see the answer grow"),
+    "migrate": _Subcommand(
+        "parley_tools.stack.command", "bring database and streams up to date", arguments="", run="migrate"
+    ),
+    "demo-model": _Subcommand("parley_tools.demo_model.command", "an OpenAI-compatible server for trying out"),
+    "dead-letters": _Subcommand("parley_tools.dead_letters.command", "what could not be handled"),
+    "bench": _Subcommand("parley_tools.bench.command", "measure the token path"),
+    "chaos": _Subcommand("parley_tools.chaos.command", "kill everything, lose nothing"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a subcommand and return its exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(
+        prog="parley", description="Parley: a chat backend that streams language-model answers."
+    )
+    parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    chosen = words[0] if words else None
+    for name, subcommand in _SUBCOMMANDS.items():
+        own = parsers.add_parser(name, help=subcommand.help, description=subcommand.help.capitalize() + ".")
+        if name == chosen and subcommand.arguments:
+            getattr(importlib.import_module(subcommand.module), subcommand.arguments)(own)
+    parsed = parser.parse_args(words)
+    subcommand = _SUBCOMMANDS[parsed.command]
+    code: int = getattr(importlib.import_module(subcommand.module), subcommand.run)(parsed)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

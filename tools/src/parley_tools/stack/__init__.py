@@ -1,0 +1,1 @@
+"""All of Parley on this machine: NATS, PostgreSQL, the services and the demo model as child processes."""

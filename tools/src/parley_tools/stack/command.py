@@ -1,0 +1,111 @@
+"""``parley up``, ``parley migrate``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from parley_tools.embedded.errors import EmbeddedError
+from parley_tools.stack import state
+from parley_tools.stack.errors import StackError
+from parley_tools.stack.log import CombinedLog
+from parley_tools.stack.migration import run_migration
+from parley_tools.stack.options import SERVICES, StackOptions
+from parley_tools.stack.stack import Stack
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``parley up`` takes."""
+    parser.add_argument("--host", default="127.0.0.1", help="where the page and the websockets listen")
+    parser.add_argument("--port", type=int, default=8000, help="of the page (default 8000; 0: any free one)")
+    parser.add_argument("--push-port", type=int, default=8001, help="of the websockets (default 8001; 0: any free one)")
+    parser.add_argument(
+        "--data", type=Path, default=state.DEFAULT_FOLDER, metavar="FOLDER", help="default: .parley in this folder"
+    )
+    for service in SERVICES:
+        parser.add_argument(f"--{service}", type=_count, default=1, metavar="N", help=f"processes of {service}")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run a stack until a signal; return the exit code."""
+    options = StackOptions(
+        folder=arguments.data.absolute(),
+        host=arguments.host,
+        port=arguments.port,
+        push_port=arguments.push_port,
+        replicas={service: getattr(arguments, service.replace("-", "_")) for service in SERVICES},
+        inherited=os.environ,
+        web_dist=web_dist(),
+    )
+    try:
+        return asyncio.run(_run(options))
+    except (StackError, EmbeddedError) as error:
+        print(f"parley: {error}", file=sys.stderr)
+        return 1
+
+
+async def _run(options: StackOptions) -> int:
+    started = time.monotonic()
+    log = CombinedLog(sys.stdout, colour=False if os.environ.get("NO_COLOR") else None)
+    stack = Stack(options, log)
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            log.line("parley", "ending at once")
+            stack.kill()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, on_signal)
+    starting = asyncio.create_task(stack.__aenter__())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        log.line("parley", "ending before it was ready")
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        return 130
+    try:
+        await starting
+    except BaseException:
+        stopping.cancel()
+        raise
+    log.announce(f"Parley is ready in {time.monotonic() - started:.1f} s: {stack.url}{_about_the_model(options)}")
+    await stopping
+    log.line("parley", "ending; again to end at once")
+    await stack.stop()
+    log.line("parley", "ended")
+    return 0
+
+
+def _about_the_model(options: StackOptions) -> str:
+    if not options.wants_demo_model:
+        return ""
+    return "\nThe demo model answers. Set OPENAI_API_KEY or OPENAI_BASE_URL for a real one."
+
+
+def migrate(arguments: argparse.Namespace) -> int:
+    """Migrate the servers that ``DATABASE_URL`` and ``NATS_URL`` name; return the exit code."""
+    return run_migration(os.environ)
+
+
+def web_dist() -> Path | None:
+    """The built page: ``WEB_DIST``, else that of this working copy."""
+    if named := os.environ.get("WEB_DIST"):
+        return Path(named).absolute()
+    built = Path(__file__).resolve().parents[4] / "web" / "dist"
+    return built if built.is_dir() else None
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 64:
+        raise argparse.ArgumentTypeError("between 1 and 64")
+    return number

@@ -1,0 +1,77 @@
+"""The provisioning step, and how a stack knows that it needs none."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from parley_tools.embedded.guard import guarded
+from parley_tools.stack.errors import StackError
+
+_SOURCES = (
+    ("chat_store", "migrations"),
+    ("chat_store", "schema.py"),
+    ("parley.contracts", "streams.py"),
+    ("parley.contracts", "subjects.py"),
+    ("parley.runtime", "provision.py"),
+)
+
+
+async def migrate(environment: Mapping[str, str]) -> str:
+    """Run chat-store's migration of the database and the streams; return what it said.
+
+    Raises:
+        StackError: It failed.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *guarded([sys.executable, "-m", "chat_store", "migrate"]),
+        env=dict(environment),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
+    output = (await process.communicate())[0].decode(errors="replace").strip()
+    if process.returncode != 0:
+        raise StackError(f"The migration failed.\n{output}")
+    return output
+
+
+def run_migration(environment: Mapping[str, str]) -> int:
+    """``parley migrate``: the same with the terminal's own input and output; return its exit code."""
+    return subprocess.run(
+        [sys.executable, "-m", "chat_store", "migrate"], env=dict(environment), check=False
+    ).returncode
+
+
+class MigrationStamp:
+    """Remembers, beside the data of servers that only this stack uses, what they were last migrated to."""
+
+    def __init__(self, places: Iterable[Path]) -> None:
+        self._files = [place / "migrated" for place in places]
+
+    def is_current(self) -> bool:
+        """Whether every place was migrated by the code that is installed now."""
+        wanted = _fingerprint()
+        return all(file.exists() and file.read_text() == wanted for file in self._files)
+
+    def set(self) -> None:
+        for file in self._files:
+            file.write_text(_fingerprint())
+
+
+def _fingerprint() -> str:
+    digest = hashlib.sha256()
+    for package, name in _SOURCES:
+        spec = importlib.util.find_spec(package)
+        assert spec is not None
+        assert spec.submodule_search_locations
+        place = Path(spec.submodule_search_locations[0]) / name
+        for file in sorted(place.rglob("*.sql")) if place.is_dir() else [place]:
+            digest.update(f"{file.name}\0".encode() + file.read_bytes())
+    return digest.hexdigest()

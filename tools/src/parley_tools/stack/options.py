@@ -1,0 +1,49 @@
+"""What a stack is asked to be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SERVICES = ("chat-store", "llm-worker", "push", "gateway")
+"""In the order in which they start; they end in the opposite one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackOptions:
+    """Options of ``parley up``; tests and other tools set more.
+
+    Attributes:
+        folder: Data, secrets and state of this stack.
+        port: The gateway's; 0 takes a free one.
+        push_port: 0 takes a free one.
+        replicas: Processes by service; one where none is named.
+        environment: Settings by service (also ``demo-model`` and ``migrate``), on top of all others.
+        inherited: The environment that services start from.
+        demo_model: None: when neither ``OPENAI_API_KEY`` nor ``OPENAI_BASE_URL`` is set.
+        web_dist: The built page.
+        fsync: False is for tests: data does not survive a crash of the machine.
+        restart_delays: Seconds before the first restart of a process that ended, and at most.
+    """
+
+    folder: Path
+    host: str = "127.0.0.1"
+    port: int = 8000
+    push_port: int = 8001
+    replicas: Mapping[str, int] = field(default_factory=dict)
+    environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    inherited: Mapping[str, str] = field(default_factory=dict)
+    demo_model: bool | None = None
+    web_dist: Path | None = None
+    fsync: bool = True
+    restart_delays: tuple[float, float] = (0.5, 10.0)
+
+    def count(self, service: str) -> int:
+        return self.replicas.get(service, 1)
+
+    @property
+    def wants_demo_model(self) -> bool:
+        if self.demo_model is not None:
+            return self.demo_model
+        return not (self.inherited.get("OPENAI_API_KEY") or self.inherited.get("OPENAI_BASE_URL"))

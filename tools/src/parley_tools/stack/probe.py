@@ -1,0 +1,25 @@
+"""Asking a process how it is, with nothing but a socket."""
+
+from __future__ import annotations
+
+import asyncio
+
+_TIMEOUT = 2.0
+
+
+async def get(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, str]:
+    """``GET`` a small document; status 0 when nothing answers."""
+    try:
+        async with asyncio.timeout(_TIMEOUT):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
+                answer = await reader.read()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return 0, ""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    words = head.split(b" ", 2)
+    status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+    return status, body.decode(errors="replace")

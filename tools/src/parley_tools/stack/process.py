@@ -1,0 +1,179 @@
+"""One child process that is kept running."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from parley_tools.embedded.errors import EmbeddedError
+from parley_tools.stack.errors import StackError
+from parley_tools.stack.log import CombinedLog, Lines
+
+_SETTLED = 30.0
+"""Seconds after which a process that ends is started again without delay."""
+_START_TRIES = 3
+"""How often a process may end before it was ready for the first time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessSpec:
+    """What to run.
+
+    Attributes:
+        name: Its name in the log and in ``stack.json``.
+        service: What it is one of.
+        command: Made anew for each start.
+        prepare: Called before each start, in a thread; may block and raise.
+        ready: Whether it serves now.
+        shown: Which of its lines go into the log; None: all.
+        stop_seconds: How long it may take to end in good order.
+    """
+
+    name: str
+    service: str
+    command: Callable[[], list[str]]
+    ready: Callable[[], Awaitable[bool]]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    prepare: Callable[[], None] = lambda: None
+    shown: re.Pattern[str] | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_seconds: float = 15.0
+    port: int | None = None
+    health_port: int | None = None
+
+
+class SupervisedProcess:
+    """Starts a process, starts it again when it ends, and stops it.
+
+    Attributes:
+        spec: What runs.
+        pid: Null while it is down.
+        restarts: How often it was started again.
+    """
+
+    def __init__(
+        self,
+        spec: ProcessSpec,
+        log: CombinedLog,
+        *,
+        restart_delays: tuple[float, float],
+        on_change: Callable[[], None],
+    ) -> None:
+        self.spec = spec
+        self.pid: int | None = None
+        self.restarts = 0
+        self._log = log
+        self._delays = restart_delays
+        self._on_change = on_change
+        self._process: asyncio.subprocess.Process | None = None
+        self._lines = Lines(log, spec.name, spec.shown)
+        self._stopping = asyncio.Event()
+        self._was_ready = False
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def start(self, *, deadline: float = 60.0) -> None:
+        """Start it and return when it is ready for the first time.
+
+        Raises:
+            StackError: It ended too often, or was not ready in time.
+        """
+        self._keeper = asyncio.create_task(self._keep(), name=f"keep {self.spec.name}")
+        end = time.monotonic() + deadline
+        while not await self._is_ready():
+            if self._keeper.done():
+                await self._keeper
+                raise StackError(f"{self.spec.name} was stopped while it started.")
+            if time.monotonic() > end:
+                raise StackError(f"{self.spec.name} was not ready within {deadline:g} seconds.{self._last_words()}")
+            await asyncio.sleep(0.02)
+        self._was_ready = True
+
+    async def stop(self) -> None:
+        """End it in good order, by force when that takes too long."""
+        self._stopping.set()
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGCONT)
+                self._process.send_signal(self.spec.stop_signal)
+            try:
+                async with asyncio.timeout(self.spec.stop_seconds):
+                    await self._process.wait()
+            except TimeoutError:
+                self._log.line(self.spec.name, f"does not end within {self.spec.stop_seconds:g} s; killed")
+        self.kill()
+        if self._keeper is not None:
+            await asyncio.gather(self._keeper, return_exceptions=True)
+
+    def kill(self) -> None:
+        """SIGKILL for it and whatever it has started."""
+        self._stopping.set()
+        self._kill_group()
+
+    async def _is_ready(self) -> bool:
+        return self.pid is not None and await self.spec.ready()
+
+    async def _keep(self) -> None:
+        first, longest = self._delays
+        delay = first
+        tries = 0
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            try:
+                end = _told(await self._run_once())
+            except EmbeddedError as error:
+                if not self._was_ready:
+                    raise
+                end = str(error)
+            if self._stopping.is_set():
+                return
+            tries += 1
+            if not self._was_ready and tries >= _START_TRIES:
+                raise StackError(f"{self.spec.name} does not start: it ended with {end}.{self._last_words()}")
+            delay = first if time.monotonic() - started > _SETTLED else delay
+            self._log.line(self.spec.name, f"ended with {end}; starting it again in {delay:g} s")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), delay)
+            delay = min(delay * 2, longest)
+            self.restarts += 1
+
+    async def _run_once(self) -> int:
+        await asyncio.to_thread(self.spec.prepare)
+        self._process = await asyncio.create_subprocess_exec(
+            *self.spec.command(),
+            env=dict(self.spec.environment),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C goes to us alone
+        )
+        self.pid = self._process.pid
+        self._on_change()
+        try:
+            assert self._process.stdout is not None
+            while data := await self._process.stdout.read(65536):
+                self._lines.feed(data)
+            self._lines.end()
+            return await self._process.wait()
+        finally:
+            # Whatever it leaves behind must not go on without it.
+            self._kill_group()
+            self.pid = None
+            self._on_change()
+
+    def _kill_group(self) -> None:
+        if self.pid is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def _last_words(self) -> str:
+        return "".join(f"\n  {line}" for line in self._lines.last)
+
+
+def _told(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

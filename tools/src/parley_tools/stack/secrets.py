@@ -1,0 +1,29 @@
+"""The stack's own passwords and keys, made once and kept in its data folder."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import msgspec
+
+
+class Secrets(msgspec.Struct, frozen=True):
+    secret_key: str
+    nats_password: str
+    postgres_password: str
+
+
+def load_secrets(folder: Path) -> Secrets:
+    """Return the secrets of ``folder``; make them when there are none. Readable only by their owner."""
+    file = folder / "secrets.json"
+    if file.exists():
+        return msgspec.json.decode(file.read_bytes(), type=Secrets)
+    made = Secrets(secrets.token_urlsafe(48), secrets.token_urlsafe(24), secrets.token_urlsafe(24))
+    new = file.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as writer:
+        writer.write(msgspec.json.encode(made))
+    new.rename(file)
+    return made

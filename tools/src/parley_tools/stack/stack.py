@@ -1,0 +1,286 @@
+"""The supervisor: builds the processes of a stack, starts them in order, keeps them running, ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import Coroutine, Mapping
+from contextlib import ExitStack
+from types import TracebackType
+
+from parley_tools.embedded.folder import FolderLock
+from parley_tools.embedded.guard import guarded
+from parley_tools.embedded.nats import NatsServer
+from parley_tools.embedded.ports import LOOPBACK, free_port, is_free
+from parley_tools.embedded.postgres import PostgresServer
+from parley_tools.embedded.server import EmbeddedServer
+from parley_tools.stack import probe, state
+from parley_tools.stack.errors import StackError
+from parley_tools.stack.log import CombinedLog
+from parley_tools.stack.migration import MigrationStamp, migrate
+from parley_tools.stack.options import SERVICES, StackOptions
+from parley_tools.stack.process import ProcessSpec, SupervisedProcess
+from parley_tools.stack.secrets import Secrets, load_secrets
+
+_OWN = (
+    *("NATS_URL", "DATABASE_URL", "SECRET_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL", "DEMO_MODEL_API_KEY"),
+    *("HOST", "PORT", "HEALTH_HOST", "HEALTH_PORT", "PUSH_URL"),
+)
+"""Settings that each service gets from the stack, and no other service sees."""
+_SERVER_TROUBLE = re.compile(r"\[(WRN|ERR|FTL)\]|\b(ERROR|FATAL|PANIC|WARNING):")
+_NOT_READY_YET = 60.0
+
+
+class Stack:
+    """A running stack; an asynchronous context manager. Entering returns once everything is ready.
+
+    Raises:
+        StackError, EmbeddedError: On entering, in words for a person; nothing is left running.
+
+    Attributes:
+        processes: By name; signal them by their ``pid``, they come back.
+    """
+
+    def __init__(self, options: StackOptions, log: CombinedLog) -> None:
+        self.options = options
+        self.processes: dict[str, SupervisedProcess] = {}
+        self.port = options.port or free_port()
+        self.push_port = options.push_port or free_port()
+        self._log = log
+        self._cleanup = ExitStack()
+        self._servers: list[EmbeddedServer] = []
+        self._ready = False
+        self.nats_url = options.inherited.get("NATS_URL", "")
+        self.database_url = options.inherited.get("DATABASE_URL", "")
+        self.openai_base_url = options.inherited.get("OPENAI_BASE_URL") or None
+        self._secrets: Secrets
+
+    @property
+    def url(self) -> str:
+        """The page, and the HTTP interface."""
+        return f"http://{self._reachable_host}:{self.port}"
+
+    @property
+    def push_url(self) -> str:
+        return f"ws://{self._reachable_host}:{self.push_port}/ws"
+
+    @property
+    def _reachable_host(self) -> str:
+        return LOOPBACK if self.options.host in ("0.0.0.0", "::", "") else self.options.host
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Stack:
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _start(self) -> None:
+        self._cleanup.enter_context(FolderLock(self.options.folder))
+        self._check_ports()
+        self._secrets = load_secrets(self.options.folder)
+        self._describe_servers()
+        starting = [self._start_server(server) for server in self._servers]
+        if self.options.wants_demo_model:
+            starting.append(self._begin(self._demo_model()))
+        await _all(starting)
+        await self._migrate()
+        await _all([self._begin(self._service(service, n)) for service in SERVICES for n in self._numbers(service)])
+        self._ready = True
+        self._write_state()
+
+    async def stop(self) -> None:
+        """End all processes in good order, the services before what they stand on."""
+        stages: list[tuple[str, ...]] = [
+            ("gateway", "push"),
+            ("llm-worker",),
+            ("chat-store",),
+            ("demo-model", "nats", "postgres"),
+        ]
+        for stage in stages:
+            await asyncio.gather(*[p.stop() for p in self.processes.values() if p.spec.service in stage])
+        if self.processes:
+            state.remove(self.options.folder)
+        self._cleanup.close()
+
+    def kill(self) -> None:
+        """End all processes at once."""
+        for process in self.processes.values():
+            process.kill()
+
+    # --- pieces of the start -----------------------------------------------------------------------------------------
+
+    def _check_ports(self) -> None:
+        for port, what, option in ((self.port, "page", "--port"), (self.push_port, "websocket", "--push-port")):
+            if not is_free(port, self.options.host):
+                raise StackError(
+                    f"Port {port}, for the {what}, is taken by another program. "
+                    f"Stop that one, or choose another port: parley up {option} {free_port()}"
+                )
+
+    def _describe_servers(self) -> None:
+        if not self.nats_url:
+            nats = NatsServer(self.options.folder / "nats", password=self._secrets.nats_password)
+            self.nats_url = nats.url
+            self._servers.append(nats)
+        if not self.database_url:
+            postgres = PostgresServer(
+                self.options.folder / "postgres", password=self._secrets.postgres_password, fsync=self.options.fsync
+            )
+            self.database_url = postgres.url
+            self._servers.append(postgres)
+
+    async def _start_server(self, server: EmbeddedServer) -> None:
+        async def ready() -> bool:
+            return server.is_ready()
+
+        await self._begin(
+            ProcessSpec(
+                name=server.folder.name,
+                service=server.folder.name,
+                command=lambda: server.command,
+                prepare=server.prepare,
+                ready=ready,
+                environment=os.environ,
+                shown=_SERVER_TROUBLE,
+                stop_signal=server.stop_signal,
+                port=server.port,
+            )
+        )
+
+    async def _migrate(self) -> None:
+        # Only servers of our own can be known to be as we left them.
+        stamp = MigrationStamp(server.folder for server in self._servers)
+        ours = len(self._servers) == 2
+        if ours and stamp.is_current():
+            return
+        said = await migrate(self._environment("migrate", DATABASE_URL=self.database_url))
+        for line in said.splitlines():
+            self._log.line("migrate", line)
+        if ours:
+            stamp.set()
+
+    async def _begin(self, spec: ProcessSpec) -> None:
+        process = SupervisedProcess(
+            spec, self._log, restart_delays=self.options.restart_delays, on_change=self._write_state
+        )
+        self.processes[spec.name] = process
+        await process.start(deadline=_NOT_READY_YET)
+
+    # --- processes ---------------------------------------------------------------------------------------------------
+
+    def _numbers(self, service: str) -> range:
+        return range(1, self.options.count(service) + 1)
+
+    def _service(self, service: str, number: int) -> ProcessSpec:
+        health_port = free_port()
+        port = {"gateway": self.port, "push": self.push_port}.get(service)
+        settings = {"HEALTH_HOST": LOOPBACK, "HEALTH_PORT": str(health_port)}
+        match service:
+            case "gateway":
+                settings |= {
+                    "HOST": self.options.host,
+                    "PORT": str(self.port),
+                    "SECRET_KEY": self._secret_key,
+                    "PUSH_URL": f"ws://{LOOPBACK}:{self.push_port}/ws",
+                    "DEMO": str(self.options.wants_demo_model).lower(),
+                }
+                if self.options.web_dist is not None:
+                    settings["WEB_DIST"] = str(self.options.web_dist)
+            case "push":
+                settings |= {"HOST": self.options.host, "PORT": str(self.push_port), "SECRET_KEY": self._secret_key}
+            case "chat-store":
+                settings["DATABASE_URL"] = self.database_url
+            case "llm-worker":
+                for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+                    if value := self.options.inherited.get(name):
+                        settings[name] = value
+                if self.options.wants_demo_model:
+                    settings |= {"OPENAI_API_KEY": "demo", "OPENAI_BASE_URL": self.openai_base_url or ""}
+
+        async def ready() -> bool:
+            return (await probe.get(health_port, "/readyz"))[0] == 200
+
+        return ProcessSpec(
+            name=service if self.options.count(service) == 1 else f"{service}-{number}",
+            service=service,
+            command=lambda: guarded([sys.executable, "-m", service.replace("-", "_")]),
+            environment=self._environment(service, **settings),
+            ready=ready,
+            port=port,
+            health_port=health_port,
+        )
+
+    def _demo_model(self) -> ProcessSpec:
+        port = free_port()
+        self.openai_base_url = f"http://{LOOPBACK}:{port}/v1"
+
+        async def ready() -> bool:
+            return (await probe.get(port, "/readyz"))[0] == 200
+
+        return ProcessSpec(
+            name="demo-model",
+            service="demo-model",
+            command=lambda: guarded([sys.executable, "-m", "parley_tools.demo_model", "--port", str(port)]),
+            environment=self._environment("demo-model"),
+            ready=ready,
+            port=port,
+            health_port=port,
+            stop_seconds=2.0,
+        )
+
+    @property
+    def _secret_key(self) -> str:
+        return self.options.inherited.get("SECRET_KEY") or self._secrets.secret_key
+
+    def _environment(self, service: str, **settings: str) -> Mapping[str, str]:
+        inherited = {name: value for name, value in self.options.inherited.items() if name not in _OWN}
+        if service != "demo-model":
+            inherited["NATS_URL"] = self.nats_url
+        return inherited | settings | dict(self.options.environment.get(service, {}))
+
+    # --- state -------------------------------------------------------------------------------------------------------
+
+    def _write_state(self) -> None:
+        state.write(
+            self.options.folder,
+            state.State(
+                pid=os.getpid(),
+                url=self.url,
+                push_url=self.push_url,
+                nats_url=self.nats_url,
+                database_url=self.database_url,
+                openai_base_url=self.openai_base_url,
+                ready=self._ready,
+                processes={
+                    name: state.ProcessState(
+                        service=process.spec.service,
+                        pid=process.pid,
+                        port=process.spec.port,
+                        health_port=process.spec.health_port,
+                        restarts=process.restarts,
+                    )
+                    for name, process in self.processes.items()
+                },
+            ),
+        )
+
+
+async def _all(starting: list[Coroutine[None, None, None]]) -> None:
+    """Run them at the same time; the first failure ends the others and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for one in starting:
+                group.create_task(one)
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None

@@ -1,0 +1,72 @@
+"""What runs where: ``stack.json`` in the data folder, for tools and tests. It holds passwords: owner-readable only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+DEFAULT_FOLDER = Path(".parley")
+
+
+class ProcessState(msgspec.Struct, frozen=True, kw_only=True):
+    """One child process.
+
+    Attributes:
+        pid: Null while it is down.
+        port: Where it serves its users.
+        health_port: ``/healthz``, ``/readyz``, ``/metrics``.
+        restarts: How often it was started again.
+    """
+
+    service: str
+    pid: int | None = None
+    port: int | None = None
+    health_port: int | None = None
+    restarts: int = 0
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """A running stack. ``ready`` turns true once, when everything answers."""
+
+    pid: int
+    url: str
+    push_url: str
+    nats_url: str
+    database_url: str
+    openai_base_url: str | None
+    ready: bool
+    processes: dict[str, ProcessState]
+
+    def of(self, service: str) -> dict[str, ProcessState]:
+        """The processes of one service, by name."""
+        return {name: process for name, process in self.processes.items() if process.service == service}
+
+
+def _file(folder: Path) -> Path:
+    return folder / "stack.json"
+
+
+def read(folder: Path = DEFAULT_FOLDER) -> State | None:
+    """Return the stack that runs on ``folder``; None when there is none."""
+    try:
+        state = msgspec.json.decode(_file(folder).read_bytes(), type=State)
+        os.kill(state.pid, 0)
+    except (FileNotFoundError, ProcessLookupError, msgspec.DecodeError):
+        return None
+    except PermissionError:
+        pass  # it runs, as somebody else
+    return state
+
+
+def write(folder: Path, state: State) -> None:
+    new = folder / "stack.json.new"
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as writer:
+        writer.write(msgspec.json.format(msgspec.json.encode(state)))
+    new.rename(_file(folder))
+
+
+def remove(folder: Path) -> None:
+    _file(folder).unlink(missing_ok=True)
