@@ -1,0 +1,100 @@
+"""The composition root: builds push from its settings and runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from parley.runtime.health import HealthServer
+from push import metrics
+from push.bus import Bus
+from push.errors import Unable
+from push.origins import Origins
+from push.room import Tally
+from push.rooms import Rooms
+from push.server import Server
+from push.session import Desk, Session
+from push.settings import Settings
+from push.socket import Socket
+
+__all__ = ["run"]
+
+log = logging.getLogger(__name__)
+
+
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Serve sockets until ``stop`` is set, then send them elsewhere and return.
+
+    Raises:
+        Unable: the address is taken, or NATS closed the connection for good.
+    """
+    problems = {"nats": "not connected yet"}
+    closed = asyncio.Event()
+    rooms: Rooms | None = None
+
+    async def on_reconnected() -> None:
+        if rooms is not None:
+            await rooms.reconnected()
+
+    async def on_closed() -> None:
+        closed.set()
+
+    async def ready() -> dict[str, str]:
+        if not problems and not bus.connected:
+            return {"nats": "not connected"}
+        return problems
+
+    async with HealthServer(settings.health_host, settings.health_port, ready), contextlib.AsyncExitStack() as stack:
+        bus = await Bus.connect(settings.nats_url, on_reconnected=on_reconnected, on_closed=on_closed)
+        stack.push_async_callback(bus.close)
+        tally = Tally()
+        rooms = Rooms(bus, tally)
+        desk = Desk(
+            rooms,
+            secret_key=settings.secret_key,
+            max_sockets_per_user=settings.max_sockets_per_user,
+            max_chats_per_socket=settings.max_chats_per_socket,
+            frames_per_second=settings.frames_per_second,
+            frames_burst=settings.frames_burst,
+        )
+
+        def open_session(socket: Socket) -> Session:
+            return Session(desk, socket)
+
+        server = Server(
+            open_session,
+            origins=Origins(settings.allowed_origins),
+            max_frame_bytes=settings.max_frame_bytes,
+            auth_timeout=settings.auth_timeout,
+            ping_interval=settings.ping_interval,
+        )
+        metrics.publish(
+            tally,
+            sockets=lambda: server.sockets,
+            rooms=lambda: len(rooms),
+            readers=lambda: rooms.readers,
+            lagging=lambda: rooms.lagging,
+        )
+        try:
+            await server.start(settings.host, settings.port)
+        except OSError as error:
+            raise Unable(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}") from error
+        log.info("Listening on ws://%s:%d/ws", settings.host, server.port)
+        problems.clear()
+
+        upkeep = [asyncio.create_task(rooms.run()), asyncio.create_task(server.ping())]
+        ends = [asyncio.create_task(stop.wait()), asyncio.create_task(closed.wait())]
+        try:
+            await asyncio.wait((*upkeep, *ends), return_when=asyncio.FIRST_COMPLETED)
+            problems["push"] = "draining"
+            await server.drain(settings.drain_seconds)
+            for work in upkeep:
+                if work.done():
+                    work.result()
+        finally:
+            for task in (*upkeep, *ends):
+                task.cancel()
+            await asyncio.gather(*upkeep, *ends, return_exceptions=True)
+        if closed.is_set() and not stop.is_set():
+            raise Unable("NATS closed the connection for good")

@@ -1,0 +1,171 @@
+"""NATS as push uses it: live subjects in, requests out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.subscription import Subscription
+
+from parley.contracts import rpc, subjects
+from parley.runtime import bus as runtime_bus
+from parley.runtime.bus import BusUnavailable
+
+__all__ = ["Bus", "Handler", "LiveClient", "LiveSubscription"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+Handler = Callable[[bytes, bytes], None]
+"""Takes the subject and the payload of a live message, within the read that held it."""
+
+_SYNC_TIMEOUT: Final = 4.0
+_SNAPSHOT_TIMEOUT: Final = 2.0
+_VERSIONS_TIMEOUT: Final = 5.0
+
+
+class LiveClient(Client):  # type: ignore[misc,unused-ignore]
+    """A NATS client that hands live messages to their room at once.
+
+    nats-py puts each message of a subscription into its queue, for a task of its own to take it out: that is one task
+    per room, and most of the price of a delta. Deltas are handled without waiting for anything, so the reading task may
+    do it. ``_process_msg`` is where the client's parser hands over a message; all else stays the library's, other
+    subscriptions too.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._live: dict[int, Handler] = {}
+
+    async def subscribe_live(self, subject: str, handler: Handler) -> LiveSubscription:
+        """Call ``handler`` for each message.
+
+        At most once. After a reconnect it goes on by itself; what came in between is lost.
+        """
+        subscription = await self.subscribe(subject)
+        self._live[subscription._id] = handler
+        return LiveSubscription(self, subscription)
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        handler = self._live.get(sid)
+        if handler is None:
+            await super()._process_msg(sid, subject, reply, data, headers)
+            return
+        try:
+            handler(subject, data)
+        except Exception:
+            # The reading task carries every room.
+            log.exception("A live message could not be handled", extra={"subject": subject.decode()})
+
+
+class LiveSubscription:
+    """What :meth:`LiveClient.subscribe_live` returns."""
+
+    def __init__(self, client: LiveClient, subscription: Subscription) -> None:
+        self._client = client
+        self._subscription = subscription
+
+    async def unsubscribe(self) -> None:
+        """Take no more messages, from now on."""
+        self._client._live.pop(self._subscription._id, None)
+        try:
+            await self._subscription.unsubscribe()
+        except Exception as error:
+            # A connection that is closed or in between has no subscriptions to end.
+            log.debug("Not unsubscribed: %r", error)
+
+
+class Bus:
+    """A connection to NATS that comes back by itself."""
+
+    def __init__(self, client: LiveClient) -> None:
+        self._client = client
+        self._store_away = False
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str,
+        *,
+        on_reconnected: Callable[[], Awaitable[None]],
+        on_closed: Callable[[], Awaitable[None]],
+    ) -> Bus:
+        """Connect; waits while no server answers yet."""
+        client = LiveClient()
+        await client.connect(
+            **runtime_bus.connect_options(url, "push", on_closed=on_closed, on_reconnected=on_reconnected)
+        )
+        return cls(client)
+
+    @property
+    def connected(self) -> bool:
+        return bool(self._client.is_connected)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def follow(self, chat_id: str, handler: Handler) -> LiveSubscription:
+        """Hand all live messages of a chat to ``handler``.
+
+        The server knows of the subscription before it sees any request made after this: what a reply does not tell yet
+        comes live.
+
+        Raises:
+            BusUnavailable: there is no connection to subscribe on.
+        """
+        try:
+            return await self._client.subscribe_live(subjects.live(chat_id), handler)
+        except nats.errors.Error as error:
+            raise BusUnavailable(f"not subscribed: {error!r}") from error
+
+    async def sync(self, chat_id: str, after: int | None) -> rpc.SyncReply:
+        """Ask chat-store for the state of a chat.
+
+        Raises:
+            RpcRefused: ``not_found``, for one.
+            BusUnavailable: no answer came.
+        """
+        request = rpc.Sync(chat_id=chat_id, after=after)
+        return await self._ask_store(subjects.rpc_store(request.VERB), request, rpc.SyncReply, _SYNC_TIMEOUT)
+
+    async def versions(self, chats: dict[str, int]) -> dict[str, int]:
+        """Return those of ``chats`` whose version differs, with the current one; −1: gone.
+
+        Raises:
+            RpcRefused, BusUnavailable: no answer.
+        """
+        request = rpc.Versions(chats=chats)
+        subject = subjects.rpc_store(request.VERB)
+        return (await self._ask_store(subject, request, rpc.VersionsReply, _VERSIONS_TIMEOUT)).moved
+
+    async def snapshot(self, generation_id: str) -> rpc.GenerationSnapshot:
+        """Ask the worker that owns a generation for its text so far.
+
+        Raises:
+            NoResponder: no worker owns it.
+            RpcRefused, BusUnavailable: no answer.
+        """
+        subject = subjects.rpc_generation_snapshot(generation_id)
+        return await runtime_bus.request(
+            self._client, subject, rpc.SnapshotRequest(), rpc.GenerationSnapshot, timeout=_SNAPSHOT_TIMEOUT
+        )
+
+    async def _ask_store(self, subject: str, body: Any, reply_type: type[T], timeout: float) -> T:
+        if not self.connected:
+            # A request would be kept until the reconnect, and its answer would come to nobody.
+            raise BusUnavailable("not connected to NATS")
+        try:
+            reply = await runtime_bus.request(self._client, subject, body, reply_type, timeout=timeout)
+        except BusUnavailable as error:
+            if not self._store_away:
+                self._store_away = True
+                log.warning("chat-store does not answer; readers keep what they have: %s", error)
+            raise
+        if self._store_away:
+            self._store_away = False
+            log.info("chat-store answers again")
+        return reply

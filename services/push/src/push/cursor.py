@@ -1,0 +1,54 @@
+"""What one reader of a room has, and the reader itself.
+
+No input or output: a reader writes through a function that it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from parley.contracts.frames import Cursor
+
+__all__ = ["Reader"]
+
+
+def _ignore() -> None:
+    pass
+
+
+class Reader:
+    """One socket's view of one chat.
+
+    While a reader is up to date, the room's own position is its position, and nothing is kept here: a delta costs one
+    call of ``write`` and no bookkeeping. Its cursor is filled in when it falls behind.
+
+    Attributes:
+        user_id: Who reads.
+        write: Sends websocket frames; never blocks, never raises.
+        dropped: Called when the room lets go of the reader: it may not read, or the chat is gone.
+        writable: Whether the socket's write buffer is below its limit. Nothing is written above it.
+        cursor: What the reader has; None: nothing. Without meaning while it is up to date.
+        epoch: The room's epoch at that cursor; −1 before the first snapshot.
+        needs: The number of the request to chat-store whose answer decides about this reader; 0: any will do.
+        warned: It was told that it has to wait.
+    """
+
+    __slots__ = ("cursor", "dropped", "epoch", "needs", "user_id", "warned", "writable", "write")
+
+    def __init__(
+        self,
+        user_id: str,
+        write: Callable[[bytes], object],
+        cursor: Cursor | None = None,
+        *,
+        dropped: Callable[[], object] = _ignore,
+        writable: bool = True,
+    ) -> None:
+        self.user_id = user_id
+        self.write = write
+        self.cursor = cursor
+        self.dropped = dropped
+        self.writable = writable
+        self.epoch = -1
+        self.needs = 0
+        self.warned = False

@@ -1,0 +1,211 @@
+"""Keeps one room in step: its subscription, its requests, its silence."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import msgspec
+
+from parley.contracts.frames import Delta, Generation
+from parley.contracts.live import Changed
+from parley.contracts.rpc import GenerationSnapshot, SyncReply
+from parley.runtime.bus import BusUnavailable, RpcRefused
+from push.bus import Handler
+from push.metrics import REQUESTS
+from push.room import AskStore, AskWorker, Room
+from push.tasks import Tasks
+
+__all__ = ["Keeper", "LiveBus", "Pace", "Unsubscribe"]
+
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 5.0
+
+_delta = msgspec.json.Decoder(Delta)
+_generation = msgspec.json.Decoder(Generation)
+_changed = msgspec.json.Decoder(Changed)
+
+
+class Unsubscribe(Protocol):
+    async def unsubscribe(self) -> None: ...
+
+
+class LiveBus(Protocol):
+    """What a keeper needs of :class:`push.bus.Bus`."""
+
+    async def follow(self, chat_id: str, handler: Handler) -> Unsubscribe: ...
+
+    async def sync(self, chat_id: str, after: int | None) -> SyncReply: ...
+
+    async def snapshot(self, generation_id: str) -> GenerationSnapshot: ...
+
+
+class Pace:
+    """Pauses between tries: doubled each time, with jitter, until something succeeds."""
+
+    def __init__(self, first: float = _FIRST_PAUSE, longest: float = _LONGEST_PAUSE) -> None:
+        self._first = self._next = first
+        self._longest = longest
+
+    def reset(self) -> None:
+        self._next = self._first
+
+    def pause(self) -> float:
+        """Return the seconds to wait now."""
+        pause, self._next = self._next, min(self._next * 2, self._longest)
+        return pause * random.uniform(0.5, 1.0)
+
+
+class Keeper:
+    """Subscribes the chat's live subjects, and asks what the room wants, one request at a time.
+
+    Args:
+        gate: Bounds the requests of all rooms together.
+        flush_soon: Called when the room has something to flush once the current read is through.
+    """
+
+    def __init__(
+        self,
+        room: Room,
+        bus: LiveBus,
+        tasks: Tasks,
+        gate: asyncio.Semaphore,
+        flush_soon: Callable[[Room], None],
+        *,
+        quiet_after: float,
+    ) -> None:
+        self.room = room
+        self._bus = bus
+        self._tasks = tasks
+        self._gate = gate
+        self._flush_soon = flush_soon
+        self._subscription: Unsubscribe | None = None
+        self._driver: asyncio.Task[None] | None = None
+        self._store_pace = Pace()
+        self._worker_pace = Pace()
+        self._worker_timer: asyncio.TimerHandle | None = None
+
+        self._quiet_after = quiet_after
+        self._patience = quiet_after
+        self._quiet_since = asyncio.get_running_loop().time()
+        self.empty_since: float | None = None
+        self.waiting_since: float | None = None
+
+    def drive(self) -> None:
+        """See to it that what the room wants is asked."""
+        room = self.room
+        if self._driver is None and (
+            self._subscription is None or room.wants_store or (room.wants_worker and self._worker_timer is None)
+        ):
+            self._driver = self._tasks.start(self._drive())
+
+    def listen(self, now: float) -> None:
+        """Notice silence during a running answer; called about each second."""
+        if self.room.heard or not self.room.running:
+            self.room.heard = False
+            self._quiet_since = now
+            self._patience = self._quiet_after
+        elif now - self._quiet_since >= self._patience:
+            self._quiet_since = now
+            self._patience = min(2 * self._patience, 3 * self._quiet_after)
+            self.room.doubt()
+            self.drive()
+
+    async def close(self) -> None:
+        """Take no more messages and ask nothing more."""
+        if self._worker_timer is not None:
+            self._worker_timer.cancel()
+        if (driver := self._driver) is not None:
+            driver.cancel()
+            await asyncio.wait([driver])
+        if self._subscription is not None:
+            await self._subscription.unsubscribe()
+
+    # --- live --------------------------------------------------------------------------------------------------------
+
+    def receive(self, subject: bytes, payload: bytes) -> None:
+        """Take a live message."""
+        room = self.room
+        try:
+            if subject.endswith(b".delta"):
+                room.tally.deltas += 1
+                if room.delta(_delta.decode(payload), payload):
+                    self._flush_soon(room)
+                    return
+            elif subject.endswith(b".changed"):
+                room.changed(_changed.decode(payload))
+            elif subject.endswith(b".generation"):
+                room.generation(_generation.decode(payload), payload)
+        except msgspec.MsgspecError as error:
+            log.warning("A live message does not decode: %s", error, extra={"subject": subject.decode()})
+            room.doubt()
+        self.drive()
+
+    # --- requests ----------------------------------------------------------------------------------------------------
+
+    async def _drive(self) -> None:
+        try:
+            while self._subscription is None:
+                await self._follow()
+            while (request := self.room.next_request()) is not None:
+                if isinstance(request, AskStore):
+                    if not await self._ask_store(request):
+                        await asyncio.sleep(self._store_pace.pause())
+                elif self._worker_timer is not None or not await self._ask_worker(request):
+                    return
+        finally:
+            # Here and not in a callback: whoever comes after the last look at next_request starts a new driver.
+            self._driver = None
+
+    async def _follow(self) -> None:
+        try:
+            self._subscription = await self._bus.follow(self.room.chat_id, self.receive)
+        except BusUnavailable:
+            await asyncio.sleep(self._store_pace.pause())
+
+    async def _ask_store(self, request: AskStore) -> bool:
+        try:
+            async with self._gate:
+                reply = await self._bus.sync(self.room.chat_id, request.after)
+        except RpcRefused as refusal:
+            REQUESTS.labels("sync", refusal.code).inc()
+            if refusal.code in ("not_found", "forbidden"):
+                self.room.deleted()
+                return True
+            return False
+        except BusUnavailable:
+            REQUESTS.labels("sync", "unavailable").inc()
+            return False
+        REQUESTS.labels("sync", "ok").inc()
+        self._store_pace.reset()
+        self.room.synced(request, reply)
+        return True
+
+    async def _ask_worker(self, request: AskWorker) -> bool:
+        """Ask the owner of the answer; without one, ask again later, for another worker will take over."""
+        try:
+            async with self._gate:
+                reply = await self._bus.snapshot(request.generation_id)
+        except (BusUnavailable, RpcRefused) as error:
+            REQUESTS.labels("snapshot", "unavailable" if isinstance(error, BusUnavailable) else error.code).inc()
+            self.room.unowned(request.generation_id)
+            self._later()
+            return False
+        REQUESTS.labels("snapshot", "ok").inc()
+        if not self.room.snapshot(reply):
+            self._later()
+            return False
+        self._worker_pace.reset()
+        return True
+
+    def _later(self) -> None:
+        self._worker_timer = asyncio.get_running_loop().call_later(self._worker_pace.pause(), self._again)
+
+    def _again(self) -> None:
+        self._worker_timer = None
+        self.drive()

@@ -1,0 +1,72 @@
+"""What push tells Prometheus.
+
+Counts of the delta path are plain numbers (:class:`push.room.Tally`), read when somebody scrapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+__all__ = ["CLOSED", "REQUESTS", "Counts", "publish"]
+
+REQUESTS: Final = Counter(
+    "parley_push_requests",
+    "Requests to chat-store (sync, versions) and to workers (snapshot), by outcome",
+    ["request", "outcome"],
+)
+CLOSED: Final = Counter("parley_push_sockets_closed", "Sockets that push closed, by close code", ["code"])
+
+
+class Counts(Protocol):
+    """The numbers of :class:`push.room.Tally`."""
+
+    deltas: int
+    frames: int
+    bytes: int
+    gaps: int
+
+
+class _Collector(Collector):
+    def __init__(self, tally: Counts, gauges: dict[str, tuple[str, Callable[[], int]]]) -> None:
+        self._tally = tally
+        self._gauges = gauges
+
+    def collect(self) -> Iterable[Metric]:
+        tally = self._tally
+        yield CounterMetricFamily("parley_push_deltas_received", "Deltas from workers", tally.deltas)
+        yield CounterMetricFamily(
+            "parley_push_frames_sent", "Writes to readers: one holds one or more frames", tally.frames
+        )
+        yield CounterMetricFamily("parley_push_sent_bytes", "Bytes of frames to readers", tally.bytes)
+        yield CounterMetricFamily("parley_push_gaps", "Deltas that were missed and asked for", tally.gaps)
+        for name, (text, value) in self._gauges.items():
+            yield GaugeMetricFamily(f"parley_push_{name}", text, value())
+
+
+def publish(
+    tally: Counts,
+    *,
+    sockets: Callable[[], int],
+    rooms: Callable[[], int],
+    readers: Callable[[], int],
+    lagging: Callable[[], int],
+    registry: CollectorRegistry = REGISTRY,
+) -> None:
+    """Make the numbers of this process visible; once."""
+    registry.register(
+        _Collector(
+            tally,
+            {
+                "sockets": ("Open sockets", sockets),
+                "rooms": ("Chats that somebody reads, or did a moment ago", rooms),
+                "readers": ("Chats watched, over all sockets", readers),
+                "lagging_readers": ("Readers whose socket cannot take more now", lagging),
+            },
+        )
+    )

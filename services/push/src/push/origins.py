@@ -1,0 +1,48 @@
+"""Which pages may open a socket.
+
+A socket is authenticated by a ticket that a page of another origin cannot get, so this is a second line: it keeps
+strange pages from opening sockets at all. Programs send no ``Origin`` and pass.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+__all__ = ["Origins"]
+
+
+def _host(netloc: str) -> str | None:
+    try:
+        return urlsplit(f"//{netloc}").hostname
+    except ValueError:
+        return None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Origins:
+    """The allowed origins: those named, or, when none is, the host that was asked for and this machine."""
+
+    def __init__(self, allowed: str) -> None:
+        """Read a comma-separated list, such as ``https://chat.example.org``; ``*`` allows all."""
+        self._allowed = frozenset(origin.strip().rstrip("/").lower() for origin in allowed.split(",") if origin.strip())
+
+    def allow(self, origin: str | None, host: str | None) -> bool:
+        """Whether a page of ``origin`` may connect to ``host`` (the ``Host`` header)."""
+        if origin is None or "*" in self._allowed:
+            return True
+        if self._allowed:
+            return origin.lower() in self._allowed
+        scheme, _, netloc = origin.partition("://")
+        name = _host(netloc)
+        if scheme not in ("http", "https") or name is None:
+            return False
+        return _is_loopback(name) or (host is not None and name == _host(host))

@@ -1,0 +1,160 @@
+"""The websocket server of one process: who may connect, pings for all, and leaving in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http
+import logging
+import math
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from websockets.http11 import Request
+
+from parley.contracts.frames import CloseCode
+from push.origins import Origins
+from push.socket import Handler, Socket
+
+__all__ = ["Server"]
+
+log = logging.getLogger(__name__)
+
+_PATH: Final = "/ws"
+_BACKLOG: Final = 4096
+_UNSENT: Final = 32 * 1024
+_DRAIN_STEP: Final = 0.1
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket that other push processes of this machine may share the port with."""
+    listener = socket.create_server((host, port), backlog=_BACKLOG, reuse_port=True, family=_family(host))
+    # The kernel takes megabytes for a reader who does not read. Refusing them (accepted sockets inherit this) leaves
+    # the text in the room, where it is one cursor, and makes the write buffer's level tell the truth.
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
+    listener.setblocking(False)
+    return listener
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+class Server:
+    """Accepts sockets between ``start`` and ``drain``."""
+
+    def __init__(
+        self,
+        open_session: Callable[[Socket], Handler],
+        *,
+        origins: Origins,
+        max_frame_bytes: int,
+        auth_timeout: float,
+        ping_interval: float,
+    ) -> None:
+        self._open_session = open_session
+        self._origins = origins
+        self.max_frame_bytes = max_frame_bytes
+        self.auth_timeout = auth_timeout
+        self._ping_interval = ping_interval
+        self._sockets: dict[Socket, None] = {}
+        self._server: asyncio.Server | None = None
+        self._draining = False
+        self._empty = asyncio.Event()
+        # Sockets by the slot of the interval in which they are pinged: one timer for all, spread over time.
+        self._slots: list[dict[Socket, None]] = [{} for _ in range(max(1, math.ceil(ping_interval)))]
+        self._slot = 0
+
+    @property
+    def sockets(self) -> int:
+        return len(self._sockets)
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on (of interest when 0 was asked for)."""
+        assert self._server is not None
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def start(self, host: str, port: int) -> None:
+        """Accept sockets on ``host:port``.
+
+        Raises:
+            OSError: the address cannot be used.
+        """
+        listener = _listen(host, port)
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: Socket(self), sock=listener, backlog=_BACKLOG
+        )
+
+    async def ping(self) -> None:
+        """Ping each socket once per interval, until cancelled."""
+        pause = self._ping_interval / len(self._slots)
+        while True:
+            await asyncio.sleep(pause)
+            slot = self._slots[self._slot]
+            # It wakes next in the slot after this one; newcomers go where the time has just passed.
+            self._slot = (self._slot + 1) % len(self._slots)
+            for sock in tuple(slot):
+                sock.ping()
+
+    async def drain(self, seconds: float) -> None:
+        """Take no more sockets and send those that are here elsewhere, a few at a time; return when all are gone.
+
+        Clients reconnect with jitter on top; the batches keep the other processes from being overrun.
+        """
+        self._draining = True
+        if self._server is not None:
+            self._server.close()
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + seconds
+        # Half of the time for the batches, the rest for the closing handshakes.
+        steps = max(1, int(seconds / 2 / _DRAIN_STEP))
+        batch = max(50, math.ceil(len(self._sockets) / steps))
+        leaving = list(self._sockets)
+        while leaving:
+            for sock in leaving[:batch]:
+                sock.close(CloseCode.DRAINING, "draining")
+            del leaving[:batch]
+            await asyncio.sleep(_DRAIN_STEP if leaving else 0)
+        if self._sockets:
+            self._empty.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(ends - _DRAIN_STEP):
+                    await self._empty.wait()
+        for sock in tuple(self._sockets):
+            sock.abort()
+        await asyncio.sleep(0)
+
+    # --- called by sockets -------------------------------------------------------------------------------------------
+
+    def entered(self, sock: Socket) -> None:
+        self._sockets[sock] = None
+        self._slots[self._slot - 1][sock] = None
+
+    def refuse(self, request: Request) -> tuple[http.HTTPStatus, str] | None:
+        """Return why a handshake is refused, or None."""
+        if self._draining:
+            return http.HTTPStatus.SERVICE_UNAVAILABLE, "Draining.\n"
+        if request.path.partition("?")[0] != _PATH:
+            return http.HTTPStatus.NOT_FOUND, f"The websocket is at {_PATH}.\n"
+        origins = request.headers.get_all("Origin")
+        hosts = request.headers.get_all("Host")
+        if len(origins) > 1 or not self._origins.allow(
+            origins[0] if origins else None, hosts[0] if len(hosts) == 1 else None
+        ):
+            return http.HTTPStatus.FORBIDDEN, "Pages of this origin may not connect.\n"
+        return None
+
+    def open(self, sock: Socket) -> Handler:
+        return self._open_session(sock)
+
+    def gone(self, sock: Socket) -> None:
+        self._sockets.pop(sock, None)
+        if not self._sockets:
+            self._empty.set()
+        for slot in self._slots:
+            if slot.pop(sock, sock) is None:
+                break

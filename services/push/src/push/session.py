@@ -1,0 +1,164 @@
+"""What one socket may do: authenticate, then watch chats."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Final, Protocol
+
+import msgspec
+
+from parley.contracts.frames import Auth, ClientFrame, Cursor, Error, Ready, ServerFrame, Unwatch, Watch
+from parley.contracts.ids import is_id
+from parley.runtime import tokens
+from push.cursor import Reader
+from push.errors import BadFrame, NotAuthenticated, TicketExpired
+from push.limits import FrameRate, SocketCount
+from push.room import Room
+from push.rooms import Rooms
+
+__all__ = ["Desk", "Session", "Wire"]
+
+_MAX_NUMBER: Final = 2**53  # what a JavaScript client can count to
+
+_client_frame = msgspec.json.Decoder(ClientFrame)
+
+
+class Wire(Protocol):
+    """What a session needs of :class:`push.socket.Socket`."""
+
+    def write(self, frames: bytes, /) -> None: ...
+
+    def send(self, frame: ServerFrame) -> None: ...
+
+
+class Desk:
+    """What all sessions of a process share."""
+
+    def __init__(
+        self,
+        rooms: Rooms,
+        *,
+        secret_key: str,
+        max_sockets_per_user: int,
+        max_chats_per_socket: int,
+        frames_per_second: float,
+        frames_burst: int,
+    ) -> None:
+        self.rooms = rooms
+        self.secret_key = secret_key
+        self.sockets = SocketCount(max_sockets_per_user)
+        self.max_chats = max_chats_per_socket
+        self.frames_per_second = frames_per_second
+        self.frames_burst = frames_burst
+        self.clock = asyncio.get_running_loop().time
+
+
+class Session:
+    """A socket's rights and the chats that it watches."""
+
+    __slots__ = ("_desk", "_rate", "_socket", "_user_id", "_watched", "_writable")
+
+    def __init__(self, desk: Desk, socket: Wire) -> None:
+        self._desk = desk
+        self._socket = socket
+        self._rate = FrameRate(desk.frames_per_second, desk.frames_burst, desk.clock())
+        self._user_id: str | None = None
+        self._watched: dict[str, tuple[Room, Reader]] = {}
+        self._writable = True
+
+    @property
+    def authenticated(self) -> bool:
+        return self._user_id is not None
+
+    def arrived(self) -> None:
+        """Count a frame of any kind. Raises :class:`push.errors.TooMany`."""
+        self._rate.take(self._desk.clock())
+
+    def message(self, payload: bytes) -> None:
+        """Handle a client's frame.
+
+        Raises:
+            Refused: what the client did ends the socket.
+        """
+        try:
+            frame = _client_frame.decode(payload)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise BadFrame("not a frame of this protocol") from error
+        match frame:
+            case Auth():
+                self._authenticate(frame.ticket)
+            case Watch():
+                self._watch(self._user(), frame.chat_id, frame.after)
+            case Unwatch():
+                self._user()
+                self._forget(frame.chat_id)
+
+    def pause(self) -> None:
+        """The write buffer is above its limit."""
+        self._writable = False
+        for room, reader in self._watched.values():
+            room.pause(reader)
+
+    def resume(self) -> None:
+        """The write buffer is low again."""
+        self._writable = True
+        for room, reader in tuple(self._watched.values()):
+            if not self._writable:
+                return  # the chats before this one filled it
+            self._desk.rooms.resume(room, reader)
+
+    def left(self) -> None:
+        """The socket is no more."""
+        for chat_id in tuple(self._watched):
+            self._forget(chat_id)
+        if self._user_id is not None:
+            self._desk.sockets.remove(self._user_id)
+
+    def _user(self) -> str:
+        if self._user_id is None:
+            raise NotAuthenticated("authenticate first")
+        return self._user_id
+
+    def _authenticate(self, ticket: str) -> None:
+        if self._user_id is not None:
+            raise BadFrame("authenticated already")
+        try:
+            user_id = tokens.verify(self._desk.secret_key, "ticket", ticket).user_id
+        except tokens.TokenExpired as error:
+            raise TicketExpired("the ticket has expired") from error
+        except tokens.TokenInvalid as error:
+            raise NotAuthenticated("the ticket is not good") from error
+        self._desk.sockets.add(user_id)
+        self._user_id = user_id
+        self._socket.send(Ready(user_id=user_id))
+
+    def _watch(self, user_id: str, chat_id: str, after: Cursor | None) -> None:
+        if after is not None and not all(0 <= n < _MAX_NUMBER for n in (after.version, after.attempt, after.seq)):
+            raise BadFrame("not a cursor")
+        if not is_id(chat_id):
+            self._refuse("not_found", "There is no such chat, or you are not a member of it.", chat_id)
+            return
+        self._forget(chat_id)
+        if len(self._watched) >= self._desk.max_chats:
+            self._refuse("too_many", f"A socket watches at most {self._desk.max_chats} chats.", chat_id)
+            return
+        reader = Reader(
+            user_id, self._socket.write, after, writable=self._writable, dropped=partial(self._dropped, chat_id)
+        )
+        # Noted before it joins: joining may write, fill the buffer and pause the session.
+        room = self._desk.rooms.room(chat_id)
+        self._watched[chat_id] = (room, reader)
+        self._desk.rooms.join(room, reader)
+
+    def _forget(self, chat_id: str) -> None:
+        watched = self._watched.pop(chat_id, None)
+        if watched is not None:
+            room, reader = watched
+            room.leave(reader)
+
+    def _dropped(self, chat_id: str) -> None:
+        self._watched.pop(chat_id, None)
+
+    def _refuse(self, code: str, message: str, chat_id: str) -> None:
+        self._socket.send(Error(code=code, message=message, chat_id=chat_id[:64]))

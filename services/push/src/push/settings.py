@@ -1,0 +1,28 @@
+"""Settings of push, read from the environment."""
+
+from pydantic import Field
+
+from parley.runtime.settings import ServiceSettings
+
+__all__ = ["Settings"]
+
+
+class Settings(ServiceSettings):
+    """``SECRET_KEY`` in the environment sets ``secret_key``, and so on."""
+
+    secret_key: str = Field(description="HS256 key of the tickets that the gateway signs", min_length=32)
+    host: str = Field("127.0.0.1", description="where the websocket server listens")
+    port: int = Field(8001, description="its port; several push processes may share it", ge=0, le=65535)
+    allowed_origins: str = Field(
+        "",
+        description="origins of pages that may connect, comma-separated, or *; "
+        "when empty: pages from the same host name or from this machine",
+    )
+    max_sockets_per_user: int = Field(50, description="sockets of one user on one push process", ge=1)
+    max_chats_per_socket: int = Field(100, description="chats that one socket may watch", ge=1)
+    max_frame_bytes: int = Field(16 * 1024, description="size of a client's frame", ge=1024)
+    frames_per_second: float = Field(20.0, description="frames of a client, sustained", gt=0)
+    frames_burst: int = Field(250, description="frames of a client at once", ge=10)
+    auth_timeout: float = Field(10.0, description="seconds until a socket must have authenticated", gt=0)
+    ping_interval: float = Field(20.0, description="seconds between pings; two unanswered ones end the socket", gt=0)
+    drain_seconds: float = Field(10.0, description="seconds from SIGTERM to the end", gt=0)

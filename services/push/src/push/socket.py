@@ -1,0 +1,235 @@
+"""One websocket: websockets' Sans-I/O protocol on an asyncio transport.
+
+Why not ``websockets.asyncio.server``: it gives each connection a task, two queues and another task for pings, and its
+send costs twice the system call. Here a socket is one object without a task. All the protocol (handshake, close
+handshake, pongs, masking, limits) is websockets' own; three things are ours:
+
+- Frames are written to the transport as prepared bytes (:mod:`push.wire`). That is correct as long as the protocol is
+  OPEN, no extension was negotiated and no message of ours is fragmented. The second and third never happen here; for
+  the first, a socket leaves all its rooms before the state changes.
+- The transport's flow control is handed to the session as it comes, instead of to a waiting ``send``.
+- Fragments are put together here; the protocol bounds their sum.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http
+from collections.abc import Callable
+from typing import Final, Protocol, cast
+
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from parley.contracts.frames import CloseCode, ServerFrame
+from push.errors import Refused
+from push.metrics import CLOSED
+from push.wire import PING, encode
+
+__all__ = ["Handler", "House", "Socket"]
+
+HIGH_WATER: Final = 64 * 1024
+"""Bytes in a socket's write buffer above which it gets nothing more until it is down to a quarter."""
+
+_CLOSE_TIMEOUT: Final = 3.0
+_MISSED_PINGS: Final = 2
+
+
+class Handler(Protocol):
+    """What a socket calls; see :class:`push.session.Session`."""
+
+    @property
+    def authenticated(self) -> bool: ...
+
+    def arrived(self) -> None:
+        """A frame of any kind arrived. Raises :class:`Refused` when there are too many."""
+
+    def message(self, payload: bytes) -> None:
+        """Handle a text message. Raises :class:`Refused`."""
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def left(self) -> None:
+        """The socket sends nothing more. Called once."""
+
+
+class House(Protocol):
+    """What a socket is told by; see :class:`push.server.Server`."""
+
+    max_frame_bytes: int
+    auth_timeout: float
+
+    def entered(self, socket: Socket) -> None: ...
+
+    def refuse(self, request: Request) -> tuple[http.HTTPStatus, str] | None:
+        """Return why a handshake is refused, or None."""
+
+    def open(self, socket: Socket) -> Handler: ...
+
+    def gone(self, socket: Socket) -> None: ...
+
+
+class Socket(asyncio.Protocol):
+    """A connection from accept to end.
+
+    Attributes:
+        write: Sends prepared websocket frames; only while the session has not ``left``.
+    """
+
+    __slots__ = ("_fragments", "_handler", "_house", "_missed", "_protocol", "_timer", "_transport", "write")
+
+    write: Callable[[bytes], None]
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._handler: Handler | None = None
+        self._fragments: list[bytes] | None = None
+        self._missed = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._protocol = ServerProtocol(max_size=house.max_frame_bytes)
+
+    # --- what the session and the server do --------------------------------------------------------------------------
+
+    def send(self, frame: ServerFrame) -> None:
+        """Send one frame, whatever the buffer holds; for the few that answer a client's own."""
+        if self._protocol.state is State.OPEN:
+            self.write(encode(frame))
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Begin the closing handshake; without effect when it has begun."""
+        if self._protocol.state is State.CONNECTING:
+            self._transport.abort()
+        elif self._protocol.state is State.OPEN:
+            CLOSED.labels(str(code)).inc()
+            self._leave()
+            self._protocol.send_close(code, reason)
+            self._send()
+            self._abort_after(_CLOSE_TIMEOUT)
+
+    def abort(self) -> None:
+        """Drop the connection."""
+        self._leave()
+        self._transport.abort()
+
+    def ping(self) -> None:
+        """Ask for a sign of life; end the socket when the last ones went unanswered."""
+        if self._protocol.state is not State.OPEN:
+            return
+        if self._missed >= _MISSED_PINGS:
+            self.close(CloseCode.TOO_SLOW, "no answer to pings")
+            return
+        self._missed += 1
+        self.write(PING)
+
+    # --- asyncio.Protocol --------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(HIGH_WATER, HIGH_WATER // 4)
+        self.write = self._transport.write
+        self._timer = asyncio.get_running_loop().call_later(self._house.auth_timeout, self._too_late)
+        self._house.entered(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._missed = 0
+        self._protocol.receive_data(data)
+        try:
+            for event in self._protocol.events_received():
+                if isinstance(event, Frame):
+                    self._frame(event)
+                elif isinstance(event, Request):
+                    self._handshake(event)
+        except Refused as refusal:
+            self.close(refusal.code, str(refusal))
+        self._send()
+        if self._protocol.state is not State.OPEN and self._protocol.close_expected():
+            self._leave()
+            self._abort_after(_CLOSE_TIMEOUT)
+
+    def eof_received(self) -> None:
+        # The transport closes when this returns.
+        self._leave()
+        self._protocol.receive_eof()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
+        self._cancel_timer()
+        self._protocol.receive_eof()
+        self._house.gone(self)
+
+    def pause_writing(self) -> None:
+        if self._handler is not None:
+            self._handler.pause()
+
+    def resume_writing(self) -> None:
+        if self._handler is not None:
+            self._handler.resume()
+
+    # --- within ------------------------------------------------------------------------------------------------------
+
+    def _handshake(self, request: Request) -> None:
+        refusal = self._house.refuse(request)
+        response: Response
+        if refusal is not None:
+            status, text = refusal
+            response = self._protocol.reject(status, text)
+        else:
+            response = self._protocol.accept(request)
+        self._protocol.send_response(response)
+        self._send()
+        if self._protocol.state is State.OPEN:
+            self._handler = self._house.open(self)
+
+    def _frame(self, frame: Frame) -> None:
+        handler = self._handler
+        if handler is None:
+            return  # left: what is still in the pipe does not matter
+        handler.arrived()
+        if frame.opcode is Opcode.TEXT:
+            if frame.fin:
+                handler.message(bytes(frame.data))
+            else:
+                self._fragments = [bytes(frame.data)]
+        elif frame.opcode is Opcode.CONT and self._fragments is not None:
+            self._fragments.append(bytes(frame.data))
+            if frame.fin:
+                payload, self._fragments = b"".join(self._fragments), None
+                handler.message(payload)
+        elif frame.opcode is Opcode.BINARY:
+            self.close(CloseCode.BAD_FRAME, "binary frames are not understood")
+        if handler.authenticated:
+            self._cancel_timer()
+
+    def _too_late(self) -> None:
+        self._timer = None
+        self.close(CloseCode.NOT_AUTHENTICATED, "not authenticated in time")
+
+    def _leave(self) -> None:
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.left()
+
+    def _send(self) -> None:
+        for data in self._protocol.data_to_send():
+            if self._transport.is_closing():
+                return
+            if data:
+                self._transport.write(data)
+            else:
+                # Half-close: the peer still gets the close frame, which a full close with unread input could destroy.
+                with contextlib.suppress(OSError, RuntimeError):
+                    self._transport.write_eof()
+
+    def _abort_after(self, seconds: float) -> None:
+        self._cancel_timer()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._transport.abort)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,149 @@
+"""The text of a running answer, held once for all of a room's readers, and sliced for the slow ones.
+
+No input or output. Sizes stay near those of the text itself: one byte buffer in order of arrival, and eight bytes for
+each delta boundary.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from typing import Literal, NamedTuple
+
+from parley.contracts.frames import Kind
+from parley.contracts.rpc import GenerationSnapshot
+
+__all__ = ["Run", "Transcript"]
+
+Status = Literal["requested", "running", "retrying"]
+
+
+class Run(NamedTuple):
+    """Neighbouring deltas of one kind: the chunks ``from_``–``to``, whose text is ``text``."""
+
+    kind: Kind
+    from_: int
+    to: int
+    text: str
+
+
+class Transcript:
+    """One generation as its room knows it.
+
+    A position in the text is the number of a chunk (``seq``). The text can be cut behind the last chunk of each delta
+    that was appended, and nowhere else: what a worker's snapshot told is one piece.
+
+    Attributes:
+        attempt: 0 until a worker has claimed the generation.
+        status: As told to readers in a snapshot.
+        seq: The last chunk held.
+        behind: Chunks are missing, or may be: the worker has to be asked.
+        heard: Something is known of the text. False right after a room learned of a generation that was already
+            running; readers wait for the worker's answer then.
+        announced: The attempt that the room's readers were told of; 0: none yet.
+        expected: The newest attempt that a reader claimed to know.
+    """
+
+    __slots__ = (
+        "_base_reasoning",
+        "_base_seq",
+        "_base_text",
+        "_buffer",
+        "_ends",
+        "_offsets",
+        "_runs",
+        "announced",
+        "attempt",
+        "behind",
+        "expected",
+        "generation_id",
+        "heard",
+        "message_id",
+        "seq",
+        "status",
+    )
+
+    def __init__(self, generation_id: str, message_id: str, attempt: int, status: Status) -> None:
+        self.generation_id = generation_id
+        self.message_id = message_id
+        self.status: Status = status
+        self.announced = 0
+        self.expected = attempt
+        self.begin(attempt)
+
+    def begin(self, attempt: int) -> None:
+        """Start ``attempt`` with no text; that of an older one is void."""
+        self.attempt = attempt
+        self.behind = False
+        self.heard = True
+        self._rebase(0, "", "")
+
+    def _rebase(self, seq: int, text: str, reasoning: str) -> None:
+        self.seq = self._base_seq = seq
+        self._base_text = text
+        self._base_reasoning = reasoning
+        self._buffer = bytearray()
+        self._ends = array("Q")
+        self._offsets = array("Q")
+        self._runs: list[tuple[int, Kind]] = []
+
+    def append(self, to: int, kind: Kind, text: str) -> None:
+        """Append the chunks after ``seq`` up to ``to``."""
+        if not self._runs or self._runs[-1][1] != kind:
+            self._runs.append((len(self._ends), kind))
+        self._buffer += text.encode()
+        self._ends.append(to)
+        self._offsets.append(len(self._buffer))
+        self.seq = to
+
+    def catch_up(self, snapshot: GenerationSnapshot) -> bool:
+        """Take over what the worker of this attempt says of its text so far.
+
+        Returns:
+            Whether positions before the snapshot still hold. If not, readers need the whole text.
+        """
+        self.heard = True
+        self.behind = False
+        self.status = snapshot.status
+        if snapshot.seq <= self.seq:
+            return True
+        text, reasoning = self.whole()
+        more_text, more_reasoning = snapshot.text[len(text) :], snapshot.reasoning[len(reasoning) :]
+        # A piece has one kind. With both, nobody knows in which order they came, and a cut between them would be a
+        # position that another push process understands differently.
+        continues = snapshot.text.startswith(text) and snapshot.reasoning.startswith(reasoning)
+        if self.seq > 0 and continues and not (more_text and more_reasoning):
+            self.append(snapshot.seq, "reasoning" if more_reasoning else "text", more_text or more_reasoning)
+            return True
+        self._rebase(snapshot.seq, snapshot.text, snapshot.reasoning)
+        return False
+
+    def whole(self) -> tuple[str, str]:
+        """Return all text and all reasoning."""
+        text, reasoning = [self._base_text], [self._base_reasoning]
+        for run in self._runs_from(0):
+            (text if run.kind == "text" else reasoning).append(run.text)
+        return "".join(text), "".join(reasoning)
+
+    def since(self, seq: int) -> list[Run] | None:
+        """Return what follows the chunk ``seq``, or None when the text cannot be cut there."""
+        if seq == self._base_seq:
+            return self._runs_from(0)
+        index = bisect_left(self._ends, seq)
+        if index == len(self._ends) or self._ends[index] != seq:
+            return None
+        return self._runs_from(index + 1)
+
+    def _runs_from(self, first: int) -> list[Run]:
+        runs: list[Run] = []
+        end = len(self._ends)
+        for start, kind in reversed(self._runs):
+            if end <= first:
+                break
+            start = max(start, first)
+            seq, offset = (self._ends[start - 1], self._offsets[start - 1]) if start else (self._base_seq, 0)
+            text = self._buffer[offset : self._offsets[end - 1]].decode()
+            runs.append(Run(kind, seq + 1, self._ends[end - 1], text))
+            end = start
+        runs.reverse()
+        return runs
