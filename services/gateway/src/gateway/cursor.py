@@ -151,6 +151,7 @@ class Follower:
         running = frame.generation
         if running is not None and running.after and not self._is_at(running):
             self._known = False
+            self._awaits_snapshot = True
             return Verdict.GAP
         self._awaits_snapshot = False
         self._known = True
@@ -171,6 +172,7 @@ class Follower:
         if frame.chat is None:
             self.over = True
             self._known = False
+            self._awaits_snapshot = True
         else:
             self._advance(frame.version)
         return Verdict.NEW

@@ -6,11 +6,11 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from gateway.errors import MethodNotAllowed, NotFound
 from gateway.push_url import public_push_url, socket_origin
 from gateway.settings import Settings
 
@@ -66,9 +66,9 @@ class Page:
         is_page = path == "/" or path == "/c" or path.startswith("/c/")
         file = self._locate("index.html" if is_page else path.lstrip("/"))
         if file is None and not is_page:
-            raise HTTPException(404)
+            raise NotFound("There is nothing at this address.")
         if request.method not in ("GET", "HEAD"):
-            raise HTTPException(405, headers={"Allow": "GET, HEAD"})
+            raise MethodNotAllowed("The page can only be read.", headers={"Allow": "GET, HEAD"})
         if file is None:
             return PlainTextResponse(_NOT_BUILT, 503)
         headers = {"Cache-Control": _IMMUTABLE if path.startswith("/assets/") else _REVALIDATE}

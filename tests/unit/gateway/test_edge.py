@@ -1,0 +1,107 @@
+"""What surrounds every request: its id, its line in the log, the headers, the last resort."""
+
+import logging
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from gateway import problems
+from gateway.edge import Edge
+from gateway.requests import MAX_BODY_BYTES
+from tests.unit.gateway.apps import app, client
+
+
+def broken_app() -> Edge:
+    async def fail() -> Response:
+        raise RuntimeError("the database password is hunter2")
+
+    async def fail_late(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("half")(scope, receive, send)
+        raise RuntimeError("too late")
+
+    routes = FastAPI(openapi_url=None)
+    routes.router.add_api_route("/fail", fail)
+    routes.router.default = fail_late
+    problems.install(routes)
+    return Edge(routes)
+
+
+async def test_a_bug_is_a_problem_without_details_and_one_entry_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with client(broken_app()) as http:
+        answer = await http.get("/fail", headers={"x-request-id": "abc"})
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json() == {
+        "type": "about:blank",
+        "title": "Internal Server Error",
+        "status": 500,
+        "detail": "Something went wrong here. The log has more under this request_id.",
+        "code": "internal",
+        "request_id": "abc",
+    }
+    (failure,) = [record for record in caplog.records if record.exc_info]
+    assert failure.__dict__["request_id"] == "abc"
+
+
+async def test_a_bug_after_the_answer_began_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
+    async with client(broken_app()) as http:
+        answer = await http.get("/other")
+    assert answer.text == "half"
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == ["A request failed"]
+
+
+async def test_a_request_keeps_the_id_it_was_given() -> None:
+    async with client(app()) as http:
+        answer = await http.get("/v1/nothing", headers={"x-request-id": "trace-1.2_3"})
+    assert answer.headers["x-request-id"] == answer.json()["request_id"] == "trace-1.2_3"
+
+
+@pytest.mark.parametrize("given", [{}, {"x-request-id": "a b"}, {"x-request-id": "x" * 65}, {"x-request-id": "é"}])
+async def test_a_request_without_a_proper_id_gets_one(given: dict[str, str]) -> None:
+    async with client(app()) as http:
+        answer = await http.get("/healthz", headers={name.encode(): value.encode() for name, value in given.items()})
+    assert len(answer.headers["x-request-id"]) == 36
+
+
+async def test_each_request_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "gateway.access")
+    async with client(app()) as http:
+        await http.get(httpx.URL("http://chat.test").copy_with(raw_path=b"/v1/a%0aFAKE%20LINE?q=private"))
+        await http.get("/healthz")
+    (record,) = [record for record in caplog.records if record.name == "gateway.access"]
+    assert record.getMessage() == "GET /v1/a%0aFAKE%20LINE 404"
+    assert record.__dict__["ms"] >= 0
+    assert "user_id" not in record.__dict__
+
+
+async def test_every_answer_has_the_headers_that_keep_browsers_careful() -> None:
+    async with client(app()) as http:
+        for path in ("/healthz", "/v1/config", "/v1/nothing", "/v1/chats"):
+            headers = (await http.get(path)).headers
+            assert headers["x-content-type-options"] == "nosniff"
+            assert headers["x-frame-options"] == "DENY"
+            assert headers["referrer-policy"] == "no-referrer"
+            assert headers["cache-control"] == "no-store"
+            assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+
+
+@pytest.mark.parametrize("path", ["/v1/session", "/v1/nothing", "/", "/healthz"])
+async def test_a_body_that_is_announced_too_long_is_refused_unread(path: str) -> None:
+    async with client(app()) as http:
+        answer = await http.post(path, headers={"content-length": str(MAX_BODY_BYTES + 1)})
+    assert answer.status_code == 413
+    assert answer.json()["code"] == "too_large"
+
+
+async def test_metrics_count_by_route_and_never_by_path() -> None:
+    async with client(app()) as http:
+        await http.get("/v1/chats/0199f3a2-7c1e-7d3a-9b64-2f1d5c0e8a11")
+        await http.get("/v1/nothing-like-it")
+        text = (await http.get("/metrics")).text
+    assert 'parley_gateway_requests_total{method="GET",route="/v1/chats/{chat_id}",status="401"}' in text
+    assert 'route="none",status="404"' in text
+    assert "nothing-like-it" not in text
+    assert "0199f3a2" not in text

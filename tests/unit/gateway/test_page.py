@@ -1,0 +1,135 @@
+"""The page's files, and nothing but them."""
+
+import gzip
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.unit.gateway.apps import app, client
+
+INDEX = "<!doctype html><title>Parley</title>"
+SCRIPT = "console.log('parley');\n" * 200
+
+
+@pytest.fixture
+def dist(tmp_path: Path) -> Path:
+    folder = tmp_path / "dist"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "index.html").write_text(INDEX)
+    (folder / "icon.svg").write_text("<svg/>")
+    (folder / ".hidden").write_text("x")
+    (folder / "assets" / "index-abc123.js").write_text(SCRIPT)
+    (tmp_path / "secret.txt").write_text("secret")
+    (folder / "link.txt").symlink_to(tmp_path / "secret.txt")
+    return folder
+
+
+@pytest.fixture
+async def http(dist: Path) -> AsyncIterator[httpx.AsyncClient]:
+    async with client(app(web_dist=dist)) as http:
+        yield http
+
+
+@pytest.mark.parametrize("path", ["/", "/c/0199f3a2-7c1e-7d3a-9b64-2f1d5c0e8a11", "/c", "/c/anything/else"])
+async def test_the_pages_own_addresses_all_show_the_page(http: httpx.AsyncClient, path: str) -> None:
+    answer = await http.get(path)
+    assert (answer.status_code, answer.text) == (200, INDEX)
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["cache-control"] == "no-cache"
+
+
+async def test_the_page_may_load_only_from_here_and_connect_only_to_push(http: httpx.AsyncClient) -> None:
+    policy = (await http.get("/")).headers["content-security-policy"].split("; ")
+    assert "default-src 'none'" in policy
+    assert "script-src 'self'" in policy
+    assert "connect-src 'self' ws://chat.test:8001" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe-eval" not in "".join(policy)
+
+
+async def test_a_host_that_is_no_host_does_not_get_into_the_policy(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/", headers={"host": "x; script-src https://evil.test"})
+    assert "evil" not in answer.headers["content-security-policy"]
+
+
+async def test_assets_never_change_so_they_are_kept(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/assets/index-abc123.js")
+    assert answer.text == SCRIPT
+    assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_what_compresses_well_is_sent_compressed_to_those_who_take_it(http: httpx.AsyncClient) -> None:
+    async with http.stream("GET", "/assets/index-abc123.js", headers={"accept-encoding": "gzip"}) as answer:
+        raw = b"".join([chunk async for chunk in answer.aiter_raw()])
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.headers["vary"] == "Accept-Encoding"
+    assert len(raw) < len(SCRIPT) / 10
+    assert gzip.decompress(raw).decode() == SCRIPT
+    plain = await http.get("/assets/index-abc123.js", headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+
+
+async def test_what_the_browser_has_already_is_not_sent_again(http: httpx.AsyncClient) -> None:
+    etag = (await http.get("/")).headers["etag"]
+    answer = await http.get("/", headers={"if-none-match": f'"other", {etag}'})
+    assert (answer.status_code, answer.content) == (304, b"")
+    assert answer.headers["etag"] == etag
+
+
+async def test_a_page_that_was_built_anew_is_shown_anew(http: httpx.AsyncClient, dist: Path) -> None:
+    old = (await http.get("/")).headers["etag"]
+    (dist / "index.html").write_text("<p>new</p>")
+    os.utime(dist / "index.html", ns=(1, 1))
+    answer = await http.get("/", headers={"if-none-match": old})
+    assert (answer.status_code, answer.text) == (200, "<p>new</p>")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../secret.txt",
+        "/..%2fsecret.txt",
+        "/%2e%2e/secret.txt",
+        "/assets/../../secret.txt",
+        "/..\\secret.txt",
+        "/link.txt",
+        "/.hidden",
+        "/assets",
+        "/assets/",
+        "/index.html%00.js",
+        "//etc/passwd",
+        "/nothing.js",
+        "/v1/nothing",
+        "/" + "a" * 5000,
+    ],
+)
+async def test_nothing_else_is_served(http: httpx.AsyncClient, path: str) -> None:
+    answer = await http.get(httpx.URL("http://chat.test").copy_with(raw_path=path.encode()))
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "secret" not in answer.text
+
+
+async def test_head_says_what_get_would(http: httpx.AsyncClient) -> None:
+    answer = await http.head("/")
+    assert answer.status_code == 200
+    assert answer.headers["content-length"] == str(len(INDEX))
+
+
+async def test_the_page_cannot_be_posted_to(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/")
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize("folder", [None, "empty"])
+async def test_a_page_that_is_not_built_says_how_to_build_it(tmp_path: Path, folder: str | None) -> None:
+    async with client(app(web_dist=tmp_path if folder else None)) as http:
+        answer = await http.get("/")
+    assert answer.status_code == 503
+    assert "make web" in answer.text

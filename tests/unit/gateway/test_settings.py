@@ -1,0 +1,34 @@
+"""Settings come from the environment, and a wrong one is said at once."""
+
+import os
+
+import pytest
+
+from gateway.__main__ import main
+
+GOOD = {"NATS_URL": "nats://127.0.0.1:1", "SECRET_KEY": "k" * 32}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"SECRET_KEY": None}, "SECRET_KEY: Field required"),
+        ({"SECRET_KEY": "short"}, "SECRET_KEY: Value should have at least 32"),
+        ({"NATS_URL": None}, "NATS_URL: Field required"),
+        ({"PORT": "http"}, "PORT: Input should be a valid integer"),
+        ({"ALLOWED_ORIGINS": "*"}, "ALLOWED_ORIGINS: Value error, '*' is not an origin"),
+        ({"PUSH_URL": "http://push"}, "PUSH_URL: Value error, must begin with ws://"),
+    ],
+)
+def test_a_wrong_setting_ends_the_process_with_a_sentence(
+    change: dict[str, str | None], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in os.environ:
+        monkeypatch.delenv(name)
+    for name, value in (GOOD | change).items():
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert main() == 2
+    output = capsys.readouterr().err
+    assert said in output
+    assert "short" not in output, "a secret is never shown"
