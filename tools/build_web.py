@@ -1,4 +1,4 @@
-"""Build the page, or check, format or test it: `build_web.py [check|format|test]`.
+"""Build the page, or check, format or test it: `build_web.py [check|format|test [argument…]]`.
 
 Does only what has to be done: packages are installed when the lock changed, the page is built when its sources
 changed. Node comes from the machine when it is new enough, else from a wheel (`tools/node.lock`).
@@ -28,7 +28,7 @@ def main() -> int:
         install(npm)
         if task == "build":
             return build(npm)
-    return npm("run", "--silent", task)
+    return npm("run", "--silent", task, "--", *sys.argv[2:])
 
 
 def install(npm: "Npm") -> None:
