@@ -3,15 +3,17 @@
 import asyncio
 import logging
 import random
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 import nats
 import nats.errors
 import nats.js.errors
-from nats.aio.client import Client
+from nats.aio.client import DEFAULT_INBOX_PREFIX, Client
 from nats.js import JetStreamContext
 from nats.js.api import PubAck
 
@@ -22,6 +24,7 @@ from parley.contracts.events import (
     GenerationSegment,
     PromptSubmitted,
 )
+from parley.contracts.permissions import inbox_prefix
 from parley.contracts.rpc import RpcError
 from parley.contracts.streams import ConsumerSpec, StreamSpec
 from parley.runtime import tracing
@@ -33,6 +36,9 @@ Event = PromptSubmitted | GenerationRequested | GenerationSegment | GenerationFi
 Hook = Callable[[], Awaitable[None]]
 
 MSG_ID = "Nats-Msg-Id"
+
+_TOKEN = re.compile(r"[\w-]+", re.ASCII)
+"""What can be one token of a subject."""
 
 
 class BusUnavailable(Exception):
@@ -70,6 +76,9 @@ def connect_options(
 
     A connection that is closed all the same (a refused password, say) will not come back by itself: ``on_closed``
     must end the process, so that its supervisor starts it again.
+
+    With a user in ``url``, replies arrive in an inbox that only this user may read
+    (:mod:`parley.contracts.permissions`).
     """
 
     async def closed() -> None:
@@ -92,9 +101,12 @@ def connect_options(
         else:
             log.debug("NATS: %r", error)
 
+    servers = [server.strip() for server in url.split(",") if server.strip()]
+    user = next((parts.username for parts in map(urlsplit, servers) if parts.username and parts.password), "")
     return {
-        "servers": [server.strip() for server in url.split(",") if server.strip()],
+        "servers": servers,
         "name": name,
+        "inbox_prefix": inbox_prefix(user) if _TOKEN.fullmatch(user) else DEFAULT_INBOX_PREFIX,
         "max_reconnect_attempts": -1,
         "reconnect_time_wait": 0.25,
         "connect_timeout": 2,
@@ -145,8 +157,8 @@ def subject_of(event: Event) -> str:
 
 async def publish_durable(
     js: JetStreamContext, event: Event, *, deadline: float, trace: Mapping[str, str] | None = None
-) -> None:
-    """Publish ``event`` to its stream and return once the server has stored it.
+) -> PubAck:
+    """Publish ``event`` to its stream and return once the server has stored it; the answer says where.
 
     At least once, deduplicated by the event's id within the stream's window: an attempt whose outcome is unknown is
     made again with the same id.
@@ -161,7 +173,7 @@ async def publish_durable(
     subject = subject_of(event)
     payload = msgspec.json.encode(event)
     headers = {**tracing.inject(), **(trace or {})}
-    await publish_durable_raw(js, subject, payload, event.id, deadline=deadline, headers=headers)
+    return await publish_durable_raw(js, subject, payload, event.id, deadline=deadline, headers=headers)
 
 
 async def publish_durable_raw(

@@ -1,0 +1,7 @@
+"""Write ``authorization.conf`` from what ``parley.contracts.permissions`` says; passwords come from the environment."""
+
+from pathlib import Path
+
+from parley.runtime.authorization import render
+
+Path(__file__).with_name("authorization.conf").write_text(render())

@@ -1,0 +1,169 @@
+"""Who may publish and subscribe what on the bus: the one source for the embedded stack, compose and Kubernetes.
+
+Nothing is allowed that is not listed. Each user has reply inboxes of its own (:func:`inbox_prefix`), so that nobody
+reads what another was answered; who answers requests may do so to those that asked, and to nobody else (``replies``).
+:mod:`parley.runtime.authorization` turns this into nats-server's configuration.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from parley.contracts import rpc, streams, subjects
+from parley.contracts.streams import ConsumerSpec, StreamSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserPermissions:
+    """What one user of the bus may do.
+
+    Attributes:
+        user: Also the name in ``NATS_URL``.
+        publish: Subjects it may publish to, requests included.
+        subscribe: Subjects it may subscribe to, besides its own inbox.
+        replies: Whether it answers requests.
+    """
+
+    user: str
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...] = ()
+    replies: bool = False
+
+    @property
+    def password_variable(self) -> str:
+        """The environment variable that the rendered configuration takes its password from."""
+        return f"{self.user.upper().replace('-', '_')}_NATS_PASSWORD"
+
+    @property
+    def all_subscribe(self) -> tuple[str, ...]:
+        """``subscribe`` and the user's own inbox."""
+        return (*self.subscribe, f"{inbox_prefix(self.user)}.>")
+
+
+def inbox_prefix(user: str) -> str:
+    """Where the replies to this user arrive."""
+    return f"_INBOX.{user}"
+
+
+def _template(name: str) -> str:
+    """The subject of a template with all its placeholders open."""
+    return ".".join("*" if token.startswith("{") else token for token in subjects.TEMPLATES[name].split("."))
+
+
+def _store(*requests: type) -> tuple[str, ...]:
+    return tuple(subjects.rpc_store(request.VERB) for request in requests)  # type: ignore[attr-defined]
+
+
+def _look_at(*declared: StreamSpec) -> tuple[str, ...]:
+    return tuple(f"$JS.API.STREAM.INFO.{stream.name}" for stream in declared)
+
+
+def _consume(*consumers: ConsumerSpec) -> tuple[str, ...]:
+    """Bind to durable consumers, take their messages, acknowledge them, and bury what cannot be handled."""
+    return tuple(
+        subject
+        for consumer in consumers
+        for subject in (
+            f"$JS.API.CONSUMER.INFO.{consumer.stream}.{consumer.name}",
+            f"$JS.API.CONSUMER.MSG.NEXT.{consumer.stream}.{consumer.name}",
+            f"$JS.ACK.{consumer.stream}.{consumer.name}.>",
+            subjects.dead_letter(consumer.name),
+        )
+    )
+
+
+GATEWAY: Final = UserPermissions(
+    user="gateway",
+    publish=(
+        subjects.ANY_PROMPT_SUBMITTED,
+        *_store(
+            rpc.CheckAccess,
+            rpc.CreateChat,
+            rpc.GetChat,
+            rpc.ListChats,
+            rpc.UpdateChat,
+            rpc.DeleteChat,
+            rpc.ListMessages,
+            rpc.Regenerate,
+            rpc.DeleteMessage,
+            rpc.Stop,
+            rpc.Search,
+            rpc.GetUsage,
+            rpc.ListMembers,
+            rpc.PutMember,
+            rpc.DeleteMember,
+        ),
+        subjects.RPC_MODELS_LIST,
+        *_look_at(streams.CHAT),
+    ),
+)
+CHAT_STORE: Final = UserPermissions(
+    user="chat-store",
+    publish=(
+        subjects.ANY_GENERATION_REQUESTED,
+        _template("live_changed"),
+        _template("ctl_generation_stop"),
+        _template("rpc_generation_snapshot"),
+        *_look_at(streams.CHAT, streams.ADVISORIES, streams.DEAD_LETTERS),
+        # Whether a request still waits for its turn.
+        f"$JS.API.CONSUMER.INFO.{streams.CHAT.name}.{streams.LLM_WORKER_REQUESTS.name}",
+        *_consume(streams.CHAT_STORE_PROMPTS, streams.CHAT_STORE_FINISHED, streams.CHAT_STORE_ADVISORIES),
+        # The message that an advisory is about, what another left in hand, and the end of an answer without an owner.
+        f"$JS.API.STREAM.MSG.GET.{streams.CHAT.name}",
+    ),
+    subscribe=(_template("rpc_store"),),
+    replies=True,
+)
+LLM_WORKER: Final = UserPermissions(
+    user="llm-worker",
+    publish=(
+        _template("live_delta"),
+        _template("live_generation"),
+        subjects.ANY_GENERATION_SEGMENT,
+        subjects.ANY_GENERATION_FINISHED,
+        *_store(rpc.Claim, rpc.Release),
+        *_look_at(streams.CHAT, streams.SEGMENTS),
+        *_consume(streams.LLM_WORKER_REQUESTS),
+        # The segments of an answer that failed, read back.
+        f"$JS.API.STREAM.MSG.GET.{streams.SEGMENTS.name}",
+    ),
+    subscribe=(
+        _template("rpc_generation_snapshot"),
+        _template("ctl_generation_stop"),
+        subjects.RPC_MODELS_LIST,
+    ),
+    replies=True,
+)
+PUSH: Final = UserPermissions(
+    user="push",
+    publish=(
+        *_store(rpc.Sync, rpc.Versions),
+        _template("rpc_generation_snapshot"),
+    ),
+    # One chat's traffic at a time is what it subscribes; everything of everybody is refused.
+    subscribe=("live.*.>",),
+)
+MIGRATE: Final = UserPermissions(
+    user="migrate",
+    publish=(
+        *_look_at(*streams.STREAMS),
+        *(f"$JS.API.STREAM.CREATE.{stream.name}" for stream in streams.STREAMS),
+        *(f"$JS.API.CONSUMER.INFO.{consumer.stream}.{consumer.name}" for consumer in streams.CONSUMERS),
+        *(f"$JS.API.CONSUMER.DURABLE.CREATE.{consumer.stream}.{consumer.name}" for consumer in streams.CONSUMERS),
+        *(f"$JS.API.CONSUMER.CREATE.{consumer.stream}.{consumer.name}.>" for consumer in streams.CONSUMERS),
+    ),
+)
+OPERATOR: Final = UserPermissions(
+    user="operator",
+    publish=(
+        # Streams and consumers of every kind: looking, backing up, restoring, removing dead letters.
+        "$JS.API.>",
+        "$JS.ACK.>",
+        "$JS.SNAPSHOT.>",
+        # Dead letters go back to where they came from.
+        *streams.CHAT.subjects,
+        *streams.SEGMENTS.subjects,
+        *streams.DEAD_LETTERS.subjects,
+        subjects.RPC_MODELS_LIST,
+    ),
+)
+USERS: Final = (GATEWAY, CHAT_STORE, LLM_WORKER, PUSH, MIGRATE, OPERATOR)

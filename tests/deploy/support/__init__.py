@@ -1,0 +1,1 @@
+"""Servers run from the files in `deploy/`."""
