@@ -29,7 +29,9 @@ _OWN = (
     *("HOST", "PORT", "HEALTH_HOST", "HEALTH_PORT", "PUSH_URL"),
 )
 """Settings that each service gets from the stack, and no other service sees."""
-_SERVER_TROUBLE = re.compile(r"\[(WRN|ERR|FTL)\]|\b(ERROR|FATAL|PANIC|WARNING):")
+_SERVER_ADDRESSES = {"NATS_URL", "DATABASE_URL", "OPENAI_BASE_URL"}
+_SERVER_TROUBLE = re.compile(r"\[(WRN|ERR|FTL)\] (?!Plaintext passwords)|\b(ERROR|FATAL|PANIC|WARNING):")
+"""What NATS and PostgreSQL say that a person should see. (Their passwords are random, and the file is ours alone.)"""
 _NOT_READY_YET = 60.0
 
 
@@ -247,7 +249,10 @@ class Stack:
         inherited = {name: value for name, value in self.options.inherited.items() if name not in _OWN}
         if service != "demo-model":
             inherited["NATS_URL"] = self.nats_url
-        return inherited | settings | dict(self.options.environment.get(service, {}))
+        given = inherited | settings | dict(self.options.environment.get(service, {}))
+        for name in _SERVER_ADDRESSES & given.keys():
+            given[name] = self.options.detour(service, given[name])
+        return given
 
     # --- state -------------------------------------------------------------------------------------------------------
 
