@@ -57,8 +57,9 @@ class SchemaMismatch(Exception):
     """The database is not of the version that this program needs. The text says what to do."""
 
 
-# Classes of SQLSTATE that speak of the server and not of the data: connection, resources, operator, system.
-_OUTAGE_CLASSES = ("08", "53", "57", "58")
+# Classes of SQLSTATE that speak of the server and not of the data: connection, schema and rights, resources, operator,
+# system. (The schema: another version is being rolled out. Nobody's message is to blame for that.)
+_OUTAGE_CLASSES = ("08", "42", "53", "57", "58")
 # A replica that has not been promoted yet, and transactions that lost against another: again, and it works.
 _OUTAGE_STATES = ("25006", "40001", "40P01", "55P03", "25P03")
 

@@ -7,7 +7,7 @@ gaps.
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import asyncpg
 import msgspec
@@ -19,12 +19,13 @@ from chat_store.records import GenerationRecord, MemberRecord
 from parley.contracts.resources import Chat, GenerationRef, Message, Role, TokenUsage
 from parley.contracts.rpc import ContextMessage
 
-Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 T = TypeVar("T")
 
 # --- columns, as the structs name them ------------------------------------------------------------------------------
 
-_CHAT_RECORD = "id, owner_id, title, model, system_prompt, tip_id, created_at, updated_at, version, last_position"
+_CHAT_RECORD = """chats.id, chats.owner_id, chats.title, chats.model, chats.system_prompt, chats.tip_id, chats.created_at,
+    chats.updated_at, chats.version, chats.last_position"""
 _CHAT = """c.id, c.owner_id, c.title, c.model, c.system_prompt, c.tip_id, c.created_at, c.updated_at, c.version,
     EXISTS (SELECT FROM generations g WHERE g.chat_id = c.id AND g.status IN ('requested', 'running')) AS running"""
 _MESSAGE_RECORD = """m.chat_id, m.id, m.parent_id, m.placement, m.role, m.author_id, m.content, m.reasoning, m.status,

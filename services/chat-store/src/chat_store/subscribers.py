@@ -165,6 +165,7 @@ class Finished:
             await self._pull.close()
 
     async def _until_handled(self, messages: list[Msg]) -> None:
+        level = logging.WARNING
         async with _kept_alive(messages, CHAT_STORE_FINISHED.ack_wait):
             while True:
                 try:
@@ -173,7 +174,8 @@ class Finished:
                 except Exception as error:
                     if not is_outage(error):
                         raise
-                    log.debug("Waiting for Postgres: %r", error)
+                    log.log(level, "The ends of answers wait for Postgres: %r", error)
+                    level = logging.DEBUG
                 await asyncio.sleep(OUTAGE_PAUSE)
 
     async def heal(self, data: bytes) -> None:

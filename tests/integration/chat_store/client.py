@@ -1,0 +1,165 @@
+"""Speaks to chat-store as its neighbours do: the gateway, a worker and push, in contracts only."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import msgspec
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+
+from parley.contracts import ids, rpc, subjects
+from parley.contracts.events import GenerationFinished, GenerationRequested, PromptSubmitted
+from parley.contracts.live import Changed
+from parley.contracts.resources import Chat, Message, MessageError, Usage
+from parley.runtime import bus
+from tests.support.waiting import eventually
+
+T = TypeVar("T")
+
+
+class Neighbour:
+    """One connection to the bus, with everything that chat-store says on it.
+
+    Attributes:
+        requested: Requests for answers, in the order in which they were heard.
+        changed: What readers were told.
+    """
+
+    def __init__(self, nc: Client) -> None:
+        self.nc = nc
+        self.js: JetStreamContext = nc.jetstream()
+        self.requested: list[GenerationRequested] = []
+        self.changed: list[Changed] = []
+        self.signals: list[str] = []
+
+    async def listen(self) -> None:
+        async def on_requested(message: Msg) -> None:
+            self.requested.append(msgspec.json.decode(message.data, type=GenerationRequested))
+
+        async def on_changed(message: Msg) -> None:
+            self.changed.append(msgspec.json.decode(message.data, type=Changed))
+
+        async def on_signal(message: Msg) -> None:
+            self.signals.append(message.subject.split(".")[2])
+
+        await self.nc.subscribe(subjects.ANY_GENERATION_REQUESTED, cb=on_requested)
+        await self.nc.subscribe("live.*.changed", cb=on_changed)
+        await self.nc.subscribe("ctl.generation.*.stop", cb=on_signal)
+        await self.nc.flush()
+
+    # --- the gateway ------------------------------------------------------------------------------------------------
+
+    async def ask(self, request: Any, reply: type[T], *, timeout: float = 10.0) -> T:
+        return await bus.request(self.nc, subjects.rpc_store(request.VERB), request, reply, timeout=timeout)
+
+    async def chat(self, user_id: str = "ann", **fields: Any) -> str:
+        """Create a chat and return its id."""
+        reply = await self.ask(rpc.CreateChat(user_id=user_id, chat_id=ids.new_id(), **fields), rpc.ChatReply)
+        return reply.chat.id
+
+    async def say(self, chat_id: str, content: str = "hello", *, user_id: str = "ann", **fields: Any) -> str:
+        """Submit a prompt and return its id."""
+        event = prompt(chat_id, content, user_id=user_id, **fields)
+        await bus.publish_durable(self.js, event, deadline=10)
+        return event.message_id
+
+    async def get(self, chat_id: str, *, user_id: str = "ann") -> Chat:
+        return (await self.ask(rpc.GetChat(user_id=user_id, chat_id=chat_id), rpc.ChatReply)).chat
+
+    async def messages(self, chat_id: str, *, user_id: str = "ann") -> list[Message]:
+        """All messages of the chat, oldest first."""
+        items: list[Message] = []
+        before: str | None = None
+        while True:
+            page = await self.ask(
+                rpc.ListMessages(user_id=user_id, chat_id=chat_id, before=before, limit=100), rpc.MessageList
+            )
+            items = page.items + items
+            if page.next is None:
+                return items
+            before = page.next
+
+    async def message(self, chat_id: str, message_id: str) -> Message | None:
+        return next((one for one in await self.messages(chat_id) if one.id == message_id), None)
+
+    # --- a worker ---------------------------------------------------------------------------------------------------
+
+    async def request_for(self, chat_id: str, *, number: int = 1, deadline: float = 15.0) -> GenerationRequested:
+        """Wait for the chat's ``number``-th request and return it."""
+
+        def heard() -> GenerationRequested | None:
+            mine = [one for one in self.requested if one.chat_id == chat_id]
+            return mine[number - 1] if len(mine) >= number else None
+
+        found = await eventually(heard, deadline=deadline, what=f"request {number} of chat {chat_id}")
+        assert found is not None
+        return found
+
+    async def claim(
+        self, request: GenerationRequested, *, claim_id: str | None = None
+    ) -> rpc.Claimed | rpc.ClaimRefused:
+        return await self.ask(
+            rpc.Claim(
+                chat_id=request.chat_id,
+                generation_id=request.generation_id,
+                claim_id=claim_id or ids.new_id(),
+                worker_id="worker",
+            ),
+            rpc.Claimed | rpc.ClaimRefused,  # type: ignore[arg-type]
+        )
+
+    async def claimed(self, request: GenerationRequested, *, claim_id: str | None = None) -> rpc.Claimed:
+        reply = await self.claim(request, claim_id=claim_id)
+        assert isinstance(reply, rpc.Claimed)
+        return reply
+
+    async def finish(self, claimed: rpc.Claimed, text: str = "an answer", **fields: Any) -> GenerationFinished:
+        event = finished(claimed, text, **fields)
+        await bus.publish_durable(self.js, event, deadline=10)
+        return event
+
+    async def answer(self, chat_id: str, text: str = "an answer", *, number: int = 1) -> Message:
+        """Answer the chat's ``number``-th request and return the answer as it is stored."""
+        claimed = await self.claimed(await self.request_for(chat_id, number=number))
+        await self.finish(claimed, text)
+
+        async def stored() -> Message | None:
+            found = await self.message(chat_id, claimed.message_id)
+            return found if found is not None and found.status == "complete" else None
+
+        found = await eventually(stored, what="the answer being stored")
+        assert found is not None
+        return found
+
+    # --- push -------------------------------------------------------------------------------------------------------
+
+    async def sync(self, chat_id: str, after: int | None = None) -> rpc.SyncReply:
+        return await self.ask(rpc.Sync(chat_id=chat_id, after=after), rpc.SyncReply)
+
+
+def prompt(chat_id: str, content: str = "hello", *, user_id: str = "ann", **fields: Any) -> PromptSubmitted:
+    fields.setdefault("message_id", ids.new_id())
+    return PromptSubmitted(
+        chat_id=chat_id, user_id=user_id, content=content, occurred_at=datetime.now(UTC), **fields
+    )
+
+
+def finished(claimed: rpc.Claimed, text: str = "an answer", **fields: Any) -> GenerationFinished:
+    fields.setdefault("outcome", "complete")
+    fields.setdefault("usage", Usage(input_tokens=3, output_tokens=5))
+    fields.setdefault("model", "demo")
+    fields.setdefault("attempt", claimed.attempt)
+    return GenerationFinished(
+        chat_id=claimed.chat_id,
+        generation_id=claimed.generation_id,
+        message_id=claimed.message_id,
+        text=text,
+        occurred_at=datetime.now(UTC),
+        **fields,
+    )
+
+
+AWAY = MessageError(code="provider_unavailable", message="The provider is away.", retryable=True)
