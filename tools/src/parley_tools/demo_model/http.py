@@ -23,6 +23,7 @@ class HttpRequest:
     target: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
+    keep_alive: bool = True
 
     @property
     def path(self) -> str:
@@ -50,6 +51,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._reset()
         self._busy = False
+        self._keep_alive = True
         self._waiting: list[HttpRequest] = []
         self.on_lost: Callable[[], None] | None = None
         self.on_writable: Callable[[], None] | None = None
@@ -76,7 +78,9 @@ class Connection(asyncio.Protocol):
         """The answer is written; the next request may come."""
         self._busy = False
         self.on_lost = self.on_writable = None
-        if self._waiting:
+        if not self._keep_alive:
+            self._transport.close()
+        elif self._waiting:
             self._begin(self._waiting.pop(0))
 
     def cut(self) -> None:
@@ -127,6 +131,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         request = self._request
         request.method = self._parser.get_method().decode()
+        request.keep_alive = self._parser.should_keep_alive()
         self._request = HttpRequest()
         if self._busy:
             self._waiting.append(request)
@@ -137,4 +142,5 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         self._busy = True
+        self._keep_alive = request.keep_alive
         self._handler(request, self)

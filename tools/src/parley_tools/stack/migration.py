@@ -36,7 +36,12 @@ async def migrate(environment: Mapping[str, str]) -> str:
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
     )
-    output = (await process.communicate())[0].decode(errors="replace").strip()
+    try:
+        output = (await process.communicate())[0].decode(errors="replace").strip()
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
     if process.returncode != 0:
         raise StackError(f"The migration failed.\n{output}")
     return output
