@@ -145,10 +145,6 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
     this.takeChat(await this.http.updateChat(this.id, { model }));
   }
 
-  async rename(title: string): Promise<void> {
-    this.takeChat(await this.http.updateChat(this.id, { title }));
-  }
-
   /** Loads the page of messages before the oldest one; does nothing at the beginning or while one is loading. */
   async loadOlder(): Promise<void> {
     const { state, loadingOlder } = this.subject.getSnapshot();
@@ -177,7 +173,10 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
     }
     const before = this.subject.getSnapshot();
     const { state, outcome } = merge(before.state, frame);
-    if (frame.type === "snapshot") this.healing = false;
+    if (frame.type === "snapshot") {
+      this.healing = false;
+      clearTimeout(this.rewatch);
+    }
     if (outcome === "applied") {
       this.fruitless = frame.type === "delta" ? 0 : this.fruitless;
       this.subject.set({ ...before, state, phase: "ready", problem: null });
@@ -195,19 +194,23 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
       this.connection.unwatch(this.id);
       this.subject.update({ phase: "unavailable", problem: { code: frame.code, message: frame.message } });
     } else {
-      this.watchAgain();
+      this.watchLater();
     }
   }
 
-  /** The first time at once; with backoff when that did not help. */
+  /** At once, the first time; with backoff when that did not help. */
   private watchAgain(): void {
-    clearTimeout(this.rewatch);
-    if (this.fruitless++ === 0) {
+    if (this.fruitless++ > 0) {
+      this.watchLater();
+    } else {
       this.backoff.reset();
       this.connection.watch(this.id, this);
-    } else {
-      this.rewatch = setTimeout(() => this.connection.watch(this.id, this), this.backoff.next());
     }
+  }
+
+  private watchLater(): void {
+    clearTimeout(this.rewatch);
+    this.rewatch = setTimeout(() => this.connection.watch(this.id, this), this.backoff.next());
   }
 
   private unwatch(): void {

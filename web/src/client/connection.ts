@@ -188,8 +188,8 @@ export class Connection {
   }
 
   private sendWatch(chatId: string, subscriber: Subscriber, timeout: number): void {
-    this.socket?.send({ type: "watch", chat_id: chatId, after: subscriber.cursor() });
     this.expectFrameWithin(timeout);
+    this.socket?.send({ type: "watch", chat_id: chatId, after: subscriber.cursor() });
   }
 
   // --- signs of life: a browser does not show a socket's pings ------------------------------------------------------

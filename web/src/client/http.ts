@@ -154,10 +154,7 @@ export class Http {
     return this.request("GET", `/chats${query({ before, limit })}`);
   }
 
-  updateChat(
-    chatId: string,
-    change: { readonly title?: string | null; readonly model?: string | null },
-  ): Promise<Chat> {
+  updateChat(chatId: string, change: { readonly model: string | null }): Promise<Chat> {
     return this.request("PATCH", `/chats/${chatId}`, change);
   }
 
