@@ -1,0 +1,1 @@
+"""Parley in a terminal, through the public interfaces."""

@@ -1,0 +1,39 @@
+"""The terminal's sessions, one per server, so that a chat can be gone on with later."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+
+class Sessions:
+    """Access tokens by server, in a file that only its owner can read."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        self._file = file or state / "parley" / "sessions.json"
+
+    def get(self, url: str) -> str | None:
+        return self._all().get(url)
+
+    def set(self, url: str, access_token: str | None) -> None:
+        """Remember a token; None forgets it."""
+        sessions = self._all()
+        if access_token is None:
+            sessions.pop(url, None)
+        else:
+            sessions[url] = access_token
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        new = self._file.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as writer:
+            writer.write(msgspec.json.encode(sessions))
+        new.rename(self._file)
+
+    def _all(self) -> dict[str, str]:
+        try:
+            return msgspec.json.decode(self._file.read_bytes(), type=dict[str, str])
+        except (FileNotFoundError, msgspec.DecodeError):
+            return {}
