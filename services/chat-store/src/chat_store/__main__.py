@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from chat_store.errors import SchemaMismatch
 from chat_store.settings import MigrateSettings, Settings
-from parley.runtime import lifecycle, logs
+from parley.runtime import lifecycle, logs, tracing
 from parley.runtime.bus import NotProvisioned
 from parley.runtime.provision import Differs
 
@@ -39,10 +39,15 @@ def _serve(settings: Settings) -> int:
 
     logs.setup("chat-store", settings.log_level, settings.log_format)
 
+    tracing.setup("chat-store")
+
     async def run(stop: asyncio.Event) -> None:
         await app.serve(settings, stop)
 
-    return lifecycle.run(run)
+    try:
+        return lifecycle.run(run)
+    finally:
+        tracing.shutdown()
 
 
 def _migrate(settings: MigrateSettings) -> int:

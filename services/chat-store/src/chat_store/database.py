@@ -31,7 +31,7 @@ class Database:
         self._size = size
         self._acquire_timeout = acquire_timeout
         self._command_timeout = command_timeout
-        self._pool: "asyncpg.Pool[asyncpg.Record] | None" = None
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
 
     async def open(self) -> None:
         """Connect; waits while Postgres is away."""

@@ -27,7 +27,7 @@ from chat_store.transactions import Command, Outcome
 from parley.contracts import ids
 from parley.contracts.events import VERSION, GenerationFinished, PromptSubmitted
 from parley.contracts.streams import ConsumerSpec
-from parley.runtime import bus, dead_letters
+from parley.runtime import bus, dead_letters, tracing
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ class Intake(Generic[E]):
         outcome = await execute([command for _, command, _ in part])
         metrics.BATCH_SECONDS.labels(self._spec.name).observe(time.perf_counter() - began)
         metrics.BATCH_SIZE.labels(self._spec.name).observe(len(part))
-        await self._publisher.announce(outcome.changes)
+        await self._publisher.announce(outcome.changes, traces=self._traces(part, outcome))
         now = datetime.now(UTC)
         for (message, command, event), result in zip(part, outcome.results, strict=True):
             word = result or "no_chat"
@@ -145,6 +145,20 @@ class Intake(Generic[E]):
             elif isinstance(event, PromptSubmitted) and word != "duplicate":
                 metrics.PROMPT_DELAY.observe(max(0.0, (now - event.occurred_at).total_seconds()))
             await _acknowledge(message)
+
+    def _traces(self, part: "list[tuple[Msg, Command[str], E]]", outcome: Outcome[str]) -> dict[str, dict[str, str]]:
+        """The spans, by chat, that the requests belong to: each in the trace of the prompt that it answers."""
+        traces = {}
+        for (message, command, _), result in zip(part, outcome.results, strict=True):
+            with tracing.span(
+                f"{self._spec.name} process",
+                kind="consumer",
+                parent=message.headers,
+                attributes={"result": result or ""},
+            ):
+                if result == "started":
+                    traces[command.chat_id] = tracing.inject()
+        return traces
 
     async def _failed(self, message: Msg, error: Exception) -> None:
         deliveries = message.metadata.num_delivered

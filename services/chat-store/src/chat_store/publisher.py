@@ -7,8 +7,9 @@ null) is published again by the sweeper. So nobody has to wait for the acknowled
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -44,10 +45,15 @@ class Publisher:
         self._database = database
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def announce(self, changes: Sequence[Changes]) -> None:
+    async def announce(
+        self, changes: Sequence[Changes], *, traces: Mapping[str, Mapping[str, str]] | None = None
+    ) -> None:
         """Tell readers, workers that must stop, and, without waiting for it, request answers.
 
         ``live.<chat>.changed``: at most once, in order of the versions as far as one process makes them.
+
+        Args:
+            traces: By chat, the headers of the span that a request belongs to; by default the current one.
         """
         for change in changes:
             if change.visible:
@@ -56,7 +62,7 @@ class Publisher:
                 await self.signal_stop(change.stop)
         requested = [change.request for change in changes if change.request is not None]
         if requested:
-            task = asyncio.create_task(self.request(requested))
+            task = asyncio.create_task(self.request(requested, traces=traces or {}))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -64,9 +70,13 @@ class Publisher:
         """Tell the generation's worker to stop. At most once; the sweeper says it again each second."""
         await self._send(subjects.ctl_generation_stop(generation_id), _STOP)
 
-    async def request(self, generations: Sequence[GenerationRecord]) -> None:
+    async def request(
+        self, generations: Sequence[GenerationRecord], *, traces: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    ) -> None:
         """Publish the requests and note where they are stored. What fails is left to the sweeper."""
-        stored = await asyncio.gather(*(self._request(generation) for generation in generations))
+        stored = await asyncio.gather(
+            *(self._request(generation, traces.get(generation.chat_id)) for generation in generations)
+        )
         marks = [mark for mark in stored if mark is not None]
         if not marks:
             return
@@ -78,7 +88,9 @@ class Publisher:
             # They are published once more, with the same ids, which the stream knows.
             log.log(logging.DEBUG if is_outage(error) else logging.ERROR, "Marking requests: %r", error)
 
-    async def _request(self, generation: GenerationRecord) -> tuple[GenerationRecord, int] | None:
+    async def _request(
+        self, generation: GenerationRecord, trace: Mapping[str, str] | None
+    ) -> tuple[GenerationRecord, int] | None:
         event = GenerationRequested(
             chat_id=generation.chat_id,
             generation_id=generation.id,
@@ -87,7 +99,7 @@ class Publisher:
             occurred_at=datetime.now(UTC),
         )
         try:
-            stored = await bus.publish_durable(self._js, event, deadline=PUBLISH_DEADLINE)
+            stored = await bus.publish_durable(self._js, event, deadline=PUBLISH_DEADLINE, trace=trace)
         except (bus.BusUnavailable, nats.errors.Error) as error:
             log.warning("An answer could not be requested yet: %s", error, extra={"generation_id": generation.id})
             return None

@@ -22,6 +22,7 @@ from chat_store.publisher import Publisher
 from chat_store.transactions import Command
 from parley.contracts import ids, limits, rpc, subjects
 from parley.contracts.resources import Member, Message
+from parley.runtime import tracing
 
 log = logging.getLogger(__name__)
 
@@ -401,24 +402,31 @@ def register(broker: NatsBroker, queries: Queries) -> None:
             subjects.rpc_store(kind.VERB),
             queue=QUEUE,
             max_workers=WORKERS,
-            decoder=_body,
+            decoder=_unpack,
             title=kind.VERB,
             description=(kind.__doc__ or "").strip(),
         )(handler)
 
 
-async def _body(message: NatsMessage) -> bytes:
-    return bytes(message.body)
+class _Request(msgspec.Struct, frozen=True):
+    body: bytes
+    headers: dict[str, str]
 
 
-def _handler(kind: type[Any], answer: Answer) -> Callable[[bytes], Awaitable[NatsResponse]]:
+async def _unpack(message: NatsMessage) -> _Request:
+    return _Request(bytes(message.body), message.headers)
+
+
+def _handler(kind: type[Any], answer: Answer) -> Callable[[_Request], Awaitable[NatsResponse]]:
     decoder = msgspec.json.Decoder(kind)
     verb: str = kind.VERB
 
-    async def handle(body: bytes) -> NatsResponse:
+    async def handle(request: _Request) -> NatsResponse:
         began = time.perf_counter()
-        reply = await respond(verb, decoder, answer, body)
-        code = reply.code if isinstance(reply, rpc.RpcError) else "ok"
+        with tracing.span(subjects.rpc_store(verb), kind="server", parent=request.headers) as span:
+            reply = await respond(verb, decoder, answer, request.body)
+            code = reply.code if isinstance(reply, rpc.RpcError) else "ok"
+            span.set_attribute("code", code)
         metrics.RPC_SECONDS.labels(verb, code).observe(time.perf_counter() - began)
         return NatsResponse(msgspec.json.encode(reply))
 

@@ -24,8 +24,8 @@ T = TypeVar("T")
 
 # --- columns, as the structs name them ------------------------------------------------------------------------------
 
-_CHAT_RECORD = """chats.id, chats.owner_id, chats.title, chats.model, chats.system_prompt, chats.tip_id, chats.created_at,
-    chats.updated_at, chats.version, chats.last_position"""
+_CHAT_RECORD = """chats.id, chats.owner_id, chats.title, chats.model, chats.system_prompt, chats.tip_id,
+    chats.created_at, chats.updated_at, chats.version, chats.last_position"""
 _CHAT = """c.id, c.owner_id, c.title, c.model, c.system_prompt, c.tip_id, c.created_at, c.updated_at, c.version,
     EXISTS (SELECT FROM generations g WHERE g.chat_id = c.id AND g.status IN ('requested', 'running')) AS running"""
 _MESSAGE_RECORD = """m.chat_id, m.id, m.parent_id, m.placement, m.role, m.author_id, m.content, m.reasoning, m.status,
