@@ -12,6 +12,9 @@ import nats
 import psutil
 import pytest
 
+from parley.runtime import bus
+from parley.runtime.authorization import random_passwords
+from parley.runtime.provision import provision
 from parley_tools.embedded.errors import DidNotStart, FolderInUse, WrongVersion
 from parley_tools.embedded.folder import FolderLock
 from parley_tools.embedded.nats import NatsServer
@@ -62,7 +65,7 @@ async def test_postgres_keeps_what_was_committed(tmp_path: Path, end: str) -> No
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
 async def test_nats_keeps_what_was_acknowledged(tmp_path: Path, end: str) -> None:
-    server = NatsServer(tmp_path, password="test")
+    server = NatsServer(tmp_path)
     server.start()
     client = await nats.connect(server.url)
     await client.jetstream().add_stream(name="KEPT", subjects=["kept"])
@@ -111,6 +114,19 @@ async def test_postgres_refuses_the_data_of_another_version(tmp_path: Path) -> N
     (server.data / "PG_VERSION").write_text("15\n")
     with pytest.raises(WrongVersion, match=r"PostgreSQL 15; this is PostgreSQL 18"):
         server.start()
+
+
+async def test_users_of_nats_may_do_what_is_theirs(tmp_path: Path) -> None:
+    server = NatsServer(tmp_path, passwords=random_passwords())
+    with server:
+        client = await bus.connect(server.url_of("migrate"), name="migrate")
+        assert await provision(client)
+        await client.close()
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b'CONNECT {"verbose":false}\r\nPING\r\n')
+        assert b"Authorization Violation" in await reader.read()
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_a_wrong_password_is_refused(tmp_path: Path) -> None:

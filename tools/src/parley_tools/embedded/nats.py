@@ -8,14 +8,14 @@ import shutil
 import signal
 import socket
 import sysconfig
+from collections.abc import Mapping
 from pathlib import Path
 
+from parley.runtime import authorization
 from parley_tools.embedded.errors import NotInstalled
 from parley_tools.embedded.guard import guarded
 from parley_tools.embedded.ports import LOOPBACK, free_port
 from parley_tools.embedded.server import EmbeddedServer
-
-_USER = "parley"
 
 
 def nats_program() -> str:
@@ -34,7 +34,12 @@ class NatsServer(EmbeddedServer):
     stop_signal = signal.SIGTERM
 
     def __init__(
-        self, folder: Path, *, port: int | None = None, monitor_port: int | None = None, password: str | None = None
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        monitor_port: int | None = None,
+        passwords: Mapping[str, str] | None = None,
     ) -> None:
         """Describe the server.
 
@@ -42,17 +47,22 @@ class NatsServer(EmbeddedServer):
             folder: Made when it is missing.
             port: Of clients; by default a free one, which stays the same over restarts of this object.
             monitor_port: Of the HTTP monitor; none by default.
-            password: Asked of clients; none by default.
+            passwords: Of the users in :mod:`parley.contracts.permissions`, who then may do just what is said there.
+                By default anybody may do anything.
         """
         super().__init__()
         self.folder = folder.absolute()
         self.port = port or free_port()
         self.monitor_port = monitor_port
-        self._password = password
+        self._passwords = passwords
 
     @property
     def url(self) -> str:
-        credentials = f"{_USER}:{self._password}@" if self._password else ""
+        return self.url_of("operator")
+
+    def url_of(self, user: str) -> str:
+        """The address as one of the users connects to it."""
+        credentials = f"{user}:{self._passwords[user]}@" if self._passwords else ""
         return f"nats://{credentials}{LOOPBACK}:{self.port}"
 
     @property
@@ -68,13 +78,13 @@ class NatsServer(EmbeddedServer):
         }
         if self.monitor_port:
             config["http"] = f"{LOOPBACK}:{self.monitor_port}"
-        if self._password:
-            config["authorization"] = {"user": _USER, "password": self._password}
-        # The configuration language of nats-server is a superset of JSON.
+        text = "".join(f"{name}: {json.dumps(value)}\n" for name, value in config.items())
+        if self._passwords is not None:
+            text += authorization.render(self._passwords)
         self._config_file.unlink(missing_ok=True)
         file = os.open(self._config_file, os.O_WRONLY | os.O_CREAT, 0o600)
         with os.fdopen(file, "w") as config_file:
-            json.dump(config, config_file, indent=2)
+            config_file.write(text)
 
     @property
     def command(self) -> list[str]:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import secrets
 from pathlib import Path
 
 import msgspec
 
+from parley.contracts.permissions import USERS
+
 
 class Secrets(msgspec.Struct, frozen=True):
     secret_key: str
-    nats_password: str
+    nats_secret: str
     postgres_password: str
+
+    @property
+    def nats_passwords(self) -> dict[str, str]:
+        """By user. Derived, so that a user of a later version has one too."""
+        secret = self.nats_secret.encode()
+        return {user.user: hmac.new(secret, user.user.encode(), "sha256").hexdigest() for user in USERS}
 
 
 def load_secrets(folder: Path) -> Secrets:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack
 from types import TracebackType
 
@@ -57,6 +57,7 @@ class Stack:
         self.nats_url = options.inherited.get("NATS_URL", "")
         self.database_url = options.inherited.get("DATABASE_URL", "")
         self.openai_base_url = options.inherited.get("OPENAI_BASE_URL") or None
+        self._nats_url_of: Callable[[str], str] = lambda user: self.nats_url
         self._secrets: Secrets
 
     @property
@@ -132,8 +133,9 @@ class Stack:
 
     def _describe_servers(self) -> None:
         if not self.nats_url:
-            nats = NatsServer(self.options.folder / "nats", password=self._secrets.nats_password)
+            nats = NatsServer(self.options.folder / "nats", passwords=self._secrets.nats_passwords)
             self.nats_url = nats.url
+            self._nats_url_of = nats.url_of
             self._servers.append(nats)
         if not self.database_url:
             postgres = PostgresServer(
@@ -248,7 +250,7 @@ class Stack:
     def _environment(self, service: str, **settings: str) -> Mapping[str, str]:
         inherited = {name: value for name, value in self.options.inherited.items() if name not in _OWN}
         if service != "demo-model":
-            inherited["NATS_URL"] = self.nats_url
+            inherited["NATS_URL"] = self._nats_url_of(service)
         given = inherited | settings | dict(self.options.environment.get(service, {}))
         for name in _SERVER_ADDRESSES & given.keys():
             given[name] = self.options.detour(service, given[name])
