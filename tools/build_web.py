@@ -4,7 +4,7 @@
 ``build_web.py``         install the packages when the lock changed, build when the sources changed
 ``build_web.py check``   formatter, linter, types
 ``build_web.py format``  put the sources into their canonical form
-``build_web.py test``    the page's own tests
+``build_web.py test …``  the page's own tests; arguments go to Vitest
 ``build_web.py node …``  run Node, whichever was found
 
 Node comes from this machine when it and its npm are new enough, else from the wheel that the Makefile names.
@@ -40,8 +40,10 @@ def main(arguments: list[str]) -> int:
         match arguments:
             case []:
                 return build(node)
-            case ["check" | "format" | "test" as script]:
+            case ["check" | "format" as script]:
                 return node.npm_run(script)
+            case ["test", *more]:
+                return node.npm_run("test", *more)
             case _:
                 print(__doc__, file=sys.stderr)
                 return 2
