@@ -30,7 +30,7 @@ async def echo_port() -> AsyncIterator[int]:
 
 @pytest.fixture
 async def proxy(echo_port: int) -> AsyncIterator[Proxy]:
-    async with Proxy("test", echo_port) as proxy:
+    async with Proxy("test", ("127.0.0.1", echo_port)) as proxy:
         yield proxy
 
 
@@ -139,7 +139,7 @@ async def test_one_connection_stalls_and_the_others_go_on(connect: Connect, prox
 
 
 async def test_a_server_that_is_away_resets(connect: Connect, proxy: Proxy, unused_tcp_port: int) -> None:
-    async with Proxy("nobody there", unused_tcp_port) as lonely:
+    async with Proxy("nobody there", ("127.0.0.1", unused_tcp_port)) as lonely:
         client = await connect(lonely)
         with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
             await client.echo(b"hello")

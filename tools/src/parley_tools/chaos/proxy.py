@@ -104,17 +104,18 @@ class _Side(asyncio.Protocol):
 
 
 class Proxy:
-    """Carries connections to ``host:port``; an asynchronous context manager.
+    """Carries connections to ``target``; an asynchronous context manager.
 
     Attributes:
-        name: For people, such as ``llm-worker → NATS``.
+        name: For people, such as ``llm-worker → provider``.
+        target: Host and port; set it before the first connection.
         delay: Seconds that each byte is held back, in each direction.
     """
 
-    def __init__(self, name: str, port: int, *, host: str = "127.0.0.1") -> None:
+    def __init__(self, name: str, target: tuple[str, int] | None = None) -> None:
         self.name = name
+        self.target = target
         self.delay = 0.0
-        self._target = host, port
         self._refuses = False
         self._stalls = False
         self._clients: list[_Side] = []
@@ -191,14 +192,14 @@ class Proxy:
         task.add_done_callback(self._tasks.discard)
 
     async def _connect(self, client: _Side) -> None:
-        if self._refuses:
+        if self._refuses or self.target is None:
             client.reset()
             return
         self._clients.append(client)
         server = _Side(self)
         client.stalled = server.stalled = self._stalls
         try:
-            await asyncio.get_running_loop().create_connection(lambda: server, *self._target)
+            await asyncio.get_running_loop().create_connection(lambda: server, *self.target)
         except OSError:
             client.reset()
             return

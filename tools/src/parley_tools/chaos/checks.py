@@ -1,0 +1,154 @@
+"""Holding what is stored, and what readers assembled, against what was promised. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from parley_tools.chaos.ledger import Ledger, Sent
+from parley_tools.chaos.reader import Witness
+from parley_tools.chaos.stored import TERMINAL, Stored, StoredMessage
+from parley_tools.demo_model.answers import numbered
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What a reader ends with.
+
+    Attributes:
+        messages: (status, content, reasoning) by message id.
+        whole: It has the chat from its first message on.
+    """
+
+    reader: str
+    chat_id: str
+    version: int
+    messages: Mapping[str, tuple[str, str, str]]
+    whole: bool
+    witnesses: Sequence[Witness] = ()
+
+
+@dataclass
+class Findings:
+    """Each list should be empty; its lines say what is wrong, for a person."""
+
+    lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    endless: list[str] = field(default_factory=list)
+    garbled: list[str] = field(default_factory=list)
+    differing: list[str] = field(default_factory=list)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    witnessed: int = 0
+    takeovers: int = 0
+
+    @property
+    def clean(self) -> bool:
+        return not (self.lost or self.doubled or self.endless or self.garbled or self.differing)
+
+
+def check(ledger: Ledger, stored: Stored, readings: Iterable[Reading]) -> Findings:
+    """Compare everything with everything."""
+    findings = Findings()
+    for sent in ledger.sent.values():
+        _check_prompt(findings, sent, stored)
+    _check_rows(findings, ledger, stored)
+    for reading in readings:
+        _check_reader(findings, reading, stored)
+    return findings
+
+
+def _check_prompt(findings: Findings, sent: Sent, stored: Stored) -> None:
+    name = f"prompt {sent.message_id} of chat {sent.chat_id}"
+    row = stored.messages.get((sent.chat_id, sent.message_id))
+    if row is None:
+        if sent.accepted_at is not None:
+            findings.lost.append(f"{name} was accepted and is not stored")
+        return
+    answers = stored.answers_to(sent.chat_id, sent.message_id)
+    if row.status == "deleted" and sent.deleted:
+        if answers:
+            findings.doubled.append(f"{name} was taken back and has an answer")
+        return
+    if row.content != sent.content:
+        findings.lost.append(f"{name} is stored with another text")
+    if row.status != "sent":
+        findings.endless.append(f"{name} is still {row.status}")
+    elif len(answers) < 1 + sent.regenerated:
+        findings.lost.append(f"{name} has {len(answers)} answers of {1 + sent.regenerated}")
+    elif len(answers) > 1 + sent.regenerated and not sent.maybe_regenerated:
+        findings.doubled.append(f"{name} has {len(answers)} answers instead of {1 + sent.regenerated}")
+    for answer in answers:
+        _check_answer(findings, sent, answer)
+
+
+def _check_answer(findings: Findings, sent: Sent, answer: StoredMessage) -> None:
+    name = f"answer {answer.id} of chat {answer.chat_id}"
+    if answer.status not in TERMINAL:
+        findings.endless.append(f"{name} is {answer.status}")
+        return
+    findings.outcomes[answer.status] += 1
+    if answer.status == "failed":
+        findings.errors[answer.error or "?"] += 1
+    if sent.tokens is None:
+        return
+    expected = "".join(numbered(sent.tokens, sent.content))
+    if answer.status == "complete" and answer.content != expected:
+        findings.garbled.append(f"{name} is not what the model said: {_difference(answer.content, expected)}")
+    elif not expected.startswith(answer.content):
+        findings.garbled.append(f"{name} is not the beginning of what the model said")
+
+
+def _check_rows(findings: Findings, ledger: Ledger, stored: Stored) -> None:
+    for row in stored.messages.values():
+        if row.role == "user" and (row.chat_id, row.id) not in ledger.sent:
+            findings.doubled.append(f"prompt {row.id} of chat {row.chat_id} was sent by nobody")
+        if row.role == "assistant" and (row.chat_id, row.parent_id or "") not in stored.messages:
+            findings.doubled.append(f"answer {row.id} of chat {row.chat_id} answers nothing")
+        if row.version > stored.versions[row.chat_id]:
+            findings.garbled.append(f"message {row.id} is newer than its chat {row.chat_id}")
+    per_answer = Counter((each.chat_id, each.message_id) for each in stored.generations)
+    for (chat_id, message_id), count in per_answer.items():
+        if count > 1:
+            findings.doubled.append(f"answer {message_id} of chat {chat_id} has {count} generations")
+    for generation in stored.generations:
+        findings.takeovers += generation.attempt > 1
+        if generation.ended_at is None:
+            findings.endless.append(f"generation {generation.id} of chat {generation.chat_id} is {generation.status}")
+
+
+def _check_reader(findings: Findings, reading: Reading, stored: Stored) -> None:
+    chat_id = reading.chat_id
+    name = f"{reading.reader} of chat {chat_id}"
+    rows = {row.id: row for row in stored.messages.values() if row.chat_id == chat_id}
+    if reading.version != stored.versions.get(chat_id):
+        findings.differing.append(f"{name} is at version {reading.version} of {stored.versions.get(chat_id)}")
+    oldest = min((rows[each].position for each in reading.messages if each in rows), default=0)
+    for row in rows.values():
+        has = reading.messages.get(row.id)
+        if has is None:
+            if reading.whole or row.position >= oldest:
+                findings.differing.append(f"{name} lacks {row.role} message {row.id}")
+        elif has != (row.status, row.content, row.reasoning):
+            findings.differing.append(f"{name} has another message {row.id}: {has[0]} instead of {row.status}")
+    for message_id in reading.messages.keys() - rows.keys():
+        findings.differing.append(f"{name} has message {message_id}, which is not stored")
+    attempts = {each.id: each.attempt for each in stored.generations}
+    for witness in reading.witnesses:
+        answer = rows.get(witness.message_id)
+        # A failed answer keeps what was saved each second, which can be less than what was seen; and of an attempt
+        # that another one replaced unseen there is nothing to compare with.
+        if answer is None or answer.status == "failed" or attempts.get(witness.generation_id) != witness.attempt:
+            continue
+        findings.witnessed += 1
+        if not (answer.content.startswith(witness.text) and answer.reasoning.startswith(witness.reasoning)):
+            difference = _difference(witness.text, answer.content)
+            findings.differing.append(f"{name} saw another text grow for answer {answer.id}: {difference}")
+
+
+def _difference(one: str, other: str) -> str:
+    at = next(
+        (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
+    return f"{len(one)} and {len(other)} characters, differing at {at}: {one[at : at + 30]!r}, {other[at : at + 30]!r}"

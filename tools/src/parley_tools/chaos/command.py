@@ -1,0 +1,65 @@
+"""``parley chaos``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from parley_tools.chaos.report import Report
+from parley_tools.chaos.run import LOG, RunOptions
+from parley_tools.chaos.run import run as run_chaos
+from parley_tools.embedded.errors import EmbeddedError
+from parley_tools.stack.errors import StackError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``parley chaos`` takes."""
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long things are broken (default 10)")
+    parser.add_argument("--seed", type=int, help="of what happens when; by default drawn, and told")
+    parser.add_argument("--users", type=int, default=8, help="who talk at the same time (default 8)")
+    parser.add_argument("--every", type=float, default=4.0, metavar="SECONDS", help="between two deeds (default 4)")
+    parser.add_argument("--ack-wait", type=float, default=5.0, metavar="SECONDS", help="until a takeover (default 5)")
+    parser.add_argument("--replicas", type=int, default=2, help="of each service (default 2)")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where data and log stay; by default, nowhere")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carry it out; 0 when nothing was lost."""
+    seed = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(1_000_000)
+    folder = arguments.keep or Path(tempfile.mkdtemp(prefix="parley-chaos-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    options = RunOptions(
+        seconds=arguments.minutes * 60,
+        seed=seed,
+        folder=folder.absolute(),
+        users=arguments.users,
+        every=arguments.every,
+        ack_wait=arguments.ack_wait,
+        replicas=arguments.replicas,
+    )
+    print(f"parley chaos --minutes {arguments.minutes:g} --seed {seed}", flush=True)
+    started = time.monotonic()
+
+    def tell(line: str) -> None:
+        print(f"{time.monotonic() - started:7.1f}  {line}", flush=True)
+
+    report: Report | None = None
+    try:
+        report = asyncio.run(run_chaos(options, tell))
+    except (StackError, EmbeddedError) as error:
+        print(f"parley: {error}", file=sys.stderr)
+        return 1
+    finally:
+        if report is not None and report.good and arguments.keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            print(f"The log is {folder / LOG}.")
+    print()
+    print("\n".join(report.lines()))
+    return 0 if report.good else 1

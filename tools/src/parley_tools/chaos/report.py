@@ -1,0 +1,93 @@
+"""What a run found, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from parley_tools.chaos.checks import Findings
+from parley_tools.chaos.ledger import Ledger
+from parley_tools.chaos.plan import SERVERS, SERVICES, Deed
+from parley_tools.chaos.saboteur import Saboteur
+from parley_tools.chaos.stored import Stored
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Everything that a run has to say.
+
+    Attributes:
+        unsent: Messages that no gateway would take, though all was well again.
+        rest: Seconds from the last deed until everything had ended and every reader was up to date.
+        tracebacks: In the services' logs.
+    """
+
+    seed: int
+    seconds: float
+    ledger: Ledger
+    stored: Stored
+    findings: Findings
+    saboteur: Saboteur
+    readers: int
+    unsent: int
+    rest: float
+    dead_letters: int
+    tracebacks: int
+
+    @property
+    def good(self) -> bool:
+        return self.findings.clean and not self.unsent and not self.ledger.refusals and not self.dead_letters
+
+    def lines(self) -> Iterable[str]:
+        """The report, line by line."""
+        findings, ledger = self.findings, self.ledger
+        kills, others = self.saboteur.kills(), self.saboteur.others()
+        yield f"seed {self.seed}, {self.seconds / 60:.1f} minutes"
+        yield "killed: " + _counts([(part, kills[part]) for part in (*SERVICES, *SERVERS)])
+        yield "besides: " + (_counts(sorted(others.items())) or "nothing")
+        yield f"accepted: {len(ledger.accepted)} messages, {ledger.duplicates} of them sent three times at once"
+        outcomes = _counts([(status, findings.outcomes[status]) for status in ("complete", "stopped", "failed")])
+        yield f"answers: {sum(findings.outcomes.values())} ({outcomes}), {findings.takeovers} of several attempts"
+        if findings.errors:
+            yield "  why they failed: " + _counts(findings.errors.most_common())
+        yield f"readers: {self.readers}, who saw {findings.witnessed} answers grow to their end"
+        yield f"longest time from a kill to an answer's end: {self._longest()}"
+        yield f"at rest {self.rest:.1f} s after the last deed; {self.tracebacks} tracebacks in the logs"
+        for name, wrong in (
+            ("lost", findings.lost),
+            ("doubled", findings.doubled),
+            ("without an end", findings.endless),
+            ("not as the model said", findings.garbled),
+            ("readers that differ", findings.differing),
+            ("refused", ledger.refusals),
+        ):
+            yield f"{name}: {len(wrong)}"
+            yield from _some(wrong)
+        yield f"never accepted: {self.unsent}"
+        yield f"dead letters: {self.dead_letters}"
+        yield "nothing was lost" if self.good else "THE PROMISE WAS BROKEN"
+
+    def _longest(self) -> str:
+        """Over all kills and all answers that were due or running at that moment."""
+        found: tuple[float, str] = (0.0, "none was under way")
+        for done in self.saboteur.done:
+            if done.disruption.deed is not Deed.KILL:
+                continue
+            for each in self.stored.generations:
+                if each.ended_at is not None and each.created_at <= done.at < each.ended_at:
+                    seconds = each.ended_at - done.at
+                    found = max(found, (seconds, f"{seconds:.1f} s ({done.to})"))
+        return found[1]
+
+
+def _counts(pairs: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in pairs)
+
+
+def _some(lines: Sequence[str]) -> Iterable[str]:
+    for line in lines[:_SHOWN]:
+        yield f"  {line}"
+    if len(lines) > _SHOWN:
+        yield f"  and {len(lines) - _SHOWN} more"

@@ -1,0 +1,147 @@
+"""One run: a stack, its users, its saboteur; then rest, and the checks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+
+from parley.contracts import streams
+from parley.runtime import bus
+from parley_tools.chaos.checks import check
+from parley_tools.chaos.crowd import Crowd
+from parley_tools.chaos.detours import Detours
+from parley_tools.chaos.plan import SERVICES, plan
+from parley_tools.chaos.report import Report
+from parley_tools.chaos.saboteur import Saboteur
+from parley_tools.chaos.stored import Database, Stored
+from parley_tools.stack.log import CombinedLog
+from parley_tools.stack.options import StackOptions
+from parley_tools.stack.stack import Stack
+
+LOG = "stack.log"
+
+_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
+_LAST_WORDS = 90.0
+_REST = 150.0
+_CAUGHT_UP = 60.0
+_EVERY = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What a run is asked for.
+
+    Attributes:
+        seconds: How long things are broken; the rest afterwards takes as long as it takes.
+        every: Seconds between two deeds, on average.
+        ack_wait: After so many seconds of silence another worker takes an answer over.
+        replicas: Of each service.
+        folder: Of the stack's data and log.
+    """
+
+    seconds: float
+    seed: int
+    folder: Path
+    users: int = 8
+    every: float = 4.0
+    ack_wait: float = 5.0
+    replicas: int = 2
+
+
+async def run(options: RunOptions, tell: Callable[[str], None]) -> Report:
+    """Carry it out.
+
+    Raises:
+        StackError, EmbeddedError: The stack did not start.
+    """
+    with (options.folder / LOG).open("w") as log_file:
+        log = CombinedLog(log_file, colour=False)
+
+        def say(line: str) -> None:
+            log.line("chaos", line)
+            tell(line)
+
+        async with Detours() as detours, Stack(_stack_options(options, detours), log) as stack:
+            say("the stack is up")
+            async with Crowd(stack.url, options.users, options.seed) as crowd:
+                return await _disturb(options, stack, detours, crowd, say)
+
+
+async def _disturb(
+    options: RunOptions, stack: Stack, detours: Detours, crowd: Crowd, say: Callable[[str], None]
+) -> Report:
+    saboteur = Saboteur(stack, detours.proxies, say)
+    crowd.start()
+    await saboteur.run(plan(options.seed, options.seconds, every=options.every, ack_wait=options.ack_wait))
+    say("all that was broken is whole again; waiting for rest")
+    began = time.monotonic()
+    await crowd.hush(_LAST_WORDS)
+    database = Database(stack.database_url)
+    if not await _until(lambda: _at_rest(database), _REST):
+        say("there is no rest; checking all the same")
+    stored = await database.everything()
+    if not await _until(lambda: _caught_up(crowd, stored), _CAUGHT_UP):
+        say("some readers did not catch up; checking all the same")
+    rest = time.monotonic() - began
+    log_text = (options.folder / LOG).read_text(errors="replace")
+    return Report(
+        seed=options.seed,
+        seconds=options.seconds,
+        ledger=crowd.ledger,
+        stored=stored,
+        findings=check(crowd.ledger, stored, crowd.readings()),
+        saboteur=saboteur,
+        readers=len(crowd.readers),
+        unsent=crowd.unsent,
+        rest=rest,
+        dead_letters=await _dead_letters(stack.nats_url),
+        tracebacks=log_text.count("Traceback (most recent call last)"),
+    )
+
+
+def _stack_options(options: RunOptions, detours: Detours) -> StackOptions:
+    return StackOptions(
+        folder=options.folder,
+        port=0,
+        push_port=0,
+        replicas=dict.fromkeys(SERVICES, options.replicas),
+        environment={"migrate": {"ACK_WAIT": str(options.ack_wait)}},
+        inherited={name: os.environ[name] for name in _KEPT if name in os.environ},
+        detour=detours.detour,
+        restart_delays=(0.2, 2.0),
+    )
+
+
+async def _until(condition: Callable[[], Awaitable[bool]], seconds: float) -> bool:
+    """Wait for the condition; false when it did not come true in time."""
+    end = time.monotonic() + seconds
+    while not await condition():
+        if time.monotonic() > end:
+            return False
+        await asyncio.sleep(_EVERY)
+    return True
+
+
+async def _at_rest(database: Database) -> bool:
+    try:
+        return await database.unfinished() == 0
+    except (OSError, asyncpg.PostgresError, TimeoutError):
+        return False
+
+
+async def _caught_up(crowd: Crowd, stored: Stored) -> bool:
+    return all(each.version == stored.versions.get(each.chat_id) for each in crowd.readings())
+
+
+async def _dead_letters(nats_url: str) -> int:
+    nc = await bus.connect(nats_url, name="parley-chaos")
+    try:
+        return int((await nc.jetstream(timeout=10).stream_info(streams.DEAD_LETTERS.name)).state.messages)
+    finally:
+        await nc.close()

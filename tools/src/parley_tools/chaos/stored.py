@@ -1,0 +1,100 @@
+"""What Postgres holds, read past every service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import asyncpg
+
+TERMINAL = frozenset({"complete", "stopped", "failed"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredMessage:
+    """A row of ``messages``; ``position`` is its place in the chat."""
+
+    id: str
+    chat_id: str
+    parent_id: str | None
+    role: str
+    content: str
+    reasoning: str
+    status: str
+    error: str | None
+    position: int
+    version: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredGeneration:
+    """A row of ``generations``. Times are Unix seconds."""
+
+    id: str
+    message_id: str
+    chat_id: str
+    status: str
+    attempt: int
+    created_at: float
+    ended_at: float | None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Everything. ``versions`` by chat."""
+
+    versions: dict[str, int]
+    messages: dict[tuple[str, str], StoredMessage]
+    generations: list[StoredGeneration]
+
+    def answers_to(self, chat_id: str, prompt_id: str) -> list[StoredMessage]:
+        return [
+            message
+            for message in self.messages.values()
+            if message.chat_id == chat_id and message.parent_id == prompt_id and message.role == "assistant"
+        ]
+
+
+_MESSAGES = """
+    SELECT id::text, chat_id::text, parent_id::text, role, content, reasoning, status, error::text, position, version
+    FROM messages
+"""
+_GENERATIONS = """
+    SELECT id::text, message_id::text, chat_id::text, status, attempt,
+           extract(epoch FROM created_at)::float8 AS created_at, extract(epoch FROM ended_at)::float8 AS ended_at
+    FROM generations
+"""
+_UNFINISHED = """
+    SELECT (SELECT count(*) FROM generations WHERE status IN ('requested', 'running'))
+         + (SELECT count(*) FROM messages WHERE status = 'queued')
+"""
+
+
+class Database:
+    """Reads Postgres directly."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    async def everything(self) -> Stored:
+        connection = await asyncpg.connect(self._url, timeout=10)
+        try:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                chats = await connection.fetch("SELECT id::text, version FROM chats")
+                messages = [StoredMessage(**row) for row in await connection.fetch(_MESSAGES)]
+                generations = [StoredGeneration(**row) for row in await connection.fetch(_GENERATIONS)]
+        finally:
+            await connection.close()
+        return Stored(
+            {row["id"]: row["version"] for row in chats},
+            {(message.chat_id, message.id): message for message in messages},
+            generations,
+        )
+
+    async def unfinished(self) -> int:
+        """How many answers have not ended, and how many prompts still wait."""
+        connection = await asyncpg.connect(self._url, timeout=10)
+        try:
+            return cast(int, await connection.fetchval(_UNFINISHED))
+        finally:
+            await connection.close()
