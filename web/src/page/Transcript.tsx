@@ -1,7 +1,7 @@
-import { useEffect, useLayoutEffect, useRef } from "react";
-import { useStickToBottom } from "use-stick-to-bottom";
+import { type RefObject, useEffect, useRef } from "react";
 import { type ChatState, newestLeaf, type WatchedChat } from "../client";
 import { Answer } from "./Answer";
+import { useFollow, usePlaceKept } from "./follow";
 import { DownIcon } from "./icons";
 import { Prompt } from "./Prompt";
 import type { Entry } from "./transcript";
@@ -32,27 +32,26 @@ export function Transcript({
   onChoose,
   onEdit,
 }: TranscriptProps) {
-  const { scrollRef, contentRef, isAtBottom, scrollToBottom } = useStickToBottom({
-    initial: "instant",
-    resize: "instant",
-  });
+  const scroller = useRef<HTMLDivElement>(null);
+  const content = useRef<HTMLDivElement>(null);
   const sentinel = useRef<HTMLDivElement>(null);
-  useOlderMessages(chat, more && !loadingOlder, sentinel, scrollRef);
-  usePlaceKept(entries[0]?.id ?? null, scrollRef);
+  const { following, jump } = useFollow(scroller, content);
+  usePlaceKept(scroller, entries[0]?.id ?? null);
+  useOlderMessages(chat, more && !loadingOlder, sentinel, scroller);
 
   // What the reader just sent is always in sight.
   const newest = entries.at(-1);
   const sent = newest?.kind === "prompt" && newest.status === "sending" ? newest.id : null;
   useEffect(() => {
-    if (sent !== null) void scrollToBottom("instant");
-  }, [sent, scrollToBottom]);
+    if (sent !== null) jump();
+  }, [sent, jump]);
 
   const choose = (id: string) => onChoose(state === null ? id : newestLeaf(state, id));
 
   return (
     <div className="relative min-h-0 flex-1">
-      <div className="h-full overflow-y-auto overscroll-contain" data-testid="scroller" ref={scrollRef}>
-        <div className="mx-auto w-full max-w-3xl px-4 pt-2 pb-8 md:px-6" ref={contentRef}>
+      <div className="h-full overflow-y-auto overscroll-contain" data-testid="scroller" ref={scroller}>
+        <div className="mx-auto w-full max-w-3xl px-4 pt-2 pb-8 md:px-6" ref={content}>
           <div aria-hidden="true" className="h-px" ref={sentinel} />
           {more && (
             <p className="py-3 text-center text-muted-foreground text-sm">
@@ -86,12 +85,12 @@ export function Transcript({
           </ol>
         </div>
       </div>
-      {!isAtBottom && (
+      {!following && (
         <button
           aria-label="Jump to the latest message"
           className="absolute bottom-3 left-1/2 inline-flex size-9 -translate-x-1/2 items-center justify-center rounded-full border bg-card shadow-md hover:bg-accent"
           data-testid="jump-latest"
-          onClick={() => void scrollToBottom()}
+          onClick={jump}
           type="button"
         >
           <DownIcon className="size-5" />
@@ -105,8 +104,8 @@ export function Transcript({
 function useOlderMessages(
   chat: WatchedChat,
   wanted: boolean,
-  sentinel: React.RefObject<HTMLElement | null>,
-  scroller: React.RefObject<HTMLElement | null>,
+  sentinel: RefObject<HTMLElement | null>,
+  scroller: RefObject<HTMLElement | null>,
 ) {
   useEffect(() => {
     const target = sentinel.current;
@@ -121,32 +120,4 @@ function useOlderMessages(
     observer.observe(target);
     return () => observer.disconnect();
   }, [chat, wanted, sentinel, scroller]);
-}
-
-/** Keeps what the reader looks at where it is when messages are put in above it. */
-function usePlaceKept(firstId: string | null, scroller: React.RefObject<HTMLElement | null>) {
-  const before = useRef<{ readonly id: string; readonly height: number; readonly top: number } | null>(null);
-
-  useLayoutEffect(() => {
-    const element = scroller.current;
-    if (element === null || firstId === null) return;
-    const last = before.current;
-    const prepended =
-      last !== null &&
-      last.id !== firstId &&
-      element.querySelector(`[data-message-id="${CSS.escape(last.id)}"]`) !== null;
-    if (prepended && element.scrollTop === last.top) element.scrollTop += element.scrollHeight - last.height;
-  }, [firstId, scroller]);
-
-  // After every render, and also where it was scrolled since.
-  useLayoutEffect(() => {
-    const element = scroller.current;
-    if (element === null || firstId === null) return;
-    const remember = () => {
-      before.current = { id: firstId, height: element.scrollHeight, top: element.scrollTop };
-    };
-    remember();
-    element.addEventListener("scroll", remember, { passive: true });
-    return () => element.removeEventListener("scroll", remember);
-  });
 }

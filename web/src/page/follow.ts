@@ -1,0 +1,95 @@
+import { type RefObject, useCallback, useEffect, useLayoutEffect, useRef, useState } from "react";
+
+/** Pixels from the end within which scrolling down means: follow again. */
+const NEAR = 32;
+
+interface Follow {
+  /** Whether the end is kept in sight. */
+  readonly following: boolean;
+  /** Goes to the end, and follows from there. */
+  jump(): void;
+}
+
+/**
+ * Keeps the end of a growing content in sight, until the reader scrolls up, by whatever means.
+ *
+ * A reader who scrolls up by a single pixel while text comes in is let go at once: scroll events come before the next
+ * layout, so that nothing pulls back what was just scrolled. The end is followed again when the reader comes near it.
+ */
+export function useFollow(
+  scroller: RefObject<HTMLElement | null>,
+  content: RefObject<HTMLElement | null>,
+): Follow {
+  const [following, setFollowing] = useState(true);
+  const followed = useRef(true);
+
+  const follow = useCallback((wanted: boolean) => {
+    followed.current = wanted;
+    setFollowing(wanted);
+  }, []);
+
+  const jump = useCallback(() => {
+    const element = scroller.current;
+    if (element === null) return;
+    element.scrollTop = element.scrollHeight;
+    follow(true);
+  }, [scroller, follow]);
+
+  useLayoutEffect(() => {
+    const element = scroller.current;
+    const inner = content.current;
+    if (element === null || inner === null) return;
+    const keep = () => {
+      if (followed.current) element.scrollTop = element.scrollHeight;
+    };
+    let last = element.scrollTop;
+    const onScroll = () => {
+      const top = element.scrollTop;
+      const distance = element.scrollHeight - element.clientHeight - top;
+      // At the very end also a move up is none of the reader's: the content became shorter.
+      if (distance <= 1) follow(true);
+      else if (top < last) follow(false);
+      else if (top > last && distance <= NEAR) follow(true);
+      last = top;
+    };
+    keep();
+    const observer = new ResizeObserver(keep);
+    observer.observe(inner);
+    observer.observe(element);
+    element.addEventListener("scroll", onScroll, { passive: true });
+    return () => {
+      observer.disconnect();
+      element.removeEventListener("scroll", onScroll);
+    };
+  }, [scroller, content, follow]);
+
+  return { following, jump };
+}
+
+/** Keeps what the reader looks at where it is when messages are put in above `firstId`, the first one so far. */
+export function usePlaceKept(scroller: RefObject<HTMLElement | null>, firstId: string | null): void {
+  const place = useRef<{ readonly element: Element; readonly top: number } | null>(null);
+
+  // The browser does this by itself, but not at the very top, and Safari not at all.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: what comes first decides
+  useLayoutEffect(() => {
+    const before = place.current;
+    if (before?.element.isConnected && scroller.current !== null) {
+      scroller.current.scrollTop += before.element.getBoundingClientRect().top - before.top;
+    }
+    place.current = null;
+  }, [scroller, firstId]);
+
+  useEffect(() => {
+    const element = scroller.current;
+    const first =
+      firstId === null ? null : element?.querySelector(`[data-message-id="${CSS.escape(firstId)}"]`);
+    if (!element || !first) return;
+    const remember = () => {
+      place.current = { element: first, top: first.getBoundingClientRect().top };
+    };
+    remember();
+    element.addEventListener("scroll", remember, { passive: true });
+    return () => element.removeEventListener("scroll", remember);
+  });
+}
