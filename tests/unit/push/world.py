@@ -1,0 +1,377 @@
+"""A chat, its worker and its readers, as scripted as can be: what rooms are tested against."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import msgspec
+
+from parley.contracts.frames import (
+    ChatFrame,
+    Cursor,
+    Delta,
+    Error,
+    Generation,
+    Kind,
+    MessageFrame,
+    Ready,
+    ServerFrame,
+    Snapshot,
+)
+from parley.contracts.live import Changed
+from parley.contracts.resources import Chat, GenerationRef, Message, MessageStatus
+from parley.contracts.rpc import GenerationSnapshot, SyncReply
+
+CHAT_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
+BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+
+_server_frame = msgspec.json.Decoder(ServerFrame)
+
+
+def unframe(data: bytes) -> list[ServerFrame]:
+    """Take unmasked, unfragmented websocket text frames apart."""
+    frames = []
+    while data:
+        assert data[0] == 0x81
+        length, start = data[1], 2
+        if length == 126:
+            length, start = int.from_bytes(data[2:4]), 4
+        elif length == 127:
+            length, start = int.from_bytes(data[2:10]), 10
+        frames.append(_server_frame.decode(data[start : start + length]))
+        data = data[start + length :]
+    return frames
+
+
+@dataclass
+class Chunk:
+    kind: Kind
+    text: str
+
+
+@dataclass
+class Attempt:
+    """What the worker of one attempt has said, and where its deltas ended."""
+
+    chunks: list[Chunk] = field(default_factory=list)
+
+    def until(self, seq: int) -> tuple[str, str]:
+        said = self.chunks[:seq]
+        return (
+            "".join(chunk.text for chunk in said if chunk.kind == "text"),
+            "".join(chunk.text for chunk in said if chunk.kind == "reasoning"),
+        )
+
+
+class ChatStore:
+    """The truth of one chat, and its running answer's worker."""
+
+    def __init__(self, chat_id: str = CHAT_ID, members: tuple[str, ...] = ("ann", "ben")) -> None:
+        self.chat_id = chat_id
+        self.version = 1
+        self.members = list(members)
+        self.messages: dict[str, Message] = {}
+        self.ref: GenerationRef | None = None
+        self.attempts: dict[tuple[str, int], Attempt] = {}
+        self.page_size = 6
+        self._made = 0
+
+    @property
+    def chat(self) -> Chat:
+        return Chat(
+            id=self.chat_id,
+            owner_id=self.members[0],
+            title="A chat",
+            model=None,
+            system_prompt=None,
+            tip_id=None,
+            created_at=BEGINNING,
+            updated_at=BEGINNING,
+            version=self.version,
+            running=self.ref is not None,
+        )
+
+    # --- what happens to it ------------------------------------------------------------------------------------------
+
+    def rename(self) -> Changed:
+        return self._change([])
+
+    def submit(self) -> Changed:
+        """A prompt, and with none running the pending answer to it: two messages in one change."""
+        if self.ref is not None:
+            return self._change([self._message("user", "queued")])
+        prompt, answer = self._message("user", "sent"), self._message("assistant", "pending")
+        self.ref = GenerationRef(
+            generation_id=f"g-{self.chat_id[-12:]}-{answer.id}", message_id=answer.id, attempt=0, status="requested"
+        )
+        return self._change([prompt, answer])
+
+    def claim(self, *, told: bool) -> tuple[Changed | None, Generation]:
+        """A worker takes the answer; ``told``: the chat changes by it."""
+        assert self.ref is not None
+        self.ref = msgspec.structs.replace(self.ref, attempt=self.ref.attempt + 1, status="running")
+        self.attempts[self.ref.generation_id, self.ref.attempt] = Attempt()
+        changed = None
+        if told:
+            changed = self._change([self._edit(self.ref.message_id, "streaming")])
+        started = Generation(
+            chat_id=self.chat_id,
+            generation_id=self.ref.generation_id,
+            message_id=self.ref.message_id,
+            attempt=self.ref.attempt,
+            status="started",
+        )
+        return changed, started
+
+    def say(self, kind: Kind, chunks: int) -> Delta:
+        """The worker reads so many chunks at once."""
+        assert self.ref is not None
+        attempt = self.attempts[self.ref.generation_id, self.ref.attempt]
+        from_ = len(attempt.chunks) + 1
+        for number in range(from_, from_ + chunks):
+            attempt.chunks.append(Chunk(kind, f"‹{self.ref.attempt}.{number}›"))
+        return Delta(
+            chat_id=self.chat_id,
+            generation_id=self.ref.generation_id,
+            attempt=self.ref.attempt,
+            from_=from_,
+            to=from_ + chunks - 1,
+            kind=kind,
+            text="".join(chunk.text for chunk in attempt.chunks[from_ - 1 :]),
+        )
+
+    def finish(self) -> Changed:
+        assert self.ref is not None
+        ref, self.ref = self.ref, None
+        text, reasoning = self.attempts.get((ref.generation_id, ref.attempt), Attempt()).until(10**9)
+        return self._change([self._edit(ref.message_id, "complete", text, reasoning)])
+
+    def remove(self, user_id: str) -> Changed:
+        self.members.remove(user_id)
+        return self._change([], removed=[user_id])
+
+    def add(self, user_id: str) -> Changed:
+        self.members.append(user_id)
+        return self._change([])
+
+    def delete(self) -> Changed:
+        self.version += 1
+        return Changed(chat_id=self.chat_id, since=self.version - 1, version=self.version, chat=None, messages=[])
+
+    # --- what it answers ---------------------------------------------------------------------------------------------
+
+    def sync(self, after: int | None) -> SyncReply:
+        messages = list(self.messages.values())
+        recovered = False
+        more = None
+        if after is not None and after <= self.version:
+            changed = [message for message in messages if message.version > after]
+            if len(changed) <= self.page_size:
+                messages, recovered = changed, True
+        if not recovered and len(messages) > self.page_size:
+            messages = messages[-self.page_size :]
+            more = messages[0].id
+        return SyncReply(
+            version=self.version,
+            recovered=recovered,
+            chat=self.chat,
+            members=list(self.members),
+            messages=messages,
+            generation=self.ref,
+            next=more,
+        )
+
+    def snapshot(self, generation_id: str) -> GenerationSnapshot | None:
+        """The worker's answer; None: nobody owns that generation."""
+        ref = self.ref
+        if ref is None or ref.generation_id != generation_id or ref.attempt == 0:
+            return None
+        attempt = self.attempts[generation_id, ref.attempt]
+        text, reasoning = attempt.until(len(attempt.chunks))
+        return GenerationSnapshot(
+            generation_id=generation_id,
+            message_id=ref.message_id,
+            attempt=ref.attempt,
+            status="running",
+            seq=len(attempt.chunks),
+            text=text,
+            reasoning=reasoning,
+        )
+
+    # --- within ------------------------------------------------------------------------------------------------------
+
+    def _message(self, role: Literal["user", "assistant"], status: MessageStatus) -> Message:
+        self._made += 1
+        message = Message(
+            id=f"m{self._made:04}",
+            chat_id=self.chat_id,
+            parent_id=None,
+            role=role,
+            author_id=self.members[0] if role == "user" else None,
+            content="Hello" if role == "user" else "",
+            reasoning="",
+            status=status,
+            model=None,
+            error=None,
+            usage=None,
+            created_at=BEGINNING + timedelta(seconds=self._made),
+            version=self.version + 1,
+        )
+        self.messages[message.id] = message
+        return message
+
+    def _edit(self, message_id: str, status: MessageStatus, content: str = "", reasoning: str = "") -> Message:
+        message = self.messages[message_id] = msgspec.structs.replace(
+            self.messages[message_id],
+            status=status,
+            content=content,
+            reasoning=reasoning,
+            version=self.version + 1,
+        )
+        return message
+
+    def _change(self, messages: list[Message], removed: list[str] | None = None) -> Changed:
+        self.version += 1
+        return Changed(
+            chat_id=self.chat_id,
+            since=self.version - 1,
+            version=self.version,
+            chat=self.chat,
+            messages=messages,
+            generation=self.ref,
+            removed_members=removed or [],
+        )
+
+
+@dataclass
+class Running:
+    generation_id: str
+    message_id: str
+    attempt: int
+    seq: int
+    text: str = ""
+    reasoning: str = ""
+
+
+class Client:
+    """A reader's end of the protocol, by the book: whatever it may not be sent is an AssertionError.
+
+    Attributes:
+        frames: All that it was sent.
+        version: −1 before the first snapshot.
+    """
+
+    def __init__(self) -> None:
+        self.frames: list[ServerFrame] = []
+        self.version = -1
+        self.messages: dict[str, Message] = {}
+        self.chat: Chat | None = None
+        self.running: Running | None = None
+        self.refused: str | None = None
+        self.gone = False
+        self._past: list[tuple[int, dict[str, Message], Chat | None, Running | None]] = []
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """What it would watch again with."""
+        if self.version < 0:
+            return None
+        if self.running is None:
+            return Cursor(version=self.version)
+        return Cursor(
+            version=self.version,
+            generation_id=self.running.generation_id,
+            attempt=self.running.attempt,
+            seq=self.running.seq,
+        )
+
+    def write(self, data: bytes) -> None:
+        for frame in unframe(data):
+            self._past.append((self.version, dict(self.messages), self.chat, copy(self.running)))
+            self.frames.append(frame)
+            self.take(frame)
+
+    def lose(self, frames: int) -> None:
+        """The connection broke before the last ``frames`` frames came through."""
+        for _ in range(min(frames, len(self._past))):
+            self.frames.pop()
+            self.version, self.messages, self.chat, self.running = self._past.pop()
+
+    def take(self, frame: ServerFrame) -> None:
+        match frame:
+            case Snapshot():
+                self._take_snapshot(frame)
+            case MessageFrame():
+                assert frame.version >= self.version >= 0
+                self.version = frame.version
+                self._put(frame.message)
+            case ChatFrame():
+                self.gone = frame.chat is None
+                self.chat = frame.chat
+                self.version = frame.version
+            case Generation():
+                self._take_generation(frame)
+            case Delta():
+                self._take_delta(frame)
+            case Error():
+                self.refused = frame.code
+            case Ready():
+                raise AssertionError("a room does not send this")
+
+    def _take_snapshot(self, frame: Snapshot) -> None:
+        if not frame.recovered:
+            self.messages = {}
+        else:
+            assert frame.version >= self.version >= 0
+        self.version, self.chat = frame.version, frame.chat
+        answer = frame.generation
+        if answer is None:
+            self.running = None
+        elif answer.after == 0:
+            self.running = Running(
+                answer.generation_id, answer.message_id, answer.attempt, answer.seq, answer.text, answer.reasoning
+            )
+        else:
+            running = self.running
+            assert running is not None
+            assert running.generation_id == answer.generation_id
+            assert running.attempt == answer.attempt
+            assert running.seq == answer.after
+            running.seq = answer.seq
+            running.text += answer.text
+            running.reasoning += answer.reasoning
+        for message in frame.messages:
+            self._put(message)
+
+    def _take_generation(self, frame: Generation) -> None:
+        running = self.running
+        if running is not None and running.generation_id == frame.generation_id:
+            assert frame.attempt >= running.attempt
+            if frame.attempt == running.attempt:
+                assert frame.status == "retrying" or running.seq == 0
+                return
+        self.running = Running(frame.generation_id, frame.message_id, frame.attempt, 0)
+
+    def _take_delta(self, frame: Delta) -> None:
+        running = self.running
+        assert running is not None
+        assert running.generation_id == frame.generation_id
+        assert running.attempt == frame.attempt
+        assert frame.from_ == running.seq + 1, "a gap, or twice the same"
+        assert frame.to >= frame.from_
+        running.seq = frame.to
+        if frame.kind == "text":
+            running.text += frame.text
+        else:
+            running.reasoning += frame.text
+
+    def _put(self, message: Message) -> None:
+        known = self.messages.get(message.id)
+        if known is None or known.version <= message.version:
+            self.messages[message.id] = message
+        ended = message.status in ("complete", "stopped", "failed")
+        if ended and self.running is not None and self.running.message_id == message.id:
+            self.running = None
