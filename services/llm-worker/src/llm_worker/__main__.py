@@ -1,0 +1,36 @@
+"""``python -m llm_worker``: read the settings, run."""
+
+import logging
+import sys
+
+from pydantic import ValidationError
+
+from llm_worker import app
+from llm_worker.errors import ConnectionClosed
+from llm_worker.settings import WorkerSettings
+from parley.runtime import lifecycle, logs, tracing
+from parley.runtime.bus import NotProvisioned
+
+
+def main() -> int:
+    """Run until a signal; return the exit code (2: a setting is wrong, 1: llm-worker cannot serve)."""
+    try:
+        settings = WorkerSettings()  # type: ignore[call-arg]  # from the environment
+    except ValidationError as error:
+        for item in error.errors():
+            name = "_".join(str(part) for part in item["loc"]).upper()
+            print(f"llm-worker: {name}: {item['msg']}", file=sys.stderr)  # noqa: T201
+        return 2
+    logs.setup("llm-worker", settings.log_level, settings.log_format)
+    tracing.setup("llm-worker")
+    try:
+        return lifecycle.run(lambda stop: app.run(settings, stop))
+    except (NotProvisioned, ConnectionClosed) as error:
+        logging.getLogger("llm_worker").critical("%s", error)
+        return 1
+    finally:
+        tracing.shutdown()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""The composition root: builds everything, and is the only place that does."""
+
+import asyncio
+import logging
+import os
+import socket
+
+import nats.errors
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from llm_worker.errors import ConnectionClosed
+from llm_worker.generation import Workbench
+from llm_worker.models import OPENAI_DEFAULT, Models
+from llm_worker.owners import Owners
+from llm_worker.provider import Provider
+from llm_worker.pull import Pull
+from llm_worker.settings import WorkerSettings
+from llm_worker.slots import Slots
+from llm_worker.store_client import StoreClient
+from parley.contracts.streams import CHAT, DEAD_LETTERS, LLM_WORKER_REQUESTS, SEGMENTS
+from parley.runtime import bus
+from parley.runtime.health import HealthServer
+
+log = logging.getLogger(__name__)
+
+_SPARE_CONNECTIONS = 8
+_LONGEST_PULL = 5.0
+
+
+async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
+    """Serve until ``stop`` is set.
+
+    Raises:
+        NotProvisioned: a stream or the consumer is missing.
+        ConnectionClosed: NATS refuses us.
+    """
+    provider = Provider(
+        base_url=settings.openai_base_url,
+        api_key=settings.openai_api_key.get_secret_value() if settings.openai_api_key is not None else None,
+        connections=settings.max_generations + _SPARE_CONNECTIONS,
+        connect_timeout=settings.connect_timeout,
+    )
+    pull: Pull | None = None
+    leaving = refused = False
+
+    async def on_closed() -> None:
+        nonlocal refused
+        if not leaving:
+            refused = True
+            stop.set()
+
+    async def on_reconnected() -> None:
+        if pull is not None:
+            pull.renew()
+
+    nc: Client | None = None
+
+    async def ready() -> dict[str, str]:
+        if nc is None or not nc.is_connected:
+            return {"nats": "not connected"}
+        return {} if pull is not None else {"worker": "starting"}
+
+    async with HealthServer(settings.health_host, settings.health_port, ready), provider:
+        nc = await bus.connect(settings.nats_url, name="llm-worker", on_closed=on_closed, on_reconnected=on_reconnected)
+        try:
+            js = nc.jetstream()
+            await bus.require(js, streams=(CHAT, SEGMENTS, DEAD_LETTERS), consumers=(LLM_WORKER_REQUESTS,))
+            ack_wait = await _ack_wait(js)
+            store = StoreClient(nc, worker_id=f"{socket.gethostname()}:{os.getpid()}")
+            models = Models(provider.list_models, fixed_default=_default_model(settings))
+            bench = Workbench(nc=nc, js=js, store=store, provider=provider, models=models, settings=settings)
+            owners = Owners(nc)
+            await owners.serve()
+            await models.serve(nc)
+            pull = Pull(nc, LLM_WORKER_REQUESTS, expires=min(_LONGEST_PULL, ack_wait / 3))
+            log.info("Taking requests, up to %d at once", settings.max_generations)
+            await Slots(bench, owners, pull, ack_wait=ack_wait).run(stop)
+        finally:
+            leaving = True
+            await _leave(nc)
+    if refused:
+        raise ConnectionClosed("NATS has closed the connection for good; look at NATS_URL and its password.")
+
+
+async def _leave(nc: Client) -> None:
+    """Close the connection once everything published is out, or at once when it cannot go out."""
+    try:
+        await nc.drain()
+    except (nats.errors.Error, TimeoutError, OSError) as error:
+        log.debug("Draining: %r", error)
+        await nc.close()
+
+
+def _default_model(settings: WorkerSettings) -> str | None:
+    """The model for chats that name none; None: the first that the provider lists."""
+    if settings.model is not None:
+        return settings.model
+    return OPENAI_DEFAULT if settings.openai_base_url is None else None
+
+
+async def _ack_wait(js: JetStreamContext) -> float:
+    config = (await js.consumer_info(LLM_WORKER_REQUESTS.stream, LLM_WORKER_REQUESTS.name)).config
+    return config.ack_wait or LLM_WORKER_REQUESTS.ack_wait

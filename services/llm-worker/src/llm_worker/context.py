@@ -1,0 +1,34 @@
+"""Fitting a conversation into the model's budget. No I/O."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from parley.contracts.rpc import ContextMessage
+
+_BYTES_PER_TOKEN: Final = 4
+_TOKENS_PER_MESSAGE: Final = 4
+"""What a message costs beside its text: its role and the marks around it."""
+
+
+def tokens_of(message: ContextMessage) -> int:
+    """Estimate a message's tokens: four bytes of UTF-8 are about one, which also holds for scripts other than Latin."""
+    return -(-len(message.content.encode(errors="replace")) // _BYTES_PER_TOKEN) + _TOKENS_PER_MESSAGE
+
+
+def trimmed(context: Sequence[ContextMessage], budget: int) -> list[ContextMessage]:
+    """Drop the oldest messages until the rest is at most ``budget`` tokens.
+
+    The system prompt and the last message always stay. An answer is not left without the prompt before it.
+    """
+    system = list(context[:1]) if context and context[0].role == "system" else []
+    rest = context[len(system) :]
+    left = budget - sum(map(tokens_of, system))
+    first = len(rest)
+    while first > 0:
+        left -= tokens_of(rest[first - 1])
+        if left < 0 and first < len(rest):
+            break
+        first -= 1
+    while first < len(rest) - 1 and rest[first].role == "assistant":
+        first += 1
+    return system + list(rest[first:])

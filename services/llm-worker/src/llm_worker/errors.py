@@ -1,0 +1,55 @@
+"""What can go wrong while an answer is made."""
+
+from parley.contracts.resources import MessageError
+
+
+class WorkerError(Exception):
+    """Base of all errors of this service."""
+
+
+class ConnectionClosed(WorkerError):
+    """The connection to NATS is closed for good; a new process is needed."""
+
+
+class LeaseLost(WorkerError):
+    """Our heartbeats were late: by now the request may be another worker's. Publish nothing, acknowledge nothing."""
+
+
+class EventTooLarge(WorkerError):
+    """The provider sent a single event larger than we are willing to hold."""
+
+
+class ProviderFailure(WorkerError):
+    """The provider did not deliver.
+
+    Attributes:
+        code: For programs: ``provider_auth`` | ``model_not_found`` | ``context_too_long`` | ``content_refused`` |
+            ``rate_limited`` | ``provider_unavailable`` | ``provider_error`` | ``provider_timeout`` |
+            ``attempts_exhausted``.
+        message: For people; says what they can do. Never the raw exception.
+        curable: Whether we should try again by ourselves.
+        retry_after: Seconds that the provider asked us to wait.
+        detail: What the provider said, for the log only.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        curable: bool,
+        retryable: bool = True,
+        retry_after: float | None = None,
+        detail: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.curable = curable
+        self.retryable = retryable
+        self.retry_after = retry_after
+        self.detail = detail
+
+    def as_message_error(self) -> MessageError:
+        """Return it as readers are told."""
+        return MessageError(code=self.code, message=self.message, retryable=self.retryable)

@@ -1,0 +1,315 @@
+"""The life of one answer: claim, stream, finish."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
+
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from llm_worker import backoff, context, failures, metrics, segments
+from llm_worker.answer import Answer
+from llm_worker.completion import CompletionStream, Piece
+from llm_worker.errors import ProviderFailure
+from llm_worker.interruption import Interruption
+from llm_worker.lease import Lease
+from llm_worker.live import LiveChannel
+from llm_worker.models import Models
+from llm_worker.provider import Provider
+from llm_worker.segments import SegmentWriter
+from llm_worker.settings import WorkerSettings
+from llm_worker.store_client import StoreClient
+from llm_worker.watchdog import Watchdog
+from parley.contracts.events import GenerationFinished, GenerationRequested
+from parley.contracts.resources import Usage
+from parley.contracts.rpc import Claimed, GenerationSnapshot
+from parley.runtime.bus import BusUnavailable, publish_durable
+
+log = logging.getLogger(__name__)
+
+_AFTER_DONE: Final = 0.25
+"""Seconds to wait for the end of the response after ``[DONE]``; with it, the connection can be used again."""
+
+_PUBLISH_DEADLINE: Final = 5.0
+_RECONNECT_PAUSE: Final = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workbench:
+    """What every generation works with."""
+
+    nc: Client
+    js: JetStreamContext
+    store: StoreClient
+    provider: Provider
+    models: Models
+    settings: WorkerSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """How an answer ended."""
+
+    outcome: Literal["complete", "stopped", "failed"]
+    failure: ProviderFailure | None = None
+    finish_reason: str | None = None
+
+
+class Generation:
+    """One answer, from its claim to its end.
+
+    Attributes:
+        over: The end is stored.
+    """
+
+    def __init__(self, requested: GenerationRequested, lease: Lease, bench: Workbench) -> None:
+        self._requested = requested
+        self._lease = lease
+        self._bench = bench
+        self._answer = Answer(
+            chat_id=requested.chat_id, generation_id=requested.generation_id, message_id=requested.message_id
+        )
+        self._live = LiveChannel(bench.nc, self._answer)
+        self._claimed = asyncio.Event()
+        self._stop = Interruption()
+        self._stopped_at = 0.0
+        self._model: str | None = None
+        self._usage: Usage | None = None
+        self._last_failure: ProviderFailure | None = None
+        self._log_fields = {"chat_id": requested.chat_id, "generation_id": requested.generation_id}
+        self.over = False
+
+    @property
+    def id(self) -> str:
+        return self._requested.generation_id
+
+    @property
+    def attempt(self) -> int:
+        """0 until the first claim."""
+        return self._answer.attempt
+
+    @property
+    def lease(self) -> Lease:
+        return self._lease
+
+    async def snapshot(self) -> GenerationSnapshot:
+        """The answer so far. Before the claim is answered there is nothing to tell: waits for it."""
+        await self._claimed.wait()
+        return self._answer.snapshot()
+
+    def stop(self) -> None:
+        """Close the provider connection now and end the answer with what was said. Again: no effect."""
+        if not self._stop.happened:
+            self._stopped_at = time.monotonic()
+            self._stop.interrupt()
+
+    async def run(self) -> None:
+        """Return when the answer's end is stored, or when there was nothing to do.
+
+        Raises:
+            LeaseLost: it may be another worker's by now.
+            WorkerError: chat-store refuses the claim for no reason that we know.
+        """
+        claim = await self._claim()
+        while claim is not None:
+            step = await self._follow(claim)
+            if isinstance(step, Ending):
+                await self._finish(step)
+                break
+            claim = await self._claim(after=step)
+        await self._lease.acknowledge()
+
+    # --- claiming ----------------------------------------------------------------------------------------------------
+
+    async def _claim(self, after: ProviderFailure | None = None) -> Claimed | None:
+        # Not interrupted by a stop: an end is only accepted with the attempt that the claim's answer names.
+        claim = await self._bench.store.claim(self._requested)
+        self._lease.check()
+        if claim is None:
+            return None
+        self._answer.claimed(claim)
+        self._last_failure = after
+        self._claimed.set()
+        metrics.ATTEMPTS.inc()
+        return claim
+
+    async def _follow(self, claim: Claimed) -> Ending | ProviderFailure:
+        """Do what the claim says. A failure: the attempt broke off after it had begun to speak; claim anew."""
+        if claim.verdict == "stop_requested":
+            return Ending(outcome="stopped")
+        if claim.verdict == "exhausted":
+            return await self._exhausted()
+        step: Ending | ProviderFailure | None = None
+        async with self._stop:
+            step = await self._attempt(claim)
+            if isinstance(step, ProviderFailure):
+                await self._pause(backoff.delay(claim.attempt, at_least=step.retry_after))
+        if self._stopped_at:
+            metrics.STOP.observe(time.monotonic() - self._stopped_at)
+        if step is None or (self._stop.happened and isinstance(step, ProviderFailure)):
+            return Ending(outcome="stopped")
+        return step
+
+    async def _exhausted(self) -> Ending:
+        """All attempts are used up: end with the text of the last one, ours or what another worker left."""
+        answer = self._answer
+        while answer.transcript.seq == 0:
+            try:
+                partial = await segments.read_back(
+                    self._bench.js, chat_id=answer.chat_id, generation_id=answer.generation_id
+                )
+            except BusUnavailable as error:
+                log.debug("Reading segments again: %r", error)
+                await asyncio.sleep(_RECONNECT_PAUSE)
+                continue
+            if partial is not None:
+                answer.transcript.add([Piece("reasoning", partial.reasoning), Piece("text", partial.text)])
+            break
+        return Ending(outcome="failed", failure=self._last_failure or failures.exhausted())
+
+    # --- streaming ---------------------------------------------------------------------------------------------------
+
+    async def _attempt(self, claim: Claimed) -> Ending | ProviderFailure:
+        """Ask the provider until it answers. A failure: it broke off after it had begun to speak."""
+        await self._live.generation("started")
+        give_up_at = time.monotonic() + self._bench.settings.retry_time
+        tries = 0
+        writer = SegmentWriter(
+            self._bench.js,
+            chat_id=self._answer.chat_id,
+            generation_id=self._answer.generation_id,
+            attempt=self._answer.attempt,
+        )
+        async with _beside(writer.write()):
+            while True:
+                try:
+                    return await self._stream(claim, writer)
+                except ProviderFailure as failure:
+                    self._note(failure)
+                    tries += 1
+                    if not failure.curable:
+                        return Ending(outcome="failed", failure=failure)
+                    if self._answer.transcript.seq > 0:
+                        return failure
+                    seconds = backoff.delay(tries, at_least=failure.retry_after)
+                    if time.monotonic() + seconds > give_up_at:
+                        return Ending(outcome="failed", failure=failure)
+                    await self._pause(seconds)
+
+    async def _stream(self, claim: Claimed, writer: SegmentWriter) -> Ending:
+        """One request to the provider, to the end of its answer.
+
+        Raises:
+            ProviderFailure
+            LeaseLost
+        """
+        bench, transcript = self._bench, self._answer.transcript
+        model = self._model = claim.model or await bench.models.default()
+        messages = context.trimmed(claim.context, bench.settings.context_tokens)
+        completion = CompletionStream()
+        watchdog = Watchdog(bench.settings.first_token_timeout)
+        began = time.monotonic()
+        async with watchdog, bench.provider.answering(model, messages) as reads:
+            async for read in reads:
+                now = time.monotonic()
+                watchdog.touch(now)
+                pieces = completion.feed(read)
+                if pieces:
+                    if transcript.seq == 0:
+                        metrics.FIRST_TOKEN.observe(now - began)
+                        watchdog.limit = bench.settings.token_timeout
+                    await self._say(pieces, writer)
+                    if transcript.full:
+                        break
+                if completion.done:
+                    watchdog.shorten(_AFTER_DONE)
+        self._usage = completion.usage
+        if transcript.full:
+            return Ending(outcome="complete", finish_reason="length")
+        if not completion.ended:
+            if watchdog.bit:
+                raise failures.silent(watchdog.limit, first=transcript.seq == 0)
+            raise failures.cut_off("the stream ended without a finish_reason and without [DONE]")
+        if completion.finish_reason == "content_filter":
+            failure = failures.content_refused("finish_reason content_filter")
+            self._note(failure)
+            return Ending(outcome="failed", failure=failure, finish_reason="content_filter")
+        return Ending(outcome="complete", finish_reason=completion.finish_reason)
+
+    async def _say(self, pieces: list[Piece], writer: SegmentWriter) -> None:
+        # The clock is asked before every delta: after a pause of this process, bytes may be read before anything else
+        # runs, and text of an attempt that is no longer ours must not go out.
+        self._lease.check()
+        metrics.TOKENS.inc(len(pieces))
+        for run in self._answer.transcript.add(pieces):
+            writer.add(run)
+            await self._live.delta(run)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before asking the provider again; readers are told until when."""
+        self._answer.status = "retrying"
+        await self._live.generation("retrying", retry_at=datetime.now(UTC) + timedelta(seconds=seconds))
+        await asyncio.sleep(seconds)
+        self._lease.check()
+        self._answer.status = "running"
+
+    def _note(self, failure: ProviderFailure) -> None:
+        metrics.PROVIDER_ERRORS.labels(failure.code).inc()
+        log.warning("The provider failed: %s (%s)", failure.code, failure.detail, extra=self._log_fields)
+
+    # --- finishing ---------------------------------------------------------------------------------------------------
+
+    async def _finish(self, ending: Ending) -> None:
+        """Publish the end and return once it is stored.
+
+        At least once, deduplicated by generation and attempt; the first of the current attempt counts.
+
+        Raises:
+            LeaseLost
+        """
+        answer = self._answer
+        event = GenerationFinished(
+            chat_id=answer.chat_id,
+            occurred_at=datetime.now(UTC),
+            generation_id=answer.generation_id,
+            message_id=answer.message_id,
+            attempt=answer.attempt,
+            outcome=ending.outcome,
+            text=answer.transcript.text,
+            reasoning=answer.transcript.reasoning,
+            model=self._model,
+            usage=self._usage,
+            error=ending.failure.as_message_error() if ending.failure is not None else None,
+            finish_reason=ending.finish_reason,
+        )
+        while True:
+            self._lease.check()
+            if not self._bench.nc.is_connected:
+                await asyncio.sleep(_RECONNECT_PAUSE)
+                continue
+            try:
+                await publish_durable(self._bench.js, event, deadline=min(_PUBLISH_DEADLINE, self._lease.left))
+                break
+            except BusUnavailable as error:
+                log.warning("Publishing the end of an answer again: %s", error, extra=self._log_fields)
+        self.over = True
+        metrics.ANSWERS.labels(ending.outcome).inc()
+        log.info("Answer %s after %d chunks", ending.outcome, answer.transcript.seq, extra=self._log_fields)
+
+
+@contextlib.asynccontextmanager
+async def _beside(work: "asyncio._CoroutineLike[None]") -> AsyncIterator[None]:
+    """Run ``work`` for as long as the body runs."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("Segments are no longer written", exc_info=error)

@@ -1,0 +1,78 @@
+"""One request in our hands: the answer is made for as long as the lease is held."""
+
+import asyncio
+import enum
+import logging
+
+from llm_worker import metrics
+from llm_worker.errors import LeaseLost
+from llm_worker.generation import Generation
+from llm_worker.store_client import StoreClient
+
+log = logging.getLogger(__name__)
+
+
+class Result(enum.Enum):
+    DONE = "done"
+    LOST = "lost"
+    HANDED_BACK = "handed back"
+
+
+class Job:
+    """Runs a generation beside its lease; whichever ends first ends the other."""
+
+    def __init__(self, generation: Generation, store: StoreClient) -> None:
+        self._generation = generation
+        self._store = store
+        self._work: asyncio.Task[None] | None = None
+        self._handed_back = False
+
+    def hand_back(self) -> None:
+        """Close the provider connection and let another worker make the answer."""
+        self._handed_back = True
+        if self._work is not None:
+            self._work.cancel()
+
+    async def run(self) -> Result:
+        """Return when the request is done with, here or altogether.
+
+        Raises:
+            WorkerError: and anything unexpected; the request is still ours.
+        """
+        self._work = asyncio.create_task(self._generation.run())
+        if self._handed_back:
+            self._work.cancel()
+        keep = asyncio.create_task(self._generation.lease.keep())
+        try:
+            await asyncio.wait({self._work, keep}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            finished = self._work.done() and not self._work.cancelled()
+            self._work.cancel()
+            await asyncio.wait({self._work})
+            # The heartbeats go on while the connection closes, unless they are what ended.
+            keep.cancel()
+            await asyncio.wait({keep})
+        if not self._work.cancelled() and (error := self._work.exception()) is not None:
+            if isinstance(error, LeaseLost):
+                return self._lost()
+            raise error
+        if finished or self._generation.over:
+            return Result.DONE
+        if self._handed_back and self._generation.lease.is_held():
+            return await self._give_back()
+        return self._lost()
+
+    async def _give_back(self) -> Result:
+        generation = self._generation
+        if generation.attempt:
+            await self._store.release(generation.id, generation.attempt)
+        await generation.lease.hand_back()
+        metrics.HANDED_BACK.inc()
+        log.info("Handed an answer back", extra={"generation_id": generation.id})
+        return Result.HANDED_BACK
+
+    def _lost(self) -> Result:
+        # Nothing is published and nothing acknowledged: by now it may be another worker's.
+        metrics.LEASES_LOST.inc()
+        log.warning("Gave an answer up: our heartbeats were late", extra={"generation_id": self._generation.id})
+        return Result.LOST

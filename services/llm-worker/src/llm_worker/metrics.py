@@ -1,0 +1,22 @@
+"""What Prometheus sees of llm-worker. Labels are bounded: outcomes and codes of our own, never an id or a model."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+RUNNING = Gauge("parley_llm_worker_running_answers", "Answers being made now")
+ANSWERS = Counter("parley_llm_worker_answers_total", "Answers that ended here, by outcome", ["outcome"])
+ATTEMPTS = Counter("parley_llm_worker_attempts_total", "Attempts claimed")
+TOKENS = Counter("parley_llm_worker_tokens_total", "Chunks of text that models sent")
+DELTAS = Counter("parley_llm_worker_deltas_total", "Deltas published")
+PROVIDER_ERRORS = Counter("parley_llm_worker_provider_errors_total", "Failures of the provider, by code", ["code"])
+LEASES_LOST = Counter("parley_llm_worker_leases_lost_total", "Answers given up because our heartbeats were late")
+HANDED_BACK = Counter("parley_llm_worker_handed_back_total", "Answers handed back at shutdown")
+FIRST_TOKEN = Histogram(
+    "parley_llm_worker_first_token_seconds",
+    "From the request to the provider to its first token",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
+)
+STOP = Histogram(
+    "parley_llm_worker_stop_seconds",
+    "From the stop signal to the closed provider connection",
+    buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)

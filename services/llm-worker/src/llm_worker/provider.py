@@ -1,0 +1,147 @@
+"""The provider: any OpenAI-compatible API, through the ``openai`` client.
+
+The client makes the request and knows its errors; the bytes of the answer we read ourselves, because its stream objects
+cost a hundred microseconds a token. Its own retries are off: how often to ask again is the generation's to decide.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import logging
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from llm_worker import failures
+from parley.contracts.rpc import ContextMessage
+
+if TYPE_CHECKING:
+    import openai
+    from openai._response import AsyncAPIResponse
+
+log = logging.getLogger(__name__)
+
+_NO_KEY: Final = "none"
+"""Sent where no key is needed; the client insists on one."""
+
+_NOT_A_STREAM: Final = ("application/json", "text/html")
+_WRITE_TIMEOUT: Final = 30.0
+_LIST_TIMEOUT: Final = 10.0
+_KEEPALIVE: Final = 60.0
+
+
+class Provider:
+    """Asks one API. ``async with`` imports the client library (it takes a second) and closes its connections.
+
+    Args:
+        base_url: OpenAI's own when None.
+        api_key: None where none is needed.
+        connections: How many at once, at most.
+    """
+
+    def __init__(self, *, base_url: str | None, api_key: str | None, connections: int, connect_timeout: float) -> None:
+        self._base_url = base_url
+        self._api_key = api_key
+        self._connections = connections
+        self._connect_timeout = connect_timeout
+        self._client: openai.AsyncOpenAI
+        # Servers that do not know stream_options refuse the request; after the first refusal we ask without.
+        self._asks_usage = True
+
+    async def __aenter__(self) -> "Provider":
+        await asyncio.to_thread(importlib.import_module, "openai.resources.chat.completions")
+        import httpx2
+        import openai
+
+        self._client = openai.AsyncOpenAI(
+            base_url=self._base_url or "https://api.openai.com/v1",
+            api_key=self._api_key or _NO_KEY,
+            max_retries=0,
+            # Silence is the generation's to notice: before the first token and between two it means different things.
+            timeout=httpx2.Timeout(None, connect=self._connect_timeout, write=_WRITE_TIMEOUT),
+            # A compressed stream would be held back until a block is full.
+            default_headers={"Accept-Encoding": "identity"},
+            http_client=httpx2.AsyncClient(
+                limits=httpx2.Limits(
+                    max_connections=self._connections,
+                    max_keepalive_connections=self._connections,
+                    keepalive_expiry=_KEEPALIVE,
+                )
+            ),
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.close()
+
+    @contextlib.asynccontextmanager
+    async def answering(self, model: str, messages: Sequence[ContextMessage]) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Ask for an answer; within ``async with``, iterate over what is read of it. Leaving closes the connection.
+
+        Raises:
+            ProviderFailure: on entering, and from the iteration.
+        """
+        self._require_key()
+        with self._translated(model):
+            async with contextlib.AsyncExitStack() as stack:
+                response = await self._request(stack, model, messages)
+                content_type = response.headers.get("content-type", "")
+                if content_type.startswith(_NOT_A_STREAM):
+                    raise failures.not_understood(f"content-type {content_type}")
+                http = response.http_response
+                yield http.aiter_bytes() if "content-encoding" in http.headers else http.aiter_raw()
+
+    async def list_models(self) -> list[str]:
+        """Return the names of the models that the provider lists, in its order.
+
+        Raises:
+            ProviderFailure
+        """
+        self._require_key()
+        with self._translated(""):
+            page = await self._client.models.list(timeout=_LIST_TIMEOUT)
+            return [model.id for model in page.data or []]
+
+    async def _request(
+        self, stack: contextlib.AsyncExitStack, model: str, messages: Sequence[ContextMessage]
+    ) -> "AsyncAPIResponse[Any]":
+        import openai
+
+        create: Any = self._client.chat.completions.with_streaming_response.create
+        body = {
+            "model": model,
+            "messages": [{"role": message.role, "content": message.content} for message in messages],
+            "stream": True,
+        }
+        if self._asks_usage:
+            try:
+                return await stack.enter_async_context(create(**body, stream_options={"include_usage": True}))
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                if b"stream_options" not in error.response.content:
+                    raise
+                log.info("The provider does not know stream_options: usage is not counted")
+                self._asks_usage = False
+        return await stack.enter_async_context(create(**body))
+
+    def _require_key(self) -> None:
+        if self._api_key is None and self._base_url is None:
+            raise failures.no_key()
+
+    @contextlib.contextmanager
+    def _translated(self, model: str) -> Iterator[None]:
+        """Turn the client's exceptions into failures of ours."""
+        import httpx2
+        import openai
+
+        try:
+            yield
+        except openai.APIStatusError as error:
+            raise failures.from_status(
+                error.status_code, error.response.content, error.response.headers, model=model
+            ) from error
+        except openai.APIConnectionError as error:
+            cause = error.__cause__ or error
+            raise failures.unreachable(str(self._client.base_url), repr(cause)) from error
+        except openai.OpenAIError as error:
+            raise failures.internal(repr(error)) from error
+        except httpx2.HTTPError as error:
+            raise failures.cut_off(repr(error)) from error

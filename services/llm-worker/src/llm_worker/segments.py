@@ -1,0 +1,140 @@
+"""Leaving the running text where it survives us, about once a second, and reading it back."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+import msgspec
+import nats.errors
+import nats.js.errors
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from llm_worker.deltas import Run
+from parley.contracts import subjects
+from parley.contracts.events import GenerationSegment
+from parley.contracts.streams import SEGMENTS
+from parley.runtime.bus import BusUnavailable, publish_durable
+
+log = logging.getLogger(__name__)
+
+_EVERY: Final = 1.0
+_DEADLINE: Final = 10.0
+_READ_TIMEOUT: Final = 2.0
+_PAGE: Final = 256
+
+
+class Partial(NamedTuple):
+    """What an attempt had said."""
+
+    attempt: int
+    text: str
+    reasoning: str
+
+
+class SegmentWriter:
+    """Publishes one attempt's new text each second. Tokens never wait for it.
+
+    At least once, in order, deduplicated by where a segment starts; the last second of an attempt that ends is not
+    written, for whoever ends it has the whole.
+    """
+
+    def __init__(self, js: JetStreamContext, *, chat_id: str, generation_id: str, attempt: int) -> None:
+        self._js = js
+        self._chat_id = chat_id
+        self._generation_id = generation_id
+        self._attempt = attempt
+        self._from = 1
+        self._to = 0
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+
+    def add(self, run: Run) -> None:
+        """Take note of what was said."""
+        (self._text if run.kind == "text" else self._reasoning).append(run.text)
+        self._to = run.to
+
+    async def write(self) -> None:
+        """Publish what is new each second, until cancelled."""
+        while True:
+            await asyncio.sleep(_EVERY)
+            if self._to < self._from:
+                continue
+            # The same segment until it is stored: one with the same start and more text would count as a duplicate.
+            segment = self._cut()
+            while True:
+                try:
+                    await publish_durable(self._js, segment, deadline=_DEADLINE)
+                    break
+                except BusUnavailable as error:
+                    log.debug("Segment: %r", error)
+
+    def _cut(self) -> GenerationSegment:
+        segment = GenerationSegment(
+            chat_id=self._chat_id,
+            occurred_at=datetime.now(UTC),
+            generation_id=self._generation_id,
+            attempt=self._attempt,
+            from_=self._from,
+            to=self._to,
+            text="".join(self._text),
+            reasoning="".join(self._reasoning),
+        )
+        self._from = self._to + 1
+        self._text.clear()
+        self._reasoning.clear()
+        return segment
+
+
+def assemble(segments: Iterable[GenerationSegment]) -> Partial | None:
+    """The text of the newest attempt that said something, as far as it goes without a gap. No I/O."""
+    attempts: dict[int, dict[int, GenerationSegment]] = {}
+    for segment in segments:
+        attempts.setdefault(segment.attempt, {})[segment.from_] = segment
+    for attempt in sorted(attempts, reverse=True):
+        by_start = attempts[attempt]
+        kept: list[GenerationSegment] = []
+        seq = 1
+        while (segment := by_start.get(seq)) is not None:  # type: ignore[assignment]
+            kept.append(segment)
+            seq = segment.to + 1
+        if kept:
+            return Partial(attempt, "".join(s.text for s in kept), "".join(s.reasoning for s in kept))
+    return None
+
+
+async def read_back(js: JetStreamContext, *, chat_id: str, generation_id: str) -> Partial | None:
+    """Read what the attempts of a generation have left; None when it is nothing.
+
+    Raises:
+        BusUnavailable: it could not be read.
+    """
+    try:
+        return assemble([s for s in await _read(js, chat_id) if s.generation_id == generation_id])
+    except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
+        raise BusUnavailable(f"segments of {generation_id}: {error!r}") from error
+
+
+async def _read(js: JetStreamContext, chat_id: str) -> list[GenerationSegment]:
+    subscription = await js.pull_subscribe(
+        subjects.generation_segment(chat_id),
+        stream=SEGMENTS.name,
+        config=ConsumerConfig(
+            ack_policy=AckPolicy.NONE, deliver_policy=DeliverPolicy.ALL, inactive_threshold=30.0, mem_storage=True
+        ),
+    )
+    try:
+        left = (await subscription.consumer_info()).num_pending or 0
+        segments: list[GenerationSegment] = []
+        while left > 0:
+            messages = await subscription.fetch(min(left, _PAGE), timeout=_READ_TIMEOUT)
+            left -= len(messages)
+            for message in messages:
+                with contextlib.suppress(msgspec.DecodeError):
+                    segments.append(msgspec.json.decode(message.data, type=GenerationSegment))
+        return segments
+    finally:
+        await subscription.unsubscribe()

@@ -1,0 +1,25 @@
+"""Settings of llm-worker, read from the environment."""
+
+from pydantic import Field, SecretStr, field_validator
+
+from parley.runtime.settings import ServiceSettings
+
+
+class WorkerSettings(ServiceSettings):
+    """Times are seconds."""
+
+    openai_base_url: str | None = Field(None, description="an OpenAI-compatible API; OpenAI's own when unset")
+    openai_api_key: SecretStr | None = Field(None, description="may be unset for a server that asks for none")
+    model: str | None = Field(None, description="model of a chat that names none")
+    max_generations: int = Field(256, ge=1, description="answers that one process makes at once")
+    context_tokens: int = Field(100_000, ge=256, description="budget of a conversation, estimated at 4 bytes a token")
+    connect_timeout: float = Field(10.0, gt=0, description="to connect to the provider")
+    first_token_timeout: float = Field(120.0, gt=0, description="from the request to the first token")
+    token_timeout: float = Field(60.0, gt=0, description="between tokens")
+    retry_time: float = Field(60.0, ge=0, description="how long to try again before the first token")
+    shutdown_grace: float = Field(10.0, ge=0, description="how long running answers may go on after SIGTERM")
+
+    @field_validator("openai_base_url", "openai_api_key", "model", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if isinstance(value, str) and not value.strip() else value

@@ -1,0 +1,153 @@
+"""Taking requests: a free slot first, then one message, then heartbeats at once (``docs/decisions/0002``)."""
+
+import asyncio
+import contextlib
+import logging
+from typing import Final
+
+import msgspec
+
+from llm_worker import metrics
+from llm_worker.generation import Generation, Workbench
+from llm_worker.job import Job, Result
+from llm_worker.lease import Lease
+from llm_worker.owners import Owners
+from llm_worker.pull import Fetched, Pull
+from parley.contracts import events
+from parley.contracts.events import GenerationRequested
+from parley.contracts.streams import LLM_WORKER_REQUESTS
+from parley.runtime import dead_letters
+from parley.runtime.bus import BusUnavailable
+
+log = logging.getLogger(__name__)
+
+_LINGER: Final = 10.0
+"""Seconds that we still answer for an answer whose end is published: until chat-store has stored it, someone who joins
+finds its text here."""
+
+_AFTER_ERROR: Final = 5.0
+
+
+class Slots:
+    """Makes at most ``max_generations`` answers at once.
+
+    Args:
+        ack_wait: Of the consumer, in seconds.
+    """
+
+    def __init__(self, bench: Workbench, owners: Owners, pull: Pull, *, ack_wait: float) -> None:
+        self._bench = bench
+        self._owners = owners
+        self._pull = pull
+        self._ack_wait = ack_wait
+        self._free = asyncio.Semaphore(bench.settings.max_generations)
+        self._jobs: set[Job] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closing = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Take requests until ``stop`` is set; then let running answers go on for the grace, and hand back the rest."""
+        async with asyncio.TaskGroup() as answers:
+            taking = answers.create_task(self._take(answers))
+            await stop.wait()
+            taking.cancel()
+            await asyncio.wait({taking})
+            await self._pull.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._bench.settings.shutdown_grace):
+                    await self._idle.wait()
+            self._closing.set()
+            for job in list(self._jobs):
+                job.hand_back()
+
+    async def _take(self, answers: asyncio.TaskGroup) -> None:
+        while True:
+            await self._free.acquire()
+            try:
+                fetched = await self._pull.next()
+            except BaseException:
+                self._free.release()
+                raise
+            answers.create_task(self._serve(fetched))
+
+    async def _serve(self, fetched: Fetched) -> None:
+        lease = Lease(self._bench.nc, fetched.message, asked_at=fetched.asked_at, ack_wait=self._ack_wait)
+        async with contextlib.AsyncExitStack() as owned:
+            try:
+                if (await self._answer(fetched, lease, owned)) is not Result.DONE:
+                    return
+            except Exception:
+                log.exception("An answer failed for no reason that we know; it is tried again")
+                await lease.hand_back(delay=_AFTER_ERROR)
+                return
+            finally:
+                self._free.release()
+            # No slot is taken any more; what lingers is only the text.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LINGER):
+                    await self._closing.wait()
+
+    async def _answer(self, fetched: Fetched, lease: Lease, owned: contextlib.AsyncExitStack) -> Result | None:
+        """Make the answer that the message requests; None when there is none to make."""
+        requested = await self._decoded(fetched, lease)
+        if requested is None or not await self._is_due(requested, fetched, lease):
+            return None
+        generation = Generation(requested, lease, self._bench)
+        await owned.enter_async_context(self._owners.owning(generation))
+        job = Job(generation, self._bench.store)
+        self._jobs.add(job)
+        self._idle.clear()
+        metrics.RUNNING.inc()
+        try:
+            return await job.run()
+        finally:
+            metrics.RUNNING.dec()
+            self._jobs.discard(job)
+            if not self._jobs:
+                self._idle.set()
+
+    async def _decoded(self, fetched: Fetched, lease: Lease) -> GenerationRequested | None:
+        """The event in the message; one that we cannot read goes to the dead letters."""
+        try:
+            requested = msgspec.json.decode(fetched.message.data, type=GenerationRequested)
+            if requested.v <= events.VERSION:
+                return requested
+            reason = f"version {requested.v} is newer than {events.VERSION}"
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            reason = f"not a generation.requested: {error}"
+        log.error("Put a request with the dead letters: %s", reason)
+        try:
+            await dead_letters.publish(
+                self._bench.js, consumer=LLM_WORKER_REQUESTS.name, message=fetched.message, reason=reason
+            )
+        except BusUnavailable as error:
+            log.warning("It stays where it is for now: %s", error)
+        else:
+            await lease.terminate()
+        return None
+
+    async def _is_due(self, requested: GenerationRequested, fetched: Fetched, lease: Lease) -> bool:
+        """Whether nobody is making this answer already.
+
+        The same message comes again when the server has lost track of its deliveries (it was killed, say), and a second
+        request when chat-store could not find the owner; in both cases the owner may be well.
+        """
+        metadata = fetched.message.metadata
+        ours = self._owners.get(requested.generation_id)
+        if ours is not None:
+            if ours.over or ours.lease.message.metadata.sequence.stream != metadata.sequence.stream:
+                await lease.acknowledge()
+            elif ours.lease.is_held():
+                ours.lease.adopt(fetched.message)
+            else:
+                await lease.hand_back(delay=1.0)
+            return False
+        again = metadata.num_delivered > 1
+        if (again or requested.request > 1) and await self._bench.store.is_owned(requested.generation_id):
+            log.info("Another worker is making this answer", extra={"generation_id": requested.generation_id})
+            if not again:
+                await lease.acknowledge()
+            # Else it is left alone: the owner's heartbeats and its acknowledgement are for this very message.
+            return False
+        return True

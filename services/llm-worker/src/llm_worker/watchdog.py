@@ -1,0 +1,57 @@
+"""Noticing that nothing comes any more."""
+
+import asyncio
+import time
+from types import TracebackType
+
+from llm_worker.interruption import Interruption
+
+
+class Watchdog:
+    """``async with watchdog:`` ends its body when ``touch`` was not called for ``limit`` seconds; then ``bit`` is true.
+
+    ``touch`` is on the path of every token, so it only notes the time; the one timer looks when it might be due.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self._interruption = Interruption()
+        self._touched = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def bit(self) -> bool:
+        return self._interruption.happened
+
+    def touch(self, now: float) -> None:
+        """Something came, at ``now`` by ``time.monotonic()``."""
+        self._touched = now
+
+    def shorten(self, limit: float) -> None:
+        """From now on expect something within ``limit`` seconds."""
+        self.limit = limit
+        self._touched = time.monotonic()
+        self._look()
+
+    def _look(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        left = self._touched + self.limit - time.monotonic()
+        if left <= 0:
+            self._interruption.interrupt()
+        else:
+            # A little more than what is left, for the loop's clock is coarser than ours.
+            self._timer = asyncio.get_running_loop().call_later(left + 0.002, self._look)
+
+    async def __aenter__(self) -> "Watchdog":
+        await self._interruption.__aenter__()
+        self._touched = time.monotonic()
+        self._look()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if self._timer is not None:
+            self._timer.cancel()
+        return await self._interruption.__aexit__(kind, error, trace)
