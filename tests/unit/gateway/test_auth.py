@@ -12,7 +12,7 @@ USER = "0199f3a2-7c1e-7d3a-9b64-2f1d5c0e8a11"
 CHAT = "0199f3a2-7c1e-7d3a-9b64-2f1d5c0e8a12"
 
 
-def token(*, key: str = KEY, seconds: float = 60.0) -> str:
+def token(*, key: str = KEY, seconds: float = 86400.0) -> str:
     return issue(key, "session", USER, seconds)[0]
 
 
@@ -80,7 +80,7 @@ async def test_where_guests_are_not_admitted_only_who_has_a_session_goes_on() ->
         ("Basic dTpw", "token_invalid"),
         (f"Bearer {unsigned()}", "token_invalid"),
         (f"Bearer {token(key='x' * 40)}", "token_invalid"),
-        (f"Bearer {issue(KEY, 'ticket', USER, 60.0)[0]}", "token_invalid"),
+        (f"Bearer {issue(KEY, 'ticket', USER, 86400.0)[0]}", "token_invalid"),
         (f"Bearer {token(seconds=-1)}", "token_expired"),
     ],
 )

@@ -172,6 +172,7 @@ class StoreClient:
                 if not insist or time.monotonic() + _RETRY_PAUSE >= ends:
                     log.warning("Nobody answers %s", subject)
                     raise _away() from error
+                log.debug("Nobody answers %s yet", subject)
             except BusUnavailable as error:
                 log.warning("No answer to %s", subject)
                 raise _away() from error

@@ -1,0 +1,198 @@
+"""A chat-store in memory that answers in contracts, and counts what it was asked."""
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from parley.contracts import rpc, subjects
+from parley.contracts.resources import Chat, Member, Message, TokenUsage
+
+_REQUESTS = {
+    request.VERB: request
+    for request in (
+        rpc.CheckAccess,
+        rpc.CreateChat,
+        rpc.GetChat,
+        rpc.ListChats,
+        rpc.UpdateChat,
+        rpc.DeleteChat,
+        rpc.ListMessages,
+        rpc.Regenerate,
+        rpc.DeleteMessage,
+        rpc.Stop,
+        rpc.Search,
+        rpc.GetUsage,
+        rpc.ListMembers,
+        rpc.PutMember,
+        rpc.DeleteMember,
+    )
+}
+_NOT_FOUND = rpc.RpcError(code="not_found", message="There is no such chat.")
+
+
+class FakeStore:
+    """Answers while entered.
+
+    Attributes:
+        asked: How often, by verb.
+        last: The last request of each verb.
+        refusals: What to answer instead, by verb.
+        silent: Take requests and never answer.
+        models: The answer to ``rpc.models.list``; None: nobody answers it.
+    """
+
+    def __init__(self, nc: Client) -> None:
+        self._nc = nc
+        self._subscriptions: list[Subscription] = []
+        self.chats: dict[str, Chat] = {}
+        self.members: dict[str, dict[str, Member]] = {}
+        self.messages: dict[str, list[Message]] = {}
+        self.asked: Counter[str] = Counter()
+        self.last: dict[str, Any] = {}
+        self.refusals: dict[str, rpc.RpcError] = {}
+        self.silent = False
+
+    async def __aenter__(self) -> "FakeStore":
+        self._subscriptions = [
+            await self._nc.subscribe(subjects.rpc_store("*"), "chat-store", cb=self._on_request),
+            await self._nc.subscribe(subjects.RPC_MODELS_LIST, "llm-worker", cb=self._on_models),
+        ]
+        await self._nc.flush()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for subscription in self._subscriptions:
+            await subscription.unsubscribe()
+        await self._nc.flush()
+
+    def add_message(self, message: Message) -> None:
+        self.messages[message.chat_id].append(message)
+
+    async def _on_models(self, message: Msg) -> None:
+        self.asked["models"] += 1
+        await message.respond(msgspec.json.encode(rpc.ModelList(items=["demo", "demo-fast"], default="demo")))
+
+    async def _on_request(self, message: Msg) -> None:
+        verb = message.subject.rpartition(".")[2]
+        request = msgspec.json.decode(message.data, type=_REQUESTS[verb])
+        self.asked[verb] += 1
+        self.last[verb] = request
+        if self.silent:
+            return
+        answer: Callable[[Any], Any] = getattr(self, f"_{verb}")
+        reply = self.refusals.get(verb) or answer(request)
+        await message.respond(msgspec.json.encode(reply))
+
+    def _may(self, request: Any) -> bool:
+        return request.user_id in self.members.get(request.chat_id, {})
+
+    def _check_access(self, request: rpc.CheckAccess) -> Any:
+        if not self._may(request):
+            return _NOT_FOUND
+        return rpc.AccessReply(role=self.members[request.chat_id][request.user_id].role)
+
+    def _create_chat(self, request: rpc.CreateChat) -> Any:
+        if request.chat_id not in self.chats:
+            now = datetime.now(UTC)
+            self.chats[request.chat_id] = Chat(
+                id=request.chat_id,
+                owner_id=request.user_id,
+                title=request.title,
+                model=request.model,
+                system_prompt=request.system_prompt,
+                tip_id=None,
+                created_at=now,
+                updated_at=now,
+                version=1,
+                running=False,
+            )
+            self.members[request.chat_id] = {
+                request.user_id: Member(user_id=request.user_id, role="owner", added_at=now)
+            }
+            self.messages[request.chat_id] = []
+        if not self._may(request):
+            return rpc.RpcError(code="conflict", message="This id is taken.")
+        return rpc.ChatReply(chat=self.chats[request.chat_id])
+
+    def _get_chat(self, request: rpc.GetChat) -> Any:
+        return rpc.ChatReply(chat=self.chats[request.chat_id]) if self._may(request) else _NOT_FOUND
+
+    def _list_chats(self, request: rpc.ListChats) -> Any:
+        mine = [chat for chat in self.chats.values() if request.user_id in self.members[chat.id]]
+        start = int(request.before or 0)
+        end = start + request.limit
+        return rpc.ChatList(items=mine[start:end], next=str(end) if end < len(mine) else None)
+
+    def _update_chat(self, request: rpc.UpdateChat) -> Any:
+        if not self._may(request):
+            return _NOT_FOUND
+        changes = {
+            field: getattr(request, field)
+            for field in ("title", "model", "system_prompt", "tip_id")
+            if getattr(request, field) is not UNSET
+        }
+        chat = msgspec.structs.replace(self.chats[request.chat_id], **changes)
+        self.chats[request.chat_id] = chat
+        return rpc.ChatReply(chat=chat)
+
+    def _delete_chat(self, request: rpc.DeleteChat) -> Any:
+        if not self._may(request):
+            return _NOT_FOUND
+        del self.chats[request.chat_id], self.members[request.chat_id]
+        return rpc.Done()
+
+    def _list_messages(self, request: rpc.ListMessages) -> Any:
+        if not self._may(request):
+            return _NOT_FOUND
+        return rpc.MessageList(items=self.messages[request.chat_id][-request.limit :], next=None)
+
+    def _regenerate(self, request: rpc.Regenerate) -> Any:
+        if not self._may(request):
+            return _NOT_FOUND
+        for message in self.messages[request.chat_id]:
+            if message.id == request.message_id:
+                return rpc.MessageReply(message=msgspec.structs.replace(message, id=request.answer_id))
+        return rpc.RpcError(code="not_found", message="There is no such message.")
+
+    def _delete_message(self, request: rpc.DeleteMessage) -> Any:
+        return rpc.Done() if self._may(request) else _NOT_FOUND
+
+    def _stop(self, request: rpc.Stop) -> Any:
+        return rpc.Done() if self._may(request) else _NOT_FOUND
+
+    def _search(self, request: rpc.Search) -> Any:
+        hit = rpc.SearchHit(chat_id="c", chat_title=None, message_id="m", role="user", excerpt=f"… {request.query} …")
+        return rpc.SearchReply(items=[hit], next=None)
+
+    def _usage(self, request: rpc.GetUsage) -> Any:
+        return rpc.UsageReply(items=[TokenUsage(model="demo", answers=2, input_tokens=10, output_tokens=20)])
+
+    def _list_members(self, request: rpc.ListMembers) -> Any:
+        if not self._may(request):
+            return _NOT_FOUND
+        return rpc.MemberList(items=list(self.members[request.chat_id].values()))
+
+    def _put_member(self, request: rpc.PutMember) -> Any:
+        if not self._may(request):
+            return _NOT_FOUND
+        if self.members[request.chat_id][request.user_id].role != "owner":
+            return rpc.RpcError(code="forbidden", message="Only the owner can.")
+        member = Member(user_id=request.member_id, role="member", added_at=datetime.now(UTC))
+        self.members[request.chat_id][request.member_id] = member
+        return rpc.MemberReply(member=member)
+
+    def _delete_member(self, request: rpc.DeleteMember) -> Any:
+        if not self._may(request):
+            return _NOT_FOUND
+        self.members[request.chat_id].pop(request.member_id, None)
+        return rpc.Done()

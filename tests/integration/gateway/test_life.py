@@ -1,0 +1,93 @@
+"""Starting and ending."""
+
+import asyncio
+import signal
+import socket
+
+import httpx
+
+from parley_tools.embedded.nats import NatsServer
+from parley_tools.embedded.ports import free_port
+from tests.integration.gateway.conftest import KEY, environment, provisioned, signed_in
+from tests.integration.gateway.fake_push import FakePush
+from tests.integration.gateway.test_outages import store_on
+from tests.support.service import run_service
+from tests.support.waiting import eventually
+
+
+async def test_the_page_and_probes_answer_before_nats_does(nats_url: str) -> None:
+    gone = f"nats://127.0.0.1:{free_port()}"
+    async with run_service("gateway", environment(gone, free_port()), ready=False) as process:
+        await eventually(lambda: process.get("/healthz")[0] == 200, deadline=30)
+        assert process.get("/readyz")[0] == 503
+        assert process.get("/v1/config")[0] == 200
+        assert process.get("/")[0] == 503, "no page was built for this test"
+
+
+async def test_a_missing_stream_ends_the_process_with_a_sentence(nats_url: str) -> None:
+    async with run_service("gateway", environment(nats_url, free_port()), ready=False) as process:
+        assert await asyncio.to_thread(process.wait) == 1
+        assert "The stream CHAT does not exist. Run `parley migrate`." in process.log
+
+
+async def test_a_port_that_is_taken_ends_the_process_with_a_sentence(nats_url: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        async with run_service("gateway", environment(nats_url, 1, PORT=port), ready=False) as process:
+            assert await asyncio.to_thread(process.wait) == 1
+            assert f"Cannot listen on 127.0.0.1:{port}" in process.log
+
+
+async def test_two_gateways_share_a_port_and_either_may_go(nats_url: str) -> None:
+    await asyncio.to_thread(provisioned, nats_url)
+    one_env = environment(nats_url, free_port(), HEALTH_PORT=str(free_port()))
+    async with run_service("gateway", one_env) as one:
+        other_env = one_env | {"PORT": str(one.health_port), "HEALTH_PORT": str(free_port())}
+        async with run_service("gateway", other_env, ready=False) as other:
+            probe = f"http://127.0.0.1:{other_env['HEALTH_PORT']}/readyz"
+            async with httpx.AsyncClient(trust_env=False) as http:
+
+                async def ready() -> bool:
+                    try:
+                        return (await http.get(probe)).status_code == 200
+                    except httpx.HTTPError:
+                        return False
+
+                await eventually(ready, deadline=30)
+            assert await asyncio.to_thread(one.stop) == 0
+            assert other.get("/readyz")[0] == 200
+
+
+async def test_sigterm_lets_requests_finish_and_tells_streams_to_come_back(nats_server: NatsServer) -> None:
+    await asyncio.to_thread(provisioned, nats_server.url)
+    push_port = free_port()
+    async with (
+        FakePush(KEY, push_port) as push,
+        store_on(nats_server.url) as (_, store),
+        run_service("gateway", environment(nats_server.url, push_port)) as process,
+        signed_in(process.health_url) as user,
+    ):
+        chat_id = await user.new_chat()
+        async with user.http.stream("GET", f"/v1/chats/{chat_id}/stream") as stream:
+            assert stream.status_code == 200
+            reader = await push.reader()
+            store.silent = True
+            slow = asyncio.create_task(user.http.get("/v1/chats"))
+            await eventually(lambda: store.asked["list_chats"] == 1)
+            process.signal(signal.SIGTERM)
+            text = "".join([part async for part in stream.aiter_text()])
+            assert text.endswith(": connect again\n\n")
+            assert (await slow).status_code == 503, "answered, in its own time"
+        assert await asyncio.to_thread(process.wait) == 0
+        await reader.closed.wait()
+
+
+async def test_a_gateway_with_nobody_about_ends_at_once(nats_url: str) -> None:
+    await asyncio.to_thread(provisioned, nats_url)
+    async with run_service("gateway", environment(nats_url, free_port())) as process:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        assert await asyncio.to_thread(process.stop) == 0
+        assert loop.time() - started < 5

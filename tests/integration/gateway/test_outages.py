@@ -1,0 +1,121 @@
+"""NATS or chat-store away: what can be promised is promised, what cannot is a 503 that says when to come back."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from nats.aio.client import Client
+
+from parley.contracts.ids import new_id
+from parley.runtime import bus
+from parley_tools.embedded.nats import NatsServer
+from parley_tools.embedded.ports import free_port
+from tests.integration.gateway.conftest import Running, User, environment, prompts_of, provisioned, signed_in
+from tests.integration.gateway.fake_store import FakeStore
+from tests.support.service import ServiceProcess, run_service
+from tests.support.waiting import eventually
+
+
+@pytest.fixture
+async def own(nats_server: NatsServer) -> AsyncIterator[ServiceProcess]:
+    """A gateway and a NATS of this test's own."""
+    await asyncio.to_thread(provisioned, nats_server.url)
+    async with run_service("gateway", environment(nats_server.url, free_port())) as process:
+        yield process
+
+
+@asynccontextmanager
+async def store_on(url: str) -> AsyncIterator[tuple[Client, FakeStore]]:
+    nc = await bus.connect(url, name="test")
+    try:
+        async with FakeStore(nc) as store:
+            yield nc, store
+    finally:
+        await nc.close()
+
+
+def assert_try_again(answer: httpx.Response) -> None:
+    assert answer.status_code == 503, answer.text
+    assert answer.json()["code"] == "unavailable"
+    assert 1 <= int(answer.headers["retry-after"]) <= 30
+
+
+async def test_without_chat_store_sends_to_known_chats_are_accepted_and_all_else_is_503(
+    gateway: Running, user: User, nc: Client
+) -> None:
+    async with FakeStore(nc):
+        chat_id = await user.new_chat()
+    answer = await user.http.post(f"/v1/chats/{chat_id}/messages", json={"content": "while it is away"})
+    assert answer.status_code == 202
+    assert [prompt.content for prompt in await prompts_of(nc, chat_id)] == ["while it is away"]
+    for request in (
+        user.http.post(f"/v1/chats/{new_id()}/messages", json={"content": "unknown chat"}),
+        user.http.get("/v1/chats"),
+        user.http.get(f"/v1/chats/{chat_id}/messages"),
+        user.http.post("/v1/chats", json={}),
+    ):
+        assert_try_again(await request)
+    assert gateway.process.get("/readyz")[0] == 200, "it can still take messages"
+
+
+async def test_a_chat_store_that_restarts_is_a_delay_and_no_error(gateway: Running, user: User, nc: Client) -> None:
+    asking = asyncio.create_task(user.http.get("/v1/chats"))
+    await eventually(lambda: "Nobody answers rpc.store.list_chats yet" in gateway.process.log)
+    async with FakeStore(nc) as store:
+        assert (await asking).status_code == 200
+        assert store.asked["list_chats"] == 1
+
+
+async def test_a_chat_store_that_hangs_is_a_503_in_bounded_time(user: User, store: FakeStore) -> None:
+    store.silent = True
+    async with asyncio.timeout(10):
+        assert_try_again(await user.http.get("/v1/chats"))
+
+
+async def test_without_nats_nothing_is_promised_and_afterwards_all_goes_on(
+    own: ServiceProcess, nats_server: NatsServer
+) -> None:
+    async with store_on(nats_server.url) as (nc, _), signed_in(own.health_url) as user:
+        chat_id = await user.new_chat()
+        message_id = new_id()
+        body = {"id": message_id, "content": "hello"}
+        await asyncio.to_thread(nats_server.kill)
+        await eventually(lambda: own.get("/readyz")[0] == 503)
+        assert own.get("/healthz")[0] == 200, "an outage of NATS is no reason to restart the gateway"
+        messages = f"/v1/chats/{chat_id}/messages"
+        assert_try_again(await user.http.post(messages, json=body))
+        assert_try_again(await user.http.get("/v1/chats"))
+        assert (await user.http.get("/v1/config")).status_code == 200
+        assert (await user.http.post("/v1/push-ticket")).status_code == 200
+        await asyncio.to_thread(nats_server.start)
+        await eventually(lambda: own.get("/readyz")[0] == 200, deadline=30)
+        assert (await user.http.post(messages, json=body)).status_code == 202
+        await eventually(lambda: nc.is_connected, deadline=30)
+        assert [prompt.message_id for prompt in await prompts_of(nc, chat_id)] == [message_id]
+
+
+async def test_a_send_during_a_short_outage_waits_for_its_end(own: ServiceProcess, nats_server: NatsServer) -> None:
+    async with store_on(nats_server.url) as (nc, _), signed_in(own.health_url) as user:
+        chat_id = await user.new_chat()
+        await asyncio.to_thread(nats_server.kill)
+        await eventually(lambda: own.get("/readyz")[0] == 503)
+        sending = asyncio.create_task(user.http.post(f"/v1/chats/{chat_id}/messages", json={"content": "hold on"}))
+        await asyncio.to_thread(nats_server.start)
+        assert (await sending).status_code == 202
+        await eventually(lambda: nc.is_connected, deadline=30)
+        assert [prompt.content for prompt in await prompts_of(nc, chat_id)] == ["hold on"]
+
+
+async def test_a_long_outage_does_not_pile_up_requests(own: ServiceProcess, nats_server: NatsServer) -> None:
+    async with store_on(nats_server.url), signed_in(own.health_url) as user:
+        chat_id = await user.new_chat()
+        await asyncio.to_thread(nats_server.kill)
+        messages = f"/v1/chats/{chat_id}/messages"
+        # The first one waits as long as it may; from then on it is known that NATS is away.
+        assert_try_again(await user.http.post(messages, json={"content": "x"}))
+        started = asyncio.get_running_loop().time()
+        answers = await asyncio.gather(*(user.http.post(messages, json={"content": "x"}) for _ in range(50)))
+        assert {answer.status_code for answer in answers} == {503}
+        assert asyncio.get_running_loop().time() - started < 2.0

@@ -1,0 +1,207 @@
+"""Every route, as a program uses it."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from nats.aio.client import Client
+
+from parley.contracts.ids import is_id, new_id
+from parley.contracts.resources import Message
+from tests.integration.gateway.conftest import Running, User, prompts_of
+from tests.integration.gateway.fake_store import FakeStore
+
+
+def answer_in(chat_id: str) -> Message:
+    return Message(
+        id=new_id(),
+        chat_id=chat_id,
+        parent_id=None,
+        role="assistant",
+        author_id=None,
+        content="# Hello\n\nwörld",
+        reasoning="",
+        status="complete",
+        model="demo",
+        error=None,
+        usage=None,
+        created_at=datetime.now(UTC),
+        version=2,
+    )
+
+
+async def test_a_chat_is_created_once_whatever_happens_to_the_answer(user: User, store: FakeStore) -> None:
+    body = {"id": new_id(), "title": "Trains", "model": "demo", "system_prompt": "Be brief."}
+    first = await user.http.post("/v1/chats", json=body)
+    again = await user.http.post("/v1/chats", json=body)
+    assert first.status_code == again.status_code == 201
+    assert first.json() == again.json()
+    assert first.headers["location"] == f"/v1/chats/{body['id']}"
+    chat = first.json()
+    assert {name: chat[name] for name in body} == body
+    assert chat["owner_id"] == user.id
+    assert set(chat) == {
+        *("id", "owner_id", "title", "model", "system_prompt", "tip_id"),
+        *("created_at", "updated_at", "version", "running"),
+    }
+
+
+async def test_chats_are_listed_in_pages(user: User, store: FakeStore) -> None:
+    ids = {await user.new_chat() for _ in range(3)}
+    page = (await user.http.get("/v1/chats", params={"limit": 2})).json()
+    assert (len(page["items"]), page["next"]) == (2, "2")
+    rest = (await user.http.get("/v1/chats", params={"limit": 2, "before": page["next"]})).json()
+    assert (len(rest["items"]), rest["next"]) == (1, None)
+    assert {chat["id"] for chat in page["items"] + rest["items"]} == ids
+
+
+async def test_a_chat_is_shown_changed_and_deleted(user: User, store: FakeStore) -> None:
+    chat_id = await user.new_chat()
+    changed = await user.http.patch(f"/v1/chats/{chat_id}", json={"title": "New", "model": None})
+    assert changed.json()["title"] == "New"
+    request = store.last["update_chat"]
+    assert request.model is None
+    assert not request.system_prompt, "what was not named stays"
+    assert (await user.http.get(f"/v1/chats/{chat_id}")).json() == changed.json()
+    deleted = await user.http.delete(f"/v1/chats/{chat_id}")
+    assert (deleted.status_code, deleted.content) == (204, b"")
+    assert (await user.http.get(f"/v1/chats/{chat_id}")).status_code == 404
+
+
+async def test_a_message_is_in_the_stream_when_the_answer_says_so(user: User, store: FakeStore, nc: Client) -> None:
+    chat_id = await user.new_chat()
+    message_id, parent_id = new_id(), new_id()
+    body = {"id": message_id, "content": "Grüße 👋", "parent_id": parent_id, "model": "demo-fast"}
+    answer = await user.http.post(f"/v1/chats/{chat_id}/messages", json=body)
+    assert (answer.status_code, answer.json()) == (202, {"chat_id": chat_id, "message_id": message_id})
+    (prompt,) = await prompts_of(nc, chat_id)
+    assert (prompt.user_id, prompt.message_id, prompt.content) == (user.id, message_id, "Grüße 👋")
+    assert (prompt.parent_id, prompt.model) == (parent_id, "demo-fast")
+
+
+@pytest.mark.parametrize(("body", "shown"), [({}, "absent"), ({"parent_id": None}, None)])
+async def test_no_parent_and_a_null_parent_are_different_things(
+    body: dict[str, None], shown: str | None, user: User, store: FakeStore, nc: Client
+) -> None:
+    chat_id = await user.new_chat()
+    answer = await user.http.post(f"/v1/chats/{chat_id}/messages", json={"content": "x", **body})
+    assert is_id(answer.json()["message_id"])
+    (prompt,) = await prompts_of(nc, chat_id)
+    assert prompt.parent_id is None if shown is None else not isinstance(prompt.parent_id, str | None)
+
+
+async def test_messages_are_listed(user: User, store: FakeStore) -> None:
+    chat_id = await user.new_chat()
+    store.add_message(answer_in(chat_id))
+    page = (await user.http.get(f"/v1/chats/{chat_id}/messages", params={"limit": 7, "before": "abc"})).json()
+    assert page["next"] is None
+    assert page["items"][0]["content"] == "# Hello\n\nwörld"
+    assert (store.last["list_messages"].before, store.last["list_messages"].limit) == ("abc", 7)
+
+
+async def test_another_answer_is_asked_for_under_an_id_that_makes_it_repeatable(user: User, store: FakeStore) -> None:
+    chat_id = await user.new_chat()
+    message = answer_in(chat_id)
+    store.add_message(message)
+    path = f"/v1/chats/{chat_id}/messages/{message.id}/regenerate"
+    answer = await user.http.post(path)
+    assert (answer.status_code, answer.json()["chat_id"]) == (202, chat_id)
+    assert answer.json()["message_id"] == store.last["regenerate"].answer_id
+    mine = new_id()
+    answer = await user.http.post(path, json={"id": mine, "model": "demo-slow"})
+    assert answer.json()["message_id"] == mine
+    assert store.last["regenerate"].model == "demo-slow"
+    assert (await user.http.post(f"/v1/chats/{chat_id}/messages/{new_id()}/regenerate")).status_code == 404
+
+
+async def test_a_running_answer_is_stopped_and_a_queued_prompt_taken_back(user: User, store: FakeStore) -> None:
+    chat_id, message_id = await user.new_chat(), new_id()
+    assert (await user.http.post(f"/v1/chats/{chat_id}/stop")).status_code == 202
+    assert store.last["stop"].chat_id == chat_id
+    assert (await user.http.delete(f"/v1/chats/{chat_id}/messages/{message_id}")).status_code == 204
+    assert store.last["delete_message"].message_id == message_id
+
+
+async def test_members_come_and_go(user: User, other: User, store: FakeStore) -> None:
+    chat_id = await user.new_chat()
+    members = f"/v1/chats/{chat_id}/members"
+    assert (await other.http.get(members)).status_code == 404
+    added = await user.http.put(f"{members}/{other.id}")
+    assert (added.status_code, added.json()["role"]) == (200, "member")
+    assert (await other.http.put(f"{members}/{new_id()}")).status_code == 403
+    listed = (await other.http.get(members)).json()
+    assert {member["user_id"] for member in listed["items"]} == {user.id, other.id}
+    assert listed["next"] is None
+    assert (await user.http.get(f"{members}/{other.id}")).json() == added.json()
+    assert (await user.http.delete(f"{members}/{other.id}")).status_code == 204
+    assert (await user.http.get(f"{members}/{other.id}")).status_code == 404
+
+
+async def test_a_member_who_was_removed_here_cannot_send_a_moment_later(
+    user: User, other: User, store: FakeStore
+) -> None:
+    chat_id = await user.new_chat()
+    await user.http.put(f"/v1/chats/{chat_id}/members/{other.id}")
+    messages = f"/v1/chats/{chat_id}/messages"
+    assert (await other.http.post(messages, json={"content": "hi"})).status_code == 202
+    await user.http.delete(f"/v1/chats/{chat_id}/members/{other.id}")
+    assert (await other.http.post(messages, json={"content": "hi"})).status_code == 404
+
+
+async def test_search_and_usage(user: User, store: FakeStore) -> None:
+    hits = (await user.http.get("/v1/search", params={"q": "föö bar"})).json()
+    assert hits["items"][0]["excerpt"] == "… föö bar …"
+    usage = (await user.http.get("/v1/usage")).json()
+    assert usage == {
+        "items": [{"model": "demo", "answers": 2, "input_tokens": 10, "output_tokens": 20}],
+        "next": None,
+    }
+
+
+async def test_models_are_asked_for_once_a_minute(user: User, store: FakeStore) -> None:
+    for _ in range(3):
+        models = (await user.http.get("/v1/models")).json()
+        assert models == {"items": ["demo", "demo-fast"], "default": "demo", "next": None}
+    assert store.asked["models"] <= 1
+
+
+async def test_the_right_to_a_chat_is_asked_for_once_a_minute(user: User, other: User, store: FakeStore) -> None:
+    chat_id = await user.new_chat()
+    await user.http.put(f"/v1/chats/{chat_id}/members/{other.id}")
+    for _ in range(5):
+        answer = await other.http.post(f"/v1/chats/{chat_id}/messages", json={"content": "x"})
+        assert answer.status_code == 202
+    assert store.asked["check_access"] == 1
+
+
+async def test_the_configuration_needs_no_session(gateway: Running) -> None:
+    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http:
+        config = (await http.get("/v1/config")).json()
+    assert config == {
+        "push_url": f"ws://127.0.0.1:{gateway.push_port}/ws",
+        "guests": True,
+        "default_model": None,
+        "demo": False,
+        "version": "0.1.0",
+        "limits": {"content_bytes": 131072},
+    }
+
+
+async def test_probes_and_metrics_are_on_the_same_port(gateway: Running, user: User, store: FakeStore) -> None:
+    await user.new_chat()
+    assert gateway.process.get("/healthz") == (200, "ok\n")
+    assert gateway.process.get("/readyz") == (200, '{"ready":true,"problems":{}}')
+    status, text = gateway.process.get("/metrics")
+    assert status == 200
+    assert 'parley_gateway_requests_total{method="POST",route="/v1/chats",status="201"}' in text
+
+
+async def test_the_same_message_many_times_at_once_is_in_the_stream_once(
+    user: User, store: FakeStore, nc: Client
+) -> None:
+    chat_id, message_id = await user.new_chat(), new_id()
+    body = {"id": message_id, "content": "once"}
+    answers = await asyncio.gather(*(user.http.post(f"/v1/chats/{chat_id}/messages", json=body) for _ in range(50)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert [prompt.message_id for prompt in await prompts_of(nc, chat_id)] == [message_id]
