@@ -121,7 +121,7 @@ LLM_WORKER: Final = UserPermissions(
         subjects.ANY_GENERATION_SEGMENT,
         subjects.ANY_GENERATION_FINISHED,
         *_store(rpc.Claim, rpc.Release),
-        *_look_at(streams.CHAT, streams.SEGMENTS),
+        *_look_at(streams.CHAT, streams.SEGMENTS, streams.DEAD_LETTERS),
         *_consume(streams.LLM_WORKER_REQUESTS),
         # The segments of an answer that failed, read back.
         f"$JS.API.STREAM.MSG.GET.{streams.SEGMENTS.name}",
