@@ -48,5 +48,15 @@ def setup(service: str, level: str = "INFO", format: Literal["console", "json"] 
     handler.setFormatter(_JsonFormatter(service) if format == "json" else _ConsoleFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # These say per request or per reconnect attempt what our own lines say better.
-    for noisy in ("httpx", "httpcore", "openai", "nats", "faststream", "websockets", "uvicorn.access"):
+    for noisy in (
+        "httpx",
+        "httpx2",
+        "httpcore",
+        "httpcore2",
+        "openai",
+        "nats",
+        "faststream",
+        "websockets",
+        "uvicorn.access",
+    ):
         logging.getLogger(noisy).setLevel(logging.WARNING)
