@@ -28,7 +28,7 @@ interface MarkdownProps {
 export const Markdown = memo(function Markdown({ text, growing }: MarkdownProps) {
   return (
     <Streamdown
-      className="break-words leading-7"
+      className="markdown break-words leading-7"
       components={components}
       controls={controls}
       isAnimating={growing}

@@ -38,7 +38,7 @@ export function ModelPicker({ model, onChange }: ModelPickerProps) {
   return (
     <select
       aria-label="Model"
-      className="max-w-48 truncate rounded-md bg-transparent px-2 py-1.5 text-muted-foreground text-sm hover:bg-accent hover:text-foreground"
+      className="field-sizing-content max-w-48 truncate rounded-md bg-transparent px-2 py-1.5 text-muted-foreground text-sm hover:bg-accent hover:text-foreground"
       data-testid="model"
       onChange={(event) => onChange(event.target.value)}
       value={chosen}

@@ -17,11 +17,17 @@ export function Sidebar({ chatId, open, onChoose, onClose }: SidebarProps) {
   const parley = useParley();
   const { items, next, loaded } = useObservable(parley.chats);
   const [deleting, setDeleting] = useState<Chat | null>(null);
+  const [problem, setProblem] = useState<string | null>(null);
 
-  const confirmDelete = async (chat: Chat) => {
+  const attempt = (action: Promise<void>) => {
+    setProblem(null);
+    action.catch((error: unknown) => setProblem(error instanceof Error ? error.message : String(error)));
+  };
+
+  const confirmDelete = (chat: Chat) => {
     setDeleting(null);
     if (chat.id === chatId) onChoose(null);
-    await parley.deleteChat(chat.id);
+    attempt(parley.deleteChat(chat.id));
   };
 
   return (
@@ -75,7 +81,7 @@ export function Sidebar({ chatId, open, onChoose, onClose }: SidebarProps) {
             <li>
               <button
                 className="w-full rounded-md px-3 py-2 text-left text-muted-foreground text-sm hover:bg-accent"
-                onClick={() => void parley.chats.loadMore()}
+                onClick={() => attempt(parley.chats.loadMore())}
                 type="button"
               >
                 Show more
@@ -86,11 +92,16 @@ export function Sidebar({ chatId, open, onChoose, onClose }: SidebarProps) {
             <li className="px-3 py-2 text-muted-foreground text-sm">Your chats will be listed here.</li>
           )}
         </ul>
+        {problem !== null && (
+          <p className="border-t px-4 py-3 text-destructive text-sm" role="alert">
+            {problem}
+          </p>
+        )}
       </nav>
       {deleting !== null && (
         <DeleteDialog
           onCancel={() => setDeleting(null)}
-          onConfirm={() => void confirmDelete(deleting)}
+          onConfirm={() => confirmDelete(deleting)}
           title={titleOf(deleting)}
         />
       )}

@@ -58,7 +58,7 @@ export function Transcript({
               {loadingOlder ? "Loading older messages…" : "Older messages above"}
             </p>
           )}
-          <ol aria-label="Messages" className="space-y-6">
+          <ol aria-label="Messages" className="space-y-4">
             {entries.map((entry) =>
               entry.kind === "answer" ? (
                 <Answer
@@ -115,7 +115,7 @@ function useOlderMessages(
         // Without them the reader sees what is there; coming here again tries again.
         if (entry?.isIntersecting) chat.loadOlder().catch(() => undefined);
       },
-      { root: scroller.current, rootMargin: "600px 0px 0px 0px" },
+      { root: scroller.current, rootMargin: "1200px 0px 0px 0px" },
     );
     observer.observe(target);
     return () => observer.disconnect();

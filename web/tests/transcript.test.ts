@@ -1,0 +1,93 @@
+import { describe, expect, it } from "vitest";
+import { type ChatSnapshot, emptyState, type OutgoingMessage } from "../src/client";
+import { entriesOf, isRunning, titleFrom } from "../src/page/transcript";
+import { aMessage, anId, CHAT, Room } from "./support/room";
+
+function snapshot(room: Room, outbox: readonly Partial<OutgoingMessage>[] = []): ChatSnapshot {
+  return {
+    state: { ...emptyState(CHAT), messages: room.messages, chat: room.chat },
+    outbox: outbox.map((message, index) => ({
+      id: anId(0x900 + index),
+      content: "",
+      parent_id: undefined,
+      status: "sending",
+      problem: null,
+      created_at: "2026-01-01T00:00:00Z",
+      ...message,
+    })),
+    phase: "ready",
+    problem: null,
+    loadingOlder: false,
+  };
+}
+
+function talk(): Room {
+  const room = new Room();
+  room.ask("one");
+  room.delta("first");
+  room.finish();
+  room.ask("two");
+  room.delta("second");
+  return room;
+}
+
+const shown = (of: ChatSnapshot, leaf: string | null = null) =>
+  entriesOf(of, leaf).map((entry) =>
+    entry.kind === "prompt" ? `${entry.content} (${entry.status})` : `answer (${entry.item.message.status})`,
+  );
+
+describe("what a chat shows", () => {
+  it("is the branch, then what is queued, then what is on its way", () => {
+    const room = talk();
+    room.ask("three");
+    expect(shown(snapshot(room, [{ content: "four" }]))).toEqual([
+      "one (sent)",
+      "answer (complete)",
+      "two (sent)",
+      "answer (pending)",
+      "three (queued)",
+      "four (sending)",
+    ]);
+  });
+
+  it("ends where an edited prompt on its way begins", () => {
+    const room = talk();
+    const [, answer] = room.messages;
+    expect(shown(snapshot(room, [{ content: "two!", parent_id: answer?.id ?? null }]))).toEqual([
+      "one (sent)",
+      "answer (complete)",
+      "two! (sending)",
+    ]);
+    expect(shown(snapshot(room, [{ content: "one!", parent_id: null }]))).toEqual(["one! (sending)"]);
+  });
+
+  it("leaves out what was taken back", () => {
+    const room = talk();
+    room.messages = [...room.messages, aMessage({ id: anId(77), status: "deleted" })];
+    expect(shown(snapshot(room))).toHaveLength(4);
+  });
+});
+
+describe("whether there is something to stop", () => {
+  it("is so from the moment a prompt is accepted until its answer is over", () => {
+    const room = new Room();
+    expect(isRunning(snapshot(room))).toBe(false);
+    expect(isRunning(snapshot(room, [{ status: "sending" }]))).toBe(false);
+    expect(isRunning(snapshot(room, [{ status: "accepted" }]))).toBe(true);
+    room.ask("one");
+    expect(isRunning(snapshot(room))).toBe(true);
+    room.finish();
+    expect(isRunning(snapshot(room))).toBe(false);
+  });
+});
+
+describe("a title", () => {
+  it.each([
+    ["  Hello there\nand more", "Hello there"],
+    ["", ""],
+    ["x".repeat(60), "x".repeat(60)],
+    ["\u{1F600}".repeat(61), `${"\u{1F600}".repeat(59)}…`],
+  ])("of %j is %j", (content, title) => {
+    expect(titleFrom(content)).toBe(title);
+  });
+});
