@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+from pathlib import Path
 
 import httpx
 
@@ -91,3 +92,20 @@ async def test_a_gateway_with_nobody_about_ends_at_once(nats_url: str) -> None:
         started = loop.time()
         assert await asyncio.to_thread(process.stop) == 0
         assert loop.time() - started < 5
+
+
+async def test_a_prompt_carries_on_the_trace_of_its_request(nats_url: str, tmp_path: Path) -> None:
+    await asyncio.to_thread(provisioned, nats_url)
+    more = {"TRACES_FILE": str(tmp_path / "traces")}
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    async with (
+        store_on(nats_url) as (nc, _),
+        run_service("gateway", environment(nats_url, free_port(), **more)) as process,
+        signed_in(process.health_url) as user,
+    ):
+        chat_id = await user.new_chat()
+        headers = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
+        await user.http.post(f"/v1/chats/{chat_id}/messages", json={"content": "x"}, headers=headers)
+        message = await nc.jetstream().get_last_msg("CHAT", f"chat.{chat_id}.prompt.submitted")
+        assert message.headers is not None
+        assert trace_id in message.headers["traceparent"]

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from msgspec import UNSET
+from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway import requests
@@ -14,16 +15,20 @@ from gateway.context import GatewayDependency
 from gateway.requests import Before, Limit, json_body, optional_id, prompt_content, storable
 from gateway.routes.chats import ChatId
 from parley.contracts.ids import new_id
+from parley.runtime import tracing
 
 MessageId = Annotated[str, Depends(requests.message_id)]
 
 
+MESSAGES = "/v1/chats/{chat_id}/messages"
+REGENERATE = f"{MESSAGES}/{{message_id}}/regenerate"
+
+
 def add_routes(router: APIRouter) -> None:
-    messages = "/v1/chats/{chat_id}/messages"
-    router.add_api_route(messages, list_messages, methods=["GET"])
-    router.add_api_route(messages, send_message, methods=["POST"], status_code=202)
-    router.add_api_route(f"{messages}/{{message_id}}", delete_message, methods=["DELETE"], status_code=204)
-    router.add_api_route(f"{messages}/{{message_id}}/regenerate", regenerate, methods=["POST"], status_code=202)
+    router.add_api_route(MESSAGES, list_messages, methods=["GET"])
+    router.add_api_route(MESSAGES, send_message, methods=["POST"], status_code=202)
+    router.add_api_route(f"{MESSAGES}/{{message_id}}", delete_message, methods=["DELETE"], status_code=204)
+    router.add_api_route(REGENERATE, regenerate, methods=["POST"], status_code=202)
 
 
 async def list_messages(
@@ -35,6 +40,7 @@ async def list_messages(
 
 
 async def send_message(
+    request: Request,
     gateway: GatewayDependency,
     identity: Writer,
     chat_id: ChatId,
@@ -46,19 +52,22 @@ async def send_message(
         optional_id(body.parent_id, "parent_id")
     content = prompt_content(body.content)
     model = storable(body.model, "model")
-    await gateway.store.require_access(identity.user_id, chat_id)
-    await gateway.commands.submit_prompt(
-        user_id=identity.user_id,
-        chat_id=chat_id,
-        message_id=message_id,
-        content=content,
-        parent_id=body.parent_id,
-        model=model,
-    )
+    # Here the trace of a turn begins (or joins the caller's): the event carries it on.
+    with tracing.span(f"POST {MESSAGES}", kind="server", parent=request.headers):
+        await gateway.store.require_access(identity.user_id, chat_id)
+        await gateway.commands.submit_prompt(
+            user_id=identity.user_id,
+            chat_id=chat_id,
+            message_id=message_id,
+            content=content,
+            parent_id=body.parent_id,
+            model=model,
+        )
     return json_response(Accepted(chat_id=chat_id, message_id=message_id), 202)
 
 
 async def regenerate(
+    request: Request,
     gateway: GatewayDependency,
     identity: Writer,
     chat_id: ChatId,
@@ -66,13 +75,10 @@ async def regenerate(
     body: Annotated[NewAnswer, Depends(json_body(NewAnswer, optional=True))],
 ) -> Response:
     """Ask for another answer beside ``message_id``, an answer that ended or a prompt."""
-    answer = await gateway.store.regenerate(
-        identity.user_id,
-        chat_id,
-        message_id,
-        optional_id(body.id, "id") or new_id(),
-        storable(body.model, "model"),
-    )
+    answer_id = optional_id(body.id, "id") or new_id()
+    model = storable(body.model, "model")
+    with tracing.span(f"POST {REGENERATE}", kind="server", parent=request.headers):
+        answer = await gateway.store.regenerate(identity.user_id, chat_id, message_id, answer_id, model)
     return json_response(Accepted(chat_id=chat_id, message_id=answer.id), 202)
 
 
