@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import random
 import shutil
 import sys
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry it out; 0 when nothing was lost."""
+    logging.getLogger("parley").setLevel(logging.ERROR)
     seed = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(1_000_000)
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="parley-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)

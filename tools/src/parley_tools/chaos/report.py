@@ -38,7 +38,9 @@ class Report:
 
     @property
     def good(self) -> bool:
-        return self.findings.clean and not self.unsent and not self.ledger.refusals and not self.dead_letters
+        """Whether every promise was kept, and there was one."""
+        broken = self.unsent or self.ledger.refusals or self.dead_letters
+        return self.findings.clean and not broken and bool(self.ledger.accepted)
 
     def lines(self) -> Iterable[str]:
         """The report, line by line."""

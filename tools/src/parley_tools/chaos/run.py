@@ -78,7 +78,8 @@ async def _disturb(
 ) -> Report:
     saboteur = Saboteur(stack, detours.proxies, say)
     crowd.start()
-    await saboteur.run(plan(options.seed, options.seconds, every=options.every, ack_wait=options.ack_wait))
+    deeds = plan(options.seed, options.seconds, every=options.every, ack_wait=options.ack_wait)
+    await saboteur.run(deeds, options.seconds)
     say("all that was broken is whole again; waiting for rest")
     began = time.monotonic()
     await crowd.hush(_LAST_WORDS)

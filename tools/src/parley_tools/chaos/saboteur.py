@@ -44,13 +44,14 @@ class Saboteur:
         self._tell = tell
         self._undoing: set[asyncio.Task[None]] = set()
 
-    async def run(self, plan: Sequence[Disruption]) -> None:
-        """Do everything at its time; return when all is undone."""
+    async def run(self, plan: Sequence[Disruption], seconds: float) -> None:
+        """Do everything at its time; return after ``seconds``, when all is undone."""
         started = time.monotonic()
         try:
             for disruption in plan:
                 await asyncio.sleep(disruption.at - (time.monotonic() - started))
                 self._do(disruption)
+            await asyncio.sleep(seconds - (time.monotonic() - started))
             if self._undoing:
                 await asyncio.wait(self._undoing)
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry it out and return the exit code."""
+    logging.getLogger("parley").setLevel(logging.ERROR)
     url = arguments.nats_url or _default_url()
     if url is None:
         print("No stack runs here. Name the server with --nats-url or NATS_URL.", file=sys.stderr)

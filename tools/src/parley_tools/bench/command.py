@@ -1,0 +1,69 @@
+"""``parley bench``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import sys
+import time
+from pathlib import Path
+
+from parley_tools.bench.crew import CrewFailed
+from parley_tools.bench.scenario import FULL, SMOKE, NoMeasurement, Scenario, Size, Table, Tell
+from parley_tools.bench.tables import console, write
+from parley_tools.embedded.errors import EmbeddedError
+from parley_tools.stack.errors import StackError
+
+SCENARIOS = {
+    "delay": "added delay and CPU per token, 10 to 500 answers",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``parley bench`` takes."""
+    known = "; ".join(f"{name}: {what}" for name, what in SCENARIOS.items())
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"all, or some of: {known}")
+    parser.add_argument("--repeats", type=int, default=FULL.repeats, help=f"default {FULL.repeats}")
+    parser.add_argument("--window", type=float, default=FULL.window, metavar="SECONDS", help="measured each time")
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes: shows that it works, measures nothing")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables into this Markdown file")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure; 0 when everything could be measured and came out right."""
+    unknown = set(arguments.scenarios) - SCENARIOS.keys()
+    if unknown:
+        print(f"There is no scenario {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}.", file=sys.stderr)
+        return 2
+    size = SMOKE if arguments.smoke else Size(repeats=arguments.repeats, window=arguments.window)
+    good = True
+    for name in arguments.scenarios or SCENARIOS:
+        table = _measure(name, size)
+        if table is None:
+            good = False
+            continue
+        print(console(table), flush=True)
+        good = good and not table.failures
+        if arguments.write is not None:
+            write(arguments.write, name, table)
+    return 0 if good else 1
+
+
+def _measure(name: str, size: Size) -> Table | None:
+    module = importlib.import_module(f"parley_tools.bench.scenarios.{name.replace('-', '_')}")
+    scenario: Scenario = getattr(module, name.replace("-", "_"))
+    started = time.monotonic()
+
+    def tell(line: str) -> None:
+        print(f"{time.monotonic() - started:7.1f}  {line}", flush=True)
+
+    try:
+        return asyncio.run(_run(scenario, size, tell))
+    except (NoMeasurement, CrewFailed, StackError, EmbeddedError) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return None
+
+
+async def _run(scenario: Scenario, size: Size, tell: Tell) -> Table:
+    return await scenario(size, tell)

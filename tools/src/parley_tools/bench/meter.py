@@ -1,0 +1,58 @@
+"""The CPU time and the memory of processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import psutil
+
+
+class CpuMeter:
+    """CPU seconds of named processes between :meth:`start` and :meth:`stop`, children included."""
+
+    def __init__(self, pids: Mapping[str, int]) -> None:
+        self._processes = {name: psutil.Process(pid) for name, pid in pids.items()}
+        self._before: dict[str, float] = {}
+        self._machine: tuple[float, float] = (0.0, 0.0)
+        self._started = 0.0
+        self.seconds: dict[str, float] = {}
+        self.elapsed = 0.0
+        self.busy = 0.0
+
+    def start(self) -> None:
+        self._before = self._read()
+        self._machine = _machine()
+        self._started = time.monotonic()
+
+    def stop(self) -> dict[str, float]:
+        """Return CPU seconds by name; ``busy`` is then the share of the whole machine that was at work."""
+        self.elapsed = time.monotonic() - self._started
+        self.seconds = {name: now - self._before[name] for name, now in self._read().items()}
+        total, idle = (now - before for now, before in zip(_machine(), self._machine, strict=True))
+        self.busy = 1 - idle / total if total else 0.0
+        return self.seconds
+
+    def _read(self) -> dict[str, float]:
+        return {name: _cpu(process) for name, process in self._processes.items()}
+
+
+def _cpu(process: psutil.Process) -> float:
+    total = 0.0
+    for each in (process, *process.children(recursive=True)):
+        try:
+            times = each.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system
+    return total
+
+
+def _machine() -> tuple[float, float]:
+    times = psutil.cpu_times()
+    return sum(times[:8]), times.idle + getattr(times, "iowait", 0.0)
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that the process alone holds."""
+    return int(psutil.Process(pid).memory_full_info().uss)

@@ -1,0 +1,137 @@
+"""A process full of readers, told what to do by lines of JSON on its standard input; it answers each with one.
+
+``python -m parley_tools.bench.readers``; started by :class:`parley_tools.bench.crew.Crew`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import time
+from collections import defaultdict
+from typing import Any
+
+import msgspec
+import uvloop
+
+from parley_tools.bench.reader import KINDS, AssemblingReader, Reader, Tally
+from parley_tools.bench.statistics import percentile
+
+_CONNECTING = 200
+_DEADLINE = 120.0
+
+
+class Readers:
+    """The commands: each method is one, its arguments are the line's other fields."""
+
+    def __init__(self) -> None:
+        self._tally = Tally()
+        self._readers: list[Reader] = []
+        self._url = ""
+        self._cpu = 0.0
+
+    async def open(self, url: str, ticket: str, kind: str, chats: list[str]) -> dict[str, Any]:
+        """Connect one more reader per entry of ``chats``; answer when each has its first snapshot."""
+        self._url = url
+        added = [KINDS[kind](chat_id, self._tally) for chat_id in chats]
+        self._readers += added
+        return await self._connect(added, ticket)
+
+    async def begin(self) -> dict[str, Any]:
+        """Count from now on."""
+        self._tally.reset()
+        gc.collect()
+        gc.freeze()
+        self._cpu = time.process_time()
+        return {}
+
+    async def end(self) -> dict[str, Any]:
+        """What was counted, and this process's own CPU seconds."""
+        cpu = time.process_time() - self._cpu
+        delays = sorted(self._tally.delays)
+        return {
+            "frames": self._tally.frames,
+            "bytes": self._tally.bytes,
+            "tokens": len(delays),
+            "cpu": cpu,
+            "p50": percentile(delays, 0.5) / 1e6 if delays else None,
+            "p99": percentile(delays, 0.99) / 1e6 if delays else None,
+            "max": delays[-1] / 1e6 if delays else None,
+        }
+
+    async def drop(self, ticket: str) -> dict[str, Any]:
+        """Cut all connections at once, come back from the cursors; answer when all are caught up."""
+        for reader in self._readers:
+            reader.socket.drop()
+        await asyncio.gather(*(reader.socket.lost for reader in self._readers))
+        return await self._connect(self._readers, ticket)
+
+    async def pause(self, reader: int) -> dict[str, Any]:
+        """Let a reader stop reading."""
+        self._readers[reader].socket.pause()
+        return {}
+
+    async def resume(self, reader: int) -> dict[str, Any]:
+        self._readers[reader].socket.resume()
+        return {}
+
+    async def finished(self, seconds: float) -> dict[str, Any]:
+        """Wait until every reader was told that an answer ended; answer how many were."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if all(reader.finished for reader in self._readers):
+                break
+            await asyncio.sleep(0.05)
+        return {"finished": sum(reader.finished for reader in self._readers), "readers": len(self._readers)}
+
+    async def assembled(self) -> dict[str, Any]:
+        """The different things that readers have, by chat; and how many gaps they had to fill."""
+        digests: defaultdict[str, set[str]] = defaultdict(set)
+        gaps = 0
+        for reader in self._readers:
+            assert isinstance(reader, AssemblingReader)
+            digests[reader.chat_id].add(reader.digest)
+            gaps += reader.gaps
+        return {"digests": {chat_id: sorted(found) for chat_id, found in digests.items()}, "gaps": gaps}
+
+    async def lost(self) -> dict[str, Any]:
+        """How many connections are over."""
+        return {"lost": sum(reader.socket.lost.done() for reader in self._readers)}
+
+    async def _connect(self, readers: list[Reader], ticket: str) -> dict[str, Any]:
+        started = time.monotonic()
+        gate = asyncio.Semaphore(_CONNECTING)
+
+        async def connect(reader: Reader) -> None:
+            async with gate:
+                await reader.connect(self._url, ticket)
+
+        await asyncio.gather(*(connect(reader) for reader in readers))
+        connected = time.monotonic()
+        while not all(reader.caught_up_at for reader in readers):
+            if time.monotonic() - started > _DEADLINE:
+                lacking = sum(reader.caught_up_at is None for reader in readers)
+                raise TimeoutError(f"{lacking} of {len(readers)} readers did not get a snapshot")
+            await asyncio.sleep(0.01)
+        times = sorted(reader.caught_up_at - started for reader in readers if reader.caught_up_at)
+        return {"connected": connected - started, "p50": percentile(times, 0.5), "all": times[-1]}
+
+
+async def main() -> None:
+    loop = asyncio.get_running_loop()
+    lines = asyncio.StreamReader(limit=64 * 1024 * 1024)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    readers = Readers()
+    while line := await lines.readline():
+        command = msgspec.json.decode(line)
+        try:
+            answer = await getattr(readers, command.pop("do"))(**command)
+        except (OSError, TimeoutError) as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

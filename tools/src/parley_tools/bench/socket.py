@@ -1,0 +1,123 @@
+"""A reader of push that costs little: just enough of RFC 6455 for a client that trusts its server."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import msgspec
+
+from parley.contracts import frames
+
+_CLOSE, _PING, _PONG = 8, 9, 10
+
+
+class RawSocket(asyncio.Protocol):
+    """One websocket, authenticated and watching chats from its first bytes on.
+
+    Attributes:
+        on_frame: Called with each text frame.
+        ready: Set once push accepted the ticket.
+        lost: Set when the connection is over; ``close_code`` says how.
+    """
+
+    def __init__(self, ticket: str, watches: list[frames.Watch], on_frame: Callable[[bytes], None]) -> None:
+        self.on_frame = on_frame
+        self.close_code: int | None = None
+        self._first = [msgspec.json.encode(each) for each in (frames.Auth(ticket=ticket), *watches)]
+        self._buffer = b""
+        self._open = False
+        self._transport: asyncio.Transport
+        self.lost = asyncio.get_running_loop().create_future()
+
+    async def connect(self, url: str) -> None:
+        """Connect; what comes then comes to ``on_frame``."""
+        parts = urlsplit(url)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        await asyncio.get_running_loop().create_connection(lambda: self, parts.hostname, parts.port)
+        key = base64.b64encode(os.urandom(16)).decode()
+        self._transport.write(
+            f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+
+    def drop(self) -> None:
+        """Cut the connection without a word."""
+        self._transport.abort()
+
+    def pause(self) -> None:
+        """Read nothing more from the network."""
+        self._transport.pause_reading()
+
+    def resume(self) -> None:
+        self._transport.resume_reading()
+
+    def send(self, frame: frames.ClientFrame) -> None:
+        self._send(1, msgspec.json.encode(frame))
+
+    # --- asyncio.Protocol --------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.lost.done():
+            self.lost.set_result(self.close_code)
+
+    def data_received(self, data: bytes) -> None:
+        if self._buffer:
+            data = self._buffer + data
+        if not self._open:
+            head, found, data = data.partition(b"\r\n\r\n")
+            if not found:
+                self._buffer = head
+                return
+            if b" 101 " not in head[:20]:
+                raise ConnectionError(head.decode(errors="replace"))
+            self._open = True
+            for frame in self._first:
+                self._send(1, frame)
+        at = 0
+        size = len(data)
+        while size - at >= 2:
+            length = data[at + 1]
+            start = at + 2
+            if length == 126:
+                start += 2
+                length = int.from_bytes(data[at + 2 : start], "big")
+            elif length == 127:
+                start += 8
+                length = int.from_bytes(data[at + 2 : start], "big")
+            end = start + length
+            if end > size or start > size:
+                break
+            opcode = data[at] & 15
+            if opcode == 1:
+                self.on_frame(data[start:end])
+            else:
+                self._control(opcode, data[start:end])
+            at = end
+        self._buffer = data[at:]
+
+    def _control(self, opcode: int, body: bytes) -> None:
+        if opcode == _PING:
+            self._send(_PONG, body)
+        elif opcode == _CLOSE:
+            self.close_code = int.from_bytes(body[:2], "big") if len(body) >= 2 else 1005
+            self._transport.close()
+
+    def _send(self, opcode: int, body: bytes) -> None:
+        # A client masks; with a mask of zeros the bytes stay what they are.
+        size = len(body)
+        if size < 126:
+            head = bytes((0x80 | opcode, 0x80 | size))
+        elif size < 65536:
+            head = bytes((0x80 | opcode, 0x80 | 126)) + size.to_bytes(2, "big")
+        else:
+            head = bytes((0x80 | opcode, 0x80 | 127)) + size.to_bytes(8, "big")
+        self._transport.write(head + b"\0\0\0\0" + body)
