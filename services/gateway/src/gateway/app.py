@@ -35,7 +35,15 @@ def build_gateway(settings: Settings) -> Gateway:
 
 def build_routes() -> FastAPI:
     """Build the application with its routes alone."""
-    app = FastAPI(title="Parley", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app = FastAPI(
+        title="Parley",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        # Traces and metrics are ours (parley.runtime.tracing, gateway.metrics).
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
     for resource in (sessions, config, models, chats, messages, members, stream, search, usage, probes):
         resource.add_routes(app.router)
     return app
