@@ -1,0 +1,86 @@
+"""The rules that our images keep."""
+
+import re
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.support import dockerfile
+from tests.deploy.support.paths import ROOT
+
+FILE = ROOT / "Dockerfile"
+ARGUMENTS, STAGES = dockerfile.read(FILE)
+SERVICES = {"gateway": "gateway", "chat-store": "chat_store", "llm-worker": "llm_worker", "push": "push"}
+IMAGES = [*SERVICES, "tools"]
+
+
+def test_the_linter_has_nothing_to_say() -> None:
+    hadolint = Path(sysconfig.get_path("scripts")) / "hadolint"
+    result = subprocess.run([hadolint, "--no-color", FILE], capture_output=True, text=True, check=False, timeout=60)
+    assert (result.returncode, result.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("image", ARGUMENTS.values())
+def test_a_base_is_pinned_by_a_tag_that_says_its_version(image: str) -> None:
+    assert re.fullmatch(r"[a-z]+:\d+(\.\d+)?-[a-z-]+", image)
+
+
+def test_every_base_is_an_argument_or_a_stage_of_ours() -> None:
+    for stage in STAGES.values():
+        assert stage.base in STAGES or stage.base in {f"${{{name}}}" for name in ARGUMENTS}, stage.name
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_an_image_runs_as_nobody_in_particular(image: str) -> None:
+    users = [user for stage in dockerfile.lineage(STAGES, image) for user in stage.of("USER")]
+    assert users[-1] == "10001:10001"
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_an_image_holds_what_was_built_for_it_and_no_source(image: str) -> None:
+    taken = [copy for stage in dockerfile.lineage(STAGES, image) for copy in dockerfile.copies(stage)]
+    assert {copy.stage for copy in taken} == {f"{image}-build"} | ({"web"} if image == "gateway" else set())
+
+
+@pytest.mark.parametrize(("service", "package"), SERVICES.items())
+def test_a_service_is_built_from_itself_and_shared(service: str, package: str) -> None:
+    lines = dockerfile.lineage(STAGES, f"{service}-build")
+    sources = {source for stage in lines for copy in dockerfile.copies(stage) for source in copy.sources}
+    assert sources == {
+        "requirements.lock",
+        "deploy/docker/install.py",
+        "shared/pyproject.toml",
+        "shared/",
+        f"services/{service}/pyproject.toml",
+        f"services/{service}/",
+    }
+    (entry,) = STAGES[service].of("ENTRYPOINT")
+    assert dockerfile.exec_form(entry) == ["python", "-m", package]
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_an_image_says_what_it_is(image: str) -> None:
+    labels = " ".join(value for stage in dockerfile.lineage(STAGES, image) for value in stage.of("LABEL"))
+    for label in ("title", "description", "version", "revision", "licenses", "vendor"):
+        assert f"org.opencontainers.image.{label}=" in labels
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_is_looked_at_without_curl(service: str) -> None:
+    checks = [check for stage in dockerfile.lineage(STAGES, service) for check in stage.of("HEALTHCHECK")]
+    assert "/healthz" in checks[-1]
+    assert dockerfile.exec_form(checks[-1].partition(" CMD ")[2])[0] == "python"
+
+
+def test_nothing_is_built_for_one_platform_only() -> None:
+    # The page is the same everywhere; all else is built on the platform that it is for.
+    assert {stage.name: stage.platform for stage in STAGES.values() if stage.platform} == {"web": "$BUILDPLATFORM"}
+
+
+def test_no_cache_of_a_package_manager_stays_in_a_layer() -> None:
+    for stage in STAGES.values():
+        for run in stage.of("RUN"):
+            if " npm ci" in run or "install.py dependencies" in run or "install.py tools" in run:
+                assert run.startswith("--mount=type=cache,"), run
