@@ -417,6 +417,18 @@ describe("a network with a push process that drains", () => {
   });
 });
 
+describe("a proxy that ends sockets with a word of its own", () => {
+  it.each([1000, 1002, 1005, 1011])("is seen through, whatever it says: %i", async (code) => {
+    await setup.watch();
+    for (let times = 0; times < 3; times++) {
+      setup.server.socket.cut(code);
+      await pass(2_500);
+    }
+    expect(setup.transport).toBe("events");
+    expect(setup.status).toBe("online");
+  });
+});
+
 describe("closing the client", () => {
   it("ends everything", async () => {
     await setup.watch();

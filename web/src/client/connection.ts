@@ -3,7 +3,7 @@ import type { Environment, PageEvent } from "./environment";
 import { EventLine } from "./events";
 import type { Http } from "./http";
 import { type Observable, Subject } from "./observable";
-import { afterClose, type Cursor, type ErrorFrame, type RoomFrame } from "./protocol";
+import { afterClose, type Cursor, type ErrorFrame, type RoomFrame, saysWhy } from "./protocol";
 import { type LineListener, SocketLine } from "./socket";
 
 /**
@@ -174,9 +174,8 @@ export class Connection {
       return;
     }
     if (good) this.backoff.reset();
-    // A server that says why it closes can be reached: only what breaks without a word speaks against sockets.
-    const broken = code === 1005 || code === 1006;
-    this.failures = broken && !good ? this.failures + 1 : 0;
+    // Push says why it closes; what ends without its word speaks against sockets on this network.
+    this.failures = good || saysWhy(code) ? 0 : this.failures + 1;
     if (this.failures >= FAILURES_BEFORE_EVENTS) this.startEvents();
     this.showDisconnected();
     this.retryIn(this.eventsWork() ? this.returnDelay() : this.backoff.next());

@@ -177,6 +177,11 @@ export function afterClose(code: number): AfterClose {
   return code >= 4400 && code <= 4499 ? "stop" : "reconnect";
 }
 
+/** Whether a close code is one that push itself gives; others come from something in between, or from nowhere. */
+export function saysWhy(code: number): boolean {
+  return code === 1001 || (code >= 4000 && code <= 4499);
+}
+
 const TERMINAL = new Set<Message["status"]>(["complete", "stopped", "failed"]);
 
 /** Whether an answer is over. A terminal status is never left again: "done" means stored. */
