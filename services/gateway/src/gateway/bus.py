@@ -38,6 +38,7 @@ class Bus:
         self._down_since = time.monotonic()
         self._closed = asyncio.Event()
         self._stopping = False
+        self._last_error = ""
         self._client: Client | None = None
         self._js: JetStreamContext | None = None
 
@@ -108,6 +109,7 @@ class Bus:
             on_closed=self._on_closed,
             on_disconnected=self._on_disconnected,
             on_reconnected=self._on_reconnected,
+            on_error=self._on_error,
         )
         broker: NatsBroker = module.NatsBroker(**options, logger=None)
         self._client = await broker.connect()
@@ -125,11 +127,19 @@ class Bus:
                 log.debug("The stream %s cannot be checked yet: %r", CHAT.name, error)
             await asyncio.sleep(_PROVISION_RETRY)
 
+    async def _on_error(self, error: Exception) -> None:
+        # Tried again a few times each second: said once, until it is another.
+        text = f"{type(error).__name__}: {error}"
+        if text != self._last_error:
+            self._last_error = text
+            log.warning("NATS: %s", text)
+
     async def _on_disconnected(self) -> None:
         self._up.clear()
         self._down_since = time.monotonic()
 
     async def _on_reconnected(self) -> None:
+        self._last_error = ""
         self._up.set()
 
     async def _on_closed(self) -> None:

@@ -21,6 +21,8 @@ _KEEP_ALIVE_SECONDS = 75
 """Longer than the usual idle time of a proxy, so that it is the proxy who closes: it would otherwise now and then send
 a request into a connection that we have just closed."""
 
+_UNSENT = 64 * 1024
+
 
 class CannotServe(Exception):
     """The process has to end; the text says why, for a person."""
@@ -93,6 +95,9 @@ def bind(host: str, port: int) -> socket.socket:
         if sys.platform != "win32":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            # The kernel would keep megabytes for a reader of a stream who does not read (accepted sockets inherit it).
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
         listener.bind((host, port))
     except OSError as error:
         listener.close()
