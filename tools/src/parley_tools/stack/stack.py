@@ -93,12 +93,11 @@ class Stack:
         self._check_ports()
         self._secrets = load_secrets(self.options.folder)
         self._describe_servers()
-        starting = [self._start_server(server) for server in self._servers]
-        if self.options.wants_demo_model:
-            starting.append(self._begin(self._demo_model()))
-        await _all(starting)
+        await _all([self._start_server(server) for server in self._servers])
         await self._migrate()
-        await _all([self._begin(self._service(service, n)) for service in SERVICES for n in self._numbers(service)])
+        specs = [self._demo_model()] if self.options.wants_demo_model else []
+        specs += [self._service(service, number) for service in SERVICES for number in self._numbers(service)]
+        await _all([self._begin(spec) for spec in specs])
         self._ready = True
         self._write_state()
 

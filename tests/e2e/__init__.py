@@ -1,0 +1,1 @@
+"""Tests over all processes, through the public interfaces only."""

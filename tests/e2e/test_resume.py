@@ -1,0 +1,72 @@
+"""Readers that come late, lose their connection or change it: each ends with the stored text, byte for byte."""
+
+import asyncio
+import random
+
+import pytest
+
+from parley_tools.client import ParleyClient
+from parley_tools.client.backoff import Backoff
+from parley_tools.client.client import Transport
+from tests.support.stack import RunningStack
+
+
+@pytest.mark.parametrize("transport", ["socket", "events"])
+async def test_a_reader_whose_connection_is_cut_again_and_again_misses_nothing(
+    stack: RunningStack, transport: Transport
+) -> None:
+    cuts = random.Random(5)
+    async with ParleyClient(stack.url, transport=transport, backoff=Backoff(base=0.02, cap=0.1)) as client:
+        chat = await client.api.create_chat(model="demo-rate-100x400")
+        seen = ""
+        async with client.watch(chat.id) as watch:
+            prompt = await client.api.send(chat.id, "cut me")
+            while not [a for a in watch.state.answers_to(prompt) if a.status == "complete"]:
+                if watch.state.generation is not None:
+                    assert watch.state.generation.text.startswith(seen), "text is never taken back"
+                    seen = watch.state.generation.text
+                    if cuts.random() < 0.1:
+                        client.drop()
+                await asyncio.sleep(0.02)
+            answer = await watch.answer_to(prompt)
+        assert client.connections > 5
+        assert answer.content.startswith(seen)
+        assert answer == (await client.api.all_messages(chat.id))[-1]
+
+
+async def test_a_second_reader_who_joins_in_mid_answer_sees_the_same(stack: RunningStack, client: ParleyClient) -> None:
+    chat = await client.api.create_chat(model="demo-rate-100x200")
+    async with client.watch(chat.id) as first:
+        prompt = await client.api.send(chat.id, "two readers")
+        await first.until(lambda state: state.generation and len(state.generation.text) > 100)
+        async with stack.client(access_token=client.api.access_token) as other, other.watch(chat.id) as second:
+            state = await second.until(lambda state: state.generation)
+            assert len(state.text) > 100, "what was said before is there at once"
+            assert await first.answer_to(prompt) == await second.answer_to(prompt)
+
+
+async def test_a_reader_who_comes_after_the_end_gets_the_stored_answer(client: ParleyClient) -> None:
+    chat = await client.api.create_chat(model="demo-fast")
+    async with client.watch(chat.id) as watch:
+        answer = await watch.answer_to(await client.api.send(chat.id, "early"))
+    async with client.watch(chat.id) as late:
+        assert await late.until(lambda state: state.message(answer.id)) == answer
+        assert late.state.generation is None
+
+
+async def test_a_member_who_is_let_in_reads_along_and_one_who_is_removed_does_not(
+    stack: RunningStack, client: ParleyClient
+) -> None:
+    chat = await client.api.create_chat(model="demo-rate-50x1000")
+    async with stack.client() as guest:
+        await guest.api.begin_session()
+        assert guest.api.user_id is not None
+        await client.api.put_member(chat.id, guest.api.user_id)
+        async with guest.watch(chat.id) as theirs, client.watch(chat.id) as mine:
+            await client.api.send(chat.id, "read along")
+            await theirs.until(lambda state: state.generation and "read along" in state.generation.text)
+            await client.api.delete_member(chat.id, guest.api.user_id)
+            await theirs.until(lambda state: state.deleted, timeout=20)
+            before = mine.state.generation.seq if mine.state.generation else 0
+            await mine.until(lambda state: state.generation and state.generation.seq > before + 10)
+            await client.api.stop(chat.id)
