@@ -1,147 +1,141 @@
-#!/usr/bin/env python3
-"""Run every test, tier by tier, and say how many of each ran. Used by ``make test``.
+"""Run every test, tier by tier, and say how many of each ran. Arguments go to pytest and leave out the web tier.
 
-Arguments go to pytest (``make test ARGS="-k resume"``); with a path among them only that is run. The last line is
-``N passed, N failed``; the exit code is not zero when anything failed or nothing ran.
+A tier whose tests fail does not keep the others from running. The last line sums up; the exit code is 1 when a test
+failed or a tier ran none.
 """
 
-from __future__ import annotations
-
-import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / ".make" / "results"
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-PARALLEL = ("-n", "2", "--dist", "loadfile")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
 @dataclass(frozen=True)
 class Tier:
-    """A kind of test. What starts whole stacks runs alone: two cores carry one."""
+    """A folder of tests; ``workers`` is for pytest-xdist, 0 for none."""
 
     name: str
-    arguments: tuple[str, ...]
+    paths: tuple[str, ...]
+    workers: int
+    ignored: tuple[str, ...] = ()
 
 
 TIERS = (
-    Tier("unit", ("tests/unit", *PARALLEL)),
-    Tier("integration", ("tests/integration", *PARALLEL)),
-    Tier("deploy", ("tests/deploy", *PARALLEL)),
-    Tier("e2e", ("tests/e2e", "--ignore=tests/e2e/browser")),
-    Tier("browser", ("tests/e2e/browser",)),
-    Tier("chaos", ("tests/chaos",)),
+    Tier("unit", ("tests/unit",), workers=2),
+    Tier("integration", ("tests/integration",), workers=2),
+    Tier("deploy", ("tests/deploy",), workers=2),
+    Tier("e2e", ("tests/e2e",), workers=0, ignored=("tests/e2e/browser",)),
+    Tier("browser", ("tests/e2e/browser",), workers=0),
+    Tier("chaos", ("tests/chaos",), workers=0),
 )
 
 
 @dataclass
-class Result:
-    name: str
+class Outcome:
     passed: int = 0
     failed: int = 0
     skipped: int = 0
     seconds: float = 0.0
+    note: str = ""
 
 
-def main(arguments: list[str]) -> int:
-    shutil.rmtree(RESULTS, ignore_errors=True)
-    RESULTS.mkdir(parents=True)
-    os.chdir(ROOT)
-    chromium = find_chromium() or install_chromium()
-    environment = dict(os.environ) | ({"CHROMIUM": chromium} if chromium else {})
-    results: list[Result] = []
-    if any(not word.startswith("-") and Path(word.partition("::")[0]).exists() for word in arguments):
-        results.append(run_pytest(Tier("chosen", ()), arguments, environment))
-    else:
+def main() -> int:
+    arguments = sys.argv[1:]
+    outcomes: dict[str, Outcome] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
         if not arguments:
-            results.append(run_vitest())
+            outcomes["web"] = run_web(report)
+        browser = find_browser()
         for tier in TIERS:
-            if tier.name == "browser" and chromium is None:
-                print("Browser tests did not run: there is no Chromium here, and it could not be installed.")
-            elif Path(tier.arguments[0]).exists():
-                results.append(run_pytest(tier, arguments, environment))
-    return report(results)
+            if tier.name == "browser" and browser is None:
+                note = "did not run: no Chromium or Chrome on this machine"
+                print(f"\nbrowser tests {note}")
+                outcomes[tier.name] = Outcome(note=note)
+                continue
+            outcomes[tier.name] = run_pytest(tier, arguments, report, browser)
+    return summarise(outcomes)
 
 
-def run_pytest(tier: Tier, arguments: list[str], environment: dict[str, str]) -> Result:
-    announce(tier.name)
-    file = RESULTS / f"{tier.name}.xml"
-    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={file}", *tier.arguments, *arguments]
-    started = time.monotonic()
-    code = subprocess.run(command, env=environment, check=False).returncode
-    result = Result(tier.name, seconds=time.monotonic() - started)
-    if file.exists():
-        for suite in ElementTree.parse(file).iter("testsuite"):
-            ran, bad, skipped = (
-                int(suite.get("tests", 0)),
-                int(suite.get("failures", 0)) + int(suite.get("errors", 0)),
-                int(suite.get("skipped", 0)),
-            )
-            result.failed += bad
-            result.skipped += skipped
-            result.passed += max(0, ran - bad - skipped)
-    nothing_collected = 5
-    if code not in (0, nothing_collected) and result.failed == 0:
-        result.failed = 1  # pytest itself failed: a module that does not import, say
-    return result
+def run_web(report: Path) -> Outcome:
+    print("\n=== web ===", flush=True)
+    reporters = ["--reporter=default", "--reporter=junit", f"--outputFile={report}"]
+    return measured([sys.executable, "tools/build_web.py", "test", *reporters], dict(os.environ), report)
 
 
-def run_vitest() -> Result:
-    announce("web")
-    file = RESULTS / "web.json"
-    reporters = ("--reporter=dot", "--reporter=json", f"--outputFile.json={file}")
-    started = time.monotonic()
-    code = subprocess.run([sys.executable, "tools/build_web.py", "test", *reporters], check=False).returncode
-    result = Result("web", seconds=time.monotonic() - started)
-    if file.exists():
-        told = json.loads(file.read_text())
-        result.passed, result.failed = told["numPassedTests"], told["numFailedTests"]
-        result.skipped = told["numPendingTests"] + told["numTodoTests"]
-    if code != 0 and result.failed == 0:
-        result.failed = 1
-    return result
+def run_pytest(tier: Tier, arguments: list[str], report: Path, browser: str | None) -> Outcome:
+    print(f"\n=== {tier.name} ===", flush=True)
+    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *tier.paths]
+    command += [f"--ignore={path}" for path in tier.ignored]
+    if tier.workers:
+        command += ["-n", str(tier.workers), "--dist=loadscope"]
+    environment = dict(os.environ)
+    if browser is not None:
+        environment["BROWSER_PATH"] = browser
+    outcome = measured(command + arguments, environment, report)
+    if not arguments and outcome == Outcome(seconds=outcome.seconds):
+        outcome.failed, outcome.note = 1, "no test was found"
+    return outcome
 
 
-def report(results: list[Result]) -> int:
-    print(f"\n{'tier':<12} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8}")
-    for result in results:
-        print(f"{result.name:<12} {result.passed:>7} {result.failed:>7} {result.skipped:>8} {result.seconds:>8.0f}")
-    passed = sum(result.passed for result in results)
-    failed = sum(result.failed for result in results)
-    skipped = sum(result.skipped for result in results)
-    print(f"\n{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""), flush=True)
+def measured(command: list[str], environment: dict[str, str], report: Path) -> Outcome:
+    report.unlink(missing_ok=True)
+    begun = time.monotonic()
+    code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+    outcome = read_report(report) if report.exists() else Outcome()
+    outcome.seconds = time.monotonic() - begun
+    # 5 is pytest's "no test was selected", which is fine when arguments select.
+    if code not in (0, 5) and not outcome.failed:
+        outcome.failed = 1
+        outcome.note = f"the runner ended with {code}"
+    return outcome
+
+
+def read_report(report: Path) -> Outcome:
+    outcome = Outcome()
+    for suite in ElementTree.parse(report).getroot().iter("testsuite"):
+        total, skipped = int(suite.get("tests", 0)), int(suite.get("skipped", 0))
+        failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+        outcome.passed += total - failed - skipped
+        outcome.failed += failed
+        outcome.skipped += skipped
+    return outcome
+
+
+def find_browser() -> str | None:
+    """Return a Chromium or Chrome; on a Debian machine of root's own, install one when there is none."""
+    if named := os.environ.get("BROWSER_PATH"):
+        return named
+    if found := next(filter(None, map(shutil.which, BROWSERS)), None):
+        return found
+    if shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
+        print("Installing Chromium (once)…", flush=True)
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "chromium"]):
+            subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False)
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def summarise(outcomes: dict[str, Outcome]) -> int:
+    print("\ntier          passed  failed  skipped  seconds")
+    for name, outcome in outcomes.items():
+        counts = f"{outcome.passed:>6}  {outcome.failed:>6}  {outcome.skipped:>7}  {outcome.seconds:>7.0f}"
+        print(f"{name:<12}  {counts}  {outcome.note}".rstrip())
+    passed = sum(outcome.passed for outcome in outcomes.values())
+    failed = sum(outcome.failed for outcome in outcomes.values())
+    skipped = sum(outcome.skipped for outcome in outcomes.values())
+    print()
+    print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
     return 1 if failed or not passed else 0
 
 
-# --- Chromium ---------------------------------------------------------------------------------------------------------
-
-
-def find_chromium() -> str | None:
-    named = os.environ.get("CHROMIUM")
-    return named or next((path for name in CHROMIUMS if (path := shutil.which(name))), None)
-
-
-def install_chromium() -> str | None:
-    """Install Debian's package where that is possible: as root, with apt."""
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        return None
-    print("Installing Chromium for the browser tests (once)…", flush=True)
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for words in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", "chromium"]):
-        subprocess.run(["apt-get", *words], stdout=subprocess.DEVNULL, check=False, env=environment)
-    return find_chromium()
-
-
-def announce(name: str) -> None:
-    print(f"\n=== {name} ===", flush=True)
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
