@@ -5,9 +5,10 @@
     python install.py project PROJECT TARGET TOOLS    the project and `shared` themselves
 
 Run from the workspace's root; standard library and pip only. What is needed is resolved by pip within the versions of
-``requirements.lock``; then exactly these entries of the lock are installed, each file checked against its hashes. Own
-code goes in as wheels, so that an image holds no source tree. All bytecode is compiled: a container's root file system
-is read-only. The steps are apart so that a change of code does not install the dependencies anew.
+``requirements.lock``, and each file that was installed must have one of the lock's hashes. (pip checks hashes by itself
+only for a complete list, and the lock lists what all services need together.) Own code goes in as wheels, so that an
+image holds no source tree. All bytecode is compiled: a container's root file system is read-only. The steps are apart
+so that a change of code does not install the dependencies anew.
 """
 
 import json
@@ -40,17 +41,28 @@ def main() -> None:
 def install(target: Path, needs: list[str]) -> None:
     """Make a virtual environment of ``needs`` and all that they need; pip itself stays outside."""
     entries = read_lock((ROOT / "requirements.lock").read_text())
+    venv.create(target, with_pip=False, symlinks=True)
     with tempfile.TemporaryDirectory() as folder:
-        names = resolve(needs, entries, Path(folder))
-        requirements = Path(folder) / "requirements.txt"
-        requirements.write_text("\n".join(entries[name] for name in names))
-        venv.create(target, with_pip=False, symlinks=True)
+        constraints, report = Path(folder) / "constraints.txt", Path(folder) / "report.json"
+        constraints.write_text("\n".join(entry.partition(" \\")[0] for entry in entries.values()))
         pip(
             target,
-            *("install", "--no-deps", "--only-binary", ":all:", "--require-hashes", "--no-compile"),
-            *("--requirement", str(requirements)),
+            *("install", "--only-binary", ":all:", "--no-compile"),
+            *("--constraint", str(constraints), "--report", str(report), *needs),
         )
+        check(json.loads(report.read_text())["install"], entries)
     compile_all(target)
+
+
+def check(installed: list[dict[str, Any]], entries: dict[str, str]) -> None:
+    """End the build unless each file that was installed is one that the lock names. Wheels run no code until then."""
+    for item in installed:
+        name = item["metadata"]["name"]
+        sha256 = item["download_info"]["archive_info"]["hashes"]["sha256"]
+        if f"--hash=sha256:{sha256}" not in entries.get(normalised(name), ""):
+            sys.exit(
+                f"{name}: the file installed is not one of requirements.lock. Run `make lock` if that is intended."
+            )
 
 
 def install_own(folders: list[Path], target: Path, tools: Path) -> None:
@@ -108,22 +120,6 @@ def name_of(requirement: str) -> str:
 
 def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def resolve(needs: list[str], entries: dict[str, str], work: Path) -> list[str]:
-    """Return the names of all packages that ``needs`` come to, in the versions of the lock."""
-    constraints, report = work / "constraints.txt", work / "report.json"
-    constraints.write_text("\n".join(entry.partition(" \\")[0] for entry in entries.values()))
-    pip(
-        Path(sys.prefix),
-        *("install", "--dry-run", "--ignore-installed", "--only-binary", ":all:"),
-        *("--constraint", str(constraints), "--report", str(report), *needs),
-    )
-    names = {normalised(item["metadata"]["name"]) for item in json.loads(report.read_text())["install"]}
-    unpinned = names - entries.keys()
-    if unpinned:
-        sys.exit(f"Not in requirements.lock: {', '.join(sorted(unpinned))}. Run `make lock`.")
-    return sorted(names)
 
 
 def pip(prefix: Path, *arguments: str) -> None:

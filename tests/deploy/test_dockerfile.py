@@ -1,5 +1,6 @@
 """The rules that our images keep."""
 
+import importlib.util
 import re
 import subprocess
 import sysconfig
@@ -84,3 +85,22 @@ def test_no_cache_of_a_package_manager_stays_in_a_layer() -> None:
         for run in stage.of("RUN"):
             if " npm ci" in run or "install.py dependencies" in run or "install.py tools" in run:
                 assert run.startswith("--mount=type=cache,"), run
+
+
+def test_a_file_that_the_lock_does_not_name_ends_the_build() -> None:
+    spec = importlib.util.spec_from_file_location("install", ROOT / "deploy" / "docker" / "install.py")
+    assert spec is not None
+    assert spec.loader is not None
+    install = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(install)
+    entries = install.read_lock(
+        "Some_Thing==1.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\nother==2.0 \\\n    --hash=sha256:cc\n"
+    )
+
+    def installed(name: str, sha256: str) -> dict[str, object]:
+        return {"metadata": {"name": name}, "download_info": {"archive_info": {"hashes": {"sha256": sha256}}}}
+
+    install.check([installed("some-thing", "bb"), installed("other", "cc")], entries)
+    for wrong in (installed("some-thing", "cc"), installed("unknown", "aa")):
+        with pytest.raises(SystemExit):
+            install.check([wrong], entries)
