@@ -1,18 +1,37 @@
 """Settings that all services share, read from the environment. Secrets have no default."""
 
+import os
 from typing import Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
 
 class ServiceSettings(BaseSettings):
-    """Base of each service's settings; ``NATS_URL`` in the environment sets ``nats_url``, and so on."""
+    """Base of each service's settings; ``NATS_URL`` in the environment sets ``nats_url``, and so on.
 
-    model_config = SettingsConfigDict(env_file=None, extra="ignore", frozen=True)
+    A setting may also come from a file of its name in the folder that ``SECRETS_DIR`` names, as containers are given
+    their secrets; the environment goes before. An empty variable is one that is not set.
+    """
+
+    model_config = SettingsConfigDict(env_file=None, env_ignore_empty=True, extra="ignore", frozen=True)
 
     nats_url: str = Field(description="NATS servers, comma-separated; may carry user and password")
     health_host: str = Field("127.0.0.1", description="where /healthz, /readyz and /metrics listen")
     health_port: int | None = Field(None, description="port of the health server; none when unset", ge=0, le=65535)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        folder = os.environ.get("SECRETS_DIR")
+        if not folder:
+            return init_settings, env_settings
+        return init_settings, env_settings, SecretsSettingsSource(settings_cls, secrets_dir=folder)
