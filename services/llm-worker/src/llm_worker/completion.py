@@ -1,6 +1,6 @@
 """What a streamed chat completion says: the bytes of the provider's stream in, pieces of the answer out. No I/O."""
 
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -42,7 +42,7 @@ class _Usage(msgspec.Struct):
 class _Chunk(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
-    error: msgspec.Raw | None = None
+    error: Any = None
 
 
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
@@ -98,7 +98,7 @@ class CompletionStream:
         if not data:
             return
         chunk = _chunk_of(data)
-        if chunk.error is not None and chunk.error != b"null":
+        if chunk.error is not None:
             raise failures.from_stream(data)
         if chunk.usage is not None:
             self.usage = Usage(input_tokens=chunk.usage.prompt_tokens, output_tokens=chunk.usage.completion_tokens)

@@ -8,6 +8,8 @@ import asyncio
 import contextlib
 import importlib
 import logging
+import urllib.parse
+import urllib.request
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,11 +17,13 @@ from llm_worker import failures
 from parley.contracts.rpc import ContextMessage
 
 if TYPE_CHECKING:
+    import httpx2
     import openai
     from openai._response import AsyncAPIResponse
 
 log = logging.getLogger(__name__)
 
+_OPENAI: Final = "https://api.openai.com/v1"
 _NO_KEY: Final = "none"
 """Sent where no key is needed; the client insists on one."""
 
@@ -53,20 +57,14 @@ class Provider:
         import openai
 
         self._client = openai.AsyncOpenAI(
-            base_url=self._base_url or "https://api.openai.com/v1",
+            base_url=self._base_url or _OPENAI,
             api_key=self._api_key or _NO_KEY,
             max_retries=0,
             # Silence is the generation's to notice: before the first token and between two it means different things.
             timeout=httpx2.Timeout(None, connect=self._connect_timeout, write=_WRITE_TIMEOUT),
             # A compressed stream would be held back until a block is full.
             default_headers={"Accept-Encoding": "identity"},
-            http_client=httpx2.AsyncClient(
-                limits=httpx2.Limits(
-                    max_connections=self._connections,
-                    max_keepalive_connections=self._connections,
-                    keepalive_expiry=_KEEPALIVE,
-                )
-            ),
+            http_client=self._http_client(),
         )
         return self
 
@@ -122,6 +120,21 @@ class Provider:
                 self._asks_usage = False
         return await stack.enter_async_context(create(**body))
 
+    def _http_client(self) -> "httpx2.AsyncClient":
+        import httpx2
+
+        from llm_worker.transport import DirectTransport
+
+        if not _needs_proxy(self._base_url or _OPENAI):
+            # It opens as many connections as there are answers at once, which our slots limit.
+            return httpx2.AsyncClient(transport=DirectTransport(keepalive=_KEEPALIVE))
+        limits = httpx2.Limits(
+            max_connections=self._connections,
+            max_keepalive_connections=self._connections,
+            keepalive_expiry=_KEEPALIVE,
+        )
+        return httpx2.AsyncClient(limits=limits)
+
     def _require_key(self) -> None:
         if self._api_key is None and self._base_url is None:
             raise failures.no_key()
@@ -145,3 +158,10 @@ class Provider:
             raise failures.internal(repr(error)) from error
         except httpx2.HTTPError as error:
             raise failures.cut_off(repr(error)) from error
+
+
+def _needs_proxy(url: str) -> bool:
+    """Whether the environment (``HTTPS_PROXY``, ``NO_PROXY``, …) sends requests to ``url`` through a proxy."""
+    parts = urllib.parse.urlsplit(url)
+    proxies = urllib.request.getproxies()
+    return (parts.scheme in proxies or "all" in proxies) and not urllib.request.proxy_bypass(parts.netloc)

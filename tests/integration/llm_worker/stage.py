@@ -1,0 +1,229 @@
+"""What stands around llm-worker in these tests: a chat-store and a reader of our own, speaking contracts."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+
+from parley.contracts import frames, rpc, subjects
+from parley.contracts.events import GenerationFinished, GenerationRequested
+from parley.contracts.ids import new_id
+from parley.contracts.limits import MAX_ATTEMPTS
+from parley.contracts.streams import CHAT, LLM_WORKER_REQUESTS
+from parley.runtime import bus
+from parley.runtime.provision import provision
+from tests.support.waiting import eventually
+
+LiveFrame = frames.Delta | frames.Generation
+
+
+@dataclasses.dataclass
+class Turn:
+    """A generation as the fake chat-store keeps it, and what was seen of it.
+
+    Attributes:
+        used: Attempts that count against the limit.
+        live: All live frames, in the order of their arrival.
+        finished: All finished events, whether or not they count.
+    """
+
+    chat_id: str
+    generation_id: str
+    message_id: str
+    model: str | None
+    context: list[rpc.ContextMessage]
+    attempt: int = 0
+    used: int = 0
+    stop_requested: bool = False
+    refuse: bool = False
+    claims: list[rpc.Claim] = dataclasses.field(default_factory=list)
+    answers: dict[str, rpc.Claimed] = dataclasses.field(default_factory=dict)
+    releases: list[rpc.Release] = dataclasses.field(default_factory=list)
+    live: list[LiveFrame] = dataclasses.field(default_factory=list)
+    finished: list[GenerationFinished] = dataclasses.field(default_factory=list)
+    requests: int = 0
+
+    @property
+    def end(self) -> GenerationFinished | None:
+        """The finished event that counts: the first of the attempt that was current."""
+        return next((event for event in self.finished if event.attempt == self.attempt), None)
+
+    def deltas(self, attempt: int | None = None) -> list[frames.Delta]:
+        wanted = self.attempt if attempt is None else attempt
+        return [frame for frame in self.live if isinstance(frame, frames.Delta) and frame.attempt == wanted]
+
+    def generations(self) -> list[frames.Generation]:
+        return [frame for frame in self.live if isinstance(frame, frames.Generation)]
+
+
+def text_of(deltas: Sequence[frames.Delta], kind: Literal["text", "reasoning"] = "text") -> str:
+    """The text of deltas, which must follow one another without a gap from 1."""
+    seq = 0
+    for delta in deltas:
+        assert delta.from_ == seq + 1, f"a gap: {delta.from_} after {seq}"
+        assert delta.to >= delta.from_
+        seq = delta.to
+    return "".join(delta.text for delta in deltas if delta.kind == kind)
+
+
+class Stage:
+    """A provisioned nats-server with a fake chat-store and a reader of everything live."""
+
+    def __init__(self, nc: Client) -> None:
+        self.nc = nc
+        self.js: JetStreamContext = nc.jetstream()
+        self.turns: dict[str, Turn] = {}
+        self._store: Any = None
+
+    async def open(self) -> None:
+        await self.nc.subscribe("live.>", cb=self._on_live)
+        await self.nc.subscribe(subjects.ANY_GENERATION_FINISHED, cb=self._on_finished)
+        await self.open_store()
+
+    # --- chat-store --------------------------------------------------------------------------------------------------
+
+    async def open_store(self) -> None:
+        self._store = [
+            await self.nc.subscribe(subjects.rpc_store(rpc.Claim.VERB), queue="chat-store", cb=self._on_claim),
+            await self.nc.subscribe(subjects.rpc_store(rpc.Release.VERB), queue="chat-store", cb=self._on_release),
+        ]
+        await self.nc.flush()
+
+    async def close_store(self) -> None:
+        for subscription in self._store:
+            await subscription.unsubscribe()
+        await self.nc.flush()
+
+    async def _on_claim(self, message: Msg) -> None:
+        claim = msgspec.json.decode(message.data, type=rpc.Claim)
+        turn = self.turns.get(claim.generation_id)
+        reply: rpc.Claimed | rpc.ClaimRefused
+        if turn is None or turn.refuse or turn.end is not None:
+            reply = rpc.ClaimRefused()
+        else:
+            turn.claims.append(claim)
+            if claim.claim_id not in turn.answers:
+                turn.attempt += 1
+                turn.used += 1
+                verdict: Literal["stream", "stop_requested", "exhausted"] = "stream"
+                if turn.stop_requested:
+                    verdict = "stop_requested"
+                elif turn.used > MAX_ATTEMPTS:
+                    verdict = "exhausted"
+                turn.answers[claim.claim_id] = rpc.Claimed(
+                    chat_id=turn.chat_id,
+                    generation_id=turn.generation_id,
+                    message_id=turn.message_id,
+                    attempt=turn.attempt,
+                    verdict=verdict,
+                    model=turn.model,
+                    context=turn.context,
+                )
+            reply = turn.answers[claim.claim_id]
+        await message.respond(msgspec.json.encode(reply))
+
+    async def _on_release(self, message: Msg) -> None:
+        release = msgspec.json.decode(message.data, type=rpc.Release)
+        turn = self.turns[release.generation_id]
+        turn.releases.append(release)
+        if release.attempt == turn.attempt:
+            turn.used -= 1
+        await message.respond(msgspec.json.encode(rpc.Done()))
+
+    async def ask(
+        self,
+        prompt: str,
+        *,
+        model: str | None = "demo-fast",
+        chat_id: str | None = None,
+        context: Sequence[rpc.ContextMessage] | None = None,
+        **state: Any,
+    ) -> Turn:
+        """Request an answer."""
+        turn = Turn(
+            chat_id=chat_id or new_id(),
+            generation_id=new_id(),
+            message_id=new_id(),
+            model=model,
+            context=list(context or [rpc.ContextMessage(role="user", content=prompt)]),
+            **state,
+        )
+        self.turns[turn.generation_id] = turn
+        await self.request(turn)
+        return turn
+
+    async def request(self, turn: Turn) -> None:
+        turn.requests += 1
+        event = GenerationRequested(
+            chat_id=turn.chat_id,
+            occurred_at=datetime.now(UTC),
+            generation_id=turn.generation_id,
+            message_id=turn.message_id,
+            request=turn.requests,
+        )
+        await bus.publish_durable(self.js, event, deadline=10)
+
+    async def stop(self, turn: Turn) -> None:
+        turn.stop_requested = True
+        await self.nc.publish(subjects.ctl_generation_stop(turn.generation_id), msgspec.json.encode(rpc.StopSignal()))
+        await self.nc.flush()
+
+    # --- a reader ----------------------------------------------------------------------------------------------------
+
+    async def _on_live(self, message: Msg) -> None:
+        frame = msgspec.json.decode(message.data, type=LiveFrame)
+        if frame.generation_id in self.turns:
+            self.turns[frame.generation_id].live.append(frame)
+
+    async def _on_finished(self, message: Msg) -> None:
+        event = msgspec.json.decode(message.data, type=GenerationFinished)
+        turn = self.turns.get(event.generation_id)
+        # What is stored twice is a duplicate to JetStream; a core subscriber sees each publish.
+        if turn is not None and event not in turn.finished:
+            turn.finished.append(event)
+
+    async def snapshot(self, turn: Turn) -> rpc.GenerationSnapshot:
+        """Ask the owner. Raises NoResponder when there is none."""
+        return await bus.request(
+            self.nc,
+            subjects.rpc_generation_snapshot(turn.generation_id),
+            rpc.SnapshotRequest(),
+            rpc.GenerationSnapshot,
+            timeout=5,
+        )
+
+    async def ended(self, turn: Turn, *, deadline: float = 30) -> GenerationFinished:
+        """Wait for the end that counts."""
+        await eventually(lambda: turn.end is not None, deadline=deadline, what="the answer's end")
+        assert turn.end is not None
+        return turn.end
+
+    async def spoken(self, turn: Turn, *, attempt: int = 1, deadline: float = 30) -> None:
+        """Wait until the attempt has said something."""
+        await eventually(lambda: turn.deltas(attempt), deadline=deadline, what=f"a delta of attempt {attempt}")
+
+    async def unacknowledged(self) -> int:
+        """Requests that are delivered or waiting, and not acknowledged."""
+        info = await self.js.consumer_info(CHAT.name, LLM_WORKER_REQUESTS.name)
+        return (info.num_ack_pending or 0) + (info.num_pending or 0)
+
+
+@contextlib.asynccontextmanager
+async def stage(nats_url: str, *, ack_wait: float | None = None) -> AsyncIterator[Stage]:
+    """Provision the server and set up everything around the worker."""
+    nc = await bus.connect(nats_url, name="test-stage")
+    try:
+        await provision(nc, ack_wait=ack_wait)
+        built = Stage(nc)
+        await built.open()
+        yield built
+    finally:
+        await nc.close()

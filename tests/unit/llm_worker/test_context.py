@@ -1,0 +1,58 @@
+"""The oldest goes first; the system prompt and the question stay."""
+
+from typing import Literal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_worker.context import tokens_of, trimmed
+from parley.contracts.rpc import ContextMessage
+
+
+def message(role: Literal["system", "user", "assistant"], content: str) -> ContextMessage:
+    return ContextMessage(role=role, content=content)
+
+
+SYSTEM = message("system", "s" * 40)
+TURNS = [message("user" if i % 2 == 0 else "assistant", f"{i}" * 40) for i in range(7)]
+
+
+def test_what_fits_stays_whole() -> None:
+    assert trimmed([SYSTEM, *TURNS], 10_000) == [SYSTEM, *TURNS]
+
+
+def test_the_oldest_turns_go_first() -> None:
+    budget = sum(map(tokens_of, [SYSTEM, *TURNS[-3:]]))
+    assert trimmed([SYSTEM, *TURNS], budget) == [SYSTEM, *TURNS[-3:]]
+
+
+def test_an_answer_is_not_left_without_its_prompt() -> None:
+    budget = sum(map(tokens_of, TURNS[-2:]))
+    assert trimmed(TURNS, budget) == TURNS[-1:]
+
+
+def test_the_system_prompt_and_the_last_message_stay_whatever_the_budget() -> None:
+    assert trimmed([SYSTEM, *TURNS], 1) == [SYSTEM, TURNS[-1]]
+    assert trimmed([SYSTEM], 1) == [SYSTEM]
+    assert trimmed([], 1) == []
+
+
+def test_scripts_of_many_bytes_cost_more() -> None:
+    assert tokens_of(message("user", "鳥" * 40)) > tokens_of(message("user", "a" * 40))
+
+
+TURN = st.builds(message, st.sampled_from(["user", "assistant"]), st.text(max_size=30))
+
+
+@given(st.lists(TURN, min_size=1, max_size=8), st.booleans(), st.integers(0, 120))
+def test_what_is_left_is_the_end_of_the_branch_within_the_budget(
+    turns: list[ContextMessage], with_system: bool, budget: int
+) -> None:
+    context = [SYSTEM, *turns] if with_system else turns
+    kept = trimmed(context, budget)
+    head = 1 if with_system else 0
+    assert kept[:head] == context[:head]
+    rest = kept[head:]
+    assert rest == turns[len(turns) - len(rest) :]
+    assert rest
+    assert len(rest) == 1 or sum(map(tokens_of, kept)) <= budget

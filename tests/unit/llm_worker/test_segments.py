@@ -1,0 +1,43 @@
+"""What the attempts of a generation have left, put together."""
+
+from datetime import UTC, datetime
+
+from llm_worker.segments import Partial, assemble
+from parley.contracts.events import GenerationSegment
+
+
+def segment(attempt: int, from_: int, to: int, text: str = "", reasoning: str = "") -> GenerationSegment:
+    return GenerationSegment(
+        chat_id="c",
+        occurred_at=datetime.now(UTC),
+        generation_id="g",
+        attempt=attempt,
+        from_=from_,
+        to=to,
+        text=text,
+        reasoning=reasoning,
+    )
+
+
+def test_segments_are_joined_in_the_order_of_their_chunks() -> None:
+    assert assemble([segment(1, 3, 4, "cd"), segment(1, 1, 2, "ab", "r")]) == Partial(1, "abcd", "r")
+
+
+def test_the_newest_attempt_that_said_something_counts() -> None:
+    assert assemble([segment(1, 1, 9, "old"), segment(2, 1, 1, "new")]) == Partial(2, "new", "")
+
+
+def test_text_ends_where_a_segment_is_missing() -> None:
+    assert assemble([segment(1, 1, 2, "ab"), segment(1, 4, 5, "de")]) == Partial(1, "ab", "")
+
+
+def test_an_attempt_without_its_beginning_is_left_out() -> None:
+    assert assemble([segment(1, 1, 2, "ab"), segment(2, 3, 4, "cd")]) == Partial(1, "ab", "")
+
+
+def test_a_segment_that_is_there_twice_counts_once() -> None:
+    assert assemble([segment(1, 1, 2, "ab"), segment(1, 1, 2, "ab")]) == Partial(1, "ab", "")
+
+
+def test_nothing_left_is_nothing() -> None:
+    assert assemble([]) is None
