@@ -58,8 +58,8 @@ def start_store(nats_url: str, database_url: str) -> StartStore:
     done = migrate(nats_url, database_url)
     assert done.returncode == 0, done.stderr
 
-    def start(**more: str) -> ServiceProcess:
-        return run_service("chat_store", environment(nats_url, database_url, **more))
+    def start(*, tracebacks: bool = False, **more: str) -> ServiceProcess:
+        return run_service("chat_store", environment(nats_url, database_url, **more), tracebacks=tracebacks)
 
     return start
 

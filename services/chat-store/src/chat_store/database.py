@@ -35,18 +35,21 @@ class Database:
 
     async def open(self) -> None:
         """Connect; waits while Postgres is away."""
+        pool = await asyncpg.create_pool(
+            self._url,
+            # No floor: asyncpg would restore it by itself, loudly, all through an outage.
+            min_size=0,
+            max_size=self._size,
+            timeout=CONNECT_TIMEOUT,
+            command_timeout=self._command_timeout,
+            server_settings=SERVER_SETTINGS,
+        )
         warned = False
         while True:
             try:
-                self._pool = await asyncpg.create_pool(
-                    self._url,
-                    min_size=1,
-                    max_size=self._size,
-                    timeout=CONNECT_TIMEOUT,
-                    command_timeout=self._command_timeout,
-                    server_settings=SERVER_SETTINGS,
-                )
-                return
+                async with pool.acquire():
+                    self._pool = pool
+                    return
             except Exception as error:
                 if not is_outage(error):
                     raise

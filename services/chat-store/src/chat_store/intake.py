@@ -168,7 +168,7 @@ class Intake(Generic[E]):
             return
         log.warning("An event failed: %r", error, extra={"consumer": self._spec.name, "deliveries": deliveries})
         metrics.EVENTS.labels(self._spec.name, "failed").inc()
-        await hand_back([message], delay=0.5 * 2.0**deliveries)
+        await hand_back([message], delay=0.2 * 2.0**deliveries)
 
     async def _bury(self, message: Msg, reason: str) -> None:
         try:

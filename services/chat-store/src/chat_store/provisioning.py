@@ -22,9 +22,9 @@ async def migrate(settings: MigrateSettings) -> None:
         Differs: a stream exists with other settings.
         TimeoutError: Postgres or NATS did not answer in ``migrate_timeout`` seconds.
     """
-    async with asyncio.timeout(settings.migrate_timeout), asyncio.TaskGroup() as group:
-        group.create_task(_migrate_postgres(settings.database_url))
-        group.create_task(_provision_nats(settings))
+    async with asyncio.timeout(settings.migrate_timeout):
+        # Not a task group: the caller wants the one error, and the process ends with it anyway.
+        await asyncio.gather(_migrate_postgres(settings.database_url), _provision_nats(settings))
 
 
 async def _migrate_postgres(url: str) -> None:

@@ -1,0 +1,263 @@
+"""Crash anything at any moment: each accepted prompt is stored once, in order, and each answer ends."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from chat_store import app
+from chat_store.publisher import Publisher
+from chat_store.settings import Settings
+from parley.contracts import rpc
+from parley.runtime.bus import BusUnavailable, RpcRefused
+from parley_tools.embedded.nats import NatsServer
+from tests.integration.chat_store.client import Neighbour
+from tests.integration.chat_store.conftest import StartStore
+from tests.support.databases import Databases
+from tests.support.service import ServiceProcess
+from tests.support.waiting import eventually
+
+
+async def prompts_of(store: Neighbour, chat_id: str) -> list[str]:
+    return [one.id for one in await store.messages(chat_id) if one.role == "user"]
+
+
+async def all_stored(store: Neighbour, chat_id: str, prompts: list[str], *, deadline: float = 45.0) -> None:
+    async def look() -> bool:
+        try:
+            return len(await prompts_of(store, chat_id)) >= len(prompts)
+        except (RpcRefused, BusUnavailable):
+            return False
+
+    await eventually(look, deadline=deadline, what="every prompt being stored")
+    assert await prompts_of(store, chat_id) == prompts, "once each, in the order in which they were accepted"
+
+
+@asynccontextmanager
+async def serving(nats_url: str, database_url: str) -> AsyncIterator[None]:
+    """chat-store in this process, so that a test can break it from within."""
+    stop = asyncio.Event()
+    settings = Settings(nats_url=nats_url, database_url=database_url)
+    task = asyncio.create_task(app.serve(settings, stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
+
+
+async def test_a_request_lost_between_commit_and_publish_is_made_up_for(
+    start_store: StartStore, neighbour: Neighbour, nats_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(*_: object, **__: object) -> None:
+        pass
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Publisher, "request", nothing)
+        async with serving(nats_url, database_url):
+            chat_id = await eventually(lambda: _chat(neighbour))
+            assert chat_id is not None
+            prompts = [await neighbour.say(chat_id) for _ in range(3)]
+            await all_stored(neighbour, chat_id, prompts)
+        assert neighbour.requested == []
+    async with start_store():
+        for number in (1, 2, 3):
+            await neighbour.answer(chat_id, number=number)
+        await all_stored(neighbour, chat_id, prompts)
+        assert len(neighbour.requested) == 3
+
+
+async def _chat(store: Neighbour) -> str | None:
+    try:
+        return await store.chat()
+    except BusUnavailable:
+        return None
+
+
+async def test_a_published_request_whose_mark_was_lost_is_not_published_twice(
+    start_store: StartStore, neighbour: Neighbour, nats_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(*_: object, **__: object) -> None:
+        raise ConnectionResetError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("chat_store.repository.mark_requested", lost)
+        async with serving(nats_url, database_url):
+            chat_id = await eventually(lambda: _chat(neighbour))
+            assert chat_id is not None
+            await neighbour.say(chat_id)
+            await neighbour.request_for(chat_id)
+    async with start_store() as store:
+        await eventually(lambda: 'kind="request_published"} 1.0' in store.get("/metrics")[1])
+        assert (await neighbour.js.stream_info("CHAT")).state.messages == 2
+
+
+async def test_killed_in_the_middle_of_prompts_it_stores_each_once_in_order(
+    start_store: StartStore, neighbour: Neighbour
+) -> None:
+    store = start_store()
+    async with store:
+        chat_id = await neighbour.chat()
+        prompts: list[str] = []
+        for _ in range(4):
+            for _ in range(25):
+                prompts.append(await neighbour.say(chat_id, str(len(prompts))))
+            store.kill()
+            store.start()
+        await all_stored(neighbour, chat_id, prompts)
+
+
+async def test_a_killed_leader_is_followed_by_another_replica_at_once(
+    start_store: StartStore, neighbour: Neighbour
+) -> None:
+    first, second = start_store(), start_store()
+    async with first, second:
+        chat_id = await neighbour.chat()
+        prompts = [await neighbour.say(chat_id) for _ in range(20)]
+        leader, other = (first, second) if _leads(first) else (second, first)
+        assert not _leads(other)
+        prompts += [await neighbour.say(chat_id) for _ in range(20)]
+        leader.kill()
+        began = time.monotonic()
+        prompts += [await neighbour.say(chat_id) for _ in range(20)]
+        await all_stored(neighbour, chat_id, prompts)
+        # Well before the server would give the prompts in hand to another (ack_wait, 30 s).
+        assert time.monotonic() - began < 15
+        assert _leads(other)
+        leader.start()
+        await asyncio.to_thread(leader.wait_ready)
+
+
+def _leads(store: ServiceProcess) -> bool:
+    return "parley_chat_store_leader 1.0" in store.get("/metrics")[1]
+
+
+async def test_a_paused_leader_is_replaced_and_cannot_write_when_it_wakes(
+    start_store: StartStore, neighbour: Neighbour
+) -> None:
+    first, second = start_store(), start_store()
+    async with first, second:
+        await eventually(lambda: _leads(first) or _leads(second))
+        leader, other = (first, second) if _leads(first) else (second, first)
+        # The other answers requests; the paused one would let its share time out.
+        chat_id = await neighbour.chat()
+        prompts = [await neighbour.say(chat_id) for _ in range(5)]
+        await all_stored(neighbour, chat_id, prompts)
+        leader.signal(signal.SIGSTOP)
+        prompts += [await neighbour.say(chat_id) for _ in range(20)]
+        await eventually(lambda: _leads(other), deadline=30, what="the other leading")
+        leader.signal(signal.SIGCONT)
+        await eventually(lambda: not _leads(leader), deadline=30, what="the first having stepped down")
+        prompts += [await neighbour.say(chat_id) for _ in range(5)]
+        await all_stored(neighbour, chat_id, prompts)
+
+
+async def test_two_replicas_keep_the_order_of_a_chat(start_store: StartStore, neighbour: Neighbour) -> None:
+    async with start_store(), start_store():
+        chats = [await neighbour.chat() for _ in range(4)]
+        prompts: dict[str, list[str]] = {chat_id: [] for chat_id in chats}
+        for number in range(30):
+            for chat_id in chats:
+                prompts[chat_id].append(await neighbour.say(chat_id, str(number)))
+        for chat_id in chats:
+            for number in range(1, 6):
+                await neighbour.answer(chat_id, number=number)
+            await all_stored(neighbour, chat_id, prompts[chat_id])
+
+
+async def test_killing_postgres_under_load_loses_nothing(
+    start_store: StartStore, neighbour: Neighbour, databases: Databases
+) -> None:
+    async with start_store() as store:
+        chat_id = await neighbour.chat()
+        prompts: list[str] = []
+        for _ in range(3):
+            prompts += [await neighbour.say(chat_id, str(number)) for number in range(15)]
+            databases.server.kill()
+            try:
+                prompts += [await neighbour.say(chat_id, str(number)) for number in range(15)]
+                began = time.monotonic()
+                with pytest.raises(RpcRefused) as refused:
+                    await neighbour.get(chat_id)
+                assert refused.value.code == "unavailable"
+                assert refused.value.retry_after
+                assert time.monotonic() - began < 4
+                assert "postgres" in store.get("/readyz")[1]
+                assert store.get("/healthz")[0] == 200
+            finally:
+                databases.server.start()
+        await all_stored(neighbour, chat_id, prompts)
+        for number in range(1, 6):
+            await neighbour.answer(chat_id, number=number)
+        assert (await neighbour.js.stream_info("DEAD_LETTERS")).state.messages == 0
+        await eventually(lambda: store.get("/readyz")[0] == 200)
+
+
+async def test_an_end_that_comes_while_postgres_is_away_is_stored_afterwards(
+    start_store: StartStore, neighbour: Neighbour, databases: Databases
+) -> None:
+    async with start_store():
+        chat_id = await neighbour.chat()
+        await neighbour.say(chat_id)
+        claimed = await neighbour.claimed(await neighbour.request_for(chat_id))
+        databases.server.kill()
+        try:
+            await neighbour.finish(claimed, "while it was away")
+        finally:
+            databases.server.start()
+
+        async def stored() -> bool:
+            try:
+                found = await neighbour.message(chat_id, claimed.message_id)
+            except (RpcRefused, BusUnavailable):
+                return False
+            return found is not None and found.content == "while it was away"
+
+        await eventually(stored, deadline=30)
+
+
+async def test_killing_nats_under_load_loses_nothing(
+    start_store: StartStore, neighbour: Neighbour, nats_server: NatsServer
+) -> None:
+    async with start_store():
+        chat_id = await neighbour.chat()
+        prompts: list[str] = []
+        for _ in range(3):
+            prompts += [await neighbour.say(chat_id, str(number)) for number in range(15)]
+            nats_server.kill()
+            nats_server.start()
+        await all_stored(neighbour, chat_id, prompts)
+        for number in range(1, 6):
+            await neighbour.answer(chat_id, number=number)
+
+
+async def test_told_to_end_it_finishes_what_is_in_hand(start_store: StartStore, neighbour: Neighbour) -> None:
+    store = start_store()
+    async with store:
+        chat_id = await neighbour.chat()
+        prompts = [await neighbour.say(chat_id) for _ in range(100)]
+        assert await asyncio.to_thread(store.stop) == 0
+        prompts += [await neighbour.say(chat_id) for _ in range(10)]
+        store.start()
+        began = time.monotonic()
+        await all_stored(neighbour, chat_id, prompts)
+        assert time.monotonic() - began < 20
+        info = await neighbour.js.consumer_info("CHAT", "chat-store-prompts")
+        assert info.num_redelivered == 0
+
+
+async def test_it_starts_before_its_servers_and_waits_for_them(
+    start_store: StartStore, nats_server: NatsServer, databases: Databases, neighbour: Neighbour
+) -> None:
+    nats_server.stop()
+    databases.server.stop()
+    store = start_store()
+    store._ready = False
+    async with store:
+        databases.server.start()
+        nats_server.start()
+        await asyncio.to_thread(store.wait_ready)
+        await neighbour.ask(rpc.GetUsage(user_id="ann"), rpc.UsageReply)

@@ -1,0 +1,70 @@
+"""An event that cannot be handled is kept aside, with the reason, and blocks nobody."""
+
+import msgspec
+import pytest
+
+from parley.contracts import subjects
+from parley.runtime import bus, dead_letters
+from tests.integration.chat_store.client import Neighbour, finished, prompt
+from tests.integration.chat_store.conftest import StartStore
+from tests.support.waiting import eventually
+
+
+async def _dead(neighbour: Neighbour, consumer: str) -> list[tuple[bytes, dict[str, str]]]:
+    found = []
+    state = (await neighbour.js.stream_info("DEAD_LETTERS")).state
+    for number in range(1, state.last_seq + 1):
+        message = await neighbour.js.get_msg("DEAD_LETTERS", seq=number)
+        if message.subject == subjects.dead_letter(consumer):
+            found.append((message.data or b"", message.headers or {}))
+    return found
+
+
+async def test_damaged_and_future_prompts_are_buried_and_the_others_flow(
+    start_store: StartStore, neighbour: Neighbour
+) -> None:
+    # All of it lies in the stream when chat-store comes: one batch with good and bad ones.
+    async with start_store():
+        chat_id = await neighbour.chat()
+    good = prompt(chat_id, "good")
+    future = msgspec.json.encode(msgspec.to_builtins(prompt(chat_id)) | {"v": 99})
+    always = prompt(chat_id, "always raises", user_id="a\x00nn")
+    bodies = [b"damaged", future, msgspec.json.encode(good), msgspec.json.encode(always), b'{"type": "other"}']
+    for number, body in enumerate(bodies):
+        await bus.publish_durable_raw(
+            neighbour.js, subjects.prompt_submitted(chat_id), body, f"test:{number}", deadline=10
+        )
+    async with start_store(tracebacks=True):
+        await neighbour.answer(chat_id)
+        last = await neighbour.say(chat_id, "after them")
+        await neighbour.answer(chat_id, number=2)
+        assert [one.id for one in await neighbour.messages(chat_id) if one.role == "user"] == [good.message_id, last]
+
+        async def all_buried() -> bool:
+            return len(await _dead(neighbour, "chat-store-prompts")) == 4
+
+        await eventually(all_buried, deadline=60)
+    dead = await _dead(neighbour, "chat-store-prompts")
+    reasons = {body: headers[dead_letters.REASON] for body, headers in dead}
+    assert "does not decode" in reasons[b"damaged"]
+    assert "version 99" in reasons[future]
+    assert "CharacterNotInRepertoire" in reasons[bodies[3]]
+    info = await neighbour.js.consumer_info("CHAT", "chat-store-prompts")
+    assert (info.num_ack_pending, info.num_pending) == (0, 0)
+
+
+@pytest.mark.parametrize("body", [b"damaged", b'{"type": "generation.finished"}'])
+async def test_a_damaged_end_is_buried(start_store: StartStore, neighbour: Neighbour, body: bytes) -> None:
+    async with start_store():
+        chat_id = await neighbour.chat()
+        await neighbour.say(chat_id)
+        claimed = await neighbour.claimed(await neighbour.request_for(chat_id))
+        await bus.publish_durable_raw(neighbour.js, subjects.generation_finished(chat_id), body, "damaged", deadline=10)
+        event = finished(claimed, "whole")
+        await bus.publish_durable(neighbour.js, event, deadline=10)
+
+        async def both() -> bool:
+            answer = await neighbour.message(chat_id, claimed.message_id)
+            return bool(answer and answer.content == "whole") and bool(await _dead(neighbour, "chat-store-finished"))
+
+        await eventually(both)

@@ -1,0 +1,125 @@
+"""Migrations, and refusing to run on what they did not make."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import asyncpg
+import pytest
+
+from chat_store import schema
+from chat_store.errors import SchemaMismatch
+from parley.contracts.streams import CONSUMERS, STREAMS
+from parley.runtime import bus
+from parley.runtime.provision import provision
+from tests.integration.chat_store.conftest import environment, migrate
+from tests.support.service import run_service
+
+NEWEST = len(schema.migrations())
+
+
+def test_migrating_twice_or_at_once_is_like_migrating_once(nats_url: str, empty_database_url: str) -> None:
+    with ThreadPoolExecutor(3) as threads:
+        runs = list(threads.map(lambda _: migrate(nats_url, empty_database_url), range(3)))
+    assert [run.returncode for run in runs] == [0, 0, 0], [run.stderr for run in runs]
+    assert sum("applied)" in run.stderr for run in runs) == 1
+    again = migrate(nats_url, empty_database_url)
+    assert again.returncode == 0
+    assert "The schema is up to date\n" in again.stderr
+
+
+async def test_migration_makes_the_streams(nats_url: str, database_url: str) -> None:
+    assert (await asyncio.to_thread(migrate, nats_url, database_url)).returncode == 0
+    nc = await bus.connect(nats_url, name="test")
+    await bus.require(nc.jetstream(), streams=STREAMS, consumers=CONSUMERS)
+    await nc.close()
+
+
+async def test_a_stream_that_differs_is_reported_and_left_alone(nats_url: str, database_url: str) -> None:
+    nc = await bus.connect(nats_url, name="test")
+    await provision(nc, ack_wait=3)
+    await nc.close()
+    run = await asyncio.to_thread(migrate, nats_url, database_url)
+    assert run.returncode == 3
+    assert "llm-worker-requests" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert (await asyncio.to_thread(migrate, nats_url, database_url, ACK_WAIT="3")).returncode == 0
+
+
+@pytest.mark.parametrize("version", range(1, NEWEST + 1))
+async def test_a_filled_database_of_each_version_migrates(empty_database_url: str, version: int) -> None:
+    connection = await asyncpg.connect(empty_database_url)
+    try:
+        await schema.migrate(connection, to=version)
+        await connection.execute(FILL[version])
+        await schema.migrate(connection)
+        await schema.check(connection)
+        assert await connection.fetchval("SELECT count(*) FROM messages") == 2
+        assert await connection.fetchval("SELECT status FROM generations") == "requested"
+    finally:
+        await connection.close()
+
+
+FILL = {
+    1: """
+        INSERT INTO chats (id, owner_id, created_at, updated_at, version, last_position)
+        VALUES ('00000000-0000-7000-8000-000000000001', 'ann', now(), now(), 2, 2);
+        INSERT INTO members VALUES ('00000000-0000-7000-8000-000000000001', 'ann', 'owner', now());
+        INSERT INTO messages (chat_id, id, parent_id, placement, role, author_id, content, reasoning, status,
+            created_at, version, position)
+        VALUES
+            ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-000000000002', NULL, 'tip', 'user',
+             'ann', 'question', '', 'sent', now(), 2, 1),
+            ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-000000000003',
+             '00000000-0000-7000-8000-000000000002', 'fixed', 'assistant', NULL, '', '', 'pending', now(), 2, 2);
+        INSERT INTO generations (id, chat_id, message_id, user_id, status, attempt, released, request, requested_at,
+            created_at)
+        VALUES ('00000000-0000-7000-8000-000000000004', '00000000-0000-7000-8000-000000000001',
+            '00000000-0000-7000-8000-000000000003', 'ann', 'requested', 0, 0, 1, now(), now());
+    """,
+}
+"""What a database of each version holds when it is upgraded; a new version brings a line."""
+
+
+async def test_each_version_has_a_filled_database_to_migrate() -> None:
+    assert list(FILL) == list(range(1, NEWEST + 1))
+
+
+async def test_a_step_that_fails_leaves_the_version_before_it(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = [*schema.migrations(), schema.Migration(NEWEST + 1, "broken", "CREATE TABLE half (); SELECT nonsense")]
+    monkeypatch.setattr(schema, "migrations", lambda: steps)
+    connection = await asyncpg.connect(empty_database_url)
+    try:
+        with pytest.raises(asyncpg.UndefinedColumnError):
+            await schema.migrate(connection)
+        assert await connection.fetchval("SELECT max(version) FROM schema_versions") == NEWEST
+        assert await connection.fetchval("SELECT to_regclass('half')") is None
+    finally:
+        await connection.close()
+
+
+async def test_it_refuses_to_start_on_another_schema(nats_url: str, empty_database_url: str, database_url: str) -> None:
+    assert (await asyncio.to_thread(migrate, nats_url, database_url)).returncode == 0
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("INSERT INTO schema_versions (version, name) VALUES ($1, 'tomorrow')", NEWEST + 1)
+    with pytest.raises(SchemaMismatch):
+        await schema.migrate(connection)
+    await connection.close()
+    for url, sentence in (
+        (empty_database_url, f"schema version 0, and this program needs {NEWEST}. Run `parley migrate`."),
+        (database_url, f"schema version {NEWEST + 1}, and this program knows only {NEWEST}."),
+    ):
+        await _refuses(environment(nats_url, url), 3, sentence)
+    assert (await asyncio.to_thread(migrate, nats_url, database_url)).returncode == 3
+
+
+async def test_it_refuses_to_start_without_streams_or_settings(nats_url: str, database_url: str) -> None:
+    await _refuses(environment(nats_url, database_url), 3, "The stream CHAT does not exist. Run `parley migrate`.")
+    await _refuses({"NATS_URL": nats_url}, 2, "DATABASE_URL")
+
+
+async def _refuses(settings: dict[str, str], code: int, sentence: str) -> None:
+    async with run_service("chat_store", settings, ready=False) as service:
+        assert await asyncio.to_thread(service.wait) == code
+        assert sentence in service.log

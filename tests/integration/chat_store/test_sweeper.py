@@ -1,0 +1,194 @@
+"""What a dead worker or a lost message left behind is put right."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+from nats.aio.msg import Msg
+
+from chat_store.pull import Pull
+from parley.contracts import ids, rpc, subjects
+from parley.contracts.events import GenerationRequested
+from parley.contracts.streams import CHAT_STORE_FINISHED, LLM_WORKER_REQUESTS
+from tests.integration.chat_store.client import Neighbour
+from tests.integration.chat_store.conftest import StartStore
+from tests.support.waiting import eventually
+
+
+@asynccontextmanager
+async def worker(neighbour: Neighbour) -> AsyncIterator[asyncio.Queue[Msg]]:
+    """Pulls requests as a worker with free slots does; what arrives is acknowledged, as by one that then dies."""
+    pull = Pull(neighbour.nc, LLM_WORKER_REQUESTS, batch=8)
+    await pull.open()
+    taken: asyncio.Queue[Msg] = asyncio.Queue()
+
+    async def take() -> None:
+        while True:
+            for message in await pull.next():
+                await message.ack()
+                taken.put_nowait(message)
+
+    task = asyncio.create_task(take())
+    try:
+        yield taken
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await pull.close()
+
+
+async def test_an_answer_without_an_owner_is_requested_again_and_at_last_fails(
+    start_store: StartStore, neighbour: Neighbour
+) -> None:
+    async with start_store(ORPHAN_AFTER="0.1"), worker(neighbour):
+        claimed_chat, unclaimed_chat = await neighbour.chat(), await neighbour.chat()
+        await neighbour.say(claimed_chat)
+        await neighbour.say(unclaimed_chat)
+        claimed = await neighbour.claimed(await neighbour.request_for(claimed_chat))
+        again = await neighbour.request_for(claimed_chat, number=2, deadline=40)
+        assert (again.generation_id, again.request) == (claimed.generation_id, 2)
+        assert (await neighbour.request_for(unclaimed_chat, number=2, deadline=40)).request == 2
+        takeover = await neighbour.claimed(again)
+        assert takeover.attempt == 2
+
+
+async def test_an_owner_that_answers_is_left_alone(start_store: StartStore, neighbour: Neighbour) -> None:
+    asked = 0
+
+    async def on_snapshot(message: Msg) -> None:
+        nonlocal asked
+        asked += 1
+        await message.respond(b"{}")
+
+    async with start_store(ORPHAN_AFTER="0.1"), worker(neighbour):
+        owned, orphan = await neighbour.chat(), await neighbour.chat()
+        for chat_id in (owned, orphan):
+            await neighbour.say(chat_id)
+        request = await neighbour.request_for(owned)
+        await neighbour.nc.subscribe(subjects.rpc_generation_snapshot(request.generation_id), cb=on_snapshot)
+        await neighbour.claimed(request)
+        await neighbour.claimed(await neighbour.request_for(orphan))
+        await neighbour.request_for(orphan, number=2, deadline=40)
+        assert asked > 0
+        assert [one.request for one in neighbour.requested if one.chat_id == owned] == [1]
+
+
+async def test_no_request_is_repeated_while_all_workers_are_busy(start_store: StartStore, neighbour: Neighbour) -> None:
+    async with start_store(ORPHAN_AFTER="0.1") as store:
+        waiting = await neighbour.chat()
+        await neighbour.say(waiting)
+        await neighbour.request_for(waiting)
+        async with worker(neighbour) as taken:
+            # One that the worker takes and forgets shows that the sweeper has gone round.
+            await neighbour.request_for(waiting, number=2, deadline=40)
+            assert taken.qsize() >= 1
+        assert 'kind="without_owner"' in store.get("/metrics")[1]
+
+
+async def test_an_end_that_lies_in_the_stream_is_found(start_store: StartStore, neighbour: Neighbour) -> None:
+    store = start_store()
+    async with store, worker(neighbour):
+        chat_id = await neighbour.chat()
+        await neighbour.say(chat_id)
+        claimed = await neighbour.claimed(await neighbour.request_for(chat_id))
+        await asyncio.to_thread(store.stop)
+        # As when another chat-store dies with the event in hand: the server gives it out again only after ack_wait.
+        holder = Pull(neighbour.nc, CHAT_STORE_FINISHED, batch=1)
+        await holder.open()
+        await neighbour.finish(claimed, "whole")
+        held = await asyncio.wait_for(holder.next(), 30)
+        store.start()
+        await asyncio.to_thread(store.wait_ready)
+
+        async def stored() -> bool:
+            answer = await neighbour.message(chat_id, claimed.message_id)
+            return answer is not None and answer.content == "whole"
+
+        await eventually(stored, deadline=25)
+        assert 'kind="end_found"} 1.0' in store.get("/metrics")[1]
+        assert not held[0].is_acked
+        await holder.close()
+
+
+async def test_a_request_that_used_up_its_deliveries_is_made_again(
+    start_store: StartStore, neighbour: Neighbour
+) -> None:
+    async with start_store():
+        chat_id = await neighbour.chat()
+        await neighbour.say(chat_id)
+        first = await neighbour.request_for(chat_id)
+        pull = Pull(neighbour.nc, LLM_WORKER_REQUESTS, batch=1)
+        await pull.open()
+
+        async def refuse() -> None:
+            while True:
+                for message in await pull.next():
+                    await message.nak()
+
+        task = asyncio.create_task(refuse())
+        try:
+            again = await neighbour.request_for(chat_id, number=2, deadline=30)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await pull.close()
+        assert (again.generation_id, again.request) == (first.generation_id, 2)
+
+
+async def test_an_advisory_of_the_last_request_fails_the_answer(start_store: StartStore, neighbour: Neighbour) -> None:
+    async with start_store():
+        chat_id = await neighbour.chat()
+        await neighbour.say(chat_id)
+        waiting = await neighbour.say(chat_id, "next")
+        request = await neighbour.request_for(chat_id)
+        for number in range(1, 6):
+            stored = await _sequence_of(neighbour, request.generation_id, number)
+            advisory = {
+                "type": "io.nats.jetstream.advisory.v1.max_deliver",
+                "id": ids.new_id(),
+                "stream": "CHAT",
+                "consumer": LLM_WORKER_REQUESTS.name,
+                "stream_seq": stored,
+                "deliveries": 20,
+            }
+            await neighbour.js.publish(
+                "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.CHAT.llm-worker-requests", msgspec.json.encode(advisory)
+            )
+        await eventually(lambda: [one for one in neighbour.requested if one.generation_id != request.generation_id])
+        answer = await neighbour.message(chat_id, request.message_id)
+        assert answer is not None
+        assert answer.error is not None
+        assert (answer.status, answer.error.code) == ("failed", "attempts_exhausted")
+        question = await neighbour.message(chat_id, waiting)
+        assert question is not None
+        assert question.status == "sent"
+
+
+async def _sequence_of(neighbour: Neighbour, generation_id: str, number: int) -> int:
+    """Where the generation's ``number``-th request lies in the stream."""
+
+    async def look() -> int:
+        state = (await neighbour.js.stream_info("CHAT")).state
+        for sequence in range(state.first_seq, state.last_seq + 1):
+            message = await neighbour.js.get_msg("CHAT", seq=sequence)
+            if message.subject and message.subject.endswith("generation.requested"):
+                event = msgspec.json.decode(message.data or b"", type=GenerationRequested)
+                if (event.generation_id, event.request) == (generation_id, number):
+                    return sequence
+        return 0
+
+    return await eventually(look)
+
+
+async def test_a_stop_is_repeated_after_a_restart(start_store: StartStore, neighbour: Neighbour) -> None:
+    store = start_store()
+    async with store:
+        chat_id = await neighbour.chat()
+        await neighbour.say(chat_id)
+        claimed = await neighbour.claimed(await neighbour.request_for(chat_id))
+        await neighbour.ask(rpc.Stop(user_id="ann", chat_id=chat_id), rpc.Done)
+        await asyncio.to_thread(store.stop)
+        neighbour.signals.clear()
+        store.start()
+        await eventually(lambda: claimed.generation_id in neighbour.signals)
