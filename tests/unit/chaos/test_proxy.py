@@ -14,23 +14,41 @@ from tests.support.waiting import eventually
 class Echo(asyncio.Protocol):
     """Sends everything back."""
 
+    def __init__(self, echoes: "Echoes") -> None:
+        self._echoes = echoes
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        self._echoes.transports.append(transport)
 
     def data_received(self, data: bytes) -> None:
         self.transport.write(data)
 
 
-@pytest.fixture
-async def echo_port() -> AsyncIterator[int]:
-    async with await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", 0) as server:
-        yield int(server.sockets[0].getsockname()[1])
+class Echoes:
+    """All connections of the server."""
+
+    def __init__(self) -> None:
+        self.transports: list[asyncio.Transport] = []
+
+    def end(self) -> None:
+        """Close them, as a process that ends."""
+        for transport in self.transports:
+            transport.close()
 
 
 @pytest.fixture
-async def proxy(echo_port: int) -> AsyncIterator[Proxy]:
-    async with Proxy("test", ("127.0.0.1", echo_port)) as proxy:
+def echo() -> Echoes:
+    return Echoes()
+
+
+@pytest.fixture
+async def proxy(echo: Echoes) -> AsyncIterator[Proxy]:
+    async with (
+        await asyncio.get_running_loop().create_server(lambda: Echo(echo), "127.0.0.1", 0) as server,
+        Proxy("test", ("127.0.0.1", int(server.sockets[0].getsockname()[1]))) as proxy,
+    ):
         yield proxy
 
 
@@ -77,6 +95,15 @@ async def test_the_end_of_one_side_reaches_the_other_behind_what_was_sent(connec
     client.writer.write(b"last words")
     client.writer.write_eof()
     assert await client.reader.read() == b"last words"
+    await eventually(lambda: proxy.connections == 0)
+
+
+async def test_when_the_server_is_gone_the_client_learns_of_it(connect: Connect, proxy: Proxy, echo: Echoes) -> None:
+    client = await connect(proxy)
+    await client.echo(b"hello")
+    echo.end()
+    assert await client.reader.read() == b""
+    client.writer.write(b"is anybody there?")
     await eventually(lambda: proxy.connections == 0)
 
 

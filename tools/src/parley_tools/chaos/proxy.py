@@ -83,12 +83,14 @@ class _Side(asyncio.Protocol):
         if self._waiting:
             self._timer = loop.call_at(self._waiting[0][0], self.pump)
         elif self._ended and out is not None and not out.is_closing():
-            # Half closed: the other direction may still have something to say.
-            out.write_eof()
-            if self.peer.is_drained:
+            if self.transport is None or self.peer.is_drained:
+                # Nobody is there any more: what the other end still sends is answered with a reset.
                 out.close()
                 if self.transport is not None:
                     self.transport.close()
+            else:
+                # Half closed: the other direction may still have something to say.
+                out.write_eof()
 
     @property
     def is_drained(self) -> bool:
