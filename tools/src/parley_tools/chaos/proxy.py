@@ -46,11 +46,6 @@ class _Side(asyncio.Protocol):
         self._waiting.append((due, data))
         self.pump()
 
-    def eof_received(self) -> bool:
-        self._ended = True
-        self.pump()
-        return True
-
     def connection_lost(self, error: Exception | None) -> None:
         self._ended = True
         self.transport = None
@@ -82,20 +77,9 @@ class _Side(asyncio.Protocol):
                 out.write(data)
         if self._waiting:
             self._timer = loop.call_at(self._waiting[0][0], self.pump)
-        elif self._ended and out is not None and not out.is_closing():
-            if self.transport is None or self.peer.is_drained:
-                # Nobody is there any more: what the other end still sends is answered with a reset.
-                out.close()
-                if self.transport is not None:
-                    self.transport.close()
-            else:
-                # Half closed: the other direction may still have something to say.
-                out.write_eof()
-
-    @property
-    def is_drained(self) -> bool:
-        """Whether nothing more will come from here."""
-        return self._ended and not self._waiting
+        elif self._ended and out is not None:
+            # None of what is carried here half closes: who ends one direction has gone.
+            out.close()
 
     def reset(self) -> None:
         """End it as a broken network does."""
