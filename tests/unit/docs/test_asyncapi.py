@@ -1,0 +1,74 @@
+"""docs/asyncapi.json is what the code says, and holds together."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import pytest
+from tools import gen_asyncapi
+
+from parley.contracts import subjects
+from tests.unit.docs.pages import Example, examples
+
+DOCUMENT = json.loads(gen_asyncapi.encoded())
+
+
+def test_the_file_is_what_the_code_says() -> None:
+    assert gen_asyncapi.FILE.read_bytes() == gen_asyncapi.encoded(), "run python tools/gen_asyncapi.py"
+
+
+def references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key == "$ref":
+                yield value
+            elif key != "mapping":
+                yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+def test_everything_that_is_referred_to_is_there() -> None:
+    for reference in references(DOCUMENT):
+        node = DOCUMENT
+        for part in reference.removeprefix("#/").split("/"):
+            assert part in node, reference
+            node = node[part]
+
+
+def test_every_subject_is_a_channel() -> None:
+    addresses = {channel["address"] for channel in DOCUMENT["channels"].values()}
+    assert set(subjects.TEMPLATES.values()) - {subjects.TEMPLATES["rpc_store"]} <= addresses
+    assert {subjects.rpc_store(verb) for verb in gen_asyncapi.store_requests()} <= addresses
+
+
+def test_every_channel_is_used_by_somebody() -> None:
+    used = {operation["channel"]["$ref"] for operation in DOCUMENT["operations"].values()}
+    used |= {
+        operation["reply"]["channel"]["$ref"] for operation in DOCUMENT["operations"].values() if "reply" in operation
+    }
+    assert used == {f"#/channels/{name}" for name in DOCUMENT["channels"]}
+
+
+def test_every_request_has_who_asks_and_who_answers() -> None:
+    for name in DOCUMENT["channels"]:
+        if name.startswith("rpc_") and not name.endswith("_reply"):
+            actions = [
+                operation["action"]
+                for operation in DOCUMENT["operations"].values()
+                if operation["channel"]["$ref"] == f"#/channels/{name}"
+            ]
+            assert {"send", "receive"} == set(actions), name
+
+
+@pytest.mark.parametrize(
+    "example",
+    [example for example in examples() if example.struct.split(".")[0] in ("events", "frames", "live", "rpc")],
+    ids=str,
+)
+def test_the_examples_of_the_protocol_are_of_its_schemas(example: Example) -> None:
+    name = example.struct.partition(".")[2]
+    schema = {"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]}
+    jsonschema.validate(json.loads(example.text), schema)
