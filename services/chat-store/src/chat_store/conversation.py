@@ -332,7 +332,7 @@ class Conversation:
         if prompt_id is None:
             raise NotFound("The answer has no prompt.")
         return self._request_answer(
-            prompt_id, answer_id=answer_id, user_id=user_id, model=model or target.model or self._chat.model
+            prompt_id, answer_id=answer_id, user_id=user_id, model=model or self._chat.model or target.model
         )
 
     def delete_queued(self, message_id: str) -> None:
