@@ -45,10 +45,9 @@ def test_every_subject_is_a_channel() -> None:
 
 
 def test_every_channel_is_used_by_somebody() -> None:
-    used = {operation["channel"]["$ref"] for operation in DOCUMENT["operations"].values()}
-    used |= {
-        operation["reply"]["channel"]["$ref"] for operation in DOCUMENT["operations"].values() if "reply" in operation
-    }
+    operations = DOCUMENT["operations"].values()
+    used = {operation["channel"]["$ref"] for operation in operations}
+    used |= {operation["reply"]["channel"]["$ref"] for operation in operations if "reply" in operation}
     assert used == {f"#/channels/{name}" for name in DOCUMENT["channels"]}
 
 

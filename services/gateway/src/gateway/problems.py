@@ -17,10 +17,8 @@ from gateway.errors import Broken, GatewayError
 MEDIA_TYPE = "application/problem+json"
 
 _CODES = {
-    400: "malformed",
     404: "not_found",
     405: "method_not_allowed",
-    413: "too_large",
 }
 _DETAILS = {
     404: "There is nothing at this address.",
@@ -97,7 +95,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
         headers["Allow"] = ", ".join(_allowed(request))
     return problem_response(
         error.status_code,
-        _CODES.get(error.status_code, "refused"),
+        _CODES.get(error.status_code, "malformed"),
         _DETAILS.get(error.status_code, error.detail),
         request_id=request_id_of(request),
         headers=headers,
