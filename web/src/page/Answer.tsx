@@ -1,4 +1,4 @@
-import { memo, useDeferredValue, useEffect, useState } from "react";
+import { memo, useEffect, useState } from "react";
 import { type Generation, isTerminal, type Message, reasoningOf, textOf, type WatchedChat } from "../client";
 import { BranchSwitch } from "./BranchSwitch";
 import { AlertIcon, CheckIcon, CopyIcon, RetryIcon } from "./icons";
@@ -23,8 +23,6 @@ export const Answer = memo(
     const over = isTerminal(status);
     const text = textOf({ message, generation });
     const reasoning = reasoningOf({ message, generation });
-    // Drawing a long text takes time: what a person types goes first.
-    const drawn = useDeferredValue(text);
     const retry = () => onAttempt(chat.regenerate(id));
 
     return (
@@ -37,7 +35,7 @@ export const Answer = memo(
       >
         <h2 className="sr-only">Answer</h2>
         {reasoning !== "" && <Reasoning text={reasoning} thinking={!over && text === ""} />}
-        {text !== "" && <Markdown growing={!over} text={over ? text : drawn} />}
+        {text !== "" && <Markdown growing={!over} text={text} />}
         {!over && text === "" && reasoning === "" && generation?.status !== "retrying" && (
           <p className="shimmer inline-block leading-7" data-testid="thinking">
             Thinking…

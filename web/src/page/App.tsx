@@ -21,7 +21,7 @@ export function App() {
     const unsubscribe = parley.connection.subscribe(() => {
       const before = status;
       status = parley.connection.getSnapshot().status;
-      if (status === "online" && before !== "online") refresh();
+      if (status === "online" && (before === "reconnecting" || before === "offline")) refresh();
     });
     return () => {
       document.removeEventListener("visibilitychange", refresh);

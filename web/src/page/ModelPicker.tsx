@@ -15,11 +15,16 @@ export function ModelPicker({ model, onChange }: ModelPickerProps) {
 
   useEffect(() => {
     let current = true;
+    let asking = false;
     // Without the list the default answers; it is asked for again when the line is back.
     const load = () => {
+      if (asking) return;
+      asking = true;
       parley.models().then(
         (list) => current && setModels(list),
-        () => undefined,
+        () => {
+          asking = false;
+        },
       );
     };
     load();

@@ -28,11 +28,16 @@ export function useObservable<Value>(observable: Observable<Value>): Value {
 
 /** Milliseconds between renders of a page that nobody sees, for which browsers paint no frames. */
 const HIDDEN_INTERVAL = 250;
+/** After a render, so many times its duration belongs to everything else: what a person types, above all. */
+const REST = 2;
+/** Milliseconds of rest that are not worth a timer: the next frame comes later anyway. */
+const SHORT_REST = 16;
 
-/** Calls back in the next frame of the screen, once for all requests before it. */
+/** Calls back in the next frame of the screen, once for all requests before it; less often when that takes long. */
 class Frame {
   private readonly callback: () => void;
   private cancelPending: (() => void) | null = null;
+  private restUntil = 0;
 
   constructor(callback: () => void) {
     this.callback = callback;
@@ -40,15 +45,12 @@ class Frame {
 
   request(): void {
     if (this.cancelPending !== null) return;
-    const run = () => {
-      this.cancelPending = null;
-      this.callback();
-    };
-    if (document.hidden) {
-      const timer = setTimeout(run, HIDDEN_INTERVAL);
+    const rest = document.hidden ? HIDDEN_INTERVAL : this.restUntil - performance.now();
+    if (rest > SHORT_REST) {
+      const timer = setTimeout(() => this.run(), rest);
       this.cancelPending = () => clearTimeout(timer);
     } else {
-      const frame = requestAnimationFrame(run);
+      const frame = requestAnimationFrame(() => this.run());
       this.cancelPending = () => cancelAnimationFrame(frame);
     }
   }
@@ -56,5 +58,16 @@ class Frame {
   cancel(): void {
     this.cancelPending?.();
     this.cancelPending = null;
+  }
+
+  private run(): void {
+    this.cancelPending = null;
+    const start = performance.now();
+    this.callback();
+    // React renders a changed store in a microtask of its own, which is before this one.
+    queueMicrotask(() => {
+      const end = performance.now();
+      this.restUntil = end + (end - start) * REST;
+    });
   }
 }
