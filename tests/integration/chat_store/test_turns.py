@@ -259,6 +259,30 @@ async def test_stopping_a_running_answer_is_signalled_until_it_is_over(store: Ne
     await store.request_for(chat_id, number=2)
 
 
+async def test_many_writers_of_one_chat_all_get_their_turn(store: Neighbour) -> None:
+    chat_id = await store.chat()
+    before = (await store.get(chat_id)).version
+    await asyncio.gather(
+        *(
+            store.ask(rpc.PutMember(user_id="ann", chat_id=chat_id, member_id=f"member {number}"), rpc.MemberReply)
+            for number in range(60)
+        ),
+        *(store.say(chat_id, str(number)) for number in range(20)),
+    )
+    members = await store.ask(rpc.ListMembers(user_id="ann", chat_id=chat_id), rpc.MemberList)
+    assert len(members.items) == 61
+    await eventually(lambda: _twenty(store, chat_id))
+    version = (await store.get(chat_id)).version
+    await eventually(
+        lambda: {one.version for one in store.changed if one.chat_id == chat_id} == set(range(before + 1, version + 1)),
+        what="every version being told once",
+    )
+
+
+async def _twenty(store: Neighbour, chat_id: str) -> bool:
+    return len([one for one in await store.messages(chat_id) if one.role == "user"]) == 20
+
+
 async def test_the_longest_answer_is_stored_and_told_without_its_text(store: Neighbour) -> None:
     chat_id = await store.chat()
     await store.say(chat_id, "x" * limits.MAX_PROMPT_BYTES)

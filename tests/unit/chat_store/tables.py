@@ -45,6 +45,7 @@ class Tables:
             created_at=START,
             updated_at=START,
             version=1,
+            revision=1,
             last_position=0,
         )
         self.members = {"ann": MemberRecord(chat_id=CHAT, user_id="ann", role="owner", added_at=START)}
@@ -107,7 +108,9 @@ class Tables:
         assert self.chat is not None
         assert changes.since == self.chat.version
         assert changes.chat.version - changes.since in (0, 1), "versions have no gap"
-        assert changes.visible or changes.chat == self.chat, "an invisible change left the chat as it was"
+        assert changes.chat.revision == self.chat.revision + 1
+        if not changes.visible:
+            assert changes.chat == msgspec.structs.replace(self.chat, revision=changes.chat.revision)
         self.history.append(changes)
         if changes.deleted:
             self.chat = None

@@ -105,7 +105,7 @@ class Conversation:
     """One chat, while it is being changed. Made for one transaction, in which at most one generation may end.
 
     Args:
-        state: What was loaded, under the chat's lock.
+        state: What was loaded, all of it at one moment.
         now: The time of the transaction.
         new_id: Makes ids of answers and generations.
     """
@@ -169,7 +169,7 @@ class Conversation:
             return None
         return Changes(
             since=self._since,
-            chat=self._chat,
+            chat=replace(self._chat, revision=self._chat.revision + 1),
             messages=list(self._changed.values()),
             generations=sorted(self._generations.values(), key=lambda generation: generation.status in ACTIVE),
             usage=self._usage,

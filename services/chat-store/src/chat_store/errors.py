@@ -53,6 +53,16 @@ class Unavailable(StoreError):
         super().__init__("The database does not answer. Try again in a moment.")
 
 
+class Contended(StoreError):
+    """Others changed the chat again and again."""
+
+    code = "unavailable"
+    retry_after = 1.0
+
+    def __init__(self) -> None:
+        super().__init__("The chat is busy. Try again in a moment.")
+
+
 class SchemaMismatch(Exception):
     """The database is not of the version that this program needs. The text says what to do."""
 
@@ -75,4 +85,4 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, asyncpg.InterfaceError):
         # The driver's word for a lost connection, but also, as a ValueError, for an argument that it cannot encode.
         return not isinstance(error, ValueError)
-    return isinstance(error, OSError | TimeoutError | Unavailable)
+    return isinstance(error, OSError | TimeoutError | Unavailable | Contended)

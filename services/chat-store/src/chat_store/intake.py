@@ -136,6 +136,8 @@ class Intake(Generic[E]):
         for (message, command, event), result in zip(part, outcome.results, strict=True):
             word = result or "no_chat"
             metrics.EVENTS.labels(self._spec.name, word).inc()
+            if isinstance(event, GenerationFinished) and word == event.outcome:
+                metrics.ENDED.labels(word).inc()
             if word in ("no_chat", "not_a_member"):
                 log.info(
                     "Dropped an event: %s",

@@ -1,8 +1,8 @@
 """One replica at a time takes prompts in and sweeps: the one whose database session holds the lock.
 
 Prompts of a chat must be stored in the order in which they were accepted, and two replicas that each hold a part of the
-stream cannot know that. So one takes them all in, in batches. Its transactions run on the very session that holds the
-lock: who has lost the lock cannot write any more (a fence, not a hope).
+stream cannot know that. So one takes them all in, in batches. It writes with the very session that holds the lock: who
+has lost the lock cannot write any more (a fence, not a hope).
 
 A leader that is paused keeps its session, so Postgres itself ends a session that is idle for too long; the leader shows
 that it is alive each second.
@@ -44,7 +44,7 @@ class Leader:
         self._turn = asyncio.Lock()
 
     async def execute(self, commands: Sequence[Command[Any]]) -> Outcome[Any]:
-        """Run commands in one transaction. Raises: Exception: the session is lost (:func:`is_outage`)."""
+        """Run commands with the leader's session. Raises: Exception: it is lost (:func:`is_outage`)."""
         async with self._turn:
             return await transactions.execute(self._connection, commands)
 

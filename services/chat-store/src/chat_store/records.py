@@ -16,6 +16,8 @@ class ChatRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A chat.
 
     Attributes:
+        version: Raised by each change that a reader can see.
+        revision: Raised by every change.
         last_position: The last number given to one of its messages.
     """
 
@@ -28,6 +30,7 @@ class ChatRecord(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     version: int
+    revision: int
     last_position: int
 
     def resource(self, *, running: bool) -> Chat:

@@ -1,8 +1,9 @@
 """All SQL of chat-store, as named statements.
 
-Rows come as JSON and are decoded into records at once, so a column has one name from here to the reader. Every write to
-a chat holds the lock on its row in ``chats`` (:data:`LOCK_CHATS`, always in the order of the ids), so versions have no
-gaps.
+Rows come as JSON and are decoded into records at once, so a column has one name from here to the reader. A change to a
+chat is two statements: what it is decided on (:data:`LOAD_STATES`), and all of its writes (:data:`APPLY`), which are
+made only if nobody has changed the chat in between. So no lock is held while the rules decide, versions have no gaps,
+and a change costs two round trips and one commit.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,7 +26,7 @@ T = TypeVar("T")
 # --- columns, as the structs name them ------------------------------------------------------------------------------
 
 _CHAT_RECORD = """chats.id, chats.owner_id, chats.title, chats.model, chats.system_prompt, chats.tip_id,
-    chats.created_at, chats.updated_at, chats.version, chats.last_position"""
+    chats.created_at, chats.updated_at, chats.version, chats.revision, chats.last_position"""
 _CHAT = """c.id, c.owner_id, c.title, c.model, c.system_prompt, c.tip_id, c.created_at, c.updated_at, c.version,
     EXISTS (SELECT FROM generations g WHERE g.chat_id = c.id AND g.status IN ('requested', 'running')) AS running"""
 _MESSAGE_RECORD = """m.chat_id, m.id, m.parent_id, m.placement, m.role, m.author_id, m.content, m.reasoning, m.status,
@@ -38,9 +39,6 @@ _GENERATION_RECORD = """g.id, g.chat_id, g.message_id, g.user_id, g.status, g.at
 
 # --- changing a chat ------------------------------------------------------------------------------------------------
 
-LOCK_CHATS: Final = "SELECT id FROM chats WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE"
-
-# A statement of its own: after a wait for the lock, the one that waited still sees the old state of other tables.
 LOAD_STATES: Final = f"""
 SELECT row_to_json(state) FROM (
     SELECT
@@ -70,28 +68,33 @@ SELECT row_to_json(state) FROM (
 ) state
 """
 
-# Counts the chats that were changed: each of them, or somebody wrote without the lock.
+# Returns the chats that were changed. The others were changed by somebody else meanwhile: nothing is written of them.
+# Locked in the order of the ids, or two batches could wait for each other.
 APPLY: Final = """
-WITH changed_chats AS (
+WITH locked AS MATERIALIZED (
+    SELECT chats.id FROM chats JOIN json_to_recordset($1) AS r(id uuid, revision bigint) ON r.id = chats.id
+    WHERE chats.revision = r.revision - 1
+    ORDER BY chats.id FOR UPDATE OF chats
+), changed_chats AS (
     UPDATE chats SET
         title = r.title, model = r.model, system_prompt = r.system_prompt, tip_id = r.tip_id,
-        updated_at = r.updated_at, version = r.version, last_position = r.last_position
-    FROM json_to_recordset($1) AS r(
+        updated_at = r.updated_at, version = r.version, revision = r.revision, last_position = r.last_position
+    FROM locked JOIN json_to_recordset($1) AS r(
         id uuid, title text, model text, system_prompt text, tip_id uuid, updated_at timestamptz, version bigint,
-        last_position bigint
-    )
-    WHERE chats.id = r.id AND chats.version = r.version - 1
-    RETURNING 1
+        revision bigint, last_position bigint
+    ) ON r.id = locked.id
+    WHERE chats.id = locked.id AND chats.revision = r.revision - 1
+    RETURNING chats.id
 ), changed_messages AS (
     INSERT INTO messages (
         chat_id, id, parent_id, placement, role, author_id, content, reasoning, status, model, finish_reason, error,
         usage, created_at, version, position
     )
-    SELECT * FROM json_to_recordset($2) AS r(
+    SELECT r.* FROM changed_chats JOIN json_to_recordset($2) AS r(
         chat_id uuid, id uuid, parent_id uuid, placement text, role text, author_id text, content text, reasoning text,
         status text, model text, finish_reason text, error jsonb, usage jsonb, created_at timestamptz, version bigint,
         position bigint
-    )
+    ) ON r.chat_id = changed_chats.id
     ON CONFLICT (chat_id, id) DO UPDATE SET
         parent_id = excluded.parent_id, content = excluded.content, reasoning = excluded.reasoning,
         status = excluded.status, model = excluded.model, finish_reason = excluded.finish_reason,
@@ -101,39 +104,46 @@ WITH changed_chats AS (
         id, chat_id, message_id, user_id, status, attempt, released, claim_id, worker_id, claimed_at, request,
         requested_at, stop_requested_at, created_at, ended_at
     )
-    SELECT * FROM json_to_recordset($3) AS r(
+    SELECT r.id, r.chat_id, r.message_id, r.user_id, r.status, r.attempt, r.released, r.claim_id, r.worker_id,
+        r.claimed_at, r.request, r.requested_at, r.stop_requested_at, r.created_at, r.ended_at
+    FROM changed_chats JOIN json_to_recordset($3) AS r(
         id uuid, chat_id uuid, message_id uuid, user_id text, status text, attempt integer, released integer,
         claim_id text, worker_id text, claimed_at timestamptz, request integer, requested_at timestamptz,
         stop_requested_at timestamptz, created_at timestamptz, ended_at timestamptz
-    )
+    ) ON r.chat_id = changed_chats.id
+    -- What ended first, or the one that follows would be a second active one.
+    ORDER BY r.status IN ('requested', 'running')
     ON CONFLICT (id) DO UPDATE SET
         status = excluded.status, attempt = excluded.attempt, released = excluded.released,
         claim_id = excluded.claim_id, worker_id = excluded.worker_id, claimed_at = excluded.claimed_at,
-        -- Marked without the chat's lock (MARK_REQUESTED), so what was loaded may be older than what is there.
+        -- Marked on its own (MARK_REQUESTED), so what was loaded may be older than what is there.
         request_seq = CASE WHEN excluded.request = g.request THEN g.request_seq END,
         request = excluded.request, requested_at = excluded.requested_at,
         stop_requested_at = excluded.stop_requested_at, ended_at = excluded.ended_at
 ), new_usage AS (
     INSERT INTO usage (generation_id, chat_id, user_id, model, input_tokens, output_tokens, created_at)
-    SELECT * FROM json_to_recordset($4) AS r(
+    SELECT r.* FROM changed_chats JOIN json_to_recordset($4) AS r(
         generation_id uuid, chat_id uuid, user_id text, model text, input_tokens bigint, output_tokens bigint,
         created_at timestamptz
-    )
+    ) ON r.chat_id = changed_chats.id
     ON CONFLICT (generation_id) DO NOTHING
 ), new_members AS (
     INSERT INTO members (chat_id, user_id, role, added_at)
-    SELECT * FROM json_to_recordset($5) AS r(chat_id uuid, user_id text, role text, added_at timestamptz)
+    SELECT r.* FROM changed_chats
+    JOIN json_to_recordset($5) AS r(chat_id uuid, user_id text, role text, added_at timestamptz)
+    ON r.chat_id = changed_chats.id
     ON CONFLICT (chat_id, user_id) DO NOTHING
 ), gone_members AS (
-    DELETE FROM members USING json_to_recordset($6) AS r(chat_id uuid, user_id text)
-    WHERE members.chat_id = r.chat_id AND members.user_id = r.user_id
+    DELETE FROM members USING changed_chats, json_to_recordset($6) AS r(chat_id uuid, user_id text)
+    WHERE r.chat_id = changed_chats.id AND members.chat_id = r.chat_id AND members.user_id = r.user_id
 )
-SELECT count(*) FROM changed_chats
+SELECT id::text FROM changed_chats
 """
 
 DELETE_CHAT: Final = """
-WITH gone AS (DELETE FROM chats WHERE id = $1 RETURNING id, owner_id)
-INSERT INTO deleted_chats (id, owner_id, deleted_at, generation_id) SELECT id, owner_id, $2, $3::uuid FROM gone
+WITH gone AS (DELETE FROM chats WHERE id = $1 AND revision = $2 - 1 RETURNING id, owner_id)
+INSERT INTO deleted_chats (id, owner_id, deleted_at, generation_id) SELECT id, owner_id, $3, $4::uuid FROM gone
+RETURNING id::text
 """
 
 MARK_REQUESTED: Final = """
@@ -334,24 +344,26 @@ async def load_states(
     user_ids: Sequence[str],
     with_queue: bool,
 ) -> list[State]:
-    """Lock these chats until the transaction ends, and load what a command needs. Chats that do not exist are left out.
+    """Load what a command needs of these chats, as of one moment. Chats that do not exist are left out.
 
     Args:
         with_queue: Load the first queued prompt too (for commands that may end a generation).
     """
-    await connection.execute(LOCK_CHATS, chat_ids)
-    rows = await connection.fetch(LOAD_STATES, chat_ids, message_ids, user_ids, with_queue)
-    return _decode(rows, State)
+    return _decode(await connection.fetch(LOAD_STATES, chat_ids, message_ids, user_ids, with_queue), State)
 
 
-async def apply(connection: Connection, changes: Sequence[Changes], *, now: datetime) -> None:
-    """Write what the commands came to, all in one statement."""
+async def apply(connection: Connection, changes: Sequence[Changes], *, now: datetime) -> set[str]:
+    """Write what the commands came to, each chat wholly or not at all.
+
+    Returns:
+        The chats that were written. The others have changed since they were loaded.
+    """
+    written: set[str] = set()
     kept = [change for change in changes if not change.deleted]
-    visible = [change.chat for change in kept if change.visible]
     if kept:
-        changed = await connection.fetchval(
+        rows = await connection.fetch(
             APPLY,
-            _json(visible),
+            _json(change.chat for change in kept),
             _json(message for change in kept for message in change.messages),
             _json(generation for change in kept for generation in change.generations),
             _json(usage for change in kept for usage in change.usage),
@@ -360,11 +372,13 @@ async def apply(connection: Connection, changes: Sequence[Changes], *, now: date
                 {"chat_id": change.chat.id, "user_id": user_id} for change in kept for user_id in change.members_removed
             ),
         )
-        if changed != len(visible):
-            raise AssertionError(f"changed {changed} chats of {len(visible)}: written without the lock")
+        written.update(row[0] for row in rows)
     for change in changes:
         if change.deleted:
-            await connection.execute(DELETE_CHAT, change.chat.id, now, change.stop)
+            gone = await connection.fetchval(DELETE_CHAT, change.chat.id, change.chat.revision, now, change.stop)
+            if gone is not None:
+                written.add(gone)
+    return written
 
 
 async def create_chat(

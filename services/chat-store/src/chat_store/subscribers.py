@@ -17,7 +17,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
-from chat_store import metrics, transactions
+from chat_store import transactions
 from chat_store.conversation import Conversation
 from chat_store.database import Database
 from chat_store.errors import is_outage
@@ -67,10 +67,7 @@ def finish(event: GenerationFinished) -> Command[str]:
     """The command that ends a generation."""
 
     def run(conversation: Conversation) -> str:
-        if not conversation.finish(event):
-            return "stale"
-        metrics.ENDED.labels(event.outcome).inc()
-        return event.outcome
+        return event.outcome if conversation.finish(event) else "stale"
 
     return Command(chat_id=event.chat_id, run=run, ends=True)
 

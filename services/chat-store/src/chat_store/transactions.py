@@ -1,15 +1,22 @@
-"""One transaction: lock the chats, load, let the rules decide, write. What is to be published comes back."""
+"""Changing chats: load, let the rules decide, write. What is to be published comes back."""
 
+import asyncio
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from chat_store import repository
 from chat_store.conversation import Changes, Conversation
+from chat_store.errors import Contended
 from chat_store.repository import Connection
 
 R = TypeVar("R")
+
+MAX_TRIES: Final = 50
+MAX_PAUSE: Final = 0.02
+"""Seconds at most between two tries."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,9 +24,9 @@ class Command(Generic[R]):
     """Something to do to one chat.
 
     Attributes:
-        run: Does it. What it raises undoes the whole transaction.
+        run: Does it; may be called again, on what has changed meanwhile.
         messages, users: The ids that it names; what exists of them is loaded.
-        ends: Whether it may end the active generation; at most one such command per chat in a transaction.
+        ends: Whether it may end the active generation; at most one such command per chat at a time.
     """
 
     chat_id: str
@@ -31,7 +38,7 @@ class Command(Generic[R]):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome(Generic[R]):
-    """What a transaction came to, committed.
+    """What commands came to, committed.
 
     Attributes:
         results: What each command returned, in their order; None where the chat does not exist.
@@ -45,29 +52,55 @@ class Outcome(Generic[R]):
 
 
 async def execute(connection: Connection, commands: Sequence[Command[R]]) -> Outcome[R]:
-    """Run ``commands`` in their order, in one transaction."""
-    now = datetime.now(UTC)
-    async with connection.transaction():
-        states = await repository.load_states(
-            connection,
-            list({command.chat_id for command in commands}),
-            message_ids=_unique(command.messages for command in commands),
-            user_ids=_unique(command.users for command in commands),
-            with_queue=any(command.ends for command in commands),
-        )
-        conversations = {state.chat.id: Conversation(state, now=now) for state in states}
-        results: list[R | None] = []
-        for command in commands:
-            conversation = conversations.get(command.chat_id)
-            results.append(None if conversation is None else command.run(conversation))
-        changes = [change for conversation in conversations.values() if (change := conversation.changes()) is not None]
-        if changes:
-            await repository.apply(connection, changes, now=now)
-    return Outcome(
-        results=results,
-        missing=frozenset(command.chat_id for command in commands if command.chat_id not in conversations),
-        changes=changes,
+    """Run ``commands`` in their order; those for one chat are written together or not at all.
+
+    A chat that somebody else changes in between is loaded and decided anew.
+
+    Raises:
+        StoreError: the rules refuse a command; nothing has been written.
+        Contended: others change a chat all the time.
+    """
+    results: list[R | None] = [None] * len(commands)
+    missing: set[str] = set()
+    changes: list[Changes] = []
+    pending = list(enumerate(commands))
+    for _ in range(MAX_TRIES):
+        made = await _decide(connection, pending, results, missing)
+        written = await repository.apply(connection, list(made.values()), now=datetime.now(UTC)) if made else set()
+        changes.extend(made[chat_id] for chat_id in written)
+        pending = [one for one in pending if one[1].chat_id in made and one[1].chat_id not in written]
+        if not pending:
+            return Outcome(results=results, missing=frozenset(missing), changes=changes)
+        await asyncio.sleep(random.uniform(0, MAX_PAUSE))
+    raise Contended
+
+
+async def _decide(
+    connection: Connection,
+    pending: Sequence[tuple[int, Command[R]]],
+    results: list[R | None],
+    missing: set[str],
+) -> dict[str, Changes]:
+    """Load, let the rules decide, and return what is to be written, by chat."""
+    states = await repository.load_states(
+        connection,
+        list({command.chat_id for _, command in pending}),
+        message_ids=_unique(command.messages for _, command in pending),
+        user_ids=_unique(command.users for _, command in pending),
+        with_queue=any(command.ends for _, command in pending),
     )
+    now = datetime.now(UTC)
+    conversations = {state.chat.id: Conversation(state, now=now) for state in states}
+    for number, command in pending:
+        conversation = conversations.get(command.chat_id)
+        if conversation is None:
+            missing.add(command.chat_id)
+        results[number] = None if conversation is None else command.run(conversation)
+    return {
+        chat_id: change
+        for chat_id, conversation in conversations.items()
+        if (change := conversation.changes()) is not None
+    }
 
 
 def _unique(groups: Any) -> list[str]:

@@ -9,7 +9,10 @@ CREATE TABLE chats (
     tip_id        uuid,
     created_at    timestamptz NOT NULL,
     updated_at    timestamptz NOT NULL,
+    -- Raised by each change that a reader can see.
     version       bigint      NOT NULL,
+    -- Raised by every change: a writer whose revision has passed has decided on what is no longer so.
+    revision      bigint      NOT NULL DEFAULT 1,
     -- The last number given to a message of this chat; messages are ordered by it.
     last_position bigint      NOT NULL DEFAULT 0
 );
