@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 from collections.abc import Callable
+from typing import cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -20,8 +21,7 @@ class RawSocket(asyncio.Protocol):
 
     Attributes:
         on_frame: Called with each text frame.
-        ready: Set once push accepted the ticket.
-        lost: Set when the connection is over; ``close_code`` says how.
+        lost: Done when the connection is over; ``close_code`` says how.
     """
 
     def __init__(self, ticket: str, watches: list[frames.Watch], on_frame: Callable[[bytes], None]) -> None:
@@ -30,6 +30,7 @@ class RawSocket(asyncio.Protocol):
         self._first = [msgspec.json.encode(each) for each in (frames.Auth(ticket=ticket), *watches)]
         self._buffer = b""
         self._open = False
+        self._request = b""
         self._transport: asyncio.Transport
         self.lost = asyncio.get_running_loop().create_future()
 
@@ -38,12 +39,12 @@ class RawSocket(asyncio.Protocol):
         parts = urlsplit(url)
         assert parts.hostname is not None
         assert parts.port is not None
-        await asyncio.get_running_loop().create_connection(lambda: self, parts.hostname, parts.port)
         key = base64.b64encode(os.urandom(16)).decode()
-        self._transport.write(
+        self._request = (
             f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
+            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        ).encode()
+        await asyncio.get_running_loop().create_connection(lambda: self, parts.hostname, parts.port)
 
     def drop(self) -> None:
         """Cut the connection without a word."""
@@ -62,8 +63,8 @@ class RawSocket(asyncio.Protocol):
     # --- asyncio.Protocol --------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(self._request)
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.lost.done():

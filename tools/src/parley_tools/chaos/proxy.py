@@ -9,6 +9,7 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
+from typing import cast
 
 _HIGH_WATER = 1024 * 1024
 _RESET = struct.pack("ii", 1, 0)
@@ -29,9 +30,8 @@ class _Side(asyncio.Protocol):
         self.stalled = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.set_write_buffer_limits(high=_HIGH_WATER)
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=_HIGH_WATER)
         if (sock := transport.get_extra_info("socket")) is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._on_made is not None:
