@@ -84,7 +84,7 @@ WORKDIR /
 USER 10001:10001
 STOPSIGNAL SIGTERM
 # The process only: what it depends on is /readyz, and an outage of NATS or Postgres must not restart everything.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --start-interval=1s --retries=3 \
   CMD ["python", "-I", "-c", "import http.client as h, os; c = h.HTTPConnection('127.0.0.1', int(os.environ['HEALTH_PORT']), timeout=2); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
 
 # --- the images -------------------------------------------------------------------------------------------------------

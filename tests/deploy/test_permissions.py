@@ -362,3 +362,8 @@ def test_every_verb_of_chat_store_may_be_asked_by_somebody() -> None:
     verbs = {request.VERB for request in vars(rpc).values() if isinstance(getattr(request, "VERB", None), str)}
     assert verbs
     assert {subjects.rpc_store(verb) for verb in verbs} <= published
+
+
+async def test_the_server_writes_down_what_it_refused(server: DeployedNats) -> None:
+    await refusals(server, "push", "pub rpc.store.delete_chat")
+    assert 'user:push" - Publish Violation - Subject "rpc.store.delete_chat"' in server.log_file.read_text()

@@ -1,0 +1,208 @@
+"""The rules that docker-compose.yml keeps."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import compose_spec
+import pytest
+
+from parley.contracts.permissions import USERS
+from tests.deploy.support import compose, dockerfile
+from tests.deploy.support.paths import DEPLOY, ROOT
+
+DOCUMENT = compose.load()
+SERVICES: dict[str, dict[str, Any]] = DOCUMENT["services"]
+OURS = ["gateway", "chat-store", "llm-worker", "push"]
+ONE_SHOTS = ["secrets", "migrate", "ollama-pull"]
+COMMANDS = [*ONE_SHOTS, "operator"]
+
+
+def test_it_is_a_valid_compose_file() -> None:
+    document = {key: value for key, value in DOCUMENT.items() if not key.startswith("x-")}
+    assert sorted(compose_spec.PyCompose.from_json(json.dumps(document)).service_names()) == sorted(SERVICES)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_names_only_what_there_is(service: str) -> None:
+    definition = SERVICES[service]
+    assert set(definition.get("networks", [])) <= set(DOCUMENT["networks"])
+    assert set(definition.get("depends_on", [])) <= set(SERVICES)
+    for config in definition.get("configs", []):
+        assert (ROOT / DOCUMENT["configs"][config["source"]]["file"]).is_file()
+    for volume in definition.get("volumes", []):
+        source = volume.split(":")[0]
+        assert (ROOT / source).exists() if source.startswith(".") else source in DOCUMENT["volumes"]
+    for watch in definition.get("develop", {}).get("watch", []):
+        assert (ROOT / watch["path"]).exists()
+
+
+def test_an_image_of_ours_has_a_stage() -> None:
+    _, stages = dockerfile.read(ROOT / "Dockerfile")
+    for name, definition in SERVICES.items():
+        if definition["image"].startswith("parley-"):
+            assert definition["build"]["target"] in stages, name
+
+
+def test_an_image_of_others_is_pinned() -> None:
+    for definition in SERVICES.values():
+        if not definition["image"].startswith("parley-"):
+            assert re.fullmatch(r"[a-z/-]+:v?\d+\.\d+(\.\d+)?(-[a-z]+)?|postgres:18-bookworm", definition["image"])
+
+
+def test_what_runs_with_nothing_set_needs_no_profile() -> None:
+    running = {name for name, definition in SERVICES.items() if not definition.get("profiles")}
+    assert running == {*OURS, "secrets", "migrate", "nats", "postgres", "proxy", "demo-model"}
+
+
+@pytest.mark.parametrize("service", set(SERVICES) - set(COMMANDS) - {"postgres", "ollama", "page"})
+def test_a_service_can_do_little_harm(service: str) -> None:
+    definition = SERVICES[service]
+    assert definition["read_only"] is True
+    assert definition["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in definition["security_opt"]
+    assert definition["restart"] == "unless-stopped"
+
+
+def test_only_the_proxy_is_reached_from_outside_and_all_else_from_this_machine() -> None:
+    for name, definition in SERVICES.items():
+        for port in definition.get("ports", []):
+            assert port.startswith("127.0.0.1:"), name
+    assert compose.load({"PARLEY_ADDRESS": "0.0.0.0"})["services"]["proxy"]["ports"] == ["0.0.0.0:8000:8080"]
+
+
+def test_the_bus_and_the_database_are_on_a_network_without_a_way_out() -> None:
+    assert DOCUMENT["networks"]["back"]["internal"] is True
+    assert SERVICES["nats"]["networks"] == ["back"]
+    assert SERVICES["postgres"]["networks"] == ["back"]
+    assert {name for name, definition in SERVICES.items() if "out" in definition.get("networks", [])} == {
+        "llm-worker",
+        "demo-model",
+        "ollama",
+        "ollama-pull",
+    }
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_a_service_waits_for_the_migration_and_can_be_scaled(service: str) -> None:
+    definition = SERVICES[service]
+    assert definition["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+    assert definition["depends_on"]["nats"] == {"condition": "service_healthy"}
+    assert "ports" not in definition
+    assert "container_name" not in definition
+
+
+def test_every_service_has_secrets_of_its_own() -> None:
+    for name, definition in SERVICES.items():
+        mounted = {volume.split(":")[0] for volume in definition.get("volumes", []) if volume.startswith("secrets")}
+        if name == "secrets":
+            assert mounted == {volume for volume in DOCUMENT["volumes"] if volume.startswith("secrets")}
+        else:
+            assert mounted <= {f"secrets-{name}"}, name
+
+
+def test_no_secret_stands_in_the_file() -> None:
+    for name, definition in SERVICES.items():
+        for variable, value in compose.environment_of(definition).items():
+            if re.search(r"PASSWORD$|SECRET_KEY|API_KEY|NATS_URL|DATABASE_URL", variable):
+                assert value == "", f"{name}: {variable}"
+
+
+def test_a_service_gets_more_time_to_stop_than_it_takes() -> None:
+    seconds = {name: _seconds(SERVICES[name]["stop_grace_period"]) for name in [*OURS, "nats"]}
+    assert seconds["push"] > float(SERVICES["push"]["environment"]["DRAIN_SECONDS"]) + 5
+    assert seconds["llm-worker"] > float(SERVICES["llm-worker"]["environment"]["SHUTDOWN_GRACE"]) + 10
+    assert seconds["gateway"] > 10
+    assert seconds["chat-store"] > 10
+    lame_duck = re.search(r"lame_duck_duration: (\d+)s", (DEPLOY / "nats" / "nats-server.conf").read_text())
+    assert lame_duck is not None
+    assert seconds["nats"] > int(lame_duck[1])
+
+
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"(?:(\d+)m)?(?:(\d+)s)?", text)
+    assert match, text
+    return 60 * int(match[1] or 0) + int(match[2] or 0)
+
+
+def test_the_example_names_every_variable_and_sets_none() -> None:
+    text = (ROOT / ".env.example").read_text()
+    assert set(re.findall(r"^# ([A-Z_]+)=", text, re.M)) == compose.variables() | {"COMPOSE_PROFILES"}
+    assert not re.findall(r"^[A-Z]", text, re.M)
+
+
+# --- make_secrets.py --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def make_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.setenv("SECRETS_ROOT", str(tmp_path))
+    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "COMPOSE_PROFILES", "SECRET_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    spec = importlib.util.spec_from_file_location("make_secrets", DEPLOY / "compose" / "make_secrets.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _written(root: Path) -> dict[str, str]:
+    return {str(path.relative_to(root)): path.read_text() for path in root.rglob("*") if path.is_file()}
+
+
+def test_secrets_are_random_and_stay(make_secrets: ModuleType, tmp_path: Path) -> None:
+    make_secrets.main()
+    first = _written(tmp_path)
+    make_secrets.main()
+    assert _written(tmp_path) == first
+    secrets = json.loads(first["all/secrets.json"])
+    assert len(set(secrets.values())) == len(secrets) == 4 + len(USERS)
+    assert all(len(secret) >= 32 for secret in secrets.values())
+
+
+def test_a_part_is_given_only_what_it_needs(make_secrets: ModuleType, tmp_path: Path) -> None:
+    make_secrets.main()
+    assert sorted(name for name in _written(tmp_path) if not name.startswith("all/")) == [
+        "chat-store/database_url",
+        "chat-store/nats_url",
+        "gateway/demo",
+        "gateway/nats_url",
+        "gateway/secret_key",
+        "llm-worker/nats_url",
+        "llm-worker/openai_base_url",
+        "migrate/database_url",
+        "migrate/nats_url",
+        "nats/authorization.conf",
+        "operator/nats_url",
+        "postgres/migrate_password",
+        "postgres/postgres_password",
+        "postgres/service_password",
+        "push/nats_url",
+        "push/secret_key",
+    ]
+
+
+def test_the_demo_model_answers_until_another_is_set(
+    make_secrets: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_secrets.main()
+    assert (tmp_path / "gateway" / "demo").read_text() == "true"
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-something")
+    make_secrets.main()
+    assert (tmp_path / "gateway" / "demo").read_text() == "false"
+    assert not (tmp_path / "llm-worker" / "openai_base_url").exists()
+
+
+def test_the_profile_ollama_is_told_to_the_worker(
+    make_secrets: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMPOSE_PROFILES", "observability,ollama")
+    monkeypatch.setenv("OLLAMA_MODEL", "some:model")
+    make_secrets.main()
+    assert (tmp_path / "llm-worker" / "openai_base_url").read_text() == "http://ollama:11434/v1"
+    assert (tmp_path / "llm-worker" / "model").read_text() == "some:model"
+    assert (tmp_path / "gateway" / "demo").read_text() == "false"
