@@ -136,9 +136,7 @@ def content_security_policy(push_origin: str | None) -> str:
         (
             "default-src 'none'",
             "script-src 'self'",
-            "style-src-elem 'self'",
-            # Attributes only: highlighted code is coloured by them.
-            "style-src-attr 'unsafe-inline'",
+            "style-src 'self'",
             "img-src 'self' data:",
             "font-src 'self'",
             f"connect-src {connect}",
