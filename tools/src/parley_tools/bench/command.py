@@ -17,6 +17,12 @@ from parley_tools.stack.errors import StackError
 
 SCENARIOS = {
     "delay": "added delay and CPU per token, 10 to 500 answers",
+    "fanout": "CPU per delivered frame, up to 2,000 readers and 2,000 rooms",
+    "slow-reader": "one reader stops for 30 s",
+    "reconnect": "2,000 sockets come back at once",
+    "idle": "memory of a socket on which nothing happens",
+    "prompt": "from POST to the provider, 50 prompts/s",
+    "start": "from `parley up` to a page that answers",
 }
 
 

@@ -14,8 +14,11 @@ from typing import Any
 import msgspec
 
 from parley.contracts.ids import new_id
+from parley.contracts.resources import Message
 from parley_tools.bench.http_line import HttpLine
 from parley_tools.bench.meter import CpuMeter
+from parley_tools.bench.reader import digest
+from parley_tools.bench.scenario import until
 from parley_tools.demo_model.stats import Snapshot
 from parley_tools.stack import probe
 from parley_tools.stack.log import CombinedLog
@@ -83,8 +86,9 @@ class Lab:
         )
 
     async def stop(self, chats: Sequence[str]) -> None:
-        """Stop what runs in the chats."""
+        """Stop what runs in the chats, and wait until nothing runs."""
         await self._each([("POST", f"/v1/chats/{chat_id}/stop", {}) for chat_id in chats])
+        await self.all_run(0)
 
     async def ask(self, method: str, path: str, body: object = None) -> Any:
         """One request as the user."""
@@ -105,6 +109,11 @@ class Lab:
 
         await asyncio.gather(*(work(line) for line in self._lines))
 
+    async def digest(self, chat_id: str) -> str:
+        """Of the chat's messages as they are stored."""
+        page = await self.ask("GET", f"/v1/chats/{chat_id}/messages?limit=100")
+        return digest(msgspec.convert(page["items"], list[Message]))
+
     # --- what is looked at -------------------------------------------------------------------------------------------
 
     def pid(self, name: str) -> int:
@@ -116,6 +125,14 @@ class Lab:
     def meter(self, **others: int) -> CpuMeter:
         """Measures every process of the stack, and ``others``."""
         return CpuMeter({name: self.pid(name) for name in self.stack.processes} | others)
+
+    async def all_run(self, count: int) -> None:
+        """Wait until ``count`` answers are streaming. Raises NoMeasurement."""
+
+        async def enough() -> bool:
+            return await self.running() == count
+
+        await until(enough, 60 + count / 10, f"{count} answers running")
 
     async def running(self) -> int:
         """How many answers the worker is streaming."""

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Iterable
 
 import msgspec
 
 from parley.contracts import frames
+from parley.contracts.resources import Message
 from parley_tools.bench.socket import RawSocket
 from parley_tools.client.state import TERMINAL, ChatState, Outcome, decode
 
 _DELTA = b'{"type":"delta"'
 _TEXT = b'"text":"'
+
+
+def digest(messages: Iterable[Message]) -> str:
+    """Two readers with the same digest have the same texts, byte for byte."""
+    told = sorted((each.id, each.status, each.content, each.reasoning) for each in messages)
+    return hashlib.sha256(msgspec.json.encode(told)).hexdigest()
 
 
 class Tally:
@@ -38,9 +46,10 @@ class Reader:
         caught_up: Set by the first snapshot of the present connection.
     """
 
-    def __init__(self, chat_id: str, tally: Tally) -> None:
+    def __init__(self, chat_id: str, tally: Tally, receive_buffer: int | None = None) -> None:
         self.chat_id = chat_id
         self.tally = tally
+        self._receive_buffer = receive_buffer
         self.caught_up_at: float | None = None
         self.socket: RawSocket
 
@@ -48,7 +57,7 @@ class Reader:
         self.caught_up_at = None
         watch = frames.Watch(chat_id=self.chat_id, after=self.cursor)
         self.socket = RawSocket(ticket, [watch], self.receive)
-        await self.socket.connect(url)
+        await self.socket.connect(url, self._receive_buffer)
 
     @property
     def cursor(self) -> frames.Cursor | None:
@@ -66,8 +75,8 @@ class Reader:
 class CountingReader(Reader):
     """Counts frames; knows when an answer ends."""
 
-    def __init__(self, chat_id: str, tally: Tally) -> None:
-        super().__init__(chat_id, tally)
+    def __init__(self, chat_id: str, tally: Tally, receive_buffer: int | None = None) -> None:
+        super().__init__(chat_id, tally, receive_buffer)
         self._finished = False
 
     @property
@@ -103,8 +112,8 @@ class TimingReader(CountingReader):
 class AssemblingReader(Reader):
     """Assembles everything, as a page does, and goes on from its cursor."""
 
-    def __init__(self, chat_id: str, tally: Tally) -> None:
-        super().__init__(chat_id, tally)
+    def __init__(self, chat_id: str, tally: Tally, receive_buffer: int | None = None) -> None:
+        super().__init__(chat_id, tally, receive_buffer)
         self.state = ChatState(chat_id)
         self.gaps = 0
 
@@ -131,10 +140,8 @@ class AssemblingReader(Reader):
 
     @property
     def digest(self) -> str:
-        """Of all it has assembled."""
-        told = [(each.id, each.status, each.content, each.reasoning) for each in self.state.messages]
-        running = self.state.generation
-        return hashlib.sha256(msgspec.json.encode([told, running and running.text])).hexdigest()
+        """Of the messages that it has assembled."""
+        return digest(self.state.messages)
 
 
 KINDS: dict[str, type[Reader]] = {

@@ -31,10 +31,12 @@ class Readers:
         self._url = ""
         self._cpu = 0.0
 
-    async def open(self, url: str, ticket: str, kind: str, chats: list[str]) -> dict[str, Any]:
+    async def open(
+        self, url: str, ticket: str, kind: str, chats: list[str], receive_buffer: int | None = None
+    ) -> dict[str, Any]:
         """Connect one more reader per entry of ``chats``; answer when each has its first snapshot."""
         self._url = url
-        added = [KINDS[kind](chat_id, self._tally) for chat_id in chats]
+        added = [KINDS[kind](chat_id, self._tally, receive_buffer) for chat_id in chats]
         self._readers += added
         return await self._connect(added, ticket)
 

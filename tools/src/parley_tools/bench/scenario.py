@@ -72,6 +72,11 @@ Tell = Callable[[str], None]
 Scenario = Callable[[Size, Tell], Awaitable[Table]]
 
 
+def brief(sample: dict[str, float]) -> str:
+    """One repeat's numbers in one line."""
+    return ", ".join(f"{name} {value:.1f}" for name, value in sample.items())
+
+
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float, what: str, every: float = 0.1) -> None:
     """Wait for the condition. Raises NoMeasurement."""
     end = time.monotonic() + seconds

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import socket
 from collections.abc import Callable
 from typing import cast
 from urllib.parse import urlsplit
@@ -34,8 +35,12 @@ class RawSocket(asyncio.Protocol):
         self._transport: asyncio.Transport
         self.lost = asyncio.get_running_loop().create_future()
 
-    async def connect(self, url: str) -> None:
-        """Connect; what comes then comes to ``on_frame``."""
+    async def connect(self, url: str, receive_buffer: int | None = None) -> None:
+        """Connect; what comes then comes to ``on_frame``.
+
+        Args:
+            receive_buffer: Bytes that the kernel keeps for a reader that does not read; by default as many as it likes.
+        """
         parts = urlsplit(url)
         assert parts.hostname is not None
         assert parts.port is not None
@@ -44,7 +49,13 @@ class RawSocket(asyncio.Protocol):
             f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
         ).encode()
-        await asyncio.get_running_loop().create_connection(lambda: self, parts.hostname, parts.port)
+        loop = asyncio.get_running_loop()
+        connected = socket.socket()
+        connected.setblocking(False)
+        if receive_buffer is not None:
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        await loop.sock_connect(connected, (parts.hostname, parts.port))
+        await loop.create_connection(lambda: self, sock=connected)
 
     def drop(self) -> None:
         """Cut the connection without a word."""

@@ -9,7 +9,7 @@ import asyncio
 
 from parley_tools.bench.crew import Crew
 from parley_tools.bench.lab import Lab
-from parley_tools.bench.scenario import Size, Table, Tell, until
+from parley_tools.bench.scenario import Size, Table, Tell, brief
 
 RATE = 50
 _COUNTS = (10, 100, 250, 500)
@@ -38,7 +38,7 @@ async def delay(size: Size, tell: Tell) -> Table:
             samples = []
             for repeat in range(size.repeats):
                 samples.append(await _measure(lab, count, size.window))
-                tell(f"delay, {count} answers, {repeat + 1} of {size.repeats}: " + _brief(samples[-1]))
+                tell(f"delay, {count} answers, {repeat + 1} of {size.repeats}: " + brief(samples[-1]))
             table.add(f"{count} answers", UNITS, samples)
     table.notes.append("Delay: from the model's write to the reader's receive. CPU: microseconds per token delivered.")
     return table
@@ -51,10 +51,7 @@ async def _measure(lab: Lab, count: int, window: float) -> dict[str, float]:
         # Long enough to be stopped by us, not by their end.
         await lab.prompts(chats, f"demo-timed-{RATE}x{RATE * 600}")
 
-        async def all_run() -> bool:
-            return await lab.running() == count
-
-        await until(all_run, 60 + count / 10, f"{count} answers running")
+        await lab.all_run(count)
         await asyncio.sleep(_SETTLE)
         meter = lab.meter()
         meter.start()
@@ -63,11 +60,6 @@ async def _measure(lab: Lab, count: int, window: float) -> dict[str, float]:
         got = await crew.ask("end")
         spent = meter.stop()
         await lab.stop(chats)
-
-        async def none_runs() -> bool:
-            return await lab.running() == 0
-
-        await until(none_runs, 60, "all answers stopped")
     tokens = got["tokens"]
     micro = {name: seconds / tokens * 1e6 for name, seconds in spent.items()}
     return {
@@ -83,7 +75,3 @@ async def _measure(lab: Lab, count: int, window: float) -> dict[str, float]:
         "machine busy": meter.busy * 100,
         "tokens": tokens,
     }
-
-
-def _brief(sample: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.1f}" for name, value in sample.items())
