@@ -125,6 +125,9 @@ class SupervisedProcess:
         while not self._stopping.is_set():
             started = time.monotonic()
             try:
+                await asyncio.to_thread(self.spec.prepare)
+                if self._stopping.is_set():
+                    return
                 end = _told(await self._run_once())
             except EmbeddedError as error:
                 if not self._was_ready:
@@ -143,7 +146,6 @@ class SupervisedProcess:
             self.restarts += 1
 
     async def _run_once(self) -> int:
-        await asyncio.to_thread(self.spec.prepare)
         self._process = await asyncio.create_subprocess_exec(
             *self.spec.command(),
             env=dict(self.spec.environment),

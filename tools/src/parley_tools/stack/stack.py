@@ -205,6 +205,8 @@ class Stack:
             case "chat-store":
                 settings["DATABASE_URL"] = self.database_url
             case "llm-worker":
+                # A person who presses Ctrl-C waits for it; the answer goes on at the next start.
+                settings["SHUTDOWN_GRACE"] = self.options.inherited.get("SHUTDOWN_GRACE", "1")
                 for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
                     if value := self.options.inherited.get(name):
                         settings[name] = value
