@@ -12,7 +12,7 @@ from push.bus import Bus
 from push.errors import Unable
 from push.origins import Origins
 from push.room import Tally
-from push.rooms import Rooms
+from push.rooms import Rooms, Timing
 from push.server import Server
 from push.session import Desk, Session
 from push.settings import Settings
@@ -49,7 +49,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         bus = await Bus.connect(settings.nats_url, on_reconnected=on_reconnected, on_closed=on_closed)
         stack.push_async_callback(bus.close)
         tally = Tally()
-        rooms = Rooms(bus, tally)
+        rooms = Rooms(bus, tally, Timing(quiet=settings.silence_seconds, check=settings.check_seconds))
         desk = Desk(
             rooms,
             secret_key=settings.secret_key,

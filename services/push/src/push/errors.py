@@ -1,10 +1,7 @@
 """What push refuses, with the close code that says so, and why it would not run.
 
-Refused
-├── BadFrame            4400
-├── NotAuthenticated    4401
-├── TicketExpired       4402
-└── TooMany             4429
+``Refused``: ``TicketExpired`` (4002: reconnect with a new one), ``BadFrame`` (4400), ``NotAuthenticated`` (4401),
+``TooMany`` (4429). ``Unable`` ends the process.
 """
 
 from __future__ import annotations

@@ -48,6 +48,8 @@ class LiveBus(Protocol):
 class Pace:
     """Pauses between tries: doubled each time, with jitter, until something succeeds."""
 
+    __slots__ = ("_first", "_longest", "_next")
+
     def __init__(self, first: float = _FIRST_PAUSE, longest: float = _LONGEST_PAUSE) -> None:
         self._first = self._next = first
         self._longest = longest
@@ -68,6 +70,24 @@ class Keeper:
         gate: Bounds the requests of all rooms together.
         flush_soon: Called when the room has something to flush once the current read is through.
     """
+
+    __slots__ = (
+        "_bus",
+        "_driver",
+        "_flush_soon",
+        "_gate",
+        "_patience",
+        "_quiet_after",
+        "_quiet_since",
+        "_store_pace",
+        "_subscription",
+        "_tasks",
+        "_worker_pace",
+        "_worker_timer",
+        "empty_since",
+        "room",
+        "waiting_since",
+    )
 
     def __init__(
         self,
@@ -136,6 +156,7 @@ class Keeper:
                 room.tally.deltas += 1
                 if room.delta(_delta.decode(payload), payload):
                     self._flush_soon(room)
+                if room.in_step:
                     return
             elif subject.endswith(b".changed"):
                 room.changed(_changed.decode(payload))

@@ -9,9 +9,8 @@ frames to its readers, and ``next_request`` says what it must ask. The rule it k
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from parley.contracts.frames import (
     ChatFrame,
@@ -34,6 +33,16 @@ from push.wire import encode, text_frame
 __all__ = ["AskStore", "AskWorker", "Request", "Room", "Tally"]
 
 _MAX_HELD: Final = 256
+_MAX_ENDED: Final = 8
+
+T = TypeVar("T")
+
+
+def _keep(items: list[T], item: T) -> None:
+    """Append ``item``; the oldest is forgotten when there are too many, and what it said is asked for again."""
+    items.append(item)
+    if len(items) > _MAX_HELD:
+        del items[0]
 
 
 class AskStore(NamedTuple):
@@ -81,6 +90,33 @@ class Room:
         gone: The chat does not exist; the room has no readers and will not get any.
     """
 
+    __slots__ = (
+        "_answer",
+        "_answered",
+        "_asked",
+        "_built",
+        "_built_at",
+        "_dirty",
+        "_early",
+        "_early_changes",
+        "_ended",
+        "_epoch",
+        "_fan_out",
+        "_held",
+        "_history",
+        "_live",
+        "_needed",
+        "_readers",
+        "_sent",
+        "_single",
+        "_target",
+        "_waiting",
+        "chat_id",
+        "gone",
+        "heard",
+        "tally",
+    )
+
     def __init__(self, chat_id: str, tally: Tally) -> None:
         self.chat_id = chat_id
         self.heard = False
@@ -88,7 +124,7 @@ class Room:
         self.tally = tally
         self._history = History()
         self._answer: Transcript | None = None
-        self._ended: deque[str] = deque(maxlen=8)
+        self._ended: list[str] = []
 
         self._readers: dict[Reader, None] = {}
         self._live: dict[Reader, None] = {}
@@ -109,9 +145,9 @@ class Room:
         self._target = -1
 
         # What came before it could be understood.
-        self._early_changes: deque[Changed] = deque(maxlen=_MAX_HELD)
-        self._early: deque[tuple[Delta | Generation, bytes]] = deque(maxlen=_MAX_HELD)
-        self._held: deque[tuple[Delta, bytes]] = deque(maxlen=_MAX_HELD)
+        self._early_changes: list[Changed] = []
+        self._early: list[tuple[Delta | Generation, bytes]] = []
+        self._held: list[tuple[Delta, bytes]] = []
 
         self._built: dict[object, bytes] = {}
         self._built_at = (-1, -1)
@@ -155,6 +191,11 @@ class Room:
         if self._answer is not None and self.wants_worker:
             return AskWorker(self._answer.generation_id)
         return None
+
+    @property
+    def in_step(self) -> bool:
+        """Whether the running answer's text is held without a gap."""
+        return self._answer is not None and not self._answer.behind
 
     @property
     def wants_store(self) -> bool:
@@ -563,7 +604,7 @@ class Room:
         if changed.chat is None:
             self.deleted(changed.version)
         elif not history.known:
-            self._early_changes.append(changed)
+            _keep(self._early_changes, changed)
         elif changed.version > history.version:
             if changed.since != history.version or changed.messages is None:
                 self._target = max(self._target, changed.version)
@@ -594,6 +635,12 @@ class Room:
         # Whoever is behind has a cursor into the older text.
         self._epoch += 1
 
+    def _end(self, generation_id: str) -> None:
+        """Remember that what still comes of this generation is late."""
+        if generation_id not in self._ended:
+            self._ended.append(generation_id)
+            del self._ended[:-_MAX_ENDED]
+
     def _announce(self, answer: Transcript) -> None:
         """Say what the lost ``generation`` frame would have said."""
         answer.announced = answer.attempt
@@ -611,13 +658,13 @@ class Room:
         if not answer.behind:
             answer.behind = True
             self.tally.gaps += 1
-        self._held.append((delta, payload))
+        _keep(self._held, (delta, payload))
 
     def _keep_unknown(self, event: Delta | Generation, payload: bytes) -> None:
         """Keep what belongs to a generation that the room does not know, and ask chat-store which one runs."""
         if event.generation_id in self._ended:
             return
-        self._early.append((event, payload))
+        _keep(self._early, (event, payload))
         if self._history.known and len(self._early) == 1:
             self._doubt()
 
@@ -681,17 +728,16 @@ class Room:
 
     def _replay(self) -> None:
         """Take what came before it could be understood."""
-        changes, self._early_changes = self._early_changes, deque(maxlen=_MAX_HELD)
+        changes, self._early_changes = self._early_changes, []
         for changed in changes:
             self.changed(changed)
         if not self._history.known or self._answered < self._needed:
             return
-        early, self._early = self._early, deque(maxlen=_MAX_HELD)
+        early, self._early = self._early, []
         for event, payload in early:
             if self._answer is None or event.generation_id != self._answer.generation_id:
                 # chat-store, asked after this came, does not know it as active: it is over.
-                if event.generation_id not in self._ended:
-                    self._ended.append(event.generation_id)
+                self._end(event.generation_id)
             elif isinstance(event, Delta):
                 self.delta(event, payload)
             else:
@@ -702,7 +748,7 @@ class Room:
         """Follow the chat's active generation; ``told``: live, so that its text is still to come."""
         answer = self._answer
         if answer is not None and (ref is None or ref.generation_id != answer.generation_id):
-            self._ended.append(answer.generation_id)
+            self._end(answer.generation_id)
             self._held.clear()
             self._answer = answer = None
             self._sent = 0
@@ -746,7 +792,7 @@ class Room:
             self._dirty = True
             self._single = None
             self.flush()
-        held, self._held = self._held, deque(maxlen=_MAX_HELD)
+        held, self._held = self._held, []
         for delta, payload in held:
             self.delta(delta, payload)
         self.flush()

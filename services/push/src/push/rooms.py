@@ -20,7 +20,7 @@ __all__ = ["Rooms", "StoreBus", "Timing"]
 log = logging.getLogger(__name__)
 
 _CHUNK: Final = 1000
-_MAX_REQUESTS: Final = 32
+_MAX_REQUESTS: Final = 64
 
 
 class StoreBus(LiveBus, Protocol):

@@ -25,4 +25,8 @@ class Settings(ServiceSettings):
     frames_burst: int = Field(250, description="frames of a client at once", ge=10)
     auth_timeout: float = Field(10.0, description="seconds until a socket must have authenticated", gt=0)
     ping_interval: float = Field(20.0, description="seconds between pings; two unanswered ones end the socket", gt=0)
+    silence_seconds: float = Field(
+        5.0, description="silence of a running answer after which chat-store and the worker are asked", gt=0
+    )
+    check_seconds: float = Field(15.0, description="how often the versions of all chats are compared", gt=0)
     drain_seconds: float = Field(10.0, description="seconds from SIGTERM to the end", gt=0)

@@ -1,0 +1,229 @@
+"""Every wrong input has its close code, and the service lives on without a traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from parley.contracts.ids import new_id
+from parley.runtime import tokens
+from tests.integration.push.backend import Backend
+from tests.integration.push.conftest import Describe, url_of
+from tests.integration.push.reader import DEADLINE, SECRET_KEY, is_closed_with, reading, ticket
+from tests.support.service import ServiceProcess
+from tests.support.waiting import eventually
+
+
+async def code_after(url: str, *messages: str | bytes, user: str | None = None) -> int | None:
+    """Return the code that the socket is closed with after these messages."""
+    async with connect(url, compression=None, proxy=None, ping_interval=None) as ws:
+        try:
+            if user is not None:
+                await ws.send(json.dumps({"type": "auth", "ticket": ticket(user)}))
+            for message in messages:
+                await ws.send(message)
+            async with asyncio.timeout(DEADLINE):
+                while True:
+                    await ws.recv()
+        except ConnectionClosed as closed:
+            return is_closed_with(closed)
+
+
+def auth(ticket: Any) -> str:
+    return json.dumps({"type": "auth", "ticket": ticket})
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "",
+        "hello",
+        "{",
+        "[]",
+        "null",
+        "{}",
+        '{"type":"auth"}',
+        '{"type":"auth","ticket":1}',
+        '{"type":"dance"}',
+        '{"type":"watch"}',
+        '{"type":"watch","chat_id":"x","after":{"version":"1"}}',
+        '{"type":"watch","chat_id":"x","after":{"version":-1}}',
+        '{"type":"watch","chat_id":"x","after":{"version":1e300}}',
+        f'{{"type":"watch","chat_id":"x","after":{{"version":{10**30}}}}}',
+        '{"type":"delta"}',
+        '{"type":"unwatch","chat_id":null}',
+        "[" * 5000,
+        b"\x00\x01",
+        b'{"type":"unwatch","chat_id":"x"}',
+    ],
+)
+async def test_what_no_client_sends_is_4400(url: str, message: str | bytes) -> None:
+    assert await code_after(url, message, user="ann") == 4400
+
+
+async def test_text_that_is_not_utf_8_is_4400(url: str) -> None:
+    async with reading(url) as reader:
+        await reader.socket.send(b'{"type":"unwatch","chat_id":"\xff"}', text=True)
+        assert await reader.wait_closed() == 4400
+
+
+async def test_a_second_auth_is_4400(url: str) -> None:
+    assert await code_after(url, auth(ticket()), user="ann") == 4400
+
+
+async def test_without_a_good_ticket_it_is_4401(url: str) -> None:
+    for message in (
+        json.dumps({"type": "watch", "chat_id": new_id()}),
+        json.dumps({"type": "unwatch", "chat_id": new_id()}),
+        auth(""),
+        auth("forged"),
+        auth(tokens.issue("another key that is long enough too", "ticket", "ann", 60)[0]),
+        auth(tokens.issue(SECRET_KEY, "session", "ann", 60)[0]),
+    ):
+        assert await code_after(url, message) == 4401, message
+
+
+async def test_an_expired_ticket_is_4002(url: str) -> None:
+    assert await code_after(url, auth(ticket(ttl=-5))) == 4002
+
+
+async def test_no_ticket_in_time_is_4401(describe: Describe) -> None:
+    async with describe(AUTH_TIMEOUT="0.3") as push:
+        assert await code_after(url_of(push)) == 4401
+        async with reading(url_of(push)) as reader:
+            assert await code_after(url_of(push)) == 4401
+            assert reader.closed is None
+
+
+async def test_a_frame_too_large_is_1009(url: str) -> None:
+    assert await code_after(url, auth("x" * 20_000)) == 1009
+    assert await code_after(url, json.dumps({"type": "watch", "chat_id": "x" * 200_000}), user="ann") == 1009
+
+
+async def test_too_many_sockets_of_a_user_is_4429(describe: Describe) -> None:
+    async with describe(MAX_SOCKETS_PER_USER="2") as push:
+        url = url_of(push)
+        async with reading(url, "ann"), reading(url, "ben"):
+            async with reading(url, "ann"):
+                assert await code_after(url, user="ann") == 4429
+            await eventually(lambda: "parley_push_sockets 2.0" in push.get("/metrics")[1])
+            async with reading(url, "ann"):
+                pass
+
+
+async def test_too_many_frames_is_4429(describe: Describe) -> None:
+    async with describe(FRAMES_PER_SECOND="1", FRAMES_BURST="20") as push:
+        watch = json.dumps({"type": "unwatch", "chat_id": new_id()})
+        assert await code_after(url_of(push), *[watch] * 40, user="ann") == 4429
+
+
+async def test_a_flood_of_pings_is_4429(describe: Describe) -> None:
+    async with describe(FRAMES_PER_SECOND="1", FRAMES_BURST="20") as push, reading(url_of(push)) as reader:
+        with contextlib.suppress(ConnectionClosed):
+            for _ in range(100):
+                await reader.socket.ping()
+        assert await reader.wait_closed() == 4429
+
+
+async def test_too_many_chats_is_an_error_and_the_socket_lives(backend: Backend, describe: Describe) -> None:
+    async with describe(MAX_CHATS_PER_SOCKET="2") as push, reading(url_of(push)) as reader:
+        chats = [backend.new_chat("ann") for _ in range(3)]
+        for chat in chats[:2]:
+            await reader.follow(chat)
+        refused = await reader.watch(chats[2])
+        await eventually(lambda: refused.refused == "too_many")
+        again = await reader.watch(chats[0])
+        await eventually(lambda: len(again.frames) == 2)
+        await reader.send(type="unwatch", chat_id=chats[1])
+        await reader.follow(chats[2])
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed", "status"),
+    [
+        (None, "", 101),
+        ("http://127.0.0.1:8000", "", 101),
+        ("http://localhost:5173", "", 101),
+        ("https://evil.example", "", 403),
+        ("null", "", 403),
+        ("https://chat.example", "https://chat.example, https://other.example", 101),
+        ("https://evil.example", "https://chat.example", 403),
+        ("http://localhost:5173", "https://chat.example", 403),
+        (None, "https://chat.example", 101),
+        ("https://evil.example", "*", 101),
+    ],
+)
+async def test_pages_of_other_origins_may_not_connect(
+    describe: Describe, origin: str | None, allowed: str, status: int
+) -> None:
+    async with describe(ALLOWED_ORIGINS=allowed) as push:
+        try:
+            async with connect(url_of(push), origin=origin, proxy=None):  # type: ignore[arg-type]
+                got = 101
+        except InvalidStatus as error:
+            got = error.response.status_code
+        assert got == status
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n", 426),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", 404),
+        (b"POST /ws HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 405),
+        (b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", 400),
+        (b"GET /ws HTTP/1.1\r\n" + b"X: y\r\n" * 500 + b"\r\n", 431),
+    ],
+)
+async def test_what_is_no_handshake_gets_an_http_answer(push: ServiceProcess, request_: bytes, status: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(push.environment["PORT"]))
+    writer.write(request_)
+    async with asyncio.timeout(DEADLINE):
+        answer = await reader.readline()
+        await reader.read()
+    writer.close()
+    assert answer.split()[1] == str(status).encode()
+
+
+async def test_what_is_no_http_is_closed(push: ServiceProcess) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(push.environment["PORT"]))
+    writer.write(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")
+    async with asyncio.timeout(DEADLINE):
+        assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_connection_that_says_nothing_is_closed(describe: Describe) -> None:
+    async with describe(AUTH_TIMEOUT="0.3") as push:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(push.environment["PORT"]))
+        async with asyncio.timeout(DEADLINE):
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+        writer.close()
+
+
+async def test_a_socket_that_answers_no_pings_is_4001(describe: Describe) -> None:
+    async with describe(PING_INTERVAL="0.3") as push, reading(url_of(push)) as answering:
+        async with connect(url_of(push), compression=None, proxy=None, ping_interval=None) as ws:
+            ws.protocol.send_pong = lambda data: None  # type: ignore[method-assign]
+            ws.protocol.send_frame = lambda frame: None  # type: ignore[method-assign]
+            with pytest.raises(ConnectionClosed) as closed:
+                async with asyncio.timeout(DEADLINE):
+                    await ws.recv()
+            assert is_closed_with(closed.value) == 4001
+        assert answering.closed is None
+
+
+async def test_a_port_that_is_taken_is_said_in_a_sentence(describe: Describe) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        async with describe(ready=False, PORT=port) as push:
+            assert await asyncio.to_thread(push.wait) == 1
+            assert f"Cannot listen on 127.0.0.1:{port}" in push.log
