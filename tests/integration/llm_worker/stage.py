@@ -9,15 +9,17 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
+import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
+from nats.js.api import RawStreamMsg
 
 from parley.contracts import frames, rpc, subjects
-from parley.contracts.events import GenerationFinished, GenerationRequested
+from parley.contracts.events import GenerationFinished, GenerationRequested, GenerationSegment
 from parley.contracts.ids import new_id
 from parley.contracts.limits import MAX_ATTEMPTS
-from parley.contracts.streams import CHAT, LLM_WORKER_REQUESTS
+from parley.contracts.streams import CHAT, DEAD_LETTERS, LLM_WORKER_REQUESTS, SEGMENTS
 from parley.runtime import bus
 from parley.runtime.provision import provision
 from tests.support.waiting import eventually
@@ -206,14 +208,45 @@ class Stage:
         assert turn.end is not None
         return turn.end
 
-    async def spoken(self, turn: Turn, *, attempt: int = 1, deadline: float = 30) -> None:
-        """Wait until the attempt has said something."""
-        await eventually(lambda: turn.deltas(attempt), deadline=deadline, what=f"a delta of attempt {attempt}")
+    async def spoken(self, turn: Turn, *, attempt: int = 1, seq: int = 1, deadline: float = 30) -> None:
+        """Wait until the attempt has said something, up to ``seq``."""
+        await eventually(
+            lambda: any(delta.to >= seq for delta in turn.deltas(attempt)),
+            deadline=deadline,
+            what=f"chunk {seq} of attempt {attempt}",
+        )
 
-    async def unacknowledged(self) -> int:
-        """Requests that are delivered or waiting, and not acknowledged."""
+    async def snapshot_attempt(self, turn: Turn) -> int | None:
+        """The attempt that the owner names; None when there is no owner."""
+        try:
+            return (await self.snapshot(turn)).attempt
+        except bus.NoResponder:
+            return None
+
+    # --- the server --------------------------------------------------------------------------------------------------
+
+    async def unacknowledged_is(self, count: int) -> bool:
+        """Whether so many requests are delivered or waiting, and not acknowledged."""
         info = await self.js.consumer_info(CHAT.name, LLM_WORKER_REQUESTS.name)
-        return (info.num_ack_pending or 0) + (info.num_pending or 0)
+        return bool((info.num_ack_pending or 0) + (info.num_pending or 0) == count)
+
+    async def delivered_is(self, count: int) -> bool:
+        """Whether so many requests are in a worker's hands."""
+        info = await self.js.consumer_info(CHAT.name, LLM_WORKER_REQUESTS.name)
+        return bool(info.num_ack_pending == count)
+
+    async def has_segment(self, turn: Turn, attempt: int) -> bool:
+        """Whether the attempt has left text."""
+        try:
+            message = await self.js.get_last_msg(SEGMENTS.name, subjects.generation_segment(turn.chat_id))
+        except nats.js.errors.NotFoundError:
+            return False
+        return msgspec.json.decode(message.data or b"", type=GenerationSegment).attempt == attempt
+
+    async def dead_letters(self) -> list[RawStreamMsg]:
+        """All of them, oldest first."""
+        state = (await self.js.stream_info(DEAD_LETTERS.name)).state
+        return [await self.js.get_msg(DEAD_LETTERS.name, seq) for seq in range(1, state.last_seq + 1)]
 
 
 @contextlib.asynccontextmanager

@@ -80,10 +80,10 @@ async def test_the_watchdog_does_not_bite_while_something_comes() -> None:
     assert not watchdog.bit
 
 
-async def test_a_shorter_limit_counts_from_when_it_was_set() -> None:
+async def test_another_limit_counts_from_when_it_was_set() -> None:
     watchdog = Watchdog(60)
     async with watchdog:
-        watchdog.shorten(0.05)
+        watchdog.expect(0.05)
         await asyncio.sleep(60)
     assert watchdog.bit
 

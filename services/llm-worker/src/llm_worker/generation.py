@@ -222,12 +222,12 @@ class Generation:
                 if pieces:
                     if transcript.seq == 0:
                         metrics.FIRST_TOKEN.observe(now - began)
-                        watchdog.limit = bench.settings.token_timeout
+                        watchdog.expect(bench.settings.token_timeout)
                     await self._say(pieces, writer)
                     if transcript.full:
                         break
                 if completion.done:
-                    watchdog.shorten(_AFTER_DONE)
+                    watchdog.expect(_AFTER_DONE)
         self._usage = completion.usage
         if transcript.full:
             return Ending(outcome="complete", finish_reason="length")

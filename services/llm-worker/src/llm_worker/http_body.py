@@ -90,7 +90,7 @@ class UnsizedBody:
 
 
 class ChunkedBody:
-    """``Transfer-Encoding: chunked``, without extensions and trailers. What has come of a chunk is given out at once."""
+    """``Transfer-Encoding: chunked``, without extensions and trailers. A part of a chunk is given out as it came."""
 
     def __init__(self) -> None:
         self.done = False

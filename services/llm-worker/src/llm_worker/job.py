@@ -1,7 +1,6 @@
 """One request in our hands: the answer is made for as long as the lease is held."""
 
 import asyncio
-import enum
 import logging
 
 from llm_worker import metrics
@@ -10,12 +9,6 @@ from llm_worker.generation import Generation
 from llm_worker.store_client import StoreClient
 
 log = logging.getLogger(__name__)
-
-
-class Result(enum.Enum):
-    DONE = "done"
-    LOST = "lost"
-    HANDED_BACK = "handed back"
 
 
 class Job:
@@ -33,46 +26,46 @@ class Job:
         if self._work is not None:
             self._work.cancel()
 
-    async def run(self) -> Result:
-        """Return when the request is done with, here or altogether.
+    async def run(self) -> None:
+        """Return when the request is done with: answered, handed back, or no longer ours.
 
         Raises:
             WorkerError: and anything unexpected; the request is still ours.
         """
-        self._work = asyncio.create_task(self._generation.run())
+        generation = self._generation
+        self._work = asyncio.create_task(generation.run())
         if self._handed_back:
             self._work.cancel()
-        keep = asyncio.create_task(self._generation.lease.keep())
+        keep = asyncio.create_task(generation.lease.keep())
         try:
             await asyncio.wait({self._work, keep}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            finished = self._work.done() and not self._work.cancelled()
             self._work.cancel()
             await asyncio.wait({self._work})
-            # The heartbeats go on while the connection closes, unless they are what ended.
+            # The heartbeats go on while the provider's connection is closed, unless they are what ended.
             keep.cancel()
             await asyncio.wait({keep})
-        if not self._work.cancelled() and (error := self._work.exception()) is not None:
-            if isinstance(error, LeaseLost):
-                return self._lost()
-            raise error
-        if finished or self._generation.over:
-            return Result.DONE
-        if self._handed_back and self._generation.lease.is_held():
-            return await self._give_back()
-        return self._lost()
+        if generation.over:
+            return
+        if self._work.cancelled():
+            if self._handed_back and generation.lease.is_held():
+                await self._give_back()
+            else:
+                self._lose()
+        elif (error := self._work.exception()) is not None:
+            if not isinstance(error, LeaseLost):
+                raise error
+            self._lose()
 
-    async def _give_back(self) -> Result:
+    async def _give_back(self) -> None:
         generation = self._generation
         if generation.attempt:
             await self._store.release(generation.id, generation.attempt)
         await generation.lease.hand_back()
         metrics.HANDED_BACK.inc()
         log.info("Handed an answer back", extra={"generation_id": generation.id})
-        return Result.HANDED_BACK
 
-    def _lost(self) -> Result:
+    def _lose(self) -> None:
         # Nothing is published and nothing acknowledged: by now it may be another worker's.
         metrics.LEASES_LOST.inc()
         log.warning("Gave an answer up: our heartbeats were late", extra={"generation_id": self._generation.id})
-        return Result.LOST

@@ -9,7 +9,7 @@ import msgspec
 
 from llm_worker import metrics
 from llm_worker.generation import Generation, Workbench
-from llm_worker.job import Job, Result
+from llm_worker.job import Job
 from llm_worker.lease import Lease
 from llm_worker.owners import Owners
 from llm_worker.pull import Fetched, Pull
@@ -75,21 +75,25 @@ class Slots:
         lease = Lease(self._bench.nc, fetched.message, asked_at=fetched.asked_at, ack_wait=self._ack_wait)
         async with contextlib.AsyncExitStack() as owned:
             try:
-                if (await self._answer(fetched, lease, owned)) is not Result.DONE:
-                    return
+                generation = await self._answer(fetched, lease, owned)
             except Exception:
                 log.exception("An answer failed for no reason that we know; it is tried again")
                 await lease.hand_back(delay=_AFTER_ERROR)
                 return
             finally:
                 self._free.release()
-            # No slot is taken any more; what lingers is only the text.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LINGER):
-                    await self._closing.wait()
+            if generation is not None and generation.over:
+                # No slot is taken any more; what lingers is only the text.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LINGER):
+                        await self._closing.wait()
 
-    async def _answer(self, fetched: Fetched, lease: Lease, owned: contextlib.AsyncExitStack) -> Result | None:
-        """Make the answer that the message requests; None when there is none to make."""
+    async def _answer(self, fetched: Fetched, lease: Lease, owned: contextlib.AsyncExitStack) -> Generation | None:
+        """Make the answer that the message requests; None when there is none to make.
+
+        Args:
+            owned: We own the generation until it is closed.
+        """
         requested = await self._decoded(fetched, lease)
         if requested is None or not await self._is_due(requested, fetched, lease):
             return None
@@ -100,12 +104,13 @@ class Slots:
         self._idle.clear()
         metrics.RUNNING.inc()
         try:
-            return await job.run()
+            await job.run()
         finally:
             metrics.RUNNING.dec()
             self._jobs.discard(job)
             if not self._jobs:
                 self._idle.set()
+        return generation
 
     async def _decoded(self, fetched: Fetched, lease: Lease) -> GenerationRequested | None:
         """The event in the message; one that we cannot read goes to the dead letters."""

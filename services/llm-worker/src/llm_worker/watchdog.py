@@ -27,8 +27,8 @@ class Watchdog:
         """Something came, at ``now`` by ``time.monotonic()``."""
         self._touched = now
 
-    def shorten(self, limit: float) -> None:
-        """From now on expect something within ``limit`` seconds."""
+    def expect(self, limit: float) -> None:
+        """From now on something must come within ``limit`` seconds."""
         self.limit = limit
         self._touched = time.monotonic()
         self._look()

@@ -1,0 +1,63 @@
+"""A stage, and workers on it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from parley.runtime import bus
+from parley.runtime.provision import provision
+from parley_tools.embedded.nats import NatsServer
+from tests.integration.llm_worker.stage import Stage, stage
+from tests.support.demo_model import DemoModelProcess
+from tests.support.service import ServiceProcess, run_service
+
+ACK_WAIT = 3.0
+"""Seconds; short, so that takeovers are."""
+
+StartWorker = Callable[..., ServiceProcess]
+
+
+@pytest.fixture
+async def on_stage(nats_server: NatsServer) -> AsyncIterator[Stage]:
+    """A provisioned server of this test's own, with a fake chat-store and a reader."""
+    async with stage(nats_server.url, ack_wait=ACK_WAIT) as built:
+        yield built
+
+
+@pytest.fixture
+def worker(nats_server: NatsServer, demo_model: str) -> StartWorker:
+    """``async with worker(TOKEN_TIMEOUT="1"):`` a worker on that server whose provider is the demo model."""
+
+    def start(**settings: str) -> ServiceProcess:
+        return _worker(nats_server.url, demo_model, **settings)
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def shared_worker(module_nats_url: str, demo_model_process: DemoModelProcess) -> Iterator[ServiceProcess]:
+    """A worker for all tests of a module that need nothing special."""
+
+    async def prepare() -> None:
+        nc = await bus.connect(module_nats_url, name="test-provision")
+        await provision(nc, ack_wait=ACK_WAIT)
+        await nc.close()
+
+    with ThreadPoolExecutor(1) as apart:
+        apart.submit(lambda: asyncio.run(prepare())).result()
+    with _worker(module_nats_url, demo_model_process.url) as process:
+        yield process
+
+
+@pytest.fixture
+async def shared(shared_worker: ServiceProcess, module_nats_url: str) -> AsyncIterator[Stage]:
+    """The stage around :func:`shared_worker`."""
+    async with stage(module_nats_url, ack_wait=ACK_WAIT) as built:
+        yield built
+
+
+def _worker(nats_url: str, demo_model: str, **settings: str) -> ServiceProcess:
+    defaults = {"NATS_URL": nats_url, "OPENAI_BASE_URL": demo_model, "SHUTDOWN_GRACE": "0.5"}
+    return run_service("llm_worker", {**defaults, **settings})

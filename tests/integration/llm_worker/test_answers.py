@@ -1,0 +1,169 @@
+"""Answers as they should go."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from parley.contracts import subjects
+from parley.contracts.ids import new_id
+from parley.contracts.rpc import ContextMessage, ListModels, ModelList
+from parley.runtime import bus
+from parley.runtime.bus import NoResponder
+from tests.integration.llm_worker.conftest import StartWorker
+from tests.integration.llm_worker.stage import Stage, text_of
+from tests.support.demo_model import DemoModelProcess
+from tests.support.waiting import eventually
+
+
+async def test_deltas_without_a_gap_make_up_the_finished_text(shared: Stage) -> None:
+    turn = await shared.ask("What is a delta?")
+    end = await shared.ended(turn)
+    assert (end.outcome, end.finish_reason, end.model, end.error) == ("complete", "stop", "demo-fast", None)
+    assert "What is a delta?" in end.text
+    await eventually(lambda: text_of(turn.deltas()) == end.text)
+    assert end.usage is not None
+    assert end.usage.output_tokens == turn.deltas()[-1].to
+    started = turn.generations()
+    assert [(frame.status, frame.attempt) for frame in started] == [("started", 1)]
+    assert turn.live[0] is started[0]
+    await eventually(lambda: shared.unacknowledged_is(0))
+
+
+async def test_reasoning_and_text_share_one_numbering(shared: Stage) -> None:
+    turn = await shared.ask("Think first", model="demo-reasoning")
+    end = await shared.ended(turn)
+    assert end.reasoning
+    await eventually(lambda: text_of(turn.deltas(), "reasoning") == end.reasoning)
+    assert text_of(turn.deltas(), "text") == end.text
+
+
+async def test_a_snapshot_and_the_later_deltas_make_up_the_whole(shared: Stage) -> None:
+    turn = await shared.ask("Join me", model="demo-rate-200x300")
+    snapshots = []
+    for seq in (1, 40, 150, 290):
+        await shared.spoken(turn, seq=seq)
+        snapshots.append(await shared.snapshot(turn))
+    end = await shared.ended(turn)
+    await eventually(lambda: text_of(turn.deltas()) == end.text)
+    for snapshot in snapshots:
+        later = [delta for delta in turn.deltas() if delta.from_ > snapshot.seq]
+        assert snapshot.text + "".join(delta.text for delta in later) == end.text
+        assert (snapshot.attempt, snapshot.status) == (1, "running")
+
+
+async def test_the_model_is_told_the_branch(shared: Stage) -> None:
+    context = [
+        ContextMessage(role="system", content="Be brief."),
+        ContextMessage(role="user", content="One?"),
+        ContextMessage(role="assistant", content="Two."),
+        ContextMessage(role="user", content="Three?"),
+    ]
+    turn = await shared.ask("", model="demo-echo", context=context)
+    end = await shared.ended(turn)
+    assert msgspec.json.decode(end.text) == msgspec.to_builtins(context)
+
+
+async def test_the_oldest_turns_are_cut_to_the_budget(on_stage: Stage, worker: StartWorker) -> None:
+    context = [
+        ContextMessage(role="system", content="Be brief."),
+        ContextMessage(role="user", content="old " * 1000),
+        ContextMessage(role="assistant", content="old " * 10),
+        ContextMessage(role="user", content="new"),
+    ]
+    async with worker(CONTEXT_TOKENS="500"):
+        turn = await on_stage.ask("", model="demo-echo", context=context)
+        end = await on_stage.ended(turn)
+        assert [message["content"] for message in msgspec.json.decode(end.text)] == ["Be brief.", "new"]
+
+
+async def test_twenty_answers_at_once_keep_apart(shared: Stage) -> None:
+    turns = [await shared.ask(f"topic-{new_id()}", model="demo-rate-100x40") for _ in range(20)]
+    for turn in turns:
+        end = await shared.ended(turn)
+        prompt = turn.context[0].content
+        assert prompt in end.text
+        assert not any(other.context[0].content in end.text for other in turns if other is not turn)
+        await eventually(lambda turn=turn, end=end: text_of(turn.deltas()) == end.text)  # type: ignore[misc]
+
+
+async def test_no_more_answers_run_than_there_are_slots(
+    on_stage: Stage, worker: StartWorker, demo_model_process: DemoModelProcess
+) -> None:
+    async with worker(MAX_GENERATIONS="2"):
+        mark = new_id()
+        turns = [await on_stage.ask(f"{mark} {i}", model="demo-rate-50x50") for i in range(5)]
+        most = 0
+        while any(turn.end is None for turn in turns):
+            running = [record for record in demo_model_process.streams(mark) if record.ended is None]
+            most = max(most, len(running))
+            await asyncio.sleep(0.02)
+        assert most == 2
+        assert all(len(turn.claims) == 1 for turn in turns)
+
+
+async def test_a_generation_that_is_over_is_acknowledged_and_forgotten(on_stage: Stage, worker: StartWorker) -> None:
+    turn = await on_stage.ask("Too late", refuse=True)
+    async with worker():
+        await eventually(lambda: on_stage.unacknowledged_is(0))
+        assert not turn.finished
+        assert not turn.live
+        with pytest.raises(NoResponder):
+            await on_stage.snapshot(turn)
+
+
+async def test_a_claim_waits_for_chat_store(on_stage: Stage, worker: StartWorker) -> None:
+    await on_stage.close_store()
+    async with worker() as process:
+        turn = await on_stage.ask("Are you there?")
+        # Longer than ack_wait: the heartbeats hold it meanwhile.
+        await asyncio.sleep(4)
+        await on_stage.open_store()
+        end = await on_stage.ended(turn)
+        assert (end.outcome, end.attempt) == ("complete", 1)
+        assert len({claim.claim_id for claim in turn.claims}) == 1
+        assert "LeaseLost" not in process.log
+
+
+async def test_a_second_request_for_a_running_answer_makes_no_second_one(on_stage: Stage, worker: StartWorker) -> None:
+    async with worker(), worker():
+        turn = await on_stage.ask("Only once", model="demo-rate-50x100")
+        await on_stage.spoken(turn)
+        for _ in range(3):
+            await on_stage.request(turn)
+        end = await on_stage.ended(turn)
+        assert end.attempt == 1
+        assert len(turn.claims) == 1
+        await eventually(lambda: on_stage.unacknowledged_is(0))
+
+
+async def test_an_answer_without_end_is_cut_at_the_limit(shared: Stage) -> None:
+    turn = await shared.ask("x " * 2000, model="demo-rate-100000x2000000")
+    end = await shared.ended(turn, deadline=60)
+    assert (end.outcome, end.finish_reason) == ("complete", "length")
+    assert 600 * 1024 - 10 <= len(msgspec.json.encode(end.text)) - 2 <= 600 * 1024
+    assert len(msgspec.json.encode(end)) < 1024 * 1024
+
+
+# --- models -----------------------------------------------------------------------------------------------------------
+
+
+async def models(on_stage: Stage) -> ModelList:
+    return await bus.request(on_stage.nc, subjects.RPC_MODELS_LIST, ListModels(), ModelList, timeout=10)
+
+
+async def test_models_are_the_providers_and_the_first_is_the_default(shared: Stage) -> None:
+    listed = await models(shared)
+    assert listed.items[:2] == ["demo", "demo-fast"]
+    assert listed.default == "demo"
+    turn = await shared.ask("Which?", model=None)
+    await shared.spoken(turn)
+    await shared.stop(turn)
+    assert (await shared.ended(turn)).model == "demo"
+
+
+async def test_a_model_that_is_set_is_the_default(on_stage: Stage, worker: StartWorker) -> None:
+    async with worker(MODEL="demo-fast"):
+        assert (await models(on_stage)).default == "demo-fast"
+        turn = await on_stage.ask("Which?", model=None)
+        assert (await on_stage.ended(turn)).model == "demo-fast"

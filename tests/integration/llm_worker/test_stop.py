@@ -1,0 +1,86 @@
+"""Stop closes the provider's connection at once, whatever is going on."""
+
+import time
+
+from parley.contracts.ids import new_id
+from tests.integration.llm_worker.conftest import StartWorker
+from tests.integration.llm_worker.stage import Stage, text_of
+from tests.support.demo_model import DemoModelProcess
+from tests.support.waiting import eventually
+
+
+async def test_stop_closes_the_connection_and_keeps_what_was_said(
+    shared: Stage, demo_model_process: DemoModelProcess
+) -> None:
+    mark = new_id()
+    turn = await shared.ask(mark, model="demo-long")
+    await shared.spoken(turn)
+    clicked = time.monotonic()
+    await shared.stop(turn)
+    end = await shared.ended(turn)
+    [record] = demo_model_process.streams(mark)
+    assert record.end == "closed_by_client"
+    assert record.ended is not None
+    assert record.ended - clicked < 1.0
+    assert (end.outcome, end.error) == ("stopped", None)
+    assert end.text
+    await eventually(lambda: text_of(turn.deltas()) == end.text)
+    await eventually(lambda: shared.unacknowledged_is(0))
+
+
+async def test_stop_before_the_first_token(shared: Stage, demo_model_process: DemoModelProcess) -> None:
+    mark = new_id()
+    turn = await shared.ask(mark, model="demo-stall-first")
+    await eventually(lambda: demo_model_process.streams(mark))
+    await shared.stop(turn)
+    end = await shared.ended(turn)
+    assert (end.outcome, end.text) == ("stopped", "")
+    await eventually(lambda: demo_model_process.streams(mark)[0].end == "closed_by_client")
+
+
+async def test_stop_before_the_claim(
+    on_stage: Stage, worker: StartWorker, demo_model_process: DemoModelProcess
+) -> None:
+    mark = new_id()
+    turn = await on_stage.ask(mark, model="demo-long", stop_requested=True)
+    async with worker():
+        end = await on_stage.ended(turn)
+        assert (end.outcome, end.text) == ("stopped", "")
+        assert not demo_model_process.streams(mark)
+        assert not turn.deltas()
+
+
+async def test_stop_while_the_claim_is_on_its_way(on_stage: Stage, worker: StartWorker) -> None:
+    await on_stage.close_store()
+    async with worker():
+        turn = await on_stage.ask("Never mind", model="demo-long")
+        await eventually(lambda: on_stage.delivered_is(1))
+        await on_stage.stop(turn)
+        turn.stop_requested = False  # only the signal says so
+        await on_stage.open_store()
+        assert (await on_stage.ended(turn)).outcome == "stopped"
+
+
+async def test_stop_while_waiting_to_try_again(shared: Stage) -> None:
+    turn = await shared.ask(new_id(), model="demo-error-429")
+    await eventually(lambda: any(frame.status == "retrying" for frame in turn.generations()))
+    began = time.monotonic()
+    await shared.stop(turn)
+    end = await shared.ended(turn)
+    assert time.monotonic() - began < 0.9
+    assert (end.outcome, end.error) == ("stopped", None)
+
+
+async def test_stop_of_many_at_once(shared: Stage, demo_model_process: DemoModelProcess) -> None:
+    mark = new_id()
+    turns = [await shared.ask(f"{mark} {i}", model="demo-rate-50x5000") for i in range(30)]
+    for turn in turns:
+        await shared.spoken(turn)
+    clicked = time.monotonic()
+    for turn in turns:
+        await shared.stop(turn)
+    for turn in turns:
+        assert (await shared.ended(turn)).outcome == "stopped"
+    for record in demo_model_process.streams(mark):
+        assert record.ended is not None
+        assert record.ended - clicked < 1.0
