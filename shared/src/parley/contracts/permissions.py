@@ -123,6 +123,8 @@ LLM_WORKER: Final = UserPermissions(
         *_store(rpc.Claim, rpc.Release),
         *_look_at(streams.CHAT, streams.SEGMENTS, streams.DEAD_LETTERS),
         *_consume(streams.LLM_WORKER_REQUESTS),
+        # Whether another worker still answers for a generation.
+        _template("rpc_generation_snapshot"),
         # The segments of an answer that failed, read back.
         f"$JS.API.STREAM.MSG.GET.{streams.SEGMENTS.name}",
     ),
