@@ -67,7 +67,7 @@ async def test_stopping_ends_streams_that_are_looking_for_push(push: FakePush) -
     await anext(events)
     ending = asyncio.ensure_future(anext(events))
     await asyncio.sleep(0)
-    await bridges.close()
+    bridges.close()
     async with asyncio.timeout(5):
         assert await ending == b": connect again\n\n"
     await bridge.close()
@@ -75,7 +75,7 @@ async def test_stopping_ends_streams_that_are_looking_for_push(push: FakePush) -
 
 async def test_nobody_is_let_in_any_more_while_stopping(push: FakePush) -> None:
     bridges, bridge = await opened(push)
-    await bridges.close()
+    bridges.close()
     with pytest.raises(Unavailable):
         await bridges.open(user_id=new_id(), chat_id=CHAT, after=None, expires=time.time() + 60)
     await bridge.close()

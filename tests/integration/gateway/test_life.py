@@ -41,6 +41,14 @@ async def test_a_port_that_is_taken_ends_the_process_with_a_sentence(nats_url: s
             assert f"Cannot listen on 127.0.0.1:{port}" in process.log
 
 
+async def test_a_health_port_that_is_taken_ends_the_process_with_a_sentence(nats_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        async with run_service("gateway", environment(nats_url, 1, HEALTH_PORT=port), ready=False) as process:
+            assert await asyncio.to_thread(process.wait) == 1
+            assert f"Cannot listen on HEALTH_PORT {port}" in process.log
+
+
 async def test_two_gateways_share_a_port_and_either_may_go(nats_url: str) -> None:
     await asyncio.to_thread(provisioned, nats_url)
     one_env = environment(nats_url, free_port(), HEALTH_PORT=str(free_port()))

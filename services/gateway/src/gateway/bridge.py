@@ -92,7 +92,7 @@ class Bridges:
         STREAMS.inc()
         return bridge
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """End all bridges, telling their readers to connect again."""
         self.closing = True
         for bridge in self._open:

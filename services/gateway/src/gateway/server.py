@@ -11,6 +11,7 @@ import uvicorn
 
 from gateway.app import build_app, build_gateway
 from gateway.bus import BusClosed
+from gateway.context import Gateway
 from gateway.settings import Settings
 from parley.runtime.bus import NotProvisioned
 from parley.runtime.health import HealthServer
@@ -59,28 +60,34 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             timeout_graceful_shutdown=settings.shutdown_seconds,
         )
     )
-    port = listener.getsockname()[1]
-    bus = asyncio.create_task(gateway.bus.run(), name="bus")
-    async with HealthServer(settings.health_host, settings.health_port, gateway.problems):
-        serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
-        stopping = asyncio.create_task(stop.wait(), name="stop")
-        log.info("Listening on http://%s:%d", settings.host, port)
+    async with contextlib.AsyncExitStack() as stack:
         try:
-            await asyncio.wait((bus, serving, stopping), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stopping.cancel()
-            # Streams never end by themselves, so they go first; then what is in flight has its time.
-            await gateway.bridges.close()
-            server.should_exit = True
-            await serving
-            failure = bus.exception() if bus.done() else None
-            bus.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await bus
-    if isinstance(failure, NotProvisioned | BusClosed):
-        raise CannotServe(str(failure)) from failure
-    if failure is not None:
-        raise failure
+            await stack.enter_async_context(HealthServer(settings.health_host, settings.health_port, gateway.problems))
+        except OSError as error:
+            raise CannotServe(f"Cannot listen on HEALTH_PORT {settings.health_port}: {error.strerror}.") from error
+        log.info("Listening on http://%s:%d", settings.host, listener.getsockname()[1])
+        try:
+            await _run(gateway, server, listener, stop)
+        except (NotProvisioned, BusClosed) as error:
+            raise CannotServe(str(error)) from error
+
+
+async def _run(gateway: Gateway, server: uvicorn.Server, listener: socket.socket, stop: asyncio.Event) -> None:
+    """Run until ``stop`` is set or the connection to NATS cannot be; raises what kept it from being."""
+    bus = asyncio.create_task(gateway.bus.run(), name="bus")
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait((bus, serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        # Streams never end by themselves, so they go first; then what is in flight has its time.
+        gateway.bridges.close()
+        server.should_exit = True
+        await serving
+        bus.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await bus
 
 
 def bind(host: str, port: int) -> socket.socket:
