@@ -125,7 +125,7 @@ class Provider:
 
         from llm_worker.transport import DirectTransport
 
-        if not _needs_proxy(self._base_url or _OPENAI):
+        if not needs_proxy(self._base_url or _OPENAI):
             # It opens as many connections as there are answers at once, which our slots limit.
             return httpx2.AsyncClient(transport=DirectTransport(keepalive=_KEEPALIVE))
         limits = httpx2.Limits(
@@ -160,7 +160,7 @@ class Provider:
             raise failures.cut_off(repr(error)) from error
 
 
-def _needs_proxy(url: str) -> bool:
+def needs_proxy(url: str) -> bool:
     """Whether the environment (``HTTPS_PROXY``, ``NO_PROXY``, …) sends requests to ``url`` through a proxy."""
     parts = urllib.parse.urlsplit(url)
     proxies = urllib.request.getproxies()
