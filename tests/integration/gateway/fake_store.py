@@ -46,7 +46,6 @@ class FakeStore:
         last: The last request of each verb.
         refusals: What to answer instead, by verb.
         silent: Take requests and never answer.
-        models: The answer to ``rpc.models.list``; None: nobody answers it.
     """
 
     def __init__(self, nc: Client) -> None:
@@ -74,6 +73,9 @@ class FakeStore:
         for subscription in self._subscriptions:
             await subscription.unsubscribe()
         await self._nc.flush()
+
+    def create_for(self, user_id: str, chat_id: str) -> None:
+        self._create_chat(rpc.CreateChat(user_id=user_id, chat_id=chat_id))
 
     def add_message(self, message: Message) -> None:
         self.messages[message.chat_id].append(message)

@@ -4,6 +4,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from gateway import problems
+from gateway.access import AccessMemory
 from gateway.bridge import Bridges
 from gateway.bus import Bus
 from gateway.commands import Commands
@@ -24,7 +25,7 @@ def build_gateway(settings: Settings) -> Gateway:
         settings=settings,
         key=key,
         bus=bus,
-        store=StoreClient(bus, settings.rpc_seconds),
+        store=StoreClient(bus, AccessMemory(), settings.rpc_seconds),
         commands=Commands(bus, settings.publish_seconds),
         bridges=Bridges(settings.push_url, key),
         page=Page(settings),

@@ -30,17 +30,17 @@ class StoreClient:
     up: a chat-store that restarts is a delay and no error.
     """
 
-    def __init__(self, bus: Bus, timeout: float) -> None:
+    def __init__(self, bus: Bus, access: AccessMemory, timeout: float) -> None:
         self._bus = bus
+        self._access = access
         self._timeout = timeout
-        self._access = AccessMemory()
         self._models: rpc.ModelList | None = None
         self._models_since = 0.0
 
     async def require_access(self, user_id: str, chat_id: str) -> None:
         """Return when the user may use the chat.
 
-        The answer is remembered for a minute, and for an hour while chat-store cannot be asked.
+        The answer is remembered for a minute, and for an hour while chat-store cannot be asked (docs/decisions/0012).
 
         Raises:
             NotFound: no such chat, or not this user's.

@@ -1,0 +1,86 @@
+"""Asking chat-store, where what is remembered matters."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from nats.aio.client import Client
+
+from gateway.access import FRESH_SECONDS, AccessMemory
+from gateway.bus import Bus
+from gateway.errors import NotFound, Unavailable
+from gateway.store_client import StoreClient
+from parley.contracts import rpc
+from parley.contracts.ids import new_id
+from tests.integration.gateway.conftest import Running
+from tests.integration.gateway.fake_store import FakeStore
+from tests.support.waiting import eventually
+
+USER, CHAT = new_id(), new_id()
+
+
+@pytest.fixture
+def access() -> AccessMemory:
+    """Remembers a right that has to be confirmed."""
+    access = AccessMemory()
+    access.remember(USER, CHAT, time.monotonic() - FRESH_SECONDS)
+    return access
+
+
+@pytest.fixture
+async def asking(gateway: Running, module_nats_url: str, access: AccessMemory) -> AsyncIterator[StoreClient]:
+    bus = Bus(module_nats_url, "test")
+    running = asyncio.create_task(bus.run())
+    await eventually(lambda: bus.is_up)
+    yield StoreClient(bus, access, 1.0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_right_that_is_a_minute_old_is_confirmed(asking: StoreClient, nc: Client) -> None:
+    async with FakeStore(nc) as store:
+        store.create_for(USER, CHAT)
+        for _ in range(3):
+            await asking.require_access(USER, CHAT)
+        assert store.asked["check_access"] == 1
+
+
+async def test_it_is_good_enough_while_nobody_answers(asking: StoreClient) -> None:
+    await asking.require_access(USER, CHAT)
+    with pytest.raises(Unavailable):
+        await asking.require_access(USER, new_id())
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+async def test_it_is_good_enough_while_chat_store_hangs_or_has_no_database(
+    hangs: bool, asking: StoreClient, nc: Client
+) -> None:
+    async with FakeStore(nc) as store:
+        store.silent = hangs
+        store.refusals["check_access"] = rpc.RpcError(code="unavailable", message="Postgres is away.")
+        await asking.require_access(USER, CHAT)
+
+
+async def test_it_is_forgotten_when_chat_store_knows_better(asking: StoreClient, nc: Client) -> None:
+    async with FakeStore(nc):
+        with pytest.raises(NotFound):
+            await asking.require_access(USER, CHAT)
+    with pytest.raises(Unavailable):
+        await asking.require_access(USER, CHAT)
+
+
+async def test_without_nats_it_is_good_enough_too(access: AccessMemory) -> None:
+    unconnected = StoreClient(Bus("nats://127.0.0.1:1", "test"), access, 1.0)
+    await unconnected.require_access(USER, CHAT)
+
+
+async def test_models_that_were_heard_once_are_told_while_no_worker_answers(
+    asking: StoreClient, nc: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Unavailable):
+        await asking.models()
+    async with FakeStore(nc):
+        assert (await asking.models()).default == "demo"
+    monkeypatch.setattr("gateway.store_client._MODELS_FRESH", 0.0)
+    assert (await asking.models()).default == "demo"
