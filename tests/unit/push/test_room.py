@@ -1,0 +1,272 @@
+"""What the properties do not say: how little is sent and asked."""
+
+from __future__ import annotations
+
+import msgspec
+
+from parley.contracts.frames import ChatFrame, Cursor, Delta, Generation, MessageFrame, Snapshot
+from push.cursor import Reader
+from push.room import AskStore, AskWorker, Room, Tally
+from push.wire import text_frame
+from tests.unit.push.world import CHAT_ID, ChatStore, Client
+
+
+class Scene:
+    """A room and its chat, with everything delivered at once."""
+
+    def __init__(self) -> None:
+        self.store = ChatStore()
+        self.room = Room(CHAT_ID, Tally())
+        self.asked: list[AskStore | AskWorker] = []
+
+    def enter(self, client: Client | None = None, user: str = "ann") -> tuple[Client, Reader]:
+        client = client or Client()
+        reader = Reader(user, client.write, client.cursor)
+        self.room.join(reader)
+        self.answer()
+        return client, reader
+
+    def answer(self) -> None:
+        while (request := self.room.next_request()) is not None:
+            self.asked.append(request)
+            if isinstance(request, AskStore):
+                self.room.synced(request, self.store.sync(request.after))
+            elif (snapshot := self.store.snapshot(request.generation_id)) is not None:
+                self.room.snapshot(snapshot)
+            else:
+                self.room.unowned(request.generation_id)
+                return
+
+    def run(self) -> None:
+        self.room.changed(self.store.submit())
+        _, started = self.store.claim(told=False)
+        self.room.generation(started, msgspec.json.encode(started))
+
+    def say(self, number: int = 1) -> bytes:
+        delta = self.store.say("text", number)
+        payload = msgspec.json.encode(delta)
+        self.room.delta(delta, payload)
+        return payload
+
+
+def test_a_delta_goes_to_all_as_it_came() -> None:
+    scene = Scene()
+    written: list[bytes] = []
+    for _ in range(3):
+        _, reader = scene.enter()
+        reader.write = written.append
+    scene.run()
+    written.clear()
+    payload = scene.say()
+    scene.room.flush()
+    assert written == [text_frame(payload)] * 3
+
+
+def test_deltas_of_one_read_go_out_as_one_frame() -> None:
+    scene = Scene()
+    client, _ = scene.enter()
+    scene.run()
+    before = len(client.frames)
+    for _ in range(10):
+        scene.say()
+    scene.room.flush()
+    (frame,) = client.frames[before:]
+    assert isinstance(frame, Delta)
+    assert (frame.from_, frame.to) == (1, 10)
+
+
+def test_a_catch_up_is_built_once_for_readers_at_the_same_place() -> None:
+    scene = Scene()
+    written: list[bytes] = []
+    readers = [scene.enter()[1] for _ in range(3)]
+    scene.run()
+    for reader in readers:
+        scene.room.pause(reader)
+        reader.write = written.append
+    for _ in range(100):
+        scene.say()
+    scene.room.flush()
+    assert written == []
+    for reader in readers:
+        scene.room.resume(reader)
+    assert len(written) == 3
+    assert written[0] is written[1] is written[2]
+
+
+def test_snapshots_are_built_once_for_joiners_at_the_same_place() -> None:
+    scene = Scene()
+    scene.enter()
+    scene.run()
+    scene.say(5)
+    written: list[bytes] = []
+    for _ in range(3):
+        scene.room.join(Reader("ann", written.append))
+    assert written[0] is written[1] is written[2]
+
+
+def test_only_the_first_joiner_costs_requests() -> None:
+    scene = Scene()
+    scene.store.submit()
+    scene.store.claim(told=False)
+    scene.store.say("text", 5)
+    scene.enter()
+    assert [type(request) for request in scene.asked] == [AskStore, AskWorker]
+    for user in ("ann", "ben"):
+        client, _ = scene.enter(user=user)
+        assert client.running is not None
+        assert client.running.seq == 5
+    assert len(scene.asked) == 2
+
+
+def test_many_cursors_cost_one_request() -> None:
+    """A whole room that reconnects: each with another version, all served by the oldest one's answer."""
+    scene = Scene()
+    cursors = []
+    for _ in range(3):
+        cursors.append(scene.store.version)
+        scene.store.submit()
+        scene.store.claim(told=False)
+        scene.store.finish()
+    clients = []
+    for version in cursors:
+        client = Client()
+        client.version = version
+        clients.append(client)
+        scene.room.join(Reader("ann", client.write, Cursor(version=version)))
+    scene.answer()
+    assert [request.after for request in scene.asked if isinstance(request, AskStore)] == [cursors[0]]
+    for client in clients:
+        (frame,) = client.frames
+        assert isinstance(frame, Snapshot)
+        assert frame.recovered
+        assert client.version == scene.store.version
+
+
+def test_a_change_of_two_messages_takes_readers_on_with_the_last() -> None:
+    scene = Scene()
+    client, _ = scene.enter()
+    version = client.version
+    scene.room.changed(scene.store.submit())
+    prompt, answer, chat = client.frames[1:]
+    assert isinstance(prompt, MessageFrame)
+    assert isinstance(answer, MessageFrame)
+    assert isinstance(chat, ChatFrame)
+    assert [prompt.version, answer.version, chat.version] == [version, version + 1, version + 1]
+
+
+def test_a_reader_who_lagged_through_the_end_of_an_answer_gets_what_changed() -> None:
+    scene = Scene()
+    client, reader = scene.enter()
+    scene.run()
+    scene.say(5)
+    scene.room.flush()
+    scene.room.pause(reader)
+    scene.say(5)
+    scene.room.changed(scene.store.finish())
+    scene.run()
+    scene.say(3)
+    asked = len(scene.asked)
+    before = len(client.frames)
+    scene.room.resume(reader)
+    scene.answer()
+    (frame,) = client.frames[before:]
+    assert isinstance(frame, Snapshot)
+    assert frame.recovered
+    assert client.messages == scene.store.messages
+    assert client.running is not None
+    assert client.running.seq == 3
+    assert len(scene.asked) == asked
+
+
+def test_late_deltas_of_an_answer_that_ended_cost_nothing() -> None:
+    scene = Scene()
+    client, _ = scene.enter()
+    scene.run()
+    late = scene.store.say("text", 1)
+    scene.room.changed(scene.store.finish())
+    before, asked = len(client.frames), len(scene.asked)
+    scene.room.delta(late, msgspec.json.encode(late))
+    scene.room.flush()
+    scene.answer()
+    assert (len(client.frames), len(scene.asked)) == (before, asked)
+
+
+def test_deltas_of_a_generation_that_chat_store_does_not_know_are_asked_about_once() -> None:
+    scene = Scene()
+    scene.enter()
+    asked = len(scene.asked)
+    for number in range(1, 50):
+        stray = Delta(chat_id=CHAT_ID, generation_id="gone", attempt=1, from_=number, to=number, kind="text", text="x")
+        scene.room.delta(stray, msgspec.json.encode(stray))
+        scene.answer()
+    assert len(scene.asked) == asked + 1
+
+
+def test_an_older_worker_that_still_talks_is_not_heard() -> None:
+    scene = Scene()
+    client, _ = scene.enter()
+    scene.run()
+    stale = scene.store.say("text", 1)
+    _, started = scene.store.claim(told=False)
+    scene.room.generation(started, msgspec.json.encode(started))
+    scene.room.delta(stale, msgspec.json.encode(stale))
+    scene.say(2)
+    scene.room.flush()
+    assert client.running is not None
+    assert (client.running.attempt, client.running.seq) == (2, 2)
+
+
+def test_a_retry_is_told_and_ends_with_the_next_delta() -> None:
+    scene = Scene()
+    client, _ = scene.enter()
+    scene.run()
+    assert scene.store.ref is not None
+    retrying = Generation(
+        chat_id=CHAT_ID,
+        generation_id=scene.store.ref.generation_id,
+        message_id=scene.store.ref.message_id,
+        attempt=1,
+        status="retrying",
+    )
+    scene.room.generation(retrying, msgspec.json.encode(retrying))
+    assert client.frames[-1] == retrying
+    joiner, _ = scene.enter()
+    assert isinstance(joiner.frames[0], Snapshot)
+    assert joiner.frames[0].generation is not None
+    assert joiner.frames[0].generation.status == "retrying"
+    scene.say()
+    scene.room.flush()
+    assert client.running is not None
+    assert client.running.seq == 1
+    joiner, _ = scene.enter()
+    assert isinstance(joiner.frames[0], Snapshot)
+    assert joiner.frames[0].generation is not None
+    assert joiner.frames[0].generation.status == "running"
+
+
+def test_a_chat_store_that_was_set_back_is_believed() -> None:
+    scene = Scene()
+    before = ChatStore()
+    client, _ = scene.enter()
+    for _ in range(3):
+        scene.room.changed(scene.store.rename())
+    assert client.version > before.version
+    scene.store = before
+    scene.room.doubt()
+    client.version = -1  # it starts over as well, by the snapshot
+    scene.answer()
+    frame = client.frames[-1]
+    assert isinstance(frame, Snapshot)
+    assert not frame.recovered
+    assert client.version == before.version == scene.room.version
+
+
+def test_nothing_is_asked_for_nobody() -> None:
+    scene = Scene()
+    _, reader = scene.enter()
+    scene.run()
+    scene.room.leave(reader)
+    scene.room.doubt()
+    assert scene.room.next_request() is None
+    scene.enter()
+    assert scene.room.next_request() is None
