@@ -14,7 +14,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 def test_ids_are_version_7_and_sort_by_time() -> None:
     made = [ids.new_id() for _ in range(100)]
     assert all(uuid.UUID(made_id).version == 7 for made_id in made)
-    assert [made_id[:13] for made_id in made] == sorted(made_id[:13] for made_id in made)
+    assert [made_id[:18] for made_id in made] == sorted(made_id[:18] for made_id in made)
 
 
 @pytest.mark.parametrize(
