@@ -6,7 +6,7 @@ import sys
 
 from pydantic import ValidationError
 
-from parley.runtime import lifecycle, logs
+from parley.runtime import lifecycle, logs, tracing
 from push.app import run
 from push.errors import Unable
 from push.settings import Settings
@@ -24,6 +24,7 @@ def main() -> int:
             print(f"push: {name}: {item['msg']}", file=sys.stderr)  # noqa: T201
         return 2
     logs.setup("push", settings.log_level, settings.log_format)
+    tracing.setup("push")
 
     async def serve(stop: asyncio.Event) -> None:
         await run(settings, stop)
@@ -31,8 +32,10 @@ def main() -> int:
     try:
         return lifecycle.run(serve)
     except Unable as error:
-        log.error("%s", error)
+        log.critical("%s", error)
         return 1
+    finally:
+        tracing.shutdown()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import msgspec
 from parley.contracts.frames import Delta, Generation
 from parley.contracts.live import Changed
 from parley.contracts.rpc import GenerationSnapshot, SyncReply
+from parley.runtime import tracing
 from parley.runtime.bus import BusUnavailable, RpcRefused
 from push.bus import Handler
 from push.metrics import REQUESTS
@@ -148,8 +149,17 @@ class Keeper:
 
     # --- live --------------------------------------------------------------------------------------------------------
 
-    def receive(self, subject: bytes, payload: bytes) -> None:
-        """Take a live message."""
+    def receive(self, subject: bytes, payload: bytes, traceparent: str | None = None) -> None:
+        """Take a live message. One that belongs to a trace (an answer's first delta) is traced until it is written."""
+        if traceparent is None:
+            self._take(subject, payload)
+            return
+        with tracing.span("push live.{chat}", kind="consumer", parent={tracing.TRACEPARENT: traceparent}) as span:
+            self._take(subject, payload)
+            self.room.flush()
+            span.set_attribute("parley.readers", self.room.readers)
+
+    def _take(self, subject: bytes, payload: bytes) -> None:
         room = self.room
         try:
             if subject.endswith(b".delta"):

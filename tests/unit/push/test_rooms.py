@@ -1,0 +1,252 @@
+"""Rooms around a bus that is scripted: how much is asked, when, and when a room ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+
+from parley.contracts import rpc, subjects
+from parley.contracts.ids import new_id
+from parley.runtime.bus import BusUnavailable, NoResponder, RpcRefused
+from push.bus import Handler
+from push.cursor import Reader
+from push.room import Tally
+from push.rooms import Rooms, Timing
+from tests.support.waiting import eventually
+from tests.unit.push.world import ChatStore, Client
+
+
+class FakeBus:
+    """Chats without a network.
+
+    Attributes:
+        away: chat-store does not answer.
+        slow: Seconds that each answer of chat-store takes.
+        at_once: The most requests that were under way together.
+    """
+
+    connected = True
+
+    def __init__(self) -> None:
+        self.chats: dict[str, ChatStore] = {}
+        self.followed: dict[str, Handler] = {}
+        self.asked: list[tuple[str, int | None]] = []
+        self.compared = 0
+        self.away = False
+        self.slow = 0.0
+        self.under_way = self.at_once = 0
+
+    def new_chat(self) -> ChatStore:
+        store = ChatStore(new_id(), ("ann",))
+        self.chats[store.chat_id] = store
+        return store
+
+    async def follow(self, chat_id: str, handler: Handler) -> FakeSubscription:
+        self.followed[chat_id] = handler
+        return FakeSubscription(self, chat_id)
+
+    async def sync(self, chat_id: str, after: int | None) -> rpc.SyncReply:
+        self.asked.append((chat_id, after))
+        self.under_way += 1
+        self.at_once = max(self.at_once, self.under_way)
+        await asyncio.sleep(self.slow)
+        self.under_way -= 1
+        if self.away:
+            raise BusUnavailable("away")
+        if chat_id not in self.chats:
+            raise RpcRefused("not_found", "No such chat.")
+        return self.chats[chat_id].sync(after)
+
+    async def versions(self, chats: dict[str, int]) -> dict[str, int]:
+        self.compared += 1
+        if self.away:
+            raise BusUnavailable("away")
+        return {
+            chat_id: self.chats[chat_id].version if chat_id in self.chats else -1
+            for chat_id, version in chats.items()
+            if chat_id not in self.chats or self.chats[chat_id].version != version
+        }
+
+    async def snapshot(self, generation_id: str) -> rpc.GenerationSnapshot:
+        for store in self.chats.values():
+            if (snapshot := store.snapshot(generation_id)) is not None:
+                return snapshot
+        raise NoResponder(generation_id)
+
+
+class FakeSubscription:
+    def __init__(self, bus: FakeBus, chat_id: str) -> None:
+        self.bus = bus
+        self.chat_id = chat_id
+
+    async def unsubscribe(self) -> None:
+        del self.bus.followed[self.chat_id]
+
+
+@asynccontextmanager
+async def running(bus: FakeBus, **timing: float) -> AsyncIterator[Rooms]:
+    times = {"tick": 0.02, "linger": 0.1, "check": 600.0, "quiet": 600.0, "patience": 600.0} | timing
+    rooms = Rooms(bus, Tally(), Timing(**times))
+    task = asyncio.create_task(rooms.run())
+    try:
+        yield rooms
+    finally:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+def join(rooms: Rooms, chat_id: str, user: str = "ann") -> tuple[Client, Reader]:
+    client = Client()
+    reader = Reader(user, client.write)
+    rooms.join(rooms.room(chat_id), reader)
+    return client, reader
+
+
+async def test_joiners_who_come_together_cost_one_request() -> None:
+    bus = FakeBus()
+    chat = bus.new_chat().chat_id
+    async with running(bus) as rooms:
+        clients = [join(rooms, chat)[0] for _ in range(200)]
+        await eventually(lambda: all(client.version == 1 for client in clients))
+    assert bus.asked == [(chat, None)]
+
+
+async def test_requests_of_many_rooms_are_bounded() -> None:
+    bus = FakeBus()
+    bus.slow = 0.01
+    async with running(bus) as rooms:
+        clients = [join(rooms, bus.new_chat().chat_id)[0] for _ in range(300)]
+        await eventually(lambda: all(client.version == 1 for client in clients))
+    assert bus.at_once == 64
+    assert len(bus.asked) == 300
+
+
+async def test_a_room_outlives_its_last_reader_for_a_moment() -> None:
+    bus = FakeBus()
+    chat = bus.new_chat().chat_id
+    async with running(bus, linger=0.3) as rooms:
+        client, reader = join(rooms, chat)
+        await eventually(lambda: client.version == 1)
+        rooms.room(chat).leave(reader)
+        again, reader = join(rooms, chat)
+        assert again.version == 1
+        rooms.room(chat).leave(reader)
+        await eventually(lambda: len(rooms) == 0)
+        await eventually(lambda: bus.followed == {})
+        again, _ = join(rooms, chat)
+        await eventually(lambda: again.version == 1)
+    assert len(bus.asked) == 2
+
+
+async def test_a_room_of_a_chat_that_does_not_exist_ends_at_once() -> None:
+    bus = FakeBus()
+    async with running(bus, linger=600) as rooms:
+        client, _ = join(rooms, new_id())
+        await eventually(lambda: client.refused == "not_found")
+        await eventually(lambda: len(rooms) == 0)
+        await eventually(lambda: bus.followed == {})
+
+
+async def test_who_waits_is_told_once_and_served_in_the_end() -> None:
+    bus = FakeBus()
+    bus.away = True
+    chat = bus.new_chat().chat_id
+    async with running(bus, patience=0.1) as rooms:
+        client, _ = join(rooms, chat)
+        await eventually(lambda: client.refused == "unavailable")
+        await eventually(lambda: len(bus.asked) >= 4)
+        assert len(client.frames) == 1
+        bus.away = False
+        await eventually(lambda: client.version == 1)
+
+
+async def test_chat_store_is_asked_less_and_less_often_while_it_is_away() -> None:
+    bus = FakeBus()
+    bus.away = True
+    async with running(bus) as rooms:
+        for _ in range(20):
+            join(rooms, bus.new_chat().chat_id)
+        await asyncio.sleep(1.0)
+        assert len(bus.asked) <= 20 * 6
+
+
+async def test_versions_are_compared_and_only_what_moved_is_asked() -> None:
+    bus = FakeBus()
+    async with running(bus, check=0.1) as rooms:
+        stores = [bus.new_chat() for _ in range(20)]
+        clients = [join(rooms, store.chat_id)[0] for store in stores]
+        await eventually(lambda: all(client.version == 1 for client in clients))
+        stores[3].rename()
+        gone = bus.chats.pop(stores[4].chat_id)
+        await eventually(lambda: clients[3].version == 2)
+        await eventually(lambda: clients[4].gone)
+        compared = bus.compared
+        await eventually(lambda: bus.compared > compared + 2)
+    assert bus.asked[20:] == [(stores[3].chat_id, 1)]
+    assert gone.chat_id not in bus.followed
+
+
+async def test_a_reconnect_compares_at_once_and_asks_the_workers() -> None:
+    bus = FakeBus()
+    async with running(bus) as rooms:
+        store, quiet = bus.new_chat(), bus.new_chat()
+        store.submit()
+        store.claim(told=False)
+        clients = [join(rooms, chat.chat_id)[0] for chat in (store, quiet)]
+        await eventually(lambda: all(client.version > 0 for client in clients))
+        store.say("text", 4)
+        quiet.rename()
+        await rooms.reconnected()
+        await eventually(lambda: clients[0].running is not None and clients[0].running.seq == 4)
+        await eventually(lambda: clients[1].version == 2)
+
+
+async def test_silence_of_a_running_answer_is_asked_about_ever_less() -> None:
+    bus = FakeBus()
+    async with running(bus, quiet=0.1) as rooms:
+        store, idle = bus.new_chat(), bus.new_chat()
+        store.submit()
+        client, _ = join(rooms, store.chat_id)
+        other, _ = join(rooms, idle.chat_id)
+        await eventually(lambda: client.version > 0 and other.version > 0)
+        store.claim(told=False)
+        store.say("text", 2)
+        await eventually(lambda: client.running is not None and client.running.seq == 2)
+        await asyncio.sleep(1.0)
+    assert 3 <= len([chat for chat, _ in bus.asked if chat == store.chat_id]) <= 8
+    assert len([chat for chat, _ in bus.asked if chat == idle.chat_id]) == 1
+
+
+async def test_what_does_not_decode_is_made_up_for(caplog: pytest.LogCaptureFixture) -> None:
+    bus = FakeBus()
+    async with running(bus) as rooms:
+        store = bus.new_chat()
+        client, _ = join(rooms, store.chat_id)
+        await eventually(lambda: client.version == 1)
+        store.rename()
+        bus.followed[store.chat_id](subjects.live_changed(store.chat_id).encode(), b"{broken", None)
+        await eventually(lambda: client.version == 2)
+        bus.followed[store.chat_id](f"live.{store.chat_id}.future".encode(), b"?", None)
+    assert "does not decode" in caplog.text
+
+
+async def test_deltas_of_one_read_are_written_once() -> None:
+    bus = FakeBus()
+    async with running(bus) as rooms:
+        store = bus.new_chat()
+        store.submit()
+        client, _ = join(rooms, store.chat_id)
+        await eventually(lambda: client.version > 0)
+        _, started = store.claim(told=False)
+        handler = bus.followed[store.chat_id]
+        handler(subjects.live_generation(store.chat_id).encode(), msgspec.json.encode(started), None)
+        before = len(client.frames)
+        for _ in range(50):
+            handler(subjects.live_delta(store.chat_id).encode(), msgspec.json.encode(store.say("text", 1)), None)
+        await eventually(lambda: client.running is not None and client.running.seq == 50)
+        assert len(client.frames) == before + 1
