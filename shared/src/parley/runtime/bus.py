@@ -6,7 +6,7 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -39,6 +39,13 @@ MSG_ID = "Nats-Msg-Id"
 
 _TOKEN = re.compile(r"[\w-]+", re.ASCII)
 """What can be one token of a subject."""
+
+
+TROUBLE: Final = (TimeoutError, OSError, RuntimeError, nats.errors.Error, nats.js.errors.Error)
+"""What any call of the NATS client may raise while the connection is away.
+
+The RuntimeError is uvloop's, for a write to a socket that it has closed and whose loss the client has not noticed yet.
+"""
 
 
 class BusUnavailable(Exception):
@@ -198,7 +205,7 @@ async def publish_durable_raw(
             )
         except nats.errors.MaxPayloadError:
             raise
-        except (TimeoutError, nats.errors.Error, nats.js.errors.Error, OSError) as error:
+        except TROUBLE as error:
             log.debug("Publishing %s again: %r", msg_id, error)
         await asyncio.sleep(min(pause * random.uniform(0.5, 1.0), max(0.0, ends - time.monotonic())))
         pause = min(pause * 2, 1.0)
@@ -220,7 +227,7 @@ async def request(nc: Client, subject: str, body: Any, reply_type: type[T], *, t
         )
     except nats.errors.NoRespondersError as error:
         raise NoResponder(subject) from error
-    except (TimeoutError, nats.errors.Error, OSError) as error:
+    except TROUBLE as error:
         raise BusUnavailable(f"{subject}: {error!r}") from error
     reply = msgspec.json.decode(message.data, type=reply_type | RpcError)  # type: ignore[arg-type,operator,unused-ignore]
     if isinstance(reply, RpcError):
