@@ -127,11 +127,11 @@ class Intake(Generic[E]):
                 await self._handle_part([one], execute)
 
     async def _commit(self, part: "list[tuple[Msg, Command[str], E]]", execute: Execute) -> None:
-        began = time.perf_counter()
+        began, began_at = time.perf_counter(), time.time_ns()
         outcome = await execute([command for _, command, _ in part])
         metrics.BATCH_SECONDS.labels(self._spec.name).observe(time.perf_counter() - began)
         metrics.BATCH_SIZE.labels(self._spec.name).observe(len(part))
-        await self._publisher.announce(outcome.changes, traces=self._traces(part, outcome))
+        await self._publisher.announce(outcome.changes, traces=self._traces(part, outcome, began_at))
         now = datetime.now(UTC)
         for (message, command, event), result in zip(part, outcome.results, strict=True):
             word = result or "no_chat"
@@ -148,15 +148,22 @@ class Intake(Generic[E]):
                 metrics.PROMPT_DELAY.observe(max(0.0, (now - event.occurred_at).total_seconds()))
             await _acknowledge(message)
 
-    def _traces(self, part: "list[tuple[Msg, Command[str], E]]", outcome: Outcome[str]) -> dict[str, dict[str, str]]:
-        """The spans, by chat, that the requests belong to: each in the trace of the prompt that it answers."""
+    def _traces(
+        self, part: "list[tuple[Msg, Command[str], E]]", outcome: Outcome[str], began_at: int
+    ) -> dict[str, dict[str, str]]:
+        """Trace the handling of each event, in the trace of its prompt.
+
+        Returns:
+            By chat, the headers of the span that the request of an answer belongs to.
+        """
         traces = {}
         for (message, command, _), result in zip(part, outcome.results, strict=True):
             with tracing.span(
                 f"{self._spec.name} process",
                 kind="consumer",
                 parent=message.headers,
-                attributes={"result": result or ""},
+                attributes={"parley.chat_id": command.chat_id, "parley.result": result or "no_chat"},
+                began_at=began_at,
             ):
                 if result == "started":
                     traces[command.chat_id] = tracing.inject()

@@ -89,12 +89,15 @@ def span(
     kind: Kind = "internal",
     parent: Headers | None = None,
     attributes: Mapping[str, Any] | None = None,
+    began_at: int | None = None,
 ) -> Iterator[Span]:
-    """Trace what happens inside ``with``; an exception that leaves it marks the span as failed.
+    """Trace what happens inside ``with``; an exception that leaves it marks the span as failed, with its type only:
+    its words may be a user's.
 
     Args:
         parent: Headers of the message or request that caused it. Without a ``traceparent`` in them, the span
             belongs to the one around it.
+        began_at: ``time.time_ns()`` of when it began, if that was before now.
     """
     if _tracer is None:
         yield _NO_SPAN
@@ -106,7 +109,17 @@ def span(
     if parent and TRACEPARENT in parent:
         context = TraceContextTextMapPropagator().extract({TRACEPARENT: parent[TRACEPARENT]})
     with _tracer.start_as_current_span(
-        name, context=context, kind=SpanKind[kind.upper()], attributes=dict(attributes or {})
+        name,
+        context=context,
+        kind=SpanKind[kind.upper()],
+        attributes=dict(attributes or {}),
+        start_time=began_at,
+        record_exception=False,
+        set_status_on_exception=False,
     ) as started:
         started.fail = lambda reason: started.set_status(Status(StatusCode.ERROR, reason))
-        yield started
+        try:
+            yield started
+        except Exception as error:
+            started.fail(type(error).__name__)
+            raise
