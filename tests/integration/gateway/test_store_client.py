@@ -63,9 +63,16 @@ async def test_it_is_good_enough_while_chat_store_hangs_or_has_no_database(
 
 
 async def test_it_is_forgotten_when_chat_store_knows_better(asking: StoreClient, nc: Client) -> None:
-    async with FakeStore(nc):
-        with pytest.raises(NotFound):
+    async def refused() -> bool:
+        try:
             await asking.require_access(USER, CHAT)
+        except NotFound:
+            return True
+        return False
+
+    async with FakeStore(nc):
+        # On a machine that is busy the answer may come too late, and the old one be good enough once more.
+        await eventually(refused)
     with pytest.raises(Unavailable):
         await asking.require_access(USER, CHAT)
 
