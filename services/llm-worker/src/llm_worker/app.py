@@ -18,6 +18,7 @@ from llm_worker.pull import Pull
 from llm_worker.settings import WorkerSettings
 from llm_worker.slots import Slots
 from llm_worker.store_client import StoreClient
+from llm_worker.wire import Wire
 from parley.contracts.streams import CHAT, DEAD_LETTERS, LLM_WORKER_REQUESTS, SEGMENTS
 from parley.runtime import bus
 from parley.runtime.health import HealthServer
@@ -69,7 +70,9 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
             ack_wait = await _ack_wait(js)
             store = StoreClient(nc, worker_id=f"{socket.gethostname()}:{os.getpid()}")
             models = Models(provider.list_models, fixed_default=_default_model(settings))
-            bench = Workbench(nc=nc, js=js, store=store, provider=provider, models=models, settings=settings)
+            bench = Workbench(
+                nc=nc, js=js, wire=Wire(nc), store=store, provider=provider, models=models, settings=settings
+            )
             owners = Owners(nc)
             await owners.serve()
             await models.serve(nc)

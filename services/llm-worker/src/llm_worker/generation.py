@@ -25,9 +25,11 @@ from llm_worker.segments import SegmentWriter
 from llm_worker.settings import WorkerSettings
 from llm_worker.store_client import StoreClient
 from llm_worker.watchdog import Watchdog
+from llm_worker.wire import Wire
 from parley.contracts.events import GenerationFinished, GenerationRequested
 from parley.contracts.resources import Usage
 from parley.contracts.rpc import Claimed, GenerationSnapshot
+from parley.runtime import tracing
 from parley.runtime.bus import BusUnavailable, publish_durable
 
 log = logging.getLogger(__name__)
@@ -45,6 +47,7 @@ class Workbench:
 
     nc: Client
     js: JetStreamContext
+    wire: Wire
     store: StoreClient
     provider: Provider
     models: Models
@@ -74,7 +77,7 @@ class Generation:
         self._answer = Answer(
             chat_id=requested.chat_id, generation_id=requested.generation_id, message_id=requested.message_id
         )
-        self._live = LiveChannel(bench.nc, self._answer)
+        self._live = LiveChannel(bench.wire, self._answer)
         self._claimed = asyncio.Event()
         self._stop = Interruption()
         self._stopped_at = 0.0
@@ -176,7 +179,7 @@ class Generation:
 
     async def _attempt(self, claim: Claimed) -> Ending | ProviderFailure:
         """Ask the provider until it answers. A failure: it broke off after it had begun to speak."""
-        await self._live.generation("started")
+        self._live.generation("started")
         give_up_at = time.monotonic() + self._bench.settings.retry_time
         tries = 0
         writer = SegmentWriter(
@@ -208,8 +211,31 @@ class Generation:
             ProviderFailure
             LeaseLost
         """
+        model = self._model = claim.model or await self._bench.models.default()
+        # Named as OpenTelemetry's conventions for generative AI have it. No text of a message goes into a trace.
+        with tracing.span(
+            f"chat {model}",
+            kind="client",
+            attributes={"gen_ai.operation.name": "chat", "gen_ai.request.model": model},
+        ) as span:
+            try:
+                ending = await self._read(claim, model, writer, span)
+            except ProviderFailure as failure:
+                span.set_attribute("error.type", failure.code)
+                raise
+            if ending.failure is not None:
+                span.set_attribute("error.type", ending.failure.code)
+                span.fail(ending.failure.code)
+            if ending.finish_reason is not None:
+                span.set_attribute("gen_ai.response.finish_reasons", [ending.finish_reason])
+            if self._usage is not None:
+                span.set_attribute("gen_ai.usage.input_tokens", self._usage.input_tokens)
+                span.set_attribute("gen_ai.usage.output_tokens", self._usage.output_tokens)
+            return ending
+
+    async def _read(self, claim: Claimed, model: str, writer: SegmentWriter, span: tracing.Span) -> Ending:
+        """As :meth:`_stream`, within its ``span``."""
         bench, transcript = self._bench, self._answer.transcript
-        model = self._model = claim.model or await bench.models.default()
         messages = context.trimmed(claim.context, bench.settings.context_tokens)
         completion = CompletionStream()
         watchdog = Watchdog(bench.settings.first_token_timeout)
@@ -220,10 +246,13 @@ class Generation:
                 watchdog.touch(now)
                 pieces = completion.feed(read)
                 if pieces:
+                    trace = None
                     if transcript.seq == 0:
                         metrics.FIRST_TOKEN.observe(now - began)
                         watchdog.expect(bench.settings.token_timeout)
-                    await self._say(pieces, writer)
+                        span.add_event("first token")
+                        trace = tracing.inject()
+                    self._say(pieces, writer, trace)
                     if transcript.full:
                         break
                 if completion.done:
@@ -241,19 +270,19 @@ class Generation:
             return Ending(outcome="failed", failure=failure, finish_reason="content_filter")
         return Ending(outcome="complete", finish_reason=completion.finish_reason)
 
-    async def _say(self, pieces: list[Piece], writer: SegmentWriter) -> None:
+    def _say(self, pieces: list[Piece], writer: SegmentWriter, trace: dict[str, str] | None) -> None:
         # The clock is asked before every delta: after a pause of this process, bytes may be read before anything else
         # runs, and text of an attempt that is no longer ours must not go out.
         self._lease.check()
-        metrics.TOKENS.inc(len(pieces))
+        metrics.TOKEN_PATH.tokens += len(pieces)
         for run in self._answer.transcript.add(pieces):
             writer.add(run)
-            await self._live.delta(run)
+            self._live.delta(run, trace)
 
     async def _pause(self, seconds: float) -> None:
         """Wait before asking the provider again; readers are told until when."""
         self._answer.status = "retrying"
-        await self._live.generation("retrying", retry_at=datetime.now(UTC) + timedelta(seconds=seconds))
+        self._live.generation("retrying", retry_at=datetime.now(UTC) + timedelta(seconds=seconds))
         await asyncio.sleep(seconds)
         self._lease.check()
         self._answer.status = "running"

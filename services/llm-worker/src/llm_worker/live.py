@@ -4,12 +4,11 @@ from datetime import datetime
 from typing import Literal
 
 import msgspec
-import nats.errors
-from nats.aio.client import Client
 
 from llm_worker import metrics
 from llm_worker.answer import Answer
 from llm_worker.deltas import Run
+from llm_worker.wire import Wire
 from parley.contracts import subjects
 from parley.contracts.frames import Delta, Generation
 
@@ -19,14 +18,18 @@ _encode = msgspec.json.Encoder().encode
 class LiveChannel:
     """The live traffic of one answer: at most once, in order. Without a connection it is dropped, not saved up."""
 
-    def __init__(self, nc: Client, answer: Answer) -> None:
-        self._nc = nc
+    def __init__(self, wire: Wire, answer: Answer) -> None:
+        self._wire = wire
         self._answer = answer
         self._delta_subject = subjects.live_delta(answer.chat_id)
         self._generation_subject = subjects.live_generation(answer.chat_id)
 
-    async def delta(self, run: Run) -> None:
-        """Publish the newest text."""
+    def delta(self, run: Run, trace: dict[str, str] | None = None) -> None:
+        """Publish the newest text.
+
+        Args:
+            trace: Headers that carry a span, for the first text of an attempt.
+        """
         answer = self._answer
         frame = Delta(
             chat_id=answer.chat_id,
@@ -37,9 +40,9 @@ class LiveChannel:
             kind=run.kind,
             text=run.text,
         )
-        await self._publish(self._delta_subject, _encode(frame))
+        self._publish(self._delta_subject, _encode(frame), trace)
 
-    async def generation(self, status: Literal["started", "retrying"], *, retry_at: datetime | None = None) -> None:
+    def generation(self, status: Literal["started", "retrying"], *, retry_at: datetime | None = None) -> None:
         """Publish that an attempt started, or when it tries again."""
         answer = self._answer
         frame = Generation(
@@ -50,13 +53,8 @@ class LiveChannel:
             status=status,
             retry_at=retry_at,
         )
-        await self._publish(self._generation_subject, _encode(frame))
+        self._publish(self._generation_subject, _encode(frame))
 
-    async def _publish(self, subject: str, payload: bytes) -> None:
-        if not self._nc.is_connected:
-            return
-        try:
-            await self._nc.publish(subject, payload)
-        except nats.errors.Error:
-            return
-        metrics.DELTAS.inc()
+    def _publish(self, subject: str, payload: bytes, headers: dict[str, str] | None = None) -> None:
+        if self._wire.publish(subject, payload, headers):
+            metrics.TOKEN_PATH.deltas += 1

@@ -1,12 +1,32 @@
 """What Prometheus sees of llm-worker. Labels are bounded: outcomes and codes of our own, never an id or a model."""
 
-from prometheus_client import Counter, Gauge, Histogram
+from collections.abc import Iterator
+
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+
+class _TokenPath(Collector):
+    """Counters on the path of each token: plain integers, which cost a twentieth of a ``Counter``."""
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        self.deltas = 0
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        yield CounterMetricFamily(
+            "parley_llm_worker_tokens_total", "Chunks of text that models sent", value=self.tokens
+        )
+        yield CounterMetricFamily("parley_llm_worker_deltas_total", "Deltas published", value=self.deltas)
+
+
+TOKEN_PATH = _TokenPath()
+REGISTRY.register(TOKEN_PATH)
 
 RUNNING = Gauge("parley_llm_worker_running_answers", "Answers being made now")
 ANSWERS = Counter("parley_llm_worker_answers_total", "Answers that ended here, by outcome", ["outcome"])
 ATTEMPTS = Counter("parley_llm_worker_attempts_total", "Attempts claimed")
-TOKENS = Counter("parley_llm_worker_tokens_total", "Chunks of text that models sent")
-DELTAS = Counter("parley_llm_worker_deltas_total", "Deltas published")
 PROVIDER_ERRORS = Counter("parley_llm_worker_provider_errors_total", "Failures of the provider, by code", ["code"])
 LEASES_LOST = Counter("parley_llm_worker_leases_lost_total", "Answers given up because our heartbeats were late")
 HANDED_BACK = Counter("parley_llm_worker_handed_back_total", "Answers handed back at shutdown")

@@ -15,8 +15,9 @@ from llm_worker.owners import Owners
 from llm_worker.pull import Fetched, Pull
 from parley.contracts import events
 from parley.contracts.events import GenerationRequested
+from parley.contracts.ids import is_id
 from parley.contracts.streams import LLM_WORKER_REQUESTS
-from parley.runtime import dead_letters
+from parley.runtime import dead_letters, tracing
 from parley.runtime.bus import BusUnavailable
 
 log = logging.getLogger(__name__)
@@ -104,7 +105,14 @@ class Slots:
         self._idle.clear()
         metrics.RUNNING.inc()
         try:
-            await job.run()
+            with tracing.span(
+                f"{LLM_WORKER_REQUESTS.name} process",
+                kind="consumer",
+                parent=fetched.message.headers,
+                attributes={"parley.chat_id": requested.chat_id, "parley.generation_id": requested.generation_id},
+            ) as span:
+                await job.run()
+                span.set_attribute("parley.attempt", generation.attempt)
         finally:
             metrics.RUNNING.dec()
             self._jobs.discard(job)
@@ -116,9 +124,9 @@ class Slots:
         """The event in the message; one that we cannot read goes to the dead letters."""
         try:
             requested = msgspec.json.decode(fetched.message.data, type=GenerationRequested)
-            if requested.v <= events.VERSION:
+            reason = _unreadable(requested)
+            if reason is None:
                 return requested
-            reason = f"version {requested.v} is newer than {events.VERSION}"
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             reason = f"not a generation.requested: {error}"
         log.error("Put a request with the dead letters: %s", reason)
@@ -156,3 +164,13 @@ class Slots:
             # Else it is left alone: the owner's heartbeats and its acknowledgement are for this very message.
             return False
         return True
+
+
+def _unreadable(requested: GenerationRequested) -> str | None:
+    """Why we must not act on an event that decodes."""
+    if requested.v > events.VERSION:
+        return f"version {requested.v} is newer than {events.VERSION}"
+    for name in (requested.chat_id, requested.generation_id, requested.message_id):
+        if not is_id(name):
+            return f"not an id: {name!r}"
+    return None
