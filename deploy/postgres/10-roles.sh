@@ -5,4 +5,5 @@ psql --set ON_ERROR_STOP=1 --no-psqlrc --username "$POSTGRES_USER" --dbname "$PO
 \set migrate_password \`cat /run/secrets/parley/migrate_password\`
 \set service_password \`cat /run/secrets/parley/service_password\`
 \i /etc/parley/roles.sql
+\i /etc/parley/privileges.sql
 SQL

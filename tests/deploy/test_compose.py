@@ -1,16 +1,12 @@
 """The rules that docker-compose.yml keeps."""
 
-import importlib.util
 import json
 import re
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import compose_spec
 import pytest
 
-from parley.contracts.permissions import USERS
 from tests.deploy.support import compose, dockerfile
 from tests.deploy.support.paths import DEPLOY, ROOT
 
@@ -132,77 +128,3 @@ def test_the_example_names_every_variable_and_sets_none() -> None:
     text = (ROOT / ".env.example").read_text()
     assert set(re.findall(r"^# ([A-Z_]+)=", text, re.M)) == compose.variables() | {"COMPOSE_PROFILES"}
     assert not re.findall(r"^[A-Z]", text, re.M)
-
-
-# --- make_secrets.py --------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def make_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.setenv("SECRETS_ROOT", str(tmp_path))
-    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "COMPOSE_PROFILES", "SECRET_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    spec = importlib.util.spec_from_file_location("make_secrets", DEPLOY / "compose" / "make_secrets.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _written(root: Path) -> dict[str, str]:
-    return {str(path.relative_to(root)): path.read_text() for path in root.rglob("*") if path.is_file()}
-
-
-def test_secrets_are_random_and_stay(make_secrets: ModuleType, tmp_path: Path) -> None:
-    make_secrets.main()
-    first = _written(tmp_path)
-    make_secrets.main()
-    assert _written(tmp_path) == first
-    secrets = json.loads(first["all/secrets.json"])
-    assert len(set(secrets.values())) == len(secrets) == 4 + len(USERS)
-    assert all(len(secret) >= 32 for secret in secrets.values())
-
-
-def test_a_part_is_given_only_what_it_needs(make_secrets: ModuleType, tmp_path: Path) -> None:
-    make_secrets.main()
-    assert sorted(name for name in _written(tmp_path) if not name.startswith("all/")) == [
-        "chat-store/database_url",
-        "chat-store/nats_url",
-        "gateway/demo",
-        "gateway/nats_url",
-        "gateway/secret_key",
-        "llm-worker/nats_url",
-        "llm-worker/openai_base_url",
-        "migrate/database_url",
-        "migrate/nats_url",
-        "nats/authorization.conf",
-        "operator/nats_url",
-        "postgres/migrate_password",
-        "postgres/postgres_password",
-        "postgres/service_password",
-        "push/nats_url",
-        "push/secret_key",
-    ]
-
-
-def test_the_demo_model_answers_until_another_is_set(
-    make_secrets: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_secrets.main()
-    assert (tmp_path / "gateway" / "demo").read_text() == "true"
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-something")
-    make_secrets.main()
-    assert (tmp_path / "gateway" / "demo").read_text() == "false"
-    assert not (tmp_path / "llm-worker" / "openai_base_url").exists()
-
-
-def test_the_profile_ollama_is_told_to_the_worker(
-    make_secrets: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COMPOSE_PROFILES", "observability,ollama")
-    monkeypatch.setenv("OLLAMA_MODEL", "some:model")
-    make_secrets.main()
-    assert (tmp_path / "llm-worker" / "openai_base_url").read_text() == "http://ollama:11434/v1"
-    assert (tmp_path / "llm-worker" / "model").read_text() == "some:model"
-    assert (tmp_path / "gateway" / "demo").read_text() == "false"

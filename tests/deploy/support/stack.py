@@ -114,8 +114,8 @@ class ComposeStack:
         self.secrets.mkdir(parents=True)
         environment = compose.environment_of(compose.load()["services"]["secrets"])
         subprocess.run(
-            [sys.executable, DEPLOY / "compose" / "make_secrets.py"],
-            env=environment | {"SECRETS_ROOT": str(self.secrets)},
+            [sys.executable, DEPLOY / "secrets" / "make_secrets.py", "files", self.secrets],
+            env=environment,
             check=True,
             timeout=60,
         )
@@ -125,7 +125,8 @@ class ComposeStack:
             name: (self.secrets / "postgres" / name).read_text() for name in ("migrate_password", "service_password")
         }
         options = [word for name, password in passwords.items() for word in ("--set", f"{name}={password}")]
-        run_psql(self.postgres.url, "--file", str(DEPLOY / "postgres" / "roles.sql"), *options)
+        for file in ("roles.sql", "privileges.sql"):
+            run_psql(self.postgres.url, *options, "--file", str(DEPLOY / "postgres" / file))
 
     def _exchange_addresses(self) -> None:
         """Compose's names are not resolved here."""

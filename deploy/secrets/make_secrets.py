@@ -1,0 +1,145 @@
+"""Make every secret of a deployment at random; each part gets just what it needs.
+
+    python make_secrets.py files FOLDER          for compose: made once, later runs keep them
+    python make_secrets.py kubernetes [POSTGRES] prints Secrets, for `kubectl apply -f -`; once, not into git
+
+For compose, what is set in the environment is used instead of something random, and this also decides which model
+answers, as `parley up` does: the demo model, unless OPENAI_BASE_URL or OPENAI_API_KEY is set. For Kubernetes,
+POSTGRES is where the database is (default: postgres:5432).
+"""
+
+import json
+import os
+import secrets
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+from parley.contracts.permissions import USERS
+from parley.runtime import authorization
+
+NAMES = ["SECRET_KEY", "POSTGRES_PASSWORD", "MIGRATE_POSTGRES_PASSWORD", "SERVICE_POSTGRES_PASSWORD"]
+DATABASE = "parley"
+
+Files = dict[str, str]
+
+
+def main() -> None:
+    match sys.argv[1:]:
+        case ["files", folder]:
+            write(Path(folder))
+        case ["kubernetes", *where]:
+            known = dict.fromkeys(names(), "")
+            known = {name: os.environ.get(name) or secrets.token_urlsafe(32) for name in known}
+            print(json.dumps(kubernetes(known, where[0] if where else "postgres:5432"), indent=2))  # noqa: T201
+        case _:
+            sys.exit(__doc__)
+
+
+def names() -> list[str]:
+    return [*NAMES, *(user.password_variable for user in USERS)]
+
+
+def parts(known: dict[str, str], postgres: str) -> dict[str, Files]:
+    """Return the files of each part: the settings of that name, or what NATS and Postgres read."""
+
+    def nats_url(user: str) -> str:
+        variable = next(each.password_variable for each in USERS if each.user == user)
+        return f"nats://{user}:{quote(known[variable], safe='')}@nats:4222"
+
+    def database_url(role: str, password: str) -> str:
+        return f"postgresql://{role}:{quote(known[password], safe='')}@{postgres}/{DATABASE}"
+
+    return {
+        "nats": {
+            "authorization.conf": authorization.render({user.user: known[user.password_variable] for user in USERS})
+        },
+        "postgres": {
+            "postgres_password": known["POSTGRES_PASSWORD"],
+            "migrate_password": known["MIGRATE_POSTGRES_PASSWORD"],
+            "service_password": known["SERVICE_POSTGRES_PASSWORD"],
+        },
+        "migrate": {
+            "nats_url": nats_url("migrate"),
+            "database_url": database_url("parley_migrate", "MIGRATE_POSTGRES_PASSWORD"),
+        },
+        "gateway": {"nats_url": nats_url("gateway"), "secret_key": known["SECRET_KEY"]},
+        "chat-store": {
+            "nats_url": nats_url("chat-store"),
+            "database_url": database_url("chat_store", "SERVICE_POSTGRES_PASSWORD"),
+        },
+        "llm-worker": {"nats_url": nats_url("llm-worker")},
+        "push": {"nats_url": nats_url("push"), "secret_key": known["SECRET_KEY"]},
+        "operator": {"nats_url": nats_url("operator")},
+    }
+
+
+# --- compose ----------------------------------------------------------------------------------------------------------
+
+
+def write(root: Path) -> None:
+    """Write each part's files into a folder that compose mounts into that part and no other."""
+    known = remembered(root / "all" / "secrets.json")
+    made = parts(known, "postgres:5432")
+    demo, model = which_model(dict(os.environ))
+    made["gateway"]["demo"] = str(demo).lower()
+    made["llm-worker"] |= model
+    for part, files in made.items():
+        folder = root / part
+        folder.mkdir(exist_ok=True)
+        for name in ("openai_base_url", "model"):
+            # What an earlier run chose does not stay.
+            (folder / name).unlink(missing_ok=True)
+        for name, text in files.items():
+            (folder / name).write_text(text)
+            # Only the part that it is mounted into sees it, under a user id that the image chooses.
+            (folder / name).chmod(0o444)
+
+
+def remembered(store: Path) -> dict[str, str]:
+    """Return all secrets: those set in the environment, those of earlier runs, and new ones for the rest."""
+    known: dict[str, str] = json.loads(store.read_text()) if store.exists() else {}
+    for name in names():
+        known[name] = os.environ.get(name) or known.get(name) or secrets.token_urlsafe(32)
+    store.parent.mkdir(parents=True, exist_ok=True)
+    store.touch(mode=0o600)
+    store.write_text(json.dumps(known, indent=2))
+    return known
+
+
+def which_model(environment: dict[str, str]) -> tuple[bool, Files]:
+    """Return whether the demo model answers, and the worker's settings for the one that does."""
+    if environment.get("OPENAI_BASE_URL") or environment.get("OPENAI_API_KEY"):
+        return False, {}  # as set by hand
+    if "ollama" in environment.get("COMPOSE_PROFILES", "").split(","):
+        return False, {"openai_base_url": "http://ollama:11434/v1", "model": environment["OLLAMA_MODEL"]}
+    return True, {"openai_base_url": "http://demo-model:8002/v1"}
+
+
+# --- Kubernetes -------------------------------------------------------------------------------------------------------
+
+
+def kubernetes(known: dict[str, str], postgres: str) -> dict[str, object]:
+    """Return a List of Secrets named `parley-<part>`, and the two that CloudNativePG takes its roles from."""
+    key = os.environ.get("OPENAI_API_KEY")
+    made = parts(known, postgres)
+    if key:
+        made["llm-worker"]["openai_api_key"] = key
+    items = [_secret(f"parley-{part}", "Opaque", files) for part, files in made.items()]
+    for role, password in (
+        ("parley_migrate", "MIGRATE_POSTGRES_PASSWORD"),
+        ("chat_store", "SERVICE_POSTGRES_PASSWORD"),
+    ):
+        login = {"username": role, "password": known[password]}
+        items.append(_secret(f"parley-role-{role.replace('_', '-')}", "kubernetes.io/basic-auth", login))
+    return {"apiVersion": "v1", "kind": "List", "items": items}
+
+
+def _secret(name: str, kind: str, files: Files) -> dict[str, object]:
+    labels = {"app.kubernetes.io/part-of": "parley"}
+    metadata = {"name": name, "labels": labels}
+    return {"apiVersion": "v1", "kind": "Secret", "type": kind, "metadata": metadata, "stringData": files}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,363 @@
+"""Our manifests render, are valid by the strict schemas, and keep our rules."""
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml
+
+from parley.contracts import streams
+from tests.deploy.support import dockerfile, kubernetes
+from tests.deploy.support.kubernetes import K8S, Resource
+from tests.deploy.support.paths import ROOT
+from tests.deploy.test_secrets import kubernetes_secrets
+
+pytestmark = [
+    pytest.mark.timeout(400),
+    pytest.mark.skipif(kubernetes.renderer() is None, reason="neither kustomize nor kubectl is installed"),
+]
+
+SERVICES = ["gateway", "chat-store", "llm-worker", "push"]
+OVERLAYS = ["local", "production"]
+COMPONENTS = sorted(path.name for path in (K8S / "components").iterdir())
+
+
+def overlay(name: str) -> list[Resource]:
+    return kubernetes.render(K8S / "overlays" / name)
+
+
+@pytest.fixture(scope="session")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> list[Resource]:
+    """The base with all components together."""
+    # kustomize takes no absolute paths, so this one is made beside the others.
+    folder = K8S / "overlays" / ".everything"
+    folder.mkdir(exist_ok=True)
+    components = "\n".join(f"  - ../../components/{name}" for name in COMPONENTS)
+    (folder / "kustomization.yaml").write_text(
+        f"namespace: parley\nresources:\n  - ../../base\ncomponents:\n{components}\n"
+    )
+    try:
+        return kubernetes.render(folder)
+    finally:
+        (folder / "kustomization.yaml").unlink()
+        folder.rmdir()
+
+
+def workloads(resources: list[Resource]) -> list[Resource]:
+    return [resource for resource in resources if resource["kind"] in ("Deployment", "StatefulSet", "Job")]
+
+
+def pod_of(workload: Resource) -> dict[str, Any]:
+    spec: dict[str, Any] = workload["spec"]["template"]["spec"]
+    return spec
+
+
+def _validate_strictly(resources: list[Resource]) -> None:
+    for resource in resources:
+        if not kubernetes.is_custom(resource):
+            kubernetes_validate.validate(resource, kubernetes.VERSION, strict=True)
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_an_overlay_is_valid_by_the_strict_schemas(name: str) -> None:
+    _validate_strictly(overlay(name))
+
+
+def test_all_components_together_are_valid_by_the_strict_schemas(everything: list[Resource]) -> None:
+    _validate_strictly(everything)
+
+
+def test_the_schemas_are_strict() -> None:
+    resource = copy.deepcopy(kubernetes.of_kind(overlay("local"), "Deployment")["push"])
+    resource["spec"]["template"]["spec"]["containers"][0]["readOnlyRootFileSystem"] = True
+    with pytest.raises(kubernetes_validate.ValidationError):
+        _validate_strictly([resource])
+
+
+@pytest.mark.skipif(not kubernetes.has_npm(), reason="npm is not installed, so custom resources were not checked")
+def test_custom_resources_are_valid(everything: list[Resource]) -> None:
+    custom = [resource for resource in [*overlay("production"), *everything] if kubernetes.is_custom(resource)]
+    assert {resource["kind"] for resource in custom} == {
+        "Cluster",
+        "HTTPRoute",
+        "PodMonitor",
+        "PrometheusRule",
+        "ScaledObject",
+    }
+    assert kubernetes.crd_problems(custom) == []
+    damaged = copy.deepcopy(kubernetes.of_kind(custom, "ScaledObject")["llm-worker"])
+    del damaged["spec"]["scaleTargetRef"]
+    assert kubernetes.crd_problems([damaged]) != []
+
+
+@pytest.mark.skipif(
+    not kubernetes.has_npm() or kubernetes.typescript() is None,
+    reason="npm or web/node_modules is missing, so unknown fields of custom resources were not looked for",
+)
+def test_custom_resources_have_no_field_that_their_type_does_not_know(everything: list[Resource]) -> None:
+    custom = [resource for resource in [*overlay("production"), *everything] if kubernetes.is_custom(resource)]
+    assert kubernetes.unknown_fields(custom) == ""
+    damaged = copy.deepcopy(kubernetes.of_kind(custom, "HTTPRoute")["parley"])
+    damaged["spec"]["rules"][0]["timeout"] = damaged["spec"]["rules"][0].pop("timeouts")
+    assert "timeout" in kubernetes.unknown_fields([damaged])
+
+
+# --- rules for every pod ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_a_pod_has_no_rights(name: str) -> None:
+    accounts = kubernetes.of_kind(overlay(name), "ServiceAccount")
+    for workload in workloads(overlay(name)):
+        pod = pod_of(workload)
+        security = pod["securityContext"]
+        assert security["runAsNonRoot"] is True
+        assert security["runAsUser"] > 0
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["enableServiceLinks"] is False
+        assert accounts[pod["serviceAccountName"]]["automountServiceAccountToken"] is False
+        for container in [*pod["containers"], *pod.get("initContainers", [])]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_a_container_asks_for_what_it_needs_and_its_memory_is_bounded(name: str) -> None:
+    for workload in workloads(overlay(name)):
+        for container in pod_of(workload)["containers"]:
+            assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
+            # A CPU limit would delay tokens and heartbeats.
+            assert container["resources"]["limits"].keys() == {"memory"}
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_what_serves_has_three_probes(name: str) -> None:
+    for workload in workloads(overlay(name)):
+        if workload["kind"] != "Job":
+            for container in pod_of(workload)["containers"]:
+                assert {"startupProbe", "livenessProbe", "readinessProbe"} <= container.keys()
+
+
+def test_liveness_looks_at_the_process_only() -> None:
+    deployments = kubernetes.of_kind(overlay("production"), "Deployment")
+    for service in SERVICES:
+        container = pod_of(deployments[service])["containers"][0]
+        assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+        assert container["startupProbe"]["httpGet"]["path"] == "/healthz"
+        assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_a_service_has_its_own_everything(name: str) -> None:
+    resources = overlay(name)
+    for service in SERVICES:
+        for kind in ("Deployment", "Service", "ServiceAccount", "PodDisruptionBudget"):
+            assert service in kubernetes.of_kind(resources, kind), (service, kind)
+        template = kubernetes.of_kind(resources, "Deployment")[service]["spec"]["template"]
+        for selector in (
+            kubernetes.of_kind(resources, "Service")[service]["spec"]["selector"],
+            kubernetes.of_kind(resources, "PodDisruptionBudget")[service]["spec"]["selector"]["matchLabels"],
+        ):
+            assert selector.items() <= template["metadata"]["labels"].items()
+
+
+def test_a_service_is_spread_over_hosts_and_zones() -> None:
+    for service in SERVICES:
+        constraints = pod_of(kubernetes.of_kind(overlay("production"), "Deployment")[service])[
+            "topologySpreadConstraints"
+        ]
+        assert [each["topologyKey"] for each in constraints] == [
+            "kubernetes.io/hostname",
+            "topology.kubernetes.io/zone",
+        ]
+
+
+def settings_of(resources: list[Resource], workload: Resource) -> dict[str, str]:
+    """What a container's ConfigMaps and environment set."""
+    maps = kubernetes.of_kind(resources, "ConfigMap")
+    container = pod_of(workload)["containers"][0]
+    found: dict[str, str] = {}
+    for source in container.get("envFrom", []):
+        found |= maps[source["configMapRef"]["name"]]["data"]
+    return found | {each["name"]: each["value"] for each in container.get("env", [])}
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_a_pod_gets_more_time_to_stop_than_it_takes(name: str) -> None:
+    resources = overlay(name)
+    deployments = kubernetes.of_kind(resources, "Deployment")
+    variables = {
+        "gateway": "SHUTDOWN_SECONDS",
+        "chat-store": "SHUTDOWN_GRACE",
+        "llm-worker": "SHUTDOWN_GRACE",
+        "push": "DRAIN_SECONDS",
+    }
+    for service, variable in variables.items():
+        pod = pod_of(deployments[service])
+        before = pod["containers"][0].get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        own = float(settings_of(resources, deployments[service])[variable])
+        assert pod["terminationGracePeriodSeconds"] >= before + own + 10, service
+        if service in ("gateway", "push"):
+            assert before > 0, "an endpoint is forgotten some time after the pod is told to stop"
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_a_setting_is_one_that_the_service_knows(name: str) -> None:
+    from tests.deploy.support.settings import SETTINGS
+
+    resources = overlay(name)
+    for workload in [
+        *kubernetes.of_kind(resources, "Deployment").values(),
+        kubernetes.of_kind(resources, "Job")["migrate"],
+    ]:
+        service = workload["metadata"]["name"]
+        if service in SETTINGS:
+            known = {field.upper() for field in SETTINGS[service].model_fields}
+            unknown = settings_of(resources, workload).keys() - known
+            assert unknown == {"SECRETS_DIR", "OTEL_EXPORTER_OTLP_ENDPOINT"}
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_secrets_are_apart_and_each_is_one_that_is_made(name: str) -> None:
+    made = kubernetes_secrets()
+    resources = overlay(name)
+    assert not kubernetes.of_kind(resources, "Secret")
+    for workload in workloads(resources):
+        secrets = {volume["secret"]["secretName"] for volume in pod_of(workload)["volumes"] if "secret" in volume}
+        own = workload["metadata"]["name"]
+        assert secrets <= {f"parley-{own}"}
+        assert secrets <= made.keys()
+    for cluster in kubernetes.of_kind(resources, "Cluster").values():
+        bootstrap = cluster["spec"]["bootstrap"]["initdb"]
+        assert made[bootstrap["secret"]["name"]]["stringData"]["username"] == bootstrap["owner"]
+        for role in cluster["spec"]["managed"]["roles"]:
+            assert made[role["passwordSecret"]["name"]]["stringData"]["username"] == role["name"]
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_every_image_of_ours_is_built(name: str) -> None:
+    _, stages = dockerfile.read(ROOT / "Dockerfile")
+    for workload in workloads(overlay(name)):
+        image = pod_of(workload)["containers"][0]["image"].split(":")[0]
+        if image.startswith("parley-"):
+            assert image.removeprefix("parley-") in stages
+
+
+def test_production_names_a_version_of_each_image() -> None:
+    for workload in workloads(overlay("production")):
+        assert re.fullmatch(r"parley-[a-z-]+:\d+\.\d+\.\d+", pod_of(workload)["containers"][0]["image"])
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_the_migration_can_be_applied_alone(name: str) -> None:
+    resources = [each for each in overlay(name) if each["metadata"].get("labels", {}).get("parley/step") == "migrate"]
+    job = kubernetes.of_kind(resources, "Job")["migrate"]
+    assert settings_of(resources, job)["STREAM_REPLICAS"] in ("1", "3")
+    assert pod_of(job)["serviceAccountName"] in kubernetes.of_kind(resources, "ServiceAccount")
+    assert not kubernetes.of_kind(resources, "Deployment")
+
+
+# --- components -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_a_component_says_what_it_is_for(component: str) -> None:
+    folder = K8S / "components" / component
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    assert kustomization["kind"] == "Component"
+    assert len((folder / "README.md").read_text()) > 200
+
+
+def test_who_scales_decides_how_many(everything: list[Resource]) -> None:
+    for service in SERVICES:
+        assert "replicas" not in kubernetes.of_kind(everything, "Deployment")[service]["spec"]
+    scaled = [each["spec"]["scaleTargetRef"]["name"] for each in everything if "scaleTargetRef" in each.get("spec", {})]
+    assert sorted(scaled) == sorted(SERVICES)
+
+
+def test_the_worker_is_scaled_by_a_consumer_that_exists(everything: list[Resource]) -> None:
+    (trigger,) = kubernetes.of_kind(everything, "ScaledObject")["llm-worker"]["spec"]["triggers"]
+    assert trigger["metadata"]["stream"] == streams.LLM_WORKER_REQUESTS.stream
+    assert trigger["metadata"]["consumer"] == streams.LLM_WORKER_REQUESTS.name
+    fullest = int(
+        settings_of(everything, kubernetes.of_kind(everything, "Deployment")["llm-worker"])["MAX_GENERATIONS"]
+    )
+    assert int(trigger["metadata"]["lagThreshold"]) < fullest
+
+
+def test_everything_is_denied_that_is_not_allowed(everything: list[Resource]) -> None:
+    policies = kubernetes.of_kind(everything, "NetworkPolicy")
+    deny = policies["default-deny"]["spec"]
+    assert deny["podSelector"] == {}
+    assert deny["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in deny
+    assert {*SERVICES, "migrate", "nats", "postgres"} <= policies.keys()
+
+
+def test_only_its_clients_reach_the_database(everything: list[Resource]) -> None:
+    policy = kubernetes.of_kind(everything, "NetworkPolicy")["postgres"]["spec"]
+    pods = [
+        peer["podSelector"]["matchLabels"]
+        for rule in policy["ingress"]
+        for peer in rule["from"]
+        if {"protocol": "TCP", "port": 5432} in rule["ports"] and "podSelector" in peer
+    ]
+    assert pods == [
+        {"app.kubernetes.io/name": "chat-store"},
+        {"app.kubernetes.io/name": "migrate"},
+        {"cnpg.io/cluster": "postgres"},
+    ]
+
+
+def test_a_policy_names_ports_that_there_are(everything: list[Resource]) -> None:
+    deployments = kubernetes.of_kind(everything, "Deployment")
+    for service in SERVICES:
+        ports = {port["containerPort"] for port in pod_of(deployments[service])["containers"][0]["ports"]}
+        policy = kubernetes.of_kind(everything, "NetworkPolicy")[service]["spec"]
+        assert {port["port"] for rule in policy["ingress"] for port in rule["ports"]} == ports
+
+
+@pytest.mark.parametrize("kind", ["HTTPRoute", "Ingress"])
+def test_the_outside_reaches_the_socket_the_interface_and_the_page(everything: list[Resource], kind: str) -> None:
+    services = kubernetes.of_kind(everything, "Service")
+    backends: dict[str, str] = {}
+    for resource in kubernetes.of_kind(everything, kind).values():
+        for rule in resource["spec"]["rules"]:
+            if kind == "HTTPRoute":
+                for match in rule["matches"]:
+                    for backend in rule.get("backendRefs", []):
+                        assert backend["port"] in {port["port"] for port in services[backend["name"]]["spec"]["ports"]}
+                        backends[match["path"]["value"]] = backend["name"]
+            else:
+                for path in rule["http"]["paths"]:
+                    backend = path["backend"]["service"]
+                    assert backend["port"]["name"] in {p["name"] for p in services[backend["name"]]["spec"]["ports"]}
+                    backends[path["path"]] = backend["name"]
+    assert backends["/ws"] == "push"
+    assert backends["/"] == "gateway"
+
+
+# --- the chart of NATS ------------------------------------------------------------------------------------------------
+
+
+def test_the_values_of_nats_keep_what_the_design_promises() -> None:
+    values = yaml.safe_load((K8S / "nats" / "values.yaml").read_text())
+    assert values["config"]["cluster"] == {"enabled": True, "replicas": 3, "noAdvertise": True}
+    assert values["config"]["jetstream"]["merge"]["sync_interval"] == "always"
+    migrate = kubernetes.of_kind(overlay("production"), "Job")["migrate"]
+    assert settings_of(overlay("production"), migrate)["STREAM_REPLICAS"] == "3"
+    (volume,) = [patch["value"] for patch in values["podTemplate"]["patch"]]
+    assert volume["secret"]["secretName"] == "parley-nats"
+
+
+def test_no_manifest_names_a_registry() -> None:
+    for path in Path(K8S).rglob("*.yaml"):
+        for image in re.findall(r"image: (\S+)", path.read_text()):
+            assert "." not in image.split("/")[0].split(":")[0], f"{path}: {image}"

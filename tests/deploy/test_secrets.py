@@ -1,0 +1,113 @@
+"""What make_secrets.py makes: random, kept, and to each part only its own."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from parley.contracts.permissions import USERS
+from tests.deploy.support.paths import DEPLOY
+
+SCRIPT = DEPLOY / "secrets" / "make_secrets.py"
+FILES = {
+    "chat-store": {"database_url", "nats_url"},
+    "gateway": {"nats_url", "secret_key"},
+    "llm-worker": {"nats_url"},
+    "migrate": {"database_url", "nats_url"},
+    "nats": {"authorization.conf"},
+    "operator": {"nats_url"},
+    "postgres": {"migrate_password", "postgres_password", "service_password"},
+    "push": {"nats_url", "secret_key"},
+}
+
+
+@pytest.fixture
+def make_secrets(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "COMPOSE_PROFILES", "SECRET_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    spec = importlib.util.spec_from_file_location("make_secrets", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _written(root: Path) -> dict[str, str]:
+    return {str(path.relative_to(root)): path.read_text() for path in root.rglob("*") if path.is_file()}
+
+
+def test_secrets_are_random_and_stay(make_secrets: ModuleType, tmp_path: Path) -> None:
+    make_secrets.write(tmp_path)
+    first = _written(tmp_path)
+    make_secrets.write(tmp_path)
+    assert _written(tmp_path) == first
+    secrets = json.loads(first["all/secrets.json"])
+    assert len(set(secrets.values())) == len(secrets) == 4 + len(USERS)
+    assert all(len(secret) >= 32 for secret in secrets.values())
+
+
+def test_what_is_set_is_used(make_secrets: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_secrets.write(tmp_path)
+    monkeypatch.setenv("SECRET_KEY", "k" * 32)
+    make_secrets.write(tmp_path)
+    assert (tmp_path / "gateway" / "secret_key").read_text() == "k" * 32
+    assert (tmp_path / "push" / "secret_key").read_text() == "k" * 32
+
+
+def test_a_part_is_given_only_what_it_needs(make_secrets: ModuleType, tmp_path: Path) -> None:
+    make_secrets.write(tmp_path)
+    found = {folder.name: {file.name for file in folder.iterdir()} for folder in tmp_path.iterdir()}
+    assert found.pop("all") == {"secrets.json"}
+    assert found == FILES | {
+        "gateway": FILES["gateway"] | {"demo"},
+        "llm-worker": FILES["llm-worker"] | {"openai_base_url"},
+    }
+
+
+def test_the_demo_model_answers_until_another_is_set(
+    make_secrets: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_secrets.write(tmp_path)
+    assert (tmp_path / "gateway" / "demo").read_text() == "true"
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-something")
+    make_secrets.write(tmp_path)
+    assert (tmp_path / "gateway" / "demo").read_text() == "false"
+    assert not (tmp_path / "llm-worker" / "openai_base_url").exists()
+
+
+def test_the_profile_ollama_is_told_to_the_worker(
+    make_secrets: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMPOSE_PROFILES", "observability,ollama")
+    monkeypatch.setenv("OLLAMA_MODEL", "some:model")
+    make_secrets.write(tmp_path)
+    assert (tmp_path / "llm-worker" / "openai_base_url").read_text() == "http://ollama:11434/v1"
+    assert (tmp_path / "llm-worker" / "model").read_text() == "some:model"
+    assert (tmp_path / "gateway" / "demo").read_text() == "false"
+
+
+def kubernetes_secrets(*arguments: str) -> dict[str, dict[str, Any]]:
+    result = subprocess.run(
+        [sys.executable, SCRIPT, "kubernetes", *arguments], capture_output=True, text=True, check=True, timeout=60
+    )
+    return {item["metadata"]["name"]: item for item in json.loads(result.stdout)["items"]}
+
+
+def test_kubernetes_gets_a_secret_for_each_part() -> None:
+    secrets = kubernetes_secrets("postgres-rw:5432")
+    opaque = {name: set(item["stringData"]) for name, item in secrets.items() if item["type"] == "Opaque"}
+    assert opaque == {f"parley-{part}": files for part, files in FILES.items()}
+    assert "@postgres-rw:5432/parley" in secrets["parley-chat-store"]["stringData"]["database_url"]
+
+
+def test_a_role_has_the_password_that_its_service_uses() -> None:
+    secrets = kubernetes_secrets()
+    for part, role in (("chat-store", "chat-store"), ("migrate", "parley-migrate")):
+        login = secrets[f"parley-role-{role}"]["stringData"]
+        assert f"//{login['username']}:{login['password']}@" in secrets[f"parley-{part}"]["stringData"]["database_url"]
