@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
+import nats.errors
+import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
@@ -90,11 +92,24 @@ class Neighbour:
     async def request_for(self, chat_id: str, *, number: int = 1, deadline: float = 15.0) -> GenerationRequested:
         """Wait for the chat's ``number``-th request and return it."""
 
+        async def stored() -> GenerationRequested | None:
+            # Read from the stream: what is only heard is lost while this connection is.
+            subject, sequence, data = subjects.generation_requested(chat_id), 0, b""
+            try:
+                for _ in range(number):
+                    message = await self.js.get_msg("CHAT", seq=sequence + 1, subject=subject, next=True)
+                    sequence, data = message.seq or 0, message.data or b""
+            except (nats.errors.Error, nats.js.errors.Error):
+                return None
+            return msgspec.json.decode(data, type=GenerationRequested)
+
         def heard() -> GenerationRequested | None:
             mine = [one for one in self.requested if one.chat_id == chat_id]
             return mine[number - 1] if len(mine) >= number else None
 
-        found = await eventually(heard, deadline=deadline, what=f"request {number} of chat {chat_id}")
+        found = await eventually(
+            lambda: heard() or stored(), deadline=deadline, what=f"request {number} of chat {chat_id}"
+        )
         assert found is not None
         return found
 

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from parley.runtime import bus
+from parley.runtime.provision import provision
 from tests.integration.chat_store.client import Neighbour
 from tests.support.service import ServiceProcess, run_service
 
@@ -52,11 +53,12 @@ async def store(shared_store: ServiceProcess, module_nats_url: str) -> AsyncIter
         await nc.close()
 
 
-@pytest.fixture
-def start_store(nats_url: str, database_url: str) -> StartStore:
+@pytest_asyncio.fixture
+async def start_store(nats_url: str, database_url: str) -> StartStore:
     """Describes chat-store processes on servers of this test's own; ``async with start_store(…)`` starts one."""
-    done = migrate(nats_url, database_url)
-    assert done.returncode == 0, done.stderr
+    nc = await bus.connect(nats_url, name="test")
+    await provision(nc)
+    await nc.close()
 
     def start(*, tracebacks: bool = False, **more: str) -> ServiceProcess:
         return run_service("chat_store", environment(nats_url, database_url, **more), tracebacks=tracebacks)

@@ -40,7 +40,7 @@ async def all_stored(store: Neighbour, chat_id: str, prompts: list[str], *, dead
 async def serving(nats_url: str, database_url: str) -> AsyncIterator[None]:
     """chat-store in this process, so that a test can break it from within."""
     stop = asyncio.Event()
-    settings = Settings(nats_url=nats_url, database_url=database_url)
+    settings = Settings(nats_url=nats_url, database_url=database_url)  # type: ignore[call-arg]
     task = asyncio.create_task(app.serve(settings, stop))
     try:
         yield
@@ -219,6 +219,13 @@ async def test_an_end_that_comes_while_postgres_is_away_is_stored_afterwards(
         await eventually(stored, deadline=30)
 
 
+async def _restart(nats_server: NatsServer, neighbour: Neighbour) -> None:
+    before = neighbour.nc.stats["reconnects"]
+    nats_server.kill()
+    nats_server.start()
+    await eventually(lambda: neighbour.nc.stats["reconnects"] > before)
+
+
 async def test_killing_nats_under_load_loses_nothing(
     start_store: StartStore, neighbour: Neighbour, nats_server: NatsServer
 ) -> None:
@@ -227,8 +234,7 @@ async def test_killing_nats_under_load_loses_nothing(
         prompts: list[str] = []
         for _ in range(3):
             prompts += [await neighbour.say(chat_id, str(number)) for number in range(15)]
-            nats_server.kill()
-            nats_server.start()
+            await _restart(nats_server, neighbour)
         await all_stored(neighbour, chat_id, prompts)
         for number in range(1, 6):
             await neighbour.answer(chat_id, number=number)

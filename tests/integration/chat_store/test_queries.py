@@ -217,7 +217,8 @@ async def test_search_finds_words_by_their_beginning_in_ones_own_chats(store: Ne
     assert await _search(store, ids.new_id(), "quince") == []
 
     for text in ("quince", "e"):
-        pages, before = [], None
+        pages: list[str] = []
+        before: str | None = None
         while True:
             page = await store.ask(rpc.Search(user_id=user_id, query=text, limit=1, before=before), rpc.SearchReply)
             pages.extend(one.message_id for one in page.items)

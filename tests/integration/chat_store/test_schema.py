@@ -87,7 +87,7 @@ async def test_each_version_has_a_filled_database_to_migrate() -> None:
 async def test_a_step_that_fails_leaves_the_version_before_it(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps = [*schema.migrations(), schema.Migration(NEWEST + 1, "broken", "CREATE TABLE half (); SELECT nonsense")]
+    steps = [*schema.migrations(), schema.Migration(NEWEST + 1, "broken", "CREATE TABLE half (); SELECT nonsense", 1)]
     monkeypatch.setattr(schema, "migrations", lambda: steps)
     connection = await asyncpg.connect(empty_database_url)
     try:
@@ -102,13 +102,17 @@ async def test_a_step_that_fails_leaves_the_version_before_it(
 async def test_it_refuses_to_start_on_another_schema(nats_url: str, empty_database_url: str, database_url: str) -> None:
     assert (await asyncio.to_thread(migrate, nats_url, database_url)).returncode == 0
     connection = await asyncpg.connect(database_url)
-    await connection.execute("INSERT INTO schema_versions (version, name) VALUES ($1, 'tomorrow')", NEWEST + 1)
+    add = "INSERT INTO schema_versions (version, name, runs_with) VALUES ($1, 'tomorrow', $2)"
+    await connection.execute(add, NEWEST + 1, NEWEST)
+    await schema.check(connection)
+    assert await schema.migrate(connection) == [], "a newer schema that this program still runs on is left alone"
+    await connection.execute(add, NEWEST + 2, NEWEST + 1)
     with pytest.raises(SchemaMismatch):
         await schema.migrate(connection)
     await connection.close()
     for url, sentence in (
         (empty_database_url, f"schema version 0, and this program needs {NEWEST}. Run `parley migrate`."),
-        (database_url, f"schema version {NEWEST + 1}, and this program knows only {NEWEST}."),
+        (database_url, f"schema version {NEWEST + 2}, and this program knows only {NEWEST}."),
     ):
         await _refuses(environment(nats_url, url), 3, sentence)
     assert (await asyncio.to_thread(migrate, nats_url, database_url)).returncode == 3

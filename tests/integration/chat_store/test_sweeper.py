@@ -41,7 +41,7 @@ async def worker(neighbour: Neighbour) -> AsyncIterator[asyncio.Queue[Msg]]:
 async def test_an_answer_without_an_owner_is_requested_again_and_at_last_fails(
     start_store: StartStore, neighbour: Neighbour
 ) -> None:
-    async with start_store(ORPHAN_AFTER="0.1"), worker(neighbour):
+    async with start_store(ORPHAN_AFTER="1"), worker(neighbour):
         claimed_chat, unclaimed_chat = await neighbour.chat(), await neighbour.chat()
         await neighbour.say(claimed_chat)
         await neighbour.say(unclaimed_chat)
@@ -61,7 +61,7 @@ async def test_an_owner_that_answers_is_left_alone(start_store: StartStore, neig
         asked += 1
         await message.respond(b"{}")
 
-    async with start_store(ORPHAN_AFTER="0.1"), worker(neighbour):
+    async with start_store(ORPHAN_AFTER="1"), worker(neighbour):
         owned, orphan = await neighbour.chat(), await neighbour.chat()
         for chat_id in (owned, orphan):
             await neighbour.say(chat_id)
@@ -75,7 +75,7 @@ async def test_an_owner_that_answers_is_left_alone(start_store: StartStore, neig
 
 
 async def test_no_request_is_repeated_while_all_workers_are_busy(start_store: StartStore, neighbour: Neighbour) -> None:
-    async with start_store(ORPHAN_AFTER="0.1") as store:
+    async with start_store(ORPHAN_AFTER="1") as store:
         waiting = await neighbour.chat()
         await neighbour.say(waiting)
         await neighbour.request_for(waiting)
@@ -87,7 +87,7 @@ async def test_no_request_is_repeated_while_all_workers_are_busy(start_store: St
 
 
 async def test_an_end_that_lies_in_the_stream_is_found(start_store: StartStore, neighbour: Neighbour) -> None:
-    store = start_store()
+    store = start_store(ORPHAN_AFTER="4")
     async with store, worker(neighbour):
         chat_id = await neighbour.chat()
         await neighbour.say(chat_id)

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import Iterator
+from typing import Any
 
 import nats.errors
 from faststream.nats import NatsBroker
@@ -54,7 +56,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 
     options = bus.connect_options(settings.nats_url, "chat-store", on_closed=on_closed, on_reconnected=on_reconnected)
     # Requests are answered by FastStream; it neither declares anything nor logs each message.
-    broker = NatsBroker(**options, apply_types=False, logger=None, graceful_timeout=settings.shutdown_grace)
+    broker = NatsBroker(
+        **options, apply_types=False, logger=None, graceful_timeout=settings.shutdown_grace, drain_timeout=5
+    )
     database = Database(
         settings.database_url,
         size=settings.database_pool_size,
@@ -70,7 +74,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             problems["postgres"] = problem
         return problems
 
-    nc, _ = await asyncio.gather(broker.connect(), database.open())
+    opening = asyncio.gather(broker.connect(), database.open())
+    if not await _done_before(stop, opening):
+        return
+    nc, _ = opening.result()
     try:
         js = nc.jetstream()
         async with database.connection() as connection:
@@ -100,7 +107,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             # Events first, so that what is in hand is committed or handed back while requests are still answered.
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            _, late = await asyncio.wait(tasks, timeout=2 * grace)
+            if late:
+                log.warning("Did not end in time: %s", ", ".join(task.get_name() for task in late))
             await publisher.drain(grace)
     finally:
         try:
@@ -110,6 +119,18 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await database.close()
     if closed.is_set() and not stop.is_set():
         raise ConnectionClosed("NATS closed the connection for good.")
+
+
+async def _done_before(stop: asyncio.Event, work: asyncio.Future[Any]) -> bool:
+    """Wait for ``work``; False: we were told to stop before."""
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait([stopped, work], return_when=asyncio.FIRST_COMPLETED)
+    if work.done():
+        stopped.cancel()
+        return True
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+    return False
 
 
 async def _until_stopped(stop: asyncio.Event, closed: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
@@ -132,9 +153,16 @@ async def _lead(database: Database, prompts: Prompts, sweeper: Sweeper) -> None:
             try:
                 await _while_leading(leader, prompts, sweeper)
             except* Exception as group:
-                if not all(is_outage(error) for error in _leaves(group)):
-                    raise
-                log.warning("Not taking prompts in any more: %s", next(_leaves(group)))
+                cause = next(_leaves(group))
+                expected = all(is_outage(error) for error in _leaves(group))
+                log.log(
+                    logging.WARNING if expected else logging.ERROR,
+                    "Not taking prompts in any more: %r",
+                    cause,
+                    exc_info=None if expected else cause,
+                )
+        # For another replica to have its turn, if this one is what ails.
+        await asyncio.sleep(random.uniform(0.1, 0.5))
 
 
 async def _while_leading(leader: Leader, prompts: Prompts, sweeper: Sweeper) -> None:

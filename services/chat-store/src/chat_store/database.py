@@ -16,10 +16,11 @@ log = logging.getLogger(__name__)
 SERVER_SETTINGS = {
     "timezone": "UTC",
     "application_name": "parley-chat-store",
-    # Every statement is a few look-ups by key: planning it anew each time costs as much as running it, and compiling
-    # it far more.
+    # Every statement is a few look-ups by key: planning it anew each time costs as much as running it, compiling it far
+    # more; and a plan that was made while a table was small must not read all of it once it is large.
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
+    "enable_seqscan": "off",
 }
 CONNECT_TIMEOUT = 3.0
 

@@ -82,6 +82,9 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return state[:2] in _OUTAGE_CLASSES or state in _OUTAGE_STATES
+    if isinstance(error, asyncpg.InternalClientError):
+        # The driver's state after the server has ended the session and before it knows that.
+        return True
     if isinstance(error, asyncpg.InterfaceError):
         # The driver's word for a lost connection, but also, as a ValueError, for an argument that it cannot encode.
         return not isinstance(error, ValueError)

@@ -7,7 +7,7 @@ timeout has passed, and leave the messages of a cancelled handler to time out.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import msgspec
@@ -25,6 +25,7 @@ from chat_store.intake import Execute, Intake
 from chat_store.leadership import Leader
 from chat_store.publisher import Publisher
 from chat_store.pull import Pull, hand_back, keep_alive
+from chat_store.tasks import finish_even_if_cancelled
 from chat_store.transactions import Command, Outcome
 from parley.contracts import subjects
 from parley.contracts.events import GenerationFinished, GenerationRequested, PromptSubmitted
@@ -86,13 +87,13 @@ class Prompts:
 
     async def run(self, leader: Leader) -> None:
         """Take prompts in while ``leader`` leads. Raises: Exception: Postgres is away."""
-        await self._replay(leader.execute)
+        await finish_even_if_cancelled(self._replay(leader.execute), self._grace)
         await self._pull.open()
         try:
             while True:
                 messages = await self._pull.next()
                 try:
-                    await _finish_even_if_cancelled(self._intake.handle(messages, leader.execute), self._grace)
+                    await finish_even_if_cancelled(self._intake.handle(messages, leader.execute), self._grace)
                 finally:
                     await hand_back(messages)
         finally:
@@ -155,7 +156,7 @@ class Finished:
             while True:
                 messages = await self._pull.next()
                 try:
-                    await _finish_even_if_cancelled(self._until_handled(messages), self._grace)
+                    await finish_even_if_cancelled(self._until_handled(messages), self._grace)
                 finally:
                     await hand_back(messages)
         finally:
@@ -218,7 +219,7 @@ class Advisories:
             while True:
                 messages = await self._pull.next()
                 for message in messages:
-                    await _finish_even_if_cancelled(self._handle(message), self._grace)
+                    await finish_even_if_cancelled(self._handle(message), self._grace)
         finally:
             await self._pull.close()
 
@@ -275,17 +276,3 @@ async def _kept_alive(messages: list[Msg], ack_wait: float) -> AsyncIterator[Non
         beat.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await beat
-
-
-async def _finish_even_if_cancelled(work: Awaitable[None], grace: float) -> None:
-    """Await ``work``; a cancellation reaches it only after ``grace`` seconds, so that what is in hand gets done."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        if not task.done():
-            await asyncio.wait([task], timeout=grace)
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await task
-        raise

@@ -29,6 +29,7 @@ from chat_store.errors import is_outage
 from chat_store.publisher import Publisher
 from chat_store.records import GenerationRecord
 from chat_store.subscribers import Finished, again_or_fail
+from chat_store.tasks import finish_even_if_cancelled
 from parley.contracts import rpc, subjects
 from parley.contracts.events import GenerationFinished
 from parley.contracts.streams import CHAT, LLM_WORKER_REQUESTS
@@ -39,8 +40,8 @@ log = logging.getLogger(__name__)
 TICK: Final = 1.0
 """Seconds between two rounds of what is urgent: stop signals and lost requests."""
 
-OWNER_CHECK: Final = 5.0
-"""Seconds between two rounds of looking for owners."""
+MAX_OWNER_CHECK: Final = 5.0
+"""Seconds between two rounds of looking for owners, at most."""
 
 UNPUBLISHED_AFTER: Final = timedelta(seconds=2)
 """Age of a request at which its publisher is taken to be gone. It may still be there: the event id is the same."""
@@ -48,6 +49,8 @@ UNPUBLISHED_AFTER: Final = timedelta(seconds=2)
 STOP_DELETED_FOR: Final = timedelta(seconds=60)
 KEEP_DELETED_FOR: Final = timedelta(days=30)
 BATCH: Final = 500
+GRACE: Final = 1.0
+"""Seconds for a round to finish when the leader steps down."""
 CHECKS_AT_ONCE: Final = 16
 OWNER_TIMEOUT: Final = 1.0
 CHECK_EACH_AFTER: Final = 15.0
@@ -73,29 +76,31 @@ class Sweeper:
         self._publisher = publisher
         self._finished = finished
         self._orphan_after = orphan_after
+        self._owner_check = min(MAX_OWNER_CHECK, orphan_after / 4)
         # By generation: seconds without an owner so far, and when its owner is to be asked again.
         self._ownerless: dict[str, float] = {}
         self._ask_again: dict[str, float] = {}
 
     async def run(self) -> None:
-        """Until cancelled. Raises: Exception: Postgres is away."""
+        """Until cancelled; whether Postgres is away is for the leader to notice."""
         self._ownerless.clear()
         self._ask_again.clear()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._each(TICK, self._urgent))
-            group.create_task(self._each(OWNER_CHECK, self._owners))
+            group.create_task(self._each(self._owner_check, self._owners))
             group.create_task(self._each(3600.0, self._forget))
 
     async def _each(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                await work()
-            except (nats.errors.Error, nats.js.errors.Error, bus.BusUnavailable, TimeoutError) as error:
+                await finish_even_if_cancelled(work(), GRACE)
+            except (nats.errors.Error, nats.js.errors.Error, bus.BusUnavailable) as error:
                 log.debug("The sweeper waits for NATS: %r", error)
             except Exception as error:
                 if is_outage(error):
-                    raise
-                log.exception("The sweeper failed; it goes on")
+                    log.debug("The sweeper waits for Postgres: %r", error)
+                else:
+                    log.exception("The sweeper failed; it goes on")
             await asyncio.sleep(seconds)
 
     async def _urgent(self) -> None:
@@ -139,7 +144,7 @@ class Sweeper:
                 self._ownerless.pop(generation.id, None)
             elif consumer.num_waiting:
                 waited = self._ownerless.get(generation.id, 0.0)
-                self._ownerless[generation.id] = waited + OWNER_CHECK
+                self._ownerless[generation.id] = waited + self._owner_check
                 if waited == 0.0 and await self._ended_in_stream(generation):
                     continue
                 if waited >= self._orphan_after:

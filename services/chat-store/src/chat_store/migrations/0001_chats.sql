@@ -1,3 +1,4 @@
+-- runs-with: 1
 -- Chats, their tree of messages, and the generations that answer them.
 
 CREATE TABLE chats (
