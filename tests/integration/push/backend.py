@@ -30,8 +30,9 @@ class Backend:
         away: While true, no request is answered.
     """
 
-    def __init__(self, connection: Nats) -> None:
-        self._nats = connection
+    def __init__(self, store: Nats, worker: Nats) -> None:
+        self._nats = store
+        self._worker = worker
         self.chats: dict[str, ChatStore] = {}
         self.asked: Counter[str] = Counter()
         self.synced: list[rpc.Sync] = []
@@ -90,8 +91,9 @@ class Backend:
                 subject = subjects.live_delta(live.chat_id)
             case None:
                 return
-        await self._nats.publish(subject, msgspec.json.encode(live))
-        await self._nats.flush()
+        connection = self._nats if isinstance(live, Changed) else self._worker
+        await connection.publish(subject, msgspec.json.encode(live))
+        await connection.flush()
 
     async def disown(self, chat_id: str) -> None:
         """The worker of the running answer is gone."""
@@ -99,7 +101,7 @@ class Backend:
         assert ref is not None
         if (subscription := self._owned.pop(ref.generation_id, None)) is not None:
             await subscription.unsubscribe()
-            await self._nats.flush()
+            await self._worker.flush()
 
     async def _own(self, store: ChatStore) -> None:
         assert store.ref is not None
@@ -114,8 +116,8 @@ class Backend:
                 await message.respond(msgspec.json.encode(reply))
 
         subject = subjects.rpc_generation_snapshot(generation_id)
-        self._owned[generation_id] = await self._nats.subscribe(subject, cb=snapshot)
-        await self._nats.flush()
+        self._owned[generation_id] = await self._worker.subscribe(subject, cb=snapshot)
+        await self._worker.flush()
 
     # --- what is asked -----------------------------------------------------------------------------------------------
 
@@ -145,15 +147,19 @@ class Backend:
 
 
 @asynccontextmanager
-async def backend_on(url: str) -> AsyncIterator[Backend]:
-    """A backend on the NATS at ``url``."""
-    connection = await nats.connect(
-        url, max_reconnect_attempts=-1, reconnect_time_wait=0.1, error_cb=_ignore, allow_reconnect=True
-    )
-    try:
-        backend = Backend(connection)
+async def backend_on(store_url: str, worker_url: str | None = None) -> AsyncIterator[Backend]:
+    """A backend on the NATS at ``store_url``; its worker comes from there as well, or as somebody else."""
+    async with _connected(store_url) as store, _connected(worker_url or store_url) as worker:
+        backend = Backend(store, worker)
         await backend.start()
         yield backend
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[Nats]:
+    connection = await nats.connect(url, max_reconnect_attempts=-1, reconnect_time_wait=0.1, error_cb=_ignore)
+    try:
+        yield connection
     finally:
         await asyncio.wait_for(connection.close(), 10)
 

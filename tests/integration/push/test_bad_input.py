@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
 from typing import Any
 
 import pytest
@@ -219,11 +218,3 @@ async def test_a_socket_that_answers_no_pings_is_4001(describe: Describe) -> Non
                     await ws.recv()
             assert is_closed_with(closed.value) == 4001
         assert answering.closed is None
-
-
-async def test_a_port_that_is_taken_is_said_in_a_sentence(describe: Describe) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        async with describe(ready=False, PORT=port) as push:
-            assert await asyncio.to_thread(push.wait) == 1
-            assert f"Cannot listen on 127.0.0.1:{port}" in push.log

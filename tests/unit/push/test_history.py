@@ -133,3 +133,24 @@ def test_a_long_chat_is_asked_for_again_rather_than_held() -> None:
         assert ids(history.since(changed.since)) == ids(large)
     assert history.page() is None
     assert history.since(1) is None
+
+
+def test_what_no_joiner_needed_for_a_while_is_forgotten() -> None:
+    store = ChatStore()
+    turns(store, 1)
+    history = known(store)
+    then = store.version
+    history.apply(store.submit())
+    history.tidy()
+    assert history.page() is not None
+    history.tidy()
+    assert ids(history.since(then)) == ["m0003", "m0004"]
+    history.tidy()
+    assert history.page() is not None
+    history.tidy()
+    history.tidy()
+    assert history.page() is None
+    assert history.since(then) is None
+    assert history.since(store.version) == []
+    history.apply(store.rename())
+    assert history.since(store.version - 1) == []

@@ -250,3 +250,17 @@ async def test_deltas_of_one_read_are_written_once() -> None:
             handler(subjects.live_delta(store.chat_id).encode(), msgspec.json.encode(store.say("text", 1)), None)
         await eventually(lambda: client.running is not None and client.running.seq == 50)
         assert len(client.frames) == before + 1
+
+
+async def test_a_quiet_room_forgets_its_page_and_asks_for_it_again() -> None:
+    bus = FakeBus()
+    async with running(bus, check=0.05) as rooms:
+        chat = bus.new_chat().chat_id
+        client, _ = join(rooms, chat)
+        await eventually(lambda: client.version == 1)
+        compared = bus.compared
+        await eventually(lambda: bus.compared > compared + 3)
+        assert len(bus.asked) == 1
+        again, _ = join(rooms, chat)
+        await eventually(lambda: again.version == 1)
+        assert len(bus.asked) == 2

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from parley.runtime.health import HealthServer
 from push import metrics
@@ -21,6 +23,20 @@ from push.socket import Socket
 __all__ = ["run"]
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """Return the result of ``work``, or None when ``stop`` is set before it is there."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        for task in (working, stopping):
+            task.cancel()
+        await asyncio.gather(working, stopping, return_exceptions=True)
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
@@ -45,8 +61,17 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             return {"nats": "not connected"}
         return problems
 
-    async with HealthServer(settings.health_host, settings.health_port, ready), contextlib.AsyncExitStack() as stack:
-        bus = await Bus.connect(settings.nats_url, on_reconnected=on_reconnected, on_closed=on_closed)
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(HealthServer(settings.health_host, settings.health_port, ready))
+        except OSError as error:
+            address = f"{settings.health_host}:{settings.health_port}"
+            raise Unable(f"Cannot listen on {address}: {error.strerror or error}") from error
+        connecting = Bus.connect(settings.nats_url, on_reconnected=on_reconnected, on_closed=on_closed)
+        connected = await _unless(stop, connecting)
+        if connected is None:
+            return
+        bus = connected
         stack.push_async_callback(bus.close)
         tally = Tally()
         rooms = Rooms(bus, tally, Timing(quiet=settings.silence_seconds, check=settings.check_seconds))

@@ -94,7 +94,6 @@ class Bus:
 
     def __init__(self, client: LiveClient) -> None:
         self._client = client
-        self._store_away = False
 
     @classmethod
     async def connect(
@@ -140,7 +139,7 @@ class Bus:
             BusUnavailable: no answer came.
         """
         request = rpc.Sync(chat_id=chat_id, after=after)
-        return await self._ask_store(subjects.rpc_store(request.VERB), request, rpc.SyncReply, _SYNC_TIMEOUT)
+        return await self._ask(subjects.rpc_store(request.VERB), request, rpc.SyncReply, _SYNC_TIMEOUT)
 
     async def versions(self, chats: dict[str, int]) -> dict[str, int]:
         """Return those of ``chats`` whose version differs, with the current one; −1: gone.
@@ -150,7 +149,7 @@ class Bus:
         """
         request = rpc.Versions(chats=chats)
         subject = subjects.rpc_store(request.VERB)
-        return (await self._ask_store(subject, request, rpc.VersionsReply, _VERSIONS_TIMEOUT)).moved
+        return (await self._ask(subject, request, rpc.VersionsReply, _VERSIONS_TIMEOUT)).moved
 
     async def snapshot(self, generation_id: str) -> rpc.GenerationSnapshot:
         """Ask the worker that owns a generation for its text so far.
@@ -160,22 +159,10 @@ class Bus:
             RpcRefused, BusUnavailable: no answer.
         """
         subject = subjects.rpc_generation_snapshot(generation_id)
-        return await runtime_bus.request(
-            self._client, subject, rpc.SnapshotRequest(), rpc.GenerationSnapshot, timeout=_SNAPSHOT_TIMEOUT
-        )
+        return await self._ask(subject, rpc.SnapshotRequest(), rpc.GenerationSnapshot, _SNAPSHOT_TIMEOUT)
 
-    async def _ask_store(self, subject: str, body: Any, reply_type: type[T], timeout: float) -> T:
+    async def _ask(self, subject: str, body: Any, reply_type: type[T], timeout: float) -> T:
         if not self.connected:
             # A request would be kept until the reconnect, and its answer would come to nobody.
             raise BusUnavailable("not connected to NATS")
-        try:
-            reply = await runtime_bus.request(self._client, subject, body, reply_type, timeout=timeout)
-        except BusUnavailable as error:
-            if not self._store_away:
-                self._store_away = True
-                log.warning("chat-store does not answer; readers keep what they have: %s", error)
-            raise
-        if self._store_away:
-            self._store_away = False
-            log.info("chat-store answers again")
-        return reply
+        return await runtime_bus.request(self._client, subject, body, reply_type, timeout=timeout)

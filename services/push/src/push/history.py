@@ -36,7 +36,18 @@ class History:
         members: Users who may read.
     """
 
-    __slots__ = ("_changes", "_floor", "_next", "_page", "_page_version", "_weight", "chat", "members", "version")
+    __slots__ = (
+        "_changes",
+        "_floor",
+        "_next",
+        "_page",
+        "_page_version",
+        "_used",
+        "_weight",
+        "chat",
+        "members",
+        "version",
+    )
 
     def __init__(self) -> None:
         self.version = -1
@@ -50,6 +61,7 @@ class History:
         self._page_version = -1
         self._next: str | None = None
         self._weight = 0
+        self._used = True
 
     @property
     def known(self) -> bool:
@@ -62,12 +74,14 @@ class History:
             return None
         messages = [message for message in self._changes.values() if message.version > version]
         messages.sort(key=_version)
+        self._used = self._used or bool(messages)
         return messages
 
     def page(self) -> tuple[list[Message], str | None] | None:
         """Return the newest page and where older messages go on; None when it is not known."""
         if self._page is None or self._page_version > self.version:
             return None
+        self._used = True
         return list(self._page.values()), self._next
 
     @property
@@ -82,6 +96,13 @@ class History:
         self.chat = changed.chat
         self.members = self.members.difference(changed.removed_members)
         self._add(changed.messages, changed.since)
+
+    def tidy(self) -> None:
+        """Forget what nobody needed since the last time: most chats are open, and quiet, for long."""
+        if not self._used:
+            self._page = None
+            self._changes, self._floor, self._weight = {}, self.version, 0
+        self._used = False
 
     def merge(self, reply: SyncReply, after: int | None) -> bool:
         """Take over chat-store's answer to ``sync`` with ``after``.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable
-from typing import Final, Protocol
+from functools import partial
+from typing import Protocol
 
 import msgspec
 
@@ -16,16 +16,13 @@ from parley.contracts.rpc import GenerationSnapshot, SyncReply
 from parley.runtime import tracing
 from parley.runtime.bus import BusUnavailable, RpcRefused
 from push.bus import Handler
-from push.metrics import REQUESTS
+from push.gate import Gate, Pace
 from push.room import AskStore, AskWorker, Room
 from push.tasks import Tasks
 
-__all__ = ["Keeper", "LiveBus", "Pace", "Unsubscribe"]
+__all__ = ["Keeper", "LiveBus", "Unsubscribe"]
 
 log = logging.getLogger(__name__)
-
-_FIRST_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 5.0
 
 _delta = msgspec.json.Decoder(Delta)
 _generation = msgspec.json.Decoder(Generation)
@@ -46,29 +43,11 @@ class LiveBus(Protocol):
     async def snapshot(self, generation_id: str) -> GenerationSnapshot: ...
 
 
-class Pace:
-    """Pauses between tries: doubled each time, with jitter, until something succeeds."""
-
-    __slots__ = ("_first", "_longest", "_next")
-
-    def __init__(self, first: float = _FIRST_PAUSE, longest: float = _LONGEST_PAUSE) -> None:
-        self._first = self._next = first
-        self._longest = longest
-
-    def reset(self) -> None:
-        self._next = self._first
-
-    def pause(self) -> float:
-        """Return the seconds to wait now."""
-        pause, self._next = self._next, min(self._next * 2, self._longest)
-        return pause * random.uniform(0.5, 1.0)
-
-
 class Keeper:
     """Subscribes the chat's live subjects, and asks what the room wants, one request at a time.
 
     Args:
-        gate: Bounds the requests of all rooms together.
+        gate: Which all rooms' requests go through.
         flush_soon: Called when the room has something to flush once the current read is through.
     """
 
@@ -95,7 +74,7 @@ class Keeper:
         room: Room,
         bus: LiveBus,
         tasks: Tasks,
-        gate: asyncio.Semaphore,
+        gate: Gate,
         flush_soon: Callable[[Room], None],
         *,
         quiet_after: float,
@@ -186,7 +165,7 @@ class Keeper:
             while (request := self.room.next_request()) is not None:
                 if isinstance(request, AskStore):
                     if not await self._ask_store(request):
-                        await asyncio.sleep(self._store_pace.pause())
+                        await self._gate.pause(self._store_pace.pause())
                 elif self._worker_timer is not None or not await self._ask_worker(request):
                     return
         finally:
@@ -197,22 +176,18 @@ class Keeper:
         try:
             self._subscription = await self._bus.follow(self.room.chat_id, self.receive)
         except BusUnavailable:
-            await asyncio.sleep(self._store_pace.pause())
+            await self._gate.pause(self._store_pace.pause())
 
     async def _ask_store(self, request: AskStore) -> bool:
         try:
-            async with self._gate:
-                reply = await self._bus.sync(self.room.chat_id, request.after)
+            reply = await self._gate.ask_store("sync", partial(self._bus.sync, self.room.chat_id, request.after))
         except RpcRefused as refusal:
-            REQUESTS.labels("sync", refusal.code).inc()
             if refusal.code in ("not_found", "forbidden"):
                 self.room.deleted()
                 return True
             return False
         except BusUnavailable:
-            REQUESTS.labels("sync", "unavailable").inc()
             return False
-        REQUESTS.labels("sync", "ok").inc()
         self._store_pace.reset()
         self.room.synced(request, reply)
         return True
@@ -220,14 +195,11 @@ class Keeper:
     async def _ask_worker(self, request: AskWorker) -> bool:
         """Ask the owner of the answer; without one, ask again later, for another worker will take over."""
         try:
-            async with self._gate:
-                reply = await self._bus.snapshot(request.generation_id)
-        except (BusUnavailable, RpcRefused) as error:
-            REQUESTS.labels("snapshot", "unavailable" if isinstance(error, BusUnavailable) else error.code).inc()
+            reply = await self._gate.ask_worker("snapshot", partial(self._bus.snapshot, request.generation_id))
+        except (BusUnavailable, RpcRefused):
             self.room.unowned(request.generation_id)
             self._later()
             return False
-        REQUESTS.labels("snapshot", "ok").inc()
         if not self.room.snapshot(reply):
             self._later()
             return False

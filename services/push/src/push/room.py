@@ -263,6 +263,11 @@ class Room:
                 reader.warned = True
                 reader.write(encode(error))
 
+    def tidy(self) -> None:
+        """Forget what was kept for joiners and none needed; called now and then."""
+        self._built = {}
+        self._history.tidy()
+
     def _now(self) -> Cursor:
         answer = self._answer
         if answer is None:

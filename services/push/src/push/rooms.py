@@ -6,12 +6,13 @@ import asyncio
 import itertools
 import logging
 import random
+from functools import partial
 from typing import Final, Protocol
 
 from parley.runtime.bus import BusUnavailable, RpcRefused
 from push.cursor import Reader
-from push.keeper import Keeper, LiveBus, Pace
-from push.metrics import REQUESTS
+from push.gate import Gate, Pace
+from push.keeper import Keeper, LiveBus
 from push.room import Room, Tally
 from push.tasks import Tasks
 
@@ -38,7 +39,7 @@ class Timing:
     Attributes:
         tick: How often silence and emptiness are looked at.
         quiet: Silence of a running answer after which chat-store and the worker are asked.
-        check: Period of the anti-entropy, give or take a fifth.
+        check: Period of the anti-entropy, give or take a fifth, and of forgetting what no joiner asked for.
         linger: How long a room outlives its last reader.
         patience: How long a reader waits for a first snapshot before it is told that it takes longer.
     """
@@ -68,7 +69,7 @@ class Rooms:
         self._timing = timing or Timing()
         self._keepers: dict[str, Keeper] = {}
         self._tasks = Tasks()
-        self._gate = asyncio.Semaphore(_MAX_REQUESTS)
+        self._gate = Gate(_MAX_REQUESTS)
         self._loop = asyncio.get_running_loop()
         self._dirty: list[Room] = []
         self._hurry = asyncio.Event()
@@ -145,6 +146,7 @@ class Rooms:
 
     async def reconnected(self) -> None:
         """NATS is back: whatever came live meanwhile is lost."""
+        self._gate.end_pauses()
         for keeper in tuple(self._keepers.values()):
             if keeper.room.running:
                 keeper.room.doubt()
@@ -180,7 +182,7 @@ class Rooms:
 
     async def _check_versions(self) -> None:
         """Anti-entropy: compare all versions now and then, and at once after a reconnect."""
-        pace = Pace(0.25)
+        pace = Pace()
         while True:
             hurried = False
             try:
@@ -192,6 +194,9 @@ class Rooms:
                 self._hurry.clear()
                 # All push processes were cut off together; they need not ask together.
                 await asyncio.sleep(pace.pause())
+            else:
+                for keeper in self._keepers.values():
+                    keeper.room.tidy()
             if await self._compare():
                 pace.reset()
             elif hurried:
@@ -202,12 +207,9 @@ class Rooms:
         chats = iter(rooms)
         while chunk := {chat: rooms[chat] for chat in itertools.islice(chats, _CHUNK)}:
             try:
-                async with self._gate:
-                    moved = await self._bus.versions(chunk)
+                moved = await self._gate.ask_store("versions", partial(self._bus.versions, chunk))
             except (BusUnavailable, RpcRefused):
-                REQUESTS.labels("versions", "unavailable").inc()
                 return False
-            REQUESTS.labels("versions", "ok").inc()
             for chat_id, version in moved.items():
                 self._moved(chat_id, chunk.get(chat_id, -1), version)
         return True

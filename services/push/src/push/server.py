@@ -29,17 +29,15 @@ _DRAIN_STEP: Final = 0.1
 
 def _listen(host: str, port: int) -> socket.socket:
     """Return a listening socket that other push processes of this machine may share the port with."""
-    listener = socket.create_server((host, port), backlog=_BACKLOG, reuse_port=True, family=_family(host))
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    shared = hasattr(socket, "SO_REUSEPORT")
+    listener = socket.create_server((host, port), family=family, backlog=_BACKLOG, reuse_port=shared)
     # The kernel takes megabytes for a reader who does not read. Refusing them (accepted sockets inherit this) leaves
     # the text in the room, where it is one cursor, and makes the write buffer's level tell the truth.
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
     listener.setblocking(False)
     return listener
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 class Server:
