@@ -11,7 +11,6 @@ import msgspec
 import nats.errors
 import nats.js.errors
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from llm_worker.deltas import Run
 from parley.contracts import subjects
@@ -23,8 +22,6 @@ log = logging.getLogger(__name__)
 
 _EVERY: Final = 1.0
 _DEADLINE: Final = 10.0
-_READ_TIMEOUT: Final = 2.0
-_PAGE: Final = 256
 
 
 class Partial(NamedTuple):
@@ -119,22 +116,17 @@ async def read_back(js: JetStreamContext, *, chat_id: str, generation_id: str) -
 
 
 async def _read(js: JetStreamContext, chat_id: str) -> list[GenerationSegment]:
-    subscription = await js.pull_subscribe(
-        subjects.generation_segment(chat_id),
-        stream=SEGMENTS.name,
-        config=ConsumerConfig(
-            ack_policy=AckPolicy.NONE, deliver_policy=DeliverPolicy.ALL, inactive_threshold=30.0, mem_storage=True
-        ),
-    )
-    try:
-        left = (await subscription.consumer_info()).num_pending or 0
-        segments: list[GenerationSegment] = []
-        while left > 0:
-            messages = await subscription.fetch(min(left, _PAGE), timeout=_READ_TIMEOUT)
-            left -= len(messages)
-            for message in messages:
-                with contextlib.suppress(msgspec.DecodeError):
-                    segments.append(msgspec.json.decode(message.data, type=GenerationSegment))
-        return segments
-    finally:
-        await subscription.unsubscribe()
+    """All segments of a chat, one request each: a worker may look at the stream, but not make consumers of it."""
+    segments: list[GenerationSegment] = []
+    sequence = 1
+    while True:
+        try:
+            message = await js.get_msg(
+                SEGMENTS.name, seq=sequence, subject=subjects.generation_segment(chat_id), next=True
+            )
+        except nats.js.errors.NotFoundError:
+            return segments
+        assert message.seq is not None  # a stored message has one
+        sequence = message.seq + 1
+        with contextlib.suppress(msgspec.DecodeError):
+            segments.append(msgspec.json.decode(message.data or b"", type=GenerationSegment))
