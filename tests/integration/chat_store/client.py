@@ -107,9 +107,10 @@ class Neighbour:
             mine = [one for one in self.requested if one.chat_id == chat_id]
             return mine[number - 1] if len(mine) >= number else None
 
-        found = await eventually(
-            lambda: heard() or stored(), deadline=deadline, what=f"request {number} of chat {chat_id}"
-        )
+        async def either() -> GenerationRequested | None:
+            return heard() or await stored()
+
+        found = await eventually(either, deadline=deadline, what=f"request {number} of chat {chat_id}")
         assert found is not None
         return found
 
