@@ -12,7 +12,6 @@ from parley.runtime import bus
 from parley.runtime.bus import NoResponder
 from tests.integration.llm_worker.conftest import StartWorker
 from tests.integration.llm_worker.stage import Stage, text_of
-from tests.support.demo_model import DemoModelProcess
 from tests.support.waiting import eventually
 
 
@@ -87,19 +86,20 @@ async def test_twenty_answers_at_once_keep_apart(shared: Stage) -> None:
         await eventually(lambda turn=turn, end=end: text_of(turn.deltas()) == end.text)  # type: ignore[misc]
 
 
-async def test_no_more_answers_run_than_there_are_slots(
-    on_stage: Stage, worker: StartWorker, demo_model_process: DemoModelProcess
-) -> None:
+async def test_no_more_answers_run_than_there_are_slots(on_stage: Stage, worker: StartWorker) -> None:
     async with worker(MAX_GENERATIONS="2"):
-        mark = new_id()
-        turns = [await on_stage.ask(f"{mark} {i}", model="demo-rate-50x50") for i in range(5)]
-        most = 0
-        while any(turn.end is None for turn in turns):
-            running = [record for record in demo_model_process.streams(mark) if record.ended is None]
-            most = max(most, len(running))
-            await asyncio.sleep(0.02)
-        assert most == 2
-        assert all(len(turn.claims) == 1 for turn in turns)
+        first, second, third = [await on_stage.ask(f"{i}", model="demo-long") for i in range(3)]
+        await on_stage.spoken(first)
+        await on_stage.spoken(second)
+        await on_stage.spoken(first, seq=first.deltas()[-1].to + 100)
+        # The third has not even been fetched: nobody holds what nobody works on.
+        assert not third.claims
+        assert await on_stage.delivered_is(2)
+        await on_stage.stop(second)
+        await on_stage.spoken(third)
+        for turn in (first, third):
+            await on_stage.stop(turn)
+        assert [len(turn.claims) for turn in (first, second, third)] == [1, 1, 1]
 
 
 async def test_a_generation_that_is_over_is_acknowledged_and_forgotten(on_stage: Stage, worker: StartWorker) -> None:
