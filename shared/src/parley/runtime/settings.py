@@ -19,8 +19,8 @@ class ServiceSettings(BaseSettings):
     nats_url: str = Field(description="NATS servers, comma-separated; may carry user and password")
     health_host: str = Field("127.0.0.1", description="where /healthz, /readyz and /metrics listen")
     health_port: int | None = Field(None, description="port of the health server; none when unset", ge=0, le=65535)
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="the least that is logged")
+    log_format: Literal["console", "json"] = Field("console", description="`console` for people, or `json`")
 
     @classmethod
     def settings_customise_sources(
