@@ -1,6 +1,7 @@
 """One stack for all tests that leave it as it was; tests that break or restart one start their own."""
 
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Generator, Iterator
 
 import pytest
 
@@ -21,3 +22,15 @@ async def client(stack: RunningStack) -> AsyncIterator[ParleyClient]:
     """A new guest."""
     async with stack.client() as client:
         yield client
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the shared stack logged during a test that failed."""
+    report = yield
+    running = getattr(item, "funcargs", {}).get("stack")
+    if report.when == "call" and report.failed and running is not None:
+        began = time.strftime("%H:%M:%S", time.localtime(report.start))
+        lines = [line for line in running.log.splitlines() if line[:8] >= began]
+        report.sections.append(("log of the stack", "\n".join(lines[-200:])))
+    return report

@@ -162,4 +162,6 @@ class RunningStack:
             self.assert_no_traceback()
 
     def assert_no_traceback(self) -> None:
+        """Nor a subject of the bus that a service may not use."""
         assert "Traceback (most recent call last)" not in self.log, self.log
+        assert " Violation - " not in self.log, self.log
