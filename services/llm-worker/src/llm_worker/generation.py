@@ -29,7 +29,7 @@ from llm_worker.wire import Wire
 from parley.contracts.events import GenerationFinished, GenerationRequested
 from parley.contracts.resources import Usage
 from parley.contracts.rpc import Claimed, GenerationSnapshot
-from parley.runtime import tracing
+from parley.runtime import tasks, tracing
 from parley.runtime.bus import BusUnavailable, publish_durable
 
 log = logging.getLogger(__name__)
@@ -338,7 +338,6 @@ async def _beside(work: "asyncio._CoroutineLike[None]") -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait({task})
+        await tasks.end(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("Segments are no longer written", exc_info=error)

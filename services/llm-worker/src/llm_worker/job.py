@@ -7,6 +7,7 @@ from llm_worker import metrics
 from llm_worker.errors import LeaseLost
 from llm_worker.generation import Generation
 from llm_worker.store_client import StoreClient
+from parley.runtime import tasks
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +41,9 @@ class Job:
         try:
             await asyncio.wait({self._work, keep}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._work.cancel()
-            await asyncio.wait({self._work})
+            await tasks.end(self._work)
             # The heartbeats go on while the provider's connection is closed, unless they are what ended.
-            keep.cancel()
-            await asyncio.wait({keep})
+            await tasks.end(keep)
         if generation.over:
             return
         if self._work.cancelled():

@@ -17,7 +17,7 @@ from parley.contracts import events
 from parley.contracts.events import GenerationRequested
 from parley.contracts.ids import is_id
 from parley.contracts.streams import LLM_WORKER_REQUESTS
-from parley.runtime import dead_letters, tracing
+from parley.runtime import dead_letters, tasks, tracing
 from parley.runtime.bus import BusUnavailable
 
 log = logging.getLogger(__name__)
@@ -52,8 +52,7 @@ class Slots:
         async with asyncio.TaskGroup() as answers:
             taking = answers.create_task(self._take(answers))
             await stop.wait()
-            taking.cancel()
-            await asyncio.wait({taking})
+            await tasks.end(taking)
             await self._pull.close()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._bench.settings.shutdown_grace):

@@ -1,0 +1,62 @@
+"""Ending tasks."""
+
+import asyncio
+
+from parley.runtime import tasks
+
+
+async def test_a_task_that_swallows_a_cancellation_ends_all_the_same() -> None:
+    swallowed = 0
+
+    async def stubborn() -> None:
+        nonlocal swallowed
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                if swallowed:
+                    raise
+                swallowed += 1
+
+    task = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+    await tasks.end(task)
+    assert task.cancelled()
+    assert swallowed == 1
+
+
+async def test_it_does_not_matter_how_a_task_ends() -> None:
+    async def fails() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise ValueError
+
+    done = asyncio.create_task(asyncio.sleep(0))
+    failing = asyncio.create_task(fails())
+    await asyncio.sleep(0)
+    await tasks.end(done, failing)
+    assert done.done()
+    assert isinstance(failing.exception(), ValueError)
+
+
+async def test_whoever_waits_for_the_end_can_be_cancelled() -> None:
+    async def never() -> None:
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                if give_up.is_set():
+                    raise
+
+    give_up = asyncio.Event()
+    task = asyncio.create_task(never())
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(tasks.end(task))
+    done, _ = await asyncio.wait({waiting}, timeout=0.05)
+    assert not done
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    assert waiting.cancelled()
+    give_up.set()
+    await tasks.end(task)
