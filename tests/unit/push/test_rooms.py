@@ -16,6 +16,7 @@ from push.bus import Handler
 from push.cursor import Reader
 from push.room import Tally
 from push.rooms import Rooms, Timing
+from push.tasks import end
 from tests.support.waiting import eventually
 from tests.unit.push.world import ChatStore, Client
 
@@ -91,13 +92,12 @@ class FakeSubscription:
 async def running(bus: FakeBus, **timing: float) -> AsyncIterator[Rooms]:
     times = {"tick": 0.02, "linger": 0.1, "check": 600.0, "quiet": 600.0, "patience": 600.0} | timing
     rooms = Rooms(bus, Tally(), Timing(**times))
-    task = asyncio.create_task(rooms.run())
+    upkeep = [asyncio.create_task(work) for work in (rooms.watch_clock(), rooms.check_versions())]
     try:
         yield rooms
     finally:
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        await end(*upkeep)
+        await rooms.close()
 
 
 def join(rooms: Rooms, chat_id: str, user: str = "ann") -> tuple[Client, Reader]:

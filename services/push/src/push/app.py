@@ -19,6 +19,7 @@ from push.server import Server
 from push.session import Desk, Session
 from push.settings import Settings
 from push.socket import Socket
+from push.tasks import end
 
 __all__ = ["run"]
 
@@ -34,9 +35,7 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None
         await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
         return working.result() if working.done() else None
     finally:
-        for task in (working, stopping):
-            task.cancel()
-        await asyncio.gather(working, stopping, return_exceptions=True)
+        await end(working, stopping)
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
@@ -108,18 +107,17 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         log.info("Listening on ws://%s:%d/ws", settings.host, server.port)
         problems.clear()
 
-        upkeep = [asyncio.create_task(rooms.run()), asyncio.create_task(server.ping())]
+        upkeep = [asyncio.create_task(work) for work in (rooms.watch_clock(), rooms.check_versions(), server.ping())]
         ends = [asyncio.create_task(stop.wait()), asyncio.create_task(closed.wait())]
         try:
             await asyncio.wait((*upkeep, *ends), return_when=asyncio.FIRST_COMPLETED)
             problems["push"] = "draining"
             await server.drain(settings.drain_seconds)
-            for work in upkeep:
-                if work.done():
-                    work.result()
+            for task in upkeep:
+                if task.done():
+                    task.result()
         finally:
-            for task in (*upkeep, *ends):
-                task.cancel()
-            await asyncio.gather(*upkeep, *ends, return_exceptions=True)
+            await end(*upkeep, *ends)
+            await rooms.close()
         if closed.is_set() and not stop.is_set():
             raise Unable("NATS closed the connection for good")

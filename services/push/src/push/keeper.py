@@ -18,7 +18,7 @@ from parley.runtime.bus import BusUnavailable, RpcRefused
 from push.bus import Handler
 from push.gate import Gate, Pace
 from push.room import AskStore, AskWorker, Room
-from push.tasks import Tasks
+from push.tasks import Tasks, end
 
 __all__ = ["Keeper", "LiveBus", "Unsubscribe"]
 
@@ -120,9 +120,8 @@ class Keeper:
         """Take no more messages and ask nothing more."""
         if self._worker_timer is not None:
             self._worker_timer.cancel()
-        if (driver := self._driver) is not None:
-            driver.cancel()
-            await asyncio.wait([driver])
+        if self._driver is not None:
+            await end(self._driver)
         if self._subscription is not None:
             await self._subscription.unsubscribe()
 

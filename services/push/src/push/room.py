@@ -258,7 +258,7 @@ class Room:
     def warn(self) -> None:
         """Tell readers who wait for a first snapshot that it takes longer; they go on waiting."""
         error = Error(code="unavailable", message="The chat cannot be read right now.", chat_id=self.chat_id)
-        for reader in self._waiting:
+        for reader in tuple(self._waiting):
             if reader.epoch < 0 and not reader.warned:
                 reader.warned = True
                 reader.write(encode(error))
@@ -277,6 +277,8 @@ class Room:
     def _settle(self, reader: Reader) -> None:
         """Bring a reader that can be written to up to date, or let it wait for what must be asked first."""
         self.flush()
+        if reader in self._live:
+            return  # settled within the flush, with all who waited
         frames = self._frames_for(reader)
         if reader not in self._readers:
             return

@@ -61,7 +61,7 @@ class Timing:
 
 
 class Rooms:
-    """Rooms by chat. ``run`` keeps them; ``join`` and ``leave`` are all that a session needs."""
+    """Rooms by chat. ``watch_clock`` and ``check_versions`` keep them; a session needs the rest."""
 
     def __init__(self, bus: StoreBus, tally: Tally, timing: Timing | None = None) -> None:
         self._bus = bus
@@ -135,14 +135,9 @@ class Rooms:
 
     # --- upkeep ------------------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Keep the rooms until cancelled."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._watch_clock())
-                group.create_task(self._check_versions())
-        finally:
-            await self._tasks.close()
+    async def close(self) -> None:
+        """Ask nothing more."""
+        await self._tasks.close()
 
     async def reconnected(self) -> None:
         """NATS is back: whatever came live meanwhile is lost."""
@@ -153,7 +148,8 @@ class Rooms:
                 keeper.drive()
         self._hurry.set()
 
-    async def _watch_clock(self) -> None:
+    async def watch_clock(self) -> None:
+        """Notice silence, emptiness and waiting, until cancelled."""
         while True:
             await asyncio.sleep(self._timing.tick)
             now = self._loop.time()
@@ -180,8 +176,8 @@ class Rooms:
         elif now - keeper.waiting_since >= self._timing.patience:
             room.warn()
 
-    async def _check_versions(self) -> None:
-        """Anti-entropy: compare all versions now and then, and at once after a reconnect."""
+    async def check_versions(self) -> None:
+        """Anti-entropy, until cancelled: compare all versions now and then, and at once after a reconnect."""
         pace = Pace()
         while True:
             hurried = False

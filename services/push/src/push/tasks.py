@@ -7,9 +7,21 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
-__all__ = ["Tasks"]
+__all__ = ["Tasks", "end"]
 
 log = logging.getLogger(__name__)
+
+
+async def end(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel ``tasks`` and wait for them.
+
+    More than once if need be: before Python 3.12, ``wait_for`` (which nats-py uses) swallows a cancellation that comes
+    together with its result.
+    """
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=0.2)
 
 
 class Tasks:
@@ -26,9 +38,7 @@ class Tasks:
 
     async def close(self) -> None:
         """Cancel all and wait for them."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
