@@ -312,6 +312,11 @@ SELECT row_to_json(g) FROM (
 ) g
 """
 
+REQUEST_ANEW: Final = """
+UPDATE generations SET request_seq = NULL, released = released + (status = 'running')::integer
+WHERE status IN ('requested', 'running') AND (id, attempt) NOT IN (SELECT * FROM unnest($1::uuid[], $2::integer[]))
+"""
+
 FORGET_DELETED: Final = "DELETE FROM deleted_chats WHERE deleted_at < $1"
 
 
@@ -527,3 +532,12 @@ async def active_since(connection: Connection, before: datetime) -> list[Generat
 
 async def forget_deleted(connection: Connection, *, before: datetime) -> None:
     await connection.execute(FORGET_DELETED, before)
+
+
+async def request_anew(connection: Connection, *, ending: Sequence[tuple[str, int]]) -> None:
+    """Have every answer that is due requested by the sweeper: the stream and the workers are gone (a restored backup).
+
+    The attempts under way do not count against the limit. ``ending``: generations, and the attempts, whose end still
+    comes by the stream.
+    """
+    await connection.execute(REQUEST_ANEW, [one for one, _ in ending], [attempt for _, attempt in ending])
