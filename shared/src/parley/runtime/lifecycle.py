@@ -6,6 +6,8 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 
+_CANCELLATIONS = 50
+
 
 def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
     """Run ``main`` until it returns and give the process's exit code.
@@ -33,7 +35,26 @@ async def _run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
         loop.add_signal_handler(number, on_signal, number)
-    await main(stop)
+    try:
+        await main(stop)
+    finally:
+        await _end_tasks()
+
+
+async def _end_tasks() -> None:
+    """Cancel what is still running, more than once.
+
+    A task can lose a cancellation: ``asyncio.wait_for`` of Python 3.11 returns what its future has just got instead
+    (python/cpython#86296), and the NATS client connects anew by it, for ever. The runner, which cancels once, would
+    then wait for ever too.
+    """
+    for _ in range(_CANCELLATIONS):
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        if not left:
+            return
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=0.1)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -1,0 +1,38 @@
+"""The end of a process."""
+
+import asyncio
+import os
+import signal
+
+from parley.runtime import lifecycle
+
+
+def test_a_signal_lets_main_finish() -> None:
+    async def main(stop: asyncio.Event) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await stop.wait()
+
+    assert lifecycle.run(main) == 0
+
+
+def test_a_task_that_loses_a_cancellation_does_not_keep_the_process() -> None:
+    lost = 0
+
+    async def loses_two() -> None:
+        nonlocal lost
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                if lost == 2:
+                    raise
+                lost += 1
+
+    async def main(_: asyncio.Event) -> None:
+        tasks.append(asyncio.create_task(loses_two()))
+        await asyncio.sleep(0)
+
+    tasks: list[asyncio.Task[None]] = []
+    assert lifecycle.run(main) == 0
+    assert lost == 2
+    assert tasks[0].cancelled()
