@@ -19,7 +19,7 @@ from parley_tools.embedded.ports import free_port
 from tests.support.waiting import wait_until
 
 # What a process needs of this one's environment; settings must not leak into it from the developer's shell.
-_KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "COVERAGE_PROCESS_START", "SYSTEMROOT")
+_KEPT = ("PATH", "PYTHONPATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "COVERAGE_PROCESS_START", "SYSTEMROOT")
 
 
 class ServiceProcess:

@@ -17,6 +17,7 @@ from parley_tools.stack.errors import StackError
 
 SCENARIOS = {
     "delay": "added delay and CPU per token, 10 to 500 answers",
+    "peers": "the same answers from the usual patterns",
     "fanout": "CPU per delivered frame, up to 2,000 readers and 2,000 rooms",
     "slow-reader": "one reader stops for 30 s",
     "reconnect": "2,000 sockets come back at once",

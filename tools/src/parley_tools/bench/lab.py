@@ -25,7 +25,7 @@ from parley_tools.stack.log import CombinedLog
 from parley_tools.stack.options import StackOptions
 from parley_tools.stack.stack import Stack
 
-_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
+_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
 _AT_ONCE = 8
 
 _SETTINGS: Mapping[str, Mapping[str, str]] = {

@@ -56,7 +56,7 @@ class Reader:
     async def connect(self, url: str, ticket: str) -> None:
         self.caught_up_at = None
         watch = frames.Watch(chat_id=self.chat_id, after=self.cursor)
-        self.socket = RawSocket(ticket, [watch], self.receive)
+        self.socket = RawSocket([frames.Auth(ticket=ticket), watch], self.receive)
         await self.socket.connect(url, self._receive_buffer)
 
     @property

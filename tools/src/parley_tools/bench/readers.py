@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import uvloop
 
+from parley_tools.bench.peer_readers import PEERS, PeerReader
 from parley_tools.bench.reader import KINDS, AssemblingReader, Reader, Tally
 from parley_tools.bench.statistics import percentile
 
@@ -28,6 +29,7 @@ class Readers:
     def __init__(self) -> None:
         self._tally = Tally()
         self._readers: list[Reader] = []
+        self._peers: list[PeerReader] = []
         self._url = ""
         self._cpu = 0.0
 
@@ -39,6 +41,12 @@ class Readers:
         added = [KINDS[kind](chat_id, self._tally, receive_buffer) for chat_id in chats]
         self._readers += added
         return await self._connect(added, ticket)
+
+    async def ask_peer(self, peer: str, port: int, count: int, model: str) -> dict[str, Any]:
+        """Ask a peer for so many answers at once, each over a connection of its own; count what comes."""
+        self._peers = [PEERS[peer](self._tally) for _ in range(count)]
+        await asyncio.gather(*(reader.ask(port, number, model) for number, reader in enumerate(self._peers)))
+        return {}
 
     async def begin(self) -> dict[str, Any]:
         """Count from now on."""

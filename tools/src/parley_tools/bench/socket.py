@@ -6,29 +6,32 @@ import asyncio
 import base64
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 from urllib.parse import urlsplit
 
 import msgspec
 
-from parley.contracts import frames
-
 _CLOSE, _PING, _PONG = 8, 9, 10
 
 
 class RawSocket(asyncio.Protocol):
-    """One websocket, authenticated and watching chats from its first bytes on.
+    """One websocket, which says what it has to say as soon as it is open.
 
     Attributes:
         on_frame: Called with each text frame.
         lost: Done when the connection is over; ``close_code`` says how.
     """
 
-    def __init__(self, ticket: str, watches: list[frames.Watch], on_frame: Callable[[bytes], None]) -> None:
+    def __init__(self, first: Sequence[object], on_frame: Callable[[bytes], None]) -> None:
+        """Describe it.
+
+        Args:
+            first: What to send, as JSON, once it is open.
+        """
         self.on_frame = on_frame
         self.close_code: int | None = None
-        self._first = [msgspec.json.encode(each) for each in (frames.Auth(ticket=ticket), *watches)]
+        self._first = [msgspec.json.encode(each) for each in first]
         self._buffer = b""
         self._open = False
         self._request = b""
@@ -68,7 +71,7 @@ class RawSocket(asyncio.Protocol):
     def resume(self) -> None:
         self._transport.resume_reading()
 
-    def send(self, frame: frames.ClientFrame) -> None:
+    def send(self, frame: object) -> None:
         self._send(1, msgspec.json.encode(frame))
 
     # --- asyncio.Protocol --------------------------------------------------------------------------------------------

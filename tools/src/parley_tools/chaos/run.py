@@ -26,7 +26,7 @@ from parley_tools.stack.stack import Stack
 
 LOG = "stack.log"
 
-_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
+_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
 _LAST_WORDS = 90.0
 _REST = 150.0
 _CAUGHT_UP = 60.0
