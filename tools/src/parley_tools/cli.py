@@ -22,6 +22,18 @@ _SUBCOMMANDS = {
         "parley_tools.stack.command", "bring database and streams up to date", arguments="", run="migrate"
     ),
     "demo-model": _Subcommand("parley_tools.demo_model.command", "an OpenAI-compatible server for trying out"),
+    "backup": _Subcommand(
+        "parley_tools.backup.command",
+        "write everything that was promised to a file",
+        arguments="add_backup_arguments",
+        run="run_backup",
+    ),
+    "restore": _Subcommand(
+        "parley_tools.backup.command",
+        "bring a backup back",
+        arguments="add_restore_arguments",
+        run="run_restore",
+    ),
     "dead-letters": _Subcommand("parley_tools.dead_letters.command", "what could not be handled"),
     "bench": _Subcommand("parley_tools.bench.command", "measure the token path"),
     "chaos": _Subcommand("parley_tools.chaos.command", "kill everything, lose nothing"),

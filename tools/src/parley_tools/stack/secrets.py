@@ -30,9 +30,18 @@ def load_secrets(folder: Path) -> Secrets:
     if file.exists():
         return msgspec.json.decode(file.read_bytes(), type=Secrets)
     made = Secrets(secrets.token_urlsafe(48), secrets.token_urlsafe(24), secrets.token_urlsafe(24))
+    _write(file, made)
+    return made
+
+
+def keep_secret_key(folder: Path, secret_key: str) -> None:
+    """Sign the sessions of ``folder`` with the key of an earlier stack, so that they stay good."""
+    _write(folder / "secrets.json", msgspec.structs.replace(load_secrets(folder), secret_key=secret_key))
+
+
+def _write(file: Path, made: Secrets) -> None:
     new = file.with_suffix(".new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as writer:
         writer.write(msgspec.json.encode(made))
     new.rename(file)
-    return made

@@ -1,0 +1,1 @@
+"""Everything that Parley has promised to keep, in one file, and back."""
