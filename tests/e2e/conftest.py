@@ -9,11 +9,15 @@ from parley_tools.client import ParleyClient
 from tests.support.stack import RunningStack
 
 
+_SHARED = pytest.StashKey[RunningStack]()
+
+
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+def stack(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[RunningStack]:
     """A running stack with two of each service that a person's traffic meets. Do not stop or kill parts of it."""
     folder = tmp_path_factory.mktemp("stack") / "data"
     with RunningStack(folder, "--gateway", "2", "--push", "2", "--llm-worker", "2") as running:
+        pytestconfig.stash[_SHARED] = running
         yield running
 
 
@@ -28,7 +32,7 @@ async def client(stack: RunningStack) -> AsyncIterator[ParleyClient]:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show what the shared stack logged during a test that failed."""
     report = yield
-    running = getattr(item, "funcargs", {}).get("stack")
+    running = item.config.stash.get(_SHARED, None)
     if report.when == "call" and report.failed and running is not None:
         began = time.strftime("%H:%M:%S", time.localtime(report.start))
         lines = [line for line in running.log.splitlines() if line[:8] >= began]

@@ -40,7 +40,7 @@ async def test_frames_are_printed_as_json(stack: RunningStack, tmp_path: Path) -
     frames = [json.loads(line) for line in out.splitlines()]
     assert code == 0
     assert frames[0]["type"] == "snapshot"
-    assert {"generation", "delta", "message"} <= {frame["type"] for frame in frames}
+    assert {"delta", "message"} <= {frame["type"] for frame in frames}
     deltas = "".join(frame["text"] for frame in frames if frame["type"] == "delta")
     final = [frame["message"] for frame in frames if frame["type"] == "message"][-1]
     assert final["content"].endswith(deltas)
