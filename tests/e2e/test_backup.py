@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from parley.contracts.resources import Message
 from parley_tools.client import ParleyClient
 from parley_tools.client.errors import ClientError
@@ -110,25 +112,25 @@ async def _crowd(stack: RunningStack, count: int) -> AsyncIterator[list[Person]]
             await person.client.api.__aexit__(None, None, None)
 
 
+@pytest.mark.timeout(300)
 async def test_every_message_accepted_before_a_backup_under_load_is_there_and_answered_after_a_restore(
     tmp_path: Path,
 ) -> None:
     folder, paused_file, live_file = tmp_path / "data", tmp_path / "paused.backup", tmp_path / "live.backup"
-    async with RunningStack(folder) as stack:
-        async with _crowd(stack, 8) as people:
-            await eventually(lambda: sum(len(person.accepted) for person in people) > 60, what="load")
-            # What is accepted now is in its stream only, for as long as nobody stores it.
-            paused = stack.state.processes["chat-store"].pid
-            assert paused is not None
-            os.kill(paused, signal.SIGSTOP)
-            now = sum(len(person.accepted) for person in people)
-            await eventually(lambda: sum(len(person.accepted) for person in people) > now + 20, what="messages owed")
-            owed = [person.proof() for person in people]
-            assert "CHAT: prompt.submitted" in await _parley("backup", str(paused_file), "--data", str(folder))
-            os.kill(paused, signal.SIGCONT)
-            # And once more while everything that is accepted is also stored.
-            live = [person.proof() for person in people]
-            await _parley("backup", str(live_file), "--data", str(folder))
+    async with RunningStack(folder) as stack, _crowd(stack, 8) as people:
+        await eventually(lambda: sum(len(person.accepted) for person in people) > 60, what="load")
+        # What is accepted now is in its stream only, for as long as nobody stores it.
+        paused = stack.state.processes["chat-store"].pid
+        assert paused is not None
+        os.kill(paused, signal.SIGSTOP)
+        now = sum(len(person.accepted) for person in people)
+        await eventually(lambda: sum(len(person.accepted) for person in people) > now + 20, what="messages owed")
+        owed = [person.proof() for person in people]
+        assert "CHAT: prompt.submitted" in await _parley("backup", str(paused_file), "--data", str(folder))
+        os.kill(paused, signal.SIGCONT)
+        # And once more while everything that is accepted is also stored.
+        live = [person.proof() for person in people]
+        await _parley("backup", str(live_file), "--data", str(folder))
     shutil.rmtree(folder)
 
     await _parley("restore", str(paused_file), "--data", str(folder))
