@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import httpx
+import pytest
 
 from parley_tools.embedded.nats import NatsServer
 from parley_tools.embedded.ports import free_port
@@ -91,6 +92,17 @@ async def test_sigterm_lets_requests_finish_and_tells_streams_to_come_back(nats_
             assert (await slow).status_code == 503, "answered, in its own time"
         assert await asyncio.to_thread(process.wait) == 0
         await reader.closed.wait()
+
+
+@pytest.mark.parametrize("connected", [True, False])
+async def test_a_gateway_that_looks_for_nats_ends_all_the_same(connected: bool, nats_server: NatsServer) -> None:
+    await asyncio.to_thread(provisioned, nats_server.url)
+    if not connected:
+        await asyncio.to_thread(nats_server.kill)
+    async with run_service("gateway", environment(nats_server.url, free_port()), ready=connected) as process:
+        await asyncio.to_thread(nats_server.kill)
+        await eventually(lambda: process.get("/readyz")[0] == 503, deadline=30)
+        assert await asyncio.to_thread(process.stop) == 0
 
 
 async def test_a_gateway_with_nobody_about_ends_at_once(nats_url: str) -> None:

@@ -23,6 +23,7 @@ _KEEP_ALIVE_SECONDS = 75
 a request into a connection that we have just closed."""
 
 _UNSENT = 64 * 1024
+_BUS_SECONDS = 3.0
 
 
 class CannotServe(Exception):
@@ -86,8 +87,10 @@ async def _run(gateway: Gateway, server: uvicorn.Server, listener: socket.socket
         server.should_exit = True
         await serving
         bus.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await bus
+    # Bounded: a client that is connecting can lose the cancellation, and the life cycle repeats it.
+    await asyncio.wait((bus,), timeout=_BUS_SECONDS)
+    if bus.done() and not bus.cancelled():
+        bus.result()
 
 
 def bind(host: str, port: int) -> socket.socket:
