@@ -8,7 +8,6 @@ import pytest
 from parley_tools.client import ParleyClient
 from tests.support.stack import RunningStack
 
-
 _SHARED = pytest.StashKey[RunningStack]()
 
 
