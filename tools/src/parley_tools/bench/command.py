@@ -23,6 +23,7 @@ SCENARIOS = {
     "reconnect": "2,000 sockets come back at once",
     "idle": "memory of a socket on which nothing happens",
     "prompt": "from POST to the provider, 50 prompts/s",
+    "stop": "from Stop to the closed provider connection",
     "start": "from `parley up` to a page that answers",
 }
 

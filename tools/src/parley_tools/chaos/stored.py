@@ -12,7 +12,7 @@ TERMINAL = frozenset({"complete", "stopped", "failed"})
 
 @dataclass(frozen=True, kw_only=True)
 class StoredMessage:
-    """A row of ``messages``; ``position`` is its place in the chat."""
+    """A row of ``messages``; ``position`` is its place in the chat, ``error`` the error's code."""
 
     id: str
     chat_id: str
@@ -56,7 +56,8 @@ class Stored:
 
 
 _MESSAGES = """
-    SELECT id::text, chat_id::text, parent_id::text, role, content, reasoning, status, error::text, position, version
+    SELECT id::text, chat_id::text, parent_id::text, role, content, reasoning, status, error->>'code' AS error,
+           position, version
     FROM messages
 """
 _GENERATIONS = """
