@@ -104,6 +104,11 @@ def test_bytes_that_are_not_utf8_are_replaced() -> None:
     assert CompletionStream().feed(broken) == [Piece("text", "a\ufffdb")]
 
 
+def test_half_a_character_is_replaced() -> None:
+    broken = rb'data: {"choices":[{"delta":{"content":"a\ud83d \ude00 \ud83d\ude00"}}]}' + b"\n\n"
+    assert CompletionStream().feed(broken) == [Piece("text", "a\ufffd \ufffd \U0001f600")]
+
+
 def test_an_endless_event_is_not_understood() -> None:
     stream = CompletionStream()
     stream.feed(b"x" * (3 << 20))

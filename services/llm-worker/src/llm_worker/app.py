@@ -20,7 +20,7 @@ from llm_worker.slots import Slots
 from llm_worker.store_client import StoreClient
 from llm_worker.wire import Wire
 from parley.contracts.streams import CHAT, DEAD_LETTERS, LLM_WORKER_REQUESTS, SEGMENTS
-from parley.runtime import bus
+from parley.runtime import bus, tasks
 from parley.runtime.health import HealthServer
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,9 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
         return {} if pull is not None else {"worker": "starting"}
 
     async with HealthServer(settings.health_host, settings.health_port, ready), provider:
-        nc = await bus.connect(settings.nats_url, name="llm-worker", on_closed=on_closed, on_reconnected=on_reconnected)
+        nc = await _connected(settings, stop, on_closed=on_closed, on_reconnected=on_reconnected)
+        if nc is None:
+            return
         try:
             js = nc.jetstream()
             await bus.require(js, streams=(CHAT, SEGMENTS, DEAD_LETTERS), consumers=(LLM_WORKER_REQUESTS,))
@@ -86,13 +88,31 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
         raise ConnectionClosed("NATS has closed the connection for good; look at NATS_URL and its password.")
 
 
+async def _connected(
+    settings: WorkerSettings, stop: asyncio.Event, *, on_closed: bus.Hook, on_reconnected: bus.Hook
+) -> Client | None:
+    """Connect to NATS, however long that takes; None when ``stop`` is set before."""
+    connecting = asyncio.create_task(
+        bus.connect(settings.nats_url, name="llm-worker", on_closed=on_closed, on_reconnected=on_reconnected)
+    )
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return connecting.result() if connecting.done() else None
+    finally:
+        await tasks.end(connecting, stopping)
+
+
 async def _leave(nc: Client) -> None:
     """Close the connection once everything published is out, or at once when it cannot go out."""
     try:
-        await nc.drain()
-    except (nats.errors.Error, TimeoutError, OSError) as error:
-        log.debug("Draining: %r", error)
-        await nc.close()
+        if nc.is_connected:
+            await nc.drain()
+        else:
+            await nc.close()
+    except (nats.errors.Error, TimeoutError, OSError, RuntimeError) as error:
+        # RuntimeError: nats-py flushes what is pending into a socket that is closed already.
+        log.debug("Leaving NATS: %r", error)
 
 
 def _default_model(settings: WorkerSettings) -> str | None:

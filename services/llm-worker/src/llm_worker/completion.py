@@ -1,5 +1,6 @@
 """What a streamed chat completion says: the bytes of the provider's stream in, pieces of the answer out. No I/O."""
 
+import re
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -12,6 +13,11 @@ from parley.contracts.resources import Usage
 
 _DONE: Final = b"[DONE]"
 _ERROR_EVENT: Final = b"error"
+
+_HALF_A_CHARACTER: Final = re.compile(
+    r"\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f][0-9a-f]{2})|(?<!\\ud[89ab][0-9a-f]{2})\\ud[c-f][0-9a-f]{2}", re.IGNORECASE
+)
+"""A surrogate without its other half, in JSON's spelling: servers that stream tokens may cut a character in two."""
 
 
 class Piece(NamedTuple):
@@ -122,7 +128,7 @@ def _chunk_of(data: bytes) -> _Chunk:
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass
     try:
-        # An event stream is decoded "with replacement": one bad byte does not end an answer.
-        return _decode_chunk(data.decode(errors="replace"))
+        # An event stream is decoded "with replacement": one bad byte, or half a character, does not end an answer.
+        return _decode_chunk(_HALF_A_CHARACTER.sub(r"\\ufffd", data.decode(errors="replace")))
     except msgspec.DecodeError as error:
         raise failures.not_understood(f"{error}: {data[:200]!r}") from error

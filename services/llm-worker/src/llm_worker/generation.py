@@ -15,7 +15,7 @@ from nats.js import JetStreamContext
 from llm_worker import backoff, context, failures, metrics, segments
 from llm_worker.answer import Answer
 from llm_worker.completion import CompletionStream, Piece
-from llm_worker.errors import ProviderFailure
+from llm_worker.errors import LeaseLost, ProviderFailure
 from llm_worker.interruption import Interruption
 from llm_worker.lease import Lease
 from llm_worker.live import LiveChannel
@@ -192,7 +192,13 @@ class Generation:
             while True:
                 try:
                     return await self._stream(claim, writer)
-                except ProviderFailure as failure:
+                except LeaseLost:
+                    raise
+                except Exception as error:
+                    # Also a fault of our own ends the answer: another worker would only make it again.
+                    failure = error if isinstance(error, ProviderFailure) else failures.internal(repr(error))
+                    if failure is not error:
+                        log.exception("An answer failed for no reason that we know", extra=self._log_fields)
                     self._note(failure)
                     tries += 1
                     if not failure.curable:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 _MAX_LINE: Final = 8192
+_HEX: Final = b"0123456789abcdefABCDEF"
 _NO_BODY: Final = frozenset({204, 304})
 
 
@@ -103,6 +104,8 @@ class ChunkedBody:
         if self._rest:
             data = self._rest + data
             self._rest = b""
+        elif not self._left and not self._in_trailers and (payload := _whole_chunk(data)) is not None:
+            return payload
         position, end = 0, len(data)
         parts: list[bytes] = []
         while position < end:
@@ -139,10 +142,20 @@ class ChunkedBody:
             return
         digits = line.partition(b";")[0].strip()
         # int() would also take signs, underscores and a prefix.
-        if not digits or len(digits) > 15 or digits.strip(b"0123456789abcdefABCDEF"):
+        if not digits or len(digits) > 15 or digits.strip(_HEX):
             raise ProtocolViolation(f"chunk size {digits[:20]!r}")
         size = int(digits, 16)
         if size == 0:
             self._in_trailers = True
         else:
             self._left = size + 2
+
+
+def _whole_chunk(data: bytes) -> bytes | None:
+    """The bytes of a chunk when ``data`` is just that, as nearly every read is of a server slower than we are."""
+    head = data.find(b"\r\n", 0, 10)
+    if head > 0 and data.endswith(b"\r\n"):
+        digits = data[:head]
+        if not digits.strip(_HEX) and 0 < int(digits, 16) == len(data) - head - 4:
+            return data[head + 2 : -2]
+    return None

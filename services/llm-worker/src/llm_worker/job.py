@@ -60,9 +60,9 @@ class Job:
         generation = self._generation
         if generation.attempt:
             await self._store.release(generation.id, generation.attempt)
-        await generation.lease.hand_back()
-        metrics.HANDED_BACK.inc()
-        log.info("Handed an answer back", extra={"generation_id": generation.id})
+        if await generation.lease.hand_back():
+            metrics.HANDED_BACK.inc()
+            log.info("Handed an answer back", extra={"generation_id": generation.id})
 
     def _lose(self) -> None:
         # Nothing is published and nothing acknowledged: by now it may be another worker's.

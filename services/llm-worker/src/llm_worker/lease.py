@@ -111,21 +111,23 @@ class Lease:
         """Tell the server that the request is done. At most once: without it, the claim of a redelivery is refused."""
         await self._answer(Msg.Ack.Ack)
 
-    async def hand_back(self, *, delay: float | None = None) -> None:
-        """Ask the server to give the request to somebody else, at once or after ``delay`` seconds."""
+    async def hand_back(self, *, delay: float | None = None) -> bool:
+        """Ask the server to give the request to somebody else, at once or after ``delay`` seconds; whether it went out."""
         payload = Msg.Ack.Nak
         if delay is not None:
             payload += b' {"delay": %d}' % int(delay * 1e9)
-        await self._answer(payload)
+        return await self._answer(payload)
 
     async def terminate(self) -> None:
         """Tell the server never to deliver the request again."""
         await self._answer(Msg.Ack.Term)
 
-    async def _answer(self, payload: bytes) -> None:
+    async def _answer(self, payload: bytes) -> bool:
         if not self._nc.is_connected:
-            return
+            return False
         try:
             await self._nc.publish(self._message.reply, payload)
         except (nats.errors.Error, OSError) as error:
             log.debug("Acknowledging: %r", error)
+            return False
+        return True

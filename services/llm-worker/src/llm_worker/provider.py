@@ -10,7 +10,7 @@ import importlib
 import logging
 import urllib.parse
 import urllib.request
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from llm_worker import failures
@@ -86,7 +86,7 @@ class Provider:
                 if content_type.startswith(_NOT_A_STREAM):
                     raise failures.not_understood(f"content-type {content_type}")
                 http = response.http_response
-                yield http.aiter_bytes() if "content-encoding" in http.headers else http.aiter_raw()
+                yield http.aiter_bytes() if "content-encoding" in http.headers else _as_read(http)
 
     async def list_models(self) -> list[str]:
         """Return the names of the models that the provider lists, in its order.
@@ -165,3 +165,11 @@ def needs_proxy(url: str) -> bool:
     parts = urllib.parse.urlsplit(url)
     proxies = urllib.request.getproxies()
     return (parts.scheme in proxies or "all" in proxies) and not urllib.request.proxy_bypass(parts.netloc)
+
+
+def _as_read(response: "httpx2.Response") -> AsyncIterator[bytes]:
+    """What the transport read, one item for each read; ``aiter_raw`` would only add a layer."""
+    stream = response.stream
+    if not isinstance(stream, AsyncIterable):
+        raise TypeError(f"not an asynchronous response: {stream!r}")
+    return aiter(stream)

@@ -27,6 +27,7 @@ _LINGER: Final = 10.0
 finds its text here."""
 
 _AFTER_ERROR: Final = 5.0
+_MOST_FAILURES: Final = 5
 
 
 class Slots:
@@ -77,8 +78,8 @@ class Slots:
             try:
                 generation = await self._answer(fetched, lease, owned)
             except Exception:
-                log.exception("An answer failed for no reason that we know; it is tried again")
-                await lease.hand_back(delay=_AFTER_ERROR)
+                log.exception("A request failed for no reason that we know")
+                await self._try_later(fetched, lease)
                 return
             finally:
                 self._free.release()
@@ -119,6 +120,14 @@ class Slots:
                 self._idle.set()
         return generation
 
+    async def _try_later(self, fetched: Fetched, lease: Lease) -> None:
+        """Give back a request that failed; one that keeps failing goes to the dead letters."""
+        deliveries = fetched.message.metadata.num_delivered
+        if deliveries < _MOST_FAILURES:
+            await lease.hand_back(delay=_AFTER_ERROR)
+        else:
+            await self._bury(fetched, lease, f"failed {deliveries} times; see the log of llm-worker")
+
     async def _decoded(self, fetched: Fetched, lease: Lease) -> GenerationRequested | None:
         """The event in the message; one that we cannot read goes to the dead letters."""
         try:
@@ -128,6 +137,10 @@ class Slots:
                 return requested
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             reason = f"not a generation.requested: {error}"
+        await self._bury(fetched, lease, reason)
+        return None
+
+    async def _bury(self, fetched: Fetched, lease: Lease, reason: str) -> None:
         log.error("Put a request with the dead letters: %s", reason)
         try:
             await dead_letters.publish(
@@ -137,7 +150,6 @@ class Slots:
             log.warning("It stays where it is for now: %s", error)
         else:
             await lease.terminate()
-        return None
 
     async def _is_due(self, requested: GenerationRequested, fetched: Fetched, lease: Lease) -> bool:
         """Whether nobody is making this answer already.

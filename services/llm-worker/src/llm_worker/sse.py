@@ -43,6 +43,9 @@ class EventDecoder:
         """
         if b"\r" in chunk or self._after_cr:
             chunk = self._with_line_feeds(chunk)
+        if self._started and not self._rest and chunk.startswith(b"data: ") and _ends_with_first_line(chunk):
+            # One whole event of one line, which is what nearly every read holds while the model is slower than we are.
+            return [Event(b"", chunk[6:-2])]
         buffer = self._rest + chunk if self._rest else chunk
         if not self._started:
             if len(buffer) < len(_BOM) and _BOM.startswith(buffer):
@@ -87,3 +90,7 @@ def _event_of(block: bytes) -> Event | None:
         elif field == b"event":
             name = value
     return Event(name, b"\n".join(data)) if data else None
+
+
+def _ends_with_first_line(chunk: bytes) -> bool:
+    return chunk.endswith(b"\n\n") and chunk.find(b"\n") == len(chunk) - 2

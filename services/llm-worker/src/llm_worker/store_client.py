@@ -70,6 +70,8 @@ class StoreClient:
 
     async def release(self, generation_id: str, attempt: int) -> None:
         """Say that the attempt ends unused, in good order. Best effort: otherwise it counts against the limit."""
+        if not self._nc.is_connected:
+            return
         try:
             await request(
                 self._nc,

@@ -252,7 +252,7 @@ class _BodyStream(httpx2.AsyncByteStream):
         self._timeout = timeout
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        body, connection = self._body, self._connection
+        body, connection, timeout = self._body, self._connection, self._timeout
         if connection is None:
             return
         try:
@@ -268,7 +268,7 @@ class _BodyStream(httpx2.AsyncByteStream):
                 if body.done:
                     self._release()
                     return
-                data = await _within(self._timeout, connection)
+                data = await (connection.read() if timeout is None else _within(timeout, connection))
                 if not data:
                     if not body.close():
                         raise httpx2.RemoteProtocolError("The server closed the connection in the middle of its answer")
