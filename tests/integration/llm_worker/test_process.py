@@ -1,0 +1,65 @@
+"""The process itself: how it starts, what it says when it cannot, how it ends."""
+
+import signal
+import time
+
+from parley_tools.embedded.nats import NatsServer
+from parley_tools.embedded.ports import free_port
+from tests.integration.llm_worker.conftest import StartWorker
+from tests.integration.llm_worker.stage import Stage
+from tests.support.service import run_service
+from tests.support.waiting import eventually
+
+
+async def test_a_missing_setting_is_named() -> None:
+    process = run_service("llm_worker", {}, ready=False)
+    process.start()
+    assert process.wait() == 2
+    assert "NATS_URL: Field required" in process.log
+    assert "Traceback" not in process.log
+
+
+async def test_a_missing_stream_is_named(nats_server: NatsServer) -> None:
+    process = run_service("llm_worker", {"NATS_URL": nats_server.url, "OPENAI_BASE_URL": "http://127.0.0.1:1"})
+    process.start()
+    assert process.wait(deadline=30) == 1
+    assert "stream CHAT does not exist" in process.log
+    assert "parley migrate" in process.log
+    assert "Traceback" not in process.log
+
+
+async def test_it_waits_for_nats_and_can_be_told_to_go_meanwhile() -> None:
+    process = run_service("llm_worker", {"NATS_URL": f"nats://127.0.0.1:{free_port()}"}, ready=False)
+    process.start()
+    await eventually(lambda: process.get("/healthz")[0] == 200)
+    await eventually(lambda: "not connected" in process.get("/readyz")[1])
+    process.signal(signal.SIGTERM)
+    assert process.wait() == 0
+    assert "Traceback" not in process.log
+
+
+async def test_probes_and_metrics_tell_how_it_is(nats_server: NatsServer, on_stage: Stage, worker: StartWorker) -> None:
+    async with worker() as process:
+        turn = await on_stage.ask("count me")
+        await on_stage.ended(turn)
+        metrics = process.get("/metrics")[1]
+        assert 'parley_llm_worker_answers_total{outcome="complete"} 1.0' in metrics
+        assert f"parley_llm_worker_tokens_total {turn.deltas()[-1].to}" in metrics
+        assert turn.chat_id not in metrics
+        nats_server.kill()
+        await eventually(lambda: process.get("/readyz")[0] == 503)
+        assert process.get("/healthz")[0] == 200
+        nats_server.start()
+        await eventually(lambda: process.get("/readyz")[0] == 200)
+
+
+async def test_it_ends_while_nats_is_away(nats_server: NatsServer, on_stage: Stage, worker: StartWorker) -> None:
+    async with worker() as process:
+        turn = await on_stage.ask("cut off", model="demo-long")
+        await on_stage.spoken(turn)
+        nats_server.kill()
+        await eventually(lambda: process.get("/readyz")[0] == 503)
+        began = time.monotonic()
+        process.signal(signal.SIGTERM)
+        assert process.wait(deadline=20) == 0
+        assert time.monotonic() - began < 15
