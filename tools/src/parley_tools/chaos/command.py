@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--every", type=float, default=4.0, metavar="SECONDS", help="between two deeds (default 4)")
     parser.add_argument("--ack-wait", type=float, default=5.0, metavar="SECONDS", help="until a takeover (default 5)")
     parser.add_argument("--replicas", type=int, default=2, help="of each service (default 2)")
+    parser.add_argument("--cluster", action="store_true", help="three nats-servers, of which the leader is struck")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where data and log stay; by default, nowhere")
 
 
@@ -44,8 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
         every=arguments.every,
         ack_wait=arguments.ack_wait,
         replicas=arguments.replicas,
+        cluster=arguments.cluster,
     )
-    print(f"parley chaos --minutes {arguments.minutes:g} --seed {seed}", flush=True)
+    cluster = " --cluster" * arguments.cluster
+    print(f"parley chaos --minutes {arguments.minutes:g} --seed {seed}{cluster}", flush=True)
     started = time.monotonic()
 
     def tell(line: str) -> None:

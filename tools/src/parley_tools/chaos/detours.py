@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from urllib.parse import urlsplit, urlunsplit
@@ -20,8 +20,8 @@ class Detours:
         proxies: By the link's name.
     """
 
-    def __init__(self) -> None:
-        self.proxies: Mapping[str, Proxy] = {link: Proxy(link) for link in LINKS}
+    def __init__(self, links: Sequence[str] = LINKS) -> None:
+        self.proxies: Mapping[str, Proxy] = {link: Proxy(link) for link in links}
         self._cleanup = AsyncExitStack()
 
     async def __aenter__(self) -> Detours:
@@ -36,7 +36,7 @@ class Detours:
 
     def detour(self, service: str, address: str) -> str:
         """What the stack calls: the address of the proxy that leads from ``service`` to ``address``."""
-        parts = urlsplit(address)
+        parts = urlsplit(address.partition(",")[0])
         proxy = self.proxies.get(f"{service} → {_SERVERS[parts.scheme]}")
         if proxy is None:
             return address

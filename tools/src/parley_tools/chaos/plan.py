@@ -78,9 +78,7 @@ class Disruption:
         return words + (f" for {self.duration:.1f} s" if self.duration else "")
 
 
-def plan(
-    seed: int, seconds: float, *, every: float, ack_wait: float, services: Sequence[str] = SERVICES
-) -> list[Disruption]:
+def plan(seed: int, seconds: float, *, every: float, ack_wait: float, links: Sequence[str] = LINKS) -> list[Disruption]:
     """Draw a run's disruptions, in order of time.
 
     The first ones kill every part once, so that the shortest run has seen all; then chance decides.
@@ -90,10 +88,10 @@ def plan(
         seconds: How long the run lasts.
         every: Seconds between two disruptions, on average.
         ack_wait: Pauses and stalls are around it: some too short to matter, some long enough for a takeover.
-        services: Those that run.
+        links: Those that lead through a proxy.
     """
     draw = random.Random(seed)
-    parts = [*services, *SERVERS]
+    parts = [*SERVICES, *SERVERS]
     round_of_kills = parts[:]
     draw.shuffle(round_of_kills)
     disruptions = []
@@ -102,7 +100,7 @@ def plan(
         if round_of_kills:
             deed, target = Deed.KILL, round_of_kills.pop()
         elif draw.random() < _LINKS_SHARE:
-            deed, target = _choose(draw, LINK_DEEDS), draw.choice(LINKS)
+            deed, target = _choose(draw, LINK_DEEDS), draw.choice(links)
         else:
             deed, target = _choose(draw, PROCESS_DEEDS), draw.choice(parts)
         disruptions.append(_disruption(draw, at, deed, target, ack_wait))

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
 
 from parley.contracts import streams
-from parley.runtime import bus
 from parley_tools.chaos.checks import check
+from parley_tools.chaos.cluster import Cluster, connection
 from parley_tools.chaos.crowd import Crowd
 from parley_tools.chaos.detours import Detours
-from parley_tools.chaos.plan import SERVICES, plan
+from parley_tools.chaos.plan import LINKS, SERVICES, plan
 from parley_tools.chaos.report import Report
 from parley_tools.chaos.saboteur import Saboteur
 from parley_tools.chaos.stored import Database, Stored
@@ -42,6 +43,7 @@ class RunOptions:
         every: Seconds between two deeds, on average.
         ack_wait: After so many seconds of silence another worker takes an answer over.
         replicas: Of each service.
+        cluster: Three nats-servers with three copies of each stream, of which the leader is struck; no links to NATS.
         folder: Of the stack's data and log.
     """
 
@@ -52,6 +54,12 @@ class RunOptions:
     every: float = 4.0
     ack_wait: float = 5.0
     replicas: int = 2
+    cluster: bool = False
+
+    @property
+    def links(self) -> Sequence[str]:
+        """The proxied ones. The clients of a cluster know all its servers, and a proxy before one changes nothing."""
+        return [link for link in LINKS if not (self.cluster and link.endswith("nats-server"))]
 
 
 async def run(options: RunOptions, tell: Callable[[str], None]) -> Report:
@@ -67,18 +75,26 @@ async def run(options: RunOptions, tell: Callable[[str], None]) -> Report:
             log.line("chaos", line)
             tell(line)
 
-        async with Detours() as detours, Stack(_stack_options(options, detours), log) as stack:
+        async with AsyncExitStack() as running:
+            detours = await running.enter_async_context(Detours(options.links))
+            cluster = await running.enter_async_context(Cluster(options.folder, log)) if options.cluster else None
+            stack_options = _stack_options(options, detours, cluster)
+            stack = await running.enter_async_context(Stack(stack_options, log))
             say("the stack is up")
-            async with Crowd(stack.url, options.users, options.seed) as crowd:
-                return await _disturb(options, stack, detours, crowd, say)
+            crowd = await running.enter_async_context(Crowd(stack.url, options.users, options.seed))
+            if cluster is None:
+                saboteur = Saboteur(stack.processes, detours.proxies, say)
+            else:
+                processes = {**stack.processes, **cluster.processes}
+                saboteur = Saboteur(processes, detours.proxies, say, cluster.leader)
+            return await _disturb(options, stack, saboteur, crowd, say)
 
 
 async def _disturb(
-    options: RunOptions, stack: Stack, detours: Detours, crowd: Crowd, say: Callable[[str], None]
+    options: RunOptions, stack: Stack, saboteur: Saboteur, crowd: Crowd, say: Callable[[str], None]
 ) -> Report:
-    saboteur = Saboteur(stack, detours.proxies, say)
     crowd.start()
-    deeds = plan(options.seed, options.seconds, every=options.every, ack_wait=options.ack_wait)
+    deeds = plan(options.seed, options.seconds, every=options.every, ack_wait=options.ack_wait, links=options.links)
     await saboteur.run(deeds, options.seconds)
     say("all that was broken is whole again; waiting for rest")
     began = time.monotonic()
@@ -106,14 +122,19 @@ async def _disturb(
     )
 
 
-def _stack_options(options: RunOptions, detours: Detours) -> StackOptions:
+def _stack_options(options: RunOptions, detours: Detours, cluster: Cluster | None) -> StackOptions:
+    inherited = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    migrate = {"ACK_WAIT": str(options.ack_wait)}
+    if cluster is not None:
+        inherited["NATS_URL"] = cluster.url
+        migrate["STREAM_REPLICAS"] = str(len(cluster.processes))
     return StackOptions(
         folder=options.folder,
         port=0,
         push_port=0,
         replicas=dict.fromkeys(SERVICES, options.replicas),
-        environment={"migrate": {"ACK_WAIT": str(options.ack_wait)}},
-        inherited={name: os.environ[name] for name in _KEPT if name in os.environ},
+        environment={"migrate": migrate},
+        inherited=inherited,
         detour=detours.detour,
         restart_delays=(0.2, 2.0),
     )
@@ -141,8 +162,5 @@ async def _caught_up(crowd: Crowd, stored: Stored) -> bool:
 
 
 async def _dead_letters(nats_url: str) -> int:
-    nc = await bus.connect(nats_url, name="parley-chaos")
-    try:
+    async with connection(nats_url) as nc:
         return int((await nc.jetstream(timeout=10).stream_info(streams.DEAD_LETTERS.name)).state.messages)
-    finally:
-        await nc.close()

@@ -9,13 +9,12 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from parley_tools.chaos.plan import Deed, Disruption
 from parley_tools.chaos.proxy import Proxy
 from parley_tools.stack.process import SupervisedProcess
-from parley_tools.stack.stack import Stack
 
 _NAMES = {"nats-server": "nats", "provider": "demo-model"}
 """Parts that the stack calls otherwise."""
@@ -31,16 +30,28 @@ class Done:
 
 
 class Saboteur:
-    """Breaks a stack by the plan, and undoes what can be undone.
+    """Breaks processes and links by the plan, and undoes what can be undone.
 
     Attributes:
         done: All that was done so far.
     """
 
-    def __init__(self, stack: Stack, proxies: Mapping[str, Proxy], tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        processes: Mapping[str, SupervisedProcess],
+        proxies: Mapping[str, Proxy],
+        tell: Callable[[str], None],
+        favourite: Callable[[], Awaitable[str | None]] | None = None,
+    ) -> None:
+        """Describe the victims.
+
+        Args:
+            favourite: Of several nats-servers, the name of the one to strike.
+        """
         self.done: list[Done] = []
-        self._stack = stack
+        self._processes = processes
         self._proxies = proxies
+        self._favourite = favourite
         self._tell = tell
         self._undoing: set[asyncio.Task[None]] = set()
 
@@ -50,7 +61,7 @@ class Saboteur:
         try:
             for disruption in plan:
                 await asyncio.sleep(disruption.at - (time.monotonic() - started))
-                self._do(disruption)
+                await self._do(disruption)
             await asyncio.sleep(seconds - (time.monotonic() - started))
             if self._undoing:
                 await asyncio.wait(self._undoing)
@@ -73,22 +84,23 @@ class Saboteur:
 
     # --- deeds -------------------------------------------------------------------------------------------------------
 
-    def _do(self, disruption: Disruption) -> None:
+    async def _do(self, disruption: Disruption) -> None:
         draw = random.Random(disruption.draw)
         proxy = self._proxies.get(disruption.target)
-        to = self._strike(disruption, draw) if proxy is None else self._disturb(proxy, disruption, draw)
+        to = await self._strike(disruption, draw) if proxy is None else self._disturb(proxy, disruption, draw)
         if to is None:
             self._tell(f"{disruption}: down already")
             return
         self.done.append(Done(time.time(), disruption, to))
         self._tell(str(disruption) + (f": {to}" if to != disruption.target else ""))
 
-    def _strike(self, disruption: Disruption, draw: random.Random) -> str | None:
+    async def _strike(self, disruption: Disruption, draw: random.Random) -> str | None:
         service = _NAMES.get(disruption.target, disruption.target)
-        running = [each for each in self._stack.processes.values() if each.spec.service == service and each.pid]
+        favourite = await self._favourite() if service == "nats" and self._favourite is not None else None
+        running = [each for each in self._processes.values() if each.spec.service == service and each.pid]
         if not running:
             return None
-        process = draw.choice(running)
+        process = next((each for each in running if each.spec.name == favourite), draw.choice(running))
         match disruption.deed:
             case Deed.KILL:
                 self._signal(process, signal.SIGKILL)

@@ -69,16 +69,20 @@ class NatsServer(EmbeddedServer):
     def _config_file(self) -> Path:
         return self.folder / "nats-server.conf"
 
-    def prepare(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        config: dict[str, object] = {
+    def settings(self) -> dict[str, object]:
+        """The configuration, except for the users."""
+        settings: dict[str, object] = {
             "server_name": "parley",
             "listen": f"{LOOPBACK}:{self.port}",
             "jetstream": {"store_dir": str(self.folder / "jetstream"), "sync_interval": "always"},
         }
         if self.monitor_port:
-            config["http"] = f"{LOOPBACK}:{self.monitor_port}"
-        text = "".join(f"{name}: {json.dumps(value)}\n" for name, value in config.items())
+            settings["http"] = f"{LOOPBACK}:{self.monitor_port}"
+        return settings
+
+    def prepare(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = "".join(f"{name}: {json.dumps(value)}\n" for name, value in self.settings().items())
         if self._passwords is not None:
             text += authorization.render(self._passwords)
         self._config_file.unlink(missing_ok=True)
