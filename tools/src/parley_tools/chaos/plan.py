@@ -81,18 +81,18 @@ class Disruption:
 def plan(seed: int, seconds: float, *, every: float, ack_wait: float, links: Sequence[str] = LINKS) -> list[Disruption]:
     """Draw a run's disruptions, in order of time.
 
-    The first ones kill every part once, so that the shortest run has seen all; then chance decides.
+    The first ones kill each of ``parts`` once, so that the shortest run has seen all; then chance decides.
 
     Args:
         seed: The same seed gives the same plan.
         seconds: How long the run lasts.
         every: Seconds between two disruptions, on average.
         ack_wait: Pauses and stalls are around it: some too short to matter, some long enough for a takeover.
+        parts: Those that are struck; one that is named twice, twice as often.
         links: Those that lead through a proxy.
     """
     draw = random.Random(seed)
-    parts = [*SERVICES, *SERVERS]
-    round_of_kills = parts[:]
+    round_of_kills = list(parts)
     draw.shuffle(round_of_kills)
     disruptions = []
     at = every

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from parley_tools.chaos.checks import Findings
 from parley_tools.chaos.ledger import Ledger
-from parley_tools.chaos.plan import SERVERS, SERVICES, Deed
+from parley_tools.chaos.plan import PARTS, Deed
 from parley_tools.chaos.saboteur import Saboteur
 from parley_tools.chaos.stored import Stored
 
@@ -47,7 +47,7 @@ class Report:
         findings, ledger = self.findings, self.ledger
         kills, others = self.saboteur.kills(), self.saboteur.others()
         yield f"seed {self.seed}, {self.seconds / 60:.1f} minutes"
-        yield "killed: " + _counts([(part, kills[part]) for part in (*SERVICES, *SERVERS)])
+        yield "killed: " + _counts([(part, kills[part]) for part in PARTS])
         yield "besides: " + (_counts(sorted(others.items())) or "nothing")
         yield f"accepted: {len(ledger.accepted)} messages, {ledger.duplicates} of them sent three times at once"
         outcomes = _counts([(status, findings.outcomes[status]) for status in ("complete", "stopped", "failed")])

@@ -17,7 +17,7 @@ from parley_tools.chaos.checks import check
 from parley_tools.chaos.cluster import Cluster, connection
 from parley_tools.chaos.crowd import Crowd
 from parley_tools.chaos.detours import Detours
-from parley_tools.chaos.plan import LINKS, SERVICES, plan
+from parley_tools.chaos.plan import LINKS, PARTS, SERVICES, plan
 from parley_tools.chaos.report import Report
 from parley_tools.chaos.saboteur import Saboteur
 from parley_tools.chaos.stored import Database, Stored
@@ -55,6 +55,11 @@ class RunOptions:
     ack_wait: float = 5.0
     replicas: int = 2
     cluster: bool = False
+
+    @property
+    def parts(self) -> Sequence[str]:
+        """What is struck; each server of a cluster as often as the one that it stands for."""
+        return (*PARTS, "nats-server", "nats-server") if self.cluster else PARTS
 
     @property
     def links(self) -> Sequence[str]:
