@@ -17,6 +17,8 @@ from parley_tools.stack.log import CombinedLog, Lines
 
 _SETTLED = 30.0
 """Seconds after which a process that ends is started again without delay."""
+_PROBE_EVERY = 0.04
+"""Seconds between questions whether it is ready; asked more often, the questions themselves slow the start down."""
 _START_TRIES = 3
 """How often a process may end before it was ready for the first time."""
 
@@ -91,7 +93,7 @@ class SupervisedProcess:
                 raise StackError(f"{self.spec.name} was stopped while it started.")
             if time.monotonic() > end:
                 raise StackError(f"{self.spec.name} was not ready within {deadline:g} seconds.{self._last_words()}")
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(_PROBE_EVERY)
         self._was_ready = True
 
     async def stop(self) -> None:

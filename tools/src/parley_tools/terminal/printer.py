@@ -27,7 +27,7 @@ class Printer:
 
     def end(self, answer: Message) -> bool:
         """Print the rest and return whether the answer is one to be content with."""
-        self._grow(answer.content, answer.reasoning)
+        self._grow(answer.content, answer.reasoning or self._reasoning)
         if self._text and not self._text.endswith("\n"):
             self._out.write("\n")
         self._out.flush()

@@ -18,13 +18,9 @@ class Sessions:
     def get(self, url: str) -> str | None:
         return self._all().get(url)
 
-    def set(self, url: str, access_token: str | None) -> None:
-        """Remember a token; None forgets it."""
-        sessions = self._all()
-        if access_token is None:
-            sessions.pop(url, None)
-        else:
-            sessions[url] = access_token
+    def set(self, url: str, access_token: str) -> None:
+        """Remember a token."""
+        sessions = self._all() | {url: access_token}
         self._file.parent.mkdir(parents=True, exist_ok=True)
         new = self._file.with_suffix(".new")
         new.unlink(missing_ok=True)

@@ -1,0 +1,132 @@
+"""The small parts of the Python client and the terminal."""
+
+import io
+import stat
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from parley.contracts import frames
+from parley.contracts.resources import Message, MessageError
+from parley_tools.client import Api
+from parley_tools.client.backoff import Backoff
+from parley_tools.client.errors import Problem
+from parley_tools.client.events_line import EventsLine
+from parley_tools.client.state import Generation, decode
+from parley_tools.terminal.printer import Printer
+from parley_tools.terminal.sessions import Sessions
+
+_CHAT = "0190a000-0000-7000-8000-00000000000c"
+
+
+def test_the_bound_of_the_delay_doubles_up_to_a_cap() -> None:
+    backoff = Backoff(base=0.5, cap=3, draw=lambda: 1.0)
+    assert [backoff.next() for _ in range(5)] == [0.5, 1, 2, 3, 3]
+    backoff.reset()
+    assert backoff.next() == 0.5
+
+
+def test_delays_are_drawn_from_zero_on() -> None:
+    assert Backoff(draw=lambda: 0.0).next() == 0.0
+
+
+def test_a_frame_of_an_unknown_type_is_none() -> None:
+    assert decode('{"type":"from the future","chat_id":"x"}') is None
+
+
+@pytest.mark.parametrize(("status", "transient"), [(503, True), (429, True), (502, True), (404, False), (500, False)])
+def test_only_some_problems_are_worth_another_try(status: int, transient: bool) -> None:
+    assert Problem(status, "code", "detail").transient is transient
+
+
+async def test_events_are_read_as_the_standard_says() -> None:
+    seen: list[frames.ServerFrame] = []
+    async with Api("http://127.0.0.1:1") as api:
+        line = EventsLine(api, _CHAT, seen.append)
+        frame = frames.Error(code="x", message="a\u2028b", chat_id=_CHAT)
+        for text in (
+            b": a comment",
+            b"id: 7",
+            b"data: " + msgspec.json.encode(frame),
+            b"",
+            b"retry: 5",
+            b"data:" + msgspec.json.encode(frame),
+            b"",
+            b"",
+        ):
+            line._line(text)
+        assert seen == [frame, frame]
+        assert line.last_event_id == "7"
+
+
+# --- the terminal -------------------------------------------------------------------------------------------------
+
+
+def _generation(text: str, reasoning: str = "", attempt: int = 1) -> Generation:
+    return Generation(
+        generation_id="g", message_id="m", attempt=attempt, status="running", text=text, reasoning=reasoning
+    )
+
+
+def _message(content: str, status: str = "complete", error: MessageError | None = None) -> Message:
+    return msgspec.convert(
+        {
+            "id": "m",
+            "chat_id": _CHAT,
+            "parent_id": None,
+            "role": "assistant",
+            "author_id": None,
+            "content": content,
+            "reasoning": "",
+            "status": status,
+            "model": None,
+            "error": None if error is None else msgspec.to_builtins(error),
+            "usage": None,
+            "created_at": "2026-01-01T00:00:00Z",
+            "version": 1,
+        },
+        Message,
+    )
+
+
+def test_an_answer_is_printed_once_as_it_grows() -> None:
+    out, notes = io.StringIO(), io.StringIO()
+    printer = Printer(out, notes)
+    for text in ("He", "Hello", "Hello, you"):
+        printer.show(_generation(text))
+    assert printer.end(_message("Hello, you!"))
+    assert out.getvalue() == "Hello, you!\n"
+    assert notes.getvalue() == ""
+
+
+def test_an_answer_that_starts_over_says_so() -> None:
+    out, notes = io.StringIO(), io.StringIO()
+    printer = Printer(out, notes)
+    printer.show(_generation("Hello"))
+    printer.show(_generation("Good", attempt=2))
+    assert printer.end(_message("Good day"))
+    assert out.getvalue() == "HelloGood day\n"
+    assert "starts over" in notes.getvalue()
+
+
+def test_trouble_goes_to_the_notes_and_the_outcome() -> None:
+    out, notes = io.StringIO(), io.StringIO()
+    printer = Printer(out, notes)
+    printer.show(_generation("", reasoning="Hmm."))
+    error = MessageError(code="provider_auth", message="Set OPENAI_API_KEY.", retryable=True)
+    assert not printer.end(_message("", "failed", error))
+    assert out.getvalue() == ""
+    assert "Set OPENAI_API_KEY." in notes.getvalue()
+
+
+def test_sessions_are_remembered_by_server_and_kept_private(tmp_path: Path) -> None:
+    file = tmp_path / "parley" / "sessions.json"
+    sessions = Sessions(file)
+    assert sessions.get("http://one") is None
+    sessions.set("http://one", "1")
+    sessions.set("http://two", "2")
+    assert Sessions(file).get("http://one") == "1"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    file.write_text("{")
+    assert Sessions(file).get("http://one") is None

@@ -1,0 +1,132 @@
+"""The small parts of ``parley up``."""
+
+import io
+import json
+import os
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from parley.contracts.permissions import USERS
+from parley_tools.stack import state
+from parley_tools.stack.log import CombinedLog, Lines
+from parley_tools.stack.migration import MigrationStamp
+from parley_tools.stack.options import StackOptions
+from parley_tools.stack.secrets import load_secrets
+from parley_tools.stack.stack import _SERVER_TROUBLE
+
+
+def test_secrets_are_made_once_and_kept_private(tmp_path: Path) -> None:
+    first = load_secrets(tmp_path)
+    assert load_secrets(tmp_path) == first
+    assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
+    assert len(first.secret_key) >= 32
+    other = tmp_path / "other"
+    other.mkdir()
+    assert load_secrets(other) != first
+
+
+def test_every_user_of_the_bus_has_a_password_of_its_own(tmp_path: Path) -> None:
+    passwords = load_secrets(tmp_path).nats_passwords
+    assert set(passwords) == {user.user for user in USERS}
+    assert len(set(passwords.values())) == len(USERS)
+
+
+def test_a_stack_is_read_back_while_its_process_lives(tmp_path: Path) -> None:
+    written = state.State(
+        pid=os.getpid(),
+        url="http://127.0.0.1:1",
+        push_url="ws://127.0.0.1:2/ws",
+        nats_url="nats://127.0.0.1:3",
+        database_url="postgresql://127.0.0.1:4/parley",
+        openai_base_url=None,
+        ready=True,
+        processes={"push-1": state.ProcessState(service="push", pid=5), "nats": state.ProcessState(service="nats")},
+    )
+    assert state.read(tmp_path) is None
+    state.write(tmp_path, written)
+    assert state.read(tmp_path) == written
+    assert list(written.of("push")) == ["push-1"]
+    assert stat.S_IMODE((tmp_path / "stack.json").stat().st_mode) == 0o600
+    gone = json.loads((tmp_path / "stack.json").read_text()) | {"pid": 2**22 + 1}
+    (tmp_path / "stack.json").write_text(json.dumps(gone))
+    assert state.read(tmp_path) is None, "of a supervisor that was killed"
+    (tmp_path / "stack.json").write_text("{")
+    assert state.read(tmp_path) is None
+    state.remove(tmp_path)
+    state.remove(tmp_path)
+
+
+def test_lines_are_cut_from_whatever_pieces_come() -> None:
+    out = io.StringIO()
+    lines = Lines(CombinedLog(out), "push")
+    for piece in (b"one\ntw", b"o\r\n", b"\xff\n", b"no end"):
+        lines.feed(piece)
+    lines.end()
+    assert [line.split("| ")[1] for line in out.getvalue().splitlines()] == ["one", "two", "\ufffd", "no end"]
+    assert lines.last == ["one", "two", "\ufffd", "no end"]
+
+
+def test_a_line_without_end_does_not_fill_the_memory() -> None:
+    out = io.StringIO()
+    lines = Lines(CombinedLog(out), "push")
+    for _ in range(100):
+        lines.feed(b"x" * 10_000)
+    assert len(lines._rest) <= 64 * 1024
+    assert len(out.getvalue()) > 900_000
+
+
+def test_only_the_trouble_of_the_servers_is_shown() -> None:
+    out = io.StringIO()
+    lines = Lines(CombinedLog(out), "nats", _SERVER_TROUBLE)
+    lines.feed(
+        b"[1] [INF] Starting\n[1] [WRN] Plaintext passwords detected\n[1] [WRN] slow consumer\n"
+        b"LOG:  checkpoint\nFATAL:  no space\n"
+    )
+    assert "slow consumer" in out.getvalue()
+    assert "no space" in out.getvalue()
+    assert len(out.getvalue().splitlines()) == 2
+    assert len(lines.last) == 5, "but all of it is there when it fails"
+
+
+def test_each_process_has_a_colour_on_a_terminal_and_none_in_a_file() -> None:
+    terminal, file = io.StringIO(), io.StringIO()
+    for out, colour in ((terminal, True), (file, False)):
+        log = CombinedLog(out, colour=colour)
+        log.line("push", "a")
+        log.line("gateway", "b")
+        log.announce("ready")
+    assert len(set(re.findall(r"\x1b\[(\d\d)m(?:push|gateway)", terminal.getvalue()))) == 2
+    assert "\x1b" not in file.getvalue()
+
+
+def test_a_terminal_that_is_gone_does_not_end_the_stack() -> None:
+    out = io.StringIO()
+    out.close()
+    CombinedLog(out, colour=False).line("push", "nobody hears this")
+
+
+def test_a_stamp_holds_for_all_places_or_for_none(tmp_path: Path) -> None:
+    places = [tmp_path / "nats", tmp_path / "postgres"]
+    for place in places:
+        place.mkdir()
+    stamp = MigrationStamp(places)
+    assert not stamp.is_current()
+    stamp.set()
+    assert MigrationStamp(places).is_current()
+    (places[0] / "migrated").unlink()
+    assert not stamp.is_current(), "the streams were removed by hand"
+    stamp.set()
+    (places[1] / "migrated").write_text("of an earlier version")
+    assert not stamp.is_current()
+
+
+@pytest.mark.parametrize(
+    ("inherited", "wanted"),
+    [({}, True), ({"OPENAI_API_KEY": ""}, True), ({"OPENAI_API_KEY": "x"}, False), ({"OPENAI_BASE_URL": "x"}, False)],
+)
+def test_the_demo_model_answers_unless_another_is_named(inherited: dict[str, str], wanted: bool) -> None:
+    assert StackOptions(folder=Path(), inherited=inherited).wants_demo_model is wanted
+    assert StackOptions(folder=Path(), inherited=inherited, demo_model=True).wants_demo_model
