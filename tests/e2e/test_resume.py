@@ -8,7 +8,9 @@ import pytest
 from parley_tools.client import ParleyClient
 from parley_tools.client.backoff import Backoff
 from parley_tools.client.client import Transport
+from parley_tools.embedded.ports import free_port
 from tests.support.stack import RunningStack
+from tests.support.waiting import eventually
 
 
 @pytest.mark.parametrize("transport", ["socket", "events"])
@@ -32,6 +34,41 @@ async def test_a_reader_whose_connection_is_cut_again_and_again_misses_nothing(
         assert client.connections > 5
         assert answer.content.startswith(seen)
         assert answer == (await client.api.all_messages(chat.id))[-1]
+
+
+async def test_where_sockets_do_not_work_events_do_until_sockets_work_again(stack: RunningStack) -> None:
+    port = free_port()
+    push = stack.state.of("push")["push-1"].port
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_push, to_push = await asyncio.open_connection("127.0.0.1", push)
+        await asyncio.gather(_pipe(reader, to_push), _pipe(from_push, writer))
+
+    async with ParleyClient(
+        stack.url, push_url=f"ws://127.0.0.1:{port}/ws", backoff=Backoff(0.01, 0.02), socket_again=0.2
+    ) as client:
+        chat = await client.api.create_chat(model="demo-rate-100x600")
+        async with client.watch(chat.id) as watch:
+            prompt = await client.api.send(chat.id, "through a bad network")
+            await watch.until(lambda state: state.generation and len(state.generation.text) > 200)
+            assert client.carried_by == "events"
+            relaying = await asyncio.start_server(relay, "127.0.0.1", port)
+            await eventually(lambda: client.carried_by == "socket")
+            answer = await watch.answer_to(prompt)
+            assert answer == (await client.api.all_messages(chat.id))[-1]
+            assert client.carried_by == "socket"
+    relaying.close()
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    except OSError:
+        pass
+    finally:
+        writer.close()
 
 
 async def test_a_second_reader_who_joins_in_mid_answer_sees_the_same(stack: RunningStack, client: ParleyClient) -> None:

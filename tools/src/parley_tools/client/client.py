@@ -20,7 +20,6 @@ Status = Literal["offline", "connecting", "online", "reconnecting"]
 Transport = Literal["socket", "events"]
 
 _FAILURES_BEFORE_EVENTS = 3
-_SOCKET_AGAIN = 30.0
 
 
 class ParleyClient:
@@ -39,6 +38,7 @@ class ParleyClient:
         push_url: str | None = None,
         transport: Transport | None = None,
         backoff: Backoff | None = None,
+        socket_again: float = 30.0,
     ) -> None:
         """Describe the client.
 
@@ -48,6 +48,7 @@ class ParleyClient:
             push_url: Another push than the gateway names.
             transport: Use only that one.
             backoff: Between attempts to connect.
+            socket_again: Seconds between attempts while the chats are read as events.
         """
         self.api = Api(url, access_token=access_token)
         self.status: Status = "offline"
@@ -55,6 +56,7 @@ class ParleyClient:
         self._push_url = push_url
         self._transport = transport
         self._backoff = backoff or Backoff()
+        self._socket_again = socket_again
         self._watches: dict[str, list[Watch]] = {}
         self._line: SocketLine | None = None
         self._task: asyncio.Task[None] | None = None
@@ -68,6 +70,13 @@ class ParleyClient:
     ) -> None:
         await self.disconnect()
         await self.api.__aexit__(None, None, None)
+
+    @property
+    def carried_by(self) -> Transport | None:
+        """What brings frames just now."""
+        if self._line is not None and self._line.ready:
+            return "socket"
+        return "events" if self._events else None
 
     # --- for users ---------------------------------------------------------------------------------------------------
 
@@ -141,7 +150,7 @@ class ParleyClient:
             self.status = "online" if self._events else "reconnecting"
             if self._transport is None and self._backoff.failures >= _FAILURES_BEFORE_EVENTS:
                 self._start_events()
-                await asyncio.sleep(_SOCKET_AGAIN)
+                await asyncio.sleep(self._socket_again)
             else:
                 await asyncio.sleep(self._backoff.next())
 
