@@ -1,5 +1,6 @@
 """The rules that our images keep."""
 
+import fnmatch
 import importlib.util
 import re
 import subprocess
@@ -104,3 +105,26 @@ def test_a_file_that_the_lock_does_not_name_ends_the_build() -> None:
     for wrong in (installed("some-thing", "cc"), installed("unknown", "aa")):
         with pytest.raises(SystemExit):
             install.check([wrong], entries)
+
+
+def test_the_builder_is_given_what_is_copied_and_no_more() -> None:
+    first, *rest = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    assert first == "*"
+    given = {line[1:] for line in rest if line.startswith("!")}
+    copied = {
+        source
+        for stage in STAGES.values()
+        for copy in dockerfile.copies(stage)
+        if copy.stage is None
+        for source in copy.sources
+    }
+    for source in copied:
+        assert any(path == source or path.startswith(source) or _covers(path, source) for path in given), source
+    for path in given:
+        assert any(path == source or path.startswith(source) or _covers(path, source) for source in copied), path
+
+
+def _covers(pattern: str, path: str) -> bool:
+    """Whether what ``services/*/src`` lets through is below ``services/gateway/``, or the other way round."""
+    names = zip(pattern.rstrip("/").split("/"), path.rstrip("/").split("/"), strict=False)
+    return all(fnmatch.fnmatch(name, glob) or fnmatch.fnmatch(glob, name) for glob, name in names)

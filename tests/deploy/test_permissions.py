@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from parley.contracts import permissions, rpc, streams, subjects
-from parley.contracts.events import GenerationFinished, GenerationRequested, PromptSubmitted
+from parley.contracts.events import GenerationFinished, GenerationRequested, GenerationSegment, PromptSubmitted
 from parley.contracts.ids import new_id
 from parley.runtime import authorization, bus, dead_letters
 from parley.runtime.provision import provision
@@ -289,6 +289,24 @@ async def _take(nc: Client, consumer: streams.ConsumerSpec) -> Msg:
     await message.in_progress()
     await message.ack_sync(timeout=5)
     return message
+
+
+async def test_what_is_needed_in_trouble_can_be_read_back(server: DeployedNats) -> None:
+    segment = GenerationSegment(
+        chat_id=CHAT, occurred_at=datetime.now(UTC), generation_id=GENERATION, attempt=1, from_=1, to=1, text="Hello"
+    )
+    refused: list[Exception] = []
+    async with connected(server, "llm-worker", refused) as worker, connected(server, "chat-store", refused) as store:
+        await bus.publish_durable(worker.jetstream(), segment, deadline=5)
+        # The partial text of an answer whose attempts are used up.
+        stored = await worker.jetstream().get_last_msg(streams.SEGMENTS.name, subjects.generation_segment(CHAT))
+        assert stored.data is not None
+        # The event that an advisory is about, and how far the workers are.
+        await store.jetstream().publish(subjects.generation_requested(CHAT), b"{}")
+        stored = await store.jetstream().get_last_msg(streams.CHAT.name, subjects.generation_requested(CHAT))
+        assert stored.data == b"{}"
+        await store.jetstream().consumer_info(streams.CHAT.name, streams.LLM_WORKER_REQUESTS.name)
+    assert refused == []
 
 
 async def test_a_request_is_answered_to_the_one_that_asked(server: DeployedNats) -> None:
