@@ -9,6 +9,7 @@ from enum import Enum
 
 SERVICES = ("gateway", "chat-store", "llm-worker", "push")
 SERVERS = ("nats-server", "postgres", "provider")
+PARTS = (*SERVICES, *SERVERS)
 
 LINKS = (
     "gateway → nats-server",
@@ -78,7 +79,15 @@ class Disruption:
         return words + (f" for {self.duration:.1f} s" if self.duration else "")
 
 
-def plan(seed: int, seconds: float, *, every: float, ack_wait: float, links: Sequence[str] = LINKS) -> list[Disruption]:
+def plan(
+    seed: int,
+    seconds: float,
+    *,
+    every: float,
+    ack_wait: float,
+    parts: Sequence[str] = PARTS,
+    links: Sequence[str] = LINKS,
+) -> list[Disruption]:
     """Draw a run's disruptions, in order of time.
 
     The first ones kill each of ``parts`` once, so that the shortest run has seen all; then chance decides.
