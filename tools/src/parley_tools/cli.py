@@ -22,6 +22,7 @@ _SUBCOMMANDS = {
         "parley_tools.stack.command", "bring database and streams up to date", arguments="", run="migrate"
     ),
     "demo-model": _Subcommand("parley_tools.demo_model.command", "an OpenAI-compatible server for trying out"),
+    "doctor": _Subcommand("parley_tools.doctor.command", "say what is wrong, and what to do"),
     "backup": _Subcommand(
         "parley_tools.backup.command",
         "write everything that was promised to a file",

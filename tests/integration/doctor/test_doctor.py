@@ -1,0 +1,386 @@
+"""``parley doctor`` names what is wrong, on real servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from nats.js.api import StreamConfig
+
+from parley.contracts import streams
+from parley.contracts.permissions import USERS
+from parley.runtime import authorization, bus
+from parley.runtime.provision import provision
+from parley_tools.doctor import patient as patients
+from parley_tools.doctor.examination import examine
+from parley_tools.embedded.guard import guarded
+from parley_tools.embedded.nats import NatsServer, nats_program
+from parley_tools.embedded.ports import free_port
+from tests.support.databases import Databases
+from tests.support.demo_model import DemoModelProcess
+from tests.support.stack import RunningStack
+from tests.support.waiting import wait_until
+
+KEY = "k" * 48
+
+
+@dataclass
+class Examined:
+    """What the command said."""
+
+    code: int
+    findings: list[dict[str, str]]
+
+    @property
+    def problems(self) -> list[str]:
+        return [finding["text"] for finding in self.findings if finding["level"] == "problem"]
+
+    def remedy(self, text: str) -> str:
+        return next(finding["remedy"] for finding in self.findings if text in finding["text"])
+
+    def said(self, level: str, text: str) -> bool:
+        return any(finding["level"] == level and text in finding["text"] for finding in self.findings)
+
+
+@dataclass
+class Installation:
+    """An installation as the environment describes it, with nothing wrong but what a test breaks."""
+
+    folder: Path
+    nats: NatsServer
+    passwords: dict[str, str]
+    environment: dict[str, str]
+    ports: dict[str, int] = field(default_factory=lambda: {"--port": free_port(), "--push-port": free_port()})
+
+    def url_of(self, user: str) -> str:
+        return f"nats://{user}:{self.passwords[user]}@127.0.0.1:{self.nats.port}"
+
+    def examined(self, **changed: str) -> Examined:
+        """Run the command; an empty value leaves a setting out."""
+        given = {name: value for name, value in (self.environment | changed).items() if value}
+        ports = [word for name, port in self.ports.items() for word in (name, str(port))]
+        return doctor(given, "--data", str(self.folder / "none"), *ports)
+
+
+def doctor(environment: dict[str, str], *arguments: str) -> Examined:
+    done = subprocess.run(
+        [sys.executable, "-m", "parley_tools.cli", "doctor", "--json", *arguments],
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert not done.stderr, done.stderr
+    return Examined(done.returncode, [json.loads(line) for line in done.stdout.splitlines()])
+
+
+@pytest_asyncio.fixture
+async def here(tmp_path: Path, databases: Databases, demo_model: str) -> AsyncIterator[Installation]:
+    """A sound installation; its servers end with the test."""
+    passwords = authorization.random_passwords()
+    nats = NatsServer(tmp_path / "nats", passwords=passwords, monitor_port=free_port())
+    nats.start()
+    nc = await bus.connect(nats.url_of("migrate"), name="test")
+    await provision(nc)
+    await nc.close()
+    yield Installation(
+        tmp_path,
+        nats,
+        passwords,
+        {
+            "NATS_URL": nats.url,
+            "NATS_MONITOR_URL": f"http://127.0.0.1:{nats.monitor_port}",
+            "DATABASE_URL": databases.migrated(),
+            "SECRET_KEY": KEY,
+            "OPENAI_BASE_URL": demo_model,
+            "MODEL": "demo",
+        },
+    )
+    nats.stop()
+
+
+def test_nothing_is_wrong_with_a_sound_installation(here: Installation) -> None:
+    examined = here.examined()
+    assert examined.problems == []
+    assert examined.code == 0
+    assert examined.said("ok", "reaches the disk before it is acknowledged")
+    assert examined.said("ok", "The user operator may do its part")
+    assert examined.said("ok", "streams and 4 consumers are as they are declared")
+    assert examined.said("ok", "The schema is the one")
+    # Looking leaves nothing behind, and every other user may do its part, too.
+    for user in USERS:
+        seen = here.examined(NATS_URL=here.url_of(user.user))
+        assert seen.problems == [], user.user
+        assert seen.said("ok", f"The user {user.user} may do its part")
+    assert not here.examined().said("note", "dead letters")
+
+
+# --- settings ------------------------------
+
+
+def test_a_short_key_and_values_that_cannot_be(here: Installation) -> None:
+    examined = here.examined(SECRET_KEY="short", PROMPT_BATCH="many", NATS_URL="http://nowhere")
+    assert examined.code == 1
+    assert "SECRET_KEY has 5 bytes, and needs 32 or more." in examined.problems
+    assert "secrets.token_urlsafe" in examined.remedy("SECRET_KEY")
+    assert any(problem.startswith("PROMPT_BATCH: ") and "chat-store" in problem for problem in examined.problems)
+    assert "NATS_URL is no address of the kind that it must be." in examined.problems
+
+
+def test_a_port_that_another_program_has(here: Installation) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", here.ports["--push-port"]))
+        other.listen()
+        examined = here.examined()
+    assert examined.problems == [f"Port {here.ports['--push-port']}, for the websocket, is taken by another program."]
+    assert "parley up --push-port N" in examined.remedy("is taken")
+
+
+# --- NATS ------------------------------
+
+
+def test_nats_that_is_away(here: Installation) -> None:
+    here.nats.stop()
+    examined = here.examined()
+    assert len(examined.problems) == 1
+    assert examined.problems[0].startswith(f"NATS does not answer at 127.0.0.1:{here.nats.port}: ")
+    assert "Connect" in examined.problems[0]
+
+
+def test_a_password_that_nats_refuses(here: Installation) -> None:
+    examined = here.examined(NATS_URL=f"nats://operator:wrong@127.0.0.1:{here.nats.port}")
+    assert examined.problems == [f"NATS at 127.0.0.1:{here.nats.port} refuses the user or the password (operator)."]
+
+
+def _serve(folder: Path, config: str) -> subprocess.Popen[bytes]:
+    file = folder / "other.conf"
+    file.write_text(config)
+    return subprocess.Popen(
+        guarded([nats_program(), "--config", str(file)]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+@pytest.fixture
+def bare_nats(tmp_path: Path) -> Iterator[str]:
+    """A nats-server as it is by default: no JetStream, no users."""
+    port = free_port()
+    process = _serve(tmp_path, f"listen: 127.0.0.1:{port}\nmax_payload: 65536\n")
+    try:
+        wait_until(lambda: _listens(port), what="nats-server")
+        yield f"nats://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_nats_without_jetstream_and_with_small_messages(here: Installation, bare_nats: str) -> None:
+    examined = here.examined(NATS_URL=bare_nats)
+    assert examined.problems == [
+        "Messages may have 65536 bytes only, and answers need 1 MiB.",
+        "JetStream is off.",
+    ]
+    assert examined.said("note", "none of Parley's users")
+
+
+def test_streams_that_nobody_made(here: Installation) -> None:
+    with NatsServer(here.folder / "new") as new:
+        examined = here.examined(NATS_URL=new.url)
+    assert "The stream CHAT does not exist." in examined.problems
+    assert examined.remedy("The stream CHAT") == "Run `parley migrate`."
+
+
+async def test_a_stream_and_a_consumer_that_were_changed(here: Installation) -> None:
+    nc = await bus.connect(here.nats.url, name="test")
+    js = nc.jetstream()
+    config = (await js.stream_info("CHAT")).config
+    await js.update_stream(StreamConfig.from_response({**config.as_dict(), "max_age": 60 * 10**9 * 20}))
+    await js.delete_consumer("CHAT", streams.LLM_WORKER_REQUESTS.name)
+    await nc.close()
+    examined = here.examined()
+    assert any("stream CHAT exists with other settings: max_age is 1200" in problem for problem in examined.problems)
+    assert "The consumer llm-worker-requests of CHAT does not exist." in examined.problems
+
+
+def test_users_that_lack_permissions(here: Installation) -> None:
+    config = here.folder / "nats" / "nats-server.conf"
+    text = config.read_text()
+    for line in ('          "rpc.store.*"\n', '          "chat.*.prompt.submitted"\n'):
+        assert line in text
+        text = text.replace(line, '          "nothing.at.all"\n', 1)
+    config.write_text(text)
+    here.nats.process.send_signal(signal.SIGHUP)
+    wait_until(
+        lambda: (
+            here.examined(NATS_URL=here.url_of("gateway")).problems
+            == ["The user gateway may not publish to chat.*.prompt.submitted."]
+        ),
+        deadline=40,
+        what="the gateway's permissions being missed",
+    )
+    examined = here.examined(NATS_URL=here.url_of("chat-store"))
+    assert examined.problems == ["The user chat-store may not subscribe to rpc.store.*."]
+    assert "deploy/nats" in examined.remedy("chat-store may not")
+
+
+def test_writes_that_are_acknowledged_before_they_are_on_the_disk(here: Installation) -> None:
+    here.nats.stop()
+    config = here.folder / "nats" / "nats-server.conf"
+    text = config.read_text().replace(', "sync_interval": "always"', "")
+    process = _serve(here.folder, text)
+    try:
+        wait_until(lambda: _listens(here.nats.port), what="nats-server")
+        examined = here.examined()
+    finally:
+        process.kill()
+        process.wait()
+    assert len(examined.problems) == 1
+    assert "before they reach the disk" in examined.problems[0]
+    assert "sync_interval: always" in examined.remedy("reach the disk")
+
+
+async def test_messages_that_nobody_takes(here: Installation) -> None:
+    nc = await bus.connect(here.url_of("gateway"), name="test")
+    await nc.jetstream().publish("chat.c.prompt.submitted", b"{}")
+    await nc.close()
+    examined = here.examined()
+    assert examined.problems == ["1 messages wait for chat-store-prompts, and nobody takes them."]
+
+
+async def test_a_clock_that_is_wrong(here: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in here.environment.items():
+        monkeypatch.setenv(name, value)
+    patient = patients.find(here.folder / "none", {"page": free_port(), "websocket": free_port()})
+    findings = await examine(patient, clock=lambda: time.time() - 90)
+    problems = [finding.text for finding in findings if finding.level == "problem"]
+    assert problems == [
+        "The clock of NATS is 90 s ahead of the one here.",
+        "The clock of Postgres is 90 s ahead of the one here.",
+    ]
+
+
+# --- Postgres ------------------------------
+
+
+def test_postgres_that_is_away_or_refuses(here: Installation) -> None:
+    good = here.environment["DATABASE_URL"]
+    port = free_port()
+    for changed, problem in (
+        (f"postgresql://parley:test@127.0.0.1:{port}/x", f"Postgres does not answer at 127.0.0.1:{port}/x: "),
+        (good.replace(":test@", ":wrong@"), "refuses the role or the password: password authentication failed"),
+        (f"{good}_not", "has no such database: "),
+    ):
+        examined = here.examined(DATABASE_URL=changed)
+        assert len(examined.problems) == 1
+        assert problem in examined.problems[0]
+        assert ":test@" not in json.dumps(examined.findings)
+
+
+async def test_a_schema_that_is_missing_too_new_or_out_of_reach(here: Installation, databases: Databases) -> None:
+    examined = here.examined(DATABASE_URL=databases.empty())
+    assert any("schema version 0" in problem for problem in examined.problems)
+
+    connection = await asyncpg.connect(here.environment["DATABASE_URL"])
+    await connection.execute("DROP ROLE IF EXISTS nobody_in_particular")
+    await connection.execute("CREATE ROLE nobody_in_particular LOGIN PASSWORD 'test'")
+    await connection.execute("GRANT USAGE ON SCHEMA public TO nobody_in_particular")
+    await connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO nobody_in_particular")
+    examined = here.examined(
+        DATABASE_URL=here.environment["DATABASE_URL"].replace("parley:test@", "nobody_in_particular:test@")
+    )
+    assert len(examined.problems) == 1
+    assert examined.problems[0].startswith("The role nobody_in_particular lacks rights: chats (DELETE, INSERT, UPDATE)")
+
+    await connection.execute("UPDATE schema_versions SET version = 999, runs_with = 999")
+    await connection.close()
+    examined = here.examined()
+    assert len(examined.problems) == 1
+    assert "schema version 999, and this program knows only" in examined.problems[0]
+
+
+# --- the provider ------------------------------
+
+
+def test_a_key_that_the_provider_refuses(here: Installation) -> None:
+    with DemoModelProcess(here.folder, api_key="right") as model:
+        examined = here.examined(OPENAI_BASE_URL=model.url, OPENAI_API_KEY="wrong")
+        assert examined.problems == [f"The provider at {model.url} does not accept the key."]
+        examined = here.examined(OPENAI_BASE_URL=model.url)
+        assert examined.problems == [f"The provider at {model.url} wants a key."]
+        assert "OPENAI_API_KEY" in examined.remedy("wants a key")
+        assert here.examined(OPENAI_BASE_URL=model.url, OPENAI_API_KEY="right").code == 0
+
+
+class _Page(BaseHTTPRequestHandler):
+    """Some other web server."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html>Welcome</html>")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_provider_that_is_away_or_is_none_or_lacks_the_model(here: Installation) -> None:
+    base = here.environment["OPENAI_BASE_URL"]
+    away = f"http://127.0.0.1:{free_port()}/v1"
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Page) as page:
+        threading.Thread(target=page.serve_forever, daemon=True).start()
+        other = f"http://127.0.0.1:{page.server_address[1]}"
+        for url, problem in (
+            (away, f"The provider cannot be reached at {away}: "),
+            (base.removesuffix("/v1"), "does not list models as an OpenAI-compatible API does (status 404)."),
+            (other, "does not list models as an OpenAI-compatible API does"),
+        ):
+            examined = here.examined(OPENAI_BASE_URL=url)
+            assert len(examined.problems) == 1, examined.problems
+            assert problem in examined.problems[0]
+        page.shutdown()
+    examined = here.examined(MODEL="gpt-unheard-of")
+    assert len(examined.problems) == 1
+    assert examined.problems[0].startswith("MODEL is gpt-unheard-of, which the provider does not list. It has demo")
+
+
+# --- a stack that runs ------------------------------
+
+
+@pytest.mark.timeout(240)
+def test_a_running_stack_is_sound_until_a_part_of_it_hangs(tmp_path: Path) -> None:
+    with RunningStack(tmp_path / "data") as stack:
+        data = ("--data", str(stack.folder))
+        examined = doctor({}, *data)
+        assert examined.problems == []
+        assert examined.code == 0
+        for user in USERS:
+            assert examined.said("ok", f"The user {user.user} may do its part")
+        assert examined.said("ok", "llm-worker offers")
+        worker = stack.state.processes["llm-worker"].pid
+        assert worker is not None
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            examined = doctor({}, *data)
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        assert examined.code == 1
+        assert f"llm-worker runs as process {worker} and does not answer." in examined.problems
+        assert "No llm-worker answers in time." in examined.problems

@@ -1,0 +1,84 @@
+"""What is examined: the stack that runs on a folder, or what the environment names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic_settings import SettingsConfigDict
+
+from parley.runtime.settings import ServiceSettings
+from parley_tools.stack import state
+from parley_tools.stack.secrets import Secrets, load_secrets
+from parley_tools.stack.state import State
+
+_DEMO_KEY = "demo"
+
+
+class _Settings(ServiceSettings):
+    """All that a check needs, each of it optional: what is missing is itself a finding."""
+
+    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
+
+    nats_url: str = ""
+    database_url: str = ""
+    secret_key: str = ""
+    openai_base_url: str = ""
+    openai_api_key: str = ""
+    model: str = ""
+    nats_monitor_url: str = ""
+    # Whatever else is wrong is for the services' own settings to say.
+    health_port: None = None
+    log_level: None = None  # type: ignore[assignment]
+    log_format: None = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patient:
+    """Where everything is; empty: nowhere that we know of.
+
+    Attributes:
+        stack: Runs here; None: only the environment says what there is.
+        secrets: Of that stack.
+        nats_monitor_url: nats-server's HTTP monitor.
+        ports: That ``parley up`` would take, by what listens there.
+    """
+
+    nats_url: str
+    database_url: str
+    secret_key: str
+    openai_base_url: str
+    openai_api_key: str
+    model: str
+    nats_monitor_url: str
+    ports: Mapping[str, int]
+    stack: State | None
+    secrets: Secrets | None
+
+
+def find(folder: Path, ports: Mapping[str, int]) -> Patient:
+    """Look around. The environment goes before the stack."""
+    given = _Settings()  # type: ignore[call-arg]
+    running = state.read(folder)
+    secrets = load_secrets(folder) if running is not None else None
+    base_url, api_key = given.openai_base_url, given.openai_api_key
+    if running is not None and running.of("demo-model"):
+        base_url, api_key = running.openai_base_url or "", _DEMO_KEY
+    return Patient(
+        nats_url=given.nats_url or (running.nats_url if running is not None else ""),
+        database_url=given.database_url or (running.database_url if running is not None else ""),
+        secret_key=given.secret_key or (secrets.secret_key if secrets is not None else ""),
+        openai_base_url=base_url,
+        openai_api_key=api_key,
+        model=given.model,
+        nats_monitor_url=given.nats_monitor_url,
+        ports=ports,
+        stack=running,
+        secrets=secrets,
+    )
+
+
+def without_password(url: str) -> str:
+    """The servers of an address, for people to read."""
+    return ", ".join(server.rpartition("@")[2].rpartition("://")[2] for server in url.split(","))
