@@ -9,6 +9,7 @@ from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from parley.contracts import frames
+from parley.runtime.tasks import end
 from parley_tools.client.api import Api
 from parley_tools.client.backoff import Backoff
 from parley_tools.client.errors import ClientError, ConnectionRefused, Problem
@@ -99,9 +100,7 @@ class ParleyClient:
         tasks = [*self._events.values(), *([self._task] if self._task is not None else [])]
         self._events.clear()
         self._task = None
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
         self.status = "offline"
 
     # --- for watches -------------------------------------------------------------------------------------------------

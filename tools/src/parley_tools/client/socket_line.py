@@ -10,6 +10,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from parley.contracts import frames
+from parley.runtime.tasks import end
 from parley_tools.client.state import decode
 
 _READY_TIMEOUT = 15.0
@@ -65,8 +66,7 @@ class SocketLine:
             # Iterating ends quietly on 1000 and 1001; the code matters all the same.
             await socket.recv()
         finally:
-            sender.cancel()
-            await asyncio.gather(sender, return_exceptions=True)
+            await end(sender)
 
     async def _send_all(self, socket: ClientConnection) -> None:
         while True:

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from parley.runtime.tasks import end
 from parley_tools.embedded.errors import EmbeddedError
 from parley_tools.stack import state
 from parley_tools.stack.errors import StackError
@@ -69,8 +70,7 @@ async def _run(options: StackOptions) -> int:
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         log.line("parley", "ending before it was ready")
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
+        await end(starting)
         return 130
     try:
         await starting
