@@ -99,7 +99,14 @@ async def _disturb(
     options: RunOptions, stack: Stack, saboteur: Saboteur, crowd: Crowd, say: Callable[[str], None]
 ) -> Report:
     crowd.start()
-    deeds = plan(options.seed, options.seconds, every=options.every, ack_wait=options.ack_wait, links=options.links)
+    deeds = plan(
+        options.seed,
+        options.seconds,
+        every=options.every,
+        ack_wait=options.ack_wait,
+        parts=options.parts,
+        links=options.links,
+    )
     await saboteur.run(deeds, options.seconds)
     say("all that was broken is whole again; waiting for rest")
     began = time.monotonic()
