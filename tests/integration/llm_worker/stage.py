@@ -235,6 +235,11 @@ class Stage:
         info = await self.js.consumer_info(CHAT.name, LLM_WORKER_REQUESTS.name)
         return bool(info.num_ack_pending == count)
 
+    async def asking_is(self, count: int) -> bool:
+        """Whether so many workers ask for a request."""
+        info = await self.js.consumer_info(CHAT.name, LLM_WORKER_REQUESTS.name)
+        return bool(info.num_waiting == count)
+
     async def has_segment(self, turn: Turn, attempt: int) -> bool:
         """Whether the attempt has left text."""
         try:

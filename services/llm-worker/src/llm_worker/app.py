@@ -5,7 +5,6 @@ import logging
 import os
 import socket
 
-import nats.errors
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
@@ -60,7 +59,9 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
     async def ready() -> dict[str, str]:
         if nc is None or not nc.is_connected:
             return {"nats": "not connected"}
-        return {} if pull is not None else {"worker": "starting"}
+        if pull is None:
+            return {"worker": "starting"}
+        return {"worker": "stopping"} if stop.is_set() else {}
 
     async with HealthServer(settings.health_host, settings.health_port, ready), provider:
         nc = await _connected(settings, stop, on_closed=on_closed, on_reconnected=on_reconnected)
@@ -110,8 +111,7 @@ async def _leave(nc: Client) -> None:
             await nc.drain()
         else:
             await nc.close()
-    except (nats.errors.Error, TimeoutError, OSError, RuntimeError) as error:
-        # RuntimeError: nats-py flushes what is pending into a socket that is closed already.
+    except bus.TROUBLE as error:
         log.debug("Leaving NATS: %r", error)
 
 

@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from llm_worker.errors import LeaseLost
+from parley.runtime.bus import TROUBLE
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class Lease:
             return False
         try:
             await self._nc.request(self._message.reply, Msg.Ack.Progress, timeout=min(self._every, self.left + 0.001))
-        except (TimeoutError, nats.errors.Error, OSError) as error:
+        except TROUBLE as error:
             log.debug("Heartbeat: %r", error)
             return False
         return True
@@ -112,7 +112,7 @@ class Lease:
         await self._answer(Msg.Ack.Ack)
 
     async def hand_back(self, *, delay: float | None = None) -> bool:
-        """Ask the server to give the request to somebody else, at once or after ``delay`` seconds; whether it went out."""
+        """Ask the server to give the request to somebody else, at once or after ``delay`` s; whether it went out."""
         payload = Msg.Ack.Nak
         if delay is not None:
             payload += b' {"delay": %d}' % int(delay * 1e9)
@@ -127,7 +127,7 @@ class Lease:
             return False
         try:
             await self._nc.publish(self._message.reply, payload)
-        except (nats.errors.Error, OSError) as error:
+        except TROUBLE as error:
             log.debug("Acknowledging: %r", error)
             return False
         return True

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 import msgspec
-import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from llm_worker.generation import Generation
 from parley.contracts import subjects
+from parley.runtime.bus import TROUBLE
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Owners:
 
         async def tell(message: Msg) -> None:
             if message.reply:
-                with contextlib.suppress(nats.errors.Error):
+                with contextlib.suppress(*TROUBLE):
                     await self._nc.publish(message.reply, _encode(await generation.snapshot()))
 
         self._generations[generation.id] = generation
@@ -58,7 +58,7 @@ class Owners:
             del self._generations[generation.id]
             try:
                 await subscription.unsubscribe()
-            except (nats.errors.Error, OSError) as error:
+            except TROUBLE as error:
                 log.debug("Unsubscribing: %r", error)
 
     async def _on_stop(self, message: Msg) -> None:

@@ -6,12 +6,12 @@ import time
 from typing import Final, NamedTuple
 
 import msgspec
-import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from parley.contracts.streams import ConsumerSpec
+from parley.runtime.bus import TROUBLE
 
 log = logging.getLogger(__name__)
 
@@ -80,13 +80,13 @@ class Pull:
             await self._nc.publish(self._subject, self._body, reply=self._inbox)
             async with asyncio.timeout(self._patience):
                 return await waiting
-        except nats.errors.Error as error:
-            log.debug("Asking for a request: %r", error)
-            return None
-        except BaseException:
+        except BaseException as error:
             if waiting.done() and not waiting.cancelled() and (late := waiting.result()) is not None:
                 # It came at the very moment that we gave up waiting.
                 await _give_back(late)
+            if isinstance(error, TROUBLE) and not isinstance(error, TimeoutError):
+                log.debug("Asking for a request: %r", error)
+                return None
             raise
         finally:
             self._waiting = None
@@ -103,7 +103,7 @@ class Pull:
         try:
             # Without our interest in the inbox the server forgets the request; what it sent before arrives meanwhile.
             await subscription.drain()  # type: ignore[no-untyped-call]
-        except (nats.errors.Error, TimeoutError, OSError) as error:
+        except TROUBLE as error:
             log.debug("Closing the pull: %r", error)
 
     async def _open(self) -> None:
@@ -115,7 +115,7 @@ class Pull:
         if subscription is not None:
             try:
                 await subscription.unsubscribe()
-            except (nats.errors.Error, OSError) as error:
+            except TROUBLE as error:
                 log.debug("Unsubscribing: %r", error)
 
     async def _on_message(self, message: Msg) -> None:
@@ -142,6 +142,6 @@ async def _give_back(message: Msg) -> None:
         return
     try:
         await message.nak()
-    except nats.errors.Error as error:
+    except TROUBLE as error:
         # The server gives it to somebody else once ack_wait has passed.
         log.debug("Giving back: %r", error)

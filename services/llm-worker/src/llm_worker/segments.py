@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 import msgspec
-import nats.errors
 import nats.js.errors
 from nats.js import JetStreamContext
 
@@ -16,7 +15,7 @@ from llm_worker.deltas import Run
 from parley.contracts import subjects
 from parley.contracts.events import GenerationSegment
 from parley.contracts.streams import SEGMENTS
-from parley.runtime.bus import BusUnavailable, publish_durable
+from parley.runtime.bus import TROUBLE, BusUnavailable, publish_durable
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +110,7 @@ async def read_back(js: JetStreamContext, *, chat_id: str, generation_id: str) -
     """
     try:
         return assemble([s for s in await _read(js, chat_id) if s.generation_id == generation_id])
-    except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
+    except TROUBLE as error:
         raise BusUnavailable(f"segments of {generation_id}: {error!r}") from error
 
 
