@@ -154,3 +154,16 @@ def test_what_no_joiner_needed_for_a_while_is_forgotten() -> None:
     assert history.since(store.version) == []
     history.apply(store.rename())
     assert history.since(store.version - 1) == []
+
+
+def test_a_late_page_in_place_of_changes_does_not_undo_a_change_either() -> None:
+    store = ChatStore()
+    turns(store, 1)
+    history = known(store)
+    then = store.version - 1
+    store.page_size = 0
+    late = store.sync(then)
+    assert not late.recovered
+    history.apply(store.submit())
+    assert history.merge(late, then)
+    assert history.version == store.version

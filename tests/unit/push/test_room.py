@@ -270,3 +270,52 @@ def test_nothing_is_asked_for_nobody() -> None:
     assert scene.room.next_request() is None
     scene.enter()
     assert scene.room.next_request() is None
+
+
+def test_who_waited_for_the_worker_is_not_sent_twice_what_came_meanwhile() -> None:
+    scene = Scene()
+    scene.enter()
+    scene.run()
+    scene.say(3)
+    scene.room.flush()
+    assert scene.store.ref is not None
+    client = Client()
+    cursor = Cursor(version=scene.store.version, generation_id=scene.store.ref.generation_id, attempt=9, seq=1)
+    client.version = cursor.version
+    scene.room.join(Reader("ann", client.write, cursor))
+    assert client.frames == []
+    assert isinstance(scene.room.next_request(), AskWorker)
+    scene.say(2)
+    scene.room.unowned(cursor.generation_id or "")
+    (frame,) = client.frames
+    assert isinstance(frame, Snapshot)
+    assert frame.generation is not None
+    assert (frame.generation.attempt, frame.generation.after, frame.generation.seq) == (1, 0, 5)
+
+
+def test_a_change_that_comes_while_another_is_asked_about_is_asked_about_too() -> None:
+    scene = Scene()
+    client, _ = scene.enter()
+    scene.store.rename()
+    scene.room.changed(scene.store.rename())
+    request = scene.room.next_request()
+    assert isinstance(request, AskStore)
+    reply = scene.store.sync(request.after)
+    scene.store.rename()
+    scene.room.changed(scene.store.rename())
+    scene.room.synced(request, reply)
+    scene.answer()
+    assert client.version == scene.store.version
+
+
+def test_a_change_that_comes_before_the_first_answer_is_kept() -> None:
+    scene = Scene()
+    client = Client()
+    scene.room.join(Reader("ann", client.write))
+    request = scene.room.next_request()
+    assert isinstance(request, AskStore)
+    reply = scene.store.sync(request.after)
+    scene.room.changed(scene.store.rename())
+    scene.room.synced(request, reply)
+    assert client.version == scene.store.version
+    assert scene.room.next_request() is None

@@ -113,7 +113,7 @@ class History:
         if reply.recovered and after is not None:
             self._take_changes(reply, after)
             return True
-        if after is None and self.known:
+        if self.known and (after is None or reply.version < self.version):
             self._take_page(reply)
             return True
         self._renew(reply)

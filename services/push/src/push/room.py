@@ -564,8 +564,8 @@ class Room:
                 self._hold(answer, delta, payload)
             return False
         if delta.from_ == 1:
-            # The beginning: nothing can be missing, whatever was asked.
-            answer.behind = False
+            # The beginning: nothing before it can be missing, whatever was asked.
+            answer.behind = bool(self._held)
             answer.heard = True
             if answer.announced != answer.attempt:
                 self._announce(answer)
@@ -593,7 +593,7 @@ class Room:
         if generation.status == "started":
             if answer.seq > 0:
                 return  # late: its deltas were here first
-            answer.behind = False
+            answer.behind = bool(self._held)
             answer.heard = True
             answer.status = "running"
             if answer.announced == answer.attempt:
@@ -623,6 +623,7 @@ class Room:
             self._drop_strangers()
             self._follow(changed.generation, told=True)
             self._publish_changes(changed.since, list(changed.messages))
+            self._replay()
 
     def deleted(self, version: int | None = None) -> None:
         """The chat is gone: tell everyone."""
@@ -695,7 +696,7 @@ class Room:
             self._start_over()
             before = -1
         complete = self._history.merge(reply, request.after)
-        if not complete and request.after is not None:
+        if request.after is not None and not reply.recovered:
             self._give_up_cursors(request.after)
         if self.version == reply.version:
             self._drop_strangers()
@@ -709,6 +710,9 @@ class Room:
         if self._target > self.version:
             self._doubt()
         self._target = -1
+        changes, self._early_changes = self._early_changes, []
+        for changed in changes:
+            self.changed(changed)
         self._replay()
         self._settle_waiting()
 
@@ -734,17 +738,17 @@ class Room:
         self._waiting |= live
 
     def _replay(self) -> None:
-        """Take what came before it could be understood."""
-        changes, self._early_changes = self._early_changes, []
-        for changed in changes:
-            self.changed(changed)
-        if not self._history.known or self._answered < self._needed:
+        """Take what came of a generation before the room knew it."""
+        if not self._early:
             return
         early, self._early = self._early, []
         for event, payload in early:
             if self._answer is None or event.generation_id != self._answer.generation_id:
-                # chat-store, asked after this came, does not know it as active: it is over.
-                self._end(event.generation_id)
+                if self._answered < self._needed:
+                    self._early.append((event, payload))
+                else:
+                    # chat-store, asked after this came, does not know it as active: it is over.
+                    self._end(event.generation_id)
             elif isinstance(event, Delta):
                 self.delta(event, payload)
             else:
@@ -799,6 +803,8 @@ class Room:
             self._dirty = True
             self._single = None
             self.flush()
+        elif answer.announced != answer.attempt:
+            self._announce(answer)
         held, self._held = self._held, []
         for delta, payload in held:
             self.delta(delta, payload)
