@@ -101,6 +101,24 @@ def test_what_users_and_providers_bring_about_is_no_fault(rows: tuple[StoredMess
     assert found(*rows, prompt=prompt, says=reading(*rows, witness=shorter, messages=_has(rows))).clean
 
 
+def test_a_prompt_that_overtakes_another_is_named() -> None:
+    ledger = Ledger()
+    ledger.add(sent())
+    ledger.add(sent(message_id="p2", tokens=None))
+    rows = [
+        PROMPT,
+        REPLY,
+        replace(PROMPT, id="p2", position=3),
+        replace(REPLY, id="a2", parent_id="p2", position=4),
+    ]
+
+    def disordered(rows: list[StoredMessage]) -> list[str]:
+        return check(ledger, Stored({"c": 4}, {("c", row.id): row for row in rows}, [GENERATION]), []).disordered
+
+    assert not disordered(rows)
+    assert disordered([replace(PROMPT, position=5), *rows[1:]])
+
+
 def _has(rows: tuple[StoredMessage, ...]) -> dict[str, tuple[str, str, str]]:
     return {row.id: (row.status, row.content, row.reasoning) for row in rows}
 

@@ -36,16 +36,18 @@ class Findings:
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     endless: list[str] = field(default_factory=list)
+    disordered: list[str] = field(default_factory=list)
     garbled: list[str] = field(default_factory=list)
     differing: list[str] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     witnessed: int = 0
+    witnessed_whole: int = 0
     takeovers: int = 0
 
     @property
     def clean(self) -> bool:
-        return not (self.lost or self.doubled or self.endless or self.garbled or self.differing)
+        return not (self.lost or self.doubled or self.endless or self.disordered or self.garbled or self.differing)
 
 
 def check(ledger: Ledger, stored: Stored, readings: Iterable[Reading]) -> Findings:
@@ -53,6 +55,7 @@ def check(ledger: Ledger, stored: Stored, readings: Iterable[Reading]) -> Findin
     findings = Findings()
     for sent in ledger.sent.values():
         _check_prompt(findings, sent, stored)
+    _check_order(findings, ledger, stored)
     _check_rows(findings, ledger, stored)
     for reading in readings:
         _check_reader(findings, reading, stored)
@@ -100,6 +103,18 @@ def _check_answer(findings: Findings, sent: Sent, answer: StoredMessage) -> None
         findings.garbled.append(f"{name} is not the beginning of what the model said")
 
 
+def _check_order(findings: Findings, ledger: Ledger, stored: Stored) -> None:
+    """Each user sends a message when the one before is accepted, so they come to their turns in that order."""
+    last: dict[str, int] = {}
+    for sent in ledger.sent.values():
+        row = stored.messages.get((sent.chat_id, sent.message_id))
+        if row is None or row.status != "sent":
+            continue
+        if row.position < last.get(sent.chat_id, 0):
+            findings.disordered.append(f"prompt {row.id} of chat {row.chat_id} overtook one that was sent before it")
+        last[sent.chat_id] = max(row.position, last.get(sent.chat_id, 0))
+
+
 def _check_rows(findings: Findings, ledger: Ledger, stored: Stored) -> None:
     for row in stored.messages.values():
         if row.role == "user" and (row.chat_id, row.id) not in ledger.sent:
@@ -142,6 +157,7 @@ def _check_reader(findings: Findings, reading: Reading, stored: Stored) -> None:
         if answer is None or answer.status == "failed" or attempts.get(witness.generation_id) != witness.attempt:
             continue
         findings.witnessed += 1
+        findings.witnessed_whole += (witness.text, witness.reasoning) == (answer.content, answer.reasoning)
         if not (answer.content.startswith(witness.text) and answer.reasoning.startswith(witness.reasoning)):
             difference = _difference(witness.text, answer.content)
             findings.differing.append(f"{name} saw another text grow for answer {answer.id}: {difference}")

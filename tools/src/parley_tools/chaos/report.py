@@ -54,13 +54,17 @@ class Report:
         yield f"answers: {sum(findings.outcomes.values())} ({outcomes}), {findings.takeovers} of several attempts"
         if findings.errors:
             yield "  why they failed: " + _counts(findings.errors.most_common())
-        yield f"readers: {self.readers}, who saw {findings.witnessed} answers grow to their end"
+        yield (
+            f"readers: {self.readers}, who saw {findings.witnessed} answers grow to their end, "
+            f"{findings.witnessed_whole} of them to the last token before they were told of it"
+        )
         yield f"longest time from a kill to an answer's end: {self._longest()}"
         yield f"at rest {self.rest:.1f} s after the last deed; {self.tracebacks} tracebacks in the logs"
         for name, wrong in (
             ("lost", findings.lost),
             ("doubled", findings.doubled),
             ("without an end", findings.endless),
+            ("out of order", findings.disordered),
             ("not as the model said", findings.garbled),
             ("readers that differ", findings.differing),
             ("refused", ledger.refusals),
