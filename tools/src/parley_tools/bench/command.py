@@ -7,6 +7,7 @@ import asyncio
 import importlib
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from parley_tools.bench.crew import CrewFailed
@@ -45,17 +46,25 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"There is no scenario {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}.", file=sys.stderr)
         return 2
     size = SMOKE if arguments.smoke else Size(repeats=arguments.repeats, window=arguments.window)
+    try:
+        return 0 if _measure_all(arguments.scenarios or SCENARIOS, size, arguments.write) else 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _measure_all(names: Iterable[str], size: Size, file: Path | None) -> bool:
+    """Whether everything could be measured and came out right."""
     good = True
-    for name in arguments.scenarios or SCENARIOS:
+    for name in names:
         table = _measure(name, size)
         if table is None:
             good = False
             continue
         print(console(table), flush=True)
         good = good and not table.failures
-        if arguments.write is not None:
-            write(arguments.write, name, table)
-    return 0 if good else 1
+        if file is not None:
+            write(file, name, table)
+    return good
 
 
 def _measure(name: str, size: Size) -> Table | None:

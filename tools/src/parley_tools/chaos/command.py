@@ -60,6 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
     except (StackError, EmbeddedError) as error:
         print(f"parley: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     finally:
         if report is not None and report.good and arguments.keep is None:
             shutil.rmtree(folder, ignore_errors=True)
