@@ -178,3 +178,19 @@ async def test_the_library_s_close_and_ping_work(push: ServiceProcess, url: str)
         assert ws.protocol.extensions == []
     assert ws.close_code == 1000
     await eventually(lambda: "parley_push_sockets 0.0" in push.get("/metrics")[1])
+
+
+async def test_a_client_that_never_ends_its_side_is_dropped(push: ServiceProcess) -> None:
+    async with raw_socket(push) as raw:
+        raw.writer.write(masked(2, b"binary"))
+        assert (await raw.read())[0] == 8
+
+        async def goes_on() -> None:
+            while True:
+                raw.writer.write(masked(9, b"still here"))
+                await raw.writer.drain()
+                await asyncio.sleep(0.1)
+
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(goes_on(), DEADLINE)
+    await eventually(lambda: 'parley_push_sockets_closed_total{code="4400"}' in push.get("/metrics")[1])

@@ -319,3 +319,31 @@ def test_a_change_that_comes_before_the_first_answer_is_kept() -> None:
     scene.room.synced(request, reply)
     assert client.version == scene.store.version
     assert scene.room.next_request() is None
+
+
+def test_a_reader_who_is_ahead_goes_on_when_the_room_has_caught_up() -> None:
+    scene = Scene()
+    other = Scene()
+    other.store = scene.store
+    ahead, reader = other.enter()
+    scene.enter()
+    changed = scene.store.submit()
+    _, started = scene.store.claim(told=False)
+    deltas = [scene.store.say("text", 2) for _ in range(4)]
+    for room in (scene.room, other.room):
+        room.changed(changed)
+        room.generation(started, msgspec.json.encode(started))
+    for delta in deltas[:3]:
+        other.room.delta(delta, msgspec.json.encode(delta))
+    other.room.flush()
+    other.room.leave(reader)
+    scene.enter(ahead)
+    asked = len(scene.asked)
+    seqs = []
+    for delta in deltas:
+        scene.room.delta(delta, msgspec.json.encode(delta))
+        scene.room.flush()
+        assert ahead.running is not None
+        seqs.append(ahead.running.seq)
+    assert seqs == [6, 6, 6, 8]
+    assert len(scene.asked) == asked

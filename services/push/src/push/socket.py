@@ -25,7 +25,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from parley.contracts.frames import CloseCode, ServerFrame
-from push.errors import Refused
+from push.errors import BadFrame, Refused
 from push.metrics import CLOSED
 from push.wire import PING, encode
 
@@ -81,7 +81,17 @@ class Socket(asyncio.Protocol):
         write: Sends prepared websocket frames; only while the session has not ``left``.
     """
 
-    __slots__ = ("_fragments", "_handler", "_house", "_missed", "_protocol", "_timer", "_transport", "write")
+    __slots__ = (
+        "_ending",
+        "_fragments",
+        "_handler",
+        "_house",
+        "_missed",
+        "_protocol",
+        "_timer",
+        "_transport",
+        "write",
+    )
 
     write: Callable[[bytes], None]
 
@@ -90,7 +100,9 @@ class Socket(asyncio.Protocol):
         self._handler: Handler | None = None
         self._fragments: list[bytes] | None = None
         self._missed = 0
+        # Until it has authenticated: the end of the time for that. Once it ends: the end of the time for that.
         self._timer: asyncio.TimerHandle | None = None
+        self._ending = False
         self._protocol = ServerProtocol(max_size=house.max_frame_bytes)
 
     # --- what the session and the server do --------------------------------------------------------------------------
@@ -105,11 +117,10 @@ class Socket(asyncio.Protocol):
         if self._protocol.state is State.CONNECTING:
             self._transport.abort()
         elif self._protocol.state is State.OPEN:
-            CLOSED.labels(str(code)).inc()
             self._leave()
             self._protocol.send_close(code, reason)
             self._send()
-            self._abort_after(_CLOSE_TIMEOUT)
+            self._end_soon()
 
     def abort(self) -> None:
         """Drop the connection."""
@@ -149,7 +160,7 @@ class Socket(asyncio.Protocol):
         self._send()
         if self._protocol.state is not State.OPEN and self._protocol.close_expected():
             self._leave()
-            self._abort_after(_CLOSE_TIMEOUT)
+            self._end_soon()
 
     def eof_received(self) -> None:
         # The transport closes when this returns.
@@ -160,6 +171,9 @@ class Socket(asyncio.Protocol):
         self._leave()
         self._cancel_timer()
         self._protocol.receive_eof()
+        closed = self._protocol.close_sent
+        if closed is not None and not self._protocol.close_rcvd_then_sent:
+            CLOSED.labels(str(closed.code)).inc()
         self._house.gone(self)
 
     def pause_writing(self) -> None:
@@ -201,8 +215,8 @@ class Socket(asyncio.Protocol):
                 payload, self._fragments = b"".join(self._fragments), None
                 handler.message(payload)
         elif frame.opcode is Opcode.BINARY:
-            self.close(CloseCode.BAD_FRAME, "binary frames are not understood")
-        if handler.authenticated:
+            raise BadFrame("binary frames are not understood")
+        if handler.authenticated and not self._ending:
             self._cancel_timer()
 
     def _too_late(self) -> None:
@@ -225,9 +239,12 @@ class Socket(asyncio.Protocol):
                 with contextlib.suppress(OSError, RuntimeError):
                     self._transport.write_eof()
 
-    def _abort_after(self, seconds: float) -> None:
-        self._cancel_timer()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._transport.abort)
+    def _end_soon(self) -> None:
+        """Give the peer a moment to end the connection; once, whatever it still sends."""
+        if not self._ending:
+            self._ending = True
+            self._cancel_timer()
+            self._timer = asyncio.get_running_loop().call_later(_CLOSE_TIMEOUT, self._transport.abort)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
