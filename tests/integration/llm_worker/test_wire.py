@@ -1,6 +1,7 @@
 """What goes out beside nats-py's own publish arrives whole, and in one order with it."""
 
 import asyncio
+import signal
 
 import pytest
 from nats.aio.msg import Msg
@@ -11,25 +12,27 @@ from parley_tools.embedded.nats import NatsServer
 from tests.support.waiting import eventually
 
 
-async def test_both_ways_of_publishing_keep_one_order(nats_url: str) -> None:
+async def test_frames_keep_their_order_whatever_else_is_published(nats_url: str) -> None:
     sender, receiver = await bus.connect(nats_url, name="sender"), await bus.connect(nats_url, name="receiver")
     got: list[bytes] = []
+    others: list[bytes] = []
 
     async def on_message(message: Msg) -> None:
-        got.append(message.data)
+        (got if message.subject == "live.a.delta" else others).append(message.data)
 
     await receiver.subscribe("live.>", cb=on_message)
     await receiver.flush()
     wire = Wire(sender)
-    for number in range(2000):
+    for number in range(3000):
+        wire.publish("live.a.delta", b"%d" % number)
         if number % 3 == 0:
-            await sender.publish("live.a.delta", b"%d" % number)
-        else:
-            assert wire.publish("live.a.delta", b"%d" % number)
+            await sender.publish("live.a.other", b"%d" % number)
         if number % 7 == 0:
             await asyncio.sleep(0)
-    await eventually(lambda: len(got) == 2000)
-    assert got == [b"%d" % number for number in range(2000)]
+        if number % 500 == 0:
+            await sender.flush()
+    await eventually(lambda: (len(got), len(others)) == (3000, 1000))
+    assert got == [b"%d" % number for number in range(3000)]
     await sender.close()
     await receiver.close()
 
@@ -40,8 +43,8 @@ async def test_bodies_and_headers_arrive_as_they_were(nats_url: str) -> None:
     wire = Wire(nc)
     bodies = [b"", b"\r\nPUB x 1\r\na\r\n", "🦜".encode(), bytes(range(256)) * 1000]
     for body in bodies:
-        assert wire.publish("live.a.delta", body)
-        assert wire.publish("live.a.delta", body, {"traceparent": "00-1-2-01", "other": "b"})
+        wire.publish("live.a.delta", body)
+        wire.publish("live.a.delta", body, {"traceparent": "00-1-2-01", "other": "b"})
     for body in bodies:
         plain, headed = await subscription.next_msg(5), await subscription.next_msg(5)
         assert (plain.data, plain.headers) == (body, None)
@@ -56,24 +59,38 @@ async def test_without_a_connection_nothing_is_saved_up(nats_server: NatsServer)
     await nc.flush()
     nats_server.kill()
     await eventually(lambda: not nc.is_connected)
-    assert not wire.publish("live.a.delta", b"lost")
+    wire.publish("live.a.delta", b"lost")
     nats_server.start()
     await eventually(lambda: nc.is_connected)
     await nc.flush()
-    assert wire.publish("live.a.delta", b"kept")
+    wire.publish("live.a.delta", b"kept")
     assert (await subscription.next_msg(5)).data == b"kept"
     await nc.close()
 
 
-async def test_frames_are_dropped_when_too_much_waits_already(nats_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    nc = await bus.connect(nats_url, name="sender")
+async def test_frames_are_dropped_when_too_much_waits_already(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("llm_worker.wire._HIGH_WATER", 1000)
-    wire = Wire(nc)
-    sent = 0
-    # More than the kernel takes at once.
-    while wire.publish("live.a.delta", bytes(1000_000)):
-        sent += 1
-        assert sent < 100
-    await nc.flush(timeout=10)
-    assert wire.publish("live.a.delta", b"again")
-    await nc.close()
+    sender, receiver = [await bus.connect(nats_server.url, name=name) for name in ("sender", "receiver")]
+    got: list[bytes] = []
+
+    async def on_message(message: Msg) -> None:
+        got.append(message.data[:1])
+
+    await receiver.subscribe("live.a.delta", cb=on_message)
+    await receiver.flush()
+    wire = Wire(sender)
+    nats_server.process.send_signal(signal.SIGSTOP)
+    try:
+        for _ in range(100):
+            wire.publish("live.a.delta", b"x" * 1_000_000)
+            await asyncio.sleep(0.001)
+    finally:
+        nats_server.process.send_signal(signal.SIGCONT)
+    await sender.flush(timeout=30)
+    wire.publish("live.a.delta", b"last")
+    await eventually(lambda: got and got[-1] == b"l")
+    assert 1 <= len(got) < 100
+    await sender.close()
+    await receiver.close()

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 _SPARE_CONNECTIONS = 8
 _LONGEST_PULL = 5.0
+_PULLS = 8
+"""Requests that may be asked for at once: what one answer needs to start must not hold up the next one's."""
 
 
 async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
@@ -41,7 +43,7 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
         connections=settings.max_generations + _SPARE_CONNECTIONS,
         connect_timeout=settings.connect_timeout,
     )
-    pull: Pull | None = None
+    pulls: list[Pull] = []
     leaving = refused = False
 
     async def on_closed() -> None:
@@ -51,7 +53,7 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
             stop.set()
 
     async def on_reconnected() -> None:
-        if pull is not None:
+        for pull in pulls:
             pull.renew()
 
     nc: Client | None = None
@@ -59,7 +61,7 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
     async def ready() -> dict[str, str]:
         if nc is None or not nc.is_connected:
             return {"nats": "not connected"}
-        if pull is None:
+        if not pulls:
             return {"worker": "starting"}
         return {"worker": "stopping"} if stop.is_set() else {}
 
@@ -79,9 +81,10 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
             owners = Owners(nc)
             await owners.serve()
             await models.serve(nc)
-            pull = Pull(nc, LLM_WORKER_REQUESTS, expires=min(_LONGEST_PULL, ack_wait / 3))
+            expires = min(_LONGEST_PULL, ack_wait / 3)
+            pulls += [Pull(nc, LLM_WORKER_REQUESTS, expires=expires) for _ in range(_PULLS)]
             log.info("Taking requests, up to %d at once", settings.max_generations)
-            await Slots(bench, owners, pull, ack_wait=ack_wait).run(stop)
+            await Slots(bench, owners, pulls, ack_wait=ack_wait).run(stop)
         finally:
             leaving = True
             await _leave(nc)

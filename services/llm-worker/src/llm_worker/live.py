@@ -56,5 +56,5 @@ class LiveChannel:
         self._publish(self._generation_subject, _encode(frame))
 
     def _publish(self, subject: str, payload: bytes, headers: dict[str, str] | None = None) -> None:
-        if self._wire.publish(subject, payload, headers):
-            metrics.TOKEN_PATH.deltas += 1
+        self._wire.publish(subject, payload, headers)
+        metrics.TOKEN_PATH.deltas += 1

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -34,13 +35,14 @@ class Slots:
     """Makes at most ``max_generations`` answers at once.
 
     Args:
+        pulls: Each asks for one request at a time, once there is a slot for it.
         ack_wait: Of the consumer, in seconds.
     """
 
-    def __init__(self, bench: Workbench, owners: Owners, pull: Pull, *, ack_wait: float) -> None:
+    def __init__(self, bench: Workbench, owners: Owners, pulls: Sequence[Pull], *, ack_wait: float) -> None:
         self._bench = bench
         self._owners = owners
-        self._pull = pull
+        self._pulls = pulls
         self._ack_wait = ack_wait
         self._free = asyncio.Semaphore(bench.settings.max_generations)
         self._jobs: set[Job] = set()
@@ -51,10 +53,11 @@ class Slots:
     async def run(self, stop: asyncio.Event) -> None:
         """Take requests until ``stop`` is set; then let running answers go on for the grace, and hand back the rest."""
         async with asyncio.TaskGroup() as answers:
-            taking = answers.create_task(self._take(answers))
+            taking = [answers.create_task(self._take(pull, answers)) for pull in self._pulls]
             await stop.wait()
-            await tasks.end(taking)
-            await self._pull.close()
+            await tasks.end(*taking)
+            for pull in self._pulls:
+                await pull.close()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._bench.settings.shutdown_grace):
                     await self._idle.wait()
@@ -62,11 +65,11 @@ class Slots:
             for job in list(self._jobs):
                 job.hand_back()
 
-    async def _take(self, answers: asyncio.TaskGroup) -> None:
+    async def _take(self, pull: Pull, answers: asyncio.TaskGroup) -> None:
         while True:
             await self._free.acquire()
             try:
-                fetched = await self._pull.next()
+                fetched = await pull.next()
             except BaseException:
                 self._free.release()
                 raise
