@@ -25,8 +25,8 @@ _SHAPES = (
     _Shape(1, 10, 500),
     _Shape(1, 100, 100),
     _Shape(1, 2000, 10),
-    _Shape(10, 1, 200),
-    _Shape(100, 1, 40),
+    _Shape(20, 1, 2),
+    _Shape(200, 1, 2),
     _Shape(2000, 1, 2),
 )
 _UNITS = {
@@ -51,6 +51,10 @@ async def fanout(size: Size, tell: Tell) -> Table:
                 tell(f"{rooms} x {readers}, {repeat + 1} of {size.repeats}: {brief(samples[-1])}")
             what = f"{rooms:,} room{'s' * (rooms > 1)} × {readers:,} reader{'s' * (readers > 1)}, {shape.rate} tokens/s"
             table.add(what, _UNITS, samples)
+    table.notes.append(
+        "What an answer costs each second however little it says (its heartbeats, its segment) is in the cost per token: "
+        "rooms compare with rooms at the same rate."
+    )
     return table
 
 
