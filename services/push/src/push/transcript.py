@@ -83,8 +83,8 @@ class Transcript:
         self._base_text = text
         self._base_reasoning = reasoning
         self._buffer = bytearray()
-        self._ends = array("Q")
-        self._offsets = array("Q")
+        self._ends = array("I")
+        self._offsets = array("I")
         self._runs: list[tuple[int, Kind]] = []
 
     def append(self, to: int, kind: Kind, text: str) -> None:
