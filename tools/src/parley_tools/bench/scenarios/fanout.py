@@ -52,8 +52,8 @@ async def fanout(size: Size, tell: Tell) -> Table:
             what = f"{rooms:,} room{'s' * (rooms > 1)} × {readers:,} reader{'s' * (readers > 1)}, {shape.rate} tokens/s"
             table.add(what, _UNITS, samples)
     table.notes.append(
-        "The cost per token includes what an answer costs each second however little it says (heartbeats, a segment), so "
-        "rooms compare with rooms at the same rate."
+        "The cost per token includes what an answer costs each second however little it says (heartbeats, a "
+        "segment), so rooms compare with rooms at the same rate."
     )
     return table
 
