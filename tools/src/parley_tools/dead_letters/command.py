@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import nats.errors
@@ -18,6 +17,7 @@ from parley.runtime import bus
 from parley_tools.dead_letters.box import DeadLetterBox
 from parley_tools.dead_letters.errors import DeadLetterError
 from parley_tools.dead_letters.letter import Letter
+from parley_tools.stack import state
 
 _REASON_WIDTH = 60
 _PATIENCE = 5.0
@@ -140,11 +140,8 @@ def _page(letter: Letter) -> str:
 def _default_url() -> str | None:
     if url := os.environ.get("NATS_URL"):
         return url
-    try:
-        state = json.loads(Path(".parley/stack.json").read_text())
-    except (OSError, ValueError):
-        return None
-    return str(state["nats_url"])
+    running = state.read()
+    return running.nats_url if running is not None else None
 
 
 def _places(url: str) -> str:
