@@ -11,7 +11,8 @@ from parley.contracts.frames import Delta, Generation, Kind
 from parley.contracts.live import Changed
 from parley.contracts.rpc import GenerationSnapshot, SyncReply
 from push.cursor import Reader
-from push.room import AskStore, AskWorker, Request, Room, Tally
+from push.inquiry import AskStore, AskWorker, Request
+from push.room import Room, Tally
 from tests.unit.push.world import CHAT_ID, ChatStore, Client
 
 Live = Changed | Generation | Delta

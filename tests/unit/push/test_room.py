@@ -6,7 +6,8 @@ import msgspec
 
 from parley.contracts.frames import ChatFrame, Cursor, Delta, Generation, MessageFrame, Snapshot
 from push.cursor import Reader
-from push.room import AskStore, AskWorker, Room, Tally
+from push.inquiry import AskStore, AskWorker
+from push.room import Room, Tally
 from push.wire import text_frame
 from tests.unit.push.world import CHAT_ID, ChatStore, Client
 
@@ -347,3 +348,13 @@ def test_a_reader_who_is_ahead_goes_on_when_the_room_has_caught_up() -> None:
         seqs.append(ahead.running.seq)
     assert seqs == [6, 6, 6, 8]
     assert len(scene.asked) == asked
+
+
+def test_a_chat_deleted_between_a_delta_and_its_sending_ends_quietly() -> None:
+    scene = Scene()
+    client, _ = scene.enter()
+    scene.run()
+    scene.say()
+    scene.room.changed(scene.store.delete())
+    scene.room.flush()
+    assert client.gone

@@ -17,7 +17,8 @@ from parley.runtime import tracing
 from parley.runtime.bus import BusUnavailable, RpcRefused
 from push.bus import Handler
 from push.gate import Gate, Pace
-from push.room import AskStore, AskWorker, Room
+from push.inquiry import AskStore, AskWorker
+from push.room import Room
 from push.tasks import Tasks, end
 
 __all__ = ["Keeper", "LiveBus", "Unsubscribe"]

@@ -10,27 +10,20 @@ frames to its readers, and ``next_request`` says what it must ask. The rule it k
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
-from parley.contracts.frames import (
-    ChatFrame,
-    Cursor,
-    Delta,
-    Error,
-    Generation,
-    MessageFrame,
-    RunningAnswer,
-    Snapshot,
-)
+from parley.contracts.frames import Cursor, Delta, Generation
 from parley.contracts.live import Changed
 from parley.contracts.resources import GenerationRef, Message
 from parley.contracts.rpc import GenerationSnapshot, SyncReply
+from push import frames
 from push.cursor import Reader
 from push.history import History
-from push.transcript import Run, Transcript
-from push.wire import encode, text_frame
+from push.inquiry import AskStore, AskWorker, Inquiry, Request
+from push.transcript import Transcript
+from push.wire import text_frame
 
-__all__ = ["AskStore", "AskWorker", "Request", "Room", "Tally"]
+__all__ = ["Room", "Tally"]
 
 _MAX_HELD: Final = 256
 _MAX_ENDED: Final = 8
@@ -43,29 +36,6 @@ def _keep(items: list[T], item: T) -> None:
     items.append(item)
     if len(items) > _MAX_HELD:
         del items[0]
-
-
-class AskStore(NamedTuple):
-    """Ask ``rpc.store.sync``.
-
-    Attributes:
-        number: Counts the requests of the room.
-        after: As in ``rpc.Sync``.
-        version: The room's version when it asked. An answer below it means that chat-store was set back.
-    """
-
-    number: int
-    after: int | None
-    version: int
-
-
-class AskWorker(NamedTuple):
-    """Ask ``rpc.generation.<id>.snapshot``."""
-
-    generation_id: str
-
-
-Request = AskStore | AskWorker
 
 
 @dataclass(slots=True)
@@ -92,8 +62,6 @@ class Room:
 
     __slots__ = (
         "_answer",
-        "_answered",
-        "_asked",
         "_built",
         "_built_at",
         "_dirty",
@@ -104,12 +72,11 @@ class Room:
         "_fan_out",
         "_held",
         "_history",
+        "_inquiry",
         "_live",
-        "_needed",
         "_readers",
         "_sent",
         "_single",
-        "_target",
         "_waiting",
         "chat_id",
         "gone",
@@ -123,6 +90,7 @@ class Room:
         self.gone = False
         self.tally = tally
         self._history = History()
+        self._inquiry = Inquiry()
         self._answer: Transcript | None = None
         self._ended: list[str] = []
 
@@ -137,12 +105,6 @@ class Room:
         self._dirty = False
         self._single: bytes | None = None
         self._epoch = 0
-
-        # Requests to chat-store are counted, so that it is known which answers tell of a time after some event.
-        self._asked = 0
-        self._answered = 0
-        self._needed = 1
-        self._target = -1
 
         # What came before it could be understood.
         self._early_changes: list[Changed] = []
@@ -186,8 +148,7 @@ class Room:
     def next_request(self) -> Request | None:
         """Return what must be asked now, if anything. One request of a room is made at a time."""
         if self.wants_store:
-            self._asked += 1
-            return AskStore(self._asked, self._missing()[1], self.version)
+            return self._inquiry.ask(self._missing()[1], self.version)
         if self._answer is not None and self.wants_worker:
             return AskWorker(self._answer.generation_id)
         return None
@@ -219,7 +180,7 @@ class Room:
                 oldest = min(oldest, reader.cursor.version) if oldest >= 0 else reader.cursor.version
         if not history.known:
             return True, None if page or oldest < 0 else oldest
-        if self._answered < self._needed or oldest < history.version or history.overtaken:
+        if self._inquiry.open or oldest < history.version or history.overtaken:
             return True, oldest
         return page, None
 
@@ -257,11 +218,10 @@ class Room:
 
     def warn(self) -> None:
         """Tell readers who wait for a first snapshot that it takes longer; they go on waiting."""
-        error = Error(code="unavailable", message="The chat cannot be read right now.", chat_id=self.chat_id)
         for reader in tuple(self._waiting):
             if reader.epoch < 0 and not reader.warned:
                 reader.warned = True
-                reader.write(encode(error))
+                reader.write(frames.unavailable(self.chat_id))
 
     def tidy(self) -> None:
         """Forget what was kept for joiners and none needed; called now and then."""
@@ -279,17 +239,17 @@ class Room:
         self.flush()
         if reader in self._live:
             return  # settled within the flush, with all who waited
-        frames = self._frames_for(reader)
+        data = self._data_for(reader)
         if reader not in self._readers:
             return
-        ahead = frames is not None and self._is_ahead(reader.cursor)
-        if frames is None or ahead:
+        ahead = data is not None and self._is_ahead(reader.cursor)
+        if data is None or ahead:
             self._waiting[reader] = None
         else:
             self._waiting.pop(reader, None)
             self._live[reader] = None
             self._fan_out = None
-        if frames is None:
+        if data is None:
             return
         reader.epoch = self._epoch
         if ahead:
@@ -300,31 +260,31 @@ class Room:
                 attempt=reader.cursor.attempt,
                 seq=reader.cursor.seq,
             )
-        if frames:
+        if data:
             # Last: the write may find the buffer full and pause the reader, which then has what it is sent here.
             self.tally.frames += 1
-            self.tally.bytes += len(frames)
-            reader.write(frames)
+            self.tally.bytes += len(data)
+            reader.write(data)
 
     def _settle_waiting(self) -> None:
         for reader in tuple(self._waiting):
             if reader in self._waiting:
                 self._settle(reader)
 
-    def _frames_for(self, reader: Reader) -> bytes | None:
+    def _data_for(self, reader: Reader) -> bytes | None:
         """Return what brings ``reader`` to now; None: something has to be asked first, or it was dropped."""
         history = self._history
         if not history.known:
             return None
         if reader.user_id not in history.members:
             # Perhaps it was admitted a moment ago: only an answer to a request made after this decides.
-            if self._await_store(reader):
+            if self._inquiry.undecided(reader):
                 return None
             self._drop(reader)
             return None
         cursor = reader.cursor
         if cursor is not None and cursor.version > history.version:
-            if self._await_store(reader):
+            if self._inquiry.undecided(reader):
                 return None
             reader.cursor = cursor = None
         if cursor is not None and history.since(cursor.version) is None:
@@ -338,17 +298,10 @@ class Room:
             if not answer.heard:
                 return None
         if cursor is not None and reader.epoch == self._epoch:
-            frames = self._deltas_since(cursor.seq)
-            if frames is not None:
-                return frames
+            data = self._deltas_since(cursor.seq)
+            if data is not None:
+                return data
         return self._snapshot_for(cursor)
-
-    def _await_store(self, reader: Reader) -> bool:
-        """Return whether an answer of chat-store that decides about ``reader`` is still to come."""
-        if reader.needs == 0:
-            reader.needs = self._asked + 1
-            self._doubt()
-        return self._answered < reader.needs
 
     def _expect_attempt(self, answer: Transcript, attempt: int) -> None:
         """A reader knows of a newer attempt than the room: ask the worker once."""
@@ -360,28 +313,11 @@ class Room:
     def _is_ahead(self, cursor: Cursor | None) -> bool:
         """Whether the reader has more of the running text than the room, which had it from another process."""
         answer = self._answer
-        return (
-            cursor is not None
-            and answer is not None
-            and cursor.generation_id == answer.generation_id
-            and cursor.attempt == answer.attempt
-            and cursor.seq > answer.seq
-        )
+        return cursor is not None and answer is not None and answer.is_of(cursor) and cursor.seq > answer.seq
 
     def _drop(self, reader: Reader) -> None:
         self.leave(reader)
-        if reader.epoch >= 0:
-            reader.write(encode(ChatFrame(chat_id=self.chat_id, version=max(self.version, 0), chat=None)))
-        else:
-            reader.write(
-                encode(
-                    Error(
-                        code="not_found",
-                        message="There is no such chat, or you are not a member of it.",
-                        chat_id=self.chat_id,
-                    )
-                )
-            )
+        reader.write(frames.gone(self.chat_id, self.version) if reader.epoch >= 0 else frames.not_found(self.chat_id))
         reader.dropped()
 
     def _drop_strangers(self) -> None:
@@ -400,45 +336,35 @@ class Room:
         answer = self._answer
         assert answer is not None
         if self._single is not None:
-            frames = text_frame(self._single)
+            data = text_frame(self._single)
         else:
-            built = self._deltas_since(self._sent)
-            assert built is not None
-            frames = built
+            merged = self._deltas_since(self._sent)
+            assert merged is not None
+            data = merged
         self._sent = answer.seq
         self._single = None
-        self._broadcast(frames)
+        self._broadcast(data)
         if self._waiting:
             self._settle_waiting()
 
-    def _broadcast(self, frames: bytes) -> None:
+    def _broadcast(self, data: bytes) -> None:
         # The state is that of after the write: a reader who is paused by it has a cursor that counts it.
         readers = self._fan_out
         if readers is None:
             readers = self._fan_out = tuple(self._live)
         for reader in readers:
-            reader.write(frames)
+            reader.write(data)
         self.tally.frames += len(readers)
-        self.tally.bytes += len(frames) * len(readers)
+        self.tally.bytes += len(data) * len(readers)
 
-    def _publish(self, frames: bytes) -> None:
+    def _publish(self, data: bytes) -> None:
         """Send something other than a delta to all readers that are up to date."""
         self._epoch += 1
-        self._broadcast(frames)
+        self._broadcast(data)
         self._settle_waiting()
 
     def _publish_changes(self, since: int, messages: list[Message]) -> None:
-        # A frame's version is the cursor of whoever has it. Only the last of the messages takes readers on, or one who
-        # is cut off between two of the same change would never get the second.
-        last = len(messages) - 1
-        frames = [
-            encode(
-                MessageFrame(chat_id=self.chat_id, version=self.version if index == last else since, message=message)
-            )
-            for index, message in enumerate(messages)
-        ]
-        frames.append(encode(ChatFrame(chat_id=self.chat_id, version=self.version, chat=self._history.chat)))
-        self._publish(b"".join(frames))
+        self._publish(frames.changes(self.chat_id, since, self.version, messages, self._history.chat))
 
     def _publish_snapshot(self) -> None:
         """Send readers that are up to date the whole running text: theirs is of no use."""
@@ -448,6 +374,7 @@ class Room:
         self._settle_waiting()
 
     def _cached(self, key: object) -> bytes | None:
+        """Return what was built for another reader at the same place."""
         now = (self._epoch, self._answer.seq if self._answer is not None else 0)
         if self._built_at != now:
             self._built_at = now
@@ -455,93 +382,22 @@ class Room:
         return self._built.get(key)
 
     def _deltas_since(self, seq: int) -> bytes | None:
-        """Return the frames of the running text after ``seq``, one for each run; None when it cannot be cut there."""
+        """Return the frames of the running text after ``seq``; None when it cannot be cut there."""
         answer = self._answer
         if answer is None or seq >= answer.seq:
             return b""
-        frames = self._cached(seq)
-        if frames is None:
-            runs = answer.since(seq)
-            if runs is None:
-                return None
-            frames = self._built[seq] = b"".join(
-                encode(
-                    Delta(
-                        chat_id=self.chat_id,
-                        generation_id=answer.generation_id,
-                        attempt=answer.attempt,
-                        from_=run.from_,
-                        to=run.to,
-                        kind=run.kind,
-                        text=run.text,
-                    )
-                )
-                for run in runs
-            )
-        return frames
+        data = self._cached(seq)
+        if data is None:
+            data = frames.deltas(self.chat_id, answer, seq)
+            if data is not None:
+                self._built[seq] = data
+        return data
 
     def _snapshot_for(self, cursor: Cursor | None) -> bytes:
-        frame = self._cached(cursor)
-        if frame is None:
-            frame = self._built[cursor] = encode(self._snapshot(cursor))
-        return frame
-
-    def _snapshot(self, cursor: Cursor | None) -> Snapshot:
-        history = self._history
-        assert history.chat is not None
-        more = None
-        if cursor is None:
-            page = history.page()
-            assert page is not None
-            messages, more = page
-        else:
-            changes = history.since(cursor.version)
-            assert changes is not None
-            messages = changes
-        return Snapshot(
-            chat_id=self.chat_id,
-            version=history.version,
-            recovered=cursor is not None,
-            chat=history.chat,
-            messages=messages,
-            generation=self._running_answer(cursor),
-            next=more,
-        )
-
-    def _running_answer(self, cursor: Cursor | None) -> RunningAnswer | None:
-        answer = self._answer
-        if answer is None:
-            return None
-        seq, after = answer.seq, 0
-        runs: list[Run] | None = None
-        if (
-            cursor is not None
-            and cursor.generation_id == answer.generation_id
-            and cursor.attempt == answer.attempt
-            and cursor.seq > 0
-        ):
-            if cursor.seq > answer.seq:
-                seq = after = cursor.seq
-                runs = []
-            else:
-                runs = answer.since(cursor.seq)
-                after = cursor.seq
-        if runs is None:
-            after = 0
-            text, reasoning = answer.whole()
-        else:
-            text = "".join(run.text for run in runs if run.kind == "text")
-            reasoning = "".join(run.text for run in runs if run.kind == "reasoning")
-        return RunningAnswer(
-            generation_id=answer.generation_id,
-            message_id=answer.message_id,
-            attempt=answer.attempt,
-            status=answer.status,
-            seq=seq,
-            after=after,
-            text=text,
-            reasoning=reasoning,
-        )
+        data = self._cached(cursor)
+        if data is None:
+            data = self._built[cursor] = frames.snapshot(self.chat_id, self._history, self._answer, cursor)
+        return data
 
     # --- what came live ----------------------------------------------------------------------------------------------
 
@@ -614,9 +470,7 @@ class Room:
             _keep(self._early_changes, changed)
         elif changed.version > history.version:
             if changed.since != history.version or changed.messages is None:
-                self._target = max(self._target, changed.version)
-                if self._answered == self._asked:
-                    self._doubt()
+                self._inquiry.expect(changed.version)
                 return
             self.flush()
             history.apply(changed)
@@ -631,6 +485,7 @@ class Room:
             self._history.version = version
         self.gone = True
         self._answer = None
+        self._dirty = False
         for reader in tuple(self._readers):
             self._drop(reader)
 
@@ -652,14 +507,7 @@ class Room:
     def _announce(self, answer: Transcript) -> None:
         """Say what the lost ``generation`` frame would have said."""
         answer.announced = answer.attempt
-        frame = Generation(
-            chat_id=self.chat_id,
-            generation_id=answer.generation_id,
-            message_id=answer.message_id,
-            attempt=answer.attempt,
-            status="started",
-        )
-        self._publish(encode(frame))
+        self._publish(frames.started(self.chat_id, answer))
 
     def _hold(self, answer: Transcript, delta: Delta, payload: bytes) -> None:
         """Something before ``delta`` is missing: keep it until the worker has told."""
@@ -674,22 +522,19 @@ class Room:
             return
         _keep(self._early, (event, payload))
         if self._history.known and len(self._early) == 1:
-            self._doubt()
+            self._inquiry.doubt()
 
     # --- answers and doubts ------------------------------------------------------------------------------------------
 
     def doubt(self, *, text: bool = True) -> None:
         """Live traffic may have been lost: ask chat-store, and for the running ``text`` its worker."""
-        self._doubt()
+        self._inquiry.doubt()
         if text and self._answer is not None and self._answer.attempt > 0:
             self._answer.behind = True
 
-    def _doubt(self) -> None:
-        self._needed = self._asked + 1
-
     def synced(self, request: AskStore, reply: SyncReply) -> None:
         """Take chat-store's answer to ``request``."""
-        self._answered = max(self._answered, request.number)
+        self._inquiry.answered(request)
         self.flush()
         before = self.version
         if reply.version < request.version:
@@ -707,9 +552,7 @@ class Room:
                 self._give_page()
             else:
                 self._publish_changes(before, news)
-        if self._target > self.version:
-            self._doubt()
-        self._target = -1
+        self._inquiry.reached(self.version)
         changes, self._early_changes = self._early_changes, []
         for changed in changes:
             self.changed(changed)
@@ -744,7 +587,7 @@ class Room:
         early, self._early = self._early, []
         for event, payload in early:
             if self._answer is None or event.generation_id != self._answer.generation_id:
-                if self._answered < self._needed:
+                if self._inquiry.open:
                     self._early.append((event, payload))
                 else:
                     # chat-store, asked after this came, does not know it as active: it is over.

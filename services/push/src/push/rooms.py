@@ -131,7 +131,10 @@ class Rooms:
     def _flush(self) -> None:
         rooms, self._dirty = self._dirty, []
         for room in rooms:
-            room.flush()
+            try:
+                room.flush()
+            except Exception:
+                log.exception("A room could not be flushed", extra={"chat_id": room.chat_id})  # the others must be
 
     # --- upkeep ------------------------------------------------------------------------------------------------------
 

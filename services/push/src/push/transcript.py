@@ -10,7 +10,7 @@ from array import array
 from bisect import bisect_left
 from typing import Literal, NamedTuple
 
-from parley.contracts.frames import Kind
+from parley.contracts.frames import Cursor, Kind
 from parley.contracts.rpc import GenerationSnapshot
 
 __all__ = ["Run", "Transcript"]
@@ -117,6 +117,10 @@ class Transcript:
             return True
         self._rebase(snapshot.seq, snapshot.text, snapshot.reasoning)
         return False
+
+    def is_of(self, cursor: Cursor) -> bool:
+        """Whether ``cursor`` is a place in this attempt's text."""
+        return cursor.generation_id == self.generation_id and cursor.attempt == self.attempt
 
     def whole(self) -> tuple[str, str]:
         """Return all text and all reasoning."""
