@@ -54,7 +54,7 @@ def test_what_runs_with_nothing_set_needs_no_profile() -> None:
     assert running == {*OURS, "secrets", "migrate", "nats", "postgres", "proxy", "demo-model"}
 
 
-@pytest.mark.parametrize("service", set(SERVICES) - set(COMMANDS) - {"postgres", "ollama", "page"})
+@pytest.mark.parametrize("service", sorted(set(SERVICES) - set(COMMANDS) - {"postgres", "ollama", "page"}))
 def test_a_service_can_do_little_harm(service: str) -> None:
     definition = SERVICES[service]
     assert definition["read_only"] is True

@@ -12,7 +12,7 @@ from tests.integration.push.reader import reading
 from tests.support.waiting import eventually
 
 
-@pytest.mark.parametrize("chat_id", [new_id(), "no-id", "live.>", "", "*", "x" * 5000])
+@pytest.mark.parametrize("chat_id", [new_id(), "no-id", "live.>", "", "*", "x" * 5000], ids=list("abcdef"))
 async def test_a_chat_that_does_not_exist_is_not_found(backend: Backend, url: str, chat_id: str) -> None:
     async with reading(url) as reader:
         await reader.watch(chat_id)

@@ -144,6 +144,7 @@ async def test_a_close_frame_arrives_though_the_client_goes_on_sending(push: Ser
         (masked(3, b"?"), 1002),
         (b"\x81\xff" + struct.pack("!Q", 1 << 40) + b"\0\0\0\0", 1009),
     ],
+    ids=["not-masked", "nothing-to-continue", "two-at-once", "compressed", "unknown-opcode", "too-long"],
 )
 async def test_broken_framing_is_closed_as_the_standard_says(push: ServiceProcess, frame: bytes, code: int) -> None:
     async with raw_socket(push) as raw:
