@@ -69,17 +69,17 @@ class Npm:
     """npm with a Node that is new enough: the machine's, else that of the wheel."""
 
     def __init__(self) -> None:
-        self._environment = dict(os.environ)
-        self._command = ["npm"]
+        self.environment = dict(os.environ)
+        self.command = ["npm"]
         if shutil.which("npm") and new_enough("node"):
             return
         folder = wheel_folder() or install_wheel()
-        self._environment["PATH"] = f"{folder / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
+        self.environment["PATH"] = f"{folder / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
         # The wheel's own `npm` was a link; unpacked as a file it does not find its parts.
-        self._command = ["node", str(folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+        self.command = ["node", str(folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
 
     def __call__(self, *arguments: str) -> int:
-        return subprocess.run([*self._command, *arguments], cwd=WEB, env=self._environment, check=False).returncode
+        return subprocess.run([*self.command, *arguments], cwd=WEB, env=self.environment, check=False).returncode
 
 
 def new_enough(node: str) -> bool:

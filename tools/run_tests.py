@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+PROGRAMS = {"nginx": "nginx-light", "prometheus": "prometheus", "openssl": "openssl"}
+"""What some tests try Parley against, and the Debian package that has it; without it those tests say so and skip."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def main() -> int:
         report = Path(folder) / "report.xml"
         if not arguments:
             outcomes["web"] = run_web(report)
+        install_missing()
         browser = find_browser()
         for tier in TIERS:
             if tier.name == "browser" and browser is None:
@@ -111,17 +115,22 @@ def read_report(report: Path) -> Outcome:
 
 
 def find_browser() -> str | None:
-    """Return a Chromium or Chrome; on a Debian machine of root's own, install one when there is none."""
-    if named := os.environ.get("BROWSER_PATH"):
-        return named
-    if found := next(filter(None, map(shutil.which, BROWSERS)), None):
-        return found
-    if shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0:
-        print("Installing Chromium (once)…", flush=True)
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "chromium"]):
-            subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False)
-    return next(filter(None, map(shutil.which, BROWSERS)), None)
+    return os.environ.get("BROWSER_PATH") or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def install_missing() -> None:
+    """Install the programs that tests use, where that takes no more than root on a Debian machine."""
+    packages = [package for program, package in PROGRAMS.items() if not shutil.which(program, path=SEARCH_PATH)]
+    if find_browser() is None:
+        packages.append("chromium")
+    if not packages or not shutil.which("apt-get") or os.geteuid() != 0:
+        return
+    print(f"Installing {', '.join(packages)} (once)…", flush=True)
+    # Installed to be run by tests: nothing is to start by itself.
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages]
+    for command in (["apt-get", "update", "-qq"], install):
+        subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False)
 
 
 def summarise(outcomes: dict[str, Outcome]) -> int:

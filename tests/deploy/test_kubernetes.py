@@ -15,10 +15,7 @@ from tests.deploy.support.kubernetes import K8S, Resource
 from tests.deploy.support.paths import ROOT
 from tests.deploy.test_secrets import kubernetes_secrets
 
-pytestmark = [
-    pytest.mark.timeout(400),
-    pytest.mark.skipif(kubernetes.renderer() is None, reason="neither kustomize nor kubectl is installed"),
-]
+pytestmark = pytest.mark.timeout(400)
 
 SERVICES = ["gateway", "chat-store", "llm-worker", "push"]
 OVERLAYS = ["local", "production"]
@@ -77,7 +74,6 @@ def test_the_schemas_are_strict() -> None:
         _validate_strictly([resource])
 
 
-@pytest.mark.skipif(not kubernetes.has_npm(), reason="npm is not installed, so custom resources were not checked")
 def test_custom_resources_are_valid(everything: list[Resource]) -> None:
     custom = [resource for resource in [*overlay("production"), *everything] if kubernetes.is_custom(resource)]
     assert {resource["kind"] for resource in custom} == {
@@ -93,10 +89,6 @@ def test_custom_resources_are_valid(everything: list[Resource]) -> None:
     assert kubernetes.crd_problems([damaged]) != []
 
 
-@pytest.mark.skipif(
-    not kubernetes.has_npm() or kubernetes.typescript() is None,
-    reason="npm or web/node_modules is missing, so unknown fields of custom resources were not looked for",
-)
 def test_custom_resources_have_no_field_that_their_type_does_not_know(everything: list[Resource]) -> None:
     custom = [resource for resource in [*overlay("production"), *everything] if kubernetes.is_custom(resource)]
     assert kubernetes.unknown_fields(custom) == ""

