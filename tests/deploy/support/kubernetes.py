@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from tools.build_web import Npm
 
 from tests.deploy.support.paths import DEPLOY, ROOT
-from tools.build_web import Npm
 
 K8S = DEPLOY / "k8s"
 PACKAGE = Path(__file__).parents[1] / "manifests"
