@@ -44,6 +44,24 @@ OVERVIEW = [
     ),
     Panel("Tokens", "ops", {"from models": rate("parley_llm_worker_tokens_total")}),
     Panel(
+        "Added delay",
+        "s",
+        {
+            "p50": quantile(0.5, "parley_push_added_delay_seconds"),
+            "p99": quantile(0.99, "parley_push_added_delay_seconds"),
+        },
+        "From a worker's read of text to its write to readers, of one delta per answer and second.",
+    ),
+    Panel(
+        "Waiting for a worker",
+        "s",
+        {
+            "oldest answer": "max(parley_chat_store_oldest_request_seconds)",
+            "p95": quantile(0.95, "parley_llm_worker_queue_seconds"),
+        },
+        "How old the answer is that has waited longest, and how long answers waited that began.",
+    ),
+    Panel(
         "From acceptance to the database",
         "s",
         {
@@ -57,7 +75,9 @@ OVERVIEW = [
         "short",
         {
             "prompts refused": f"sum(increase(parley_gateway_publish_failures_total[{WINDOW}]))",
-            "dead letters": f'sum(increase(parley_chat_store_events_total{{result="dead_letter"}}[{WINDOW}]))',
+            "dead letters": f'sum(increase(parley_chat_store_events_total{{result="dead_letter"}}[{WINDOW}]))'
+            f" + sum(increase(parley_llm_worker_dead_letters_total[{WINDOW}]))",
+            "takeovers": f"sum(increase(parley_llm_worker_takeovers_total[{WINDOW}]))",
             "leases lost": f"sum(increase(parley_llm_worker_leases_lost_total[{WINDOW}]))",
             "swept": f"sum(increase(parley_chat_store_swept_total[{WINDOW}]))",
             "gaps": f"sum(increase(parley_push_gaps_total[{WINDOW}]))",
@@ -104,13 +124,21 @@ CHAT_STORE = [
         {"{{consumer}}": quantile(0.95, "parley_chat_store_batch_seconds", "consumer")},
     ),
     Panel("Answers requested", "ops", {"stored": rate("parley_chat_store_requests_total")}),
+    Panel("Oldest answer that waits", "s", {"{{instance}}": "parley_chat_store_oldest_request_seconds"}),
     Panel("The sweeper's work", "ops", {"{{kind}}": rate("parley_chat_store_swept_total", "kind")}),
     Panel("Who takes prompts in", "short", {"{{instance}}": "parley_chat_store_leader"}),
 ]
 LLM_WORKER = [
     Panel("Answers running", "short", {"{{instance}}": "parley_llm_worker_running_answers"}),
     Panel("Answers ended", "ops", {"{{outcome}}": rate("parley_llm_worker_answers_total", "outcome")}),
-    Panel("Attempts", "ops", {"attempts": rate("parley_llm_worker_attempts_total")}),
+    Panel(
+        "Attempts",
+        "ops",
+        {
+            "attempts": rate("parley_llm_worker_attempts_total"),
+            "takeovers": rate("parley_llm_worker_takeovers_total"),
+        },
+    ),
     Panel("Errors of the provider", "ops", {"{{code}}": rate("parley_llm_worker_provider_errors_total", "code")}),
     Panel(
         "First token, p95", "s", {"{{instance}}": quantile(0.95, "parley_llm_worker_first_token_seconds", "instance")}
@@ -121,13 +149,37 @@ LLM_WORKER = [
         {"tokens": rate("parley_llm_worker_tokens_total"), "deltas": rate("parley_llm_worker_deltas_total")},
         "One read, one delta: under load there are fewer deltas than tokens.",
     ),
-    Panel("Stop", "s", {"p99": quantile(0.99, "parley_llm_worker_stop_seconds")}),
+    Panel(
+        "Tokens by model",
+        "ops",
+        {"{{model}} {{direction}}": rate("parley_llm_worker_model_tokens_total", "model, direction")},
+        "As the provider counts them. Models that it does not list are together under other.",
+    ),
+    Panel(
+        "Wait for a worker",
+        "s",
+        {
+            "p50": quantile(0.5, "parley_llm_worker_queue_seconds"),
+            "p99": quantile(0.99, "parley_llm_worker_queue_seconds"),
+        },
+        "From the request for an answer to its first claim.",
+    ),
+    Panel(
+        "Stop",
+        "s",
+        {
+            "p50": quantile(0.5, "parley_llm_worker_stop_seconds"),
+            "p99": quantile(0.99, "parley_llm_worker_stop_seconds"),
+        },
+        "From the signal to the closed connection to the provider.",
+    ),
     Panel(
         "Given up and handed back",
         "ops",
         {
             "lease lost": rate("parley_llm_worker_leases_lost_total"),
             "handed back": rate("parley_llm_worker_handed_back_total"),
+            "dead letters": rate("parley_llm_worker_dead_letters_total"),
         },
     ),
 ]
@@ -139,6 +191,16 @@ PUSH = [
         "Deltas in, frames out",
         "ops",
         {"deltas in": rate("parley_push_deltas_received_total"), "frames out": rate("parley_push_frames_sent_total")},
+    ),
+    Panel(
+        "Added delay",
+        "s",
+        {
+            "p50": quantile(0.5, "parley_push_added_delay_seconds"),
+            "p95": quantile(0.95, "parley_push_added_delay_seconds"),
+            "p99": quantile(0.99, "parley_push_added_delay_seconds"),
+        },
+        "Between machines it holds the difference of their clocks, too.",
     ),
     Panel("Bytes out", "Bps", {"{{instance}}": rate("parley_push_sent_bytes_total", "instance")}),
     Panel("Gaps", "ops", {"missed deltas": rate("parley_push_gaps_total")}),

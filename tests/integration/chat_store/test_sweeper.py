@@ -1,6 +1,7 @@
 """What a dead worker or a lost message left behind is put right."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,6 +14,7 @@ from parley.contracts.events import GenerationRequested
 from parley.contracts.streams import CHAT_STORE_FINISHED, LLM_WORKER_REQUESTS
 from tests.integration.chat_store.client import Neighbour
 from tests.integration.chat_store.conftest import StartStore
+from tests.support.service import ServiceProcess
 from tests.support.waiting import eventually
 
 
@@ -36,6 +38,12 @@ async def worker(neighbour: Neighbour) -> AsyncIterator[asyncio.Queue[Msg]]:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await pull.close()
+
+
+def oldest_request(store: ServiceProcess) -> float:
+    """Age in seconds, as Prometheus is told."""
+    found = re.search(r"^parley_chat_store_oldest_request_seconds (\S+)$", store.get("/metrics")[1], re.M)
+    return float(found[1]) if found is not None else 0.0
 
 
 async def test_an_answer_without_an_owner_is_requested_again_and_at_last_fails(
@@ -79,6 +87,7 @@ async def test_no_request_is_repeated_while_all_workers_are_busy(start_store: St
         waiting = await neighbour.chat()
         await neighbour.say(waiting)
         await neighbour.request_for(waiting)
+        await eventually(lambda: oldest_request(store) > 1)
         async with worker(neighbour) as taken:
             # One that the worker takes and forgets shows that the sweeper has gone round.
             await neighbour.request_for(waiting, number=2, deadline=40)

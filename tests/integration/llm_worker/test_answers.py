@@ -1,12 +1,16 @@
 """Answers as they should go."""
 
 import asyncio
+import time
+from itertools import pairwise
 
 import msgspec
 import pytest
+from nats.aio.msg import Msg
 
 from parley.contracts import subjects
 from parley.contracts.ids import new_id
+from parley.contracts.live import READ_AT
 from parley.contracts.rpc import ContextMessage, ListModels, ModelList
 from parley.runtime import bus
 from parley.runtime.bus import NoResponder
@@ -27,6 +31,24 @@ async def test_deltas_without_a_gap_make_up_the_finished_text(shared: Stage) -> 
     assert [(frame.status, frame.attempt) for frame in started] == [("started", 1)]
     assert turn.live[0] is started[0]
     await eventually(lambda: shared.unacknowledged_is(0))
+
+
+async def test_about_one_delta_a_second_says_when_it_was_read(shared: Stage) -> None:
+    marks: dict[str, list[float]] = {}
+
+    async def look(message: Msg) -> None:
+        if (read_at := (message.headers or {}).get(READ_AT)) is not None:
+            marks.setdefault(message.subject, []).append(float(read_at))
+            assert abs(time.time() - float(read_at)) < 30
+
+    await shared.nc.subscribe("live.*.delta", cb=look)
+    await shared.nc.flush()
+    turn = await shared.ask("Tell me", model="demo-rate-50x120")
+    await shared.ended(turn)
+    (times,) = marks.values()
+    assert len(turn.deltas()) > 10 * len(times)
+    assert len(times) >= 2
+    assert all(later - earlier >= 0.9 for earlier, later in pairwise(times))
 
 
 async def test_reasoning_and_text_share_one_numbering(shared: Stage) -> None:

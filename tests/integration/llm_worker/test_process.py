@@ -3,6 +3,8 @@
 import signal
 import time
 
+from parley.contracts import rpc, subjects
+from parley.runtime import bus
 from parley_tools.embedded.nats import NatsServer
 from parley_tools.embedded.ports import free_port
 from tests.integration.llm_worker.conftest import StartWorker
@@ -42,8 +44,12 @@ async def test_probes_and_metrics_tell_how_it_is(nats_server: NatsServer, on_sta
     async with worker() as process:
         turn = await on_stage.ask("count me")
         await on_stage.ended(turn)
+        await eventually(
+            lambda: 'parley_llm_worker_answers_total{outcome="complete"} 1.0' in process.get("/metrics")[1]
+        )
         metrics = process.get("/metrics")[1]
-        assert 'parley_llm_worker_answers_total{outcome="complete"} 1.0' in metrics
+        assert "parley_llm_worker_queue_seconds_count 1.0" in metrics
+        assert "parley_llm_worker_takeovers_total 0.0" in metrics
         assert f"parley_llm_worker_tokens_total {turn.deltas()[-1].to}" in metrics
         assert turn.chat_id not in metrics
         nats_server.kill()
@@ -51,6 +57,23 @@ async def test_probes_and_metrics_tell_how_it_is(nats_server: NatsServer, on_sta
         assert process.get("/healthz")[0] == 200
         nats_server.start()
         await eventually(lambda: process.get("/readyz")[0] == 200)
+
+
+async def test_tokens_are_counted_by_model_but_a_made_up_name_is_no_label(on_stage: Stage, worker: StartWorker) -> None:
+    async with worker() as process:
+        await bus.request(on_stage.nc, subjects.RPC_MODELS_LIST, rpc.ListModels(), rpc.ModelList, timeout=10)
+        usages = {}
+        for model, label in (("demo-fast", "demo-fast"), ("demo-rate-500x20", "other")):
+            usages[label] = (await on_stage.ended(await on_stage.ask("count me", model=model))).usage
+        expected = {
+            f'parley_llm_worker_model_tokens_total{{direction="{direction}",model="{label}"}} {count:.1f}'
+            for label, usage in usages.items()
+            if usage is not None
+            for direction, count in (("input", usage.input_tokens), ("output", usage.output_tokens))
+        }
+        assert len(expected) == 4
+        await eventually(lambda: expected <= set(process.get("/metrics")[1].splitlines()))
+        assert "demo-rate" not in process.get("/metrics")[1]
 
 
 async def test_it_ends_while_nats_is_away(nats_server: NatsServer, on_stage: Stage, worker: StartWorker) -> None:

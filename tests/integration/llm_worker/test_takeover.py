@@ -36,6 +36,7 @@ async def test_a_killed_worker_is_replaced(on_stage: Stage, worker: StartWorker)
         assert (end.outcome, end.attempt) == ("complete", 2)
         await eventually(lambda: text_of(turn.deltas(2)) == end.text)
         await eventually(lambda: on_stage.unacknowledged_is(0))
+        assert "parley_llm_worker_takeovers_total 1.0" in owner(turn, one, other).get("/metrics")[1]
 
 
 async def test_a_frozen_worker_gives_up_when_it_wakes(
@@ -196,10 +197,11 @@ async def test_what_cannot_be_read_goes_to_the_dead_letters_and_blocks_nobody(
     await on_stage.js.publish(subject, b"not json")
     future = b'{"type":"generation.requested","v":99,"chat_id":"c","occurred_at":"2030-01-01T00:00:00Z",'
     await on_stage.js.publish(subject, future + b'"generation_id":"g","message_id":"m","request":1}')
-    async with worker():
+    async with worker() as process:
         turn = await on_stage.ask("And me?")
         await on_stage.ended(turn)
         await eventually(lambda: on_stage.unacknowledged_is(0))
         dead = await on_stage.dead_letters()
         assert [(letter.data or b"")[:8] for letter in dead] == [b"not json", future[:8]]
         assert "version 99" in (dead[1].headers or {})["Parley-Dead-Reason"]
+        assert "parley_llm_worker_dead_letters_total 2.0" in process.get("/metrics")[1]

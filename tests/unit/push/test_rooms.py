@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,6 +15,8 @@ from parley.contracts.ids import new_id
 from parley.runtime.bus import BusUnavailable, NoResponder, RpcRefused
 from push.bus import Handler
 from push.cursor import Reader
+from push.mark import Mark
+from push.metrics import ADDED_DELAY
 from push.room import Tally
 from push.rooms import Rooms, Timing
 from push.tasks import end
@@ -264,3 +267,29 @@ async def test_a_quiet_room_forgets_its_page_and_asks_for_it_again() -> None:
         again, _ = join(rooms, chat)
         await eventually(lambda: again.version == 1)
         assert len(bus.asked) == 2
+
+
+async def test_the_delay_of_a_delta_that_says_when_it_was_read_is_measured_when_somebody_reads() -> None:
+    bus = FakeBus()
+    store = bus.new_chat()
+
+    def measured() -> tuple[float, float]:
+        (family,) = ADDED_DELAY.collect()
+        values = {sample.name: sample.value for sample in family.samples}
+        return values["parley_push_added_delay_seconds_count"], values["parley_push_added_delay_seconds_sum"]
+
+    before = measured()
+    async with running(bus) as rooms:
+        client, reader = join(rooms, store.chat_id)
+        await eventually(lambda: client.version == 1)
+        take = bus.followed[store.chat_id]
+        body = msgspec.json.encode(store.submit())
+        take(subjects.live_changed(store.chat_id).encode(), body, None)
+        rename = msgspec.json.encode(store.rename())
+        take(subjects.live_changed(store.chat_id).encode(), rename, Mark(read_at=time.time() - 0.25))
+        count, seconds = measured()
+        assert count - before[0] == 1
+        assert 0.25 <= seconds - before[1] < 5
+        rooms.room(store.chat_id).leave(reader)
+        take(subjects.live_changed(store.chat_id).encode(), rename, Mark(read_at=time.time()))
+    assert measured()[0] == count

@@ -29,4 +29,7 @@ PROMPT_DELAY = Histogram(
 REQUESTED = Counter("parley_chat_store_requests_total", "Requests for answers that are stored in the stream")
 ENDED = Counter("parley_chat_store_answers_total", "Answers that ended, by outcome", ("outcome",))
 SWEPT = Counter("parley_chat_store_swept_total", "What the sweeper had to put right, by kind", ("kind",))
+OLDEST_REQUEST = Gauge(
+    "parley_chat_store_oldest_request_seconds", "Age of the oldest answer that no worker has claimed; 0 unless leader"
+)
 LEADER = Gauge("parley_chat_store_leader", "1 on the replica that takes prompts in and sweeps")

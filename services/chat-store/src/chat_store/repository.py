@@ -298,6 +298,8 @@ SELECT row_to_json(g) FROM (
 ) g
 """
 
+OLDEST_REQUEST: Final = "SELECT min(requested_at) FROM generations WHERE status = 'requested'"
+
 STOPPING: Final = """
 SELECT id::text FROM generations WHERE stop_requested_at IS NOT NULL AND status IN ('requested', 'running')
 UNION ALL
@@ -518,6 +520,12 @@ async def chat_of_generation(connection: Connection, generation_id: str) -> str 
 async def unpublished(connection: Connection, *, before: datetime, limit: int) -> list[GenerationRecord]:
     """Active generations whose request is not known to be stored, though it was due ``before``."""
     return _decode(await connection.fetch(UNPUBLISHED, before, limit), GenerationRecord)
+
+
+async def oldest_request(connection: Connection) -> datetime | None:
+    """When the answer was requested that has waited longest for a worker."""
+    oldest: datetime | None = await connection.fetchval(OLDEST_REQUEST)
+    return oldest
 
 
 async def stopping(connection: Connection, *, deleted_after: datetime) -> list[str]:

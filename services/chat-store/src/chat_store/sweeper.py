@@ -85,10 +85,13 @@ class Sweeper:
         """Until cancelled; whether Postgres is away is for the leader to notice."""
         self._ownerless.clear()
         self._ask_again.clear()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._each(TICK, self._urgent))
-            group.create_task(self._each(self._owner_check, self._owners))
-            group.create_task(self._each(3600.0, self._forget))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._each(TICK, self._urgent))
+                group.create_task(self._each(self._owner_check, self._owners))
+                group.create_task(self._each(3600.0, self._forget))
+        finally:
+            metrics.OLDEST_REQUEST.set(0.0)
 
     async def _each(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -108,6 +111,8 @@ class Sweeper:
         async with self._database.connection() as connection:
             stopping = await repository.stopping(connection, deleted_after=now - STOP_DELETED_FOR)
             lost = await repository.unpublished(connection, before=now - UNPUBLISHED_AFTER, limit=BATCH)
+            oldest = await repository.oldest_request(connection)
+        metrics.OLDEST_REQUEST.set(0.0 if oldest is None else max(0.0, (now - oldest).total_seconds()))
         for generation_id in stopping:
             await self._publisher.signal_stop(generation_id)
         if lost and self._nc.is_connected:

@@ -69,6 +69,7 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
         nc = await _connected(settings, stop, on_closed=on_closed, on_reconnected=on_reconnected)
         if nc is None:
             return
+        learning: asyncio.Task[None] | None = None
         try:
             js = nc.jetstream()
             await bus.require(js, streams=(CHAT, SEGMENTS, DEAD_LETTERS), consumers=(LLM_WORKER_REQUESTS,))
@@ -81,12 +82,15 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
             owners = Owners(nc)
             await owners.serve()
             await models.serve(nc)
+            learning = asyncio.create_task(models.learn())
             expires = min(_LONGEST_PULL, ack_wait / 3)
             pulls += [Pull(nc, LLM_WORKER_REQUESTS, expires=expires) for _ in range(_PULLS)]
             log.info("Taking requests, up to %d at once", settings.max_generations)
             await Slots(bench, owners, pulls, ack_wait=ack_wait).run(stop)
         finally:
             leaving = True
+            if learning is not None:
+                await tasks.end(learning)
             await _leave(nc)
     if refused:
         raise ConnectionClosed("NATS has closed the connection for good; look at NATS_URL and its password.")

@@ -27,6 +27,7 @@ from llm_worker.store_client import StoreClient
 from llm_worker.watchdog import Watchdog
 from llm_worker.wire import Wire
 from parley.contracts.events import GenerationFinished, GenerationRequested
+from parley.contracts.live import READ_AT
 from parley.contracts.resources import Usage
 from parley.contracts.rpc import Claimed, GenerationSnapshot
 from parley.runtime import tasks, tracing
@@ -39,6 +40,9 @@ _AFTER_DONE: Final = 0.25
 
 _PUBLISH_DEADLINE: Final = 5.0
 _RECONNECT_PAUSE: Final = 0.05
+
+_SAMPLE_EVERY: Final = 1.0
+"""Seconds between two deltas of an answer that say when they were read, for the delay that we add."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +143,10 @@ class Generation:
         self._last_failure = after
         self._claimed.set()
         metrics.ATTEMPTS.inc()
+        if claim.attempt > 1 and after is None:
+            metrics.TAKEOVERS.inc()
+        elif claim.attempt == 1:
+            metrics.QUEUE.observe(max(0.0, (datetime.now(UTC) - self._requested.occurred_at).total_seconds()))
         return claim
 
     async def _follow(self, claim: Claimed) -> Ending | ProviderFailure:
@@ -245,20 +253,24 @@ class Generation:
         messages = context.trimmed(claim.context, bench.settings.context_tokens)
         completion = CompletionStream()
         watchdog = Watchdog(bench.settings.first_token_timeout)
-        began = time.monotonic()
+        began = sample_at = time.monotonic()
         async with watchdog, bench.provider.answering(model, messages) as reads:
             async for read in reads:
                 now = time.monotonic()
                 watchdog.touch(now)
+                headers: dict[str, str] = {}
+                if now >= sample_at:
+                    headers[READ_AT] = f"{time.time():.6f}"
                 pieces = completion.feed(read)
                 if pieces:
-                    trace = None
+                    if headers:
+                        sample_at = now + _SAMPLE_EVERY
                     if transcript.seq == 0:
                         metrics.FIRST_TOKEN.observe(now - began)
                         watchdog.expect(bench.settings.token_timeout)
                         span.add_event("first token")
-                        trace = tracing.inject()
-                    self._say(pieces, writer, trace)
+                        headers |= tracing.inject()
+                    self._say(pieces, writer, headers)
                     if transcript.full:
                         break
                 if completion.done:
@@ -276,14 +288,14 @@ class Generation:
             return Ending(outcome="failed", failure=failure, finish_reason="content_filter")
         return Ending(outcome="complete", finish_reason=completion.finish_reason)
 
-    def _say(self, pieces: list[Piece], writer: SegmentWriter, trace: dict[str, str] | None) -> None:
+    def _say(self, pieces: list[Piece], writer: SegmentWriter, headers: dict[str, str]) -> None:
         # The clock is asked before every delta: after a pause of this process, bytes may be read before anything else
         # runs, and text of an attempt that is no longer ours must not go out.
         self._lease.check()
         metrics.TOKEN_PATH.tokens += len(pieces)
         for run in self._answer.transcript.add(pieces):
             writer.add(run)
-            self._live.delta(run, trace)
+            self._live.delta(run, headers)
 
     async def _pause(self, seconds: float) -> None:
         """Wait before asking the provider again; readers are told until when."""
@@ -334,7 +346,16 @@ class Generation:
                 log.warning("Publishing the end of an answer again: %s", error, extra=self._log_fields)
         self.over = True
         metrics.ANSWERS.labels(ending.outcome).inc()
+        self._count_usage()
         log.info("Answer %s after %d chunks", ending.outcome, answer.transcript.seq, extra=self._log_fields)
+
+    def _count_usage(self) -> None:
+        if self._usage is None or self._model is None:
+            return
+        # What a caller asks for is not a label: anybody could make as many as they like.
+        model = self._model if self._bench.models.is_known(self._model) else "other"
+        metrics.MODEL_TOKENS.labels(model, "input").inc(self._usage.input_tokens)
+        metrics.MODEL_TOKENS.labels(model, "output").inc(self._usage.output_tokens)
 
 
 @contextlib.asynccontextmanager

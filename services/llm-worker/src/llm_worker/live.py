@@ -24,11 +24,11 @@ class LiveChannel:
         self._delta_subject = subjects.live_delta(answer.chat_id)
         self._generation_subject = subjects.live_generation(answer.chat_id)
 
-    def delta(self, run: Run, trace: dict[str, str] | None = None) -> None:
+    def delta(self, run: Run, headers: dict[str, str]) -> None:
         """Publish the newest text.
 
         Args:
-            trace: Headers that carry a span, for the first text of an attempt.
+            headers: Of the first text of an attempt, its span; now and then, when it was read; else none.
         """
         answer = self._answer
         frame = Delta(
@@ -40,7 +40,7 @@ class LiveChannel:
             kind=run.kind,
             text=run.text,
         )
-        self._publish(self._delta_subject, _encode(frame), trace)
+        self._publish(self._delta_subject, _encode(frame), headers)
 
     def generation(self, status: Literal["started", "retrying"], *, retry_at: datetime | None = None) -> None:
         """Publish that an attempt started, or when it tries again."""

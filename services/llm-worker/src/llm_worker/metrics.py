@@ -1,4 +1,5 @@
-"""What Prometheus sees of llm-worker. Labels are bounded: outcomes and codes of our own, never an id or a model."""
+"""What Prometheus sees of llm-worker. Labels are bounded: outcomes and codes of our own, never an id; models only
+when the provider lists them."""
 
 from collections.abc import Iterator
 
@@ -27,6 +28,20 @@ REGISTRY.register(TOKEN_PATH)
 RUNNING = Gauge("parley_llm_worker_running_answers", "Answers being made now")
 ANSWERS = Counter("parley_llm_worker_answers_total", "Answers that ended here, by outcome", ["outcome"])
 ATTEMPTS = Counter("parley_llm_worker_attempts_total", "Attempts claimed")
+TAKEOVERS = Counter(
+    "parley_llm_worker_takeovers_total", "Answers that were begun by another worker (dead, cut off or told to go)"
+)
+DEAD_LETTERS = Counter("parley_llm_worker_dead_letters_total", "Requests that could not be handled")
+MODEL_TOKENS = Counter(
+    "parley_llm_worker_model_tokens_total",
+    "Tokens by model and direction (input or output), as the provider counts them",
+    ["model", "direction"],
+)
+QUEUE = Histogram(
+    "parley_llm_worker_queue_seconds",
+    "From the request for an answer to its first claim",
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300),
+)
 PROVIDER_ERRORS = Counter("parley_llm_worker_provider_errors_total", "Failures of the provider, by code", ["code"])
 LEASES_LOST = Counter("parley_llm_worker_leases_lost_total", "Answers given up because our heartbeats were late")
 HANDED_BACK = Counter("parley_llm_worker_handed_back_total", "Answers handed back at shutdown")

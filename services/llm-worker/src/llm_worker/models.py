@@ -58,6 +58,17 @@ class Models:
         listed = self._listed
         return ModelList(items=listed, default=self._fixed_default or (listed[0] if listed else None))
 
+    def is_known(self, model: str) -> bool:
+        """Whether it is one that the provider has listed, or the default that is set."""
+        return model == self._fixed_default or model in self._listed
+
+    async def learn(self) -> None:
+        """Ask which models there are, so that they are known by name; best effort."""
+        try:
+            await self.list()
+        except ProviderFailure as failure:
+            log.debug("Listing models: %s (%s)", failure.code, failure.detail)
+
     async def default(self) -> str:
         """Return the model for a chat that names none.
 

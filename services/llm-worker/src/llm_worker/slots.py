@@ -152,6 +152,7 @@ class Slots:
         except BusUnavailable as error:
             log.warning("It stays where it is for now: %s", error)
         else:
+            metrics.DEAD_LETTERS.inc()
             await lease.terminate()
 
     async def _is_due(self, requested: GenerationRequested, fetched: Fetched, lease: Lease) -> bool:

@@ -12,8 +12,8 @@ from nats.aio.subscription import Subscription
 
 from parley.contracts import rpc, subjects
 from parley.runtime import bus as runtime_bus
-from parley.runtime import tracing
 from parley.runtime.bus import BusUnavailable
+from push.mark import Mark, mark_of
 
 __all__ = ["Bus", "Handler", "LiveClient", "LiveSubscription"]
 
@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-Handler = Callable[[bytes, bytes, str | None], None]
-"""Takes subject, payload and traceparent, if any, of a live message, within the read that held it."""
+Handler = Callable[[bytes, bytes, Mark | None], None]
+"""Takes subject, payload and mark, if any, of a live message, within the read that held it."""
 
 _MAX_SAID: Final = 20
 _SYNC_TIMEOUT: Final = 4.0
@@ -58,19 +58,10 @@ class LiveClient(Client):  # type: ignore[misc,unused-ignore]
             await super()._process_msg(sid, subject, reply, data, headers)
             return
         try:
-            handler(subject, data, _traceparent(headers) if headers else None)
+            handler(subject, data, mark_of(headers) if headers else None)
         except Exception:
             # The reading task carries every room.
             log.exception("A live message could not be handled", extra={"subject": subject.decode()})
-
-
-def _traceparent(headers: bytes) -> str | None:
-    """Find the trace's context in the headers of a message, as they came."""
-    for line in headers.split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        if name.strip().lower() == tracing.TRACEPARENT.encode():
-            return value.strip().decode("latin-1")
-    return None
 
 
 class LiveSubscription:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -15,9 +16,11 @@ from parley.contracts.live import Changed
 from parley.contracts.rpc import GenerationSnapshot, SyncReply
 from parley.runtime import tracing
 from parley.runtime.bus import BusUnavailable, RpcRefused
+from push import metrics
 from push.bus import Handler
 from push.gate import Gate, Pace
 from push.inquiry import AskStore, AskWorker
+from push.mark import Mark
 from push.room import Room
 from push.tasks import Tasks, end
 
@@ -128,11 +131,21 @@ class Keeper:
 
     # --- live --------------------------------------------------------------------------------------------------------
 
-    def receive(self, subject: bytes, payload: bytes, traceparent: str | None = None) -> None:
-        """Take a live message. One that belongs to a trace (an answer's first delta) is traced until it is written."""
-        if traceparent is None:
+    def receive(self, subject: bytes, payload: bytes, mark: Mark | None = None) -> None:
+        """Take a live message. One with a mark is followed until it is written: a trace's (an answer's first delta), or
+        one whose delay is measured."""
+        if mark is None:
             self._take(subject, payload)
             return
+        if mark.traceparent is None:
+            self._take(subject, payload)
+            self.room.flush()
+        else:
+            self._traced(subject, payload, mark.traceparent)
+        if mark.read_at is not None and self.room.readers:
+            metrics.ADDED_DELAY.observe(max(0.0, time.time() - mark.read_at))
+
+    def _traced(self, subject: bytes, payload: bytes, traceparent: str) -> None:
         with tracing.span("push live.{chat}", kind="consumer", parent={tracing.TRACEPARENT: traceparent}) as span:
             self._take(subject, payload)
             self.room.flush()

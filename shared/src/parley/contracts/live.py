@@ -1,8 +1,13 @@
 """What chat-store tells push over core NATS: at most once, healed by versions."""
 
+from typing import Final
+
 import msgspec
 
 from parley.contracts.resources import Chat, GenerationRef, Message
+
+READ_AT: Final = "Parley-Read-At"
+"""Header of about one delta per answer and second: when (Unix time in seconds) the worker read it from the provider."""
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="changed"):
