@@ -62,13 +62,3 @@ async def test_its_user_on_the_bus_may_do_all_it_does(tmp_path: Path) -> None:
             await eventually(lambda: client.running is not None and client.running.seq == 3)
             backend.chats[chat].rename()
             await eventually(lambda: client.version == backend.chats[chat].version)
-
-
-async def test_a_password_that_nats_refuses_is_said_and_waited_out(tmp_path: Path) -> None:
-    server = NatsServer(tmp_path, passwords={each.user: "right" for each in permissions.USERS})
-    with server:
-        url = server.url_of("push").replace("right", "wrong")
-        async with describe_on(url)(ready=False) as push:
-            await eventually(lambda: "Authorization Violation" in push.log)
-            await eventually(lambda: push.get("/readyz")[0] == 503)
-            assert await asyncio.to_thread(push.stop) == 0

@@ -1,6 +1,7 @@
 """Durable publishing, requests and provisioning, against a real nats-server."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
@@ -126,6 +127,28 @@ async def test_a_connection_that_closes_for_good_says_so(nats_url: str) -> None:
     client = await bus.connect(nats_url, name="test", on_closed=on_closed)
     await client.close()
     await eventually(closed.is_set)
+
+
+async def test_a_connection_closed_in_good_order_is_no_lost_one(
+    nats_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for end in (Client.close, Client.drain):
+        await end(await bus.connect(nats_url, name="test"))
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_lost_connection_is_told_once_and_then_what_to_do(
+    nc: Client, nats_server: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "parley")
+    await asyncio.to_thread(nats_server.kill)
+    # Each further try is in the log of level DEBUG.
+    await eventually(lambda: sum(record.levelno == logging.DEBUG for record in caplog.records) >= 3)
+    await asyncio.to_thread(nats_server.start)
+    await eventually(lambda: "Connected to NATS again" in caplog.messages)
+    lost, away = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert lost == "Lost the connection to NATS; reconnecting"
+    assert away.startswith(f"NATS does not answer at 127.0.0.1:{nats_server.port}: ")
 
 
 async def test_segments_do_not_wait_for_the_disk_and_promises_do(nc: Client) -> None:

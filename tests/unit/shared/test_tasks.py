@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from parley.runtime import tasks
 
 
@@ -60,3 +62,32 @@ async def test_whoever_waits_for_the_end_can_be_cancelled() -> None:
     assert waiting.cancelled()
     give_up.set()
     await tasks.end(task)
+
+
+async def test_what_is_done_before_the_stop_is_the_result() -> None:
+    async def work() -> int:
+        return 7
+
+    assert await tasks.unless(asyncio.Event(), work()) == 7
+
+
+async def test_a_stop_ends_what_is_not_done() -> None:
+    stop, ended = asyncio.Event(), asyncio.Event()
+
+    async def work() -> bool:
+        try:
+            stop.set()
+            return await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    assert await tasks.unless(stop, work()) is None
+    assert ended.is_set()
+
+
+async def test_what_fails_before_the_stop_fails() -> None:
+    async def work() -> None:
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        await tasks.unless(asyncio.Event(), work())

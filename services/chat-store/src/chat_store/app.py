@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Final
 
-import nats.errors
 from faststream.nats import NatsBroker
+from nats.aio.client import Client
 
 from chat_store import queries, schema
 from chat_store.database import Database
@@ -26,10 +27,17 @@ from parley.contracts.streams import (
     CHAT_STORE_PROMPTS,
     DEAD_LETTERS,
 )
-from parley.runtime import bus
+from parley.runtime import bus, tasks
 from parley.runtime.health import HealthServer
 
 log = logging.getLogger(__name__)
+
+_CHECK_AGAIN: Final = 0.1
+_SETTLED: Final = 1.0
+"""Seconds of leading after which the trouble before is over."""
+_SAY_AGAIN: Final = 10.0
+_FIRST_PAUSE: Final = 0.25
+_LONGEST_PAUSE: Final = 4.0
 
 
 class ConnectionClosed(Exception):
@@ -59,6 +67,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     broker = NatsBroker(
         **options, apply_types=False, logger=None, graceful_timeout=settings.shutdown_grace, drain_timeout=5
     )
+    bus.keep_reconnecting(broker, options)
     database = Database(
         settings.database_url,
         size=settings.database_pool_size,
@@ -66,110 +75,153 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         command_timeout=settings.database_command_timeout,
     )
 
+    nc: Client | None = None
+
     async def ready() -> dict[str, str]:
         problems = {}
-        if closed.is_set() or not nc.is_connected:
+        if closed.is_set() or nc is None or not nc.is_connected:
             problems["nats"] = "NATS is not connected."
         if (problem := await database.problem()) is not None:
             problems["postgres"] = problem
-        return problems
+        return problems or ({} if serving else {"chat-store": "starting"})
 
-    opening = asyncio.gather(broker.connect(), database.open())
-    if not await _done_before(stop, opening):
-        return
-    nc, _ = opening.result()
-    try:
-        js = nc.jetstream()
-        async with database.connection() as connection:
-            await schema.check(connection)
-        await bus.require(
-            js,
-            streams=(CHAT, DEAD_LETTERS, ADVISORIES),
-            consumers=(CHAT_STORE_PROMPTS, CHAT_STORE_FINISHED, CHAT_STORE_ADVISORIES),
-        )
-        publisher = Publisher(nc, js, database)
-        grace = settings.shutdown_grace
-        prompts = Prompts(nc, js, publisher, batch=settings.prompt_batch, grace=grace)
-        finished = Finished(nc, js, database, publisher, batch=settings.prompt_batch, grace=grace)
-        advisories = Advisories(nc, js, database, publisher, grace=grace)
-        sweeper = Sweeper(nc, js, database, publisher, finished, orphan_after=settings.orphan_after)
-        renewed.extend((prompts, finished, advisories))
-        queries.register(broker, Queries(database, publisher))
-        async with HealthServer(settings.health_host, settings.health_port, ready):
+    serving = False
+    async with HealthServer(settings.health_host, settings.health_port, ready):
+        try:
+            nc = await tasks.unless(stop, _open(broker, database))
+            if nc is None:
+                return
+            js = nc.jetstream()
+            publisher = Publisher(nc, js, database)
+            grace = settings.shutdown_grace
+            prompts = Prompts(nc, js, publisher, batch=settings.prompt_batch, grace=grace)
+            finished = Finished(nc, js, database, publisher, batch=settings.prompt_batch, grace=grace)
+            advisories = Advisories(nc, js, database, publisher, grace=grace)
+            sweeper = Sweeper(nc, js, database, publisher, finished, orphan_after=settings.orphan_after)
+            renewed.extend((prompts, finished, advisories))
+            queries.register(broker, Queries(database, publisher))
             await broker.start()
-            tasks = [
+            running = [
                 asyncio.create_task(_lead(database, prompts, sweeper), name="leader"),
                 asyncio.create_task(finished.run(), name="finished"),
                 asyncio.create_task(advisories.run(), name="advisories"),
             ]
+            serving = True
             log.info("chat-store is ready")
-            await _until_stopped(stop, closed, tasks)
+            await _until_stopped(stop, closed, running)
             # Events first, so that what is in hand is committed or handed back while requests are still answered.
-            for task in tasks:
+            for task in running:
                 task.cancel()
-            _, late = await asyncio.wait(tasks, timeout=2 * grace)
+            _, late = await asyncio.wait(running, timeout=2 * grace)
             if late:
                 log.warning("Did not end in time: %s", ", ".join(task.get_name() for task in late))
             await publisher.drain(grace)
-    finally:
-        try:
-            await broker.stop()
-        except nats.errors.Error as error:
-            log.debug("Closing the connection to NATS: %r", error)
-        await database.close()
+        finally:
+            serving = False
+            try:
+                await broker.stop()
+            except bus.TROUBLE as error:
+                log.debug("Closing the connection to NATS: %r", error)
+            await database.close()
     if closed.is_set() and not stop.is_set():
         raise ConnectionClosed("NATS closed the connection for good.")
 
 
-async def _done_before(stop: asyncio.Event, work: asyncio.Future[Any]) -> bool:
-    """Wait for ``work``; False: we were told to stop before."""
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait([stopped, work], return_when=asyncio.FIRST_COMPLETED)
-    if work.done():
-        stopped.cancel()
-        return True
-    work.cancel()
-    await asyncio.gather(work, return_exceptions=True)
-    return False
+async def _open(broker: NatsBroker, database: Database) -> Client:
+    """Connect to both servers and return when they are as this program needs them, however long they are away.
+
+    Raises:
+        SchemaMismatch: the database is of another version.
+        NotProvisioned: a stream or consumer is missing.
+    """
+    nc, _ = await asyncio.gather(broker.connect(), database.open())
+    await _check_schema(database)
+    await bus.require(
+        nc.jetstream(),
+        streams=(CHAT, DEAD_LETTERS, ADVISORIES),
+        consumers=(CHAT_STORE_PROMPTS, CHAT_STORE_FINISHED, CHAT_STORE_ADVISORIES),
+    )
+    return nc
 
 
-async def _until_stopped(stop: asyncio.Event, closed: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
+async def _check_schema(database: Database) -> None:
+    while True:
+        try:
+            async with database.connection() as connection:
+                await schema.check(connection)
+                return
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            log.debug("The schema cannot be checked yet: %r", error)
+        await asyncio.sleep(_CHECK_AGAIN)
+
+
+async def _until_stopped(stop: asyncio.Event, closed: asyncio.Event, running: list[asyncio.Task[None]]) -> None:
     waits = [asyncio.create_task(stop.wait()), asyncio.create_task(closed.wait())]
     try:
-        done, _ = await asyncio.wait([*waits, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait([*waits, *running], return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for wait in waits:
-            wait.cancel()
-    for task in done.intersection(tasks):
+        await tasks.end(*waits)
+    for task in done.intersection(running):
         # None of them ends by itself.
         task.result()
 
 
 async def _lead(database: Database, prompts: Prompts, sweeper: Sweeper) -> None:
     """Be the leader whenever nobody else is."""
+    trouble = _Trouble()
     while True:
         async with lead(database) as leader:
-            log.info("Taking prompts in")
+            if not trouble.lasts:
+                log.info("Taking prompts in")
             try:
-                await _while_leading(leader, prompts, sweeper)
+                await _while_leading(leader, prompts, sweeper, trouble)
             except* Exception as group:
-                cause = next(_leaves(group))
-                expected = all(is_outage(error) for error in _leaves(group))
-                log.log(
-                    logging.WARNING if expected else logging.ERROR,
-                    "Not taking prompts in any more: %r",
-                    cause,
-                    exc_info=None if expected else cause,
-                )
+                trouble.note(list(_leaves(group)))
         # For another replica to have its turn, if this one is what ails.
-        await asyncio.sleep(random.uniform(0.1, 0.5))
+        await asyncio.sleep(trouble.pause * random.uniform(0.5, 1.0))
 
 
-async def _while_leading(leader: Leader, prompts: Prompts, sweeper: Sweeper) -> None:
+class _Trouble:
+    """What keeps the leader from leading. Said once, not with every try."""
+
+    def __init__(self) -> None:
+        self.pause = _FIRST_PAUSE
+        self._said = ""
+        self._said_at = 0.0
+
+    @property
+    def lasts(self) -> bool:
+        return bool(self._said)
+
+    def note(self, errors: list[BaseException]) -> None:
+        """An end of leading."""
+        self.pause = min(2 * self.pause, _LONGEST_PAUSE) if self.lasts else _FIRST_PAUSE
+        cause = errors[0]
+        expected = all(is_outage(error) for error in errors)
+        level = logging.WARNING if expected else logging.ERROR
+        now = time.monotonic()
+        if repr(cause) == self._said and now - self._said_at < _SAY_AGAIN:
+            level = logging.DEBUG
+        else:
+            self._said, self._said_at = repr(cause), now
+        log.log(level, "Not taking prompts in any more: %r", cause, exc_info=None if expected else cause)
+
+    async def settle(self) -> None:
+        """Be over once leading has gone well for a while."""
+        if self.lasts:
+            await asyncio.sleep(_SETTLED)
+            self._said = ""
+            log.info("Taking prompts in")
+
+
+async def _while_leading(leader: Leader, prompts: Prompts, sweeper: Sweeper, trouble: _Trouble) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(leader.hold())
         group.create_task(prompts.run(leader))
         group.create_task(sweeper.run())
+        group.create_task(trouble.settle())
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

@@ -7,8 +7,6 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-import nats.errors
-import nats.js.errors
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
     from faststream.nats import NatsBroker
 
 log = logging.getLogger(__name__)
-
-_PROVISION_RETRY = 0.5
 
 
 class BusClosed(Exception):
@@ -38,7 +34,6 @@ class Bus:
         self._down_since = time.monotonic()
         self._closed = asyncio.Event()
         self._stopping = False
-        self._last_error = ""
         self._client: Client | None = None
         self._js: JetStreamContext | None = None
 
@@ -51,13 +46,13 @@ class Bus:
         """
         broker = await self._connect()
         try:
-            await self._require_stream()
+            await bus.require(self.js, streams=(CHAT,))
             self._up.set()
             await self._closed.wait()
             raise BusClosed("The connection to NATS was closed for good.")
         finally:
             self._stopping = True
-            with contextlib.suppress(nats.errors.Error, TimeoutError):
+            with contextlib.suppress(*bus.TROUBLE):
                 async with asyncio.timeout(2):
                     await broker.stop()
 
@@ -109,37 +104,18 @@ class Bus:
             on_closed=self._on_closed,
             on_disconnected=self._on_disconnected,
             on_reconnected=self._on_reconnected,
-            on_error=self._on_error,
         )
         broker: NatsBroker = module.NatsBroker(**options, logger=None)
+        bus.keep_reconnecting(broker, options)
         self._client = await broker.connect()
         self._js = self._client.jetstream()
         return broker
-
-    async def _require_stream(self) -> None:
-        assert self._js is not None
-        while True:
-            try:
-                await bus.require(self._js, streams=(CHAT,))
-                return
-            except (TimeoutError, nats.errors.Error, nats.js.errors.Error, OSError) as error:
-                # JetStream of a server that has just started may not answer yet.
-                log.debug("The stream %s cannot be checked yet: %r", CHAT.name, error)
-            await asyncio.sleep(_PROVISION_RETRY)
-
-    async def _on_error(self, error: Exception) -> None:
-        # Tried again a few times each second: said once, until it is another.
-        text = f"{type(error).__name__}: {error}"
-        if text != self._last_error:
-            self._last_error = text
-            log.warning("NATS: %s", text)
 
     async def _on_disconnected(self) -> None:
         self._up.clear()
         self._down_since = time.monotonic()
 
     async def _on_reconnected(self) -> None:
-        self._last_error = ""
         self._up.set()
 
     async def _on_closed(self) -> None:

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _SPARE_CONNECTIONS = 8
 _LONGEST_PULL = 5.0
+_LOOK_AGAIN = 0.25
 _PULLS = 8
 """Requests that may be asked for at once: what one answer needs to start must not hold up the next one's."""
 
@@ -66,14 +67,18 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
         return {"worker": "stopping"} if stop.is_set() else {}
 
     async with HealthServer(settings.health_host, settings.health_port, ready), provider:
-        nc = await _connected(settings, stop, on_closed=on_closed, on_reconnected=on_reconnected)
+        nc = await tasks.unless(
+            stop,
+            bus.connect(settings.nats_url, name="llm-worker", on_closed=on_closed, on_reconnected=on_reconnected),
+        )
         if nc is None:
             return
         learning: asyncio.Task[None] | None = None
         try:
             js = nc.jetstream()
-            await bus.require(js, streams=(CHAT, SEGMENTS, DEAD_LETTERS), consumers=(LLM_WORKER_REQUESTS,))
-            ack_wait = await _ack_wait(js)
+            ack_wait = await tasks.unless(stop, _checked(js))
+            if ack_wait is None:
+                return
             store = StoreClient(nc, worker_id=f"{socket.gethostname()}:{os.getpid()}")
             models = Models(provider.list_models, fixed_default=_default_model(settings))
             bench = Workbench(
@@ -96,21 +101,6 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
         raise ConnectionClosed("NATS has closed the connection for good; look at NATS_URL and its password.")
 
 
-async def _connected(
-    settings: WorkerSettings, stop: asyncio.Event, *, on_closed: bus.Hook, on_reconnected: bus.Hook
-) -> Client | None:
-    """Connect to NATS, however long that takes; None when ``stop`` is set before."""
-    connecting = asyncio.create_task(
-        bus.connect(settings.nats_url, name="llm-worker", on_closed=on_closed, on_reconnected=on_reconnected)
-    )
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        return connecting.result() if connecting.done() else None
-    finally:
-        await tasks.end(connecting, stopping)
-
-
 async def _leave(nc: Client) -> None:
     """Close the connection once everything published is out, or at once when it cannot go out."""
     try:
@@ -129,6 +119,17 @@ def _default_model(settings: WorkerSettings) -> str | None:
     return OPENAI_DEFAULT if settings.openai_base_url is None else None
 
 
-async def _ack_wait(js: JetStreamContext) -> float:
-    config = (await js.consumer_info(LLM_WORKER_REQUESTS.stream, LLM_WORKER_REQUESTS.name)).config
-    return config.ack_wait or LLM_WORKER_REQUESTS.ack_wait
+async def _checked(js: JetStreamContext) -> float:
+    """Check that what we bind to is there, and return the consumer's ``ack_wait`` in seconds.
+
+    Raises:
+        NotProvisioned
+    """
+    await bus.require(js, streams=(CHAT, SEGMENTS, DEAD_LETTERS), consumers=(LLM_WORKER_REQUESTS,))
+    while True:
+        try:
+            config = (await js.consumer_info(LLM_WORKER_REQUESTS.stream, LLM_WORKER_REQUESTS.name)).config
+            return config.ack_wait or LLM_WORKER_REQUESTS.ack_wait
+        except bus.TROUBLE as error:
+            log.debug("The consumer cannot be looked at yet: %r", error)
+        await asyncio.sleep(_LOOK_AGAIN)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
-from typing import Any, TypeVar
 
 from parley.runtime.health import HealthServer
+from parley.runtime.tasks import end, unless
 from push import metrics
 from push.bus import Bus
 from push.errors import Unable
@@ -19,23 +18,10 @@ from push.server import Server
 from push.session import Desk, Session
 from push.settings import Settings
 from push.socket import Socket
-from push.tasks import end
 
 __all__ = ["run"]
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-
-async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """Return the result of ``work``, or None when ``stop`` is set before it is there."""
-    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
-    finally:
-        await end(working, stopping)
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
@@ -67,7 +53,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             address = f"{settings.health_host}:{settings.health_port}"
             raise Unable(f"Cannot listen on {address}: {error.strerror or error}") from error
         connecting = Bus.connect(settings.nats_url, on_reconnected=on_reconnected, on_closed=on_closed)
-        connected = await _unless(stop, connecting)
+        connected = await unless(stop, connecting)
         if connected is None:
             return
         bus = connected

@@ -24,7 +24,6 @@ T = TypeVar("T")
 Handler = Callable[[bytes, bytes, Mark | None], None]
 """Takes subject, payload and mark, if any, of a live message, within the read that held it."""
 
-_MAX_SAID: Final = 20
 _SYNC_TIMEOUT: Final = 4.0
 _SNAPSHOT_TIMEOUT: Final = 2.0
 _VERSIONS_TIMEOUT: Final = 5.0
@@ -97,17 +96,7 @@ class Bus:
     ) -> Bus:
         """Connect; waits while no server answers yet."""
         client = LiveClient()
-        said: set[str] = set()
-
-        async def on_error(error: Exception) -> None:
-            # Once each: a refused password comes again with every try.
-            if str(error) not in said and len(said) < _MAX_SAID:
-                said.add(str(error))
-                log.warning("NATS: %s", str(error) or repr(error))
-
-        options = runtime_bus.connect_options(
-            url, "push", on_closed=on_closed, on_reconnected=on_reconnected, on_error=on_error
-        )
+        options = runtime_bus.connect_options(url, "push", on_closed=on_closed, on_reconnected=on_reconnected)
         await client.connect(**options)
         return cls(client)
 

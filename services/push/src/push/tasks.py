@@ -7,21 +7,11 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
+from parley.runtime.tasks import end
+
 __all__ = ["Tasks", "end"]
 
 log = logging.getLogger(__name__)
-
-
-async def end(*tasks: asyncio.Future[Any]) -> None:
-    """Cancel ``tasks`` and wait for them.
-
-    More than once if need be: before Python 3.12, ``wait_for`` (which nats-py uses) swallows a cancellation that comes
-    together with its result.
-    """
-    while pending := [task for task in tasks if not task.done()]:
-        for task in pending:
-            task.cancel()
-        await asyncio.wait(pending, timeout=0.2)
 
 
 class Tasks:

@@ -28,6 +28,7 @@ from parley.contracts.permissions import inbox_prefix
 from parley.contracts.rpc import RpcError
 from parley.contracts.streams import ConsumerSpec, StreamSpec
 from parley.runtime import tracing
+from parley.runtime.connection_log import ConnectionLog
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ Event = PromptSubmitted | GenerationRequested | GenerationSegment | GenerationFi
 Hook = Callable[[], Awaitable[None]]
 
 MSG_ID = "Nats-Msg-Id"
+
+_CHECK_AGAIN: Final = 0.25
 
 _TOKEN = re.compile(r"[\w-]+", re.ASCII)
 """What can be one token of a subject."""
@@ -86,19 +89,25 @@ def connect_options(
 
     With a user in ``url``, replies arrive in an inbox that only this user may read
     (:mod:`parley.contracts.permissions`).
+
+    Args:
+        on_error: Instead of a line in the log.
     """
+    servers = [server.strip() for server in url.split(",") if server.strip()]
+    lines = ConnectionLog(servers)
 
     async def closed() -> None:
+        lines.closed()
         if on_closed is not None:
             await on_closed()
 
     async def disconnected() -> None:
-        log.warning("Lost the connection to NATS; reconnecting")
+        lines.lost()
         if on_disconnected is not None:
             await on_disconnected()
 
     async def reconnected() -> None:
-        log.info("Connected to NATS again")
+        lines.back()
         if on_reconnected is not None:
             await on_reconnected()
 
@@ -106,9 +115,8 @@ def connect_options(
         if on_error is not None:
             await on_error(error)
         else:
-            log.debug("NATS: %r", error)
+            lines.failed(error)
 
-    servers = [server.strip() for server in url.split(",") if server.strip()]
     user = next((parts.username for parts in map(urlsplit, servers) if parts.username and parts.password), "")
     return {
         "servers": servers,
@@ -125,6 +133,15 @@ def connect_options(
         "reconnected_cb": reconnected,
         "error_cb": failed,
     }
+
+
+def keep_reconnecting(broker: Any, options: Mapping[str, Any]) -> None:
+    """Let a FastStream broker made with ``options`` connect for ever, too, when its password is refused.
+
+    FastStream (0.7) wraps ``error_cb`` in one that raises such an error within the client, and the client's task that
+    connects ends with it: at the start of a process with a traceback, later without a word and for ever.
+    """
+    broker._connection_kwargs["error_cb"] = options["error_cb"]
 
 
 async def connect(
@@ -241,30 +258,51 @@ async def require(
     streams: tuple[StreamSpec, ...] = (),
     consumers: tuple[ConsumerSpec, ...] = (),
 ) -> None:
-    """Return when each stream and consumer is there as declared.
+    """Return when each stream and consumer is there as declared; waits while JetStream does not answer.
 
     Raises:
         NotProvisioned: one is missing, or differs in what we rely on.
     """
     for stream in streams:
-        try:
-            stream_config = (await js.stream_info(stream.name)).config
-        except nats.js.errors.NotFoundError as error:
-            raise NotProvisioned(f"The stream {stream.name} does not exist. Run `parley migrate`.") from error
-        missing = set(stream.subjects) - set(stream_config.subjects or ())
-        if missing:
-            raise NotProvisioned(
-                f"The stream {stream.name} does not take {', '.join(sorted(missing))}. Run `parley migrate`."
-            )
+        await _until_answered(stream.name, _check_stream, js, stream)
     for consumer in consumers:
+        await _until_answered(consumer.name, _check_consumer, js, consumer)
+
+
+async def _until_answered(
+    name: str, check: Callable[[JetStreamContext, T], Awaitable[None]], js: JetStreamContext, spec: T
+) -> None:
+    while True:
         try:
-            consumer_config = (await js.consumer_info(consumer.stream, consumer.name)).config
-        except nats.js.errors.NotFoundError as error:
-            raise NotProvisioned(
-                f"The consumer {consumer.name} of {consumer.stream} does not exist. Run `parley migrate`."
-            ) from error
-        if consumer_config.filter_subject != consumer.filter_subject:
-            raise NotProvisioned(
-                f"The consumer {consumer.name} filters {consumer_config.filter_subject}, not "
-                f"{consumer.filter_subject}. Run `parley migrate`."
-            )
+            await check(js, spec)
+            return
+        except TROUBLE as error:
+            # A server that has just started does not answer for JetStream yet.
+            log.debug("%s cannot be checked yet: %r", name, error)
+        await asyncio.sleep(_CHECK_AGAIN)
+
+
+async def _check_stream(js: JetStreamContext, stream: StreamSpec) -> None:
+    try:
+        config = (await js.stream_info(stream.name)).config
+    except nats.js.errors.NotFoundError as error:
+        raise NotProvisioned(f"The stream {stream.name} does not exist. Run `parley migrate`.") from error
+    missing = set(stream.subjects) - set(config.subjects or ())
+    if missing:
+        raise NotProvisioned(
+            f"The stream {stream.name} does not take {', '.join(sorted(missing))}. Run `parley migrate`."
+        )
+
+
+async def _check_consumer(js: JetStreamContext, consumer: ConsumerSpec) -> None:
+    try:
+        config = (await js.consumer_info(consumer.stream, consumer.name)).config
+    except nats.js.errors.NotFoundError as error:
+        raise NotProvisioned(
+            f"The consumer {consumer.name} of {consumer.stream} does not exist. Run `parley migrate`."
+        ) from error
+    if config.filter_subject != consumer.filter_subject:
+        raise NotProvisioned(
+            f"The consumer {consumer.name} filters {config.filter_subject}, not "
+            f"{consumer.filter_subject}. Run `parley migrate`."
+        )

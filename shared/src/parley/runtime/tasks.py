@@ -1,12 +1,15 @@
 """Ending tasks for certain."""
 
 import asyncio
-from typing import Any, Final
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
 
 _PATIENCE: Final = 1.0
 
 
-async def end(*tasks: asyncio.Task[Any]) -> None:
+async def end(*tasks: asyncio.Future[Any]) -> None:
     """Cancel ``tasks`` and return when all have ended, however they end.
 
     One cancellation is not enough: until Python 3.12 ``asyncio.wait_for``, which the NATS client waits with, swallows
@@ -18,3 +21,13 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
         for task in running:
             task.cancel()
         _, running = await asyncio.wait(running, timeout=_PATIENCE)
+
+
+async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """Return the result of ``work``, or None when ``stop`` is set before it is there; then ``work`` is ended."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        await end(working, stopping)

@@ -1,0 +1,77 @@
+"""What a connection to NATS says of itself: what is wrong and what to do about it, and not with every try."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+import nats.errors
+
+log = logging.getLogger(__name__)
+
+EVERY: Final = 10.0
+"""Seconds after which a trouble that lasts is said again."""
+
+_MOST: Final = 100
+_REFUSED: Final = ("authorization violation", "authentication")
+
+
+class ConnectionLog:
+    """The log of one connection.
+
+    Args:
+        servers: Their URLs; of a user only the name is told, of a password nothing.
+    """
+
+    def __init__(self, servers: Sequence[str], *, clock: Callable[[], float] = time.monotonic) -> None:
+        parts = [urlsplit(server) for server in servers]
+        self._where = ", ".join(part.netloc.rpartition("@")[2] for part in parts)
+        self._user = next((part.username for part in parts if part.username), None) or "nobody in particular"
+        self._clock = clock
+        self._said: dict[str, float] = {}
+        self._closed = False
+
+    def lost(self) -> None:
+        """The connection is gone; the client makes a new one, unless it is being closed."""
+        # The client reports the same of an orderly close, and only then that it is one.
+        asyncio.get_running_loop().call_soon(self._warn, "Lost the connection to NATS; reconnecting")
+
+    def back(self) -> None:
+        """There is a connection again."""
+        self._said.clear()
+        log.info("Connected to NATS again")
+
+    def failed(self, error: Exception) -> None:
+        """Something went wrong, with a try to connect or on the connection."""
+        if isinstance(error, nats.errors.UnexpectedEOF | nats.errors.StaleConnectionError):
+            return  # it is lost
+        sentence = self._sentence(error)
+        now = self._clock()
+        if now - self._said.get(sentence, -EVERY) < EVERY:
+            log.debug("NATS: %r", error)
+            return
+        if len(self._said) >= _MOST:
+            self._said.clear()
+        self._said[sentence] = now
+        asyncio.get_running_loop().call_soon(self._warn, sentence)
+
+    def closed(self) -> None:
+        """It is closed for good; what is not said yet is not worth saying."""
+        self._closed = True
+
+    def _warn(self, sentence: str) -> None:
+        if not self._closed:
+            log.warning("%s", sentence)
+
+    def _sentence(self, error: Exception) -> str:
+        said = str(error) or type(error).__name__
+        if any(word in said.lower() for word in _REFUSED):
+            return (
+                f"NATS at {self._where} refuses the user or the password ({self._user}). Set NATS_URL to "
+                "nats://USER:PASSWORD@HOST:PORT as the server's configuration has them; trying again"
+            )
+        if isinstance(error, OSError | TimeoutError):
+            return f"NATS does not answer at {self._where}: {said}. Start it, or set NATS_URL; trying again"
+        return f"NATS: {said}"

@@ -1,0 +1,80 @@
+"""What a connection says of itself, and how often."""
+
+import asyncio
+
+import nats.errors
+import pytest
+
+from parley.runtime.connection_log import EVERY, ConnectionLog
+
+REFUSED = nats.errors.Error("nats: 'Authorization Violation'")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def lines(clock: Clock) -> ConnectionLog:
+    return ConnectionLog(["nats://gateway:secret@one:4222", "nats://gateway:secret@two:4222"], clock=clock)
+
+
+async def turn_of_the_loop() -> None:
+    await asyncio.sleep(0)
+
+
+async def test_a_refused_password_is_said_without_the_password(
+    lines: ConnectionLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines.failed(REFUSED)
+    await turn_of_the_loop()
+    (said,) = caplog.messages
+    assert "one:4222, two:4222" in said
+    assert "(gateway)" in said
+    assert "Set NATS_URL" in said
+    assert "secret" not in said
+
+
+async def test_the_same_trouble_is_said_again_only_after_a_while(
+    lines: ConnectionLog, caplog: pytest.LogCaptureFixture, clock: Clock
+) -> None:
+    for _ in range(3):
+        lines.failed(REFUSED)
+    lines.failed(ConnectionRefusedError("Connect call failed"))
+    await turn_of_the_loop()
+    assert len(caplog.records) == 2
+    clock.now += EVERY - 1
+    lines.failed(REFUSED)
+    await turn_of_the_loop()
+    assert len(caplog.records) == 2
+    clock.now += 1
+    lines.failed(REFUSED)
+    await turn_of_the_loop()
+    assert len(caplog.records) == 3
+
+
+async def test_no_trouble_is_kept_in_mind_without_bound(lines: ConnectionLog, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(1000):
+        lines.failed(nats.errors.Error(f"trouble {number}"))
+    await turn_of_the_loop()
+    assert len(caplog.records) == 1000
+    assert len(lines._said) <= 100
+
+
+async def test_what_comes_with_an_orderly_close_is_not_said(
+    lines: ConnectionLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines.failed(ConnectionResetError("reset"))
+    lines.lost()
+    lines.closed()
+    await turn_of_the_loop()
+    assert caplog.records == []
