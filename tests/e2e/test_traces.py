@@ -98,6 +98,26 @@ async def test_one_trace_leads_from_the_request_to_the_provider_and_to_the_first
     assert _SECRET not in spans.text
 
 
+async def test_an_answer_that_had_to_wait_for_another_belongs_to_the_trace_of_its_own_prompt(tmp_path: Path) -> None:
+    spans = Spans(tmp_path / "traces")
+    environment = {"TRACES_FILE": str(tmp_path / "traces")}
+    async with RunningStack(tmp_path / "data", environment=environment) as stack, stack.client() as client:
+        chat = await client.api.create_chat(model="demo-rate-50x100")
+        async with client.watch(chat.id) as watch:
+            prompts = [await client.api.send(chat.id, text) for text in ("first", "second")]
+            await watch.answer_to(prompts[1])
+        sent = [span for span in spans.all() if span["name"] == "POST /v1/chats/{chat_id}/messages"]
+        assert len(sent) == 2
+        for root in sent:
+            trace = root["context"]["trace_id"]
+            await spans.wait_for("llm-worker", "chat demo-rate-50x100", trace=trace)
+            await spans.wait_for("push", "push live.{chat}", trace=trace)
+        queued = sent[1]
+        made = spans.find("llm-worker", "llm-worker-requests process", trace=queued["context"]["trace_id"])
+        assert made is not None
+        assert _parent(made) == _id(queued)
+
+
 async def test_a_failed_answer_is_a_failed_span_that_names_the_kind_of_failure_only(tmp_path: Path) -> None:
     spans = Spans(tmp_path / "traces")
     environment = {"TRACES_FILE": str(tmp_path / "traces")}

@@ -62,10 +62,18 @@ class Neighbour:
         reply = await self.ask(rpc.CreateChat(user_id=user_id, chat_id=ids.new_id(), **fields), rpc.ChatReply)
         return reply.chat.id
 
-    async def say(self, chat_id: str, content: str = "hello", *, user_id: str = "ann", **fields: Any) -> str:
-        """Submit a prompt and return its id."""
+    async def say(
+        self,
+        chat_id: str,
+        content: str = "hello",
+        *,
+        user_id: str = "ann",
+        trace: dict[str, str] | None = None,
+        **fields: Any,
+    ) -> str:
+        """Submit a prompt and return its id. ``trace``: headers that carry a span."""
         event = prompt(chat_id, content, user_id=user_id, **fields)
-        await bus.publish_durable(self.js, event, deadline=10)
+        await bus.publish_durable(self.js, event, deadline=10, trace=trace)
         return event.message_id
 
     async def get(self, chat_id: str, *, user_id: str = "ann") -> Chat:

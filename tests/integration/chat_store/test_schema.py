@@ -77,6 +77,7 @@ FILL = {
             '00000000-0000-7000-8000-000000000003', 'ann', 'requested', 0, 0, 1, now(), now());
     """,
 }
+FILL[2] = f"{FILL[1]} UPDATE messages SET traceparent = '00-1-2-01'; UPDATE generations SET traceparent = '00-1-2-01';"
 """What a database of each version holds when it is upgraded; a new version brings a line."""
 
 

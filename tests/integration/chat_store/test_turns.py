@@ -5,9 +5,9 @@ import asyncio
 import msgspec
 import pytest
 
-from parley.contracts import ids, limits, rpc
+from parley.contracts import ids, limits, rpc, subjects
 from parley.contracts.resources import Chat, Message
-from parley.runtime import bus
+from parley.runtime import bus, tracing
 from parley.runtime.bus import RpcRefused
 from tests.integration.chat_store.client import AWAY, Neighbour, finished, prompt
 from tests.support.waiting import eventually
@@ -97,6 +97,23 @@ async def test_prompts_sent_as_fast_as_possible_are_answered_in_order_one_at_a_t
     assert [one.id for one in messages if one.role == "user"] == prompts
     assert [one.content for one in messages if one.role == "assistant"] == [f"answer {n}" for n in range(40)]
     assert [one.parent_id for one in messages] == [None, *(one.id for one in messages[:-1])]
+
+
+async def test_the_request_of_a_prompt_that_waited_carries_its_own_trace(store: Neighbour) -> None:
+    chat_id = await store.chat()
+    traces = [f"00-{number:032x}-{number:016x}-01" for number in (1, 2)]
+    for trace in traces:
+        await store.say(chat_id, trace={tracing.TRACEPARENT: trace})
+    await store.answer(chat_id, number=1)
+    await store.answer(chat_id, number=2)
+
+    carried, sequence = [], 0
+    for _ in traces:
+        subject = subjects.generation_requested(chat_id)
+        message = await store.js.get_msg("CHAT", seq=sequence + 1, subject=subject, next=True)
+        sequence = message.seq or 0
+        carried.append((message.headers or {}).get(tracing.TRACEPARENT))
+    assert carried == traces
 
 
 async def test_what_readers_are_told_has_no_gaps(store: Neighbour) -> None:

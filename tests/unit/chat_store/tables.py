@@ -145,6 +145,7 @@ class Tables:
         message_id: str | None = None,
         user_id: str = "ann",
         parent_id: str | None | msgspec.UnsetType = msgspec.UNSET,
+        traceparent: str | None = None,
     ) -> str:
         """Submit a prompt and return its id."""
         event = PromptSubmitted(
@@ -155,7 +156,7 @@ class Tables:
             parent_id=parent_id,
             occurred_at=START,
         )
-        self.run(lambda conversation: conversation.submit(event))
+        self.run(lambda conversation: conversation.submit(event, traceparent=traceparent))
         return event.message_id
 
     def claim(self, *, claim_id: str | None = None) -> GenerationRecord:

@@ -66,6 +66,17 @@ def test_queued_prompts_are_answered_first_in_first_out(tables: Tables) -> None:
     assert answered == prompts
 
 
+def test_an_answer_belongs_to_the_trace_of_its_prompt_also_when_that_had_to_wait(tables: Tables) -> None:
+    tables.submit(traceparent="first")
+    tables.submit(traceparent="second")
+    tables.submit()
+    traces = []
+    while tables.active is not None:
+        traces.append(tables.active.traceparent)
+        tables.answer()
+    assert traces == ["first", "second", None]
+
+
 def test_an_edit_is_a_sibling_of_the_prompt_that_it_replaces(tables: Tables) -> None:
     tables.submit()
     first = tables.answer()

@@ -42,3 +42,26 @@ def test_without_a_place_to_send_them_nothing_is_traced_or_imported() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", program], check=True, env={}, capture_output=True, timeout=60)
     assert shown.stdout == b"False\n"
+
+
+def test_a_json_log_line_carries_the_ids_of_the_current_trace_and_span(tmp_path: Path) -> None:
+    program = """
+import logging
+from parley.runtime import logs, tracing
+logs.setup("test", "INFO", "json")
+tracing.setup("test")
+log = logging.getLogger("x")
+log.info("before")
+with tracing.span("request"):
+    log.info("inside", extra={"chat_id": "c"})
+tracing.shutdown()
+"""
+    file = tmp_path / "traces"
+    run = subprocess.run(
+        [sys.executable, "-c", program], check=True, env={"TRACES_FILE": str(file)}, capture_output=True, timeout=60
+    )
+    before, inside = (json.loads(line) for line in run.stderr.splitlines())
+    (span,) = (json.loads(line) for line in file.read_text().splitlines())
+    assert "trace_id" not in before
+    assert (inside["chat_id"], "0x" + inside["trace_id"]) == ("c", span["context"]["trace_id"])
+    assert "0x" + inside["span_id"] == span["context"]["span_id"]

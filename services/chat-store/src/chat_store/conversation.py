@@ -183,7 +183,7 @@ class Conversation:
 
     # --- prompts ----------------------------------------------------------------------------------------------------
 
-    def submit(self, prompt: PromptSubmitted) -> Submitted:
+    def submit(self, prompt: PromptSubmitted, *, traceparent: str | None = None) -> Submitted:
         """Add a user's message: answered at once, or queued behind the running answer.
 
         A parent that does not exist (or waits in the queue itself) is taken as "continue at the tip": the message was
@@ -211,6 +211,7 @@ class Conversation:
             created_at=prompt.occurred_at,
             version=self._since,
             position=0,
+            traceparent=traceparent,
         )
         self._change_chat(title=self._chat.title or title_from(message.content))
         if self._active is None:
@@ -247,6 +248,7 @@ class Conversation:
             answer_id=self._new_id(),
             user_id=sent.author_id or self._chat.owner_id,
             model=sent.model or self._chat.model,
+            traceparent=sent.traceparent,
         )
 
     def _refuse(self, prompt: MessageRecord) -> None:
@@ -261,7 +263,9 @@ class Conversation:
         answer = self._new_answer(prompt.id, answer_id=self._new_id(), model=prompt.model)
         self._put(replace(answer, status="failed", error=error))
 
-    def _request_answer(self, prompt_id: str, *, answer_id: str, user_id: str, model: str | None) -> MessageRecord:
+    def _request_answer(
+        self, prompt_id: str, *, answer_id: str, user_id: str, model: str | None, traceparent: str | None
+    ) -> MessageRecord:
         if self._active is not None:
             raise AssertionError("a second active generation")
         answer = self._put(self._new_answer(prompt_id, answer_id=answer_id, model=model))
@@ -282,6 +286,7 @@ class Conversation:
             stop_requested_at=None,
             created_at=self._now,
             ended_at=None,
+            traceparent=traceparent,
         )
         self._active = self._generations[generation.id] = generation
         self._answer = answer
@@ -309,7 +314,9 @@ class Conversation:
             position=self._next_position(),
         )
 
-    def regenerate(self, user_id: str, message_id: str, *, answer_id: str, model: str | None) -> MessageRecord:
+    def regenerate(
+        self, user_id: str, message_id: str, *, answer_id: str, model: str | None, traceparent: str | None = None
+    ) -> MessageRecord:
         """Ask for another answer: a sibling of an answer that ended, or a first or further one to a prompt.
 
         Raises:
@@ -332,7 +339,11 @@ class Conversation:
         if prompt_id is None:
             raise NotFound("The answer has no prompt.")
         return self._request_answer(
-            prompt_id, answer_id=answer_id, user_id=user_id, model=model or self._chat.model or target.model
+            prompt_id,
+            answer_id=answer_id,
+            user_id=user_id,
+            model=model or self._chat.model or target.model,
+            traceparent=traceparent,
         )
 
     def delete_queued(self, message_id: str) -> None:

@@ -18,6 +18,7 @@ import msgspec
 import nats.errors
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
+from nats.js.api import RawStreamMsg
 
 from chat_store import metrics
 from chat_store.errors import is_outage
@@ -60,7 +61,8 @@ class Intake(Generic[E]):
 
     Args:
         kind: The event.
-        command: Makes the command that carries an event out; it returns a word for the metrics.
+        command: Makes the command that carries an event out, given its ``traceparent``; it returns a word for the
+            metrics.
     """
 
     def __init__(
@@ -68,13 +70,13 @@ class Intake(Generic[E]):
         spec: ConsumerSpec,
         *,
         kind: type[E],
-        command: Callable[[E], Command[str]],
+        command: Callable[[E, str | None], Command[str]],
         js: JetStreamContext,
         publisher: Publisher,
     ) -> None:
         self._spec = spec
         self._kind: type[E] = kind
-        self._command: Callable[[E], Command[str]] = command
+        self._command: Callable[[E, str | None], Command[str]] = command
         self._js = js
         self._publisher = publisher
 
@@ -92,19 +94,20 @@ class Intake(Generic[E]):
                 batch.append((message, decode(message.data, self._kind)))
             except Unreadable as error:
                 await self._bury(message, str(error))
-        for part in _one_end_per_chat([(message, self._command(event), event) for message, event in batch]):
+        commands = [(message, self._command(event, _traceparent(message)), event) for message, event in batch]
+        for part in _one_end_per_chat(commands):
             await self._handle_part(part, execute)
 
-    async def replay(self, payloads: Sequence[bytes], execute: Execute) -> None:
+    async def replay(self, stored: Sequence[RawStreamMsg], execute: Execute) -> None:
         """Carry out events that were delivered to somebody who may be gone. The server delivers them again, too.
 
         Raises:
             Exception: Postgres is away.
         """
-        for data in payloads:
+        for message in stored:
             try:
-                event = decode(data, self._kind)
-                outcome = await execute([self._command(event)])
+                event = decode(message.data or b"", self._kind)
+                outcome = await execute([self._command(event, _traceparent(message))])
             except Unreadable:
                 continue
             except Exception as error:
@@ -189,6 +192,10 @@ class Intake(Generic[E]):
         log.error("Dead letter: %s", reason, extra={"consumer": self._spec.name, "subject": message.subject})
         metrics.EVENTS.labels(self._spec.name, "dead_letter").inc()
         await _acknowledge(message)
+
+
+def _traceparent(message: Msg | RawStreamMsg) -> str | None:
+    return (message.headers or {}).get(tracing.TRACEPARENT)
 
 
 async def _acknowledge(message: Msg) -> None:

@@ -26,7 +26,7 @@ from parley.contracts import limits, subjects
 from parley.contracts.events import GenerationRequested
 from parley.contracts.live import Changed
 from parley.contracts.rpc import StopSignal
-from parley.runtime import bus
+from parley.runtime import bus, tracing
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Publisher:
         ``live.<chat>.changed``: at most once, in order of the versions as far as one process makes them.
 
         Args:
-            traces: By chat, the headers of the span that a request belongs to; by default the current one.
+            traces: By chat, the headers of the span that a request belongs to; by default what is stored with it.
         """
         for change in changes:
             if change.visible:
@@ -98,6 +98,9 @@ class Publisher:
             request=generation.request,
             occurred_at=datetime.now(UTC),
         )
+        if not trace and generation.traceparent is not None:
+            # It waited for its turn, or is requested again: it still belongs to the trace of its prompt.
+            trace = {tracing.TRACEPARENT: generation.traceparent}
         try:
             stored = await bus.publish_durable(self._js, event, deadline=PUBLISH_DEADLINE, trace=trace)
         except (bus.BusUnavailable, nats.errors.Error) as error:

@@ -136,7 +136,11 @@ class Queries:
         def run(conversation: Conversation) -> rpc.MessageReply:
             conversation.require_member(request.user_id)
             answer = conversation.regenerate(
-                request.user_id, request.message_id, answer_id=request.answer_id, model=_clean(request.model)
+                request.user_id,
+                request.message_id,
+                answer_id=request.answer_id,
+                model=_clean(request.model),
+                traceparent=tracing.inject().get(tracing.TRACEPARENT),
             )
             return rpc.MessageReply(message=answer.resource())
 

@@ -54,6 +54,7 @@ class MessageRecord(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         placement: Of a queued prompt: whether ``parent_id`` is chosen, or is the chat's tip when its turn comes.
         position: Order within the chat; a queued prompt stands behind all others until its turn comes.
+        traceparent: Of a prompt: the trace that its answer belongs to.
     """
 
     chat_id: str
@@ -72,6 +73,7 @@ class MessageRecord(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     version: int
     position: int
+    traceparent: str | None = None
 
     def resource(self) -> Message:
         return Message(
@@ -99,6 +101,7 @@ class GenerationRecord(msgspec.Struct, frozen=True, kw_only=True):
         released: Attempts that were handed back in good order.
         request: How often it was requested.
         request_seq: Stream sequence of the last request; null until that is known to be stored.
+        traceparent: The trace that its requests belong to.
     """
 
     id: str
@@ -117,6 +120,7 @@ class GenerationRecord(msgspec.Struct, frozen=True, kw_only=True):
     stop_requested_at: datetime | None
     created_at: datetime
     ended_at: datetime | None
+    traceparent: str | None = None
 
     def reference(self) -> GenerationRef | None:
         """The active generation as readers see it; None once it has ended."""

@@ -30,12 +30,13 @@ _CHAT_RECORD = """chats.id, chats.owner_id, chats.title, chats.model, chats.syst
 _CHAT = """c.id, c.owner_id, c.title, c.model, c.system_prompt, c.tip_id, c.created_at, c.updated_at, c.version,
     EXISTS (SELECT FROM generations g WHERE g.chat_id = c.id AND g.status IN ('requested', 'running')) AS running"""
 _MESSAGE_RECORD = """m.chat_id, m.id, m.parent_id, m.placement, m.role, m.author_id, m.content, m.reasoning, m.status,
-    m.model, m.finish_reason, m.error, m.usage, m.created_at, m.version, m.position"""
+    m.model, m.finish_reason, m.error, m.usage, m.created_at, m.version, m.position,
+    m.traceparent"""
 _MESSAGE = """m.id, m.chat_id, m.parent_id, m.role, m.author_id, m.content, m.reasoning, m.status, m.model, m.error,
     m.usage, m.created_at, m.version"""
 _GENERATION_RECORD = """g.id, g.chat_id, g.message_id, g.user_id, g.status, g.attempt, g.released, g.claim_id,
     g.worker_id, g.claimed_at, g.request, g.requested_at, g.request_seq, g.stop_requested_at, g.created_at,
-    g.ended_at"""
+    g.ended_at, g.traceparent"""
 
 # --- changing a chat ------------------------------------------------------------------------------------------------
 
@@ -88,12 +89,12 @@ WITH locked AS MATERIALIZED (
 ), changed_messages AS (
     INSERT INTO messages (
         chat_id, id, parent_id, placement, role, author_id, content, reasoning, status, model, finish_reason, error,
-        usage, created_at, version, position
+        usage, created_at, version, position, traceparent
     )
     SELECT r.* FROM changed_chats JOIN json_to_recordset($2) AS r(
         chat_id uuid, id uuid, parent_id uuid, placement text, role text, author_id text, content text, reasoning text,
         status text, model text, finish_reason text, error jsonb, usage jsonb, created_at timestamptz, version bigint,
-        position bigint
+        position bigint, traceparent text
     ) ON r.chat_id = changed_chats.id
     ON CONFLICT (chat_id, id) DO UPDATE SET
         parent_id = excluded.parent_id, content = excluded.content, reasoning = excluded.reasoning,
@@ -102,14 +103,14 @@ WITH locked AS MATERIALIZED (
 ), changed_generations AS (
     INSERT INTO generations AS g (
         id, chat_id, message_id, user_id, status, attempt, released, claim_id, worker_id, claimed_at, request,
-        requested_at, stop_requested_at, created_at, ended_at
+        requested_at, stop_requested_at, created_at, ended_at, traceparent
     )
     SELECT r.id, r.chat_id, r.message_id, r.user_id, r.status, r.attempt, r.released, r.claim_id, r.worker_id,
-        r.claimed_at, r.request, r.requested_at, r.stop_requested_at, r.created_at, r.ended_at
+        r.claimed_at, r.request, r.requested_at, r.stop_requested_at, r.created_at, r.ended_at, r.traceparent
     FROM changed_chats JOIN json_to_recordset($3) AS r(
         id uuid, chat_id uuid, message_id uuid, user_id text, status text, attempt integer, released integer,
         claim_id text, worker_id text, claimed_at timestamptz, request integer, requested_at timestamptz,
-        stop_requested_at timestamptz, created_at timestamptz, ended_at timestamptz
+        stop_requested_at timestamptz, created_at timestamptz, ended_at timestamptz, traceparent text
     ) ON r.chat_id = changed_chats.id
     -- What ended first, or the one that follows would be a second active one.
     ORDER BY r.status IN ('requested', 'running')

@@ -16,6 +16,7 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
+from nats.js.api import RawStreamMsg
 
 from chat_store import transactions
 from chat_store.conversation import Conversation
@@ -51,21 +52,21 @@ NO_WORKER: Final = MessageError(
 )
 
 
-def submit(event: PromptSubmitted) -> Command[str]:
+def submit(event: PromptSubmitted, traceparent: str | None) -> Command[str]:
     """The command that stores a prompt."""
     named = [event.message_id]
     if isinstance(event.parent_id, str):
         named.append(event.parent_id)
     return Command(
         chat_id=event.chat_id,
-        run=lambda conversation: conversation.submit(event),
+        run=lambda conversation: conversation.submit(event, traceparent=traceparent),
         messages=named,
         users=[event.user_id],
     )
 
 
-def finish(event: GenerationFinished) -> Command[str]:
-    """The command that ends a generation."""
+def finish(event: GenerationFinished, traceparent: str | None = None) -> Command[str]:
+    """The command that ends a generation; what starts then belongs to a trace of its own."""
 
     def run(conversation: Conversation) -> str:
         return event.outcome if conversation.finish(event) else "stale"
@@ -110,7 +111,7 @@ class Prompts:
             if not info.num_ack_pending or info.ack_floor is None or info.delivered is None:
                 return
             floor, last = info.ack_floor.stream_seq, info.delivered.stream_seq
-            payloads = []
+            stored = []
             while floor < last:
                 message = await self._js.get_msg(
                     CHAT.name, seq=floor + 1, subject=subjects.ANY_PROMPT_SUBMITTED, next=True
@@ -118,14 +119,14 @@ class Prompts:
                 if message.seq is None or message.seq > last:
                     break
                 floor = message.seq
-                payloads.append(message.data or b"")
+                stored.append(message)
         except nats.js.errors.NotFoundError:
             pass
         except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
             log.warning("Prompts in hand of the leader before come back by themselves: %r", error)
             return
-        log.info("Replaying %d prompts that were in hand", len(payloads))
-        await self._intake.replay(payloads, execute)
+        log.info("Replaying %d prompts that were in hand", len(stored))
+        await self._intake.replay(stored, execute)
 
 
 class Finished:
@@ -176,13 +177,13 @@ class Finished:
                     level = logging.DEBUG
                 await asyncio.sleep(OUTAGE_PAUSE)
 
-    async def heal(self, data: bytes) -> None:
+    async def heal(self, end: RawStreamMsg) -> None:
         """Carry out an end that lies in the stream, when its generation seems to have no owner.
 
         Raises:
             Exception: Postgres is away.
         """
-        await self._intake.replay([data], self._execute)
+        await self._intake.replay([end], self._execute)
 
     async def _execute(self, commands: Sequence[Command[str]]) -> Outcome[str]:
         async with self._database.connection() as connection:

@@ -194,7 +194,7 @@ class Sweeper:
         if event.generation_id != generation.id or event.attempt != generation.attempt:
             return False
         metrics.SWEPT.labels("end_found").inc()
-        await self._finished.heal(stored.data or b"")
+        await self._finished.heal(stored)
         return True
 
     async def _again(self, generation: GenerationRecord, kind: str) -> None:

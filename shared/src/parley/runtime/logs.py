@@ -1,4 +1,7 @@
-"""Logs on standard error: one line per event, readable or JSON. Fields come from ``extra={…}``."""
+"""Logs on standard error: one line per event, readable or JSON. Fields come from ``extra={…}``.
+
+JSON lines carry the ids of the current trace and span, when there is one.
+"""
 
 import logging
 import sys
@@ -6,6 +9,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
+
+from parley.runtime import tracing
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
@@ -37,6 +42,8 @@ class _JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
             **_fields(record),
         }
+        if (ids := tracing.current_ids()) is not None:
+            entry["trace_id"], entry["span_id"] = ids
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return msgspec.json.encode(entry, enc_hook=str).decode()

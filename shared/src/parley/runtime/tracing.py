@@ -82,6 +82,16 @@ def inject() -> dict[str, str]:
     return carrier
 
 
+def current_ids() -> tuple[str, str] | None:
+    """Return the ids of the current trace and span, in hexadecimal; None when there is none."""
+    if _tracer is None:
+        return None
+    from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
+
+    context = get_current_span().get_span_context()
+    return (format_trace_id(context.trace_id), format_span_id(context.span_id)) if context.is_valid else None
+
+
 @contextlib.contextmanager
 def span(
     name: str,
