@@ -254,27 +254,31 @@ class Generation:
         completion = CompletionStream()
         watchdog = Watchdog(bench.settings.first_token_timeout)
         began = sample_at = time.monotonic()
-        async with watchdog, bench.provider.answering(model, messages) as reads:
-            async for read in reads:
-                now = time.monotonic()
-                watchdog.touch(now)
-                headers: dict[str, str] = {}
-                if now >= sample_at:
-                    headers[READ_AT] = f"{time.time():.6f}"
-                pieces = completion.feed(read)
-                if pieces:
-                    if headers:
-                        sample_at = now + _SAMPLE_EVERY
-                    if transcript.seq == 0:
-                        metrics.FIRST_TOKEN.observe(now - began)
-                        watchdog.expect(bench.settings.token_timeout)
-                        span.add_event("first token")
-                        headers |= tracing.inject()
-                    self._say(pieces, writer, headers)
-                    if transcript.full:
-                        break
-                if completion.done:
-                    watchdog.expect(_AFTER_DONE)
+        trace = tracing.inject()  # here, for ``take`` runs outside of our task and its span
+
+        def take(read: bytes) -> bool:
+            nonlocal sample_at
+            now = time.monotonic()
+            watchdog.touch(now)
+            headers: dict[str, str] = {}
+            if now >= sample_at:
+                headers[READ_AT] = f"{time.time():.6f}"
+            pieces = completion.feed(read)
+            if pieces:
+                if headers:
+                    sample_at = now + _SAMPLE_EVERY
+                if transcript.seq == 0:
+                    metrics.FIRST_TOKEN.observe(now - began)
+                    watchdog.expect(bench.settings.token_timeout)
+                    span.add_event("first token")
+                    headers |= trace
+                self._say(pieces, writer, headers)
+            if completion.done:
+                watchdog.expect(_AFTER_DONE)
+            return not transcript.full
+
+        async with watchdog, bench.provider.answering(model, messages) as pour:
+            await pour(take)
         self._usage = completion.usage
         if transcript.full:
             return Ending(outcome="complete", finish_reason="length")

@@ -10,8 +10,10 @@ import importlib
 import logging
 import urllib.parse
 import urllib.request
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from llm_worker import failures
 from parley.contracts.rpc import ContextMessage
@@ -31,6 +33,23 @@ _NOT_A_STREAM: Final = ("application/json", "text/html")
 _WRITE_TIMEOUT: Final = 30.0
 _LIST_TIMEOUT: Final = 10.0
 _KEEPALIVE: Final = 60.0
+
+
+class _Model(msgspec.Struct):
+    id: str
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model] | None = None
+
+
+_decode_models = msgspec.json.Decoder(_Models).decode
+
+Take = Callable[[bytes], bool]
+"""Takes what one read held; returns whether to go on."""
+
+Pour = Callable[[Take], Awaitable[None]]
+"""Hands over each read of an answer as soon as it comes, until the end or until it is told not to go on."""
 
 
 class Provider:
@@ -72,11 +91,11 @@ class Provider:
         await self._client.close()
 
     @contextlib.asynccontextmanager
-    async def answering(self, model: str, messages: Sequence[ContextMessage]) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Ask for an answer; within ``async with``, iterate over what is read of it. Leaving closes the connection.
+    async def answering(self, model: str, messages: Sequence[ContextMessage]) -> AsyncIterator[Pour]:
+        """Ask for an answer; within ``async with``, let it pour out. Leaving closes the connection.
 
         Raises:
-            ProviderFailure: on entering, and from the iteration.
+            ProviderFailure: on entering, and from the pouring.
         """
         self._require_key()
         with self._translated(model):
@@ -85,8 +104,7 @@ class Provider:
                 content_type = response.headers.get("content-type", "")
                 if content_type.startswith(_NOT_A_STREAM):
                     raise failures.not_understood(f"content-type {content_type}")
-                http = response.http_response
-                yield http.aiter_bytes() if "content-encoding" in http.headers else _as_read(http)
+                yield _pour(response.http_response)
 
     async def list_models(self) -> list[str]:
         """Return the names of the models that the provider lists, in its order.
@@ -96,8 +114,12 @@ class Provider:
         """
         self._require_key()
         with self._translated(""):
-            page = await self._client.models.list(timeout=_LIST_TIMEOUT)
-            return [model.id for model in page.data or []]
+            response = await self._client.models.with_raw_response.list(timeout=_LIST_TIMEOUT)
+        try:
+            # The client's own types raise whatever comes to them when a server's answer is not what they expect.
+            return [model.id for model in _decode_models(response.content).data or ()]
+        except msgspec.DecodeError as error:
+            raise failures.not_understood(f"the list of models: {error}") from error
 
     async def _request(
         self, stack: contextlib.AsyncExitStack, model: str, messages: Sequence[ContextMessage]
@@ -172,9 +194,17 @@ def needs_proxy(url: str) -> bool:
     return (parts.scheme in proxies or "all" in proxies) and not urllib.request.proxy_bypass(parts.netloc)
 
 
-def _as_read(response: "httpx2.Response") -> AsyncIterator[bytes]:
-    """What the transport read, one item for each read; ``aiter_raw`` would only add a layer."""
-    stream = response.stream
-    if not isinstance(stream, AsyncIterable):
-        raise TypeError(f"not an asynchronous response: {stream!r}")
-    return aiter(stream)
+def _pour(response: "httpx2.Response") -> Pour:
+    """What the transport reads, straight from its callback where it is ours and there is nothing to decode."""
+    from llm_worker.transport import BODY, DirectBody
+
+    body = response.extensions.get(BODY)
+    if isinstance(body, DirectBody) and "content-encoding" not in response.headers:
+        return body.pour
+
+    async def pour(take: Take) -> None:
+        async for read in response.aiter_bytes():
+            if not take(read):
+                return
+
+    return pour

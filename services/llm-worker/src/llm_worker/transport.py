@@ -4,13 +4,17 @@ The client's own transport takes the body apart with h11 and passes it through e
 model's chunks, and one chunk at a time even when one read held twenty. This one gives out what a read held, as it
 came, for about 20 µs of which most is the kernel's (``docs/decisions/0003``: one read, one delta). HTTP/1.1 over TCP
 or TLS; heads are h11's.
+
+A response carries its body as ``extensions[BODY]`` too: :meth:`DirectBody.pour` hands over each read within the turn of
+the loop that made it. To iterate costs a wake-up of the task and three generators for each read, which is as much as
+all else that a token costs the worker.
 """
 
 import asyncio
 import logging
 import ssl
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, cast
 
 import h11
@@ -25,6 +29,12 @@ _HIGH_WATER: Final = 1024 * 1024
 """Bytes that may wait to be taken before we stop reading from the socket."""
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+BODY: Final = "parley.body"
+"""The extension of a response that is its :class:`DirectBody`."""
+
+Take = Callable[[bytes], bool]
+"""Takes what one read held; returns whether to go on."""
 
 _Origin = tuple[str, str, int]
 
@@ -75,12 +85,16 @@ class DirectTransport(httpx2.AsyncBaseTransport):
         keep = response.http_version == b"1.1" and not any(
             name == b"connection" and b"close" in value.lower() for name, value in headers
         )
-        stream = _BodyStream(self, connection, body, head.trailing_data[0], keep=keep, timeout=timeouts.get("read"))
+        stream = DirectBody(self, connection, body, head.trailing_data[0], keep=keep, timeout=timeouts.get("read"))
         return httpx2.Response(
             response.status_code,
             headers=response.headers.raw_items(),
             stream=stream,
-            extensions={"http_version": b"HTTP/" + response.http_version, "reason_phrase": response.reason},
+            extensions={
+                "http_version": b"HTTP/" + response.http_version,
+                "reason_phrase": response.reason,
+                BODY: stream,
+            },
         )
 
     async def aclose(self) -> None:
@@ -148,6 +162,7 @@ class _Connection(asyncio.Protocol):
         self._closed = False
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._sink: Callable[[bytes], None] | None = None
         self._expiry: asyncio.TimerHandle | None = None
 
     # --- for the transport -------------------------------------------------------------------------------------------
@@ -168,9 +183,52 @@ class _Connection(asyncio.Protocol):
             finally:
                 self._waiter = None
         if not self._parts:
-            if self._error is not None:
-                raise httpx2.ReadError(repr(self._error))
+            self._check()
             return b""
+        return self._waiting()
+
+    async def pour(self, take: Take) -> bool:
+        """Hand over what comes, as soon as it comes, until ``take`` returns false. Whether the server closed before.
+
+        What ``take`` raises is raised here.
+
+        Raises:
+            httpx2.ReadError: the connection broke.
+        """
+        if self._parts and not take(self._waiting()):
+            return False
+        if not self._closed:
+            over = self._waiter = self._loop.create_future()
+            taken = False
+
+            def sink(data: bytes) -> None:
+                nonlocal taken
+                if over.done():
+                    return  # interrupted, or the server closed: nobody wants it any more
+                try:
+                    if take(data):
+                        return
+                except Exception as error:
+                    over.set_exception(error)
+                else:
+                    taken = True
+                    over.set_result(None)
+                # Now, not when our task wakes up: by then somebody else may have the connection.
+                self._sink = self._waiter = None
+
+            self._sink = sink
+            try:
+                await over
+            finally:
+                if self._sink is sink:
+                    self._sink = self._waiter = None
+            if taken:
+                return False
+        self._check()
+        return True
+
+    def _waiting(self) -> bytes:
+        """What has come and was not taken."""
         data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts.clear()
         self._size = 0
@@ -178,6 +236,10 @@ class _Connection(asyncio.Protocol):
             self._paused = False
             self._socket.resume_reading()
         return data
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise httpx2.ReadError(repr(self._error))
 
     def idle(self, seconds: float) -> None:
         self._expiry = self._loop.call_later(seconds, self.abort)
@@ -205,6 +267,9 @@ class _Connection(asyncio.Protocol):
         self._socket = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        if self._sink is not None:
+            self._sink(data)
+            return
         self._parts.append(data)
         self._size += len(data)
         if self._expiry is not None:
@@ -231,8 +296,8 @@ class _Connection(asyncio.Protocol):
             self._waiter.set_result(None)
 
 
-class _BodyStream(httpx2.AsyncByteStream):
-    """A response's body: one item for each read."""
+class DirectBody(httpx2.AsyncByteStream):
+    """A response's body: one item for each read, or poured out."""
 
     def __init__(
         self,
@@ -274,6 +339,41 @@ class _BodyStream(httpx2.AsyncByteStream):
                         raise httpx2.RemoteProtocolError("The server closed the connection in the middle of its answer")
                     self._release()
                     return
+        except ProtocolViolation as error:
+            raise httpx2.RemoteProtocolError(str(error)) from error
+
+    async def pour(self, take: Take) -> None:
+        """Hand over the body, each read of it as soon as it comes, until its end or until ``take`` returns false.
+
+        ``take`` is called within the event loop's callback for the read; what it raises is raised here. Silence is for
+        the caller to notice: there is no timeout.
+
+        Raises:
+            httpx2.HTTPError
+        """
+        body, connection = self._body, self._connection
+        if connection is None:
+            return
+
+        def feed(data: bytes) -> bool:
+            payload = body.feed(data)
+            if body.done:
+                # Before the last bytes are handed over: whoever takes them may raise.
+                self._release()
+            more = take(payload) if payload else True
+            return more and not body.done
+
+        try:
+            if body.done:
+                self._release()
+                return
+            first, self._first = self._first, b""
+            if first and not feed(first):
+                return
+            if await connection.pour(feed):
+                if not body.close():
+                    raise httpx2.RemoteProtocolError("The server closed the connection in the middle of its answer")
+                self._release()
         except ProtocolViolation as error:
             raise httpx2.RemoteProtocolError(str(error)) from error
 
