@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-
-import asyncpg
 
 from parley.contracts import streams
 from parley_tools.chaos.checks import check
@@ -19,8 +16,8 @@ from parley_tools.chaos.crowd import Crowd
 from parley_tools.chaos.detours import Detours
 from parley_tools.chaos.plan import LINKS, PARTS, SERVICES, plan
 from parley_tools.chaos.report import Report
+from parley_tools.chaos.rest import rest
 from parley_tools.chaos.saboteur import Saboteur
-from parley_tools.chaos.stored import Database, Stored
 from parley_tools.stack.log import CombinedLog
 from parley_tools.stack.options import StackOptions
 from parley_tools.stack.stack import Stack
@@ -28,10 +25,6 @@ from parley_tools.stack.stack import Stack
 LOG = "stack.log"
 
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
-_LAST_WORDS = 90.0
-_REST = 150.0
-_CAUGHT_UP = 60.0
-_EVERY = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,14 +103,8 @@ async def _disturb(
     await saboteur.run(deeds, options.seconds)
     say("all that was broken is whole again; waiting for rest")
     began = time.monotonic()
-    await crowd.hush(_LAST_WORDS)
-    database = Database(stack.database_url)
-    if not await _until(lambda: _at_rest(database), _REST):
-        say("there is no rest; checking all the same")
-    stored = await database.everything()
-    if not await _until(lambda: _caught_up(crowd, stored), _CAUGHT_UP):
-        say("some readers did not catch up; checking all the same")
-    rest = time.monotonic() - began
+    stored = await rest(crowd, stack.database_url, say)
+    rested = time.monotonic() - began
     log_text = (options.folder / LOG).read_text(errors="replace")
     return Report(
         seed=options.seed,
@@ -128,7 +115,7 @@ async def _disturb(
         saboteur=saboteur,
         readers=len(crowd.readers),
         unsent=crowd.unsent,
-        rest=rest,
+        rest=rested,
         dead_letters=await _dead_letters(stack.nats_url),
         tracebacks=log_text.count("Traceback (most recent call last)"),
     )
@@ -150,27 +137,6 @@ def _stack_options(options: RunOptions, detours: Detours, cluster: Cluster | Non
         detour=detours.detour,
         restart_delays=(0.2, 2.0),
     )
-
-
-async def _until(condition: Callable[[], Awaitable[bool]], seconds: float) -> bool:
-    """Wait for the condition; false when it did not come true in time."""
-    end = time.monotonic() + seconds
-    while not await condition():
-        if time.monotonic() > end:
-            return False
-        await asyncio.sleep(_EVERY)
-    return True
-
-
-async def _at_rest(database: Database) -> bool:
-    try:
-        return await database.unfinished() == 0
-    except (OSError, asyncpg.PostgresError, TimeoutError):
-        return False
-
-
-async def _caught_up(crowd: Crowd, stored: Stored) -> bool:
-    return all(each.version == stored.versions.get(each.chat_id) for each in crowd.readings())
 
 
 async def _dead_letters(nats_url: str) -> int:

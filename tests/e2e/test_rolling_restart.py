@@ -1,0 +1,133 @@
+"""A new version rolls out: every process of every service is restarted, one at a time, while people talk."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import defaultdict
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from parley.runtime.tasks import end
+from parley_tools.chaos.checks import check
+from parley_tools.chaos.crowd import Crowd
+from parley_tools.chaos.reader import Reader
+from parley_tools.chaos.rest import rest
+from parley_tools.stack.log import CombinedLog
+from parley_tools.stack.options import StackOptions
+from parley_tools.stack.process import SupervisedProcess
+from parley_tools.stack.stack import Stack
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.timeout(300)
+
+ORDER = ("chat-store", "llm-worker", "push", "gateway")
+"""As docs/operations.md says to roll out."""
+REPLICAS = 3
+LONGEST_WAIT = 15.0
+"""Seconds without new text that a reader may have to bear (the machine may be busy)."""
+
+
+class Vigil:
+    """Watches how long readers are left without text.
+
+    Attributes:
+        behind: The longest that a reader stood still while another reader of its chat was told more.
+        still: The longest that nothing was told to anybody of a chat whose answer was running.
+    """
+
+    def __init__(self, readers: list[Reader]) -> None:
+        self.behind = self.still = 0.0
+        self._chats: dict[str, list[Reader]] = defaultdict(list)
+        for reader in readers:
+            self._chats[reader.chat_id].append(reader)
+        self._seen: dict[Reader, object] = {}
+        self._moved: dict[Reader, float] = {}
+
+    async def keep(self) -> None:
+        while True:
+            now = time.monotonic()
+            for readers in self._chats.values():
+                for reader in readers:
+                    self._look(reader, now)
+                newest = max(self._moved[reader] for reader in readers)
+                self.behind = max(self.behind, *(newest - self._moved[reader] for reader in readers))
+                if any(reader.watch.state.generation is not None for reader in readers):
+                    self.still = max(self.still, now - newest)
+            await asyncio.sleep(0.1)
+
+    def _look(self, reader: Reader, now: float) -> None:
+        state = reader.watch.state
+        answer = state.generation
+        seen = (
+            state.version,
+            None if answer is None else (answer.generation_id, answer.attempt, len(answer.text), len(answer.reasoning)),
+        )
+        if self._seen.get(reader) != seen:
+            self._seen[reader] = seen
+            self._moved[reader] = now
+
+
+async def _restart(process: SupervisedProcess) -> None:
+    """SIGTERM; return when the process that follows is ready."""
+    before = process.pid
+    assert before is not None
+    os.kill(before, process.spec.stop_signal)
+
+    async def ready() -> bool:
+        return process.pid not in (None, before) and await process.spec.ready()
+
+    await eventually(ready, deadline=60, what=f"{process.spec.name} being back")
+
+
+async def test_a_rolling_restart_of_everything_loses_nothing_and_leaves_no_socket_without_text(tmp_path: Path) -> None:
+    log_path = tmp_path / "stack.log"
+    options = StackOptions(
+        folder=tmp_path,
+        port=0,
+        push_port=0,
+        replicas=dict.fromkeys(ORDER, REPLICAS),
+        inherited={name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ},
+        # Shorter than any answer: what runs is handed over, what is open is moved.
+        environment={"llm-worker": {"SHUTDOWN_GRACE": "0.5"}, "push": {"DRAIN_SECONDS": "1"}},
+        demo_model=True,
+        restart_delays=(0.1, 1.0),
+    )
+    async with AsyncExitStack() as running:
+        log_file = running.enter_context(log_path.open("w"))
+        stack = await running.enter_async_context(Stack(options, CombinedLog(log_file, colour=False)))
+        crowd = await running.enter_async_context(Crowd(stack.url, users=5, seed=6))
+        vigil = Vigil(crowd.readers)
+        watching = asyncio.create_task(vigil.keep())
+        running.push_async_callback(end, watching)
+        crowd.start()
+        for service in ORDER:
+            for process in [each for each in stack.processes.values() if each.spec.service == service]:
+                await _restart(process)
+        restarts = {each.spec.name: each.restarts for each in stack.processes.values() if each.spec.service in ORDER}
+        stored = await rest(crowd, stack.database_url, print)
+        if watching.done():
+            watching.result()
+        findings = check(crowd.ledger, stored, crowd.readings())
+        witnesses = {reader.name: len(reader.witnesses) for reader in crowd.readers}
+        print(
+            f"{len(crowd.ledger.accepted)} messages, {findings.takeovers} takeovers, {findings.witnessed} seen growing"
+        )
+        print(
+            f"a reader was behind the others for {vigil.behind:.1f} s at most; silence of {vigil.still:.1f} s at most"
+        )
+
+    assert restarts == {f"{service}-{number}": 1 for service in ORDER for number in range(1, REPLICAS + 1)}
+    assert len(crowd.ledger.accepted) > 0
+    assert crowd.unsent == 0
+    assert crowd.ledger.refusals == []
+    assert findings.lost == []
+    assert findings.doubled == []
+    assert findings.clean, findings
+    assert all(witnesses.values()), witnesses
+    assert vigil.behind < LONGEST_WAIT
+    assert vigil.still < LONGEST_WAIT
+    assert "Traceback (most recent call last)" not in log_path.read_text(errors="replace")
