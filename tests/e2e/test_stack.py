@@ -1,5 +1,6 @@
 """``parley up``: starting, restarting, ending, and what it says when it cannot."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from parley.contracts import permissions
 from parley_tools.embedded.nats import NatsServer
 from parley_tools.embedded.postgres import PostgresServer
 from parley_tools.stack.state import State
@@ -148,6 +150,21 @@ async def test_servers_started_by_hand_are_used_and_none_is_embedded(tmp_path: P
             assert "nats-server" not in names
             assert "postgres" not in names
             assert not (tmp_path / "data" / "postgres").exists()
+
+
+async def test_a_password_that_nats_refuses_is_shown_while_the_start_waits(tmp_path: Path) -> None:
+    server = NatsServer(tmp_path / "n", passwords={each.user: "right" for each in permissions.USERS})
+    with server, PostgresServer(tmp_path / "p", password="x", fsync=False) as postgres:
+        url = server.url.replace("right", "wrong")
+        stack = RunningStack(tmp_path / "data", environment={"NATS_URL": url, "DATABASE_URL": postgres.url})
+        stack.start()
+        try:
+            await eventually(lambda: "refuses the user or the password (operator). Set NATS_URL" in stack.log)
+            assert stack.process.poll() is None
+        finally:
+            await asyncio.to_thread(stack.stop)
+        stack.assert_no_traceback()
+        assert "wrong@" not in stack.log
 
 
 async def test_another_provider_is_used_and_a_wrong_key_is_told(tmp_path: Path) -> None:

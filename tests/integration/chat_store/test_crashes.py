@@ -5,10 +5,12 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
+import asyncpg
 import pytest
 
-from chat_store import app
+from chat_store import app, schema
 from chat_store.publisher import Publisher
 from chat_store.settings import Settings
 from parley.contracts import rpc
@@ -267,3 +269,48 @@ async def test_it_starts_before_its_servers_and_waits_for_them(
         nats_server.start()
         await asyncio.to_thread(store.wait_ready)
         await neighbour.ask(rpc.GetUsage(user_id="ann"), rpc.UsageReply)
+
+
+async def test_a_schema_that_breaks_under_it_is_told_once_and_waited_out(
+    start_store: StartStore, database_url: str, neighbour: Neighbour
+) -> None:
+    connection = await asyncpg.connect(database_url)
+    try:
+        async with start_store() as store:
+            chat_id = await neighbour.chat()
+            await connection.execute("ALTER TABLE messages RENAME TO elsewhere")
+            message_id = await neighbour.say(chat_id, "patience")
+            # Each further try is in the log of level DEBUG.
+            await eventually(lambda: store.log.count("DEBUG   chat_store.app: Not taking prompts in") >= 3)
+            await connection.execute("ALTER TABLE elsewhere RENAME TO messages")
+            await eventually(lambda: connection.fetchval("SELECT count(*) > 0 FROM messages WHERE id = $1", message_id))
+            await eventually(lambda: store.log.count("Taking prompts in") == 2)
+            assert store.log.count("WARNING chat_store.app: Not taking prompts in") == 1
+    finally:
+        await connection.close()
+
+
+async def test_a_connection_that_breaks_off_during_the_start_is_made_again(
+    start_store: StartStore, neighbour: Neighbour, nats_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check, tries = schema.check, 0
+
+    async def broken_off(connection: Any) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+        await check(connection)
+
+    monkeypatch.setattr(schema, "check", broken_off)
+    async with serving(nats_url, database_url):
+        await eventually(lambda: tries == 3)
+
+        async def answers() -> bool:
+            try:
+                await neighbour.ask(rpc.GetUsage(user_id="ann"), rpc.UsageReply, timeout=1)
+            except BusUnavailable:
+                return False
+            return True
+
+        await eventually(answers)

@@ -11,6 +11,7 @@ from chat_store.errors import SchemaMismatch
 from parley.contracts.streams import CONSUMERS, STREAMS
 from parley.runtime import bus
 from parley.runtime.provision import provision
+from parley_tools.embedded.ports import free_port
 from tests.integration.chat_store.conftest import environment, migrate
 from tests.support.service import run_service
 
@@ -122,6 +123,19 @@ async def test_it_refuses_to_start_on_another_schema(nats_url: str, empty_databa
 async def test_it_refuses_to_start_without_streams_or_settings(nats_url: str, database_url: str) -> None:
     await _refuses(environment(nats_url, database_url), 3, "The stream CHAT does not exist. Run `parley migrate`.")
     await _refuses({"NATS_URL": nats_url}, 2, "DATABASE_URL")
+
+
+async def test_migration_says_who_does_not_answer(nats_url: str, database_url: str) -> None:
+    away = f"127.0.0.1:{free_port()}"
+    for nats, postgres, name in (
+        (nats_url, f"postgresql://nobody:none@{away}/none", "Postgres"),
+        (f"nats://{away}", database_url, "NATS"),
+    ):
+        run = await asyncio.to_thread(migrate, nats, postgres, MIGRATE_TIMEOUT="1")
+        assert run.returncode == 1
+        assert f"{name} does not answer" in run.stderr
+        assert run.stderr.splitlines()[-1].startswith(f"chat-store: {name} did not answer within 1 s. ")
+        assert "Traceback" not in run.stderr
 
 
 async def _refuses(settings: dict[str, str], code: int, sentence: str) -> None:

@@ -28,7 +28,7 @@ async def test_the_page_and_probes_answer_before_nats_does(nats_url: str) -> Non
 
 async def test_a_missing_stream_ends_the_process_with_a_sentence(nats_url: str) -> None:
     async with run_service("gateway", environment(nats_url, free_port()), ready=False) as process:
-        assert await asyncio.to_thread(process.wait) == 1
+        assert await asyncio.to_thread(process.wait) == 3
         assert "The stream CHAT does not exist. Run `parley migrate`." in process.log
 
 

@@ -24,7 +24,7 @@ async def test_a_missing_setting_is_named() -> None:
 async def test_a_missing_stream_is_named(nats_server: NatsServer) -> None:
     process = run_service("llm_worker", {"NATS_URL": nats_server.url, "OPENAI_BASE_URL": "http://127.0.0.1:1"})
     process.start()
-    assert process.wait(deadline=30) == 1
+    assert process.wait(deadline=30) == 3
     assert "stream CHAT does not exist" in process.log
     assert "parley migrate" in process.log
     assert "Traceback" not in process.log

@@ -5,7 +5,7 @@ import sys
 
 from pydantic import ValidationError
 
-from chat_store.errors import SchemaMismatch
+from chat_store.errors import CannotServe, SchemaMismatch
 from chat_store.settings import MigrateSettings, Settings
 from parley.runtime import lifecycle, logs, tracing
 from parley.runtime.bus import NotProvisioned
@@ -13,7 +13,7 @@ from parley.runtime.provision import Differs
 
 
 def main(arguments: list[str]) -> int:
-    """Return the exit code."""
+    """Return the exit code: 2 for a wrong setting, 3 for a schema or stream that is not as needed, 1 for all else."""
     try:
         match arguments:
             case []:
@@ -31,6 +31,9 @@ def main(arguments: list[str]) -> int:
     except (SchemaMismatch, NotProvisioned, Differs) as error:
         print(f"chat-store: {error}", file=sys.stderr)  # noqa: T201
         return 3
+    except CannotServe as error:
+        print(f"chat-store: {error}", file=sys.stderr)  # noqa: T201
+        return 1
 
 
 def _serve(settings: Settings) -> int:

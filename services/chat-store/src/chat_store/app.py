@@ -1,6 +1,7 @@
 """The composition root of chat-store: builds everything, starts it, and ends it in order."""
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -12,7 +13,7 @@ from nats.aio.client import Client
 
 from chat_store import queries, schema
 from chat_store.database import Database
-from chat_store.errors import is_outage
+from chat_store.errors import CannotServe, is_outage
 from chat_store.leadership import Leader, lead
 from chat_store.publisher import Publisher
 from chat_store.queries import Queries
@@ -40,17 +41,13 @@ _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 4.0
 
 
-class ConnectionClosed(Exception):
-    """NATS closed the connection for good. The process ends, and its supervisor starts it again."""
-
-
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run until ``stop`` is set.
 
     Raises:
         SchemaMismatch: the database is of another version.
         NotProvisioned: a stream or consumer is missing.
-        ConnectionClosed: NATS refuses us.
+        CannotServe: NATS closed the connection, or HEALTH_PORT is taken.
     """
     closed = asyncio.Event()
     renewed: list[Prompts | Finished | Advisories] = []
@@ -86,7 +83,11 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         return problems or ({} if serving else {"chat-store": "starting"})
 
     serving = False
-    async with HealthServer(settings.health_host, settings.health_port, ready):
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(HealthServer(settings.health_host, settings.health_port, ready))
+        except OSError as error:
+            raise CannotServe(f"Cannot listen on HEALTH_PORT {settings.health_port}: {error.strerror}.") from error
         try:
             nc = await tasks.unless(stop, _open(broker, database))
             if nc is None:
@@ -124,7 +125,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 log.debug("Closing the connection to NATS: %r", error)
             await database.close()
     if closed.is_set() and not stop.is_set():
-        raise ConnectionClosed("NATS closed the connection for good.")
+        raise CannotServe("NATS has closed the connection for good; look at NATS_URL and its password.")
 
 
 async def _open(broker: NatsBroker, database: Database) -> Client:

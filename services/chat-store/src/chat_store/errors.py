@@ -67,6 +67,10 @@ class SchemaMismatch(Exception):
     """The database is not of the version that this program needs. The text says what to do."""
 
 
+class CannotServe(Exception):
+    """The process has to end; the text says why, for a person. Its supervisor starts it again."""
+
+
 # Classes of SQLSTATE that speak of the server and not of the data: connection, schema and rights, resources, operator,
 # system. (The schema: another version is being rolled out. Nobody's message is to blame for that.)
 _OUTAGE_CLASSES = ("08", "42", "53", "57", "58")

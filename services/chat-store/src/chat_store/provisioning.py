@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+from collections.abc import Coroutine
+from typing import Any
 
 import asyncpg
 
 from chat_store import schema
 from chat_store.database import CONNECT_TIMEOUT
-from chat_store.errors import is_outage
+from chat_store.errors import CannotServe, is_outage
 from chat_store.settings import MigrateSettings
 from parley.runtime import bus, provision
 
@@ -20,11 +22,22 @@ async def migrate(settings: MigrateSettings) -> None:
     Raises:
         SchemaMismatch: the database is newer than this program.
         Differs: a stream exists with other settings.
-        TimeoutError: Postgres or NATS did not answer in ``migrate_timeout`` seconds.
+        CannotServe: Postgres or NATS did not answer in ``migrate_timeout`` seconds.
     """
-    async with asyncio.timeout(settings.migrate_timeout):
-        # Not a task group: the caller wants the one error, and the process ends with it anyway.
-        await asyncio.gather(_migrate_postgres(settings.database_url), _provision_nats(settings))
+    limit = settings.migrate_timeout
+    # Not a task group: the caller wants the one error, and the process ends with it anyway.
+    await asyncio.gather(
+        _within(limit, "Postgres", "DATABASE_URL", _migrate_postgres(settings.database_url)),
+        _within(limit, "NATS", "NATS_URL", _provision_nats(settings)),
+    )
+
+
+async def _within(limit: float, server: str, setting: str, work: Coroutine[Any, Any, None]) -> None:
+    try:
+        async with asyncio.timeout(limit):
+            await work
+    except TimeoutError as error:
+        raise CannotServe(f"{server} did not answer within {limit:g} s. Start it, or correct {setting}.") from error
 
 
 async def _migrate_postgres(url: str) -> None:
@@ -37,13 +50,15 @@ async def _migrate_postgres(url: str) -> None:
 
 
 async def _connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
+    level = logging.WARNING
     while True:
         try:
             return await asyncpg.connect(url, timeout=CONNECT_TIMEOUT)
         except Exception as error:
             if not is_outage(error):
                 raise
-            log.debug("Postgres does not answer yet: %r", error)
+            log.log(level, "Postgres does not answer yet: %s", error or type(error).__name__)
+            level = logging.DEBUG
         await asyncio.sleep(0.1)
 
 

@@ -11,7 +11,7 @@ from parley.runtime import lifecycle, logs, tracing
 
 
 def main() -> int:
-    """Run until a signal; return the exit code (2: a setting is wrong, 1: the gateway cannot serve)."""
+    """Run until a signal; return the exit code (2: a setting is wrong, 3: a stream is, 1: all else)."""
     try:
         settings = Settings()  # type: ignore[call-arg]  # from the environment
     except ValidationError as error:
@@ -25,7 +25,7 @@ def main() -> int:
         return lifecycle.run(lambda stop: serve(settings, stop))
     except CannotServe as error:
         logging.getLogger("gateway").critical("%s", error)
-        return 1
+        return error.exit_code
     finally:
         tracing.shutdown()
 

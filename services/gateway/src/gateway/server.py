@@ -29,6 +29,14 @@ _BUS_SECONDS = 3.0
 class CannotServe(Exception):
     """The process has to end; the text says why, for a person."""
 
+    exit_code = 1
+
+
+class StreamMissing(CannotServe):
+    """A stream is not there, or not as we need it."""
+
+    exit_code = 3
+
 
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
@@ -69,7 +77,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         log.info("Listening on http://%s:%d", settings.host, listener.getsockname()[1])
         try:
             await _run(gateway, server, listener, stop)
-        except (NotProvisioned, BusClosed) as error:
+        except NotProvisioned as error:
+            raise StreamMissing(str(error)) from error
+        except BusClosed as error:
             raise CannotServe(str(error)) from error
 
 

@@ -13,7 +13,7 @@ from parley.runtime.bus import NotProvisioned
 
 
 def main() -> int:
-    """Run until a signal; return the exit code (2: a setting is wrong, 1: llm-worker cannot serve)."""
+    """Run until a signal; return the exit code (2: a setting is wrong, 3: a stream is, 1: all else)."""
     try:
         settings = WorkerSettings()  # type: ignore[call-arg]  # from the environment
     except ValidationError as error:
@@ -27,7 +27,7 @@ def main() -> int:
         return lifecycle.run(lambda stop: app.run(settings, stop))
     except (NotProvisioned, ConnectionClosed) as error:
         logging.getLogger("llm_worker").critical("%s", error)
-        return 1
+        return 3 if isinstance(error, NotProvisioned) else 1
     finally:
         tracing.shutdown()
 

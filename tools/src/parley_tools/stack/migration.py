@@ -7,11 +7,14 @@ import hashlib
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from parley_tools.embedded.guard import guarded
 from parley_tools.stack.errors import StackError
+
+_LAST_WORDS = 40
 
 _SOURCES = (
     ("chat_store", "migrations"),
@@ -22,8 +25,11 @@ _SOURCES = (
 )
 
 
-async def migrate(environment: Mapping[str, str]) -> str:
-    """Run chat-store's migration of the database and the streams; return what it said.
+async def migrate(environment: Mapping[str, str], say: Callable[[str], None] = lambda line: None) -> None:
+    """Run chat-store's migration of the database and the streams.
+
+    Args:
+        say: Is told each line, at once: it may wait for a server and say for which.
 
     Raises:
         StackError: It failed.
@@ -36,15 +42,19 @@ async def migrate(environment: Mapping[str, str]) -> str:
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
     )
+    assert process.stdout is not None
+    said: deque[str] = deque(maxlen=_LAST_WORDS)
     try:
-        output = (await process.communicate())[0].decode(errors="replace").strip()
-    except asyncio.CancelledError:
+        async for data in process.stdout:
+            said.append(data.decode(errors="replace").rstrip())
+            say(said[-1])
+        await process.wait()
+    except BaseException:
         process.kill()
         await process.wait()
         raise
     if process.returncode != 0:
-        raise StackError(f"The migration failed.\n{output}")
-    return output
+        raise StackError("\n".join(["The migration failed.", *said]))
 
 
 def run_migration(environment: Mapping[str, str]) -> int:

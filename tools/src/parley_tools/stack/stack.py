@@ -167,9 +167,9 @@ class Stack:
         ours = len(self._servers) == 2
         if ours and stamp.is_current():
             return
-        said = await migrate(self._environment("migrate", DATABASE_URL=self.database_url))
-        for line in said.splitlines():
-            self._log.line("migrate", line)
+        await migrate(
+            self._environment("migrate", DATABASE_URL=self.database_url), lambda line: self._log.line("migrate", line)
+        )
         if ours:
             stamp.set()
 
