@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(300)
 ORDER = ("chat-store", "llm-worker", "push", "gateway")
 """As docs/operations.md says to roll out."""
 REPLICAS = 3
-LONGEST_WAIT = 15.0
+LONGEST_WAIT = 10.0
 """Seconds without new text that a reader may have to bear (the machine may be busy)."""
 
 
