@@ -2,7 +2,9 @@
 
 from datetime import UTC, datetime
 
-from llm_worker.segments import Partial, assemble
+import pytest
+
+from llm_worker.segments import Partial, SegmentPace, assemble
 from parley.contracts.events import GenerationSegment
 
 
@@ -41,3 +43,10 @@ def test_a_segment_that_is_there_twice_counts_once() -> None:
 
 def test_nothing_left_is_nothing() -> None:
     assert assemble([]) is None
+
+
+@pytest.mark.parametrize(("writers", "interval"), [(0, 1), (1, 1), (50, 1), (100, 2), (250, 5), (2000, 5)])
+def test_the_more_answers_write_the_less_often_each_does(writers: int, interval: float) -> None:
+    pace = SegmentPace()
+    pace.writers = writers
+    assert pace.interval == interval

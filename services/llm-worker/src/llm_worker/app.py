@@ -14,6 +14,7 @@ from llm_worker.models import OPENAI_DEFAULT, Models
 from llm_worker.owners import Owners
 from llm_worker.provider import Provider
 from llm_worker.pull import Pull
+from llm_worker.segments import SegmentPace
 from llm_worker.settings import WorkerSettings
 from llm_worker.slots import Slots
 from llm_worker.store_client import StoreClient
@@ -82,7 +83,14 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
             store = StoreClient(nc, worker_id=f"{socket.gethostname()}:{os.getpid()}")
             models = Models(provider.list_models, fixed_default=_default_model(settings))
             bench = Workbench(
-                nc=nc, js=js, wire=Wire(nc), store=store, provider=provider, models=models, settings=settings
+                nc=nc,
+                js=js,
+                wire=Wire(nc),
+                segments=SegmentPace(),
+                store=store,
+                provider=provider,
+                models=models,
+                settings=settings,
             )
             owners = Owners(nc)
             await owners.serve()

@@ -21,7 +21,7 @@ from llm_worker.lease import Lease
 from llm_worker.live import LiveChannel
 from llm_worker.models import Models
 from llm_worker.provider import Provider
-from llm_worker.segments import SegmentWriter
+from llm_worker.segments import SegmentPace, SegmentWriter
 from llm_worker.settings import WorkerSettings
 from llm_worker.store_client import StoreClient
 from llm_worker.watchdog import Watchdog
@@ -40,6 +40,7 @@ _AFTER_DONE: Final = 0.25
 
 _PUBLISH_DEADLINE: Final = 5.0
 _RECONNECT_PAUSE: Final = 0.05
+_READ_BACK_TRIES: Final = 4
 
 _SAMPLE_EVERY: Final = 1.0
 """Seconds between two deltas of an answer that say when they were read, for the delay that we add."""
@@ -52,6 +53,7 @@ class Workbench:
     nc: Client
     js: JetStreamContext
     wire: Wire
+    segments: SegmentPace
     store: StoreClient
     provider: Provider
     models: Models
@@ -168,20 +170,29 @@ class Generation:
 
     async def _exhausted(self) -> Ending:
         """All attempts are used up: end with the text of the last one, ours or what another worker left."""
-        answer = self._answer
-        while answer.transcript.seq == 0:
-            try:
-                partial = await segments.read_back(
-                    self._bench.js, chat_id=answer.chat_id, generation_id=answer.generation_id
-                )
-            except BusUnavailable as error:
-                log.debug("Reading segments again: %r", error)
+        if self._answer.transcript.seq == 0 and (partial := await self._left_behind()) is not None:
+            self._answer.transcript.add([Piece("reasoning", partial.reasoning), Piece("text", partial.text)])
+        return Ending(outcome="failed", failure=self._last_failure or failures.exhausted())
+
+    async def _left_behind(self) -> segments.Partial | None:
+        """The text of the last attempt; None also when it cannot be read: an answer must end."""
+        tries = 0
+        while True:
+            if not self._bench.nc.is_connected:
+                # Not for ever: the lease ends sooner.
                 await asyncio.sleep(_RECONNECT_PAUSE)
                 continue
-            if partial is not None:
-                answer.transcript.add([Piece("reasoning", partial.reasoning), Piece("text", partial.text)])
-            break
-        return Ending(outcome="failed", failure=self._last_failure or failures.exhausted())
+            try:
+                return await segments.read_back(
+                    self._bench.js, chat_id=self._answer.chat_id, generation_id=self._answer.generation_id
+                )
+            except BusUnavailable as error:
+                tries += 1
+                if tries >= _READ_BACK_TRIES:
+                    log.error("An answer ends without its partial text: %s", error, extra=self._log_fields)
+                    return None
+                log.debug("Reading segments again: %r", error)
+            await asyncio.sleep(backoff.delay(tries, first=0.1))
 
     # --- streaming ---------------------------------------------------------------------------------------------------
 
@@ -192,6 +203,7 @@ class Generation:
         tries = 0
         writer = SegmentWriter(
             self._bench.js,
+            self._bench.segments,
             chat_id=self._answer.chat_id,
             generation_id=self._answer.generation_id,
             attempt=self._answer.attempt,

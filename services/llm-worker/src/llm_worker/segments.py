@@ -1,4 +1,4 @@
-"""Leaving the running text where it survives us, about once a second, and reading it back."""
+"""Leaving the running text where it survives us, about once a second, and reading it back (``docs/decisions/0018``)."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,11 @@ from parley.runtime.bus import TROUBLE, BusUnavailable, publish_durable
 
 log = logging.getLogger(__name__)
 
-_EVERY: Final = 1.0
+_SHORTEST: Final = 1.0
+_LONGEST: Final = 5.0
+_PER_SECOND: Final = 50
+"""Segments of this process from which on each comes less often."""
+
 _DEADLINE: Final = 10.0
 
 
@@ -31,15 +35,33 @@ class Partial(NamedTuple):
     reasoning: str
 
 
-class SegmentWriter:
-    """Publishes one attempt's new text each second. Tokens never wait for it.
+class SegmentPace:
+    """How often each of a process's answers writes: each second, and less often when they are many.
 
-    At least once, in order, deduplicated by where a segment starts; the last second of an attempt that ends is not
-    written, for whoever ends it has the whole.
+    Attributes:
+        writers: How many answers write.
     """
 
-    def __init__(self, js: JetStreamContext, *, chat_id: str, generation_id: str, attempt: int) -> None:
+    def __init__(self) -> None:
+        self.writers = 0
+
+    @property
+    def interval(self) -> float:
+        return min(_LONGEST, max(_SHORTEST, self.writers / _PER_SECOND))
+
+
+class SegmentWriter:
+    """Publishes one attempt's new text each second or few. Tokens never wait for it.
+
+    At least once, in order, deduplicated by where a segment starts; the last of an attempt that ends is not written,
+    for whoever ends it has the whole.
+    """
+
+    def __init__(
+        self, js: JetStreamContext, pace: SegmentPace, *, chat_id: str, generation_id: str, attempt: int
+    ) -> None:
         self._js = js
+        self._pace = pace
         self._chat_id = chat_id
         self._generation_id = generation_id
         self._attempt = attempt
@@ -54,19 +76,24 @@ class SegmentWriter:
         self._to = run.to
 
     async def write(self) -> None:
-        """Publish what is new each second, until cancelled."""
-        while True:
-            await asyncio.sleep(_EVERY)
-            if self._to < self._from:
-                continue
-            # The same segment until it is stored: one with the same start and more text would count as a duplicate.
-            segment = self._cut()
+        """Publish what is new at the process's pace, until cancelled."""
+        self._pace.writers += 1
+        try:
             while True:
-                try:
-                    await publish_durable(self._js, segment, deadline=_DEADLINE)
-                    break
-                except BusUnavailable as error:
-                    log.debug("Segment: %r", error)
+                await asyncio.sleep(self._pace.interval)
+                if self._to >= self._from:
+                    await self._publish(self._cut())
+        finally:
+            self._pace.writers -= 1
+
+    async def _publish(self, segment: GenerationSegment) -> None:
+        # The same segment until it is stored: one with the same start and more text would count as a duplicate.
+        while True:
+            try:
+                await publish_durable(self._js, segment, deadline=_DEADLINE)
+                return
+            except BusUnavailable as error:
+                log.debug("Segment: %r", error)
 
     def _cut(self) -> GenerationSegment:
         segment = GenerationSegment(
