@@ -4,12 +4,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_worker.completion import CompletionStream, Piece
 from llm_worker.errors import ProviderFailure
 from parley.contracts.resources import Usage
+from parley.contracts.text import storable
 
 
 def event(body: Any) -> bytes:
@@ -34,6 +35,15 @@ def test_text_comes_out_chunk_by_chunk() -> None:
     assert stream.finish_reason == "stop"
     assert stream.done
     assert stream.ended
+
+
+def test_what_no_database_keeps_is_replaced_before_anybody_reads_it() -> None:
+    stream = CompletionStream()
+    assert stream.feed(chunk(content="a\x00b", reasoning="\x00")) == [
+        Piece("reasoning", "\ufffd"),
+        Piece("text", "a\ufffdb"),
+    ]
+    assert stream.feed(chunk(content="\\u0000")) == [Piece("text", "\\u0000")], "a backslash, and no NUL"
 
 
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
@@ -120,10 +130,11 @@ def test_an_endless_event_is_not_understood() -> None:
 TEXT = st.text(min_size=1, max_size=8)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["content", "reasoning_content"]), TEXT), max_size=6))
 def test_a_stream_cut_at_every_byte_says_the_same(pieces: list[tuple[str, str]]) -> None:
     sent = b"".join(chunk(**{name: text}) for name, text in pieces) + chunk("stop") + DONE
-    wanted = [Piece("text" if name == "content" else "reasoning", text) for name, text in pieces]
+    wanted = [Piece("text" if name == "content" else "reasoning", storable(text)) for name, text in pieces]
     for cut in range(len(sent) + 1):
         stream = CompletionStream()
         assert stream.feed(sent[:cut]) + stream.feed(sent[cut:]) == wanted

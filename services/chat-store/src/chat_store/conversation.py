@@ -29,6 +29,7 @@ from parley.contracts import ids, limits
 from parley.contracts.events import GenerationFinished, PromptSubmitted
 from parley.contracts.resources import MessageError, Role
 from parley.contracts.rpc import UpdateChat
+from parley.contracts.text import storable
 
 QUEUE_BASE: Final = 1 << 40
 """Positions of queued prompts start here, so that they stand behind all others."""
@@ -595,11 +596,6 @@ def _verdict(generation: GenerationRecord) -> Verdict:
     if generation.attempt - generation.released > limits.MAX_ATTEMPTS:
         return "exhausted"
     return "stream"
-
-
-def storable(text: str) -> str:
-    """Postgres' text cannot hold NUL, which JSON can spell; the replacement character stands for it."""
-    return text.replace("\x00", "�") if "\x00" in text else text
 
 
 def title_from(content: str) -> str | None:

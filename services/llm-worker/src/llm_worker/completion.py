@@ -10,6 +10,7 @@ from llm_worker.errors import EventTooLarge
 from llm_worker.sse import Event, EventDecoder
 from parley.contracts.frames import Kind
 from parley.contracts.resources import Usage
+from parley.contracts.text import storable
 
 _DONE: Final = b"[DONE]"
 _ERROR_EVENT: Final = b"error"
@@ -114,10 +115,10 @@ class CompletionStream:
         delta = choice.delta
         if delta is not None:
             if reasoning := delta.reasoning_content or delta.reasoning:
-                pieces.append(Piece(_REASONING, reasoning))
+                pieces.append(Piece(_REASONING, storable(reasoning)))
             # A refusal is what the model answers instead, in words for the reader.
             if text := delta.content or delta.refusal:
-                pieces.append(Piece(_TEXT, text))
+                pieces.append(Piece(_TEXT, storable(text)))
         if choice.finish_reason is not None:
             self.finish_reason = choice.finish_reason
 
