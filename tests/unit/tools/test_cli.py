@@ -38,3 +38,26 @@ def test_the_command_imports_nothing_heavy_before_it_knows_what_to_do() -> None:
     code = "import sys, parley_tools.cli; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert set(_HEAVY).isdisjoint(modules)
+
+
+def test_a_reader_who_has_seen_enough_ends_it_without_a_traceback() -> None:
+    code = """
+import sys, types
+from parley_tools import cli
+
+def run(arguments):
+    while True:
+        sys.stdout.write("text" * 1000)
+
+sys.modules["endless"] = types.SimpleNamespace(run=run)
+cli._SUBCOMMANDS["endless"] = cli._Subcommand("endless", "writes for ever", arguments="")
+sys.exit(cli.main(["endless"]))
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.read(4) == "text"
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(20) == 1

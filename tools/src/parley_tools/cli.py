@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from typing import NamedTuple
 
@@ -55,7 +56,13 @@ def main(arguments: list[str] | None = None) -> int:
             getattr(importlib.import_module(subcommand.module), subcommand.arguments)(own)
     parsed = parser.parse_args(words)
     subcommand = _SUBCOMMANDS[parsed.command]
-    code: int = getattr(importlib.import_module(subcommand.module), subcommand.run)(parsed)
+    try:
+        code: int = getattr(importlib.import_module(subcommand.module), subcommand.run)(parsed)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output (`head`, a pager) has seen enough. Nothing is left to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return code
 
 
