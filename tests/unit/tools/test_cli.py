@@ -56,7 +56,8 @@ sys.exit(cli.main(["endless"]))
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         assert process.stdout.read(4) == "text"
         process.stdout.close()
         assert process.stderr.read() == ""
