@@ -3,6 +3,7 @@ import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
 
 const gateway = process.env.GATEWAY_URL ?? "http://127.0.0.1:8000";
+const push = new URL(process.env.PUSH_URL ?? "ws://127.0.0.1:8001/ws").origin;
 
 export default defineConfig({
   plugins: [react(), tailwindcss()],
@@ -15,7 +16,9 @@ export default defineConfig({
   },
   server: {
     proxy: {
-      "/v1": { target: gateway, changeOrigin: true },
+      // The Host stays as the browser sent it: both compare it with the page's origin.
+      "/v1": { target: gateway },
+      "/ws": { target: push, ws: true },
     },
   },
   test: {

@@ -70,7 +70,11 @@ def parts(known: dict[str, str], postgres: str) -> dict[str, Files]:
         },
         "llm-worker": {"nats_url": nats_url("llm-worker")},
         "push": {"nats_url": nats_url("push"), "secret_key": known["SECRET_KEY"]},
-        "operator": {"nats_url": nats_url("operator")},
+        # Backup, restore and doctor look at both, and restoring makes the tables anew.
+        "operator": {
+            "nats_url": nats_url("operator"),
+            "database_url": database_url("parley_migrate", "MIGRATE_POSTGRES_PASSWORD"),
+        },
     }
 
 

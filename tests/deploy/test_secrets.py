@@ -20,7 +20,7 @@ FILES = {
     "llm-worker": {"nats_url"},
     "migrate": {"database_url", "nats_url"},
     "nats": {"authorization.conf"},
-    "operator": {"nats_url"},
+    "operator": {"database_url", "nats_url"},
     "postgres": {"migrate_password", "postgres_password", "service_password"},
     "push": {"nats_url", "secret_key"},
 }

@@ -15,7 +15,7 @@ _SOCKET_URL = re.compile(r"wss?://[^\s;,'\"]+")
 class Settings(ServiceSettings):
     """Settings of one gateway process. Rates are per process: three replicas admit three times as much."""
 
-    host: str = "127.0.0.1"
+    host: str = Field("127.0.0.1", description="where it listens")
     port: int = Field(8000, ge=0, le=65535, description="shared by all replicas on this machine (SO_REUSEPORT)")
     secret_key: SecretStr = Field(min_length=32, description="signs session tokens and push tickets")
     session_seconds: float = Field(30 * 86400, gt=0, description="how long a session lasts; renewed by each visit")
@@ -35,10 +35,10 @@ class Settings(ServiceSettings):
     forwarded_allow_ips: str = Field(
         "127.0.0.1", description="proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, comma-separated"
     )
-    writes_per_second: float = Field(50, ge=0, description="of one user; 0: no limit")
-    writes_burst: int = Field(300, ge=1)
-    guests_per_second: float = Field(20, ge=0, description="new guests from one address; 0: no limit")
-    guests_burst: int = Field(1000, ge=1)
+    writes_per_second: float = Field(50, ge=0, description="writes of one user, sustained; 0: no limit")
+    writes_burst: int = Field(300, ge=1, description="writes of one user at once, before the rate counts")
+    guests_per_second: float = Field(20, ge=0, description="new guests from one address, sustained; 0: no limit")
+    guests_burst: int = Field(1000, ge=1, description="new guests from one address at once, before the rate counts")
     publish_seconds: float = Field(5, gt=0, description="how long a send waits for its acknowledgement before 503")
     rpc_seconds: float = Field(3, gt=0, description="how long a request waits for another service before 503")
     shutdown_seconds: int = Field(10, ge=1, description="how long requests in flight may go on after SIGTERM")
