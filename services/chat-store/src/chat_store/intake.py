@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from typing import Final, Generic, TypeVar
 
 import msgspec
-import nats.errors
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
@@ -185,7 +184,7 @@ class Intake(Generic[E]):
     async def _bury(self, message: Msg, reason: str) -> None:
         try:
             await dead_letters.publish(self._js, consumer=self._spec.name, message=message, reason=reason)
-        except (bus.BusUnavailable, nats.errors.Error) as error:
+        except (bus.BusUnavailable, *bus.TROUBLE) as error:
             log.warning("A dead letter could not be kept yet: %r", error, extra={"consumer": self._spec.name})
             await hand_back([message], delay=5.0)
             return
@@ -201,7 +200,7 @@ def _traceparent(message: Msg | RawStreamMsg) -> str | None:
 async def _acknowledge(message: Msg) -> None:
     try:
         await message.ack()
-    except nats.errors.Error as error:
+    except bus.TROUBLE as error:
         # It comes once more, and changes nothing then.
         log.debug("Acknowledging: %r", error)
 

@@ -13,7 +13,6 @@ from types import MappingProxyType
 from typing import Final
 
 import msgspec
-import nats.errors
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
@@ -103,7 +102,7 @@ class Publisher:
             trace = {tracing.TRACEPARENT: generation.traceparent}
         try:
             stored = await bus.publish_durable(self._js, event, deadline=PUBLISH_DEADLINE, trace=trace)
-        except (bus.BusUnavailable, nats.errors.Error) as error:
+        except (bus.BusUnavailable, *bus.TROUBLE) as error:
             log.warning("An answer could not be requested yet: %s", error, extra={"generation_id": generation.id})
             return None
         return generation, stored.seq
@@ -111,7 +110,7 @@ class Publisher:
     async def _send(self, subject: str, payload: bytes) -> None:
         try:
             await self._nc.publish(subject, payload)
-        except (nats.errors.Error, OSError) as error:
+        except bus.TROUBLE as error:
             log.debug("%s: %r", subject, error)
 
     async def drain(self, timeout: float) -> None:

@@ -12,12 +12,12 @@ from collections import deque
 from typing import Final
 
 import msgspec
-import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from parley.contracts.streams import ConsumerSpec
+from parley.runtime.bus import TROUBLE
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,7 @@ EXPIRES: Final = 5.0
 """Seconds that a pull request stays open on the server."""
 
 _GRACE: Final = 1.0
+_PAUSE: Final = 0.5
 _NORMAL_STATUS: Final = ("404", "408", "409")
 _NO_RESPONDERS: Final = "503"
 
@@ -61,7 +62,7 @@ class Pull:
             subscription, self._subscription = self._subscription, None
             try:
                 await subscription.unsubscribe()
-            except nats.errors.Error as error:
+            except TROUBLE as error:
                 log.debug("Unsubscribing: %r", error)
         await hand_back(list(self._gathered))
         self._gathered.clear()
@@ -101,7 +102,13 @@ class Pull:
         self._outstanding = wanted
         self._expires_at = now + EXPIRES + _GRACE
         body = msgspec.json.encode({"batch": wanted, "expires": int(EXPIRES * 1e9)})
-        await self._nc.publish(self._subject, body, reply=f"{self._inbox}.{self._number}")
+        try:
+            await self._nc.publish(self._subject, body, reply=f"{self._inbox}.{self._number}")
+        except TROUBLE as error:
+            log.debug("Asking for messages: %r", error)
+            self._outstanding = 0
+            self._not_before = now + _PAUSE
+            return _PAUSE
         return EXPIRES + _GRACE
 
     async def _on_message(self, message: Msg) -> None:
@@ -113,7 +120,7 @@ class Pull:
             status = (message.headers or {}).get("Status", "")
             self._outstanding = 0
             if status == _NO_RESPONDERS or status not in _NORMAL_STATUS:
-                self._not_before = time.monotonic() + 0.5
+                self._not_before = time.monotonic() + _PAUSE
             elif status == "409":
                 log.debug("%s: %s", self._subject, message.headers)
                 self._not_before = time.monotonic() + 0.1
@@ -127,7 +134,7 @@ async def hand_back(messages: list[Msg], *, delay: float | None = None) -> None:
             continue
         try:
             await message.nak(delay)
-        except nats.errors.Error as error:
+        except TROUBLE as error:
             # The server gives it out again by itself once ack_wait has passed.
             log.debug("Handing back: %r", error)
             return
@@ -142,6 +149,6 @@ async def keep_alive(messages: list[Msg], *, every: float) -> None:
                 continue
             try:
                 await message.in_progress()
-            except nats.errors.Error as error:
+            except TROUBLE as error:
                 log.debug("Keeping alive: %r", error)
                 break

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import msgspec
-import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -38,6 +37,7 @@ from parley.contracts.streams import (
     CHAT_STORE_PROMPTS,
     LLM_WORKER_REQUESTS,
 )
+from parley.runtime.bus import TROUBLE
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ class Prompts:
                 stored.append(message)
         except nats.js.errors.NotFoundError:
             pass
-        except (nats.errors.Error, nats.js.errors.Error, TimeoutError) as error:
+        except TROUBLE as error:
             log.warning("Prompts in hand of the leader before come back by themselves: %r", error)
             return
         log.info("Replaying %d prompts that were in hand", len(stored))
@@ -230,10 +230,10 @@ class Advisories:
             await message.ack()
         except msgspec.MsgspecError as error:
             log.error("An advisory does not decode: %s", error)
-            with contextlib.suppress(nats.errors.Error):
+            with contextlib.suppress(*TROUBLE):
                 await message.term()
         except Exception as error:
-            if not is_outage(error) and not isinstance(error, nats.errors.Error | nats.js.errors.Error):
+            if not is_outage(error) and not isinstance(error, TROUBLE):
                 log.exception("An advisory failed")
             await hand_back([message], delay=5.0)
 

@@ -97,7 +97,7 @@ class Sweeper:
         while True:
             try:
                 await finish_even_if_cancelled(work(), GRACE)
-            except (nats.errors.Error, nats.js.errors.Error, bus.BusUnavailable) as error:
+            except (bus.BusUnavailable, *bus.TROUBLE) as error:
                 log.debug("The sweeper waits for NATS: %r", error)
             except Exception as error:
                 if is_outage(error):
