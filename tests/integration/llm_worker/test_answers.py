@@ -1,6 +1,5 @@
 """Answers as they should go."""
 
-import asyncio
 import time
 from itertools import pairwise
 
@@ -16,6 +15,7 @@ from parley.runtime import bus
 from parley.runtime.bus import NoResponder
 from tests.integration.llm_worker.conftest import StartWorker
 from tests.integration.llm_worker.stage import Stage, text_of
+from tests.support.nats import settled
 from tests.support.waiting import eventually
 
 
@@ -42,7 +42,7 @@ async def test_about_one_delta_a_second_says_when_it_was_read(shared: Stage) -> 
             assert abs(time.time() - float(read_at)) < 30
 
     await shared.nc.subscribe("live.*.delta", cb=look)
-    await shared.nc.flush()
+    await settled(shared.nc)
     turn = await shared.ask("Tell me", model="demo-rate-50x120")
     await shared.ended(turn)
     (times,) = marks.values()
@@ -137,9 +137,16 @@ async def test_a_generation_that_is_over_is_acknowledged_and_forgotten(on_stage:
 async def test_a_claim_waits_for_chat_store(on_stage: Stage, worker: StartWorker) -> None:
     await on_stage.close_store()
     async with worker() as process:
+        beats: list[Msg] = []
+
+        async def count(message: Msg) -> None:
+            if message.data == Msg.Ack.Progress:
+                beats.append(message)
+
+        await on_stage.nc.subscribe("$JS.ACK.>", cb=count)
         turn = await on_stage.ask("Are you there?")
-        # Longer than ack_wait: the heartbeats hold it meanwhile.
-        await asyncio.sleep(4)
+        # There are three in ack_wait: they hold the request for longer than that.
+        await eventually(lambda: len(beats) >= 5)
         await on_stage.open_store()
         end = await on_stage.ended(turn)
         assert (end.outcome, end.attempt) == ("complete", 1)

@@ -13,6 +13,7 @@ from parley.runtime import bus
 from parley_tools.embedded.nats import NatsServer
 from tests.integration.llm_worker.conftest import ACK_WAIT
 from tests.integration.llm_worker.stage import Stage
+from tests.support.nats import settled
 from tests.support.waiting import eventually
 
 
@@ -40,8 +41,14 @@ async def test_messages_come_one_by_one_in_order(on_stage: Stage) -> None:
 
 async def test_waiting_outlasts_the_server_s_patience(on_stage: Stage) -> None:
     pull = a_pull(on_stage, expires=0.1)
+    asked: list[Msg] = []
+
+    async def count(message: Msg) -> None:
+        asked.append(message)
+
+    await on_stage.nc.subscribe("$JS.API.CONSUMER.MSG.NEXT.>", cb=count)
     waiting = asyncio.create_task(taken(pull))
-    await asyncio.sleep(0.5)
+    await eventually(lambda: len(asked) >= 3)
     turn = await on_stage.ask("late")
     assert turn.generation_id.encode() in (await waiting).message.data
     await pull.close()
@@ -50,12 +57,12 @@ async def test_waiting_outlasts_the_server_s_patience(on_stage: Stage) -> None:
 async def test_what_comes_after_a_cancellation_is_given_back_at_once(on_stage: Stage) -> None:
     pull = a_pull(on_stage, expires=30)
     waiting = asyncio.create_task(pull.next())
-    await asyncio.sleep(0.1)
+    await eventually(lambda: on_stage.asking_is(1))
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     await on_stage.ask("nobody is there")
-    await on_stage.nc.flush()
+    await settled(on_stage.nc)
     await pull.close()
     # Long before ack_wait has passed.
     other = a_pull(on_stage)
@@ -66,7 +73,7 @@ async def test_what_comes_after_a_cancellation_is_given_back_at_once(on_stage: S
 async def test_a_message_that_comes_with_the_cancellation_is_given_back(on_stage: Stage) -> None:
     pull = a_pull(on_stage, expires=30)
     waiting = asyncio.create_task(pull.next())
-    await asyncio.sleep(0.1)
+    await eventually(lambda: on_stage.asking_is(1))
 
     async def cancel(message: Msg) -> None:
         waiting.cancel()
@@ -98,7 +105,7 @@ async def test_asking_goes_on_after_a_restart_of_the_server(nats_server: NatsSer
     nc = await bus.connect(nats_server.url, name="puller", on_reconnected=renew)
     pull = Pull(nc, LLM_WORKER_REQUESTS, expires=30)
     waiting = asyncio.create_task(taken(pull))
-    await asyncio.sleep(0.1)
+    await eventually(lambda: on_stage.asking_is(1))
     nats_server.kill()
     nats_server.start()
     await eventually(lambda: on_stage.nc.is_connected and nc.is_connected)
