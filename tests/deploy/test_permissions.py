@@ -21,6 +21,7 @@ from parley.runtime.provision import provision
 from parley_tools.embedded.ports import LOOPBACK
 from tests.deploy.support.nats import DeployedNats
 from tests.deploy.support.paths import DEPLOY
+from tests.support.nats import settled
 
 CHAT = "0190a1b2-0000-7000-8000-000000000001"
 GENERATION = "0190a1b2-0000-7000-8000-000000000002"
@@ -198,15 +199,6 @@ async def refusals(server: DeployedNats, user: str, action: str) -> list[Excepti
             await nc.subscribe(subject)
         await settled(nc)
     return errors
-
-
-async def settled(nc: Client) -> None:
-    """Return once the server has handled all that was sent.
-
-    nats-py writes the PING of a flush ahead of what is still pending; so it is the second one that says so.
-    """
-    await nc.flush()
-    await nc.flush()
 
 
 def _cases(table: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from nats.aio.subscription import Subscription
 
 from parley.contracts import rpc, subjects
 from parley.contracts.resources import Chat, Member, Message, TokenUsage
+from tests.support.nats import settled
 
 _REQUESTS = {
     request.VERB: request
@@ -64,7 +65,7 @@ class FakeStore:
             await self._nc.subscribe(subjects.rpc_store("*"), "chat-store", cb=self._on_request),
             await self._nc.subscribe(subjects.RPC_MODELS_LIST, "llm-worker", cb=self._on_models),
         ]
-        await self._nc.flush()
+        await settled(self._nc)
         return self
 
     async def __aexit__(
@@ -72,7 +73,7 @@ class FakeStore:
     ) -> None:
         for subscription in self._subscriptions:
             await subscription.unsubscribe()
-        await self._nc.flush()
+        await settled(self._nc)
 
     def create_for(self, user_id: str, chat_id: str) -> None:
         self._create_chat(rpc.CreateChat(user_id=user_id, chat_id=chat_id))

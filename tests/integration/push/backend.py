@@ -18,6 +18,7 @@ from parley.contracts import rpc, subjects
 from parley.contracts.frames import Delta, Generation, Kind
 from parley.contracts.ids import new_id
 from parley.contracts.live import Changed
+from tests.support.nats import settled
 from tests.unit.push.world import ChatStore
 
 
@@ -42,7 +43,7 @@ class Backend:
     async def start(self) -> None:
         await self._nats.subscribe(subjects.rpc_store(rpc.Sync.VERB), "chat-store", cb=self._sync)
         await self._nats.subscribe(subjects.rpc_store(rpc.Versions.VERB), "chat-store", cb=self._versions)
-        await self._nats.flush()
+        await settled(self._nats)
 
     def new_chat(self, *members: str) -> str:
         chat_id = new_id()
@@ -93,7 +94,7 @@ class Backend:
                 return
         connection = self._nats if isinstance(live, Changed) else self._worker
         await connection.publish(subject, msgspec.json.encode(live))
-        await connection.flush()
+        await settled(connection)
 
     async def disown(self, chat_id: str) -> None:
         """The worker of the running answer is gone."""
@@ -101,7 +102,7 @@ class Backend:
         assert ref is not None
         if (subscription := self._owned.pop(ref.generation_id, None)) is not None:
             await subscription.unsubscribe()
-            await self._worker.flush()
+            await settled(self._worker)
 
     async def _own(self, store: ChatStore) -> None:
         assert store.ref is not None
@@ -117,7 +118,7 @@ class Backend:
 
         subject = subjects.rpc_generation_snapshot(generation_id)
         self._owned[generation_id] = await self._worker.subscribe(subject, cb=snapshot)
-        await self._worker.flush()
+        await settled(self._worker)
 
     # --- what is asked -----------------------------------------------------------------------------------------------
 
