@@ -8,6 +8,8 @@ import importlib
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from parley_tools.bench.crew import CrewFailed
@@ -18,6 +20,7 @@ from parley_tools.stack.errors import StackError
 
 SCENARIOS = {
     "delay": "added delay and CPU per token, 10 to 500 answers",
+    "ladder": "the most answers whose p99 of added delay is at most 100 ms",
     "peers": "the same answers from the usual patterns",
     "fanout": "CPU per delivered frame, up to 2,000 readers and 2,000 rooms",
     "slow-reader": "one reader stops for 30 s",
@@ -36,7 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeats", type=int, default=FULL.repeats, help=f"default {FULL.repeats}")
     parser.add_argument("--window", type=float, default=FULL.window, metavar="SECONDS", help="measured each time")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes: shows that it works, measures nothing")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables into this Markdown file")
+    parser.add_argument(
+        "--write",
+        type=Path,
+        metavar="FILE",
+        help="put the tables into this Markdown file, each row of a long one as soon as it is measured",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -56,7 +64,7 @@ def _measure_all(names: Iterable[str], size: Size, file: Path | None) -> bool:
     """Whether everything could be measured and came out right."""
     good = True
     for name in names:
-        table = _measure(name, size)
+        table = _measure(name, size if file is None else replace(size, grown=partial(write, file, name)))
         if table is None:
             good = False
             continue

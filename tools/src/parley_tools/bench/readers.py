@@ -21,6 +21,7 @@ from parley_tools.bench.statistics import percentile
 
 _CONNECTING = 200
 _DEADLINE = 120.0
+_LOOK = 0.005
 
 
 class Readers:
@@ -32,6 +33,9 @@ class Readers:
         self._peers: list[PeerReader] = []
         self._url = ""
         self._cpu = 0.0
+        self._began = 0.0
+        self._lags: list[float] = []
+        self._looking: asyncio.Task[None] | None = None
 
     async def open(
         self, url: str, ticket: str, kind: str, chats: list[str], receive_buffer: int | None = None
@@ -54,17 +58,33 @@ class Readers:
         gc.collect()
         gc.freeze()
         self._cpu = time.process_time()
+        self._began = time.monotonic()
+        self._lags = []
+        self._looking = asyncio.create_task(self._look())
         return {}
+
+    async def _look(self) -> None:
+        """Notice how late this process itself is: what it adds to the delays that it measures."""
+        while True:
+            due = time.monotonic() + _LOOK
+            await asyncio.sleep(_LOOK)
+            self._lags.append(time.monotonic() - due)
 
     async def end(self) -> dict[str, Any]:
         """What was counted, and this process's own CPU seconds."""
         cpu = time.process_time() - self._cpu
+        elapsed = time.monotonic() - self._began
+        assert self._looking is not None
+        self._looking.cancel()
+        lags = sorted(self._lags)
         delays = sorted(self._tally.delays)
         return {
             "frames": self._tally.frames,
             "bytes": self._tally.bytes,
             "tokens": len(delays),
             "cpu": cpu,
+            "core": cpu / elapsed,
+            "lag": percentile(lags, 0.99) * 1000 if lags else elapsed * 1000,
             "p50": percentile(delays, 0.5) / 1e6 if delays else None,
             "p99": percentile(delays, 0.99) / 1e6 if delays else None,
             "max": delays[-1] / 1e6 if delays else None,

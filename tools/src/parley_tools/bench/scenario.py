@@ -14,6 +14,10 @@ class NoMeasurement(Exception):
     """The scenario did not come to be what should be measured."""
 
 
+def _ignore(table: Table) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Size:
     """How much of everything.
@@ -22,11 +26,13 @@ class Size:
         repeats: Of each measurement.
         window: Seconds that are measured.
         share: What part of the full number of answers and readers: below 1 only shows that the scenario works.
+        grown: Called with a long scenario's table for each row, so that a run that is cut off leaves what it has.
     """
 
     repeats: int = 3
     window: float = 12.0
     share: float = 1.0
+    grown: Callable[[Table], None] = _ignore
 
     def of(self, count: int) -> int:
         return max(1, round(count * self.share))
@@ -51,12 +57,14 @@ class Table:
     Attributes:
         notes: What a reader should know to judge the numbers, one sentence each.
         failures: What did not come out right: a text that differs, say.
+        grown: Called after each row.
     """
 
     title: str
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    grown: Callable[[Table], None] = _ignore
 
     def add(self, what: str, units: dict[str, str], samples: list[dict[str, float]]) -> None:
         """Add a line from one sample per repeat; ``units`` by column, in order."""
@@ -66,6 +74,7 @@ class Table:
             if all(name in sample for sample in samples)
         }
         self.rows.append(Row(what, figures))
+        self.grown(self)
 
 
 Tell = Callable[[str], None]

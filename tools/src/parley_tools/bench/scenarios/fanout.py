@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from parley_tools.bench.crew import Crew
 from parley_tools.bench.lab import Lab
 from parley_tools.bench.scenario import Size, Table, Tell, brief
+from parley_tools.bench.yardstick import bare_write
 
 _SETTLE = 3.0
 
@@ -31,6 +32,8 @@ _SHAPES = (
 )
 _UNITS = {
     "push per frame": "µs",
+    "bare write": "µs",
+    "ratio": "",
     "worker per token": "µs",
     "NATS per token": "µs",
     "frames": "/s",
@@ -41,7 +44,7 @@ _UNITS = {
 
 async def fanout(size: Size, tell: Tell) -> Table:
     """Measure."""
-    table = Table("CPU per delivered frame")
+    table = Table("CPU per delivered frame", grown=size.grown)
     async with Lab() as lab:
         for shape in _SHAPES:
             rooms, readers = size.of(shape.rooms), size.of(shape.readers)
@@ -52,6 +55,10 @@ async def fanout(size: Size, tell: Tell) -> Table:
             what = f"{rooms:,} room{'s' * (rooms > 1)} × {readers:,} reader{'s' * (readers > 1)}, {shape.rate} tokens/s"
             table.add(what, _UNITS, samples)
     table.notes.append(
+        "'Bare write' is what one `send` of 300 bytes costs on this machine in this run, without anything else; "
+        "'ratio' is a delivered frame, all of push included, over that."
+    )
+    table.notes.append(
         "The cost per token includes what an answer costs each second however little it says (heartbeats, a "
         "segment), so rooms compare with rooms at the same rate."
     )
@@ -59,6 +66,7 @@ async def fanout(size: Size, tell: Tell) -> Table:
 
 
 async def _measure(lab: Lab, rooms: int, readers: int, rate: int, window: float) -> dict[str, float]:
+    write = bare_write()
     chats = await lab.chats(rooms)
     async with Crew() as crew:
         everyone = chats * readers
@@ -78,6 +86,8 @@ async def _measure(lab: Lab, rooms: int, readers: int, rate: int, window: float)
     frames = got["frames"]
     return {
         "push per frame": spent["push"] / frames * 1e6,
+        "bare write": write,
+        "ratio": spent["push"] / frames * 1e6 / write,
         "worker per token": spent["llm-worker"] / tokens * 1e6,
         "NATS per token": spent["nats"] / tokens * 1e6,
         "frames": frames / meter.elapsed,

@@ -46,7 +46,7 @@ class _Running:
 
 async def peers(size: Size, tell: Tell) -> Table:
     """Measure."""
-    table = Table("Peers: added delay and CPU per token")
+    table = Table("Peers: added delay and CPU per token", grown=size.grown)
     async with _surroundings() as (folder, model_port, model_pid):
         async with _bare(folder, model_port) as peer:
             await _measure_all(peer, _BARE_COUNTS, model_pid, size, table, tell)
