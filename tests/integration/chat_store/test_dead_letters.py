@@ -1,10 +1,12 @@
 """An event that cannot be handled is kept aside, with the reason, and blocks nobody."""
 
+import asyncpg
 import msgspec
 import pytest
 
 from parley.contracts import subjects
 from parley.runtime import bus, dead_letters
+from parley_tools.dead_letters.box import DeadLetterBox
 from tests.integration.chat_store.client import Neighbour, finished, prompt
 from tests.integration.chat_store.conftest import StartStore
 from tests.support.waiting import eventually
@@ -51,6 +53,44 @@ async def test_damaged_and_future_prompts_are_buried_and_the_others_flow(
     assert "CharacterNotInRepertoire" in reasons[bodies[3]]
     info = await neighbour.js.consumer_info("CHAT", "chat-store-prompts")
     assert (info.num_ack_pending, info.num_pending) == (0, 0)
+
+
+BREAK = """
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF NEW.content = 'poison' THEN RAISE EXCEPTION 'no poison'; END IF;
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER refuse BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
+
+
+async def test_a_prompt_that_always_fails_is_buried_and_its_replay_works_once_the_cause_is_mended(
+    start_store: StartStore, neighbour: Neighbour, database_url: str
+) -> None:
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute(BREAK)
+        async with start_store(tracebacks=True):
+            chat_id, other = await neighbour.chat(), await neighbour.chat()
+            poison = await neighbour.say(chat_id, "poison")
+            await neighbour.say(other, "and me?")
+            await neighbour.answer(other)
+
+            async def buried() -> bool:
+                return len(await _dead(neighbour, "chat-store-prompts")) == 1
+
+            await eventually(buried, deadline=60)
+            assert await neighbour.messages(chat_id) == []
+            await connection.execute("DROP TRIGGER refuse ON messages")
+            box = DeadLetterBox(neighbour.js)
+            (letter,) = [letter async for letter in box.letters()]
+            assert "no poison" in letter.reason
+            await box.replay(letter.number)
+            await neighbour.answer(chat_id, "cured")
+            assert [one.id for one in await neighbour.messages(chat_id) if one.role == "user"] == [poison]
+    finally:
+        await connection.close()
 
 
 @pytest.mark.parametrize("body", [b"damaged", b'{"type": "generation.finished"}'])
