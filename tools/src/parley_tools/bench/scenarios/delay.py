@@ -51,8 +51,8 @@ async def delay(size: Size, tell: Tell) -> Table:
     table.notes.append(
         "Delay: from the model's write to the reader's receive. CPU: microseconds per token delivered. A token that "
         "travels alone makes three writes, of which 'bare write' is the price alone, on this machine in this run. "
-        "'Of the rate': of the tokens that the model should have sent. Where that is below 100 %, a core near 100 %, or "
-        "the readers' own lag near the p99, it is the machine or the load generator that is at its end."
+        "'Of the rate': of the tokens that the model should have sent. Where that is below 100 %, a core near 100 %, "
+        "or the readers' own lag near the p99, it is the machine or the load generator that is at its end."
     )
     return table
 
