@@ -58,7 +58,7 @@ def _id(span: dict[str, Any]) -> str:
 
 async def test_one_trace_leads_from_the_request_to_the_provider_and_to_the_first_token_pushed(tmp_path: Path) -> None:
     spans = Spans(tmp_path / "traces")
-    environment = {"TRACES_FILE": str(tmp_path / "traces")}
+    environment = {"TRACES_FILE": str(tmp_path / "traces"), "LOG_FORMAT": "json"}
     async with RunningStack(tmp_path / "data", environment=environment) as stack, stack.client() as client:
         chat = await client.api.create_chat(model="demo-rate-100x50")
         async with client.watch(chat.id) as watch:
@@ -75,6 +75,9 @@ async def test_one_trace_leads_from_the_request_to_the_provider_and_to_the_first
         asked = await spans.wait_for("llm-worker", "chat demo-rate-100x50", trace=trace)
         pushed = await spans.wait_for("push", "push live.{chat}", trace=trace)
         ended = await spans.wait_for("chat-store", "chat-store-finished process", trace=trace)
+        await eventually(lambda: "Answer complete" in stack.log)
+        (line,) = [line for line in stack.log.splitlines() if "Answer complete" in line]
+        assert f'"trace_id":"{trace.removeprefix("0x")}"' in line
 
     assert [_parent(span) for span in (stored, made)] == [_id(root), _id(stored)]
     assert {_parent(span) for span in (claimed, asked, ended)} == {_id(made)}

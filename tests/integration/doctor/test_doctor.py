@@ -309,7 +309,7 @@ async def test_a_schema_that_is_missing_too_new_or_out_of_reach(here: Installati
     assert len(examined.problems) == 1
     assert examined.problems[0].startswith("The role nobody_in_particular lacks rights: chats (DELETE, INSERT, UPDATE)")
 
-    await connection.execute("UPDATE schema_versions SET version = 999, runs_with = 999")
+    await connection.execute("INSERT INTO schema_versions VALUES (999, 'tomorrow', 999)")
     await connection.close()
     examined = here.examined()
     assert len(examined.problems) == 1
