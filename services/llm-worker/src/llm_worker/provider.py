@@ -85,6 +85,8 @@ class Provider:
             default_headers={"Accept-Encoding": "identity"},
             http_client=self._http_client(),
         )
+        # The client imports more when these are first looked at: the first answer would wait, and all others with it.
+        await asyncio.to_thread(lambda: (self._client.chat.completions, self._client.models))
         return self
 
     async def __aexit__(self, *_: object) -> None:
