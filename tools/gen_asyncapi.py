@@ -43,15 +43,6 @@ PARAMETERS = {
 _ARROW = re.compile(r"→ (\w+(?: \| \w+)*)")
 
 
-def store_requests() -> dict[str, type]:
-    """Return the requests to chat-store by verb."""
-    return {
-        value.VERB: value
-        for value in vars(rpc).values()
-        if isinstance(value, type) and issubclass(value, msgspec.Struct) and hasattr(value, "VERB")
-    }
-
-
 def replies_to(request: type) -> tuple[type, ...]:
     """Return what answers a request, ``RpcError`` included; nothing for one that is not answered."""
     match = _ARROW.match(inspect.getdoc(request) or "")
@@ -232,7 +223,7 @@ def build() -> dict[str, Any]:
     for name, address in subjects.TEMPLATES.items():
         if name != "rpc_store":
             document.add_subject(name, address, MESSAGES[name])
-    for verb, request in store_requests().items():
+    for verb, request in rpc.STORE_REQUESTS.items():
         document.add_subject(f"rpc_store_{verb}", subjects.rpc_store(verb), request)
     document.add_socket()
     document.add_event_stream()

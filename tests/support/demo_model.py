@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import urllib.request
 from pathlib import Path
-from types import TracebackType
 
 import msgspec
 
 from parley_tools.demo_model.stats import Snapshot, StreamRecord
-from parley_tools.embedded.guard import guarded
 from parley_tools.embedded.ports import free_port
+from tests.support.program import Program
 from tests.support.waiting import wait_until
 
 
-class DemoModelProcess:
-    """A running demo model; a context manager.
+class DemoModelProcess(Program):
+    """A running demo model.
 
     Args:
         folder: For its log.
@@ -27,9 +25,12 @@ class DemoModelProcess:
 
     def __init__(self, folder: Path, *, api_key: str = "") -> None:
         self._port = free_port()
-        self._log = folder / "demo-model.log"
-        self._api_key = api_key
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(
+            "the demo model",
+            [sys.executable, "-m", "parley_tools.demo_model", "--port", str(self._port)],
+            os.environ | {"DEMO_MODEL_API_KEY": api_key},
+            folder / "demo-model.log",
+        )
 
     @property
     def url(self) -> str:
@@ -50,25 +51,11 @@ class DemoModelProcess:
         with urllib.request.urlopen(request, timeout=5):
             pass
 
-    def start(self) -> None:
-        """Start it and wait until it listens."""
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                guarded([sys.executable, "-m", "parley_tools.demo_model", "--port", str(self._port)]),
-                env=os.environ | {"DEMO_MODEL_API_KEY": self._api_key},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+    def wait_ready(self) -> None:
         wait_until(self._answers, what="the demo model listening")
 
-    def stop(self) -> None:
-        """End it; without effect when it does not run."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+    def end(self, *, failed: bool) -> None:
+        self.kill()
 
     def _answers(self) -> bool:
         try:
@@ -76,12 +63,3 @@ class DemoModelProcess:
         except OSError:
             return False
         return True
-
-    def __enter__(self) -> DemoModelProcess:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()

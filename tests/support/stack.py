@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 from parley_tools.client import ParleyClient
 from parley_tools.client.client import Transport
-from parley_tools.embedded.guard import guarded
 from parley_tools.stack import state
 from parley_tools.stack.state import State
+from tests.support.program import Program
 from tests.support.waiting import wait_until
 
 # The developer's own settings must not reach the stack.
 _FOREIGN = ("NATS_URL", "DATABASE_URL", "SECRET_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL", "MODEL", "WEB_DIST")
 
 
-class RunningStack:
-    """``parley up`` on free ports, with its data in ``folder``. A context manager, with or without ``async``.
+class RunningStack(Program):
+    """``parley up`` on free ports, with its data in ``folder``.
 
     Leaving ends it and fails the test when a traceback is in its log.
 
     Attributes:
         folder: Its data; use it again to start with what an earlier one left.
     """
+
+    patience = 40.0
+    # SIGKILL for the supervisor alone would leave it to its children to end by themselves.
+    on_death = signal.SIGTERM
 
     def __init__(
         self,
@@ -41,33 +42,26 @@ class RunningStack:
         tracebacks: bool = False,
     ) -> None:
         self.folder = folder
-        self._arguments = [
-            *("up", "--data", str(folder)),
-            *([] if "--port" in arguments else ["--port", "0"]),
-            *([] if "--push-port" in arguments else ["--push-port", "0"]),
-            *arguments,
-        ]
         inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
-        self._environment = inherited | dict(environment or {})
+        super().__init__(
+            "parley up",
+            [
+                *(sys.executable, "-m", "parley_tools.cli", "up", "--data", str(folder)),
+                *([] if "--port" in arguments else ["--port", "0"]),
+                *([] if "--push-port" in arguments else ["--push-port", "0"]),
+                *arguments,
+            ],
+            inherited | dict(environment or {}),
+            folder.with_name(f"{folder.name}-{time.monotonic_ns()}.log"),
+        )
         self._deadline = deadline
         self._tracebacks = tracebacks
-        self._log = folder.with_name(f"{folder.name}-{time.monotonic_ns()}.log")
-        self._process: subprocess.Popen[bytes] | None = None
 
     # --- life --------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start it; do not wait."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                guarded([sys.executable, "-m", "parley_tools.cli", *self._arguments], on_death=signal.SIGTERM),
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        super().start()
 
     def wait_ready(self) -> None:
         def ready() -> bool:
@@ -81,34 +75,12 @@ class RunningStack:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log}") from None
 
-    def stop(self, number: signal.Signals = signal.SIGINT, *, deadline: float = 40.0) -> int:
+    def stop(self, number: signal.Signals = signal.SIGINT, *, deadline: float | None = None) -> int:
         """End it as Ctrl-C does and return its exit code. Without effect when it has ended."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
+        self.signal(number)
         return self.wait(deadline=deadline)
 
-    def wait(self, *, deadline: float = 40.0) -> int:
-        try:
-            return self.process.wait(deadline)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise AssertionError(f"parley up did not end within {deadline:g} s:\n{self.log}") from None
-
-    def kill(self) -> None:
-        """SIGKILL for the supervisor alone; its children have to end by themselves."""
-        self.process.kill()
-        self.process.wait()
-
     # --- looks -------------------------------------------------------------------------------------------------------
-
-    @property
-    def process(self) -> subprocess.Popen[bytes]:
-        assert self._process is not None, "the stack was not started"
-        return self._process
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text(errors="replace")
 
     @property
     def state(self) -> State:
@@ -124,37 +96,7 @@ class RunningStack:
         """A new guest, or who has the token."""
         return ParleyClient(self.url, access_token=access_token, transport=transport)
 
-    # --- as a context manager ----------------------------------------------------------------------------------------
-
-    def __enter__(self) -> RunningStack:
-        self.start()
-        try:
-            self.wait_ready()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._end(failed=error is not None)
-
-    async def __aenter__(self) -> RunningStack:
-        self.start()  # in this thread: the process dies with the one that starts it
-        try:
-            await asyncio.to_thread(self.wait_ready)
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await asyncio.to_thread(self._end, failed=error is not None)
-
-    def _end(self, *, failed: bool) -> None:
+    def end(self, *, failed: bool) -> None:
         self.stop()
         if failed:
             print(f"--- log of the stack ---\n{self.log[-20_000:]}")

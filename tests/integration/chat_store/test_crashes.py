@@ -263,7 +263,7 @@ async def test_it_starts_before_its_servers_and_waits_for_them(
     nats_server.stop()
     databases.server.stop()
     store = start_store()
-    store._ready = False
+    store.wait_on_entering = False
     async with store:
         databases.server.start()
         nats_server.start()

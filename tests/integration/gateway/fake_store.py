@@ -16,26 +16,6 @@ from parley.contracts import rpc, subjects
 from parley.contracts.resources import Chat, Member, Message, TokenUsage
 from tests.support.nats import settled
 
-_REQUESTS = {
-    request.VERB: request
-    for request in (
-        rpc.CheckAccess,
-        rpc.CreateChat,
-        rpc.GetChat,
-        rpc.ListChats,
-        rpc.UpdateChat,
-        rpc.DeleteChat,
-        rpc.ListMessages,
-        rpc.Regenerate,
-        rpc.DeleteMessage,
-        rpc.Stop,
-        rpc.Search,
-        rpc.GetUsage,
-        rpc.ListMembers,
-        rpc.PutMember,
-        rpc.DeleteMember,
-    )
-}
 _NOT_FOUND = rpc.RpcError(code="not_found", message="There is no such chat.")
 
 
@@ -87,7 +67,7 @@ class FakeStore:
 
     async def _on_request(self, message: Msg) -> None:
         verb = message.subject.rpartition(".")[2]
-        request = msgspec.json.decode(message.data, type=_REQUESTS[verb])
+        request = msgspec.json.decode(message.data, type=rpc.STORE_REQUESTS[verb])
         self.asked[verb] += 1
         self.last[verb] = request
         if self.silent:

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 from tools import gen_asyncapi
 
-from parley.contracts import subjects
+from parley.contracts import rpc, subjects
 from tests.unit.docs.pages import Example, examples
 
 DOCUMENT = json.loads(gen_asyncapi.encoded())
@@ -41,7 +41,7 @@ def test_everything_that_is_referred_to_is_there() -> None:
 def test_every_subject_is_a_channel() -> None:
     addresses = {channel["address"] for channel in DOCUMENT["channels"].values()}
     assert set(subjects.TEMPLATES.values()) - {subjects.TEMPLATES["rpc_store"]} <= addresses
-    assert {subjects.rpc_store(verb) for verb in gen_asyncapi.store_requests()} <= addresses
+    assert {subjects.rpc_store(verb) for verb in rpc.STORE_REQUESTS} <= addresses
 
 
 def test_every_channel_is_used_by_somebody() -> None:

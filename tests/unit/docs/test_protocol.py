@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from fastapi.routing import APIRoute
-from tools.gen_asyncapi import MESSAGES, concrete, receivers, replies_to, senders, store_requests
+from tools.gen_asyncapi import MESSAGES, concrete, receivers, replies_to, senders
 
 import gateway
 from gateway import bodies, errors, problems
@@ -211,7 +211,7 @@ def test_every_request_has_its_section_with_its_replies() -> None:
     documented = set()
     for subject, replies in re.findall(r"^#### `([\w.{}]+)`(?: → (.+))?$", section("Requests"), re.MULTILINE):
         documented.add((subject, tuple(re.findall(r"`(\w+)`", replies))))
-    requests = {subjects.rpc_store(verb): request for verb, request in store_requests().items()}
+    requests = {subjects.rpc_store(verb): request for verb, request in rpc.STORE_REQUESTS.items()}
     requests[subjects.TEMPLATES["rpc_models_list"]] = rpc.ListModels
     requests[subjects.TEMPLATES["rpc_generation_snapshot"]] = rpc.SnapshotRequest
     requests[subjects.TEMPLATES["ctl_generation_stop"]] = rpc.StopSignal

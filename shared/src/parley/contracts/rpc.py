@@ -5,7 +5,8 @@ generation (nobody: NATS says "no responders" at once); ``rpc.models.list`` by a
 something are idempotent: the id in them makes a repeat harmless.
 """
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, Literal
 
 import msgspec
 
@@ -362,3 +363,30 @@ class ModelList(_Reply, frozen=True, kw_only=True, tag="model_list"):
 
     items: list[str]
     default: str | None
+
+
+STORE_REQUESTS: Final[Mapping[str, type[Any]]] = {
+    request.VERB: request
+    for request in (
+        CheckAccess,
+        CreateChat,
+        GetChat,
+        ListChats,
+        UpdateChat,
+        DeleteChat,
+        ListMessages,
+        Regenerate,
+        DeleteMessage,
+        Stop,
+        Search,
+        GetUsage,
+        ListMembers,
+        PutMember,
+        DeleteMember,
+        Sync,
+        Versions,
+        Claim,
+        Release,
+    )
+}
+"""What chat-store is asked, by verb."""
