@@ -6,7 +6,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
-import nats.errors
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
@@ -161,7 +160,7 @@ class Bus:
         """
         try:
             return await self._client.subscribe_live(subjects.live(chat_id), handler)
-        except nats.errors.Error as error:
+        except runtime_bus.TROUBLE as error:
             raise BusUnavailable(f"not subscribed: {error!r}") from error
 
     async def sync(self, chat_id: str, after: int | None) -> rpc.SyncReply:
