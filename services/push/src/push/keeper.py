@@ -16,13 +16,14 @@ from parley.contracts.live import Changed
 from parley.contracts.rpc import GenerationSnapshot, SyncReply
 from parley.runtime import tracing
 from parley.runtime.bus import BusUnavailable, RpcRefused
+from parley.runtime.tasks import end
 from push import metrics
 from push.bus import Handler
 from push.gate import Gate, Pace
 from push.inquiry import AskStore, AskWorker
 from push.mark import Mark
 from push.room import Room
-from push.tasks import Tasks, end
+from push.tasks import Tasks
 
 __all__ = ["Keeper", "LiveBus", "Unsubscribe"]
 

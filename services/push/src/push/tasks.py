@@ -9,7 +9,7 @@ from typing import Any
 
 from parley.runtime.tasks import end
 
-__all__ = ["Tasks", "end"]
+__all__ = ["Tasks"]
 
 log = logging.getLogger(__name__)
 
