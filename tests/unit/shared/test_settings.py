@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from parley.runtime.settings import ServiceSettings
+from parley.runtime.settings import ServiceSettings, read
 
 
 @pytest.fixture(autouse=True)
@@ -37,3 +37,15 @@ def test_a_secret_has_no_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NATS_URL", "")
     with pytest.raises(ValidationError, match="nats_url"):
         ServiceSettings()  # type: ignore[call-arg]
+
+
+def test_what_is_missing_or_wrong_is_named_and_ends_the_service(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HEALTH_PORT", "ninety")
+    with pytest.raises(SystemExit) as ended:
+        read(ServiceSettings, "gateway")
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "gateway: NATS_URL: Field required" in said
+    assert "gateway: HEALTH_PORT: " in said

@@ -3,13 +3,12 @@
 import asyncio
 import sys
 
-from pydantic import ValidationError
-
 from chat_store.errors import CannotServe, SchemaMismatch
 from chat_store.settings import MigrateSettings, Settings
 from parley.runtime import lifecycle, logs, tracing
 from parley.runtime.bus import NotProvisioned
 from parley.runtime.provision import Differs
+from parley.runtime.settings import read
 
 
 def main(arguments: list[str]) -> int:
@@ -17,17 +16,12 @@ def main(arguments: list[str]) -> int:
     try:
         match arguments:
             case []:
-                return _serve(Settings())  # type: ignore[call-arg]
+                return _serve(read(Settings, "chat-store"))
             case ["migrate"]:
-                return _migrate(MigrateSettings())  # type: ignore[call-arg]
+                return _migrate(read(MigrateSettings, "chat-store"))
             case _:
                 print("usage: python -m chat_store [migrate]", file=sys.stderr)  # noqa: T201
                 return 2
-    except ValidationError as error:
-        for problem in error.errors():
-            name = "_".join(str(part) for part in problem["loc"]).upper()
-            print(f"chat-store: {name}: {problem['msg']}", file=sys.stderr)  # noqa: T201
-        return 2
     except (SchemaMismatch, NotProvisioned, Differs) as error:
         print(f"chat-store: {error}", file=sys.stderr)  # noqa: T201
         return 3

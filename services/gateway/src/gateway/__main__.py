@@ -3,22 +3,15 @@
 import logging
 import sys
 
-from pydantic import ValidationError
-
 from gateway.server import CannotServe, serve
 from gateway.settings import Settings
 from parley.runtime import lifecycle, logs, tracing
+from parley.runtime.settings import read
 
 
 def main() -> int:
     """Run until a signal; return the exit code (2: a setting is wrong, 3: a stream is, 1: all else)."""
-    try:
-        settings = Settings()  # type: ignore[call-arg]  # from the environment
-    except ValidationError as error:
-        for item in error.errors():
-            name = "_".join(str(part) for part in item["loc"]).upper()
-            print(f"gateway: {name}: {item['msg']}", file=sys.stderr)  # noqa: T201
-        return 2
+    settings = read(Settings, "gateway")
     logs.setup("gateway", settings.log_level, settings.log_format)
     tracing.setup("gateway")
     try:

@@ -3,24 +3,17 @@
 import logging
 import sys
 
-from pydantic import ValidationError
-
 from llm_worker import app
 from llm_worker.errors import ConnectionClosed
 from llm_worker.settings import WorkerSettings
 from parley.runtime import lifecycle, logs, tracing
 from parley.runtime.bus import NotProvisioned
+from parley.runtime.settings import read
 
 
 def main() -> int:
     """Run until a signal; return the exit code (2: a setting is wrong, 3: a stream is, 1: all else)."""
-    try:
-        settings = WorkerSettings()  # type: ignore[call-arg]  # from the environment
-    except ValidationError as error:
-        for item in error.errors():
-            name = "_".join(str(part) for part in item["loc"]).upper()
-            print(f"llm-worker: {name}: {item['msg']}", file=sys.stderr)  # noqa: T201
-        return 2
+    settings = read(WorkerSettings, "llm-worker")
     logs.setup("llm-worker", settings.log_level, settings.log_format)
     tracing.setup("llm-worker")
     try:

@@ -4,9 +4,8 @@ import asyncio
 import logging
 import sys
 
-from pydantic import ValidationError
-
 from parley.runtime import lifecycle, logs, tracing
+from parley.runtime.settings import read
 from push.app import run
 from push.errors import Unable
 from push.settings import Settings
@@ -16,13 +15,7 @@ log = logging.getLogger("push")
 
 def main() -> int:
     """Run until SIGTERM or SIGINT; return the exit code."""
-    try:
-        settings = Settings()  # type: ignore[call-arg,unused-ignore]
-    except ValidationError as error:
-        for item in error.errors():
-            name = "_".join(str(part) for part in item["loc"]).upper()
-            print(f"push: {name}: {item['msg']}", file=sys.stderr)  # noqa: T201
-        return 2
+    settings = read(Settings, "push")
     logs.setup("push", settings.log_level, settings.log_format)
     tracing.setup("push")
 

@@ -1,9 +1,10 @@
 """Settings that all services share, read from the environment. Secrets have no default."""
 
 import os
-from typing import Literal
+import sys
+from typing import Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
 
@@ -35,3 +36,21 @@ class ServiceSettings(BaseSettings):
         if not folder:
             return init_settings, env_settings
         return init_settings, env_settings, SecretsSettingsSource(settings_cls, secrets_dir=folder)
+
+
+Settings = TypeVar("Settings", bound=ServiceSettings)
+
+
+def read(kind: type[Settings], service: str) -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        SystemExit: With code 2: some are missing or wrong; each was named on the standard error.
+    """
+    try:
+        return kind()  # type: ignore[call-arg]  # from the environment
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "_".join(str(part) for part in problem["loc"]).upper()
+            print(f"{service}: {name}: {problem['msg']}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(2) from None
