@@ -23,7 +23,10 @@ PROGRAMS = {"nginx": "nginx-light", "prometheus": "prometheus", "openssl": "open
 
 @dataclass(frozen=True)
 class Tier:
-    """A folder of tests; ``workers`` is for pytest-xdist, 0 for none."""
+    """A folder of tests.
+
+    ``workers`` is for pytest-xdist, 0 for none. Tests that start servers mostly wait, so more than there are cores go.
+    """
 
     name: str
     paths: tuple[str, ...]
@@ -33,11 +36,11 @@ class Tier:
 
 TIERS = (
     Tier("unit", ("tests/unit",), workers=2),
-    Tier("integration", ("tests/integration",), workers=2),
+    Tier("integration", ("tests/integration",), workers=3),
     Tier("deploy", ("tests/deploy",), workers=2),
-    Tier("e2e", ("tests/e2e",), workers=0, ignored=("tests/e2e/browser",)),
+    Tier("e2e", ("tests/e2e",), workers=2, ignored=("tests/e2e/browser",)),
     Tier("browser", ("tests/e2e/browser",), workers=0),
-    Tier("chaos", ("tests/chaos",), workers=0),
+    Tier("chaos", ("tests/chaos",), workers=2),
 )
 
 

@@ -1,0 +1,14 @@
+"""Three nats-servers, of which the leader is killed, and nothing is lost."""
+
+from pathlib import Path
+
+import pytest
+
+from parley_tools.chaos.run import RunOptions
+from tests.chaos.carried_out import SEED, carried_out
+
+
+@pytest.mark.timeout(420)
+async def test_the_leader_of_a_cluster_is_killed_and_nothing_is_lost(tmp_path: Path) -> None:
+    report = await carried_out(RunOptions(seconds=45, seed=SEED, folder=tmp_path, users=3, every=4.0, cluster=True))
+    assert report.saboteur.kills()["nats-server"] >= 2
