@@ -9,16 +9,20 @@ from typing import Any
 
 import asyncpg
 import pytest
+from nats.aio.msg import Msg
 
 from chat_store import app, schema
 from chat_store.publisher import Publisher
 from chat_store.settings import Settings
 from parley.contracts import rpc
+from parley.contracts.streams import CHAT_STORE_PROMPTS
+from parley.runtime import bus
 from parley.runtime.bus import BusUnavailable, RpcRefused
 from parley_tools.embedded.nats import NatsServer
 from tests.integration.chat_store.client import Neighbour
 from tests.integration.chat_store.conftest import StartStore
 from tests.support.databases import Databases
+from tests.support.nats import settled
 from tests.support.service import ServiceProcess
 from tests.support.waiting import eventually
 
@@ -155,6 +159,35 @@ async def test_a_paused_leader_is_replaced_and_cannot_write_when_it_wakes(
         await eventually(lambda: not _leads(leader), deadline=30, what="the first having stepped down")
         prompts += [await neighbour.say(chat_id) for _ in range(5)]
         await all_stored(neighbour, chat_id, prompts)
+
+
+async def test_a_prompt_whose_delivery_is_lost_is_not_overtaken(
+    start_store: StartStore, neighbour: Neighbour, nats_url: str
+) -> None:
+    """A connection that breaks, or a leader that was paused, takes deliveries with it until ``ack_wait`` has passed."""
+    lost: list[Msg] = []
+
+    async def keep(message: Msg) -> None:
+        if message.reply:
+            lost.append(message)
+
+    thief = await bus.connect(nats_url, name="thief")
+    inbox = thief.new_inbox()
+    await thief.subscribe(inbox, cb=keep)
+    await settled(thief)
+    async with start_store():
+        chat_id = await neighbour.chat()
+        prompts: list[str] = []
+        for number in range(20):
+            await thief.publish(
+                f"$JS.API.CONSUMER.MSG.NEXT.{CHAT_STORE_PROMPTS.stream}.{CHAT_STORE_PROMPTS.name}", b"1", reply=inbox
+            )
+            await settled(thief)
+            prompts += [await neighbour.say(chat_id, f"{number}.{part}") for part in range(2)]
+        await eventually(lambda: len(lost) >= 5, what="deliveries being lost")
+        await thief.close()
+        prompts.append(await neighbour.say(chat_id, "and one more"))
+        await all_stored(neighbour, chat_id, prompts, deadline=15)
 
 
 async def test_two_replicas_keep_the_order_of_a_chat(start_store: StartStore, neighbour: Neighbour) -> None:

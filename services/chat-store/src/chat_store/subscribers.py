@@ -80,6 +80,7 @@ class Prompts:
     def __init__(self, nc: Client, js: JetStreamContext, publisher: Publisher, *, batch: int, grace: float) -> None:
         self._js = js
         self._grace = grace
+        self._delivered = 0  # the consumer's number of the newest delivery that is dealt with
         self._pull = Pull(nc, CHAT_STORE_PROMPTS, batch=batch)
         self._intake = Intake(CHAT_STORE_PROMPTS, kind=PromptSubmitted, command=submit, js=js, publisher=publisher)
 
@@ -88,45 +89,70 @@ class Prompts:
 
     async def run(self, leader: Leader) -> None:
         """Take prompts in while ``leader`` leads. Raises: Exception: Postgres is away."""
-        await finish_even_if_cancelled(self._replay(leader.execute), self._grace)
+        await self._catch_up(leader.execute)
         await self._pull.open()
         try:
             while True:
                 messages = await self._pull.next()
                 try:
+                    if not self._come_next(messages):
+                        await self._catch_up(leader.execute)
                     await finish_even_if_cancelled(self._intake.handle(messages, leader.execute), self._grace)
+                    self._delivered = messages[-1].metadata.sequence.consumer
                 finally:
                     await hand_back(messages)
         finally:
             await self._pull.close()
 
-    async def _replay(self, execute: Execute) -> None:
-        """Carry out first what the leader before was given and did not acknowledge.
+    def _come_next(self, messages: list[Msg]) -> bool:
+        """Whether no delivery is missing before or between these: the consumer numbers them, and we alone take them.
+
+        A delivery is lost when the connection breaks under it, or when it goes to a leader before that was paused with
+        a request open.
+        """
+        numbers = [message.metadata.sequence.consumer for message in messages]
+        return numbers == list(range(self._delivered + 1, self._delivered + 1 + len(numbers)))
+
+    async def _catch_up(self, execute: Execute) -> None:
+        """Carry out first what was delivered and is not acknowledged, by whomever.
 
         The server gives those out again only when ``ack_wait`` has passed, and newer prompts of the same chats must not
         overtake them.
         """
-        try:
-            info = await self._js.consumer_info(CHAT.name, CHAT_STORE_PROMPTS.name)
-            if not info.num_ack_pending or info.ack_floor is None or info.delivered is None:
-                return
-            floor, last = info.ack_floor.stream_seq, info.delivered.stream_seq
-            stored = []
-            while floor < last:
+        level = logging.WARNING
+        while True:
+            try:
+                in_hand = await self._in_hand()
+                break
+            except TROUBLE as error:
+                log.log(level, "Prompts wait until NATS says which are in hand: %r", error)
+                level = logging.DEBUG
+            await asyncio.sleep(OUTAGE_PAUSE)
+        if in_hand:
+            log.info("Carrying out %d prompts that were delivered and not acknowledged", len(in_hand))
+            await finish_even_if_cancelled(self._intake.replay(in_hand, execute), self._grace)
+
+    async def _in_hand(self) -> list[RawStreamMsg]:
+        info = await self._js.consumer_info(CHAT.name, CHAT_STORE_PROMPTS.name)
+        if info.ack_floor is None or info.delivered is None:
+            return []
+        self._delivered = info.delivered.consumer_seq
+        if not info.num_ack_pending:
+            return []
+        floor, last = info.ack_floor.stream_seq, info.delivered.stream_seq
+        stored = []
+        while floor < last:
+            try:
                 message = await self._js.get_msg(
                     CHAT.name, seq=floor + 1, subject=subjects.ANY_PROMPT_SUBMITTED, next=True
                 )
-                if message.seq is None or message.seq > last:
-                    break
-                floor = message.seq
-                stored.append(message)
-        except nats.js.errors.NotFoundError:
-            pass
-        except TROUBLE as error:
-            log.warning("Prompts in hand of the leader before come back by themselves: %r", error)
-            return
-        log.info("Replaying %d prompts that were in hand", len(stored))
-        await self._intake.replay(stored, execute)
+            except nats.js.errors.NotFoundError:
+                break
+            if message.seq is None or message.seq > last:
+                break
+            floor = message.seq
+            stored.append(message)
+        return stored
 
 
 class Finished:
