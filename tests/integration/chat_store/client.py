@@ -40,7 +40,10 @@ class Neighbour:
 
     async def listen(self) -> None:
         async def on_requested(message: Msg) -> None:
-            self.requested.append(msgspec.json.decode(message.data, type=GenerationRequested))
+            request = msgspec.json.decode(message.data, type=GenerationRequested)
+            # One that is published again is not stored again, but heard.
+            if request.id not in {one.id for one in self.requested}:
+                self.requested.append(request)
 
         async def on_changed(message: Msg) -> None:
             self.changed.append(msgspec.json.decode(message.data, type=Changed))

@@ -28,7 +28,9 @@ def test_a_wrong_setting_ends_the_process_with_a_sentence(
     for name, value in (GOOD | change).items():
         if value is not None:
             monkeypatch.setenv(name, value)
-    assert main() == 2
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
     output = capsys.readouterr().err
     assert said in output
     assert "short" not in output, "a secret is never shown"
