@@ -44,6 +44,16 @@ async def test_a_refused_password_is_said_without_the_password(
     assert "secret" not in said
 
 
+async def test_a_connection_that_is_broken_off_may_be_a_refused_password(
+    lines: ConnectionLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines.failed(ConnectionResetError(104, "Connection reset by peer"))
+    await turn_of_the_loop()
+    (said,) = caplog.messages
+    assert "one:4222, two:4222 breaks the connection off" in said
+    assert "refuses (gateway)" in said
+
+
 async def test_the_same_trouble_is_said_again_only_after_a_while(
     lines: ConnectionLog, caplog: pytest.LogCaptureFixture, clock: Clock
 ) -> None:

@@ -72,6 +72,12 @@ class ConnectionLog:
                 f"NATS at {self._where} refuses the user or the password ({self._user}). Set NATS_URL to "
                 "nats://USER:PASSWORD@HOST:PORT as the server's configuration has them; trying again"
             )
+        if isinstance(error, ConnectionResetError | BrokenPipeError):
+            # The client writes on while the server refuses it: then its word is lost as often as not.
+            return (
+                f"NATS at {self._where} breaks the connection off: {said}. If that goes on, look at its log; a user or a "
+                f"password that it refuses ({self._user}) looks like this, too; trying again"
+            )
         if isinstance(error, OSError | TimeoutError):
             return f"NATS does not answer at {self._where}: {said}. Start it, or set NATS_URL; trying again"
         return f"NATS: {said}"
