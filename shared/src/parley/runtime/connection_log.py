@@ -75,8 +75,8 @@ class ConnectionLog:
         if isinstance(error, ConnectionResetError | BrokenPipeError):
             # The client writes on while the server refuses it: then its word is lost as often as not.
             return (
-                f"NATS at {self._where} breaks the connection off: {said}. If that goes on, look at its log; a user or a "
-                f"password that it refuses ({self._user}) looks like this, too; trying again"
+                f"NATS at {self._where} breaks the connection off: {said}. If that goes on, look at its log; a user or "
+                f"a password that it refuses ({self._user}) looks like this, too; trying again"
             )
         if isinstance(error, OSError | TimeoutError):
             return f"NATS does not answer at {self._where}: {said}. Start it, or set NATS_URL; trying again"
