@@ -4,12 +4,14 @@ import io
 import json
 import os
 import re
+import socket
 import stat
 from pathlib import Path
 
 import pytest
 
 from parley.contracts.permissions import USERS
+from parley_tools.embedded.ports import LOOPBACK, free_port, is_free
 from parley_tools.stack import state
 from parley_tools.stack.log import CombinedLog, Lines
 from parley_tools.stack.migration import MigrationStamp
@@ -130,3 +132,11 @@ def test_a_stamp_holds_for_all_places_or_for_none(tmp_path: Path) -> None:
 def test_the_demo_model_answers_unless_another_is_named(inherited: dict[str, str], wanted: bool) -> None:
     assert StackOptions(folder=Path(), inherited=inherited).wants_demo_model is wanted
     assert StackOptions(folder=Path(), inherited=inherited, demo_model=True).wants_demo_model
+
+
+def test_a_free_port_is_none_that_an_outgoing_connection_may_get() -> None:
+    port = free_port()
+    assert port < 32_768
+    with socket.create_server((LOOPBACK, port)):
+        assert not is_free(port)
+    assert is_free(port)
