@@ -36,7 +36,7 @@ class Tier:
 
 TIERS = (
     Tier("unit", ("tests/unit",), workers=2),
-    Tier("integration", ("tests/integration",), workers=3),
+    Tier("integration", ("tests/integration",), workers=4),
     Tier("deploy", ("tests/deploy",), workers=2),
     Tier("e2e", ("tests/e2e",), workers=2, ignored=("tests/e2e/browser",)),
     Tier("browser", ("tests/e2e/browser",), workers=0),
