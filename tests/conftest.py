@@ -4,6 +4,7 @@ PostgreSQL runs once per test process, with a fresh database per test; nats-serv
 its own. Fixtures that begin with ``module_`` are the same for one module.
 """
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,16 @@ from parley_tools.embedded.nats import NatsServer
 from parley_tools.embedded.postgres import PostgresServer
 from tests.support.databases import Databases
 from tests.support.demo_model import DemoModelProcess
+
+
+@pytest.fixture(autouse=True)
+def _log_levels() -> Iterator[None]:
+    """A command of ``parley`` silences the libraries that it is made of; a test that runs one in its process must not."""
+    loggers = [logging.getLogger(name) for name in ("parley", "nats")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

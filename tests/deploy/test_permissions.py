@@ -21,7 +21,6 @@ from parley.runtime.provision import provision
 from parley_tools.embedded.ports import LOOPBACK
 from tests.deploy.support.nats import DeployedNats
 from tests.deploy.support.paths import DEPLOY
-from tests.support.nats import settled
 
 CHAT = "0190a1b2-0000-7000-8000-000000000001"
 GENERATION = "0190a1b2-0000-7000-8000-000000000002"
@@ -197,7 +196,7 @@ async def refusals(server: DeployedNats, user: str, action: str) -> list[Excepti
             await nc.publish(subject, b"")
         else:
             await nc.subscribe(subject)
-        await settled(nc)
+        await bus.settled(nc)
     return errors
 
 
@@ -309,7 +308,7 @@ async def test_a_request_is_answered_to_the_one_that_asked(server: DeployedNats)
             await message.respond(b'{"type":"versions","moved":{}}')
 
         await store.subscribe(subjects.rpc_store(rpc.Versions.VERB), queue="chat-store", cb=answer)
-        await settled(store)
+        await bus.settled(store)
         reply = await bus.request(
             push, subjects.rpc_store(rpc.Versions.VERB), rpc.Versions(chats={}), rpc.VersionsReply, timeout=5
         )
@@ -328,10 +327,10 @@ async def test_a_request_is_answered_once(server: DeployedNats) -> None:
             asked.set()
 
         await store.subscribe(subjects.rpc_store(rpc.Sync.VERB), cb=answer_twice)
-        await settled(store)
+        await bus.settled(store)
         await push.request(subjects.rpc_store(rpc.Sync.VERB), b"", timeout=5)
         await asyncio.wait_for(asked.wait(), 5)
-        await settled(store)
+        await bus.settled(store)
     assert len(errors) == 1
 
 

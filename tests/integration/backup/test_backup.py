@@ -29,7 +29,6 @@ from parley_tools.dead_letters.box import DeadLetterBox
 from parley_tools.embedded.nats import NatsServer
 from tests.integration.chat_store.client import Neighbour, prompt
 from tests.support.databases import Databases
-from tests.support.nats import settled
 from tests.support.service import ServiceProcess, run_service
 from tests.support.waiting import eventually
 
@@ -281,7 +280,7 @@ async def test_thousands_of_owed_messages_come_back_in_order(place: Place, other
         for number in range(2000):
             event = prompt(chat, str(number))
             await before.nc.publish(f"chat.{chat}.prompt.submitted", msgspec.json.encode(event))
-        await settled(before.nc)
+        await bus.settled(before.nc)
 
         async def stored() -> bool:
             return (await before.js.stream_info("CHAT")).state.messages == 2000

@@ -17,7 +17,6 @@ from parley.contracts.events import GenerationFinished, GenerationRequested, Pro
 from parley.contracts.live import Changed
 from parley.contracts.resources import Chat, Message, MessageError, Usage
 from parley.runtime import bus
-from tests.support.nats import settled
 from tests.support.waiting import eventually
 
 T = TypeVar("T")
@@ -54,7 +53,7 @@ class Neighbour:
         await self.nc.subscribe(subjects.ANY_GENERATION_REQUESTED, cb=on_requested)
         await self.nc.subscribe("live.*.changed", cb=on_changed)
         await self.nc.subscribe("ctl.generation.*.stop", cb=on_signal)
-        await settled(self.nc)
+        await bus.settled(self.nc)
 
     # --- the gateway ------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,6 @@ from parley_tools.embedded.nats import NatsServer
 from tests.integration.chat_store.client import Neighbour
 from tests.integration.chat_store.conftest import StartStore
 from tests.support.databases import Databases
-from tests.support.nats import settled
 from tests.support.service import ServiceProcess
 from tests.support.waiting import eventually
 
@@ -174,7 +173,7 @@ async def test_a_prompt_whose_delivery_is_lost_is_not_overtaken(
     thief = await bus.connect(nats_url, name="thief")
     inbox = thief.new_inbox()
     await thief.subscribe(inbox, cb=keep)
-    await settled(thief)
+    await bus.settled(thief)
     async with start_store():
         chat_id = await neighbour.chat()
         prompts: list[str] = []
@@ -182,7 +181,7 @@ async def test_a_prompt_whose_delivery_is_lost_is_not_overtaken(
             await thief.publish(
                 f"$JS.API.CONSUMER.MSG.NEXT.{CHAT_STORE_PROMPTS.stream}.{CHAT_STORE_PROMPTS.name}", b"1", reply=inbox
             )
-            await settled(thief)
+            await bus.settled(thief)
             prompts += [await neighbour.say(chat_id, f"{number}.{part}") for part in range(2)]
         await eventually(lambda: len(lost) >= 5, what="deliveries being lost")
         await thief.close()

@@ -14,7 +14,7 @@ from nats.aio.subscription import Subscription
 
 from parley.contracts import rpc, subjects
 from parley.contracts.resources import Chat, Member, Message, TokenUsage
-from tests.support.nats import settled
+from parley.runtime.bus import settled
 
 _NOT_FOUND = rpc.RpcError(code="not_found", message="There is no such chat.")
 

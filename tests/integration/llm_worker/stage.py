@@ -22,7 +22,6 @@ from parley.contracts.limits import MAX_ATTEMPTS
 from parley.contracts.streams import CHAT, DEAD_LETTERS, LLM_WORKER_REQUESTS, SEGMENTS
 from parley.runtime import bus
 from parley.runtime.provision import provision
-from tests.support.nats import settled
 from tests.support.waiting import eventually
 
 LiveFrame = frames.Delta | frames.Generation
@@ -98,12 +97,12 @@ class Stage:
             await self.nc.subscribe(subjects.rpc_store(rpc.Claim.VERB), queue="chat-store", cb=self._on_claim),
             await self.nc.subscribe(subjects.rpc_store(rpc.Release.VERB), queue="chat-store", cb=self._on_release),
         ]
-        await settled(self.nc)
+        await bus.settled(self.nc)
 
     async def close_store(self) -> None:
         for subscription in self._store:
             await subscription.unsubscribe()
-        await settled(self.nc)
+        await bus.settled(self.nc)
 
     async def _on_claim(self, message: Msg) -> None:
         claim = msgspec.json.decode(message.data, type=rpc.Claim)
@@ -177,7 +176,7 @@ class Stage:
     async def stop(self, turn: Turn) -> None:
         turn.stop_requested = True
         await self.nc.publish(subjects.ctl_generation_stop(turn.generation_id), msgspec.json.encode(rpc.StopSignal()))
-        await settled(self.nc)
+        await bus.settled(self.nc)
 
     # --- a reader ----------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,6 @@ from parley.runtime import bus
 from parley.runtime.bus import NoResponder
 from tests.integration.llm_worker.conftest import StartWorker
 from tests.integration.llm_worker.stage import Stage, text_of
-from tests.support.nats import settled
 from tests.support.waiting import eventually
 
 
@@ -42,7 +41,7 @@ async def test_about_one_delta_a_second_says_when_it_was_read(shared: Stage) -> 
             assert abs(time.time() - float(read_at)) < 30
 
     await shared.nc.subscribe("live.*.delta", cb=look)
-    await settled(shared.nc)
+    await bus.settled(shared.nc)
     turn = await shared.ask("Tell me", model="demo-rate-50x120")
     await shared.ended(turn)
     (times,) = marks.values()

@@ -13,7 +13,6 @@ from parley.runtime import bus
 from parley_tools.embedded.nats import NatsServer
 from tests.integration.llm_worker.conftest import ACK_WAIT
 from tests.integration.llm_worker.stage import Stage
-from tests.support.nats import settled
 from tests.support.waiting import eventually
 
 
@@ -62,7 +61,7 @@ async def test_what_comes_after_a_cancellation_is_given_back_at_once(on_stage: S
     with pytest.raises(asyncio.CancelledError):
         await waiting
     await on_stage.ask("nobody is there")
-    await settled(on_stage.nc)
+    await bus.settled(on_stage.nc)
     await pull.close()
     # Long before ack_wait has passed.
     other = a_pull(on_stage)

@@ -9,7 +9,6 @@ from nats.aio.msg import Msg
 from llm_worker.wire import Wire
 from parley.runtime import bus
 from parley_tools.embedded.nats import NatsServer
-from tests.support.nats import settled
 from tests.support.waiting import eventually
 
 
@@ -22,7 +21,7 @@ async def test_frames_keep_their_order_whatever_else_is_published(nats_url: str)
         (got if message.subject == "live.a.delta" else others).append(message.data)
 
     await receiver.subscribe("live.>", cb=on_message)
-    await settled(receiver)
+    await bus.settled(receiver)
     wire = Wire(sender)
     for number in range(3000):
         wire.publish("live.a.delta", b"%d" % number)
@@ -57,13 +56,13 @@ async def test_without_a_connection_nothing_is_saved_up(nats_server: NatsServer)
     nc = await bus.connect(nats_server.url, name="both")
     wire = Wire(nc)
     subscription = await nc.subscribe("live.>")
-    await settled(nc)
+    await bus.settled(nc)
     nats_server.kill()
     await eventually(lambda: not nc.is_connected)
     wire.publish("live.a.delta", b"lost")
     nats_server.start()
     await eventually(lambda: nc.is_connected)
-    await settled(nc)
+    await bus.settled(nc)
     wire.publish("live.a.delta", b"kept")
     assert (await subscription.next_msg(5)).data == b"kept"
     await nc.close()
@@ -80,7 +79,7 @@ async def test_frames_are_dropped_when_too_much_waits_already(
         got.append(message.data[:1])
 
     await receiver.subscribe("live.a.delta", cb=on_message)
-    await settled(receiver)
+    await bus.settled(receiver)
     wire = Wire(sender)
     nats_server.process.send_signal(signal.SIGSTOP)
     try:

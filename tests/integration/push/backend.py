@@ -18,7 +18,7 @@ from parley.contracts import rpc, subjects
 from parley.contracts.frames import Delta, Generation, Kind
 from parley.contracts.ids import new_id
 from parley.contracts.live import Changed
-from tests.support.nats import settled
+from parley.runtime.bus import settled
 from tests.unit.push.world import ChatStore
 
 

@@ -166,6 +166,15 @@ async def connect(
     )
 
 
+async def settled(nc: Client) -> None:
+    """Return once the server has handled all that was sent, and what it said of that was received.
+
+    nats-py writes the PING of a flush ahead of what is still pending; so it is the second one that says so.
+    """
+    await nc.flush()
+    await nc.flush()
+
+
 def subject_of(event: Event) -> str:
     """Return the subject that the event is published on."""
     match event:

@@ -219,7 +219,7 @@ async def _permissions(report: Report, nc: Client, user: UserPermissions, refuse
         subject = _one_of(pattern)
         tried[subject.lower()] = f"publish to {pattern}"
         await nc.publish(subject, b"", headers=_NOT_STORED)
-    await nc.flush()
+    await bus.settled(nc)
     lacking = [what for subject, what in tried.items() if subject in refused]
     if lacking:
         report.problem(f"The user {user.user} may not {', nor '.join(lacking)}.", _RENDER)
