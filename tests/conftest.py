@@ -18,7 +18,7 @@ from tests.support.demo_model import DemoModelProcess
 
 @pytest.fixture(autouse=True)
 def _log_levels() -> Iterator[None]:
-    """A command of ``parley`` silences the libraries that it is made of; a test that runs one in its process must not."""
+    """A command of ``parley`` silences its libraries, and so does a test that runs one in its process: undone here."""
     loggers = [logging.getLogger(name) for name in ("parley", "nats")]
     levels = [logger.level for logger in loggers]
     yield
