@@ -77,7 +77,7 @@ class Person:
                 self.accepted[await self.client.api.send(self.chat, content)] = content
             except ClientError:
                 return  # the stack is gone
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.2)  # the load's rate; nothing is waited for
 
 
 async def _parley(*arguments: str, code: int = 0) -> str:

@@ -23,7 +23,7 @@ from parley_tools.embedded.server import EmbeddedServer
 from tests.support.waiting import wait_until
 
 _PARENT = """
-import sys, time
+import signal, sys
 from pathlib import Path
 from parley_tools.embedded.nats import NatsServer
 from parley_tools.embedded.postgres import PostgresServer
@@ -33,7 +33,7 @@ postgres = PostgresServer(folder / "postgres", password="test")
 nats.start()
 postgres.start()
 print(nats.process.pid, postgres.process.pid, flush=True)
-time.sleep(600)
+signal.pause()
 """
 
 

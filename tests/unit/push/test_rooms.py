@@ -65,6 +65,9 @@ class FakeBus:
             raise RpcRefused("not_found", "No such chat.")
         return self.chats[chat_id].sync(after)
 
+    def asked_about(self, chat_id: str) -> int:
+        return sum(chat == chat_id for chat, _ in self.asked)
+
     async def versions(self, chats: dict[str, int]) -> dict[str, int]:
         self.compared += 1
         if self.away:
@@ -172,10 +175,13 @@ async def test_chat_store_is_asked_less_and_less_often_while_it_is_away() -> Non
     bus = FakeBus()
     bus.away = True
     async with running(bus) as rooms:
-        for _ in range(20):
-            join(rooms, bus.new_chat().chat_id)
-        await asyncio.sleep(1.0)
-        assert len(bus.asked) <= 20 * 6
+        chats = [bus.new_chat().chat_id for _ in range(20)]
+        began = asyncio.get_running_loop().time()
+        for chat in chats:
+            join(rooms, chat)
+        await eventually(lambda: any(bus.asked_about(chat) >= 5 for chat in chats))
+        # Four pauses lie between, from 0.1 s on doubled each time, and each drawn from its upper half.
+        assert asyncio.get_running_loop().time() - began >= (0.1 + 0.2 + 0.4 + 0.8) / 2
 
 
 async def test_versions_are_compared_and_only_what_moved_is_asked() -> None:
@@ -220,9 +226,11 @@ async def test_silence_of_a_running_answer_is_asked_about_ever_less() -> None:
         store.claim(told=False)
         store.say("text", 2)
         await eventually(lambda: client.running is not None and client.running.seq == 2)
-        await asyncio.sleep(1.0)
-    assert 3 <= len([chat for chat, _ in bus.asked if chat == store.chat_id]) <= 8
-    assert len([chat for chat, _ in bus.asked if chat == idle.chat_id]) == 1
+        asked, since = bus.asked_about(store.chat_id), asyncio.get_running_loop().time()
+        await eventually(lambda: bus.asked_about(store.chat_id) >= asked + 4)
+        # Silence doubles from 0.1 s to three times that: four questions take no less than the last three of its pauses.
+        assert asyncio.get_running_loop().time() - since > 0.2 + 0.3 + 0.3 - 3 * 0.02
+    assert bus.asked_about(idle.chat_id) == 1
 
 
 async def test_what_does_not_decode_is_made_up_for(caplog: pytest.LogCaptureFixture) -> None:

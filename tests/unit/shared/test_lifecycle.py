@@ -22,7 +22,7 @@ def test_a_task_that_loses_a_cancellation_does_not_keep_the_process() -> None:
         nonlocal lost
         while True:
             try:
-                await asyncio.sleep(60)
+                await asyncio.Event().wait()
             except asyncio.CancelledError:
                 if lost == 2:
                     raise

@@ -14,7 +14,7 @@ async def test_a_task_that_swallows_a_cancellation_ends_all_the_same() -> None:
         nonlocal swallowed
         while True:
             try:
-                await asyncio.sleep(60)
+                await asyncio.Event().wait()
             except asyncio.CancelledError:
                 if swallowed:
                     raise
@@ -30,7 +30,7 @@ async def test_a_task_that_swallows_a_cancellation_ends_all_the_same() -> None:
 async def test_it_does_not_matter_how_a_task_ends() -> None:
     async def fails() -> None:
         try:
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         finally:
             raise ValueError
 
@@ -46,7 +46,7 @@ async def test_whoever_waits_for_the_end_can_be_cancelled() -> None:
     async def never() -> None:
         while True:
             try:
-                await asyncio.sleep(60)
+                await asyncio.Event().wait()
             except asyncio.CancelledError:
                 if give_up.is_set():
                     raise
