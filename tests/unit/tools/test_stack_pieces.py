@@ -12,12 +12,14 @@ import pytest
 
 from parley.contracts.permissions import USERS
 from parley_tools.embedded.ports import LOOPBACK, free_port, is_free
+from parley_tools.local_model import server as local_model
 from parley_tools.stack import state
+from parley_tools.stack.errors import StackError
 from parley_tools.stack.log import CombinedLog, Lines
 from parley_tools.stack.migration import MigrationStamp
 from parley_tools.stack.options import StackOptions
 from parley_tools.stack.secrets import load_secrets
-from parley_tools.stack.stack import _SERVER_TROUBLE
+from parley_tools.stack.stack import _SERVER_TROUBLE, Stack
 
 
 def test_secrets_are_made_once_and_kept_private(tmp_path: Path) -> None:
@@ -127,11 +129,31 @@ def test_a_stamp_holds_for_all_places_or_for_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("inherited", "wanted"),
-    [({}, True), ({"OPENAI_API_KEY": ""}, True), ({"OPENAI_API_KEY": "x"}, False), ({"OPENAI_BASE_URL": "x"}, False)],
+    [
+        ({}, "demo-model"),
+        ({"OPENAI_API_KEY": ""}, "demo-model"),
+        ({"OPENAI_API_KEY": "x"}, None),
+        ({"OPENAI_BASE_URL": "x"}, None),
+        ({"MODEL": "smollm2"}, "local-model"),
+        ({"MODEL": "smollm2", "OPENAI_BASE_URL": "x"}, None),
+        ({"MODEL": "demo-slow"}, "demo-model"),
+    ],
 )
-def test_the_demo_model_answers_unless_another_is_named(inherited: dict[str, str], wanted: bool) -> None:
-    assert StackOptions(folder=Path(), inherited=inherited).wants_demo_model is wanted
-    assert StackOptions(folder=Path(), inherited=inherited, demo_model=True).wants_demo_model
+def test_the_demo_model_answers_unless_another_is_named(inherited: dict[str, str], wanted: str | None) -> None:
+    assert StackOptions(folder=Path(), inherited=inherited).model_server == wanted
+    assert StackOptions(folder=Path(), inherited=inherited, demo_model=True).model_server == "demo-model"
+
+
+async def test_a_stack_says_how_to_install_a_local_model_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_model, "model_file", lambda: None)
+    stack = Stack(
+        StackOptions(folder=tmp_path, port=0, push_port=0, inherited={"MODEL": "smollm2"}), CombinedLog(io.StringIO())
+    )
+    with pytest.raises(StackError, match="`make run MODEL=smollm2` installs it"):
+        await stack.__aenter__()
+    assert stack.processes == {}
 
 
 def test_a_free_port_is_none_that_an_outgoing_connection_may_get() -> None:

@@ -10,10 +10,9 @@ from pydantic_settings import SettingsConfigDict
 
 from parley.runtime.settings import ServiceSettings
 from parley_tools.stack import state
+from parley_tools.stack.options import MODEL_SERVER_KEY, MODEL_SERVERS
 from parley_tools.stack.secrets import Secrets, load_secrets
 from parley_tools.stack.state import State
-
-_DEMO_KEY = "demo"
 
 
 class _Settings(ServiceSettings):
@@ -63,8 +62,8 @@ def find(folder: Path, ports: Mapping[str, int]) -> Patient:
     running = state.read(folder)
     secrets = load_secrets(folder) if running is not None else None
     base_url, api_key = given.openai_base_url, given.openai_api_key
-    if running is not None and running.of("demo-model"):
-        base_url, api_key = running.openai_base_url or "", _DEMO_KEY
+    if running is not None and any(running.of(name) for name in MODEL_SERVERS):
+        base_url, api_key = running.openai_base_url or "", MODEL_SERVER_KEY
     return Patient(
         nats_url=given.nats_url or (running.nats_url if running is not None else ""),
         database_url=given.database_url or (running.database_url if running is not None else ""),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from parley.runtime.tasks import end
 from parley_tools.embedded.errors import EmbeddedError
+from parley_tools.stack import options as stack_options
 from parley_tools.stack import state
 from parley_tools.stack.errors import StackError
 from parley_tools.stack.log import CombinedLog
@@ -86,9 +87,16 @@ async def _run(options: StackOptions) -> int:
 
 
 def _about_the_model(options: StackOptions) -> str:
-    if not options.wants_demo_model:
-        return ""
-    return "\nThe demo model answers. Set OPENAI_API_KEY or OPENAI_BASE_URL for a real one."
+    match options.model_server:
+        case stack_options.DEMO_MODEL:
+            return (
+                "\nThe demo model answers. MODEL=smollm2 runs a small real one on this machine; "
+                "OPENAI_API_KEY or OPENAI_BASE_URL name a provider."
+            )
+        case stack_options.LOCAL_MODEL:
+            return "\nSmolLM2-135M answers, on this machine. It is very small: expect mistakes."
+        case _:
+            return ""
 
 
 def migrate(arguments: argparse.Namespace) -> int:

