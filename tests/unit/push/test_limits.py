@@ -1,11 +1,11 @@
 import pytest
 
 from push.errors import TooMany
-from push.limits import FrameRate, SocketCount
+from push.limits import Count, FrameRate
 
 
 def test_a_user_has_so_many_sockets_and_others_have_theirs() -> None:
-    sockets = SocketCount(2)
+    sockets = Count(2, "sockets")
     sockets.add("ann")
     sockets.add("ann")
     sockets.add("ben")
@@ -16,11 +16,11 @@ def test_a_user_has_so_many_sockets_and_others_have_theirs() -> None:
 
 
 def test_who_has_left_is_forgotten() -> None:
-    sockets = SocketCount(1)
+    sockets = Count(1, "sockets")
     for _ in range(3):
         sockets.add("ann")
         sockets.remove("ann")
-    assert sockets._sockets == {}
+    assert sockets._counts == {}
 
 
 def test_a_burst_is_let_through_and_then_a_rate() -> None:

@@ -55,7 +55,7 @@ def test_a_delta_goes_to_all_as_it_came() -> None:
     written: list[bytes] = []
     for _ in range(3):
         _, reader = scene.enter()
-        reader.write = written.append
+        reader.write = reader.write_long = written.append
     scene.run()
     written.clear()
     payload = scene.say()
@@ -83,7 +83,7 @@ def test_a_catch_up_is_built_once_for_readers_at_the_same_place() -> None:
     scene.run()
     for reader in readers:
         scene.room.pause(reader)
-        reader.write = written.append
+        reader.write = reader.write_long = written.append
     for _ in range(100):
         scene.say()
     scene.room.flush()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 
+from parley.runtime.forwarded import TrustedProxies
 from parley.runtime.health import HealthServer
 from parley.runtime.tasks import end, unless
 from push import metrics
@@ -64,6 +65,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             rooms,
             secret_key=settings.secret_key,
             max_sockets_per_user=settings.max_sockets_per_user,
+            max_chats_per_user=settings.max_chats_per_user,
             max_chats_per_socket=settings.max_chats_per_socket,
             frames_per_second=settings.frames_per_second,
             frames_burst=settings.frames_burst,
@@ -75,6 +77,9 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         server = Server(
             open_session,
             origins=Origins(settings.allowed_origins),
+            proxies=TrustedProxies(settings.forwarded_allow_ips),
+            max_sockets=settings.max_sockets,
+            max_sockets_per_address=settings.max_sockets_per_address,
             max_frame_bytes=settings.max_frame_bytes,
             auth_timeout=settings.auth_timeout,
             ping_interval=settings.ping_interval,

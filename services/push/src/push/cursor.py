@@ -24,7 +24,8 @@ class Reader:
 
     Attributes:
         user_id: Who reads.
-        write: Sends websocket frames; never blocks, never raises.
+        write: Sends one short websocket frame to a reader that is up to date; never blocks, never raises.
+        write_long: Sends frames of any length, at any time; what the socket does not take yet waits there.
         dropped: Called when the room lets go of the reader: it may not read, or the chat is gone.
         writable: Whether the socket's write buffer is below its limit. Nothing is written above it.
         cursor: What the reader has; None: nothing. Without meaning while it is up to date.
@@ -33,7 +34,7 @@ class Reader:
         warned: It was told that it has to wait.
     """
 
-    __slots__ = ("cursor", "dropped", "epoch", "needs", "user_id", "warned", "writable", "write")
+    __slots__ = ("cursor", "dropped", "epoch", "needs", "user_id", "warned", "writable", "write", "write_long")
 
     def __init__(
         self,
@@ -41,11 +42,13 @@ class Reader:
         write: Callable[[bytes], object],
         cursor: Cursor | None = None,
         *,
+        write_long: Callable[[bytes], object] | None = None,
         dropped: Callable[[], object] = _ignore,
         writable: bool = True,
     ) -> None:
         self.user_id = user_id
         self.write = write
+        self.write_long = write_long or write
         self.cursor = cursor
         self.dropped = dropped
         self.writable = writable

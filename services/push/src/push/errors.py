@@ -42,6 +42,6 @@ class TicketExpired(Refused):
 
 
 class TooMany(Refused):
-    """Too many sockets of a user, or too many frames in a second."""
+    """Too many sockets or chats of a user, or too many frames in a second."""
 
     code = CloseCode.TOO_MANY

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from parley.contracts.frames import (
     ChatFrame,
-    Cursor,
     Delta,
     Error,
     Generation,
@@ -16,18 +16,38 @@ from parley.contracts.frames import (
 )
 from parley.contracts.resources import Chat, Message
 from push.history import History
-from push.transcript import Run, Transcript
+from push.transcript import Transcript
 from push.wire import encode
 
-__all__ = ["changes", "deltas", "gone", "not_found", "snapshot", "started", "unavailable"]
+__all__ = ["MAX_TEXT", "Place", "changes", "deltas", "gone", "not_found", "snapshot", "started", "unavailable"]
 
 
-def deltas(chat_id: str, answer: Transcript, seq: int) -> bytes | None:
-    """Return the answer's text after ``seq``, one frame for each run; None when it cannot be cut there."""
-    runs = answer.since(seq)
+MAX_TEXT: Final = 64 * 1024
+"""About how much running text one frame of a catch-up holds. More follows when the reader has taken that."""
+
+
+class Place(NamedTuple):
+    """Where a reader is, as far as it makes a difference to what it is sent.
+
+    Attributes:
+        version: None: it has nothing.
+        after: The chunk of the running text behind which its own text ends; 0: it has none of it.
+    """
+
+    version: int | None
+    after: int
+
+
+def deltas(chat_id: str, answer: Transcript, seq: int, limit: int | None = None) -> tuple[bytes, int] | None:
+    """Return the answer's text after ``seq``, one frame for each run, and where it ends; None when it cannot be cut.
+
+    Args:
+        limit: See :meth:`push.transcript.Transcript.since`.
+    """
+    runs = answer.since(seq, limit)
     if runs is None:
         return None
-    return b"".join(
+    data = b"".join(
         encode(
             Delta(
                 chat_id=chat_id,
@@ -41,6 +61,7 @@ def deltas(chat_id: str, answer: Transcript, seq: int) -> bytes | None:
         )
         for run in runs
     )
+    return data, runs[-1].to if runs else seq
 
 
 def started(chat_id: str, answer: Transcript) -> bytes:
@@ -70,59 +91,56 @@ def changes(chat_id: str, since: int, version: int, messages: Sequence[Message],
     return b"".join(frames)
 
 
-def snapshot(chat_id: str, history: History, answer: Transcript | None, cursor: Cursor | None) -> bytes:
-    """Return the snapshot for a reader at ``cursor``, or for one who has nothing.
+def snapshot(chat_id: str, history: History, answer: Transcript | None, place: Place) -> tuple[bytes, int]:
+    """Return the snapshot for a reader at ``place``, and the chunk of the running text that it goes to.
 
-    ``history`` knows the changes since the cursor, or the page.
+    ``history`` knows the changes since the place, or the page.
     """
     assert history.chat is not None
     more = None
-    if cursor is None:
+    if place.version is None:
         page = history.page()
         assert page is not None
         messages, more = page
     else:
-        changed = history.since(cursor.version)
+        changed = history.since(place.version)
         assert changed is not None
         messages = changed
+    running = None if answer is None else _running(answer, place.after)
     frame = Snapshot(
         chat_id=chat_id,
         version=history.version,
-        recovered=cursor is not None,
+        recovered=place.version is not None,
         chat=history.chat,
         messages=messages,
-        generation=None if answer is None else _running(answer, cursor),
+        generation=running,
         next=more,
     )
-    return encode(frame)
+    return encode(frame), 0 if running is None else running.seq
 
 
-def _running(answer: Transcript, cursor: Cursor | None) -> RunningAnswer:
-    """Return the running answer from the cursor on, or as a whole when it cannot be cut there."""
-    seq, after = answer.seq, 0
-    runs: list[Run] | None = None
-    if cursor is not None and answer.is_of(cursor) and cursor.seq > 0:
-        after = cursor.seq
-        if cursor.seq > answer.seq:
-            # Nothing new for a reader who has more of it, from another push process.
-            seq, runs = cursor.seq, []
-        else:
-            runs = answer.since(cursor.seq)
-    if runs is None:
-        after = 0
-        text, reasoning = answer.whole()
+def _running(answer: Transcript, after: int) -> RunningAnswer:
+    """Return the running answer from the chunk ``after`` on; 0: from its beginning."""
+    text = reasoning = ""
+    if after > answer.seq:
+        # Nothing new for a reader who has more of it, from another push process.
+        seq, runs = after, []
     else:
-        text = "".join(run.text for run in runs if run.kind == "text")
-        reasoning = "".join(run.text for run in runs if run.kind == "reasoning")
+        seq = after
+        if after == 0:
+            seq, text, reasoning = answer.base
+        found = answer.since(seq, MAX_TEXT)
+        assert found is not None
+        runs = found
     return RunningAnswer(
         generation_id=answer.generation_id,
         message_id=answer.message_id,
         attempt=answer.attempt,
         status=answer.status,
-        seq=seq,
+        seq=runs[-1].to if runs else seq,
         after=after,
-        text=text,
-        reasoning=reasoning,
+        text=text + "".join(run.text for run in runs if run.kind == "text"),
+        reasoning=reasoning + "".join(run.text for run in runs if run.kind == "reasoning"),
     )
 
 

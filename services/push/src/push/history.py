@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from parley.contracts.limits import MAX_PAGE, MAX_REPLY_BYTES
 from parley.contracts.live import Changed
 from parley.contracts.resources import Chat, Message
 from parley.contracts.rpc import SyncReply
 
 __all__ = ["History"]
+
+_MAX_PAGE = MAX_PAGE // 2
+"""Messages of the newest page, as chat-store cuts it."""
 
 _MAX_WEIGHT = 2 * 1024 * 1024
 _MESSAGE_WEIGHT = 1024
@@ -128,6 +132,7 @@ class History:
         self._page = {message.id: message for message in reply.messages}
         self._page_version, self._next = reply.version, reply.next
         self._weight = _weigh(self._changes.values()) + _weigh(reply.messages)
+        # However long it gets by them: a joiner waits for this very page.
         self._put_into_page(newer)
 
     def _take_changes(self, reply: SyncReply, after: int) -> None:
@@ -148,6 +153,9 @@ class History:
         """Remember ``messages``, which are all that changed after ``floor``, unless ``floor`` is this version."""
         self._changes.update((message.id, message) for message in messages)
         self._put_into_page(messages)
+        if self._page is not None and (len(self._page) > _MAX_PAGE or _weigh(self._page.values()) > MAX_REPLY_BYTES):
+            # Only chat-store can say where the messages before a page go on. The next joiner costs one request.
+            self._page = None
         self._weight += _weigh(messages)
         if self._weight > _MAX_WEIGHT:
             # Rather ask again than hold a long chat: the next joiner costs one request.

@@ -54,13 +54,16 @@ class Keeper:
     Args:
         gate: Which all rooms' requests go through.
         flush_soon: Called when the room has something to flush once the current read is through.
+        on_news: Called when the room may have lost its last reader, or the chat was found not to exist.
     """
 
     __slots__ = (
         "_bus",
+        "_closed",
         "_driver",
         "_flush_soon",
         "_gate",
+        "_on_news",
         "_patience",
         "_quiet_after",
         "_quiet_since",
@@ -81,6 +84,7 @@ class Keeper:
         tasks: Tasks,
         gate: Gate,
         flush_soon: Callable[[Room], None],
+        on_news: Callable[[Keeper], None],
         *,
         quiet_after: float,
     ) -> None:
@@ -89,6 +93,8 @@ class Keeper:
         self._tasks = tasks
         self._gate = gate
         self._flush_soon = flush_soon
+        self._on_news = on_news
+        self._closed = False
         self._subscription: Unsubscribe | None = None
         self._driver: asyncio.Task[None] | None = None
         self._store_pace = Pace()
@@ -104,6 +110,8 @@ class Keeper:
     def drive(self) -> None:
         """See to it that what the room wants is asked."""
         room = self.room
+        if self._closed:
+            return
         if self._driver is None and (
             self._subscription is None or room.wants_store or (room.wants_worker and self._worker_timer is None)
         ):
@@ -123,12 +131,15 @@ class Keeper:
 
     async def close(self) -> None:
         """Take no more messages and ask nothing more."""
+        self._closed = True
         if self._worker_timer is not None:
             self._worker_timer.cancel()
+        if self._subscription is None:
+            # A driver that is about to subscribe ends by itself; cancelled, it could leave a subscription behind.
+            return
         if self._driver is not None:
             await end(self._driver)
-        if self._subscription is not None:
-            await self._subscription.unsubscribe()
+        await self._subscription.unsubscribe()
 
     # --- live --------------------------------------------------------------------------------------------------------
 
@@ -163,6 +174,7 @@ class Keeper:
                     return
             elif subject.endswith(b".changed"):
                 room.changed(_changed.decode(payload))
+                self._on_news(self)
             elif subject.endswith(b".generation"):
                 room.generation(_generation.decode(payload), payload)
         except msgspec.MsgspecError as error:
@@ -174,9 +186,9 @@ class Keeper:
 
     async def _drive(self) -> None:
         try:
-            while self._subscription is None:
+            while self._subscription is None and not self._closed:
                 await self._follow()
-            while (request := self.room.next_request()) is not None:
+            while not self._closed and (request := self.room.next_request()) is not None:
                 if isinstance(request, AskStore):
                     if not await self._ask_store(request):
                         await self._gate.pause(self._store_pace.pause())
@@ -188,9 +200,14 @@ class Keeper:
 
     async def _follow(self) -> None:
         try:
-            self._subscription = await self._bus.follow(self.room.chat_id, self.receive)
+            subscription = await self._bus.follow(self.room.chat_id, self.receive)
         except BusUnavailable:
             await self._gate.pause(self._store_pace.pause())
+            return
+        if self._closed:
+            await subscription.unsubscribe()
+        else:
+            self._subscription = subscription
 
     async def _ask_store(self, request: AskStore) -> bool:
         try:
@@ -198,12 +215,14 @@ class Keeper:
         except RpcRefused as refusal:
             if refusal.code in ("not_found", "forbidden"):
                 self.room.deleted()
+                self._on_news(self)
                 return True
             return False
         except BusUnavailable:
             return False
         self._store_pace.reset()
         self.room.synced(request, reply)
+        self._on_news(self)
         return True
 
     async def _ask_worker(self, request: AskWorker) -> bool:

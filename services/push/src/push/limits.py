@@ -1,32 +1,42 @@
-"""How much one user, and one socket, may ask for."""
+"""How much one user, one address and one socket may ask for."""
 
 from __future__ import annotations
 
 from push.errors import TooMany
 
-__all__ = ["FrameRate", "SocketCount"]
+__all__ = ["Count", "FrameRate"]
 
 
-class SocketCount:
-    """Counts the open sockets of each user."""
+class Count:
+    """Counts things by their owner.
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._sockets: dict[str, int] = {}
+    Args:
+        limit: How many one owner may have.
+        what: What they are, for the message of a refusal.
+    """
 
-    def add(self, user_id: str) -> None:
-        """Raises :class:`TooMany` when the user has as many as allowed."""
-        sockets = self._sockets.get(user_id, 0)
-        if sockets >= self._limit:
-            raise TooMany("too many sockets")
-        self._sockets[user_id] = sockets + 1
+    def __init__(self, limit: int, what: str) -> None:
+        self.limit = limit
+        self._what = what
+        self._counts: dict[str, int] = {}
 
-    def remove(self, user_id: str) -> None:
-        sockets = self._sockets[user_id] - 1
-        if sockets:
-            self._sockets[user_id] = sockets
+    def of(self, owner: str) -> int:
+        return self._counts.get(owner, 0)
+
+    def add(self, owner: str) -> None:
+        """Raises :class:`TooMany` when the owner has as many as allowed."""
+        count = self._counts.get(owner, 0)
+        if count >= self.limit:
+            raise TooMany(f"too many {self._what}")
+        self._counts[owner] = count + 1
+
+    def remove(self, owner: str, number: int = 1) -> None:
+        """Take ``number`` back; an owner with none left is forgotten."""
+        count = self._counts[owner] - number
+        if count:
+            self._counts[owner] = count
         else:
-            del self._sockets[user_id]
+            del self._counts[owner]
 
 
 class FrameRate:

@@ -18,6 +18,7 @@ from parley.contracts.resources import GenerationRef, Message
 from parley.contracts.rpc import GenerationSnapshot, SyncReply
 from push import frames
 from push.cursor import Reader
+from push.frames import MAX_TEXT, Place
 from push.history import History
 from push.inquiry import AskStore, AskWorker, Inquiry, Request
 from push.transcript import Transcript
@@ -27,6 +28,8 @@ __all__ = ["Room", "Tally"]
 
 _MAX_HELD: Final = 256
 _MAX_ENDED: Final = 8
+_MAX_BUILT: Final = 1024 * 1024
+"""Bytes of frames that are kept for others who are at the same place; and the most that one snapshot may have."""
 
 T = TypeVar("T")
 
@@ -57,6 +60,7 @@ class Room:
     Attributes:
         tally: Counts what all rooms do.
         heard: Set when anything live came; whoever watches for silence clears it.
+        admitted: Somebody was let in. Until then the room serves nobody.
         gone: The chat does not exist; the room has no readers and will not get any.
     """
 
@@ -64,6 +68,7 @@ class Room:
         "_answer",
         "_built",
         "_built_at",
+        "_built_bytes",
         "_dirty",
         "_early",
         "_early_changes",
@@ -78,6 +83,7 @@ class Room:
         "_sent",
         "_single",
         "_waiting",
+        "admitted",
         "chat_id",
         "gone",
         "heard",
@@ -87,6 +93,7 @@ class Room:
     def __init__(self, chat_id: str, tally: Tally) -> None:
         self.chat_id = chat_id
         self.heard = False
+        self.admitted = False
         self.gone = False
         self.tally = tally
         self._history = History()
@@ -111,7 +118,8 @@ class Room:
         self._early: list[tuple[Delta | Generation, bytes]] = []
         self._held: list[tuple[Delta, bytes]] = []
 
-        self._built: dict[object, bytes] = {}
+        self._built: dict[Place | int, tuple[bytes, int]] = {}
+        self._built_bytes = 0
         self._built_at = (-1, -1)
 
     # --- looks -------------------------------------------------------------------------------------------------------
@@ -221,11 +229,11 @@ class Room:
         for reader in tuple(self._waiting):
             if reader.epoch < 0 and not reader.warned:
                 reader.warned = True
-                reader.write(frames.unavailable(self.chat_id))
+                reader.write_long(frames.unavailable(self.chat_id))
 
     def tidy(self) -> None:
         """Forget what was kept for joiners and none needed; called now and then."""
-        self._built = {}
+        self._forget_built()
         self._history.tidy()
 
     def _now(self) -> Cursor:
@@ -237,42 +245,52 @@ class Room:
     def _settle(self, reader: Reader) -> None:
         """Bring a reader that can be written to up to date, or let it wait for what must be asked first."""
         self.flush()
-        if reader in self._live:
-            return  # settled within the flush, with all who waited
-        data = self._data_for(reader)
-        if reader not in self._readers:
-            return
-        ahead = data is not None and self._is_ahead(reader.cursor)
-        if data is None or ahead:
-            self._waiting[reader] = None
-        else:
+        # Settled within the flush, with all who waited; or a piece filled its buffer, and the rest follows later.
+        while reader in self._readers and reader not in self._live and reader.writable:
+            found = self._data_for(reader)
+            if found is None:
+                if reader in self._readers:
+                    self._waiting[reader] = None
+                return
+            data, seq = found
+            ahead = self._is_ahead(reader.cursor)
             self._waiting.pop(reader, None)
-            self._live[reader] = None
-            self._fan_out = None
-        if data is None:
-            return
+            self._advance(reader, seq)
+            if ahead:
+                self._waiting[reader] = None
+            elif self._answer is None or seq >= self._answer.seq:
+                self._live[reader] = None
+                self._fan_out = None
+            self.admitted = True
+            if data:
+                # Last: the write may find the buffer full and pause the reader, which then has what it is sent here.
+                self.tally.frames += 1
+                self.tally.bytes += len(data)
+                reader.write_long(data)
+            if ahead:
+                return
+
+    def _advance(self, reader: Reader, seq: int) -> None:
+        """Note that ``reader`` has everything until the chunk ``seq`` of the running text."""
+        answer = self._answer
         reader.epoch = self._epoch
-        if ahead:
-            assert reader.cursor is not None
+        if answer is None:
+            reader.cursor = Cursor(version=self.version)
+        else:
             reader.cursor = Cursor(
-                version=self.version,
-                generation_id=reader.cursor.generation_id,
-                attempt=reader.cursor.attempt,
-                seq=reader.cursor.seq,
+                version=self.version, generation_id=answer.generation_id, attempt=answer.attempt, seq=seq
             )
-        if data:
-            # Last: the write may find the buffer full and pause the reader, which then has what it is sent here.
-            self.tally.frames += 1
-            self.tally.bytes += len(data)
-            reader.write(data)
 
     def _settle_waiting(self) -> None:
         for reader in tuple(self._waiting):
             if reader in self._waiting:
                 self._settle(reader)
 
-    def _data_for(self, reader: Reader) -> bytes | None:
-        """Return what brings ``reader`` to now; None: something has to be asked first, or it was dropped."""
+    def _data_for(self, reader: Reader) -> tuple[bytes, int] | None:
+        """Return what takes ``reader`` to now or nearer, and the chunk it ends with.
+
+        None: something has to be asked first, or it was dropped.
+        """
         history = self._history
         if not history.known:
             return None
@@ -298,10 +316,10 @@ class Room:
             if not answer.heard:
                 return None
         if cursor is not None and reader.epoch == self._epoch:
-            data = self._deltas_since(cursor.seq)
-            if data is not None:
-                return data
-        return self._snapshot_for(cursor)
+            found = self._deltas_after(cursor.seq)
+            if found is not None:
+                return found
+        return self._snapshot_for(self._place_of(cursor))
 
     def _expect_attempt(self, answer: Transcript, attempt: int) -> None:
         """A reader knows of a newer attempt than the room: ask the worker once."""
@@ -317,7 +335,8 @@ class Room:
 
     def _drop(self, reader: Reader) -> None:
         self.leave(reader)
-        reader.write(frames.gone(self.chat_id, self.version) if reader.epoch >= 0 else frames.not_found(self.chat_id))
+        known = reader.epoch >= 0
+        reader.write_long(frames.gone(self.chat_id, self.version) if known else frames.not_found(self.chat_id))
         reader.dropped()
 
     def _drop_strangers(self) -> None:
@@ -338,9 +357,9 @@ class Room:
         if self._single is not None:
             data = text_frame(self._single)
         else:
-            merged = self._deltas_since(self._sent)
+            merged = frames.deltas(self.chat_id, answer, self._sent)
             assert merged is not None
-            data = merged
+            data = merged[0]
         self._sent = answer.seq
         self._single = None
         self._broadcast(data)
@@ -352,8 +371,12 @@ class Room:
         readers = self._fan_out
         if readers is None:
             readers = self._fan_out = tuple(self._live)
-        for reader in readers:
-            reader.write(data)
+        if len(data) > MAX_TEXT:
+            for reader in readers:
+                reader.write_long(data)
+        else:
+            for reader in readers:
+                reader.write(data)
         self.tally.frames += len(readers)
         self.tally.bytes += len(data) * len(readers)
 
@@ -366,38 +389,54 @@ class Room:
     def _publish_changes(self, since: int, messages: list[Message]) -> None:
         self._publish(frames.changes(self.chat_id, since, self.version, messages, self._history.chat))
 
-    def _publish_snapshot(self) -> None:
-        """Send readers that are up to date the whole running text: theirs is of no use."""
-        self._epoch += 1
-        if self._live:
-            self._broadcast(self._snapshot_for(Cursor(version=self.version)))
-        self._settle_waiting()
+    def _place_of(self, cursor: Cursor | None) -> Place:
+        """Reduce a cursor, which is the client's word, to what makes a difference: there are as few as the room has."""
+        answer = self._answer
+        if cursor is None:
+            return Place(None, 0)
+        if answer is None or not answer.is_of(cursor):
+            return Place(cursor.version, 0)
+        after = cursor.seq if cursor.seq > answer.seq or answer.can_cut(cursor.seq) else 0
+        return Place(cursor.version, after)
 
-    def _cached(self, key: object) -> bytes | None:
+    def _cached(self, key: Place | int) -> tuple[bytes, int] | None:
         """Return what was built for another reader at the same place."""
         now = (self._epoch, self._answer.seq if self._answer is not None else 0)
         if self._built_at != now:
             self._built_at = now
-            self._built = {}
+            self._forget_built()
         return self._built.get(key)
 
-    def _deltas_since(self, seq: int) -> bytes | None:
-        """Return the frames of the running text after ``seq``; None when it cannot be cut there."""
+    def _keep_built(self, key: Place | int, found: tuple[bytes, int]) -> None:
+        self._built[key] = found
+        self._built_bytes += len(found[0])
+        while self._built_bytes > _MAX_BUILT:
+            oldest = next(iter(self._built))
+            self._built_bytes -= len(self._built.pop(oldest)[0])
+
+    def _forget_built(self) -> None:
+        self._built = {}
+        self._built_bytes = 0
+
+    def _deltas_after(self, seq: int) -> tuple[bytes, int] | None:
+        """Return a piece of the running text after ``seq``, and where it ends; None when it cannot be cut there."""
         answer = self._answer
         if answer is None or seq >= answer.seq:
-            return b""
-        data = self._cached(seq)
-        if data is None:
-            data = frames.deltas(self.chat_id, answer, seq)
-            if data is not None:
-                self._built[seq] = data
-        return data
+            return b"", seq
+        found = self._cached(seq)
+        if found is None:
+            found = frames.deltas(self.chat_id, answer, seq, MAX_TEXT)
+            if found is not None:
+                self._keep_built(seq, found)
+        return found
 
-    def _snapshot_for(self, cursor: Cursor | None) -> bytes:
-        data = self._cached(cursor)
-        if data is None:
-            data = self._built[cursor] = frames.snapshot(self.chat_id, self._history, self._answer, cursor)
-        return data
+    def _snapshot_for(self, place: Place) -> tuple[bytes, int]:
+        found = self._cached(place)
+        if found is None:
+            found = frames.snapshot(self.chat_id, self._history, self._answer, place)
+            if self._answer is None or place.after <= self._answer.seq:
+                self._keep_built(place, found)
+        return found
 
     # --- what came live ----------------------------------------------------------------------------------------------
 
@@ -549,7 +588,7 @@ class Room:
         if self.version > before >= 0:
             news = self._history.since(before) if complete else None
             if news is None:
-                self._give_page()
+                self._give_snapshot(None)
             else:
                 self._publish_changes(before, news)
         self._inquiry.reached(self.version)
@@ -564,7 +603,7 @@ class Room:
         self._history = History()
         for reader in self._readers:
             reader.cursor = None
-        self._give_page()
+        self._give_snapshot(None)
 
     def _give_up_cursors(self, after: int) -> None:
         """chat-store cannot tell what changed since ``after``: whoever needs that gets the page."""
@@ -572,12 +611,12 @@ class Room:
             if reader.cursor is not None and reader.cursor.version >= after:
                 reader.cursor = None
 
-    def _give_page(self) -> None:
-        """Readers that are up to date with an unknown past get the page in its place."""
+    def _give_snapshot(self, cursor: Cursor | None) -> None:
+        """Have readers that are up to date wait for a snapshot after ``cursor``; None: for the page."""
         self._epoch += 1
         live, self._live, self._fan_out = self._live, {}, None
         for reader in live:
-            reader.cursor = None
+            reader.cursor = cursor
         self._waiting |= live
 
     def _replay(self) -> None:
@@ -641,7 +680,9 @@ class Room:
         if whole:
             answer.announced = answer.attempt
             self._sent = answer.seq
-            self._publish_snapshot()
+            # The text that they have is of no use.
+            self._give_snapshot(Cursor(version=self.version))
+            self._settle_waiting()
         elif self._sent < answer.seq:
             self._dirty = True
             self._single = None

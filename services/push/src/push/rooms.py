@@ -91,14 +91,22 @@ class Rooms:
     def room(self, chat_id: str) -> Room:
         """Return the room of a chat, opened when there is none."""
         keeper = self._keepers.get(chat_id)
-        if keeper is None or keeper.room.gone:
-            keeper = self._open(chat_id)
-        return keeper.room
+        if keeper is not None and keeper.room.gone:
+            self._end(keeper)
+            keeper = None
+        return (keeper or self._open(chat_id)).room
 
     def join(self, room: Room, reader: Reader) -> None:
         """Let ``reader`` follow a chat. It is told all the rest through its ``write``."""
         room.join(reader)
         self._drive(room)
+
+    def leave(self, room: Room, reader: Reader) -> None:
+        """``reader`` follows no more."""
+        room.leave(reader)
+        keeper = self._keepers.get(room.chat_id)
+        if keeper is not None and keeper.room is room:
+            self._end_if_useless(keeper)
 
     def resume(self, room: Room, reader: Reader) -> None:
         """``reader`` can take more again."""
@@ -117,9 +125,24 @@ class Rooms:
             self._tasks,
             self._gate,
             self._flush_soon,
+            self._end_if_useless,
             quiet_after=self._timing.quiet,
         )
         return keeper
+
+    def _end_if_useless(self, keeper: Keeper) -> None:
+        """End a room that nobody may read, or whose chat is gone, at once: anybody can ask for any chat.
+
+        A room that served somebody lingers, for the reader who comes back.
+        """
+        room = keeper.room
+        if room.readers == 0 and (room.gone or not room.admitted):
+            self._end(keeper)
+
+    def _end(self, keeper: Keeper) -> None:
+        if self._keepers.get(keeper.room.chat_id) is keeper:
+            del self._keepers[keeper.room.chat_id]
+            self._tasks.start(keeper.close())
 
     def _flush_soon(self, room: Room) -> None:
         # After the read that is being handled: what one read held of a room becomes one write per reader. When idle,
@@ -164,10 +187,8 @@ class Rooms:
         if room.readers == 0:
             if keeper.empty_since is None:
                 keeper.empty_since = now
-            if room.gone or now - keeper.empty_since >= self._timing.linger:
-                if self._keepers.get(room.chat_id) is keeper:
-                    del self._keepers[room.chat_id]
-                self._tasks.start(keeper.close())
+            if now - keeper.empty_since >= self._timing.linger:
+                self._end(keeper)
             return
         keeper.empty_since = None
         if self._bus.connected:
@@ -219,6 +240,7 @@ class Rooms:
             return
         if version < 0:
             keeper.room.deleted()
+            self._end_if_useless(keeper)
         elif version > keeper.room.version or version < asked:
             # Below what was asked about: chat-store was set back. Between the two: overtaken by a change.
             keeper.room.doubt(text=False)

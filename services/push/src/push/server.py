@@ -14,6 +14,9 @@ from typing import Final
 from websockets.http11 import Request
 
 from parley.contracts.frames import CloseCode
+from parley.runtime.forwarded import TrustedProxies, group_of
+from push.errors import TooMany
+from push.limits import Count
 from push.origins import Origins
 from push.socket import Handler, Socket
 
@@ -25,6 +28,8 @@ _PATH: Final = "/ws"
 _BACKLOG: Final = 4096
 _UNSENT: Final = 32 * 1024
 _DRAIN_STEP: Final = 0.1
+_REFUSED_AT_ONCE: Final = 100
+"""Connections over a limit that are told so (HTTP 429 or 503); beyond, they are dropped without a word."""
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -41,19 +46,30 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class Server:
-    """Accepts sockets between ``start`` and ``drain``."""
+    """Accepts sockets between ``start`` and ``drain``.
+
+    Connections are counted as a whole and by address, from the moment they are accepted. A trusted proxy's connection
+    is counted for the client that it names in the handshake.
+    """
 
     def __init__(
         self,
         open_session: Callable[[Socket], Handler],
         *,
         origins: Origins,
+        proxies: TrustedProxies,
+        max_sockets: int,
+        max_sockets_per_address: int,
         max_frame_bytes: int,
         auth_timeout: float,
         ping_interval: float,
     ) -> None:
         self._open_session = open_session
         self._origins = origins
+        self._proxies = proxies
+        self._max_sockets = max_sockets
+        self._max_per_address = max_sockets_per_address
+        self._addresses = Count(max_sockets_per_address + _REFUSED_AT_ONCE, "connections")
         self.max_frame_bytes = max_frame_bytes
         self.auth_timeout = auth_timeout
         self._ping_interval = ping_interval
@@ -128,14 +144,32 @@ class Server:
 
     # --- called by sockets -------------------------------------------------------------------------------------------
 
-    def entered(self, sock: Socket) -> None:
+    def entered(self, sock: Socket) -> bool:
+        if len(self._sockets) >= self._max_sockets + _REFUSED_AT_ONCE:
+            return False
+        if not self._proxies.trusts(sock.peer) and not self._count(sock, sock.peer):
+            return False
         self._sockets[sock] = None
         self._slots[self._slot - 1][sock] = None
+        return True
 
-    def refuse(self, request: Request) -> tuple[http.HTTPStatus, str] | None:
+    def _count(self, sock: Socket, address: str) -> bool:
+        group = group_of(address)
+        try:
+            self._addresses.add(group)
+        except TooMany:
+            return False
+        sock.address = group
+        return True
+
+    def refuse(self, sock: Socket, request: Request) -> tuple[http.HTTPStatus, str] | None:
         """Return why a handshake is refused, or None."""
         if self._draining:
             return http.HTTPStatus.SERVICE_UNAVAILABLE, "Draining.\n"
+        if len(self._sockets) > self._max_sockets:
+            return http.HTTPStatus.SERVICE_UNAVAILABLE, "This process has as many sockets as it takes.\n"
+        if self._too_many_of_address(sock, request):
+            return http.HTTPStatus.TOO_MANY_REQUESTS, "There are too many sockets from this address.\n"
         if request.path.partition("?")[0] != _PATH:
             return http.HTTPStatus.NOT_FOUND, f"The websocket is at {_PATH}.\n"
         origins = request.headers.get_all("Origin")
@@ -146,11 +180,23 @@ class Server:
             return http.HTTPStatus.FORBIDDEN, "Pages of this origin may not connect.\n"
         return None
 
+    def _too_many_of_address(self, sock: Socket, request: Request) -> bool:
+        if sock.address is None:
+            client = self._proxies.client(sock.peer, request.headers.get_all("X-Forwarded-For"))
+            if client is None:
+                return False
+            if not self._count(sock, client):
+                return True
+        assert sock.address is not None
+        return self._addresses.of(sock.address) > self._max_per_address
+
     def open(self, sock: Socket) -> Handler:
         return self._open_session(sock)
 
     def gone(self, sock: Socket) -> None:
         self._sockets.pop(sock, None)
+        if sock.address is not None:
+            self._addresses.remove(sock.address)
         if not self._sockets:
             self._empty.set()
         for slot in self._slots:

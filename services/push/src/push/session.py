@@ -12,14 +12,16 @@ from parley.contracts.frames import Auth, ClientFrame, Cursor, Error, Ready, Ser
 from parley.contracts.ids import is_id
 from parley.runtime import tokens
 from push.cursor import Reader
-from push.errors import BadFrame, NotAuthenticated, TicketExpired
-from push.limits import FrameRate, SocketCount
+from push.errors import BadFrame, NotAuthenticated, TicketExpired, TooMany
+from push.limits import Count, FrameRate
 from push.room import Room
 from push.rooms import Rooms
 
 __all__ = ["Desk", "Session", "Wire"]
 
 _MAX_NUMBER: Final = 2**53  # what a JavaScript client can count to
+
+_MAX_ID: Final = 64
 
 _client_frame = msgspec.json.Decoder(ClientFrame)
 
@@ -28,6 +30,8 @@ class Wire(Protocol):
     """What a session needs of :class:`push.socket.Socket`."""
 
     def write(self, frames: bytes, /) -> None: ...
+
+    def write_long(self, frames: bytes, /) -> None: ...
 
     def send(self, frame: ServerFrame) -> None: ...
 
@@ -41,13 +45,15 @@ class Desk:
         *,
         secret_key: str,
         max_sockets_per_user: int,
+        max_chats_per_user: int,
         max_chats_per_socket: int,
         frames_per_second: float,
         frames_burst: int,
     ) -> None:
         self.rooms = rooms
         self.secret_key = secret_key
-        self.sockets = SocketCount(max_sockets_per_user)
+        self.sockets = Count(max_sockets_per_user, "sockets")
+        self.chats = Count(max_chats_per_user, "chats")
         self.max_chats = max_chats_per_socket
         self.frames_per_second = frames_per_second
         self.frames_burst = frames_burst
@@ -134,8 +140,7 @@ class Session:
         self._socket.send(Ready(user_id=user_id))
 
     def _watch(self, user_id: str, chat_id: str, after: Cursor | None) -> None:
-        if after is not None and not all(0 <= n < _MAX_NUMBER for n in (after.version, after.attempt, after.seq)):
-            raise BadFrame("not a cursor")
+        after = _sane(after)
         if not is_id(chat_id):
             self._refuse("not_found", "There is no such chat, or you are not a member of it.", chat_id)
             return
@@ -143,8 +148,18 @@ class Session:
         if len(self._watched) >= self._desk.max_chats:
             self._refuse("too_many", f"A socket watches at most {self._desk.max_chats} chats.", chat_id)
             return
+        try:
+            self._desk.chats.add(user_id)
+        except TooMany:
+            self._refuse("too_many", f"The sockets of one user watch at most {self._desk.chats.limit} chats.", chat_id)
+            return
         reader = Reader(
-            user_id, self._socket.write, after, writable=self._writable, dropped=partial(self._dropped, chat_id)
+            user_id,
+            self._socket.write,
+            after,
+            write_long=self._socket.write_long,
+            writable=self._writable,
+            dropped=partial(self._dropped, chat_id),
         )
         # Noted before it joins: joining may write, fill the buffer and pause the session.
         room = self._desk.rooms.room(chat_id)
@@ -152,13 +167,29 @@ class Session:
         self._desk.rooms.join(room, reader)
 
     def _forget(self, chat_id: str) -> None:
-        watched = self._watched.pop(chat_id, None)
+        watched = self._watched.get(chat_id)
         if watched is not None:
-            room, reader = watched
-            room.leave(reader)
+            self._dropped(chat_id)
+            self._desk.rooms.leave(*watched)
 
     def _dropped(self, chat_id: str) -> None:
-        self._watched.pop(chat_id, None)
+        if self._watched.pop(chat_id, None) is not None:
+            self._desk.chats.remove(self._user())
 
     def _refuse(self, code: str, message: str, chat_id: str) -> None:
         self._socket.send(Error(code=code, message=message, chat_id=chat_id[:64]))
+
+
+def _sane(after: Cursor | None) -> Cursor | None:
+    """Return the cursor without what cannot be a part of one.
+
+    Raises:
+        BadFrame: its numbers are none that we ever sent.
+    """
+    if after is None:
+        return None
+    if not all(0 <= number < _MAX_NUMBER for number in (after.version, after.attempt, after.seq)):
+        raise BadFrame("not a cursor")
+    if after.generation_id is not None and len(after.generation_id) > _MAX_ID:
+        return Cursor(version=after.version)  # it would be held as long as the chat is watched
+    return after

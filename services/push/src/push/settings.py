@@ -1,7 +1,8 @@
 """Settings of push, read from the environment."""
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from parley.runtime.forwarded import TrustedProxies
 from parley.runtime.settings import ServiceSettings
 
 __all__ = ["Settings"]
@@ -18,7 +19,15 @@ class Settings(ServiceSettings):
         description="origins of pages that may connect, comma-separated, or *; "
         "when empty: pages from the same host name or from this machine",
     )
+    forwarded_allow_ips: str = Field(
+        "127.0.0.1",
+        description="proxies whose X-Forwarded-For is believed: addresses or networks, comma-separated; "
+        "sockets are counted for the address that they name",
+    )
+    max_sockets: int = Field(20_000, description="sockets of one push process", ge=1)
+    max_sockets_per_address: int = Field(1000, description="sockets of one address on one push process", ge=1)
     max_sockets_per_user: int = Field(50, description="sockets of one user on one push process", ge=1)
+    max_chats_per_user: int = Field(500, description="chats that the sockets of one user may watch together", ge=1)
     max_chats_per_socket: int = Field(100, description="chats that one socket may watch", ge=1)
     max_frame_bytes: int = Field(16 * 1024, description="size of a client's frame", ge=1024)
     frames_per_second: float = Field(20.0, description="frames of a client, sustained", gt=0)
@@ -30,3 +39,9 @@ class Settings(ServiceSettings):
     )
     check_seconds: float = Field(15.0, description="how often the versions of all chats are compared", gt=0)
     drain_seconds: float = Field(10.0, description="seconds from SIGTERM to the end", gt=0)
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _are_networks(cls, networks: str) -> str:
+        TrustedProxies(networks)
+        return networks

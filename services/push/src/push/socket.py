@@ -9,6 +9,9 @@ handshake, pongs, masking, limits) is websockets' own; three things are ours:
   the first, a socket leaves all its rooms before the state changes.
 - The transport's flow control is handed to the session as it comes, instead of to a waiting ``send``.
 - Fragments are put together here; the protocol bounds their sum.
+
+The handshake is given to the protocol alone, and what follows it only once it was answered: the protocol parses frames
+before it knows whether the handshake is accepted, and fails on whatever comes after one that is refused.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http
+import re
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
@@ -34,6 +39,14 @@ __all__ = ["Handler", "House", "Socket"]
 HIGH_WATER: Final = 64 * 1024
 """Bytes in a socket's write buffer above which it gets nothing more until it is down to a quarter."""
 
+PIECE: Final = 64 * 1024
+"""Bytes that are handed to the transport at once: a longer frame is written as the peer takes it."""
+
+_MAX_UNSENT: Final = 1000
+"""Small frames (pongs, refusals) that wait behind a long one; a peer that causes more and reads none is dropped."""
+
+_MAX_HEAD: Final = 16 * 1024
+_HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _CLOSE_TIMEOUT: Final = 3.0
 _MISSED_PINGS: Final = 2
 
@@ -64,9 +77,10 @@ class House(Protocol):
     max_frame_bytes: int
     auth_timeout: float
 
-    def entered(self, socket: Socket) -> None: ...
+    def entered(self, socket: Socket) -> bool:
+        """Count a connection in. False: there are too many, and it is dropped."""
 
-    def refuse(self, request: Request) -> tuple[http.HTTPStatus, str] | None:
+    def refuse(self, socket: Socket, request: Request) -> tuple[http.HTTPStatus, str] | None:
         """Return why a handshake is refused, or None."""
 
     def open(self, socket: Socket) -> Handler: ...
@@ -78,18 +92,24 @@ class Socket(asyncio.Protocol):
     """A connection from accept to end.
 
     Attributes:
-        write: Sends prepared websocket frames; only while the session has not ``left``.
+        write: Sends a prepared websocket frame of at most :data:`PIECE` bytes, at once. Only while the session has not
+            ``left`` and is not paused: this is the path of a delta.
+        address: Whom the connection is counted for; see :class:`push.server.Server`.
     """
 
     __slots__ = (
         "_ending",
         "_fragments",
+        "_full",
         "_handler",
+        "_head",
         "_house",
         "_missed",
         "_protocol",
         "_timer",
         "_transport",
+        "_unsent",
+        "address",
         "write",
     )
 
@@ -104,13 +124,31 @@ class Socket(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._ending = False
         self._protocol = ServerProtocol(max_size=house.max_frame_bytes)
+        # The request until it is whole; None afterwards.
+        self._head: bytearray | None = bytearray()
+        # What waits until the transport takes more, in order; empty bytes: the end.
+        self._unsent: deque[memoryview] = deque()
+        self._full = False
+        self.address: str | None = None
 
     # --- what the session and the server do --------------------------------------------------------------------------
 
     def send(self, frame: ServerFrame) -> None:
         """Send one frame, whatever the buffer holds; for the few that answer a client's own."""
         if self._protocol.state is State.OPEN:
-            self.write(encode(frame))
+            self.write_long(encode(frame))
+
+    def write_long(self, data: bytes) -> None:
+        """Send prepared frames of any length, in pieces as the peer takes them; the rest waits here, not copied."""
+        if self._unsent or len(data) > PIECE or not data:
+            self._unsent.append(memoryview(data))
+            self._write_unsent()
+        else:
+            self._transport.write(data)
+        if self._full and (
+            len(self._unsent) > _MAX_UNSENT or self._transport.get_write_buffer_size() > HIGH_WATER + 4 * PIECE
+        ):
+            self.abort()
 
     def close(self, code: int, reason: str = "") -> None:
         """Begin the closing handshake; without effect when it has begun."""
@@ -135,7 +173,7 @@ class Socket(asyncio.Protocol):
             self.close(CloseCode.TOO_SLOW, "no answer to pings")
             return
         self._missed += 1
-        self.write(PING)
+        self.write_long(PING)
 
     # --- asyncio.Protocol --------------------------------------------------------------------------------------------
 
@@ -143,18 +181,23 @@ class Socket(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(HIGH_WATER, HIGH_WATER // 4)
         self.write = self._transport.write
+        if not self._house.entered(self):
+            self._transport.abort()
+            return
         self._timer = asyncio.get_running_loop().call_later(self._house.auth_timeout, self._too_late)
-        self._house.entered(self)
 
     def data_received(self, data: bytes) -> None:
         self._missed = 0
-        self._protocol.receive_data(data)
+        if self._head is not None:
+            data = self._take_head(data)
+        if self._protocol.state is State.CONNECTING:
+            return  # the request is not whole yet, or was refused: what follows does not matter
+        if data:
+            self._protocol.receive_data(data)
         try:
             for event in self._protocol.events_received():
                 if isinstance(event, Frame):
                     self._frame(event)
-                elif isinstance(event, Request):
-                    self._handshake(event)
         except Refused as refusal:
             self.close(refusal.code, str(refusal))
         self._send()
@@ -165,39 +208,75 @@ class Socket(asyncio.Protocol):
     def eof_received(self) -> None:
         # The transport closes when this returns.
         self._leave()
-        self._protocol.receive_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave()
         self._cancel_timer()
-        self._protocol.receive_eof()
+        self._unsent.clear()
+        if self._protocol.state is not State.CONNECTING:
+            self._protocol.receive_eof()
         closed = self._protocol.close_sent
         if closed is not None and not self._protocol.close_rcvd_then_sent:
             CLOSED.labels(str(closed.code)).inc()
         self._house.gone(self)
 
     def pause_writing(self) -> None:
+        self._full = True
         if self._handler is not None:
             self._handler.pause()
 
     def resume_writing(self) -> None:
-        if self._handler is not None:
+        self._full = False
+        self._write_unsent()
+        if self._handler is not None and not self._full:
             self._handler.resume()
+
+    @property
+    def peer(self) -> str:
+        """The address at the other end of the connection."""
+        found = self._transport.get_extra_info("peername")
+        return str(found[0]) if isinstance(found, tuple) else ""
 
     # --- within ------------------------------------------------------------------------------------------------------
 
+    def _take_head(self, data: bytes) -> bytes:
+        """Gather the request, answer it once it is whole, and return what came after it."""
+        assert self._head is not None
+        # The end may lie across two reads.
+        begin = max(0, len(self._head) - 3)
+        self._head += data
+        found = _HEAD_END.search(self._head, begin)
+        if found is None and len(self._head) <= _MAX_HEAD:
+            return b""
+        end = found.end() if found is not None else len(self._head)
+        head, rest = bytes(self._head[:end]), bytes(self._head[end:])
+        self._head = None
+        if end > _MAX_HEAD:
+            too_large = http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            self._protocol.send_response(self._protocol.reject(too_large, "The request is too long.\n"))
+        else:
+            self._protocol.receive_data(head)
+            for event in self._protocol.events_received():
+                if isinstance(event, Request):
+                    self._handshake(event)
+        self._send()
+        if self._protocol.state is State.OPEN:
+            self._handler = self._house.open(self)
+        else:
+            self._end_soon()
+        return rest
+
     def _handshake(self, request: Request) -> None:
-        refusal = self._house.refuse(request)
+        refusal = self._house.refuse(self, request)
         response: Response
         if refusal is not None:
             status, text = refusal
             response = self._protocol.reject(status, text)
+            if status in (http.HTTPStatus.SERVICE_UNAVAILABLE, http.HTTPStatus.TOO_MANY_REQUESTS):
+                response.headers["Retry-After"] = "1"
         else:
             response = self._protocol.accept(request)
         self._protocol.send_response(response)
-        self._send()
-        if self._protocol.state is State.OPEN:
-            self._handler = self._house.open(self)
 
     def _frame(self, frame: Frame) -> None:
         handler = self._handler
@@ -232,6 +311,14 @@ class Socket(asyncio.Protocol):
         for data in self._protocol.data_to_send():
             if self._transport.is_closing():
                 return
+            self.write_long(data)
+
+    def _write_unsent(self) -> None:
+        while self._unsent and not self._full and not self._transport.is_closing():
+            data = self._unsent.popleft()
+            if len(data) > PIECE:
+                self._unsent.appendleft(data[PIECE:])
+                data = data[:PIECE]
             if data:
                 self._transport.write(data)
             else:

@@ -7,7 +7,7 @@ each delta boundary.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from typing import Literal, NamedTuple
 
 from parley.contracts.frames import Cursor, Kind
@@ -125,23 +125,47 @@ class Transcript:
     def whole(self) -> tuple[str, str]:
         """Return all text and all reasoning."""
         text, reasoning = [self._base_text], [self._base_reasoning]
-        for run in self._runs_from(0):
+        for run in self._runs_between(0, len(self._ends)):
             (text if run.kind == "text" else reasoning).append(run.text)
         return "".join(text), "".join(reasoning)
 
-    def since(self, seq: int) -> list[Run] | None:
-        """Return what follows the chunk ``seq``, or None when the text cannot be cut there."""
-        if seq == self._base_seq:
-            return self._runs_from(0)
-        index = bisect_left(self._ends, seq)
-        if index == len(self._ends) or self._ends[index] != seq:
-            return None
-        return self._runs_from(index + 1)
+    @property
+    def base(self) -> tuple[int, str, str]:
+        """Where the text can be cut first, and text and reasoning until there."""
+        return self._base_seq, self._base_text, self._base_reasoning
 
-    def _runs_from(self, first: int) -> list[Run]:
-        runs: list[Run] = []
+    def can_cut(self, seq: int) -> bool:
+        """Whether the text can be cut behind the chunk ``seq``."""
+        return seq == self._base_seq or self._index_of(seq) is not None
+
+    def since(self, seq: int, limit: int | None = None) -> list[Run] | None:
+        """Return what follows the chunk ``seq``, or None when the text cannot be cut there.
+
+        Args:
+            limit: About so many bytes at most: as many deltas as fit, at least one.
+        """
+        if seq == self._base_seq:
+            first = 0
+        else:
+            index = self._index_of(seq)
+            if index is None:
+                return None
+            first = index + 1
         end = len(self._ends)
+        if limit is not None and first < end:
+            begin = self._offsets[first - 1] if first else 0
+            end = max(first + 1, bisect_right(self._offsets, begin + limit))
+        return self._runs_between(first, end)
+
+    def _index_of(self, seq: int) -> int | None:
+        index = bisect_left(self._ends, seq)
+        return index if index < len(self._ends) and self._ends[index] == seq else None
+
+    def _runs_between(self, first: int, end: int) -> list[Run]:
+        runs: list[Run] = []
         for start, kind in reversed(self._runs):
+            if start >= end:
+                continue
             if end <= first:
                 break
             start = max(start, first)
