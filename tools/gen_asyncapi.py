@@ -33,6 +33,7 @@ MESSAGES: dict[str, type | None] = {
     "rpc_models_list": rpc.ListModels,
     "rpc_generation_snapshot": rpc.SnapshotRequest,
     "ctl_generation_stop": rpc.StopSignal,
+    "ctl_ticket_used": live.TicketUsed,
     "dead_letter": None,
 }
 PARAMETERS = {

@@ -358,3 +358,81 @@ def test_a_chat_deleted_between_a_delta_and_its_sending_ends_quietly() -> None:
     scene.room.changed(scene.store.delete())
     scene.room.flush()
     assert client.gone
+
+
+def test_cursors_that_nobody_was_given_are_one_place() -> None:
+    """A stranger to the running answer gets its text, built once, whatever it claims to have."""
+    scene = Scene()
+    scene.enter()
+    scene.run()
+    scene.say(5)
+    written: list[bytes] = []
+    for number in range(200):
+        cursor = Cursor(version=scene.room.version, generation_id=f"invented-{number}", attempt=1, seq=number)
+        scene.room.join(Reader("ann", written.append, cursor))
+    assert len({id(data) for data in written}) == 1
+    for number in range(200):
+        ref = scene.store.ref
+        assert ref is not None
+        cursor = Cursor(
+            version=scene.room.version, generation_id=ref.generation_id, attempt=1, seq=6 + number
+        )  # further than anybody is
+        scene.room.join(Reader("ann", written.append, cursor))
+    assert len(scene.room._built) <= 2
+
+
+def test_what_is_kept_for_others_has_a_bound() -> None:
+    scene = Scene()
+    readers = []
+    scene.run()
+    scene.enter()
+    for _ in range(60):
+        delta = msgspec.structs.replace(scene.store.say("text", 1), text="x" * 50_000)
+        readers.append(scene.enter()[1])
+        scene.room.pause(readers[-1])
+        scene.room.delta(delta, msgspec.json.encode(delta))
+        scene.room.flush()
+    for reader in readers:
+        reader.write = reader.write_long = lambda data: None
+        scene.room.resume(reader)
+    assert sum(len(data) for data, _ in scene.room._built.values()) <= 1024 * 1024
+
+
+def test_a_catch_up_comes_in_pieces_as_the_reader_takes_them() -> None:
+    scene = Scene()
+    scene.run()
+    written: list[bytes] = []
+    _, reader = scene.enter()
+
+    def write(data: bytes) -> None:
+        written.append(data)
+        scene.room.pause(reader)  # each piece fills its buffer
+
+    scene.room.pause(reader)
+    reader.write = reader.write_long = write
+    for _ in range(100):
+        delta = msgspec.structs.replace(scene.store.say("text", 1), text="x" * 10_000)
+        scene.room.delta(delta, msgspec.json.encode(delta))
+    scene.room.flush()
+    pieces = 0
+    while scene.room.lagging:
+        scene.room.resume(reader)
+        pieces += 1
+        assert pieces < 100
+    assert len(written) > 10
+    assert max(map(len, written)) < 70_000
+
+
+def test_a_warm_room_s_first_page_is_the_newest_page_and_no_longer() -> None:
+    """However many messages came since somebody joined, a joiner gets what chat-store cuts."""
+    scene = Scene()
+    scene.store.page_size = 50
+    scene.enter()
+    for _ in range(160):
+        scene.run()
+        scene.room.changed(scene.store.finish())
+    client, _ = scene.enter()
+    assert isinstance(client.frames[0], Snapshot)
+    assert len(client.frames[0].messages) == 50
+    assert client.frames[0].next is not None
+    assert [message.id for message in client.frames[0].messages] == list(scene.store.messages)[-50:]

@@ -38,6 +38,7 @@ class FakeBus:
     def __init__(self) -> None:
         self.chats: dict[str, ChatStore] = {}
         self.followed: dict[str, Handler] = {}
+        self.subscriptions = 0
         self.asked: list[tuple[str, int | None]] = []
         self.compared = 0
         self.away = False
@@ -51,6 +52,7 @@ class FakeBus:
 
     async def follow(self, chat_id: str, handler: Handler) -> FakeSubscription:
         self.followed[chat_id] = handler
+        self.subscriptions += 1
         return FakeSubscription(self, chat_id)
 
     async def sync(self, chat_id: str, after: int | None) -> rpc.SyncReply:
@@ -91,7 +93,8 @@ class FakeSubscription:
         self.chat_id = chat_id
 
     async def unsubscribe(self) -> None:
-        del self.bus.followed[self.chat_id]
+        self.bus.subscriptions -= 1
+        self.bus.followed.pop(self.chat_id, None)
 
 
 @asynccontextmanager
@@ -111,6 +114,40 @@ def join(rooms: Rooms, chat_id: str, user: str = "ann") -> tuple[Client, Reader]
     reader = Reader(user, client.write)
     rooms.join(rooms.room(chat_id), reader)
     return client, reader
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["one chat again and again", "a new one each time"])
+async def test_a_chat_that_does_not_exist_leaves_neither_room_nor_subscription(same: bool) -> None:
+    bus = FakeBus()
+    chat = new_id()
+    async with running(bus, linger=600.0) as rooms:
+        for _ in range(100):
+            client, _ = join(rooms, chat if same else new_id())
+            await eventually(lambda: client.refused == "not_found")  # noqa: B023
+        await eventually(lambda: bus.subscriptions == 0)
+        assert len(rooms) == 0
+
+
+async def test_a_chat_of_somebody_else_leaves_neither_room_nor_subscription() -> None:
+    bus = FakeBus()
+    chat = bus.new_chat().chat_id
+    async with running(bus, linger=600.0) as rooms:
+        client, _ = join(rooms, chat, "eve")
+        await eventually(lambda: client.refused == "not_found")
+        await eventually(lambda: bus.subscriptions == 0)
+        assert len(rooms) == 0
+
+
+async def test_who_leaves_before_the_answer_takes_the_room_along() -> None:
+    bus = FakeBus()
+    bus.slow = 0.2
+    async with running(bus, linger=600.0) as rooms:
+        for _ in range(20):
+            chat = new_id()
+            _, reader = join(rooms, chat)
+            rooms.leave(rooms.room(chat), reader)
+        assert len(rooms) == 0
+        await eventually(lambda: bus.subscriptions == 0)
 
 
 async def test_joiners_who_come_together_cost_one_request() -> None:

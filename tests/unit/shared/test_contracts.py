@@ -82,6 +82,7 @@ def test_every_subject_is_built_as_its_template_says() -> None:
         "rpc_models_list": subjects.RPC_MODELS_LIST,
         "rpc_generation_snapshot": subjects.rpc_generation_snapshot("{generation}"),
         "ctl_generation_stop": subjects.ctl_generation_stop("{generation}"),
+        "ctl_ticket_used": subjects.CTL_TICKET_USED,
         "dead_letter": subjects.dead_letter("{consumer}"),
     }
     assert built == subjects.TEMPLATES

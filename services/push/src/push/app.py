@@ -19,6 +19,8 @@ from push.server import Server
 from push.session import Desk, Session
 from push.settings import Settings
 from push.socket import Socket
+from push.tasks import Tasks
+from push.tickets import Tickets
 
 __all__ = ["run"]
 
@@ -61,8 +63,13 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         stack.push_async_callback(bus.close)
         tally = Tally()
         rooms = Rooms(bus, tally, Timing(quiet=settings.silence_seconds, check=settings.check_seconds))
+        words = Tasks()
+        stack.push_async_callback(words.close)
+        tickets = Tickets(lambda used: words.start(bus.tell_used(used)))
+        await bus.follow_tickets(tickets.on_used)
         desk = Desk(
             rooms,
+            tickets,
             secret_key=settings.secret_key,
             max_sockets_per_user=settings.max_sockets_per_user,
             max_chats_per_user=settings.max_chats_per_user,

@@ -6,11 +6,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
+import msgspec
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from parley.contracts import rpc, subjects
+from parley.contracts.live import TicketUsed
 from parley.runtime import bus as runtime_bus
 from parley.runtime.bus import BusUnavailable
 from push.mark import Mark, mark_of
@@ -162,6 +164,26 @@ class Bus:
             return await self._client.subscribe_live(subjects.live(chat_id), handler)
         except runtime_bus.TROUBLE as error:
             raise BusUnavailable(f"not subscribed: {error!r}") from error
+
+    async def follow_tickets(self, handler: Handler) -> LiveSubscription:
+        """Hand to ``handler`` what push processes say of used tickets, this one's own words included.
+
+        Raises:
+            BusUnavailable: there is no connection to subscribe on.
+        """
+        try:
+            return await self._client.subscribe_live(subjects.CTL_TICKET_USED, handler)
+        except runtime_bus.TROUBLE as error:
+            raise BusUnavailable(f"not subscribed: {error!r}") from error
+
+    async def tell_used(self, used: TicketUsed) -> None:
+        """Tell all push processes of a used ticket. At most once."""
+        if not self.connected:
+            return
+        try:
+            await self._client.publish(subjects.CTL_TICKET_USED, msgspec.json.encode(used))
+        except runtime_bus.TROUBLE as error:
+            log.debug("A used ticket was not told: %r", error)
 
     async def sync(self, chat_id: str, after: int | None) -> rpc.SyncReply:
         """Ask chat-store for the state of a chat.

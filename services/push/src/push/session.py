@@ -16,6 +16,7 @@ from push.errors import BadFrame, NotAuthenticated, TicketExpired, TooMany
 from push.limits import Count, FrameRate
 from push.room import Room
 from push.rooms import Rooms
+from push.tickets import Tickets
 
 __all__ = ["Desk", "Session", "Wire"]
 
@@ -42,6 +43,7 @@ class Desk:
     def __init__(
         self,
         rooms: Rooms,
+        tickets: Tickets,
         *,
         secret_key: str,
         max_sockets_per_user: int,
@@ -51,6 +53,7 @@ class Desk:
         frames_burst: int,
     ) -> None:
         self.rooms = rooms
+        self.tickets = tickets
         self.secret_key = secret_key
         self.sockets = Count(max_sockets_per_user, "sockets")
         self.chats = Count(max_chats_per_user, "chats")
@@ -130,12 +133,16 @@ class Session:
         if self._user_id is not None:
             raise BadFrame("authenticated already")
         try:
-            user_id = tokens.verify(self._desk.secret_key, "ticket", ticket).user_id
+            claims = tokens.verify(self._desk.secret_key, "ticket", ticket)
         except tokens.TokenExpired as error:
             raise TicketExpired("the ticket has expired") from error
         except tokens.TokenInvalid as error:
             raise NotAuthenticated("the ticket is not good") from error
+        user_id = claims.user_id
         self._desk.sockets.add(user_id)
+        if not self._desk.tickets.use(ticket, claims.expires_at.timestamp()):
+            self._desk.sockets.remove(user_id)
+            raise TicketExpired("the ticket has been used")
         self._user_id = user_id
         self._socket.send(Ready(user_id=user_id))
 

@@ -1,4 +1,4 @@
-"""What chat-store tells push over core NATS: at most once, healed by versions."""
+"""What push is told over core NATS, at most once: by chat-store, healed by versions, and by other push processes."""
 
 from typing import Final
 
@@ -29,4 +29,17 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="
     messages: list[Message] | None
     generation: GenerationRef | None = None
     removed_members: list[str] = []
+    v: int = 1
+
+
+class TicketUsed(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="ticket_used"):
+    """A push process let a socket in: no other lets the same ticket in.
+
+    Attributes:
+        ticket: The ticket's digest, which gives nobody a ticket.
+        expires_at: When it can be forgotten (Unix time in seconds).
+    """
+
+    ticket: str
+    expires_at: float
     v: int = 1

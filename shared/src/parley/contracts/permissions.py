@@ -140,9 +140,10 @@ PUSH: Final = UserPermissions(
     publish=(
         *_store(rpc.Sync, rpc.Versions),
         _template("rpc_generation_snapshot"),
+        subjects.CTL_TICKET_USED,
     ),
     # One chat's traffic at a time is what it subscribes; everything of everybody is refused.
-    subscribe=("live.*.>",),
+    subscribe=("live.*.>", subjects.CTL_TICKET_USED),
 )
 MIGRATE: Final = UserPermissions(
     user="migrate",

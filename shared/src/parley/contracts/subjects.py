@@ -18,6 +18,7 @@ TEMPLATES: Final[dict[str, str]] = {
     "rpc_models_list": "rpc.models.list",
     "rpc_generation_snapshot": "rpc.generation.{generation}.snapshot",
     "ctl_generation_stop": "ctl.generation.{generation}.stop",
+    "ctl_ticket_used": "ctl.ticket.used",
     "dead_letter": "dead.{consumer}",
 }
 
@@ -29,6 +30,7 @@ ANY_DEAD_LETTER: Final = "dead.>"
 ANY_MAX_DELIVERIES: Final = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>"
 
 RPC_MODELS_LIST: Final = "rpc.models.list"
+CTL_TICKET_USED: Final = "ctl.ticket.used"
 
 
 def prompt_submitted(chat_id: str) -> str:

@@ -1,5 +1,6 @@
 """Signed tokens: who a caller is. Issued by the gateway, checked by the gateway and by push (JWT, HS256)."""
 
+import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -31,6 +32,9 @@ def issue(key: str, kind: Kind, user_id: str, ttl: float) -> tuple[str, datetime
     now = datetime.now(UTC)
     expires_at = (now + timedelta(seconds=ttl)).replace(microsecond=0)
     claims = {"sub": user_id, "aud": kind, "iat": int(now.timestamp()), "exp": int(expires_at.timestamp())}
+    if kind == "ticket":
+        # A ticket is good for one socket (push.tickets), so no two are alike.
+        claims["jti"] = secrets.token_urlsafe(12)
     return jwt.encode(claims, key, algorithm="HS256"), expires_at
 
 
