@@ -217,7 +217,7 @@ async def test_more_sockets_than_the_process_takes_are_sent_away(describe: Descr
 
 
 async def test_the_sockets_of_one_address_are_counted_as_the_proxy_says(describe: Describe) -> None:
-    async with describe(MAX_SOCKETS_PER_ADDRESS="2", FORWARDED_ALLOW_IPS="127.0.0.0/8") as push:
+    async with describe(MAX_SOCKETS_PER_ADDRESS="2", TRUSTED_PROXIES="127.0.0.0/8") as push:
         url = url_of(push)
         async with AsyncExitStack() as stack:
             for _ in range(2):
@@ -233,7 +233,7 @@ async def test_the_sockets_of_one_address_are_counted_as_the_proxy_says(describe
 
 async def test_silent_connections_of_one_address_are_bounded(describe: Describe) -> None:
     """Nobody has said a word yet; what is beyond the limit is dropped."""
-    async with describe(MAX_SOCKETS_PER_ADDRESS="5", FORWARDED_ALLOW_IPS="10.0.0.1", AUTH_TIMEOUT="30") as push:
+    async with describe(MAX_SOCKETS_PER_ADDRESS="5", TRUSTED_PROXIES="10.0.0.1", AUTH_TIMEOUT="30") as push:
         connections = [await asyncio.open_connection(LOOPBACK, int(push.environment["PORT"])) for _ in range(300)]
         await eventually(lambda: "parley_push_sockets 105.0" in push.get("/metrics")[1])
         assert await status_of_raw(push) == b""

@@ -24,9 +24,10 @@ def test_the_client_is_the_rightmost_address_that_is_no_proxy(peer: str, named: 
     assert TrustedProxies("10.0.0.0/8, fd00::/8").client(peer, named) == client
 
 
-def test_what_is_no_network_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"\*"):
-        TrustedProxies("*")
+@pytest.mark.parametrize("networks", ["*", "nonsense", "0.0.0.0/0", "10.0.0.0/8, ::/0"])
+def test_what_is_no_network_or_everybody_is_refused(networks: str) -> None:
+    with pytest.raises(ValueError, match="network"):
+        TrustedProxies(networks)
 
 
 def test_the_addresses_of_one_ipv6_customer_are_one() -> None:

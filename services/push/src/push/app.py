@@ -84,7 +84,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         server = Server(
             open_session,
             origins=Origins(settings.allowed_origins),
-            proxies=TrustedProxies(settings.forwarded_allow_ips),
+            proxies=TrustedProxies(settings.trusted_proxies),
             max_sockets=settings.max_sockets,
             max_sockets_per_address=settings.max_sockets_per_address,
             max_frame_bytes=settings.max_frame_bytes,

@@ -19,10 +19,10 @@ class Settings(ServiceSettings):
         description="origins of pages that may connect, comma-separated, or *; "
         "when empty: pages from the same host name or from this machine",
     )
-    forwarded_allow_ips: str = Field(
-        "127.0.0.1",
-        description="proxies whose X-Forwarded-For is believed: addresses or networks, comma-separated; "
-        "sockets are counted for the address that they name",
+    trusted_proxies: str = Field(
+        "127.0.0.1, ::1",
+        description="networks of the proxies whose X-Forwarded-For (counted from the right) says for whom a socket is "
+        "counted, and of the gateways, comma-separated; never all addresses",
     )
     max_sockets: int = Field(20_000, description="sockets of one push process", ge=1)
     max_sockets_per_address: int = Field(1000, description="sockets of one address on one push process", ge=1)
@@ -40,7 +40,7 @@ class Settings(ServiceSettings):
     check_seconds: float = Field(15.0, description="how often the versions of all chats are compared", gt=0)
     drain_seconds: float = Field(10.0, description="seconds from SIGTERM to the end", gt=0)
 
-    @field_validator("forwarded_allow_ips")
+    @field_validator("trusted_proxies")
     @classmethod
     def _are_networks(cls, networks: str) -> str:
         TrustedProxies(networks)

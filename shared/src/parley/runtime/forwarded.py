@@ -22,9 +22,12 @@ class TrustedProxies:
         """Read a comma-separated list such as ``127.0.0.1, 10.0.0.0/8``.
 
         Raises:
-            ValueError: an entry is no address and no network.
+            ValueError: an entry is no address and no network, or is all addresses.
         """
         self._networks = [ip_network(entry.strip(), strict=False) for entry in networks.split(",") if entry.strip()]
+        for network in self._networks:
+            if network.prefixlen == 0:
+                raise ValueError(f"{network} is everybody: name the proxies' networks")
 
     def trusts(self, address: str) -> bool:
         """Whether ``address`` is one of the proxies."""
