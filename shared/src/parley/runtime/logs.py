@@ -1,8 +1,12 @@
 """Logs on standard error: one line per event, readable or JSON. Fields come from ``extra={…}``.
 
+Logging never waits: a reader of standard error who stands still costs lines, not answers
+(:class:`parley.runtime.log_writer.LogWriter`).
+
 JSON lines carry the ids of the current trace and span, when there is one.
 """
 
+import atexit
 import logging
 import sys
 from datetime import UTC, datetime
@@ -11,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from parley.runtime import tracing
+from parley.runtime.log_writer import LogWriter
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
@@ -51,7 +56,9 @@ class _JsonFormatter(logging.Formatter):
 
 def setup(service: str, level: str = "INFO", format: Literal["console", "json"] = "console") -> None:
     """Send all logs of this process to standard error. Called once, by ``__main__``."""
-    handler = logging.StreamHandler(sys.stderr)
+    writer = LogWriter(sys.stderr.fileno())
+    atexit.register(writer.close)
+    handler = logging.StreamHandler(writer)
     handler.setFormatter(_JsonFormatter(service) if format == "json" else _ConsoleFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # These say per request or per reconnect attempt what our own lines say better.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
 import os
 import signal
 import sys
 import time
 from pathlib import Path
 
+from parley.runtime.log_writer import LogWriter
 from parley.runtime.tasks import end
 from parley_tools.embedded.errors import EmbeddedError
 from parley_tools.stack import options as stack_options
@@ -53,7 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _run(options: StackOptions) -> int:
     started = time.monotonic()
-    log = CombinedLog(sys.stdout, colour=False if os.environ.get("NO_COLOR") else None)
+    writer = LogWriter(sys.stdout.fileno())
+    atexit.register(writer.close)
+    log = CombinedLog(writer, colour=False if os.environ.get("NO_COLOR") else None)
     stack = Stack(options, log)
     stop = asyncio.Event()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TextIO
+from typing import Protocol
 
 _COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 _BOLD, _DIM, _RESET = "\x1b[1m", "\x1b[2m", "\x1b[0m"
@@ -12,10 +12,20 @@ _NAME_WIDTH = 12
 _MAX_LINE = 64 * 1024
 
 
+class LogStream(Protocol):
+    """Where lines go: a text file, or :class:`parley.runtime.log_writer.LogWriter`."""
+
+    def write(self, text: str, /) -> object: ...
+
+    def flush(self) -> object: ...
+
+    def isatty(self) -> bool: ...
+
+
 class CombinedLog:
     """Writes to a terminal with colours, to anything else without."""
 
-    def __init__(self, stream: TextIO, *, colour: bool | None = None) -> None:
+    def __init__(self, stream: LogStream, *, colour: bool | None = None) -> None:
         self._stream = stream
         self._colour = stream.isatty() if colour is None else colour
         self._colours: dict[str, int] = {}
