@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -14,6 +15,7 @@ from parley.runtime.provision import provision
 from parley_tools.embedded.ports import free_port
 from tests.integration.chat_store.conftest import environment, migrate
 from tests.support.service import run_service
+from tests.support.waiting import eventually
 
 NEWEST = len(schema.migrations())
 
@@ -123,6 +125,45 @@ async def test_it_refuses_to_start_on_another_schema(nats_url: str, empty_databa
 async def test_it_refuses_to_start_without_streams_or_settings(nats_url: str, database_url: str) -> None:
     await _refuses(environment(nats_url, database_url), 3, "The stream CHAT does not exist. Run `parley migrate`.")
     await _refuses({"NATS_URL": nats_url}, 2, "DATABASE_URL")
+
+
+async def test_it_waits_for_a_migration_that_comes_later(nats_url: str, empty_database_url: str) -> None:
+    settings = environment(nats_url, empty_database_url) | {"MIGRATION_WAIT": "60"}
+    async with run_service("chat_store", settings, ready=False) as service:
+        await eventually(lambda: "Waiting up to 60 s for the migration: The database has" in service.log, deadline=30)
+        assert service.get("/healthz")[0] == 200
+        assert service.get("/readyz")[0] == 503
+        assert (await asyncio.to_thread(migrate, nats_url, empty_database_url)).returncode == 0
+        await asyncio.to_thread(service.wait_ready)
+
+
+async def test_it_waits_for_a_role_that_comes_later(
+    nats_url: str, database_url: str, empty_database_url: str
+) -> None:
+    assert (await asyncio.to_thread(migrate, nats_url, database_url)).returncode == 0
+    early = urlsplit(database_url)._replace(path="/made_later").geturl()
+    settings = environment(nats_url, early) | {"MIGRATION_WAIT": "60"}
+    async with run_service("chat_store", settings, ready=False) as service:
+        await eventually(lambda: "for the migration: database" in service.log, deadline=30)
+        connection = await asyncpg.connect(empty_database_url)
+        await connection.execute("CREATE DATABASE made_later")
+        try:
+            assert (await asyncio.to_thread(migrate, nats_url, early)).returncode == 0
+            await asyncio.to_thread(service.wait_ready)
+            await asyncio.to_thread(service.stop)
+        finally:
+            await connection.execute("DROP DATABASE made_later WITH (FORCE)")
+            await connection.close()
+
+
+async def test_it_does_not_wait_for_an_older_schema(nats_url: str, database_url: str) -> None:
+    assert (await asyncio.to_thread(migrate, nats_url, database_url)).returncode == 0
+    connection = await asyncpg.connect(database_url)
+    add = "INSERT INTO schema_versions (version, name, runs_with) VALUES ($1, 'tomorrow', $1)"
+    await connection.execute(add, NEWEST + 1)
+    await connection.close()
+    settings = environment(nats_url, database_url) | {"MIGRATION_WAIT": "600"}
+    await _refuses(settings, 3, f"this program knows only {NEWEST}.")
 
 
 async def test_migration_says_who_does_not_answer(nats_url: str, database_url: str) -> None:

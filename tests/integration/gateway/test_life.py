@@ -32,6 +32,16 @@ async def test_a_missing_stream_ends_the_process_with_a_sentence(nats_url: str) 
         assert "The stream CHAT does not exist. Run `parley migrate`." in process.log
 
 
+async def test_it_waits_for_a_migration_that_comes_later(nats_url: str) -> None:
+    settings = environment(nats_url, free_port(), MIGRATION_WAIT="60")
+    async with run_service("gateway", settings, ready=False) as process:
+        await eventually(lambda: "for the migration: The stream CHAT does not exist" in process.log, deadline=30)
+        assert process.get("/healthz")[0] == 200
+        assert process.get("/readyz")[0] == 503
+        await asyncio.to_thread(provisioned, nats_url)
+        await asyncio.to_thread(process.wait_ready)
+
+
 async def test_a_port_that_is_taken_ends_the_process_with_a_sentence(nats_url: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

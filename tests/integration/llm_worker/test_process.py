@@ -5,6 +5,7 @@ import time
 
 from parley.contracts import rpc, subjects
 from parley.runtime import bus
+from parley.runtime.provision import provision
 from parley_tools.embedded.nats import NatsServer
 from parley_tools.embedded.ports import free_port
 from tests.integration.llm_worker.conftest import StartWorker
@@ -28,6 +29,18 @@ async def test_a_missing_stream_is_named(nats_server: NatsServer) -> None:
     assert "stream CHAT does not exist" in process.log
     assert "parley migrate" in process.log
     assert "Traceback" not in process.log
+
+
+async def test_it_waits_for_a_migration_that_comes_later(nats_server: NatsServer) -> None:
+    settings = {"NATS_URL": nats_server.url, "OPENAI_BASE_URL": "http://127.0.0.1:1", "MIGRATION_WAIT": "60"}
+    async with run_service("llm_worker", settings, ready=False) as process:
+        await eventually(lambda: "for the migration: The stream CHAT does not exist" in process.log, deadline=30)
+        assert process.get("/healthz")[0] == 200
+        assert process.get("/readyz")[0] == 503
+        nc = await bus.connect(nats_server.url, name="test")
+        await provision(nc)
+        await nc.close()
+        await eventually(lambda: process.get("/readyz")[0] == 200, deadline=30)
 
 
 async def test_it_waits_for_nats_and_can_be_told_to_go_meanwhile() -> None:

@@ -13,7 +13,7 @@ from nats.aio.client import Client
 
 from chat_store import queries, schema
 from chat_store.database import Database
-from chat_store.errors import CannotServe, is_outage
+from chat_store.errors import ROLE_MISSING, CannotServe, SchemaTooOld, is_outage
 from chat_store.leadership import Leader, lead
 from chat_store.publisher import Publisher
 from chat_store.queries import Queries
@@ -89,7 +89,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         except OSError as error:
             raise CannotServe(f"Cannot listen on HEALTH_PORT {settings.health_port}: {error.strerror}.") from error
         try:
-            nc = await tasks.unless(stop, _open(broker, database))
+            nc = await tasks.unless(stop, _open(broker, database, settings.migration_wait))
             if nc is None:
                 return
             js = nc.jetstream()
@@ -128,19 +128,22 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         raise CannotServe("NATS has closed the connection for good; look at NATS_URL and its password.")
 
 
-async def _open(broker: NatsBroker, database: Database) -> Client:
+async def _open(broker: NatsBroker, database: Database, migration_wait: float) -> Client:
     """Connect to both servers and return when they are as this program needs them, however long they are away.
 
     Raises:
         SchemaMismatch: the database is of another version.
         NotProvisioned: a stream or consumer is missing.
     """
-    nc, _ = await asyncio.gather(broker.connect(), database.open())
-    await _check_schema(database)
+    nc, _ = await asyncio.gather(
+        broker.connect(), bus.until_migrated(database.open, ROLE_MISSING, seconds=migration_wait)
+    )
+    await bus.until_migrated(lambda: _check_schema(database), SchemaTooOld, seconds=migration_wait)
     await bus.require(
         nc.jetstream(),
         streams=(CHAT, DEAD_LETTERS, ADVISORIES),
         consumers=(CHAT_STORE_PROMPTS, CHAT_STORE_FINISHED, CHAT_STORE_ADVISORIES),
+        wait=migration_wait,
     )
     return nc
 

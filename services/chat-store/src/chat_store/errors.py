@@ -3,6 +3,8 @@
 One tree: ``code`` is that of :class:`parley.contracts.rpc.RpcError`.
 """
 
+from typing import Final
+
 import asyncpg
 
 
@@ -67,6 +69,10 @@ class SchemaMismatch(Exception):
     """The database is not of the version that this program needs. The text says what to do."""
 
 
+class SchemaTooOld(SchemaMismatch):
+    """The migration of this program's version has not run yet."""
+
+
 class CannotServe(Exception):
     """The process has to end; the text says why, for a person. Its supervisor starts it again."""
 
@@ -76,6 +82,11 @@ class CannotServe(Exception):
 _OUTAGE_CLASSES = ("08", "42", "53", "57", "58")
 # A replica that has not been promoted yet, and transactions that lost against another: again, and it works.
 _OUTAGE_STATES = ("25006", "40001", "40P01", "55P03", "25P03")
+
+
+ROLE_MISSING: Final = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+"""The role, its password or the database is not there: an operator of Postgres that has just started makes them later
+than Postgres answers."""
 
 
 def is_outage(error: BaseException) -> bool:

@@ -14,7 +14,7 @@ from typing import Final
 
 import asyncpg
 
-from chat_store.errors import SchemaMismatch
+from chat_store.errors import SchemaMismatch, SchemaTooOld
 from chat_store.repository import Connection
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ async def check(connection: Connection) -> None:
     except asyncpg.UndefinedTableError:
         current = 0
     if current < needed:
-        raise SchemaMismatch(
+        raise SchemaTooOld(
             f"The database has schema version {current}, and this program needs {needed}. Run `parley migrate`."
         )
 

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from parley.runtime.settings import ServiceSettings
+from parley.runtime.settings import MigratedServiceSettings, ServiceSettings
 
 
-class Settings(ServiceSettings):
+class Settings(MigratedServiceSettings):
     database_url: str = Field(
         description="Postgres; not through a pooler that shares sessions (PgBouncer: session mode)"
     )

@@ -20,7 +20,7 @@ from gateway.store_client import StoreClient
 def build_gateway(settings: Settings) -> Gateway:
     """Build everything that the routes use. Nothing is connected yet: that is ``gateway.bus.run``."""
     key = settings.secret_key.get_secret_value()
-    bus = Bus(settings.nats_url, "gateway")
+    bus = Bus(settings.nats_url, "gateway", migration_wait=settings.migration_wait)
     return Gateway(
         settings=settings,
         key=key,

@@ -27,9 +27,10 @@ class BusClosed(Exception):
 class Bus:
     """Owns the FastStream broker and says whether it can be used now."""
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(self, url: str, name: str, *, migration_wait: float = 0.0) -> None:
         self._url = url
         self._name = name
+        self._migration_wait = migration_wait
         self._up = asyncio.Event()
         self._down_since = time.monotonic()
         self._closed = asyncio.Event()
@@ -46,7 +47,7 @@ class Bus:
         """
         broker = await self._connect()
         try:
-            await bus.require(self.js, streams=(CHAT,))
+            await bus.require(self.js, streams=(CHAT,), wait=self._migration_wait)
             self._up.set()
             await self._closed.wait()
             raise BusClosed("The connection to NATS was closed for good.")

@@ -6,13 +6,13 @@ from pathlib import Path
 from pydantic import Field, SecretStr, field_validator
 
 from parley.contracts.limits import MAX_MODEL_LENGTH
-from parley.runtime.settings import ServiceSettings
+from parley.runtime.settings import MigratedServiceSettings
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")
 _SOCKET_URL = re.compile(r"wss?://[^\s;,'\"]+")
 
 
-class Settings(ServiceSettings):
+class Settings(MigratedServiceSettings):
     """Settings of one gateway process. Rates are per process: three replicas admit three times as much."""
 
     host: str = Field("127.0.0.1", description="where it listens")

@@ -77,7 +77,7 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
         learning: asyncio.Task[None] | None = None
         try:
             js = nc.jetstream()
-            ack_wait = await tasks.unless(stop, _checked(js))
+            ack_wait = await tasks.unless(stop, _checked(js, settings.migration_wait))
             if ack_wait is None:
                 return
             store = StoreClient(nc, worker_id=f"{socket.gethostname()}:{os.getpid()}")
@@ -127,13 +127,15 @@ def _default_model(settings: WorkerSettings) -> str | None:
     return OPENAI_DEFAULT if settings.openai_base_url is None else None
 
 
-async def _checked(js: JetStreamContext) -> float:
+async def _checked(js: JetStreamContext, migration_wait: float) -> float:
     """Check that what we bind to is there, and return the consumer's ``ack_wait`` in seconds.
 
     Raises:
         NotProvisioned
     """
-    await bus.require(js, streams=(CHAT, SEGMENTS, DEAD_LETTERS), consumers=(LLM_WORKER_REQUESTS,))
+    await bus.require(
+        js, streams=(CHAT, SEGMENTS, DEAD_LETTERS), consumers=(LLM_WORKER_REQUESTS,), wait=migration_wait
+    )
     while True:
         try:
             config = (await js.consumer_info(LLM_WORKER_REQUESTS.stream, LLM_WORKER_REQUESTS.name)).config

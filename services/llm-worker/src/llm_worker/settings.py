@@ -2,10 +2,10 @@
 
 from pydantic import Field, SecretStr, field_validator
 
-from parley.runtime.settings import ServiceSettings
+from parley.runtime.settings import MigratedServiceSettings
 
 
-class WorkerSettings(ServiceSettings):
+class WorkerSettings(MigratedServiceSettings):
     """Times are seconds."""
 
     openai_base_url: str | None = Field(None, description="an OpenAI-compatible API; OpenAI's own when unset")

@@ -266,16 +266,43 @@ async def require(
     *,
     streams: tuple[StreamSpec, ...] = (),
     consumers: tuple[ConsumerSpec, ...] = (),
+    wait: float = 0.0,
 ) -> None:
     """Return when each stream and consumer is there as declared; waits while JetStream does not answer.
+
+    Args:
+        wait: Seconds to wait for a migration that runs meanwhile.
 
     Raises:
         NotProvisioned: one is missing, or differs in what we rely on.
     """
-    for stream in streams:
-        await _until_answered(stream.name, _check_stream, js, stream)
-    for consumer in consumers:
-        await _until_answered(consumer.name, _check_consumer, js, consumer)
+
+    async def check() -> None:
+        for stream in streams:
+            await _until_answered(stream.name, _check_stream, js, stream)
+        for consumer in consumers:
+            await _until_answered(consumer.name, _check_consumer, js, consumer)
+
+    await until_migrated(check, NotProvisioned, seconds=wait)
+
+
+async def until_migrated(
+    check: Callable[[], Awaitable[None]], not_yet: type[Exception] | tuple[type[Exception], ...], *, seconds: float
+) -> None:
+    """Return when ``check`` passes; while it raises ``not_yet``, check again for ``seconds``, then raise that."""
+    ends = time.monotonic() + seconds
+    warned = False
+    while True:
+        try:
+            await check()
+            return
+        except not_yet as error:
+            if time.monotonic() >= ends:
+                raise
+            if not warned:
+                log.warning("Waiting up to %g s for the migration: %s", seconds, error)
+                warned = True
+        await asyncio.sleep(_CHECK_AGAIN)
 
 
 async def _until_answered(

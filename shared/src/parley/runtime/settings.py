@@ -38,6 +38,14 @@ class ServiceSettings(BaseSettings):
         return init_settings, env_settings, SecretsSettingsSource(settings_cls, secrets_dir=folder)
 
 
+class MigratedServiceSettings(ServiceSettings):
+    """Settings of a service that needs what `migrate` makes."""
+
+    migration_wait: float = Field(
+        0.0, ge=0, description="seconds to wait, not ready, for a `migrate` that has not ended; then the process ends"
+    )
+
+
 Settings = TypeVar("Settings", bound=ServiceSettings)
 
 
