@@ -1,25 +1,31 @@
 """Make every secret of a deployment at random; each part gets just what it needs.
 
     python make_secrets.py files FOLDER          for compose: made once, later runs keep them
-    python make_secrets.py kubernetes [POSTGRES] prints Secrets, for `kubectl apply -f -`; once, not into git
+    python make_secrets.py kubernetes [POSTGRES] prints Secrets, for `kubectl apply -f -`; keeps those of the cluster
 
 For compose, what is set in the environment is used instead of something random, and this also decides which model
 answers, as `parley up` does: the demo model, unless OPENAI_BASE_URL or OPENAI_API_KEY is set. For Kubernetes,
-POSTGRES is where the database is (default: postgres:5432).
+POSTGRES is where the database is (default: where it was, at first postgres:5432); `kubectl` is asked for the Secrets
+that the namespace `parley` has, since NATS and Postgres go on with the passwords that they were made with.
 """
 
 import json
 import os
 import secrets
+import shutil
+import subprocess
 import sys
+from base64 import b64decode
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from parley.contracts.permissions import USERS
 from parley.runtime import authorization
 
 NAMES = ["SECRET_KEY", "POSTGRES_PASSWORD", "MIGRATE_POSTGRES_PASSWORD", "SERVICE_POSTGRES_PASSWORD"]
 DATABASE = "parley"
+NAMESPACE = "parley"
+LABEL = "app.kubernetes.io/part-of=parley"
 
 Files = dict[str, str]
 
@@ -29,15 +35,18 @@ def main() -> None:
         case ["files", folder]:
             write(Path(folder))
         case ["kubernetes", *where]:
-            known = dict.fromkeys(names(), "")
-            known = {name: os.environ.get(name) or secrets.token_urlsafe(32) for name in known}
-            print(json.dumps(kubernetes(known, where[0] if where else "postgres:5432"), indent=2))  # noqa: T201
+            print(json.dumps(kubernetes(in_cluster(), where[0] if where else None), indent=2))  # noqa: T201
         case _:
             sys.exit(__doc__)
 
 
 def names() -> list[str]:
     return [*NAMES, *(user.password_variable for user in USERS)]
+
+
+def completed(known: dict[str, str]) -> dict[str, str]:
+    """Return ``known`` with what the environment sets, and something random for what is set nowhere."""
+    return known | {name: os.environ.get(name) or known.get(name) or secrets.token_urlsafe(32) for name in names()}
 
 
 def parts(known: dict[str, str], postgres: str) -> dict[str, Files]:
@@ -102,9 +111,7 @@ def write(root: Path) -> None:
 
 def remembered(store: Path) -> dict[str, str]:
     """Return all secrets: those set in the environment, those of earlier runs, and new ones for the rest."""
-    known: dict[str, str] = json.loads(store.read_text()) if store.exists() else {}
-    for name in names():
-        known[name] = os.environ.get(name) or known.get(name) or secrets.token_urlsafe(32)
+    known = completed(json.loads(store.read_text()) if store.exists() else {})
     store.parent.mkdir(parents=True, exist_ok=True)
     store.touch(mode=0o600)
     store.write_text(json.dumps(known, indent=2))
@@ -123,10 +130,51 @@ def which_model(environment: dict[str, str]) -> tuple[bool, Files]:
 # --- Kubernetes -------------------------------------------------------------------------------------------------------
 
 
-def kubernetes(known: dict[str, str], postgres: str) -> dict[str, object]:
-    """Return a List of Secrets named `parley-<part>`, and the two that CloudNativePG takes its roles from."""
-    key = os.environ.get("OPENAI_API_KEY")
-    made = parts(known, postgres)
+def in_cluster() -> dict[str, Files]:
+    """Return the content of each Secret of ours that the cluster has, by its name.
+
+    Raises:
+        SystemExit: kubectl could not say. New passwords would lock the services out of NATS and Postgres.
+    """
+    if shutil.which("kubectl") is None:
+        print("make_secrets: kubectl is not installed here, so every secret is new", file=sys.stderr)  # noqa: T201
+        return {}
+    command = ["kubectl", "get", "secret", "--namespace", NAMESPACE, "--selector", LABEL, "--output", "json"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        sys.exit(f"make_secrets: the cluster's secrets cannot be read: {result.stderr.strip()}")
+    return {
+        item["metadata"]["name"]: {name: b64decode(text).decode() for name, text in item.get("data", {}).items()}
+        for item in json.loads(result.stdout)["items"]
+    }
+
+
+def recovered(found: dict[str, Files]) -> dict[str, str]:
+    """Return the secrets that these Secrets were made from."""
+
+    def of(part: str, name: str) -> str:
+        return found.get(f"parley-{part}", {}).get(name, "")
+
+    return {
+        "SECRET_KEY": of("gateway", "secret_key"),
+        "POSTGRES_PASSWORD": of("postgres", "postgres_password"),
+        "MIGRATE_POSTGRES_PASSWORD": of("postgres", "migrate_password"),
+        "SERVICE_POSTGRES_PASSWORD": of("postgres", "service_password"),
+        **{user.password_variable: unquote(urlsplit(of(user.user, "nats_url")).password or "") for user in USERS},
+    }
+
+
+def kubernetes(found: dict[str, Files], postgres: str | None) -> dict[str, object]:
+    """Return a List of Secrets named `parley-<part>`, and the two that CloudNativePG takes its roles from.
+
+    Args:
+        found: What the cluster has.
+        postgres: Host and port of the database.
+    """
+    known = completed(recovered(found))
+    before = urlsplit(found.get("parley-chat-store", {}).get("database_url", "")).netloc.rpartition("@")[2]
+    made = parts(known, postgres or before or "postgres:5432")
+    key = os.environ.get("OPENAI_API_KEY") or found.get("parley-llm-worker", {}).get("openai_api_key")
     if key:
         made["llm-worker"]["openai_api_key"] = key
     items = [_secret(f"parley-{part}", "Opaque", files) for part, files in made.items()]
@@ -140,8 +188,8 @@ def kubernetes(known: dict[str, str], postgres: str) -> dict[str, object]:
 
 
 def _secret(name: str, kind: str, files: Files) -> dict[str, object]:
-    labels = {"app.kubernetes.io/part-of": "parley"}
-    metadata = {"name": name, "labels": labels}
+    label, _, value = LABEL.partition("=")
+    metadata = {"name": name, "namespace": NAMESPACE, "labels": {label: value}}
     return {"apiVersion": "v1", "kind": "Secret", "type": kind, "metadata": metadata, "stringData": files}
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from parley.contracts import streams
 from tests.deploy.support import dockerfile, kubernetes
-from tests.deploy.support.kubernetes import K8S, Resource
+from tests.deploy.support.kubernetes import K8S, Resource, overlay
 from tests.deploy.support.paths import ROOT
 from tests.deploy.test_secrets import kubernetes_secrets
 
@@ -22,25 +22,17 @@ OVERLAYS = ["local", "production"]
 COMPONENTS = sorted(path.name for path in (K8S / "components").iterdir())
 
 
-def overlay(name: str) -> list[Resource]:
-    return kubernetes.render(K8S / "overlays" / name)
-
-
 @pytest.fixture(scope="session")
-def everything(tmp_path_factory: pytest.TempPathFactory) -> list[Resource]:
-    """The base with all components together."""
-    # kustomize takes no absolute paths, so this one is made beside the others.
-    folder = K8S / "overlays" / ".everything"
-    folder.mkdir(exist_ok=True)
-    components = "\n".join(f"  - ../../components/{name}" for name in COMPONENTS)
-    (folder / "kustomization.yaml").write_text(
-        f"namespace: parley\nresources:\n  - ../../base\ncomponents:\n{components}\n"
+def everything() -> list[Resource]:
+    """The base with all components together, patched as the README of gateway-api says."""
+    patches = re.search(
+        r"```yaml\n(patches:.*?)```", (K8S / "components" / "gateway-api" / "README.md").read_text(), re.S
     )
-    try:
-        return kubernetes.render(folder)
-    finally:
-        (folder / "kustomization.yaml").unlink()
-        folder.rmdir()
+    assert patches is not None
+    components = "\n".join(f"  - ../../components/{name}" for name in COMPONENTS)
+    return kubernetes.rendered_beside(
+        "everything", f"namespace: parley\nresources:\n  - ../../base\ncomponents:\n{components}\n{patches[1]}"
+    )
 
 
 def workloads(resources: list[Resource]) -> list[Resource]:
@@ -181,6 +173,13 @@ def settings_of(resources: list[Resource], workload: Resource) -> dict[str, str]
     return found | {each["name"]: each["value"] for each in container.get("env", [])}
 
 
+def image_environment(workload: Resource) -> dict[str, str]:
+    """What the image of a workload sets, with its base's."""
+    _, stages = dockerfile.read(ROOT / "Dockerfile")
+    image = pod_of(workload)["containers"][0]["image"].split("/")[-1].split(":")[0]
+    return dockerfile.environment(stages, image.removeprefix("parley-"))
+
+
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_a_pod_gets_more_time_to_stop_than_it_takes(name: str) -> None:
     resources = overlay(name)
@@ -237,14 +236,100 @@ def test_secrets_are_apart_and_each_is_one_that_is_made(name: str) -> None:
 def test_every_image_of_ours_is_built(name: str) -> None:
     _, stages = dockerfile.read(ROOT / "Dockerfile")
     for workload in workloads(overlay(name)):
-        image = pod_of(workload)["containers"][0]["image"].split(":")[0]
+        image = pod_of(workload)["containers"][0]["image"].split("/")[-1].split(":")[0]
         if image.startswith("parley-"):
             assert image.removeprefix("parley-") in stages
 
 
 def test_production_names_a_version_of_each_image() -> None:
     for workload in workloads(overlay("production")):
-        assert re.fullmatch(r"parley-[a-z-]+:\d+\.\d+\.\d+", pod_of(workload)["containers"][0]["image"])
+        image = pod_of(workload)["containers"][0]["image"]
+        assert re.fullmatch(rf"{kubernetes.CHOICES['IMAGES']}/parley-[a-z-]+:{kubernetes.CHOICES['VERSION']}", image)
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_a_node_pulls_no_image_that_it_has(name: str) -> None:
+    for workload in workloads(overlay(name)):
+        pod = pod_of(workload)
+        for container in [*pod["containers"], *pod.get("initContainers", [])]:
+            assert re.search(r":[\w.-]+$", container["image"]), "without a tag it would be pulled each time"
+            assert not container["image"].endswith(":latest")
+            assert container.get("imagePullPolicy", "IfNotPresent") == "IfNotPresent"
+            if "parley-" in container["image"]:
+                assert container["imagePullPolicy"] == "IfNotPresent"
+
+
+@pytest.mark.parametrize("missing", kubernetes.CHOICES)
+def test_production_is_not_rendered_without_a_choice(missing: str) -> None:
+    left = {name: value for name, value in kubernetes.CHOICES.items() if name != missing}
+    assert f"`data.{missing}` is missing" in kubernetes.refused("production", left)
+
+
+def test_production_is_not_rendered_without_its_choices() -> None:
+    assert "choices.env: no such file" in kubernetes.refused("production", None)
+    example = kubernetes.K8S / "overlays" / "production" / "choices.env.example"
+    assert re.findall(r"^#([A-Z_]+)=$", example.read_text(), re.M) == list(kubernetes.CHOICES)
+    assert not re.search(r"^[^#]", example.read_text(), re.M), "as it is, it chooses nothing"
+
+
+def test_production_is_what_was_chosen() -> None:
+    resources = overlay("production")
+    route = kubernetes.of_kind(resources, "HTTPRoute")["parley"]["spec"]
+    assert route["hostnames"] == [kubernetes.CHOICES["HOST"]]
+    parent = {"name": kubernetes.CHOICES["GATEWAY"], "namespace": kubernetes.CHOICES["GATEWAY_NAMESPACE"]}
+    assert route["parentRefs"] == [parent]
+    deployments = kubernetes.of_kind(resources, "Deployment")
+    worker = settings_of(resources, deployments["llm-worker"])
+    assert worker["OPENAI_BASE_URL"] == kubernetes.CHOICES["OPENAI_BASE_URL"]
+    assert worker["MODEL"] == settings_of(resources, deployments["gateway"])["MODEL"] == kubernetes.CHOICES["MODEL"]
+    assert "parley-choices" not in kubernetes.of_kind(resources, "ConfigMap")
+
+
+def test_a_route_whose_host_nobody_chose_is_refused() -> None:
+    unpatched = kubernetes.rendered_beside(
+        "unpatched", "namespace: parley\nresources:\n  - ../../base\ncomponents:\n  - ../../components/gateway-api\n"
+    )
+    problems = kubernetes.crd_problems([kubernetes.of_kind(unpatched, "HTTPRoute")["parley"]])
+    assert any("hostnames" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_a_service_listens_where_its_probes_and_services_look(name: str) -> None:
+    resources = overlay(name)
+    for service in SERVICES:
+        deployment = kubernetes.of_kind(resources, "Deployment")[service]
+        environment = image_environment(deployment) | settings_of(resources, deployment)
+        ports = {port["name"]: str(port["containerPort"]) for port in pod_of(deployment)["containers"][0]["ports"]}
+        own = {"http", "ws"} & ports.keys()
+        assert {environment["PORT"]} == {ports[port] for port in own} if own else "PORT" not in environment
+        assert environment["HEALTH_PORT"] != environment.get("PORT"), "one would take the port of the other"
+        assert ports.get("health", environment["HEALTH_PORT"]) == environment["HEALTH_PORT"]
+        assert environment["HOST"] == environment["HEALTH_HOST"] == "0.0.0.0"
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_a_service_waits_for_the_migration_longer_than_that_waits_for_its_servers(name: str) -> None:
+    resources = overlay(name)
+    migrate = float(settings_of(resources, kubernetes.of_kind(resources, "Job")["migrate"])["MIGRATE_TIMEOUT"])
+    for service in ("gateway", "chat-store", "llm-worker"):
+        deployment = kubernetes.of_kind(resources, "Deployment")[service]
+        assert float(settings_of(resources, deployment)["MIGRATION_WAIT"]) >= migrate >= 300
+
+
+def test_the_page_of_the_local_overlay_finds_its_socket_through_a_forward() -> None:
+    gateway = kubernetes.of_kind(overlay("local"), "Deployment")["gateway"]
+    settings = settings_of(overlay("local"), gateway)
+    assert settings["PUBLIC_PUSH_URL"] == "", "the page's own host, at the port of PUSH_URL"
+    assert settings["PUSH_URL"] == "ws://push:8001/ws"
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_an_overlay_is_valid_for_the_oldest_version_that_the_readme_names(name: str) -> None:
+    named = re.search(r"Needs Kubernetes (1\.\d+) or newer", (K8S / "README.md").read_text())
+    assert named is not None
+    for resource in overlay(name):
+        if not kubernetes.is_custom(resource):
+            kubernetes_validate.validate(resource, f"{named[1]}.0", strict=True)
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
@@ -290,6 +375,33 @@ def test_everything_is_denied_that_is_not_allowed(everything: list[Resource]) ->
     assert deny["podSelector"] == {}
     assert deny["policyTypes"] == ["Ingress", "Egress"]
     assert "ingress" not in deny
+
+
+@pytest.mark.parametrize(
+    "destination",
+    [
+        pytest.param(("kube-system", {"k8s-app": "kube-dns"}, "10.1.2.3", 53), id="kube-dns"),
+        pytest.param(("kube-system", {"app.kubernetes.io/name": "coredns"}, "10.1.2.3", 53), id="coredns"),
+        pytest.param(("kube-system", {"k8s-app": "rke2-coredns"}, "10.1.2.3", 53), id="RKE2"),
+        pytest.param((None, {}, "169.254.20.10", 53), id="NodeLocal DNSCache"),
+        pytest.param(
+            ("openshift-dns", {"dns.operator.openshift.io/daemonset-dns": "default"}, "10.1.2.3", 5353), id="OpenShift"
+        ),
+        pytest.param((None, {}, "169.254.169.254", 53), id="a cloud's"),
+    ],
+)
+@pytest.mark.parametrize("protocol", ["UDP", "TCP"])
+def test_a_name_is_looked_up_wherever_a_cluster_has_its_dns(
+    everything: list[Resource], destination: tuple[str | None, dict[str, str], str, int], protocol: str
+) -> None:
+    deny = kubernetes.of_kind(everything, "NetworkPolicy")["default-deny"]["spec"]
+    namespace, labels, address, port = destination
+    assert any(kubernetes.lets_out(rule, namespace, labels, address, protocol, port) for rule in deny["egress"])
+    assert not any(kubernetes.lets_out(rule, namespace, labels, address, protocol, 80) for rule in deny["egress"])
+
+
+def test_every_service_and_the_operators_are_allowed_something(everything: list[Resource]) -> None:
+    policies = kubernetes.of_kind(everything, "NetworkPolicy")
     assert {*SERVICES, "migrate", "nats", "postgres"} <= policies.keys()
 
 

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from base64 import b64encode
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -92,11 +93,48 @@ def test_the_profile_ollama_is_told_to_the_worker(
     assert (tmp_path / "gateway" / "demo").read_text() == "false"
 
 
-def kubernetes_secrets(*arguments: str) -> dict[str, dict[str, Any]]:
-    result = subprocess.run(
-        [sys.executable, SCRIPT, "kubernetes", *arguments], capture_output=True, text=True, check=True, timeout=60
+Secrets = dict[str, dict[str, Any]]
+
+
+def run_kubernetes(
+    *arguments: str, path: str = "", environment: dict[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, SCRIPT, "kubernetes", *arguments],
+        env={"PATH": path, **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
+
+
+def kubernetes_secrets(*arguments: str, path: str = "", environment: dict[str, str] | None = None) -> Secrets:
+    result = run_kubernetes(*arguments, path=path, environment=environment)
+    assert result.returncode == 0, result.stderr
     return {item["metadata"]["name"]: item for item in json.loads(result.stdout)["items"]}
+
+
+def cluster_with(folder: Path, secrets: Secrets) -> str:
+    """Return a PATH with a `kubectl` that answers with ``secrets`` as a cluster has them: encoded, and of our label."""
+    items = [
+        {
+            "metadata": item["metadata"],
+            "data": {name: b64encode(text.encode()).decode() for name, text in item["stringData"].items()},
+        }
+        for item in secrets.values()
+        if item["metadata"]["labels"] == {"app.kubernetes.io/part-of": "parley"}
+    ]
+    (folder / "answer.json").write_text(json.dumps({"items": items}))
+    wanted = "get secret --namespace parley --selector app.kubernetes.io/part-of=parley --output json"
+    return _kubectl(folder, f'[ "$*" = "{wanted}" ] && exec /bin/cat {folder / "answer.json"}; exit 1')
+
+
+def _kubectl(folder: Path, script: str) -> str:
+    program = folder / "kubectl"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return str(folder)
 
 
 def test_kubernetes_gets_a_secret_for_each_part() -> None:
@@ -104,6 +142,42 @@ def test_kubernetes_gets_a_secret_for_each_part() -> None:
     opaque = {name: set(item["stringData"]) for name, item in secrets.items() if item["type"] == "Opaque"}
     assert opaque == {f"parley-{part}": files for part, files in FILES.items()}
     assert "@postgres-rw:5432/parley" in secrets["parley-chat-store"]["stringData"]["database_url"]
+
+
+def test_a_second_run_keeps_what_the_cluster_has(tmp_path: Path) -> None:
+    first = kubernetes_secrets(
+        "postgres-rw:5432", path=cluster_with(tmp_path, {}), environment={"OPENAI_API_KEY": "sk-first"}
+    )
+    path = cluster_with(tmp_path, first)
+    assert kubernetes_secrets(path=path) == first
+    assert kubernetes_secrets("postgres-rw:5432", path=path) == first
+
+
+def test_a_secret_that_is_missing_in_the_cluster_is_made(tmp_path: Path) -> None:
+    first = kubernetes_secrets(path=cluster_with(tmp_path, {}))
+    gone = {name: item for name, item in first.items() if name not in ("parley-operator", "parley-role-chat-store")}
+    second = kubernetes_secrets(path=cluster_with(tmp_path, gone))
+    assert {name: item for name, item in second.items() if name in gone} != gone, "NATS is told of the new password"
+    assert second["parley-chat-store"] == first["parley-chat-store"]
+    assert second["parley-role-chat-store"] == first["parley-role-chat-store"]
+
+
+def test_what_is_set_replaces_what_the_cluster_has(tmp_path: Path) -> None:
+    first = kubernetes_secrets(path=cluster_with(tmp_path, {}))
+    second = kubernetes_secrets(path=cluster_with(tmp_path, first), environment={"SECRET_KEY": "k" * 32})
+    changed = {name for name, item in second.items() if item != first[name]}
+    assert changed == {"parley-gateway", "parley-push"}
+
+
+def test_a_cluster_that_does_not_answer_gets_no_new_passwords(tmp_path: Path) -> None:
+    result = run_kubernetes(path=_kubectl(tmp_path, 'echo "connection refused" >&2; exit 1'))
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr == "make_secrets: the cluster's secrets cannot be read: connection refused\n"
+
+
+def test_without_kubectl_it_says_that_all_is_new() -> None:
+    assert "every secret is new" in run_kubernetes(path="").stderr
 
 
 def test_a_role_has_the_password_that_its_service_uses() -> None:

