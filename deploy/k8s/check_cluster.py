@@ -43,7 +43,7 @@ def problems(overlay: Path) -> list[str]:
 def _version_problems() -> list[str]:
     server = json.loads(_kubectl("version", "--output", "json"))["serverVersion"]
     # Providers write such as "30+".
-    version = int(server["major"]), int(re.match(r"\d+", server["minor"])[0])
+    version = int(server["major"]), int(server["minor"].rstrip("+"))
     if version < MINIMUM:
         needed = "{}.{}".format(*MINIMUM)
         return [f"Kubernetes is {server['gitVersion']}; {needed} or newer is needed, for preStop.sleep."]

@@ -1,5 +1,6 @@
 """The commands on our pages fit the manifests: what they name exists where they look, in an order that works."""
 
+import functools
 import re
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def test_a_command_names_files_that_there_are(command: Command) -> None:
             assert (ROOT / file).exists()
 
 
+@functools.cache
 def known_objects() -> set[tuple[str, str]]:
     found = {
         (resource["kind"].lower(), resource["metadata"]["name"])
