@@ -29,7 +29,7 @@ from parley.contracts.streams import (
     DEAD_LETTERS,
 )
 from parley.runtime import bus, tasks
-from parley.runtime.health import HealthServer
+from parley.runtime.health import CannotListen, HealthServer
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +86,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     async with contextlib.AsyncExitStack() as stack:
         try:
             await stack.enter_async_context(HealthServer(settings.health_host, settings.health_port, ready))
-        except OSError as error:
-            raise CannotServe(f"Cannot listen on HEALTH_PORT {settings.health_port}: {error.strerror}.") from error
+        except CannotListen as error:
+            raise CannotServe(str(error)) from error
         try:
             nc = await tasks.unless(stop, _open(broker, database, settings.migration_wait))
             if nc is None:

@@ -14,7 +14,7 @@ from gateway.bus import BusClosed
 from gateway.context import Gateway
 from gateway.settings import Settings
 from parley.runtime.bus import NotProvisioned
-from parley.runtime.health import HealthServer
+from parley.runtime.health import CannotListen, HealthServer
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +22,7 @@ _KEEP_ALIVE_SECONDS = 75
 """Longer than the usual idle time of a proxy, so that it is the proxy who closes: it would otherwise now and then send
 a request into a connection that we have just closed."""
 
+_BACKLOG = 2048
 _UNSENT = 64 * 1024
 _BUS_SECONDS = 3.0
 
@@ -72,8 +73,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     async with contextlib.AsyncExitStack() as stack:
         try:
             await stack.enter_async_context(HealthServer(settings.health_host, settings.health_port, gateway.problems))
-        except OSError as error:
-            raise CannotServe(f"Cannot listen on HEALTH_PORT {settings.health_port}: {error.strerror}.") from error
+        except CannotListen as error:
+            raise CannotServe(str(error)) from error
         log.info("Listening on http://%s:%d", settings.host, listener.getsockname()[1])
         try:
             await _run(gateway, server, listener, stop)
@@ -104,7 +105,7 @@ async def _run(gateway: Gateway, server: uvicorn.Server, listener: socket.socket
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a bound socket that other gateways on this machine may share.
+    """Return a listening socket that other gateways on this machine may share.
 
     Raises:
         CannotServe: somebody else has the port.
@@ -119,6 +120,8 @@ def bind(host: str, port: int) -> socket.socket:
             # The kernel would keep megabytes for a reader of a stream who does not read (accepted sockets inherit it).
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
         listener.bind((host, port))
+        # Here and not by uvloop, which says nothing when another socket of the same port already listens.
+        listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
         raise CannotServe(

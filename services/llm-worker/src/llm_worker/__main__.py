@@ -8,6 +8,7 @@ from llm_worker.errors import ConnectionClosed
 from llm_worker.settings import WorkerSettings
 from parley.runtime import lifecycle, logs, tracing
 from parley.runtime.bus import NotProvisioned
+from parley.runtime.health import CannotListen
 from parley.runtime.settings import read
 
 
@@ -18,7 +19,7 @@ def main() -> int:
     tracing.setup("llm-worker")
     try:
         return lifecycle.run(lambda stop: app.run(settings, stop))
-    except (NotProvisioned, ConnectionClosed) as error:
+    except (NotProvisioned, ConnectionClosed, CannotListen) as error:
         logging.getLogger("llm_worker").critical("%s", error)
         return 3 if isinstance(error, NotProvisioned) else 1
     finally:

@@ -38,6 +38,7 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
     Raises:
         NotProvisioned: a stream or the consumer is missing.
         ConnectionClosed: NATS refuses us.
+        CannotListen: HEALTH_PORT is taken.
     """
     provider = Provider(
         base_url=settings.openai_base_url,

@@ -7,7 +7,7 @@ import contextlib
 import logging
 
 from parley.runtime.forwarded import TrustedProxies
-from parley.runtime.health import HealthServer
+from parley.runtime.health import CannotListen, HealthServer
 from parley.runtime.tasks import end, unless
 from push import metrics
 from push.bus import Bus
@@ -52,9 +52,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     async with contextlib.AsyncExitStack() as stack:
         try:
             await stack.enter_async_context(HealthServer(settings.health_host, settings.health_port, ready))
-        except OSError as error:
-            address = f"{settings.health_host}:{settings.health_port}"
-            raise Unable(f"Cannot listen on {address}: {error.strerror or error}") from error
+        except CannotListen as error:
+            raise Unable(str(error)) from error
         connecting = Bus.connect(settings.nats_url, on_reconnected=on_reconnected, on_closed=on_closed)
         connected = await unless(stop, connecting)
         if connected is None:

@@ -7,6 +7,7 @@ process. ``/readyz`` says whether its dependencies answer. ``/metrics`` is for P
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 
@@ -22,8 +23,25 @@ _READ_TIMEOUT = 5.0
 _REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
 
 
+class CannotListen(Exception):
+    """HEALTH_PORT cannot be used; the text says why, for a person."""
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        # It listens before the event loop has it: uvloop reports a failed bind, but not a failed listen.
+        return socket.create_server((str(address[0]), port), family=family)
+    except OSError as error:
+        raise CannotListen(f"Cannot listen on HEALTH_PORT {port} of {host}: {error.strerror or error}.") from error
+
+
 class HealthServer:
-    """Serves probes on ``host:port`` between ``async with`` and its end. Without a port it does nothing."""
+    """Serves probes on ``host:port`` between ``async with`` and its end. Without a port it does nothing.
+
+    Raises:
+        CannotListen: On entering.
+    """
 
     def __init__(self, host: str, port: int | None, ready: Ready) -> None:
         self._host = host
@@ -41,7 +59,8 @@ class HealthServer:
 
     async def __aenter__(self) -> "HealthServer":
         if self._port is not None:
-            self._server = await asyncio.start_server(self._serve, self._host, self._port, limit=16 * 1024)
+            listener = _listen(self._host, self._port)
+            self._server = await asyncio.start_server(self._serve, sock=listener, limit=16 * 1024)
         return self
 
     async def __aexit__(

@@ -2,9 +2,9 @@
 
 import os
 import sys
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
 
@@ -22,6 +22,13 @@ class ServiceSettings(BaseSettings):
     health_port: int | None = Field(None, description="port of the health server; none when unset", ge=0, le=65535)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="the least that is logged")
     log_format: Literal["console", "json"] = Field("console", description="`console` for people, or `json`")
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        # Port 0 is whichever is free.
+        if self.health_port and self.health_port == getattr(self, "port", None):
+            raise ValueError(f"HEALTH_PORT and PORT are both {self.health_port}: choose another HEALTH_PORT")
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -60,5 +67,6 @@ def read(kind: type[Settings], service: str) -> Settings:
     except ValidationError as error:
         for problem in error.errors():
             name = "_".join(str(part) for part in problem["loc"]).upper()
-            print(f"{service}: {name}: {problem['msg']}", file=sys.stderr)  # noqa: T201
+            # What concerns several settings has no name of its own, and names them itself.
+            print(f"{service}: {name + ': ' if name else ''}{problem['msg']}", file=sys.stderr)  # noqa: T201
         raise SystemExit(2) from None
