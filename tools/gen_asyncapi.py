@@ -132,6 +132,10 @@ class Document:
     def render(self) -> dict[str, Any]:
         structs = [message for message in self.messages.values() if message is not None]
         _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
+        for schema in schemas.values():
+            if "description" in schema:
+                # From Python 3.13 on docstrings come without their indentation.
+                schema["description"] = inspect.cleandoc(schema["description"])
         names = dict(zip(structs, (self._schema_name(schemas, struct) for struct in structs), strict=True))
         return {
             "asyncapi": "3.0.0",
