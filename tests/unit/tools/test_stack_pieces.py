@@ -1,5 +1,6 @@
 """The small parts of ``parley up``."""
 
+import asyncio
 import io
 import json
 import os
@@ -11,15 +12,18 @@ from pathlib import Path
 import pytest
 
 from parley.contracts.permissions import USERS
-from parley_tools.embedded.ports import LOOPBACK, free_port, is_free
+from parley_tools.embedded import ports
+from parley_tools.embedded.ports import LOOPBACK, PortSet, free_port, is_free
 from parley_tools.local_model import server as local_model
-from parley_tools.stack import state
+from parley_tools.stack import probe, state
 from parley_tools.stack.errors import StackError
 from parley_tools.stack.log import CombinedLog, Lines
 from parley_tools.stack.migration import MigrationStamp
 from parley_tools.stack.options import StackOptions
+from parley_tools.stack.process import ProcessSpec, SupervisedProcess
 from parley_tools.stack.secrets import load_secrets
 from parley_tools.stack.stack import _SERVER_TROUBLE, Stack
+from tests.support.waiting import eventually
 
 
 def test_secrets_are_made_once_and_kept_private(tmp_path: Path) -> None:
@@ -162,3 +166,79 @@ def test_a_free_port_is_none_that_an_outgoing_connection_may_get() -> None:
     with socket.create_server((LOOPBACK, port)):
         assert not is_free(port)
     assert is_free(port)
+
+
+def test_no_two_processes_of_a_stack_get_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = iter([20_001, 20_001, 20_002, 20_002, 20_001, 20_003])
+    monkeypatch.setattr(ports, "free_port", lambda host: next(drawn))
+    taken = PortSet((20_003,))
+    assert [taken.draw(), taken.draw()] == [20_001, 20_002]
+    monkeypatch.setattr(ports, "free_port", lambda host: 20_003)
+    with pytest.raises(OSError, match="No free port"):
+        taken.draw()
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("", "http://127.0.0.1:8000"),
+        ("::", "http://[::1]:8000"),
+        ("::1", "http://[::1]:8000"),
+        ("here.example", "http://here.example:8000"),
+    ],
+)
+def test_the_address_of_the_page_is_one_to_click_on(host: str, url: str) -> None:
+    stack = Stack(StackOptions(folder=Path(), host=host), CombinedLog(io.StringIO()))
+    assert stack.url == url
+    assert stack.push_url.startswith(url.replace("http", "ws").removesuffix(":8000"))
+
+
+def _process(script: str, log: CombinedLog, *, ready: bool = True) -> SupervisedProcess:
+    async def is_ready() -> bool:
+        return ready
+
+    spec = ProcessSpec(name="gateway", service="gateway", command=lambda: ["/bin/sh", "-c", script], ready=is_ready)
+    return SupervisedProcess(spec, log, restart_delays=(0.001, 0.002), on_change=lambda: None)
+
+
+async def test_a_process_that_keeps_ending_is_reported_and_not_with_every_end() -> None:
+    out = io.StringIO()
+    process = _process("sleep 0.05; echo no room left; exit 1", CombinedLog(out))
+    await process.start()
+    await eventually(lambda: process.restarts > 6, what="restarts")
+    await process.stop()
+    assert "gateway ended with exit code 1, 3 times in a row: Parley does not work as it should." in out.getvalue()
+    assert "  no room left" in out.getvalue()
+    assert out.getvalue().count("exit code 1") == 4, "the first and second, the third, the fourth; then the eighth"
+
+
+async def test_a_wrong_setting_ends_the_start_at_once() -> None:
+    out = io.StringIO()
+    process = _process("echo gateway: SECRET_KEY: too short; exit 2", CombinedLog(out), ready=False)
+    with pytest.raises(StackError, match="gateway does not start with these settings:\n  gateway: SECRET_KEY"):
+        await process.start()
+    assert process.restarts == 0
+
+
+async def test_a_stack_is_ready_only_while_all_of_it_serves_at_the_same_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def serves(port: int, host: str) -> bool:
+        return True
+
+    async def nobody_serves(port: int, host: str) -> bool:
+        return False
+
+    monkeypatch.setattr(probe, "serves_page", serves)
+    monkeypatch.setattr(probe, "serves_sockets", serves)
+    log = CombinedLog(io.StringIO())
+    stack = Stack(StackOptions(folder=tmp_path, port=0, push_port=0), log)
+    stack.processes = {"up": _process("exec sleep 60", log), "down": _process("exec sleep 60", log, ready=False)}
+    starting = [asyncio.create_task(process.start()) for process in stack.processes.values()]
+    await starting[0]
+    assert await stack._not_served() == ["down"]
+    monkeypatch.setattr(probe, "serves_page", nobody_serves)
+    assert await stack._not_served() == ["down", f"the page at {stack.url}"]
+    starting[1].cancel()
+    await asyncio.gather(*(process.stop() for process in stack.processes.values()))

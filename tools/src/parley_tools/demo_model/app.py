@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import time
 from collections import OrderedDict
 from types import TracebackType
@@ -17,7 +16,7 @@ from parley_tools.demo_model.request import ChatRequest, InvalidRequest, decode
 from parley_tools.demo_model.stats import Stats
 from parley_tools.demo_model.stream import Stream, whole
 from parley_tools.demo_model.wheel import Wheel
-from parley_tools.embedded.errors import PortTaken
+from parley_tools.embedded.errors import CannotListen
 
 _REMEMBERED = 10_000
 
@@ -26,7 +25,7 @@ class DemoModel:
     """The demo model, an asynchronous context manager. Port 0 takes a free one.
 
     Raises:
-        PortTaken: On entering.
+        CannotListen: On entering.
     """
 
     def __init__(self, host: str, port: int, *, api_key: str | None = None) -> None:
@@ -51,9 +50,7 @@ class DemoModel:
                 lambda: Connection(self._handle, self._count_connection), self._host, self._port
             )
         except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise PortTaken("The demo model", self._host, self._port) from None
-            raise
+            raise CannotListen("The demo model", self._host, self._port, error) from error
         return self
 
     async def __aexit__(

@@ -10,13 +10,14 @@ import sys
 
 import uvloop
 
+from parley_tools.arguments import port_number
 from parley_tools.demo_model.app import DemoModel
-from parley_tools.embedded.errors import PortTaken
+from parley_tools.embedded.errors import CannotListen
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8002, help="default 8002; 0: any free one")
+    parser.add_argument("--port", type=port_number, default=8002, help="default 8002; 0: any free one")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -33,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     try:
         uvloop.run(serve())
-    except PortTaken as error:
+    except CannotListen as error:
         print(f"parley: {error}", file=sys.stderr)
         return 1
     return 0

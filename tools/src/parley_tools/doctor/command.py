@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from parley_tools.arguments import port_number
 from parley_tools.doctor.examination import examine
 from parley_tools.doctor.patient import find
 from parley_tools.doctor.report import Finding
@@ -29,8 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="of a running stack (default .parley); NATS_URL, DATABASE_URL and OPENAI_* go before",
     )
-    parser.add_argument("--port", type=int, default=8000, help="that the page would have (default 8000)")
-    parser.add_argument("--push-port", type=int, default=8001, help="that the websockets would have (default 8001)")
+    parser.add_argument("--port", type=port_number, default=8000, help="that the page would have (default 8000)")
+    parser.add_argument(
+        "--push-port", type=port_number, default=8001, help="that the websockets would have (default 8001)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
 
 

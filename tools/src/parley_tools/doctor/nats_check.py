@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator
@@ -13,7 +12,6 @@ from uuid import uuid4
 
 import httpx
 import msgspec
-import nats
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
@@ -22,8 +20,9 @@ from parley.contracts.permissions import USERS, UserPermissions
 from parley.contracts.streams import CHAT, CONSUMERS, DEAD_LETTERS, STREAMS
 from parley.runtime import bus, provision
 from parley_tools.doctor.clock import Clock, compare
-from parley_tools.doctor.patient import Patient, without_password
+from parley_tools.doctor.patient import Patient
 from parley_tools.doctor.report import Report
+from parley_tools.servers import ServerTrouble, nats_client, without_password
 
 _TIMEOUT: Final = 3.0
 _MIN_PAYLOAD: Final = 1024 * 1024
@@ -64,39 +63,16 @@ async def _connected(report: Report, url: str, refused: list[str]) -> AsyncItera
         refused: Gets the subjects that the server refuses.
     """
 
-    last: list[Exception] = []
-
     async def on_error(error: Exception) -> None:
-        last[:] = [error]
         refused.extend(match[2].lower() for match in _REFUSED.finditer(str(error)))
 
-    where = without_password(url)
-    options = bus.connect_options(url, "parley-doctor", on_error=on_error)
-    options |= {"allow_reconnect": False, "max_reconnect_attempts": 1, "reconnect_time_wait": 0.05}
-    options |= {"connect_timeout": _TIMEOUT, "disconnected_cb": None}
-    try:
-        async with asyncio.timeout(3 * _TIMEOUT):
-            nc = await nats.connect(**options)
-    except Exception as error:
-        cause = last[0] if last else error
-        said = str(cause) or type(cause).__name__
-        if "authorization" in said.lower():
-            user = urlsplit(url.split(",")[0]).username or "nobody in particular"
-            report.problem(
-                f"NATS at {where} refuses the user or the password ({user}).",
-                "Set NATS_URL to nats://USER:PASSWORD@HOST:PORT as the server's configuration has them.",
-            )
-        else:
-            report.problem(
-                f"NATS does not answer at {where}: {said}",
-                "Start it, or set NATS_URL to where it is. A firewall or a wrong port looks the same.",
-            )
-        yield None
-        return
-    try:
+    async with contextlib.AsyncExitStack() as opened:
+        try:
+            nc = await opened.enter_async_context(nats_client(url, "parley-doctor", on_error=on_error))
+        except ServerTrouble as error:
+            report.problem(error.trouble.text, error.trouble.remedy)
+            nc = None
         yield nc
-    finally:
-        await nc.close()
 
 
 async def _examine(report: Report, nc: Client, patient: Patient, refused: list[str], clock: Clock) -> None:

@@ -76,8 +76,3 @@ def find(folder: Path, ports: Mapping[str, int]) -> Patient:
         stack=running,
         secrets=secrets,
     )
-
-
-def without_password(url: str) -> str:
-    """The servers of an address, for people to read."""
-    return ", ".join(server.rpartition("@")[2].rpartition("://")[2] for server in url.split(","))

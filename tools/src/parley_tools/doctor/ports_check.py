@@ -14,8 +14,7 @@ from parley_tools.stack import probe
 from parley_tools.stack.state import State
 
 _OPTIONS: Final = {"page": "--port", "websocket": "--push-port"}
-_OURS: Final = {"page": ("/healthz", 200), "websocket": ("/ws", 426)}
-"""What Parley itself answers there."""
+_IS_OURS: Final = {"page": probe.serves_page, "websocket": probe.serves_sockets}
 
 
 async def check(patient: Patient) -> Report:
@@ -27,10 +26,9 @@ async def check(patient: Patient) -> Report:
 async def _ports(patient: Patient) -> Report:
     report = Report("ports")
     for what, port in patient.ports.items():
-        path, status = _OURS[what]
         if is_free(port):
             report.ok(f"Port {port}, for the {what}, is free.")
-        elif (await probe.get(port, path))[0] == status:
+        elif await _IS_OURS[what](port):
             report.note(f"On port {port}, for the {what}, something like Parley listens already.")
         else:
             report.problem(

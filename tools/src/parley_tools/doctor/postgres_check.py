@@ -9,8 +9,9 @@ import asyncpg
 from chat_store import schema
 from chat_store.errors import SchemaMismatch
 from parley_tools.doctor.clock import Clock, compare
-from parley_tools.doctor.patient import Patient, without_password
+from parley_tools.doctor.patient import Patient
 from parley_tools.doctor.report import Report
+from parley_tools.servers import ServerTrouble, postgres, version_of, without_password
 
 _TIMEOUT: Final = 5.0
 _MIN_VERSION: Final = 14
@@ -42,42 +43,18 @@ async def check(patient: Patient, clock: Clock) -> Report:
         return report
     where = without_password(patient.database_url)
     try:
-        connection = await asyncpg.connect(
-            patient.database_url, timeout=_TIMEOUT, server_settings={"application_name": "parley-doctor"}
-        )
-    except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as error:
-        report.problem(
-            f"Postgres at {where} refuses the role or the password: {error}",
-            "Set DATABASE_URL to postgresql://ROLE:PASSWORD@HOST:PORT/DATABASE as they are on the server.",
-        )
-    except asyncpg.InvalidCatalogNameError as error:
-        report.problem(
-            f"Postgres at {where} has no such database: {error}",
-            "Create it (CREATE DATABASE …), or correct the end of DATABASE_URL.",
-        )
-    except asyncpg.TooManyConnectionsError as error:
-        report.problem(
-            f"Postgres at {where} takes no more connections: {error}",
-            "Raise max_connections, or lower DATABASE_POOL_SIZE of chat-store.",
-        )
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
-        report.problem(
-            f"Postgres does not answer at {where}: {str(error) or type(error).__name__}",
-            "Start it, or set DATABASE_URL to where it is. A firewall or a wrong port looks the same.",
-        )
-    else:
-        try:
+        async with postgres(patient.database_url, "parley-doctor", command_timeout=_TIMEOUT) as connection:
             await _examine(report, connection, where, clock)
-        except (asyncpg.PostgresError, OSError, TimeoutError) as error:
-            report.problem(f"Postgres at {where} failed: {error}", "Its own log says more.")
-        finally:
-            await connection.close()
+    except ServerTrouble as error:
+        report.problem(error.trouble.text, error.trouble.remedy)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        report.problem(f"Postgres at {where} failed: {str(error) or type(error).__name__}", "Its own log says more.")
     return report
 
 
 async def _examine(report: Report, connection: asyncpg.Connection[asyncpg.Record], where: str, clock: Clock) -> None:
     version = connection.get_server_version()
-    report.ok(f"{where} answers, version {version.major}.{version.minor}.")
+    report.ok(f"{where} answers, version {await version_of(connection)}.")
     if version.major < _MIN_VERSION:
         report.problem(f"PostgreSQL {version.major} is too old.", f"Parley needs version {_MIN_VERSION} or newer.")
     if await connection.fetchval("SELECT pg_is_in_recovery()"):

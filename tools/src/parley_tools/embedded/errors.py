@@ -1,16 +1,28 @@
 """What can go wrong with an embedded server, in words for the person who started it."""
 
+import errno
+import socket
+
 
 class EmbeddedError(Exception):
     """The base of everything that this package raises."""
 
 
-class PortTaken(EmbeddedError):
-    """Something else listens there already."""
+class CannotListen(EmbeddedError):
+    """A server cannot listen where it is told to."""
 
-    def __init__(self, what: str, host: str, port: int) -> None:
-        super().__init__(f"{what} cannot listen on {host}:{port}: the port is taken by another program.")
-        self.port = port
+    def __init__(self, what: str, host: str, port: int, why: OSError, remedy: str = "") -> None:
+        if isinstance(why, socket.gaierror):
+            cause = f"{host} is no host name or address that is known here"
+        elif why.errno == errno.EADDRINUSE:
+            cause = "the port is taken by another program"
+        elif why.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            cause = f"this machine has no address {host}"
+        elif why.errno in (errno.EACCES, errno.EPERM):
+            cause = "this account may not use the port (those below 1024 are root's)"
+        else:
+            cause = why.strerror or str(why)
+        super().__init__(f"{what} cannot listen on {host}:{port}: {cause}." + (f" {remedy}" if remedy else ""))
 
 
 class FolderInUse(EmbeddedError):
@@ -20,6 +32,30 @@ class FolderInUse(EmbeddedError):
         super().__init__(
             f"The data folder {folder} is in use by process {holder}. Stop that one, or use another folder."
         )
+
+
+class UnusableFolder(EmbeddedError):
+    """Nothing can be kept in the folder, or what is in it cannot be used."""
+
+    def __init__(self, folder: object, why: OSError | str) -> None:
+        super().__init__(
+            f"The data folder {folder} cannot be used: {_cause(why)}. Name another one with --data, or mend it."
+        )
+
+
+def _cause(why: OSError | str) -> str:
+    if isinstance(why, str):
+        return why
+    match why.errno:
+        case errno.EEXIST | errno.ENOTDIR:
+            cause = "it, or what is above it, is a file and no folder"
+        case errno.EACCES | errno.EPERM:
+            cause = "this account may not write there; it may belong to another one"
+        case errno.EROFS:
+            cause = "its file system can only be read"
+        case _:
+            cause = str(why.strerror or why)
+    return cause + (f" ({why.filename})" if why.filename else "")
 
 
 class DidNotStart(EmbeddedError):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
 from types import TracebackType
 
-from parley_tools.embedded.errors import FolderInUse
+from parley_tools.embedded.errors import FolderInUse, UnusableFolder
 
 
 class FolderLock:
     """An exclusive lock on a folder, held while the context is open.
 
     The operating system lets go of it when the process ends, however it ends, so a stale lock cannot exist.
+
+    Raises:
+        FolderInUse, UnusableFolder: On entering.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -21,8 +25,7 @@ class FolderLock:
         self._file: int | None = None
 
     def __enter__(self) -> FolderLock:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        file = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        file = self._open()
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -33,6 +36,18 @@ class FolderLock:
         os.write(file, f"{os.getpid()}\n".encode())
         self._file = file
         return self
+
+    def _open(self) -> int:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            file = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise UnusableFolder(self._folder, error) from error
+        if not os.access(self._folder, os.W_OK | os.X_OK):
+            # The file may be an old one.
+            os.close(file)
+            raise UnusableFolder(self._folder, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+        return file
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,4 +1,4 @@
-"""Loopback ports."""
+"""Ports: drawn so that nobody else is likely to choose them, and tried before somebody relies on them."""
 
 import errno
 import secrets
@@ -12,7 +12,7 @@ _RANGE = range(10_000, 32_768)
 
 
 def free_port(host: str = LOOPBACK) -> int:
-    """Return a port that nothing listens on just now, drawn so that nobody else is likely to choose it meanwhile.
+    """Return a port that nothing listens on just now.
 
     Raises:
         OSError: None was found.
@@ -26,11 +26,58 @@ def free_port(host: str = LOOPBACK) -> int:
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
     """Whether a server could listen on ``port``; connections that linger from an earlier one do not count."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-            probe.listen()
-        except OSError:
-            return False
+    try:
+        try_port(port, host)
+    except OSError:
+        return False
     return True
+
+
+def try_port(port: int, host: str) -> None:
+    """Listen on ``port`` for a moment, on every address of ``host`` that this machine has.
+
+    Raises:
+        OSError: A server could not: EADDRINUSE, EADDRNOTAVAIL, EACCES, or a ``socket.gaierror``.
+    """
+    elsewhere: OSError | None = None
+    tried = 0
+    for family, kind, protocol, _, address in _addresses(port, host):
+        try:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
+                probe.listen()
+            tried += 1
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise
+            elsewhere = error  # `localhost` where IPv6 is off, say
+    if elsewhere is not None and not tried:
+        raise elsewhere
+
+
+def _addresses(
+    port: int, host: str
+) -> list[tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]]]:
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except UnicodeError as error:  # a name that no host can have
+        raise socket.gaierror(socket.EAI_NONAME, str(error)) from error
+    return found  # type: ignore[return-value]  # the third form of an address is that of a Python without IPv6
+
+
+class PortSet:
+    """The ports of one installation: none is given to two of its processes."""
+
+    def __init__(self, taken: tuple[int, ...] = ()) -> None:
+        self._taken = set(taken)
+
+    def draw(self, host: str = LOOPBACK) -> int:
+        """Return a free port that was not drawn before. Raises OSError: none was found."""
+        for _ in range(100):
+            if (port := free_port(host)) not in self._taken:
+                self._taken.add(port)
+                return port
+        raise OSError(errno.EADDRINUSE, f"No free port was found on {host}")

@@ -15,7 +15,7 @@ import stat
 import subprocess
 from pathlib import Path
 
-from parley_tools.embedded.errors import DidNotStart, NotInstalled, WrongVersion
+from parley_tools.embedded.errors import DidNotStart, NotInstalled, UnusableFolder, WrongVersion
 from parley_tools.embedded.guard import guarded
 from parley_tools.embedded.ports import LOOPBACK, free_port
 from parley_tools.embedded.server import EmbeddedServer
@@ -151,7 +151,12 @@ class PostgresServer(EmbeddedServer):
         new.rename(self.data)
 
     def _check_version(self) -> None:
-        version = (self.data / "PG_VERSION").read_text().strip()
+        try:
+            version = (self.data / "PG_VERSION").read_text().strip()
+        except FileNotFoundError:
+            raise UnusableFolder(self.folder, f"{self.data} is there, and PostgreSQL did not make it") from None
+        except OSError as error:
+            raise UnusableFolder(self.folder, error) from error
         if version != MAJOR_VERSION:
             raise WrongVersion(
                 f"The data in {self.data} was made by PostgreSQL {version}; this is PostgreSQL {MAJOR_VERSION}. "

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from parley.runtime.log_writer import LogWriter
 from parley.runtime.tasks import end
-from parley_tools.embedded.errors import EmbeddedError
+from parley_tools.arguments import port_number
+from parley_tools.embedded.errors import EmbeddedError, UnusableFolder
 from parley_tools.stack import options as stack_options
 from parley_tools.stack import state
 from parley_tools.stack.errors import StackError
@@ -26,8 +27,10 @@ from parley_tools.stack.stack import Stack
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what ``parley up`` takes."""
     parser.add_argument("--host", default="127.0.0.1", help="where the page and the websockets listen")
-    parser.add_argument("--port", type=int, default=8000, help="of the page (default 8000; 0: any free one)")
-    parser.add_argument("--push-port", type=int, default=8001, help="of the websockets (default 8001; 0: any free one)")
+    parser.add_argument("--port", type=port_number, default=8000, help="of the page (default 8000; 0: any free one)")
+    parser.add_argument(
+        "--push-port", type=port_number, default=8001, help="of the websockets (default 8001; 0: any free one)"
+    )
     parser.add_argument(
         "--data", type=Path, default=state.DEFAULT_FOLDER, metavar="FOLDER", help="default: .parley in this folder"
     )
@@ -50,7 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
         return asyncio.run(_run(options))
     except (StackError, EmbeddedError) as error:
         print(f"parley: {error}", file=sys.stderr)
-        return 1
+    except OSError as error:
+        print(f"parley: {UnusableFolder(options.folder, error)}", file=sys.stderr)
+    return 1
 
 
 async def _run(options: StackOptions) -> int:
@@ -117,7 +122,6 @@ def web_dist() -> Path | None:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 64:
-        raise argparse.ArgumentTypeError("between 1 and 64")
-    return number
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 64):
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 1 and 64")
+    return int(text)

@@ -11,10 +11,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from parley_tools import servers
 from parley_tools.embedded.guard import guarded
 from parley_tools.stack.errors import StackError
 
 _LAST_WORDS = 40
+_REASON = "chat-store: "
+"""Begins the sentence that says why it failed."""
 
 _SOURCES = (
     ("chat_store", "migrations"),
@@ -54,11 +57,44 @@ async def migrate(environment: Mapping[str, str], say: Callable[[str], None] = l
         await process.wait()
         raise
     if process.returncode != 0:
-        raise StackError("\n".join(["The migration failed.", *said]))
+        reasons = [line.removeprefix(_REASON) for line in said if line.startswith(_REASON)]
+        raise StackError("\n".join(reasons or ["The migration failed.", *said]))
+
+
+async def check_servers(*, nats_url: str | None, database_url: str | None) -> None:
+    """Look at servers that somebody else started, before anything waits for them.
+
+    Those that do not answer yet are no trouble here: the migration waits for them, and says so.
+
+    Raises:
+        StackError: One is not, and will not be, what is needed.
+    """
+    try:
+        if nats_url:
+            async with servers.nats_client(nats_url, "parley-migrate") as client:
+                await servers.check_jetstream(client)
+    except servers.ServerTrouble as error:
+        _raise_unless_it_may_pass(error)
+    try:
+        if database_url:
+            async with servers.postgres(database_url, "parley-migrate"):
+                pass
+    except servers.ServerTrouble as error:
+        _raise_unless_it_may_pass(error)
+
+
+def _raise_unless_it_may_pass(error: servers.ServerTrouble) -> None:
+    if not error.trouble.may_pass:
+        raise StackError(str(error)) from error
 
 
 def run_migration(environment: Mapping[str, str]) -> int:
     """``parley migrate``: the same with the terminal's own input and output; return its exit code."""
+    try:
+        asyncio.run(check_servers(nats_url=environment.get("NATS_URL"), database_url=environment.get("DATABASE_URL")))
+    except StackError as error:
+        print(f"parley: {error}", file=sys.stderr)
+        return 1
     return subprocess.run(
         [sys.executable, "-m", "chat_store", "migrate"], env=dict(environment), check=False
     ).returncode

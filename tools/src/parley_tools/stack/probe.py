@@ -9,11 +9,12 @@ _TIMEOUT = 2.0
 
 async def get(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, str]:
     """``GET`` a small document; status 0 when nothing answers."""
+    name = f"[{host}]" if ":" in host else host
     try:
         async with asyncio.timeout(_TIMEOUT):
             reader, writer = await asyncio.open_connection(host, port)
             try:
-                writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
+                writer.write(f"GET {path} HTTP/1.1\r\nHost: {name}:{port}\r\nConnection: close\r\n\r\n".encode())
                 answer = await reader.read()
             finally:
                 writer.close()
@@ -23,3 +24,13 @@ async def get(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, str]:
     words = head.split(b" ", 2)
     status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
     return status, body.decode(errors="replace")
+
+
+async def serves_page(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a gateway answers there."""
+    return (await get(port, "/healthz", host))[0] == 200
+
+
+async def serves_sockets(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether push answers there: it asks for a websocket."""
+    return (await get(port, "/ws", host))[0] == 426

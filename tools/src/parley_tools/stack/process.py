@@ -20,7 +20,9 @@ _SETTLED = 30.0
 _PROBE_EVERY = 0.04
 """Seconds between questions whether it is ready; asked more often, the questions themselves slow the start down."""
 _START_TRIES = 3
-"""How often a process may end before it was ready for the first time."""
+"""How often a process may end before it was ready for the first time, or before that is more than a line in the log."""
+_WRONG_SETTING = 2
+"""The exit code of a service that cannot work with its settings: starting it again changes nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +89,7 @@ class SupervisedProcess:
         """
         self._keeper = asyncio.create_task(self._keep(), name=f"keep {self.spec.name}")
         end = time.monotonic() + deadline
-        while not await self._is_ready():
+        while not await self.is_ready():
             if self._keeper.done():
                 await self._keeper
                 raise StackError(f"{self.spec.name} was stopped while it started.")
@@ -117,35 +119,51 @@ class SupervisedProcess:
         self._stopping.set()
         self._kill_group()
 
-    async def _is_ready(self) -> bool:
+    async def is_ready(self) -> bool:
+        """Whether it runs and serves now."""
         return self.pid is not None and await self.spec.ready()
 
     async def _keep(self) -> None:
         first, longest = self._delays
         delay = first
-        tries = 0
+        ends = 0
         while not self._stopping.is_set():
             started = time.monotonic()
+            code: int | None = None
             try:
                 await asyncio.to_thread(self.spec.prepare)
                 if self._stopping.is_set():
                     return
-                end = _told(await self._run_once())
-            except EmbeddedError as error:
+                code = await self._run_once()
+                end = f"ended with {_told(code)}"
+            except (EmbeddedError, OSError) as error:
                 if not self._was_ready:
                     raise
-                end = str(error)
+                end = f"does not start: {error}"
             if self._stopping.is_set():
                 return
-            tries += 1
-            if not self._was_ready and tries >= _START_TRIES:
-                raise StackError(f"{self.spec.name} does not start: it ended with {end}.{self._last_words()}")
-            delay = first if time.monotonic() - started > _SETTLED else delay
-            self._log.line(self.spec.name, f"ended with {end}; starting it again in {delay:g} s")
+            if time.monotonic() - started > _SETTLED:
+                delay, ends = first, 0
+            ends += 1
+            if not self._was_ready and code == _WRONG_SETTING:
+                raise StackError(f"{self.spec.name} does not start with these settings:{self._last_words()}")
+            if not self._was_ready and ends >= _START_TRIES:
+                raise StackError(f"{self.spec.name} does not start: it {end}.{self._last_words()}")
+            self._report(end, ends, delay)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay)
             delay = min(delay * 2, longest)
             self.restarts += 1
+
+    def _report(self, end: str, ends: int, delay: float) -> None:
+        """Tell of the end: each of the first ones, then less and less often."""
+        if ends < _START_TRIES:
+            self._log.line(self.spec.name, f"{end}; starting it again in {delay:g} s")
+        elif ends & (ends - 1) == 0 or ends == _START_TRIES:
+            self._log.announce(
+                f"{self.spec.name} {end}, {ends} times in a row: Parley does not work as it should. It is started "
+                f"again every {delay:g} s. Its last lines:{self._last_words()}"
+            )
 
     async def _run_once(self) -> int:
         self._process = await asyncio.create_subprocess_exec(

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from parley.contracts.permissions import USERS
+from parley_tools.embedded.errors import UnusableFolder
 
 
 class Secrets(msgspec.Struct, frozen=True):
@@ -25,10 +26,20 @@ class Secrets(msgspec.Struct, frozen=True):
 
 
 def load_secrets(folder: Path) -> Secrets:
-    """Return the secrets of ``folder``; make them when there are none. Readable only by their owner."""
+    """Return the secrets of ``folder``; make them when there are none. Readable only by their owner.
+
+    Raises:
+        UnusableFolder
+    """
     file = folder / "secrets.json"
-    if file.exists():
-        return msgspec.json.decode(file.read_bytes(), type=Secrets)
+    try:
+        if file.exists():
+            return msgspec.json.decode(file.read_bytes(), type=Secrets)
+    except OSError as error:
+        raise UnusableFolder(folder, error) from error
+    except msgspec.DecodeError as error:
+        # Not made anew: the data beside it can be opened with the old ones only.
+        raise UnusableFolder(folder, f"{file} is damaged ({error})") from error
     made = Secrets(secrets.token_urlsafe(48), secrets.token_urlsafe(24), secrets.token_urlsafe(24))
     _write(file, made)
     return made

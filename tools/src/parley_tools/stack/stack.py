@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack
 from types import TracebackType
 
+from parley_tools.embedded.errors import CannotListen
 from parley_tools.embedded.folder import FolderLock
 from parley_tools.embedded.guard import guarded
 from parley_tools.embedded.nats import NatsServer
-from parley_tools.embedded.ports import LOOPBACK, free_port, is_free
+from parley_tools.embedded.ports import LOOPBACK, PortSet, try_port
 from parley_tools.embedded.postgres import PostgresServer
 from parley_tools.embedded.server import EmbeddedServer
 from parley_tools.local_model import server as local_model
 from parley_tools.stack import probe, state
 from parley_tools.stack.errors import StackError
 from parley_tools.stack.log import CombinedLog
-from parley_tools.stack.migration import MigrationStamp, migrate
+from parley_tools.stack.migration import MigrationStamp, check_servers, migrate
 from parley_tools.stack.options import DEMO_MODEL, LOCAL_MODEL, MODEL_SERVER_KEY, MODEL_SERVERS, SERVICES, StackOptions
 from parley_tools.stack.process import ProcessSpec, SupervisedProcess
 from parley_tools.stack.secrets import Secrets, load_secrets
@@ -54,8 +57,9 @@ class Stack:
     def __init__(self, options: StackOptions, log: CombinedLog) -> None:
         self.options = options
         self.processes: dict[str, SupervisedProcess] = {}
-        self.port = options.port or free_port()
-        self.push_port = options.push_port or free_port()
+        self._ports = PortSet((options.port, options.push_port))
+        self.port = options.port or self._ports.draw()
+        self.push_port = options.push_port or self._ports.draw()
         self._log = log
         self._cleanup = ExitStack()
         self._servers: list[EmbeddedServer] = []
@@ -77,7 +81,13 @@ class Stack:
 
     @property
     def _reachable_host(self) -> str:
-        return LOOPBACK if self.options.host in ("0.0.0.0", "::", "") else self.options.host
+        match self.options.host:
+            case "0.0.0.0" | "":
+                return LOOPBACK
+            case "::":
+                return "[::1]"
+            case host:
+                return f"[{host}]" if ":" in host else host
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -99,12 +109,14 @@ class Stack:
         self._check_ports()
         self._check_model()
         self._secrets = load_secrets(self.options.folder)
+        await check_servers(nats_url=self.nats_url, database_url=self.database_url)
         self._describe_servers()
         await _all([self._start_server(server) for server in self._servers])
         await self._migrate()
         specs = [self._model_server(name)] if (name := self.options.model_server) else []
         specs += [self._service(service, number) for service in SERVICES for number in self._numbers(service)]
         await _all([self._begin(spec) for spec in specs])
+        await self._wait_until_served()
         self._ready = True
         self._write_state()
 
@@ -130,12 +142,49 @@ class Stack:
     # --- pieces of the start -----------------------------------------------------------------------------------------
 
     def _check_ports(self) -> None:
+        if self.port == self.push_port:
+            raise StackError(
+                f"Port {self.port} cannot serve both the page and the websockets. "
+                f"Choose another one for the websockets: parley up --push-port {self._ports.draw()}"
+            )
         for port, what, option in ((self.port, "page", "--port"), (self.push_port, "websocket", "--push-port")):
-            if not is_free(port, self.options.host):
-                raise StackError(
+            try:
+                try_port(port, self.options.host)
+            except OSError as error:
+                raise self._refused_port(port, what, option, error) from error
+
+    def _refused_port(self, port: int, what: str, option: str, error: OSError) -> StackError | CannotListen:
+        match error.errno:
+            case errno.EADDRINUSE:
+                return StackError(
                     f"Port {port}, for the {what}, is taken by another program. "
-                    f"Stop that one, or choose another port: parley up {option} {free_port()}"
+                    f"Stop that one, or choose another port: parley up {option} {self._ports.draw()}"
                 )
+            case errno.EACCES | errno.EPERM:
+                remedy = f"Choose another one: parley up {option} {self._ports.draw()}"
+            case _:
+                remedy = f"Name an address of this machine with --host: {LOOPBACK} for itself alone, 0.0.0.0 for all."
+        return CannotListen(f"The {what}", self.options.host, port, error, remedy)
+
+    async def _wait_until_served(self) -> None:
+        """Return when all processes are ready at the same moment, and the ports of users answer as Parley does."""
+        end = time.monotonic() + _NOT_READY_YET
+        while missing := await self._not_served():
+            if time.monotonic() > end:
+                raise StackError(
+                    f"Parley is not ready: {', '.join(missing)} did not come up and stay up within "
+                    f"{_NOT_READY_YET:g} seconds. The log above says why."
+                )
+            await asyncio.sleep(0.1)
+
+    async def _not_served(self) -> list[str]:
+        host = self._reachable_host.strip("[]")
+        missing = [name for name, process in self.processes.items() if not await process.is_ready()]
+        if not await probe.serves_page(self.port, host):
+            missing.append(f"the page at {self.url}")
+        if not await probe.serves_sockets(self.push_port, host):
+            missing.append(f"the websockets at {self.push_url}")
+        return missing
 
     def _check_model(self) -> None:
         if self.options.model_server == LOCAL_MODEL and local_model.model_file() is None:
@@ -146,13 +195,18 @@ class Stack:
 
     def _describe_servers(self) -> None:
         if not self.nats_url:
-            nats = NatsServer(self.options.folder / "nats", passwords=self._secrets.nats_passwords)
+            nats = NatsServer(
+                self.options.folder / "nats", port=self._ports.draw(), passwords=self._secrets.nats_passwords
+            )
             self.nats_url = nats.url
             self._nats_url_of = nats.url_of
             self._servers.append(nats)
         if not self.database_url:
             postgres = PostgresServer(
-                self.options.folder / "postgres", password=self._secrets.postgres_password, fsync=self.options.fsync
+                self.options.folder / "postgres",
+                port=self._ports.draw(),
+                password=self._secrets.postgres_password,
+                fsync=self.options.fsync,
             )
             self.database_url = postgres.url
             self._servers.append(postgres)
@@ -200,7 +254,7 @@ class Stack:
         return range(1, self.options.count(service) + 1)
 
     def _service(self, service: str, number: int) -> ProcessSpec:
-        health_port = free_port()
+        health_port = self._ports.draw()
         port = {"gateway": self.port, "push": self.push_port}.get(service)
         settings = {"HEALTH_HOST": LOOPBACK, "HEALTH_PORT": str(health_port)}
         match service:
@@ -209,7 +263,7 @@ class Stack:
                     "HOST": self.options.host,
                     "PORT": str(self.port),
                     "SECRET_KEY": self._secret_key,
-                    "PUSH_URL": f"ws://{LOOPBACK}:{self.push_port}/ws",
+                    "PUSH_URL": self.push_url,
                     "DEMO": str(self.options.model_server == DEMO_MODEL).lower(),
                 }
                 if self.options.web_dist is not None:
@@ -241,7 +295,7 @@ class Stack:
         )
 
     def _model_server(self, name: str) -> ProcessSpec:
-        port = free_port()
+        port = self._ports.draw()
         self.openai_base_url = f"http://{LOOPBACK}:{port}/v1"
         module, health = _MODEL_SERVERS[name]
 

@@ -16,12 +16,12 @@ class Printer:
         self._notes = notes
         self._text = ""
         self._reasoning = ""
-        self._told: object = None
+        self._told_of_retries = False
 
     def show(self, generation: Generation) -> None:
         """Print what has come since the last call."""
-        if generation.status == "retrying" and generation.retry_at != self._told:
-            self._told = generation.retry_at
+        if generation.status == "retrying" and not self._told_of_retries:
+            self._told_of_retries = True  # once for all tries, until text comes again
             self._note("The model has trouble; it is tried again.")
         self._grow(generation.text, generation.reasoning)
 
@@ -52,6 +52,7 @@ class Printer:
             self._out.write(text[len(self._text) :])
             self._out.flush()
             self._text = text
+            self._told_of_retries = False
 
     def _note(self, text: str) -> None:
         self._out.flush()
