@@ -61,6 +61,31 @@ async def test_an_answer_without_an_owner_is_requested_again_and_at_last_fails(
         assert takeover.attempt == 2
 
 
+async def test_the_answers_of_a_worker_whose_connection_ended_are_requested_again_within_seconds(
+    start_store: StartStore, neighbour: Neighbour
+) -> None:
+    asked = 0
+
+    async def never_answer(message: Msg) -> None:
+        nonlocal asked
+        asked += 1
+
+    async with start_store(ORPHAN_AFTER="600") as store, worker(neighbour):
+        dead, paused = await neighbour.chat(), await neighbour.chat()
+        for chat_id in (dead, paused):
+            await neighbour.say(chat_id)
+        request = await neighbour.request_for(paused)
+        await neighbour.nc.subscribe(subjects.rpc_generation_snapshot(request.generation_id), cb=never_answer)
+        await neighbour.claimed(request)
+        claimed = await neighbour.claimed(await neighbour.request_for(dead))
+        again = await neighbour.request_for(dead, number=2, deadline=20)
+        assert (await neighbour.claimed(again)).attempt == claimed.attempt + 1
+        assert 'kind="worker_gone"} 1.0' in store.get("/metrics")[1]
+        heard = asked
+        await eventually(lambda: asked > heard + 2, deadline=30, what="two more rounds")
+        assert [one.request for one in neighbour.requested if one.chat_id == paused] == [1], "it is connected"
+
+
 async def test_an_owner_that_answers_is_left_alone(start_store: StartStore, neighbour: Neighbour) -> None:
     asked = 0
 

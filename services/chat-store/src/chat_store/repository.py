@@ -311,7 +311,7 @@ ACTIVE_SINCE: Final = f"""
 SELECT row_to_json(g) FROM (
     SELECT {_GENERATION_RECORD} FROM generations g
     WHERE g.status IN ('requested', 'running')
-    AND CASE g.status WHEN 'running' THEN g.claimed_at ELSE g.requested_at END < $1
+    AND CASE g.status WHEN 'running' THEN g.claimed_at < $1 ELSE g.requested_at < $2 END
 ) g
 """
 
@@ -534,9 +534,11 @@ async def stopping(connection: Connection, *, deleted_after: datetime) -> list[s
     return [row[0] for row in await connection.fetch(STOPPING, deleted_after)]
 
 
-async def active_since(connection: Connection, before: datetime) -> list[GenerationRecord]:
-    """Active generations that were claimed (or else requested) ``before``."""
-    return _decode(await connection.fetch(ACTIVE_SINCE, before), GenerationRecord)
+async def active_since(
+    connection: Connection, *, claimed_before: datetime, requested_before: datetime
+) -> list[GenerationRecord]:
+    """Return the generations that were claimed, or that have waited for a claim, since before those moments."""
+    return _decode(await connection.fetch(ACTIVE_SINCE, claimed_before, requested_before), GenerationRecord)
 
 
 async def forget_deleted(connection: Connection, *, before: datetime) -> None:

@@ -14,7 +14,7 @@ class Settings(MigratedServiceSettings):
     database_command_timeout: float = Field(10.0, description="seconds that a statement may take", gt=0)
     prompt_batch: int = Field(256, description="prompts persisted in one transaction, at most", ge=1)
     orphan_after: float = Field(
-        25.0, description="seconds without an owner after which an answer is requested again", gt=0
+        25.0, description="seconds of silence of a connected worker after which its answer is requested again", gt=0
     )
     shutdown_grace: float = Field(10.0, description="seconds for requests and events in hand to finish", gt=0)
 

@@ -2,23 +2,23 @@
 
 - A request that is not known to be in the stream is published (a crash between commit and publish, or NATS was away).
 - A worker that must stop is told so again each second, until the answer is over.
-- An active generation without an owner is requested again. JetStream gives a dead worker's request to another by itself
-  after ``ack_wait``; this is for what that does not catch. First its end is looked for in the stream: the worker may
-  have published it, and chat-store died with it in hand.
+- An active generation without an owner is requested again: within seconds when its worker's connection has ended (the
+  process died), after ``orphan_after`` when the worker is connected and silent (by then JetStream has delivered the
+  request to another worker, as a rule). First its end is looked for in the stream: the worker may have published it,
+  and the chat-store that received it died.
 
-Nobody owns a generation when nobody answers ``rpc.generation.<id>.snapshot``. While no worker waits for work, all are
-busy (or none is there), and a request more would only lengthen the queue: that time does not count.
+Nobody owns a generation when nobody answers ``rpc.generation.<id>.snapshot`` (:mod:`chat_store.orphans`). While no
+worker waits for work, all are busy (or none is there), and a request more would only lengthen the queue: that time does
+not count.
 """
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
-import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
 from nats.js import JetStreamContext
@@ -26,11 +26,12 @@ from nats.js import JetStreamContext
 from chat_store import metrics, repository
 from chat_store.database import Database
 from chat_store.errors import is_outage
+from chat_store.orphans import Absence, Orphans
 from chat_store.publisher import Publisher
 from chat_store.records import GenerationRecord
 from chat_store.subscribers import Finished, again_or_fail
 from chat_store.tasks import finish_even_if_cancelled
-from parley.contracts import rpc, subjects
+from parley.contracts import subjects
 from parley.contracts.events import GenerationFinished
 from parley.contracts.streams import CHAT, LLM_WORKER_REQUESTS
 from parley.runtime import bus
@@ -40,8 +41,14 @@ log = logging.getLogger(__name__)
 TICK: Final = 1.0
 """Seconds between two rounds of what is urgent: stop signals and lost requests."""
 
-MAX_OWNER_CHECK: Final = 5.0
+MAX_OWNER_CHECK: Final = 1.0
 """Seconds between two rounds of looking for owners, at most."""
+
+GONE_AFTER: Final = 4.0
+"""Seconds without a connection after which a worker is taken to be dead; one that lost its server is back by then."""
+
+CLAIMED_FOR: Final = timedelta(seconds=1)
+"""Age of a claim from which on its owner is looked for."""
 
 UNPUBLISHED_AFTER: Final = timedelta(seconds=2)
 """Age of a request at which its publisher is taken to be gone. It may still be there: the event id is the same."""
@@ -51,14 +58,12 @@ KEEP_DELETED_FOR: Final = timedelta(days=30)
 BATCH: Final = 500
 GRACE: Final = 1.0
 """Seconds for a round to finish when the leader steps down."""
-CHECKS_AT_ONCE: Final = 16
-OWNER_TIMEOUT: Final = 1.0
-CHECK_EACH_AFTER: Final = 15.0
-"""Seconds after which an owner that answered is asked again: its answer carries the whole text."""
+REQUESTED_FOR: Final = 15.0
+"""Seconds after which a request that nobody claimed is looked for, at most."""
 
 
 class Sweeper:
-    """Args: orphan_after: Seconds without an owner after which an answer is requested again."""
+    """Args: orphan_after: Seconds of an owner's silence after which an answer is requested again."""
 
     def __init__(
         self,
@@ -77,14 +82,13 @@ class Sweeper:
         self._finished = finished
         self._orphan_after = orphan_after
         self._owner_check = min(MAX_OWNER_CHECK, orphan_after / 4)
-        # By generation: seconds without an owner so far, and when its owner is to be asked again.
-        self._ownerless: dict[str, float] = {}
-        self._ask_again: dict[str, float] = {}
+        self._orphans = Orphans(nc)
+        self._absences: dict[str, Absence] = {}
 
     async def run(self) -> None:
         """Until cancelled; whether Postgres is away is for the leader to notice."""
-        self._ownerless.clear()
-        self._ask_again.clear()
+        self._orphans = Orphans(self._nc)
+        self._absences.clear()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._each(TICK, self._urgent))
@@ -124,21 +128,23 @@ class Sweeper:
             await repository.forget_deleted(connection, before=datetime.now(UTC) - KEEP_DELETED_FOR)
 
     async def _owners(self) -> None:
-        before = datetime.now(UTC) - timedelta(seconds=min(CHECK_EACH_AFTER, self._orphan_after / 2))
+        now = datetime.now(UTC)
         async with self._database.connection() as connection:
-            active = await repository.active_since(connection, before)
-        known = {generation.id for generation in active}
-        self._ownerless = {key: value for key, value in self._ownerless.items() if key in known}
-        self._ask_again = {key: value for key, value in self._ask_again.items() if key in known}
-        if not active or not self._nc.is_connected:
-            return
-        suspects = await self._without_owner(active)
+            active = await repository.active_since(
+                connection,
+                claimed_before=now - CLAIMED_FOR,
+                requested_before=now - timedelta(seconds=min(REQUESTED_FOR, self._orphan_after / 2)),
+            )
+        suspects = await self._orphans.find(active)
+        known = {suspect.generation.id for suspect in suspects}
+        self._absences = {key: value for key, value in self._absences.items() if key in known}
         if not suspects:
             return
         consumer = await self._js.consumer_info(CHAT.name, LLM_WORKER_REQUESTS.name)
         last = (await self._js.stream_info(CHAT.name)).state.last_seq
         delivered = consumer.delivered.stream_seq if consumer.delivered is not None else 0
-        for generation in suspects:
+        for suspect in suspects:
+            generation = suspect.generation
             if generation.request_seq is None:
                 continue
             if generation.request_seq > last:
@@ -146,43 +152,16 @@ class Sweeper:
                 await self._again(generation, "request_gone")
             elif generation.request_seq > delivered:
                 # It still waits for its turn.
-                self._ownerless.pop(generation.id, None)
+                self._absences.pop(generation.id, None)
             elif consumer.num_waiting:
-                waited = self._ownerless.get(generation.id, 0.0)
-                self._ownerless[generation.id] = waited + self._owner_check
-                if waited == 0.0 and await self._ended_in_stream(generation):
+                absence = self._absences.get(generation.id) or Absence()
+                self._absences[generation.id] = absence.after(self._owner_check, gone=suspect.gone)
+                if absence.seconds == 0.0 and await self._ended_in_stream(generation):
                     continue
-                if waited >= self._orphan_after:
+                if absence.gone_seconds >= min(GONE_AFTER, self._orphan_after):
+                    await self._again(generation, "worker_gone")
+                elif absence.seconds >= self._orphan_after:
                     await self._again(generation, "without_owner")
-
-    async def _without_owner(self, active: list[GenerationRecord]) -> list[GenerationRecord]:
-        now = time.monotonic()
-        due = [one for one in active if one.status == "requested" or self._ask_again.get(one.id, 0.0) <= now]
-        at_once = asyncio.Semaphore(CHECKS_AT_ONCE)
-
-        async def check(generation: GenerationRecord) -> bool:
-            if generation.status == "requested":
-                return False
-            async with at_once:
-                return await self._has_owner(generation.id)
-
-        answers = await asyncio.gather(*(check(generation) for generation in due))
-        suspects = []
-        for generation, owned in zip(due, answers, strict=True):
-            if owned:
-                self._ask_again[generation.id] = now + CHECK_EACH_AFTER
-                self._ownerless.pop(generation.id, None)
-            else:
-                suspects.append(generation)
-        return suspects
-
-    async def _has_owner(self, generation_id: str) -> bool:
-        body = msgspec.json.encode(rpc.SnapshotRequest())
-        try:
-            await self._nc.request(subjects.rpc_generation_snapshot(generation_id), body, timeout=OWNER_TIMEOUT)
-        except (nats.errors.NoRespondersError, nats.errors.TimeoutError):
-            return False
-        return True
 
     async def _ended_in_stream(self, generation: GenerationRecord) -> bool:
         """Whether the end of this attempt lies in the stream; then it is carried out."""
@@ -200,5 +179,5 @@ class Sweeper:
     async def _again(self, generation: GenerationRecord, kind: str) -> None:
         log.warning("Requesting an answer again: %s", kind.replace("_", " "), extra={"generation_id": generation.id})
         metrics.SWEPT.labels(kind).inc()
-        self._ownerless.pop(generation.id, None)
+        self._absences.pop(generation.id, None)
         await again_or_fail(self._database, self._publisher, generation.chat_id, generation.id, generation.request)
