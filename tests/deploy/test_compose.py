@@ -7,6 +7,7 @@ from typing import Any
 import compose_spec
 import pytest
 
+from gateway.addresses import parse_networks
 from tests.deploy.support import compose, dockerfile
 from tests.deploy.support.paths import DEPLOY, ROOT
 
@@ -128,3 +129,12 @@ def test_the_example_names_every_variable_and_sets_none() -> None:
     text = (ROOT / ".env.example").read_text()
     assert set(re.findall(r"^# ([A-Z_]+)=", text, re.M)) == compose.variables() | {"COMPOSE_PROFILES"}
     assert not re.findall(r"^[A-Z]", text, re.M)
+
+
+def test_nothing_that_is_shipped_believes_everybody_about_the_clients_address() -> None:
+    files = [file for file in DEPLOY.rglob("*") if file.is_file() and "secrets" not in file.parts]
+    for file in (*files, ROOT / "docker-compose.yml", ROOT / ".env.example"):
+        text = file.read_text(errors="replace")
+        assert "FORWARDED_ALLOW_IPS" not in text, file
+        for value in re.findall(r"TRUSTED_PROXIES(?:=|: )(?:\$\{TRUSTED_PROXIES:-)?([^\s}]*)", text):
+            parse_networks(value)

@@ -17,6 +17,8 @@ GOOD = {"NATS_URL": "nats://127.0.0.1:1", "SECRET_KEY": "k" * 32}
         ({"NATS_URL": None}, "NATS_URL: Field required"),
         ({"PORT": "http"}, "PORT: Input should be a valid integer"),
         ({"ALLOWED_ORIGINS": "*"}, "ALLOWED_ORIGINS: Value error, '*' is not an origin"),
+        ({"TRUSTED_PROXIES": "*"}, "TRUSTED_PROXIES: Value error, '*' does not appear to be an IPv4 or IPv6 network"),
+        ({"TRUSTED_PROXIES": "10.0.0.0/8, ::/0"}, "TRUSTED_PROXIES: Value error, ::/0 is everybody"),
         ({"PUSH_URL": "http://push"}, "PUSH_URL: Value error, must begin with ws://"),
     ],
 )

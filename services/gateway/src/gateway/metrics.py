@@ -24,3 +24,9 @@ RATE_LIMITED = Counter("parley_gateway_rate_limited_total", "Requests refused fo
 STREAMS = Gauge("parley_gateway_streams", "Streams of server-sent events that are open")
 STREAM_FRAMES = Counter("parley_gateway_stream_frames_total", "Frames relayed as server-sent events")
 STREAM_RECONNECTS = Counter("parley_gateway_stream_reconnects_total", "Times that a stream went over to another push")
+CONNECTIONS = Gauge("parley_gateway_connections", "Connections that are open")
+CONNECTIONS_ENDED = Counter(
+    "parley_gateway_connections_ended_total",
+    "Connections that were ended for a limit (timeout, too_many, too_large) or for what is not HTTP (malformed)",
+    ["reason"],
+)

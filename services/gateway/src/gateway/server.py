@@ -2,15 +2,18 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import socket
 import sys
 from collections.abc import Generator
+from typing import cast
 
 import uvicorn
 
 from gateway.app import build_app, build_gateway
 from gateway.bus import BusClosed
+from gateway.connections import Connection, ConnectionLimits, Connections
 from gateway.context import Gateway
 from gateway.settings import Settings
 from parley.runtime.bus import NotProvisioned
@@ -18,11 +21,9 @@ from parley.runtime.health import CannotListen, HealthServer
 
 log = logging.getLogger(__name__)
 
-_KEEP_ALIVE_SECONDS = 75
-"""Longer than the usual idle time of a proxy, so that it is the proxy who closes: it would otherwise now and then send
-a request into a connection that we have just closed."""
-
 _BACKLOG = 2048
+_MOST_FILES = 65536
+_OTHER_FILES = 128
 _UNSENT = 64 * 1024
 _BUS_SECONDS = 3.0
 
@@ -54,10 +55,11 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """
     listener = bind(settings.host, settings.port)
     gateway = build_gateway(settings)
+    connections = Connections(_limits(settings))
     server = _Server(
         uvicorn.Config(
             build_app(gateway),
-            http="httptools",
+            http=cast(type[asyncio.Protocol], functools.partial(Connection, connections)),
             ws="none",
             loop="none",
             lifespan="off",
@@ -65,8 +67,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             log_level="warning",
             access_log=False,
             server_header=False,
-            forwarded_allow_ips=settings.forwarded_allow_ips,
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            # Without a trusted proxy nobody's word is taken; uvicorn would trust this machine.
+            proxy_headers=bool(settings.proxies),
+            forwarded_allow_ips=[str(network) for network in settings.proxies],
             timeout_graceful_shutdown=settings.shutdown_seconds,
         )
     )
@@ -77,20 +80,55 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             raise CannotServe(str(error)) from error
         log.info("Listening on http://%s:%d", settings.host, listener.getsockname()[1])
         try:
-            await _run(gateway, server, listener, stop)
+            await _run(gateway, server, connections, listener, stop)
         except NotProvisioned as error:
             raise StreamMissing(str(error)) from error
         except BusClosed as error:
             raise CannotServe(str(error)) from error
 
 
-async def _run(gateway: Gateway, server: uvicorn.Server, listener: socket.socket, stop: asyncio.Event) -> None:
+def _limits(settings: Settings) -> ConnectionLimits:
+    return ConnectionLimits(
+        max_connections=min(settings.max_connections, _spare_files()),
+        max_connections_per_address=settings.max_connections_per_address,
+        head_seconds=settings.head_seconds,
+        keep_alive_seconds=settings.keep_alive_seconds,
+        write_seconds=settings.write_seconds,
+        trusted=settings.proxies,
+    )
+
+
+def _spare_files() -> int:
+    """Raise the limit of open files as far as it may be, and return how many connections fit below it.
+
+    A stream has two files, its client's and push's. Without one to spare, the kernel accepts nobody, not even probes.
+    """
+    if sys.platform == "win32":
+        return sys.maxsize
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+        soft = files
+    return sys.maxsize if soft == resource.RLIM_INFINITY else max(8, (soft - _OTHER_FILES) // 2)
+
+
+async def _run(
+    gateway: Gateway,
+    server: uvicorn.Server,
+    connections: Connections,
+    listener: socket.socket,
+    stop: asyncio.Event,
+) -> None:
     """Run until ``stop`` is set or the connection to NATS cannot be; raises what kept it from being."""
     bus = asyncio.create_task(gateway.bus.run(), name="bus")
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
     stopping = asyncio.create_task(stop.wait(), name="stop")
+    watching = asyncio.create_task(connections.watch(), name="connections")
     try:
-        await asyncio.wait((bus, serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((bus, serving, stopping, watching), return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.cancel()
         # Streams never end by themselves, so they go first; then what is in flight has its time.
@@ -98,6 +136,7 @@ async def _run(gateway: Gateway, server: uvicorn.Server, listener: socket.socket
         server.should_exit = True
         await serving
         bus.cancel()
+        watching.cancel()
     # Bounded: a client that is connecting can lose the cancellation, and the life cycle repeats it.
     await asyncio.wait((bus,), timeout=_BUS_SECONDS)
     if bus.done() and not bus.cancelled():

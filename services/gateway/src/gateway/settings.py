@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
 
+from gateway.addresses import Networks, parse_networks
 from parley.contracts.limits import MAX_MODEL_LENGTH
 from parley.runtime.settings import MigratedServiceSettings
 
@@ -32,9 +33,20 @@ class Settings(MigratedServiceSettings):
     allowed_origins: str = Field(
         "", description="origins of other pages that may use the interface (CORS), comma-separated"
     )
-    forwarded_allow_ips: str = Field(
-        "127.0.0.1", description="proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, comma-separated"
+    trusted_proxies: str = Field(
+        "",
+        description="networks of the proxies whose X-Forwarded-For (counted from the right) and X-Forwarded-Proto are "
+        "believed, comma-separated; never all addresses",
     )
+    max_connections: int = Field(4096, ge=8, description="connections at once; one that waits makes room for a new one")
+    max_connections_per_address: int = Field(
+        512, ge=1, description="connections at once from one address (IPv6: one /64) that is no trusted proxy"
+    )
+    head_seconds: float = Field(10, gt=0, description="how long the head of a request may take")
+    keep_alive_seconds: float = Field(
+        75, gt=0, description="how long a connection may wait for its next request; longer than the proxy's own"
+    )
+    write_seconds: float = Field(60, gt=0, description="how long a client that does not read is waited for")
     writes_per_second: float = Field(50, ge=0, description="writes of one user, sustained; 0: no limit")
     writes_burst: int = Field(300, ge=1, description="writes of one user at once, before the rate counts")
     guests_per_second: float = Field(20, ge=0, description="new guests from one address, sustained; 0: no limit")
@@ -49,6 +61,12 @@ class Settings(MigratedServiceSettings):
         for origin in filter(None, (part.strip() for part in value.split(","))):
             if _ORIGIN.fullmatch(origin) is None:
                 raise ValueError(f"{origin!r} is not an origin such as https://chat.example.com")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        parse_networks(value)
         return value
 
     @field_validator("push_url")
@@ -69,3 +87,8 @@ class Settings(MigratedServiceSettings):
     def origins(self) -> frozenset[str]:
         """``allowed_origins`` as a set."""
         return frozenset(part.strip() for part in self.allowed_origins.split(",") if part.strip())
+
+    @property
+    def proxies(self) -> Networks:
+        """``trusted_proxies`` as networks."""
+        return parse_networks(self.trusted_proxies)

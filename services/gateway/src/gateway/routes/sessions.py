@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.addresses import client_key
 from gateway.answers import json_response
 from gateway.auth import Identity, Writer, identify, refuse_other_sites, set_cookie
 from gateway.bodies import Nothing, PushTicket, Session
@@ -62,7 +63,7 @@ def _new_guest(request: Request, gateway: Gateway) -> str:
     if not gateway.settings.guests:
         raise Forbidden("Guests are not admitted here. Sign in first.", code="guests_not_allowed")
     address = request.client.host if request.client is not None else ""
-    wait = gateway.guests.admit(address, gateway.now())
+    wait = gateway.guests.admit(client_key(address), gateway.now())
     if wait:
         RATE_LIMITED.labels("guests").inc()
         raise TooMany("Too many new guests from this address. Wait a moment.", retry_after=wait)
