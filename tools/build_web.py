@@ -51,10 +51,20 @@ def build(npm: "Npm") -> int:
     if stamp.exists() and stamp.read_text() == wanted:
         return 0
     print("Building the page…", flush=True)
+    keep_previous(WEB / "dist")
     code = npm("run", "--silent", "build", "--", "--logLevel", "warn")
     if code == 0:
         stamp.write_text(wanted)
     return code
+
+
+def keep_previous(dist: Path) -> None:
+    """Set the version that is there aside: tabs that are open go on loading its parts (``gateway.page``)."""
+    if not (dist / "assets").is_dir():
+        return
+    previous = dist.with_name(f"{dist.name}-previous")
+    shutil.rmtree(previous, ignore_errors=True)
+    shutil.copytree(dist / "assets", previous / "assets")
 
 
 def digest(paths: Iterable[Path]) -> str:

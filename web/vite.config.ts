@@ -1,18 +1,20 @@
 import tailwindcss from "@tailwindcss/vite";
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
+import { budgets, onlyWoff2 } from "./build";
 
 const gateway = process.env.GATEWAY_URL ?? "http://127.0.0.1:8000";
 const push = new URL(process.env.PUSH_URL ?? "ws://127.0.0.1:8001/ws").origin;
 
 export default defineConfig({
-  plugins: [react(), tailwindcss()],
+  plugins: [react(), tailwindcss(), onlyWoff2(), budgets()],
   build: {
     target: "es2022",
     // The page is served under a strict policy: nothing inline, not even a small asset as a data URL.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
-    chunkSizeWarningLimit: 1500,
+    chunkSizeWarningLimit: 3000,
+    rolldownOptions: { input: ["index.html", "diagram.html"] },
   },
   server: {
     proxy: {

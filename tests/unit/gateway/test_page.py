@@ -20,6 +20,7 @@ def dist(tmp_path: Path) -> Path:
     (folder / "assets").mkdir(parents=True)
     (folder / "index.html").write_text(INDEX)
     (folder / "icon.svg").write_text("<svg/>")
+    (folder / "diagram.html").write_text("<!doctype html>")
     (folder / ".hidden").write_text("x")
     (folder / "assets" / "index-abc123.js").write_text(SCRIPT)
     (tmp_path / "secret.txt").write_text("secret")
@@ -48,6 +49,40 @@ async def test_the_page_may_load_only_from_here_and_connect_only_to_push(http: h
     assert "connect-src 'self' ws://chat.test:8001" in policy
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in "".join(policy)
+
+
+async def test_the_page_may_make_no_markup_and_no_code_from_text(http: httpx.AsyncClient) -> None:
+    policy = (await http.get("/")).headers["content-security-policy"].split("; ")
+    assert "require-trusted-types-for 'script'" in policy
+    assert "trusted-types 'none'" in policy
+
+
+async def test_diagrams_are_drawn_in_a_document_without_an_origin_and_a_network(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/diagram.html")
+    policy = answer.headers["content-security-policy"].split("; ")
+    assert "sandbox allow-scripts" in policy
+    assert "default-src 'none'" in policy
+    assert not [rule for rule in policy if rule.startswith("connect-src")]
+    assert "frame-ancestors 'self'" in policy
+    assert answer.headers["x-frame-options"] == "SAMEORIGIN"
+
+
+async def test_the_assets_of_the_version_before_are_served(http: httpx.AsyncClient, dist: Path) -> None:
+    old = dist.with_name("dist-previous") / "assets"
+    old.mkdir(parents=True)
+    (old / "maths-0ld.js").write_text(SCRIPT)
+    (old.parent / "index.html").write_text("old")
+    answer = await http.get("/assets/maths-0ld.js")
+    assert (answer.status_code, answer.text) == (200, SCRIPT)
+    assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert (await http.get("/")).text == INDEX
+
+
+async def test_the_assets_may_be_loaded_by_a_document_without_an_origin(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/assets/index-abc123.js")
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
+    assert "access-control-allow-origin" not in (await http.get("/")).headers
 
 
 async def test_a_host_that_is_no_host_does_not_get_into_the_policy(http: httpx.AsyncClient) -> None:

@@ -1,22 +1,10 @@
-import { createCodePlugin } from "@streamdown/code";
-import { type ComponentProps, memo } from "react";
-import { Streamdown } from "streamdown";
+import { type MouseEvent, memo, useDeferredValue, useRef, useState } from "react";
+import remend from "remend";
+import { MarkdownDocument } from "./markdown/document";
+import { Block, Notes, NotesContext } from "./markdown/render";
 
-const plugins = { code: createCodePlugin({ themes: ["github-light", "github-dark"] }) };
-
-/** A picture is shown as a link: fetching it would tell a third party what a model was made to say. */
-function PictureLink({ src, alt }: ComponentProps<"img">) {
-  if (typeof src !== "string") return null;
-  return (
-    <a className="font-medium text-primary underline" href={src} rel="noreferrer" target="_blank">
-      {alt || src}
-    </a>
-  );
-}
-
-const components = { img: PictureLink };
-const controls = { code: { download: false }, table: { download: false, fullscreen: false } };
-const linkSafety = { enabled: false };
+/** Characters at the end of a growing text in which open emphasis and links are completed. */
+const UNFINISHED = 4_000;
 
 interface MarkdownProps {
   readonly text: string;
@@ -24,20 +12,63 @@ interface MarkdownProps {
   readonly growing: boolean;
 }
 
-/** A model's answer, drawn while it grows: only the block that changes is parsed and drawn again. */
+/**
+ * A text of Markdown. While it grows, only what changes is parsed and drawn again; one that is over already is drawn
+ * in the background, so that a long chat opens without stopping the page.
+ */
 export const Markdown = memo(function Markdown({ text, growing }: MarkdownProps) {
+  const [atOnce] = useState(growing);
+  const deferred = useDeferredValue(atOnce ? "" : text, "");
+  const document = useRef<MarkdownDocument>(null);
+  document.current ??= new MarkdownDocument();
+  const { nodes, notes } = document.current.update(atOnce ? text : deferred, growing ? finish : undefined);
   return (
-    <Streamdown
-      className="markdown break-words leading-7"
-      components={components}
-      controls={controls}
-      isAnimating={growing}
-      lineNumbers={false}
-      linkSafety={linkSafety}
-      parseIncompleteMarkdown={growing}
-      plugins={plugins}
-    >
-      {text}
-    </Streamdown>
+    <NotesContext value={notes}>
+      {/* biome-ignore lint/a11y/noStaticElementInteractions: the links within are followed, by whatever means */}
+      {/* biome-ignore lint/a11y/useKeyWithClickEvents: a key that follows a link is a click */}
+      <div className="markdown" data-drawn={atOnce || deferred === text} onClick={jump}>
+        {nodes.map((node, index) => (
+          // biome-ignore lint/suspicious/noArrayIndexKey: blocks are only added at the end
+          <Block key={index} node={node} />
+        ))}
+        <Notes notes={notes} />
+      </div>
+    </NotesContext>
   );
 });
+
+/** Closes what is open at the end: the marks of a word that is not complete would flicker otherwise. */
+function finish(tail: string): string {
+  if (tail.length > UNFINISHED) return tail;
+  return remend(tail, {
+    comparisonOperators: false,
+    htmlTags: false,
+    images: false,
+    inlineKatex: false,
+    katex: false,
+    linkMode: "text-only",
+    singleTilde: false,
+  });
+}
+
+/** Follows a link to a place in the same message: headings have the same names in every message of the page. */
+function jump(event: MouseEvent<HTMLElement>): void {
+  const link = (event.target as Element).closest("a");
+  const href = link?.getAttribute("href");
+  if (!href?.startsWith("#")) return;
+  event.preventDefault();
+  const name = decoded(href.slice(1));
+  const target = [...event.currentTarget.querySelectorAll<HTMLElement>("[data-anchor]")].find(
+    ({ dataset }) => dataset.anchor === name || dataset.anchor === name.toLowerCase(),
+  );
+  target?.scrollIntoView({ block: "start", behavior: "smooth" });
+  target?.focus({ preventScroll: true });
+}
+
+function decoded(name: string): string {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
+}

@@ -34,6 +34,12 @@ _COMPRESSIBLE = frozenset({".css", ".html", ".js", ".json", ".map", ".svg", ".tx
 _IMMUTABLE = "public, max-age=31536000, immutable"
 _REVALIDATE = "no-cache"
 
+_DIAGRAM = "/diagram.html"
+"""The document that draws diagrams, within the page and without an origin of its own."""
+
+_PUBLIC = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
+"""Of the assets, which hold nothing that is anybody's: a document without an origin asks for them as a stranger."""
+
 _NOT_BUILT = "The page is not built: run `make web`, or set WEB_DIST to its folder. The interface is at /v1.\n"
 
 
@@ -48,12 +54,15 @@ class _File:
 class Page:
     """An ASGI application, to be the router's default.
 
-    Files are kept in memory, compressed once; a file that was built anew is read again.
+    Files are kept in memory, compressed once; a file that was built anew is read again. The assets of the version
+    before are served too, from the folder beside with ``-previous`` in its name: a tab that was open across an upgrade
+    loads its parts when it first needs them.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._root = settings.web_dist.resolve() if settings.web_dist is not None else None
+        self._previous = self._root.with_name(f"{self._root.name}-previous") if self._root is not None else None
         self._files: dict[Path, _File] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,31 +73,24 @@ class Page:
     async def _respond(self, request: Request) -> Response:
         path = request.scope["path"]
         is_page = path == "/" or path == "/c" or path.startswith("/c/")
-        file = self._locate("index.html" if is_page else path.lstrip("/"))
+        is_asset = path.startswith("/assets/")
+        name = "index.html" if is_page else path.lstrip("/")
+        file = _locate(self._root, name) or (_locate(self._previous, name) if is_asset else None)
         if file is None and not is_page:
             raise NotFound("There is nothing at this address.")
         if request.method not in ("GET", "HEAD"):
             raise MethodNotAllowed("The page can only be read.", headers={"Allow": "GET, HEAD"})
         if file is None:
             return PlainTextResponse(_NOT_BUILT, 503)
-        headers = {"Cache-Control": _IMMUTABLE if path.startswith("/assets/") else _REVALIDATE}
-        if file.suffix == ".html":
+        headers = {"Cache-Control": _IMMUTABLE, **_PUBLIC} if is_asset else {"Cache-Control": _REVALIDATE}
+        if path == _DIAGRAM:
+            headers["X-Frame-Options"] = "SAMEORIGIN"
+            headers["Content-Security-Policy"] = diagram_security_policy()
+        elif file.suffix == ".html":
             headers["Content-Security-Policy"] = content_security_policy(
                 socket_origin(public_push_url(self._settings, request.headers.get("host", "")))
             )
         return await self._deliver(request, file, headers)
-
-    def _locate(self, name: str) -> Path | None:
-        """Return the file of that name below the root, if there is one and nowhere else."""
-        if self._root is None or "\0" in name or "\\" in name:
-            return None
-        try:
-            path = (self._root / name).resolve()
-            if path.is_relative_to(self._root) and path.is_file() and not path.name.startswith("."):
-                return path
-        except OSError:
-            pass
-        return None
 
     async def _deliver(self, request: Request, path: Path, headers: dict[str, str]) -> Response:
         file = await self._load(path)
@@ -114,6 +116,19 @@ class Page:
         return file
 
 
+def _locate(root: Path | None, name: str) -> Path | None:
+    """Return the file of that name below a root, if there is one and nowhere else."""
+    if root is None or "\0" in name or "\\" in name:
+        return None
+    try:
+        path = (root / name).resolve()
+        if path.is_relative_to(root) and path.is_file() and not path.name.startswith("."):
+            return path
+    except OSError:
+        pass
+    return None
+
+
 def _stamp(path: Path) -> tuple[int, int]:
     state = path.stat()
     return state.st_mtime_ns, state.st_size
@@ -130,6 +145,7 @@ def content_security_policy(push_origin: str | None) -> str:
     """Allow the page what it needs and nothing else.
 
     Images of other sites are not shown: an answer could otherwise tell a stranger what was said, by an image's address.
+    No policy for trusted types may be made: the page builds elements, and never has text read as markup or as code.
     """
     connect = "'self'" if push_origin is None else f"'self' {push_origin}"
     return "; ".join(
@@ -141,8 +157,28 @@ def content_security_policy(push_origin: str | None) -> str:
             "font-src 'self'",
             f"connect-src {connect}",
             "manifest-src 'self'",
+            "frame-src 'self'",
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types 'none'",
+        )
+    )
+
+
+def diagram_security_policy() -> str:
+    """Let Mermaid draw, with styles of its own making, and reach nothing: no network, no session, not the page."""
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'unsafe-inline'",
+            "img-src data:",
+            "font-src data:",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'self'",
+            "sandbox allow-scripts",
         )
     )

@@ -1,0 +1,52 @@
+import { memo, useEffect, useState } from "react";
+import { Code } from "./Code";
+import { type Drawing, drawDiagram } from "./drawing";
+
+/** Milliseconds without a change after which the text of a diagram is taken to be complete. */
+const SETTLED = 300;
+const DARK = "(prefers-color-scheme: dark)";
+
+/** A diagram of Mermaid: a picture once it is drawn, with its text below; its text alone until then. */
+export const Diagram = memo(function Diagram({ text }: { readonly text: string }) {
+  const dark = useDark();
+  const [drawing, setDrawing] = useState<(Drawing & { readonly of: string }) | null>(null);
+
+  useEffect(() => {
+    let current = true;
+    const timer = setTimeout(() => {
+      drawDiagram(text, dark).then(
+        (drawn) => current && setDrawing(drawn === null ? null : { ...drawn, of: text }),
+        () => undefined,
+      );
+    }, SETTLED);
+    return () => {
+      current = false;
+      clearTimeout(timer);
+    };
+  }, [text, dark]);
+
+  if (drawing?.of !== text) return <Code language="mermaid" text={text} />;
+  return (
+    <figure className="diagram">
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls can be scrolled with the keyboard */}
+      <div aria-label="Diagram" className="diagram-picture" role="region" tabIndex={0}>
+        <img alt={text} height={drawing.height} src={drawing.src} width={drawing.width} />
+      </div>
+      <details>
+        <summary>Text of the diagram</summary>
+        <Code language="mermaid" text={text} />
+      </details>
+    </figure>
+  );
+});
+
+function useDark(): boolean {
+  const [dark, setDark] = useState(() => window.matchMedia?.(DARK).matches ?? false);
+  useEffect(() => {
+    const query = window.matchMedia(DARK);
+    const change = () => setDark(query.matches);
+    query.addEventListener("change", change);
+    return () => query.removeEventListener("change", change);
+  }, []);
+  return dark;
+}

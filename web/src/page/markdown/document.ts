@@ -1,0 +1,215 @@
+import type { Env } from "markdown-it";
+import { markdown } from "./syntax";
+import { type Item, type Node, pairTags, type Tree, treeOf } from "./tree";
+
+/** A footnote in the order of its first reference. */
+export interface Note {
+  readonly label: string;
+  readonly nodes: readonly Node[];
+}
+
+/** A whole text, ready to be drawn. What did not change since the last update is the same object. */
+export interface Document {
+  readonly nodes: readonly Node[];
+  readonly notes: readonly Note[];
+}
+
+/** What a link or a footnote may refer to by name: link targets and the labels of footnotes. */
+type Definitions = Map<string, string>;
+
+/** A part of the text whose blocks no later text can change, but for what their references mean. */
+interface Chunk {
+  readonly source: string;
+  readonly defined: Definitions;
+  tree: Tree | null;
+}
+
+interface Footnotes {
+  refs: Record<string, number>;
+}
+
+/**
+ * A Markdown text that grows, parsed piece by piece: an update costs the part that still changes, not the whole.
+ *
+ * The result depends on the text alone, however it was cut. Blocks are settled by complete lines: a top-level block
+ * that begins after a blank line ends all blocks before it, and CommonMark never opens a closed block again. Only
+ * references may be resolved later, and then the chunks that use them are parsed again.
+ */
+export class MarkdownDocument {
+  private text = "";
+  private settled: Chunk[] = [];
+  /** Where the part begins that still changes. */
+  private start = 0;
+  private definitions: Definitions = new Map();
+  private tail: Tree | null = null;
+  private result: Document = { nodes: [], notes: [] };
+
+  /** @param finish Completes what is open at the end of a text that grows; not applied to what is settled. */
+  update(raw: string, finish: (tail: string) => string = (tail) => tail): Document {
+    const text = raw.includes("\r") ? raw.replace(/\r\n?/g, "\n") : raw;
+    if (!text.startsWith(this.text)) this.reset();
+    this.text = text;
+    this.settle();
+    const tail = chunkOf(finish(text.slice(this.start)));
+    this.define(tail);
+    const trees: Tree[] = [];
+    for (const chunk of this.settled) {
+      chunk.tree ??= this.parse(chunk);
+      trees.push(chunk.tree);
+    }
+    const newTail = this.parse(tail);
+    this.tail = this.tail === null ? newTail : shareTree(this.tail, newTail);
+    trees.push(this.tail);
+    this.result = assemble(trees, this.result);
+    return this.result;
+  }
+
+  private reset(): void {
+    this.settled = [];
+    this.start = 0;
+    this.definitions = new Map();
+    this.tail = null;
+  }
+
+  /** Moves the blocks that are certainly over out of the tail. */
+  private settle(): void {
+    const end = this.text.lastIndexOf("\n") + 1;
+    if (end <= this.start) return;
+    const source = this.text.slice(this.start, end);
+    const starts = blockStarts(source);
+    let from = 0;
+    for (const to of starts) {
+      this.settled.push(chunkOf(source.slice(from, to)));
+      from = to;
+    }
+    this.start += from;
+  }
+
+  /** Collects all definitions; chunks that use one that is new or different are parsed again. */
+  private define(tail: Chunk): void {
+    const definitions: Definitions = new Map();
+    for (const chunk of [...this.settled, tail]) {
+      for (const [label, value] of chunk.defined) if (!definitions.has(label)) definitions.set(label, value);
+    }
+    for (const label of changed(this.definitions, definitions)) {
+      for (const chunk of this.settled) if (mentions(chunk, label)) chunk.tree = null;
+    }
+    this.definitions = definitions;
+  }
+
+  private parse(chunk: Chunk): Tree {
+    const references: Record<string, { title: string; href: string }> = {};
+    const refs: Record<string, number> = {};
+    for (const [label, value] of this.definitions) {
+      if (label.startsWith("^")) refs[`:${label.slice(1)}`] = -1;
+      else references[label] = JSON.parse(value) as { title: string; href: string };
+    }
+    return treeOf(markdown.parse(chunk.source, { references, footnotes: { refs } }));
+  }
+}
+
+/** Returns a chunk with what it defines. */
+function chunkOf(source: string): Chunk {
+  const defined: Definitions = new Map();
+  if (source.includes("]:")) {
+    const env: Env = {};
+    markdown.block.parse(source, markdown, env, []);
+    for (const [label, target] of Object.entries(env.references ?? {})) {
+      defined.set(label, JSON.stringify(target));
+    }
+    const footnotes = env.footnotes as Footnotes | undefined;
+    for (const label of Object.keys(footnotes?.refs ?? {})) defined.set(`^${label.slice(1)}`, "");
+  }
+  return { source, defined, tree: null };
+}
+
+/** Offsets of the top-level blocks that begin after a blank line. */
+function blockStarts(source: string): number[] {
+  if (!source.includes("\n\n") && !/\n[ \t]+\n/.test(source)) return [];
+  const tokens: ReturnType<typeof markdown.parse> = [];
+  markdown.block.parse(source, markdown, {}, tokens);
+  const lines = new Set<number>();
+  for (const { level, map, nesting } of tokens) if (level === 0 && map !== null && nesting >= 0) lines.add(map[0]);
+  const starts: number[] = [];
+  let offset = 0;
+  let blank = false;
+  for (let line = 0; offset < source.length; line++) {
+    if (blank && lines.has(line)) starts.push(offset);
+    const end = source.indexOf("\n", offset);
+    blank = source.slice(offset, end).trim() === "";
+    offset = end + 1;
+  }
+  return starts;
+}
+
+function changed(before: Definitions, after: Definitions): string[] {
+  const labels = new Set([...before.keys(), ...after.keys()]);
+  return [...labels].filter((label) => before.get(label) !== after.get(label));
+}
+
+function mentions(chunk: Chunk, label: string): boolean {
+  return label.startsWith("^")
+    ? chunk.source.includes(`[${label}]`)
+    : markdown.utils.normalizeReference(chunk.source).includes(label);
+}
+
+function assemble(trees: readonly Tree[], before: Document): Document {
+  const items: Item[] = [];
+  const defined = new Map<string, readonly Node[]>();
+  const labels = new Set<string>();
+  for (const tree of trees) {
+    items.push(...tree.items);
+    for (const label of tree.noted) labels.add(label);
+    for (const [label, nodes] of tree.notes) if (!defined.has(label)) defined.set(label, nodes);
+  }
+  // A note that nothing refers to was said all the same.
+  for (const label of defined.keys()) labels.add(label);
+  const notes = [...labels].map((label) => ({ label, nodes: defined.get(label) ?? [] }));
+  const same =
+    notes.length === before.notes.length &&
+    notes.every(({ label, nodes }, index) => {
+      const note = before.notes[index];
+      return note?.label === label && note.nodes === nodes;
+    });
+  return { nodes: pairTags(items), notes: same ? before.notes : notes };
+}
+
+/** Takes from the tree before what the new one has again, so that it is not drawn again. */
+function shareTree(before: Tree, after: Tree): Tree {
+  return { ...after, items: shareList(before.items, after.items) };
+}
+
+function shareList<Kind extends Item>(before: readonly Kind[], after: readonly Kind[]): readonly Kind[] {
+  let same = before.length === after.length;
+  const shared = after.map((item, index) => {
+    const old = before[index];
+    const result = old === undefined ? item : share(old, item);
+    same &&= result === old;
+    return result;
+  });
+  return same ? before : shared;
+}
+
+function share<Kind extends Item>(before: Kind, after: Kind): Kind {
+  if (before.kind === "element" && after.kind === "element") {
+    const children = shareList(before.children, after.children);
+    const same =
+      children === before.children &&
+      before.tag === after.tag &&
+      equal(before.attributes, after.attributes);
+    return same ? before : { ...after, children };
+  }
+  return equal(before, after) ? before : after;
+}
+
+/** Whether two plain objects have the same fields. */
+function equal(one: object, other: object): boolean {
+  const fields = Object.entries(one);
+  return (
+    fields.length === Object.keys(other).length &&
+    fields.every(([key, value]) => {
+      const mine = (other as Record<string, unknown>)[key];
+      return typeof value === "object" ? JSON.stringify(value) === JSON.stringify(mine) : value === mine;
+    })
+  );
+}
