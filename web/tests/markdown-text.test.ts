@@ -8,7 +8,8 @@ import { ANSWERS } from "./cases/answers";
 import { html } from "./support/markdown";
 import { visibleText } from "./support/text";
 
-const LITERAL = "tags that make no element are shown, with what is in them, and so are comments and declarations";
+const LITERAL =
+  "tags that make no element are shown, with what is in them, and so are comments and declarations";
 const LONE_TAG = "a tag without its counterpart is shown in a line of text: it may be the name of a type";
 const REFUSED = "the address holds a tag, and is shown";
 
@@ -72,7 +73,10 @@ describe("the text of a document is what an independent renderer shows", () => {
 
   it.each(Object.entries(DOCUMENTS))("for the README of %s", { timeout: 30_000 }, (name, difference) => {
     const markdown = readFileSync(`node_modules/${name}/README.md`, "utf8");
-    const [ours, plain] = [visibleText(html(markdown)), visibleText(marked.parse(markdown, { async: false }))];
+    const [ours, plain] = [
+      visibleText(html(markdown)),
+      visibleText(marked.parse(markdown, { async: false })),
+    ];
     if (difference === null) expect(firstDifference(ours, plain)).toBeNull();
     else expect(firstDifference(withoutMarkup(ours), withoutMarkup(plain))).toBeNull();
   });

@@ -1,7 +1,9 @@
 import { memo, useEffect, useState } from "react";
 import { type Generation, isTerminal, type Message, reasoningOf, textOf, type WatchedChat } from "../client";
 import { BranchSwitch } from "./BranchSwitch";
-import { AlertIcon, CheckIcon, CopyIcon, RetryIcon } from "./icons";
+import { CopyButton } from "./CopyButton";
+import { ErrorBoundary } from "./ErrorBoundary";
+import { AlertIcon, RetryIcon } from "./icons";
 import { Markdown } from "./Markdown";
 import { Reasoning } from "./Reasoning";
 
@@ -28,14 +30,18 @@ export const Answer = memo(
     return (
       <li
         aria-busy={!over}
-        className="group"
+        className="message answer"
         data-message-id={id}
         data-status={!over && text !== "" ? "streaming" : status}
         data-testid="message-assistant"
       >
         <h2 className="sr-only">Answer</h2>
         {reasoning !== "" && <Reasoning text={reasoning} thinking={!over && text === ""} />}
-        {text !== "" && <Markdown growing={!over} text={text} />}
+        {text !== "" && (
+          <ErrorBoundary fallback={<PlainText text={text} />} retryOn={over}>
+            <Markdown growing={!over} text={text} />
+          </ErrorBoundary>
+        )}
         {!over && text === "" && reasoning === "" && generation?.status !== "retrying" && (
           <p className="shimmer inline-block leading-7" data-testid="thinking">
             Thinking…
@@ -57,24 +63,24 @@ export const Answer = memo(
         )}
         {status === "stopped" && <p className="mt-1 text-muted-foreground text-sm">Stopped.</p>}
         {over && (
-          <div className="mt-1 flex min-h-7 items-center gap-0.5 transition-opacity focus-within:opacity-100 group-last:opacity-100 group-hover:opacity-100 md:opacity-0">
-            {text !== "" && <CopyButton text={text} />}
+          <div className="actions">
+            {text !== "" && <CopyButton label="Copy the answer" text={text} />}
             {status !== "failed" && (
               <button
                 aria-label="Answer again"
-                className="icon-button size-7"
+                className="icon-button"
                 data-testid="regenerate"
                 disabled={busy}
                 onClick={retry}
                 title="Answer again"
                 type="button"
               >
-                <RetryIcon className="size-3.5" />
+                <RetryIcon />
               </button>
             )}
             <BranchSwitch id={id} onChoose={onChoose} siblings={siblings} />
             {message.model !== null && (
-              <span className="ml-1 text-muted-foreground text-xs">{message.model}</span>
+              <span className="ml-1 truncate text-muted-foreground text-xs">{message.model}</span>
             )}
           </div>
         )}
@@ -89,6 +95,20 @@ export const Answer = memo(
     before.siblings.join() === after.siblings.join(),
 );
 
+/** An answer as it was written, when drawing it failed. */
+function PlainText({ text }: { readonly text: string }) {
+  return (
+    <div data-testid="plain-answer">
+      <p className="mb-2 text-muted-foreground text-sm">
+        This answer is shown as plain text: it could not be drawn.
+      </p>
+      <p className="whitespace-pre-wrap break-words leading-7" dir="auto">
+        {text}
+      </p>
+    </div>
+  );
+}
+
 /** Says that the provider is in trouble and when it is tried again. */
 function RetryingNotice({ at }: { readonly at: string | null }) {
   const [now, setNow] = useState(() => Date.now());
@@ -101,25 +121,5 @@ function RetryingNotice({ at }: { readonly at: string | null }) {
     <p className="text-muted-foreground leading-7" data-testid="retrying" role="status">
       The model is not available right now. Trying again{seconds > 0 ? ` in ${seconds} s` : ""}…
     </p>
-  );
-}
-
-function CopyButton({ text }: { readonly text: string }) {
-  const [copied, setCopied] = useState(false);
-  useEffect(() => {
-    if (!copied) return;
-    const timer = setTimeout(() => setCopied(false), 2000);
-    return () => clearTimeout(timer);
-  }, [copied]);
-  return (
-    <button
-      aria-label={copied ? "Copied" : "Copy the answer"}
-      className="icon-button size-7"
-      onClick={() => navigator.clipboard.writeText(text).then(() => setCopied(true))}
-      title="Copy"
-      type="button"
-    >
-      {copied ? <CheckIcon className="size-3.5" /> : <CopyIcon className="size-3.5" />}
-    </button>
   );
 }

@@ -3,12 +3,14 @@ import { ChatPage } from "./ChatPage";
 import { useParley } from "./parley";
 import { useRoute } from "./route";
 import { Sidebar } from "./Sidebar";
+import { useStored } from "./stored";
 
 /** The whole page: the list of chats beside the chat that the address names. */
 export function App() {
   const parley = useParley();
   const [chatId, open] = useRoute();
   const [menuOpen, setMenuOpen] = useState(false);
+  const [collapsed, setCollapsed] = useStored("sidebar-collapsed", false);
 
   useEffect(() => {
     const refresh = () => {
@@ -36,8 +38,23 @@ export function App() {
 
   return (
     <div className="flex h-full">
-      <Sidebar chatId={chatId} onChoose={choose} onClose={() => setMenuOpen(false)} open={menuOpen} />
-      <ChatPage chatId={chatId} onMenu={() => setMenuOpen(true)} onOpen={choose} />
+      <Sidebar
+        chatId={chatId}
+        collapsed={collapsed}
+        onChoose={choose}
+        onClose={() => setMenuOpen(false)}
+        onCollapse={() => setCollapsed(true)}
+        open={menuOpen}
+      />
+      <ChatPage
+        chatId={chatId}
+        onMenu={() => {
+          setMenuOpen(true);
+          setCollapsed(false);
+        }}
+        onOpen={choose}
+        sidebarCollapsed={collapsed}
+      />
     </div>
   );
 }

@@ -16,12 +16,12 @@ export function BranchSwitch({ id, siblings, onChoose }: BranchSwitchProps) {
     <span className="flex items-center text-muted-foreground text-xs" data-testid="branch">
       <button
         aria-label="The version before"
-        className="icon-button size-7"
+        className="icon-button"
         disabled={previous === undefined}
         onClick={() => previous !== undefined && onChoose(previous)}
         type="button"
       >
-        <PreviousIcon className="size-3.5" />
+        <PreviousIcon className="size-4" />
       </button>
       <span className="tabular-nums">
         <span className="sr-only">Version </span>
@@ -29,12 +29,12 @@ export function BranchSwitch({ id, siblings, onChoose }: BranchSwitchProps) {
       </span>
       <button
         aria-label="The version after"
-        className="icon-button size-7"
+        className="icon-button"
         disabled={next === undefined}
         onClick={() => next !== undefined && onChoose(next)}
         type="button"
       >
-        <NextIcon className="size-3.5" />
+        <NextIcon className="size-4" />
       </button>
     </span>
   );

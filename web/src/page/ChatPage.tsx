@@ -6,13 +6,16 @@ import { ConnectionNotice } from "./ConnectionNotice";
 import { MenuIcon } from "./icons";
 import { ModelPicker } from "./ModelPicker";
 import { useObservable, useParley } from "./parley";
-import { EmptyPage, LoadingPage, UnavailablePage } from "./places";
+import { EmptyPage, LoadingPage, Suggestions, UnavailablePage } from "./places";
+import { ReloadNotice } from "./Reload";
 import { Transcript } from "./Transcript";
 import { entriesOf, isRunning, titleFrom } from "./transcript";
 
 interface ChatPageProps {
   /** Null: a chat that starts with its first message. */
   readonly chatId: string | null;
+  /** Whether the list of chats is put away, so that it is opened from here. */
+  readonly sidebarCollapsed: boolean;
   onOpen(chatId: string | null): void;
   onMenu(): void;
 }
@@ -26,7 +29,7 @@ interface BranchChoice {
 const NOTHING: Observable<null> = { subscribe: () => () => undefined, getSnapshot: () => null };
 
 /** One chat: its messages, and where the next one is written. */
-export function ChatPage({ chatId, onOpen, onMenu }: ChatPageProps) {
+export function ChatPage({ chatId, sidebarCollapsed, onOpen, onMenu }: ChatPageProps) {
   const parley = useParley();
   const chat = useMemo(() => (chatId === null ? null : parley.watch(chatId)), [parley, chatId]);
   const snapshot = useObservable<ChatSnapshot | null>(chat ?? NOTHING);
@@ -41,7 +44,9 @@ export function ChatPage({ chatId, onOpen, onMenu }: ChatPageProps) {
   const running = snapshot !== null && isRunning(snapshot);
   const title = snapshot?.state.chat?.title ?? null;
   const gone = snapshot?.phase === "unavailable" || snapshot?.state.deleted === true;
+  const empty = !gone && entries.length === 0 && snapshot?.phase !== "loading";
   const draftKey = chatId ?? "";
+  const setDraft = (text: string) => setDrafts((all) => ({ ...all, [draftKey]: text }));
 
   useEffect(() => {
     document.title = title === null ? "Parley" : `${title} · Parley`;
@@ -62,7 +67,7 @@ export function ChatPage({ chatId, onOpen, onMenu }: ChatPageProps) {
       content,
       parentId ?? (parentId === undefined && leaf !== null && leaf !== tip ? leaf : parentId),
     );
-    setDrafts((all) => ({ ...all, [draftKey]: "" }));
+    setDraft("");
     if (chat === null) onOpen(target.id);
   };
 
@@ -71,13 +76,13 @@ export function ChatPage({ chatId, onOpen, onMenu }: ChatPageProps) {
       <header className="flex h-14 shrink-0 items-center gap-2 border-b px-3 md:border-transparent md:px-4">
         <button
           aria-label="Open the list of chats"
-          className="icon-button md:hidden"
+          className={`icon-button ${sidebarCollapsed ? "" : "md:hidden"}`}
           onClick={onMenu}
           type="button"
         >
           <MenuIcon className="size-5" />
         </button>
-        <h1 className="min-w-0 flex-1 truncate font-medium text-sm">
+        <h1 className="min-w-0 flex-1 truncate font-medium text-sm" dir="auto">
           {title ?? (chatId === null ? "New chat" : "")}
         </h1>
         <ModelPicker
@@ -106,7 +111,10 @@ export function ChatPage({ chatId, onOpen, onMenu }: ChatPageProps) {
         <EmptyPage />
       )}
       {!gone && (
-        <div className="mx-auto w-full max-w-3xl px-3 pb-[max(0.75rem,env(safe-area-inset-bottom))] md:px-6">
+        <div
+          className={`mx-auto w-full max-w-3xl px-3 md:px-6 ${empty ? "start-composer" : ""} pb-[max(0.75rem,env(safe-area-inset-bottom))]`}
+        >
+          <ReloadNotice />
           <ConnectionNotice />
           {notice !== null && (
             <p
@@ -119,12 +127,13 @@ export function ChatPage({ chatId, onOpen, onMenu }: ChatPageProps) {
           )}
           <Composer
             chatId={chatId}
-            onChange={(text) => setDrafts((all) => ({ ...all, [draftKey]: text }))}
+            onChange={setDraft}
             onSend={send}
             onStop={() => chat !== null && attempt(chat.stop())}
             running={running}
             text={drafts[draftKey] ?? ""}
           />
+          {empty && <Suggestions onChoose={setDraft} />}
         </div>
       )}
       <Announcer entries={entries} />

@@ -63,6 +63,7 @@ export function Composer({ chatId, text, running, onChange, onSend, onStop }: Co
         autoComplete="off"
         className="block max-h-[40dvh] w-full resize-none bg-transparent px-4 pt-3 pb-1 text-base leading-6 outline-none placeholder:text-muted-foreground"
         data-testid="composer"
+        dir="auto"
         enterKeyHint="send"
         onChange={(event) => onChange(event.target.value)}
         onKeyDown={onKeyDown}

@@ -30,7 +30,11 @@ export class ErrorBoundary extends Component<ErrorBoundaryProps, ErrorBoundarySt
 
   override componentDidCatch(error: unknown, info: ErrorInfo): void {
     // The page goes on; whoever looks into the console learns what happened.
-    reportError(error instanceof Error ? new Error(`${error.message}${info.componentStack ?? ""}`, { cause: error }) : error);
+    reportError(
+      error instanceof Error
+        ? new Error(`${error.message}${info.componentStack ?? ""}`, { cause: error })
+        : error,
+    );
   }
 
   override render(): ReactNode {

@@ -19,12 +19,7 @@ export const Prompt = memo(
     const { id, content, status, item } = entry;
 
     return (
-      <li
-        className="group flex flex-col items-end"
-        data-message-id={id}
-        data-status={status}
-        data-testid="message-user"
-      >
+      <li className="message prompt" data-message-id={id} data-status={status} data-testid="message-user">
         <h2 className="sr-only">You</h2>
         {editing && item !== null ? (
           <PromptEditor
@@ -36,23 +31,35 @@ export const Prompt = memo(
             }}
           />
         ) : (
-          <p
-            className={`max-w-[85%] whitespace-pre-wrap break-words rounded-2xl bg-muted px-4 py-2.5 leading-6 transition-opacity ${status === "queued" || status === "failed" ? "opacity-70" : ""}`}
-          >
-            {content}
-          </p>
+          <div className="prompt-row">
+            {item !== null && (
+              <div className="actions">
+                <BranchSwitch id={id} onChoose={onChoose} siblings={item.siblings} />
+                <button
+                  aria-label="Edit this message"
+                  className="icon-button"
+                  onClick={() => setEditing(true)}
+                  title="Edit"
+                  type="button"
+                >
+                  <EditIcon />
+                </button>
+              </div>
+            )}
+            <PromptText faded={status === "queued" || status === "failed"} text={content} />
+          </div>
         )}
-        <div className="mt-1 flex min-h-7 items-center gap-1 text-muted-foreground text-xs">
+        <div className="prompt-state">
           {status === "queued" && (
             <>
               <span>Queued: answered next</span>
               <button
                 aria-label="Take this message back"
-                className="icon-button size-7"
+                className="icon-button"
                 onClick={() => onAttempt(chat.deleteQueued(id))}
                 type="button"
               >
-                <CloseIcon className="size-3.5" />
+                <CloseIcon />
               </button>
             </>
           )}
@@ -67,19 +74,6 @@ export const Prompt = memo(
               </button>
             </span>
           )}
-          {item !== null && !editing && (
-            <>
-              <button
-                aria-label="Edit this message"
-                className="icon-button size-7 focus-visible:opacity-100 group-hover:opacity-100 md:opacity-0"
-                onClick={() => setEditing(true)}
-                type="button"
-              >
-                <EditIcon className="size-3.5" />
-              </button>
-              <BranchSwitch id={id} onChoose={onChoose} siblings={item.siblings} />
-            </>
-          )}
         </div>
       </li>
     );
@@ -93,6 +87,28 @@ export const Prompt = memo(
     before.entry.item?.message === after.entry.item?.message &&
     before.entry.item?.siblings.join() === after.entry.item?.siblings.join(),
 );
+
+/** Lines and characters of a prompt that are shown at first. */
+const FIRST_LINES = 12;
+const FIRST_CHARACTERS = 900;
+
+/** A prompt's text; a long one is shown from its beginning, and whole on request. */
+function PromptText({ text, faded }: { readonly text: string; readonly faded: boolean }) {
+  const [whole, setWhole] = useState(false);
+  const long = text.length > FIRST_CHARACTERS || text.split("\n", FIRST_LINES + 1).length > FIRST_LINES;
+  return (
+    <div className={`bubble ${faded ? "opacity-70" : ""}`}>
+      <p className={long && !whole ? "bubble-text bubble-cut" : "bubble-text"} dir="auto">
+        {text}
+      </p>
+      {long && (
+        <button aria-expanded={whole} className="bubble-more" onClick={() => setWhole(!whole)} type="button">
+          {whole ? "Show less" : "Show all"}
+        </button>
+      )}
+    </div>
+  );
+}
 
 interface PromptEditorProps {
   readonly content: string;

@@ -22,7 +22,10 @@ export function Reasoning({ text, thinking }: ReasoningProps) {
       >
         <span className={thinking ? "shimmer" : ""}>{thinking ? "Thinking…" : "Reasoning"}</span>
       </summary>
-      <p className="mt-2 whitespace-pre-wrap break-words border-l-2 pl-3 text-muted-foreground leading-6">
+      <p
+        className="mt-2 whitespace-pre-wrap break-words border-l-2 pl-3 text-muted-foreground leading-6"
+        dir="auto"
+      >
         {text}
       </p>
     </details>

@@ -1,5 +1,5 @@
-import { useObservable } from "./parley";
 import { incomplete } from "./lazy";
+import { useObservable } from "./parley";
 
 /** Says that a part of the page could not be loaded, and offers what helps: everything works on without it. */
 export function ReloadNotice() {

@@ -1,7 +1,8 @@
 import { type MouseEvent, useState } from "react";
 import type { Chat } from "../client";
 import { DeleteDialog } from "./DeleteDialog";
-import { CloseIcon, PlusIcon, TrashIcon } from "./icons";
+import { CloseIcon, EditIcon, PanelIcon, TrashIcon } from "./icons";
+import { Menu, MenuItem } from "./Menu";
 import { useObservable, useParley } from "./parley";
 import { pathOf } from "./route";
 
@@ -9,11 +10,14 @@ interface SidebarProps {
   readonly chatId: string | null;
   /** Whether it covers the page on a narrow screen; a wide one always shows it. */
   readonly open: boolean;
+  /** Whether it is put away on a wide screen. */
+  readonly collapsed: boolean;
   onChoose(chatId: string | null): void;
   onClose(): void;
+  onCollapse(): void;
 }
 
-export function Sidebar({ chatId, open, onChoose, onClose }: SidebarProps) {
+export function Sidebar({ chatId, open, collapsed, onChoose, onClose, onCollapse }: SidebarProps) {
   const parley = useParley();
   const { items, next, loaded } = useObservable(parley.chats);
   const [deleting, setDeleting] = useState<Chat | null>(null);
@@ -41,7 +45,7 @@ export function Sidebar({ chatId, open, onChoose, onClose }: SidebarProps) {
       />
       <nav
         aria-label="Chats"
-        className={`fixed inset-y-0 left-0 z-30 flex w-72 shrink-0 flex-col border-r bg-sidebar transition-transform duration-200 md:visible md:static md:w-64 md:translate-x-0 lg:w-72 ${open ? "" : "invisible -translate-x-full"}`}
+        className={`fixed inset-y-0 left-0 z-30 flex w-72 shrink-0 flex-col border-r bg-sidebar transition-transform duration-200 lg:w-72 ${collapsed ? "md:hidden" : "md:visible md:static md:w-64 md:translate-x-0"} ${open ? "" : "invisible -translate-x-full"}`}
       >
         <div className="flex h-14 items-center justify-between pr-2 pl-4">
           <span className="flex items-center gap-2 font-semibold tracking-tight">
@@ -54,44 +58,58 @@ export function Sidebar({ chatId, open, onChoose, onClose }: SidebarProps) {
             onClick={onClose}
             type="button"
           >
-            <CloseIcon />
+            <CloseIcon className="size-5" />
+          </button>
+          <button
+            aria-label="Hide the list of chats"
+            className="icon-button hidden md:inline-flex"
+            onClick={onCollapse}
+            title="Hide the list of chats"
+            type="button"
+          >
+            <PanelIcon className="size-5" />
           </button>
         </div>
-        <div className="px-3 pb-3">
+        <div className="px-2 pb-2">
           <a
-            className="button w-full justify-start"
+            className="sidebar-row gap-2.5 font-medium"
             data-testid="new-chat"
             href={pathOf(null)}
             onClick={(event) => follow(event, () => onChoose(null))}
           >
-            <PlusIcon /> New chat
+            <EditIcon className="size-4.5" /> New chat
           </a>
         </div>
-        <ul className="flex-1 space-y-0.5 overflow-y-auto px-2 pb-4">
-          {items.map((chat) => (
-            <ChatItem
-              chat={chat}
-              current={chat.id === chatId}
-              key={chat.id}
-              onChoose={onChoose}
-              onDelete={setDeleting}
-            />
+        <div className="min-h-0 flex-1 overflow-y-auto px-2 pb-4">
+          {groupsOf(items, new Date()).map(({ name, chats }) => (
+            <section aria-label={name} key={name}>
+              <h2 className="px-3 pt-4 pb-1.5 font-medium text-muted-foreground text-xs">{name}</h2>
+              <ul className="space-y-0.5">
+                {chats.map((chat) => (
+                  <ChatItem
+                    chat={chat}
+                    current={chat.id === chatId}
+                    key={chat.id}
+                    onChoose={onChoose}
+                    onDelete={setDeleting}
+                  />
+                ))}
+              </ul>
+            </section>
           ))}
           {next !== null && (
-            <li>
-              <button
-                className="w-full rounded-md px-3 py-2 text-left text-muted-foreground text-sm hover:bg-accent"
-                onClick={() => attempt(parley.chats.loadMore())}
-                type="button"
-              >
-                Show more
-              </button>
-            </li>
+            <button
+              className="sidebar-row mt-1 text-muted-foreground"
+              onClick={() => attempt(parley.chats.loadMore())}
+              type="button"
+            >
+              Show more
+            </button>
           )}
           {loaded && items.length === 0 && (
-            <li className="px-3 py-2 text-muted-foreground text-sm">Your chats will be listed here.</li>
+            <p className="px-3 py-2 text-muted-foreground text-sm">Your chats will be listed here.</p>
           )}
-        </ul>
+        </div>
         {problem !== null && (
           <p className="border-t px-4 py-3 text-destructive text-sm" role="alert">
             {problem}
@@ -118,14 +136,11 @@ interface ChatItemProps {
 
 function ChatItem({ chat, current, onChoose, onDelete }: ChatItemProps) {
   return (
-    <li
-      className={`group flex items-center rounded-md hover:bg-accent ${current ? "bg-accent" : ""}`}
-      data-chat-id={chat.id}
-      data-testid="chat-item"
-    >
+    <li className="chat-item" data-chat-id={chat.id} data-current={current} data-testid="chat-item">
       <a
         aria-current={current ? "page" : undefined}
-        className="flex min-w-0 flex-1 items-center gap-2 rounded-md px-3 py-2 text-sm"
+        className="sidebar-row gap-2 pr-9"
+        dir="auto"
         href={pathOf(chat.id)}
         onClick={(event) => follow(event, () => onChoose(chat.id))}
       >
@@ -136,16 +151,38 @@ function ChatItem({ chat, current, onChoose, onDelete }: ChatItemProps) {
           </span>
         )}
       </a>
-      <button
-        aria-label={`Delete “${titleOf(chat)}”`}
-        className="icon-button mr-1 size-7 focus-visible:opacity-100 group-focus-within:opacity-100 group-hover:opacity-100 md:opacity-0"
-        onClick={() => onDelete(chat)}
-        type="button"
-      >
-        <TrashIcon />
-      </button>
+      <Menu label={`Actions for “${titleOf(chat)}”`}>
+        <MenuItem danger icon={<TrashIcon />} onChoose={() => onDelete(chat)}>
+          Delete
+        </MenuItem>
+      </Menu>
     </li>
   );
+}
+
+interface Group {
+  readonly name: string;
+  readonly chats: readonly Chat[];
+}
+
+const DAY = 24 * 60 * 60 * 1000;
+
+/** Chats, newest first, by how long ago they were last used. */
+export function groupsOf(chats: readonly Chat[], now: Date): Group[] {
+  const today = new Date(now.getFullYear(), now.getMonth(), now.getDate()).getTime();
+  const names: [name: string, since: number][] = [
+    ["Today", today],
+    ["Yesterday", today - DAY],
+    ["Previous 7 days", today - 7 * DAY],
+    ["Previous 30 days", today - 30 * DAY],
+    ["Older", Number.NEGATIVE_INFINITY],
+  ];
+  const groups = new Map<string, Chat[]>();
+  for (const chat of chats) {
+    const [name] = names.find(([, since]) => Date.parse(chat.updated_at) >= since) ?? ["Older"];
+    groups.set(name, [...(groups.get(name) ?? []), chat]);
+  }
+  return [...groups].map(([name, members]) => ({ name, chats: members }));
 }
 
 function titleOf(chat: Chat): string {

@@ -51,14 +51,14 @@ export function Transcript({
   return (
     <div className="relative min-h-0 flex-1">
       <div className="h-full overflow-y-auto overscroll-contain" data-testid="scroller" ref={scroller}>
-        <div className="mx-auto w-full max-w-3xl px-4 pt-2 pb-8 md:px-6" ref={content}>
+        <div className="mx-auto w-full max-w-3xl px-4 pt-4 pb-6 md:px-6" ref={content}>
           <div aria-hidden="true" className="h-px" ref={sentinel} />
           {more && (
             <p className="py-3 text-center text-muted-foreground text-sm">
               {loadingOlder ? "Loading older messages…" : "Older messages above"}
             </p>
           )}
-          <ol aria-label="Messages" className="space-y-4">
+          <ol aria-label="Messages" className="messages">
             {entries.map((entry) =>
               entry.kind === "answer" ? (
                 <Answer

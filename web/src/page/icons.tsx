@@ -13,7 +13,7 @@ function Icon({ className = "size-4", children }: IconProps & { readonly childre
       stroke="currentColor"
       strokeLinecap="round"
       strokeLinejoin="round"
-      strokeWidth="2"
+      strokeWidth="1.75"
       viewBox="0 0 24 24"
     >
       {children}
@@ -131,6 +131,23 @@ export function AlertIcon(props: IconProps) {
     <Icon {...props}>
       <circle cx="12" cy="12" r="9" />
       <path d="M12 8v5M12 16v.01" />
+    </Icon>
+  );
+}
+
+export function MoreIcon(props: IconProps) {
+  return (
+    <Icon {...props}>
+      <path d="M5 12h.01M12 12h.01M19 12h.01" strokeWidth="2.5" />
+    </Icon>
+  );
+}
+
+export function PanelIcon(props: IconProps) {
+  return (
+    <Icon {...props}>
+      <rect height="16" rx="2.5" width="18" x="3" y="4" />
+      <path d="M9.5 4v16" />
     </Icon>
   );
 }

@@ -2,7 +2,9 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { connect, type Parley } from "../client";
 import { App } from "./App";
+import { ErrorBoundary } from "./ErrorBoundary";
 import { ParleyContext } from "./parley";
+import { FailedPage } from "./Reload";
 import "./styles.css";
 
 declare global {
@@ -22,7 +24,9 @@ window.parley = connect();
 createRoot(root).render(
   <StrictMode>
     <ParleyContext value={window.parley}>
-      <App />
+      <ErrorBoundary fallback={<FailedPage />}>
+        <App />
+      </ErrorBoundary>
     </ParleyContext>
   </StrictMode>,
 );

@@ -18,8 +18,10 @@ export function EmptyPage() {
   }, [parley]);
 
   return (
-    <div className="flex flex-1 flex-col items-center justify-center gap-3 px-6 text-center">
-      <p className="font-semibold text-2xl tracking-tight">What would you like to talk about?</p>
+    <div className="flex flex-[2] flex-col items-center justify-end gap-3 px-6 pb-6 text-center">
+      <p className="text-balance font-semibold text-2xl tracking-tight md:text-3xl">
+        What would you like to talk about?
+      </p>
       {demo && (
         <p className="max-w-md text-muted-foreground text-sm">
           The built-in demo model answers here. Set <code>OPENAI_API_KEY</code> or{" "}
@@ -27,6 +29,35 @@ export function EmptyPage() {
         </p>
       )}
     </div>
+  );
+}
+
+const SUGGESTIONS = [
+  "Explain how ocean tides work",
+  "Write a Python script that renames photos by date",
+  "Compare two ways to store events in PostgreSQL",
+  "Help me word a reply to a difficult e-mail",
+];
+
+/** Beginnings of a chat, below the composer of the start page. */
+export function Suggestions({ onChoose }: { onChoose(text: string): void }) {
+  return (
+    <ul aria-label="Suggestions" className="mt-4 flex flex-wrap justify-center gap-2">
+      {SUGGESTIONS.map((text) => (
+        <li key={text}>
+          <button
+            className="suggestion"
+            onClick={() => {
+              onChoose(text);
+              document.querySelector<HTMLElement>("[data-testid=composer]")?.focus();
+            }}
+            type="button"
+          >
+            {text}
+          </button>
+        </li>
+      ))}
+    </ul>
   );
 }
 

@@ -21,7 +21,10 @@ export const ANSWERS: readonly AnswerCase[] = [
   plain("a script in a sentence", "Put <script src=app.js></script> before the end of body."),
   plain("an unfenced drawing", '<svg width="10" height="10">\n  <circle cx="5" cy="5" r="4"/>\n</svg>'),
   plain("an unfenced style", "<style>\nbody { color: red; }\n</style>"),
-  plain("an XML document", '<?xml version="1.0"?>\n<!-- the port -->\n<config>\n  <port>80</port>\n</config>'),
+  plain(
+    "an XML document",
+    '<?xml version="1.0"?>\n<!-- the port -->\n<config>\n  <port>80</port>\n</config>',
+  ),
   plain("XML in a sentence", "Write <dependency><groupId>org.x</groupId></dependency> there."),
   plain("XML whose tags are also of HTML", "<project><b>1</b><title>two</title></project>"),
   plain("a comment in a sentence", "Comments look like <!-- this --> in HTML."),
@@ -35,15 +38,31 @@ export const ANSWERS: readonly AnswerCase[] = [
   plain("prices", "It costs $5 or $6, US$10 a year, 20$ in all, from $3-$4 to $1,000."),
   plain("variables of PHP", 'Write $a = $b; and $total = "$x and $y";'),
   plain("positional parameters", "Here $1,$2 and $3 are the arguments, $# their number."),
-  { name: "brackets that are escaped", markdown: "Call f\\(\\) and see \\[optional\\].", seen: ["f()", "[optional]"] },
-  { name: "a formula in a line", markdown: "The area is \\(a^2\\) there.", seen: ["The area is", "a^2", "there."] },
-  { name: "a formula with a dollar", markdown: "So $e^{i\\pi}=-1$, as said.", seen: ["e^{i\\pi}=-1", ", as said."] },
+  {
+    name: "brackets that are escaped",
+    markdown: "Call f\\(\\) and see \\[optional\\].",
+    seen: ["f()", "[optional]"],
+  },
+  {
+    name: "a formula in a line",
+    markdown: "The area is \\(a^2\\) there.",
+    seen: ["The area is", "a^2", "there."],
+  },
+  {
+    name: "a formula with a dollar",
+    markdown: "So $e^{i\\pi}=-1$, as said.",
+    seen: ["e^{i\\pi}=-1", ", as said."],
+  },
   {
     name: "a formula on its own lines",
     markdown: "Then:\n\\[\na\n= b\n- c\n\\]\nfollows.",
     seen: ["Then:", "a\n= b\n- c", "follows."],
   },
-  { name: "two dollars", markdown: "$$\n\\sum_{i=1}^n i < n^2\n$$\n\nDone.", seen: ["\\sum_{i=1}^n i < n^2", "Done."] },
+  {
+    name: "two dollars",
+    markdown: "$$\n\\sum_{i=1}^n i < n^2\n$$\n\nDone.",
+    seen: ["\\sum_{i=1}^n i < n^2", "Done."],
+  },
   {
     name: "markup that is of HTML",
     markdown: "Press <kbd>Ctrl</kbd>, H<sub>2</sub>O, <b>bold</b>, a<br>b",
@@ -54,8 +73,16 @@ export const ANSWERS: readonly AnswerCase[] = [
     markdown: "<details>\n<summary>More</summary>\n\n**bold** and `code`\n\n</details>\n\nEnd.",
     seen: ["More", "bold and code", "End."],
   },
-  { name: "code that is fenced", markdown: "```xml\n<a>\n  <!-- x -->\n</a>\n```", seen: ["<a>\n  <!-- x -->\n</a>"] },
-  { name: "code in a line", markdown: "Use `List<String>` and `$HOME` and `\\(x\\)`.", seen: ["List<String> and $HOME and \\(x\\)"] },
+  {
+    name: "code that is fenced",
+    markdown: "```xml\n<a>\n  <!-- x -->\n</a>\n```",
+    seen: ["<a>\n  <!-- x -->\n</a>"],
+  },
+  {
+    name: "code in a line",
+    markdown: "Use `List<String>` and `$HOME` and `\\(x\\)`.",
+    seen: ["List<String> and $HOME and \\(x\\)"],
+  },
   {
     name: "raw preformatted text",
     markdown: "<pre>\none\n  two\n\nthree\n</pre>",
@@ -79,6 +106,7 @@ export const ANSWERS: readonly AnswerCase[] = [
   { name: "tasks", markdown: "- [ ] open\n- [x] done", seen: ["open", "done"] },
   { name: "quotes in quotes", markdown: `${"> ".repeat(150)}deep`, seen: ["deep"] },
   { name: "lists in lists", markdown: `${"- ".repeat(150)}deep`, seen: ["deep"] },
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: it is what a template says
   plain("a template", "Hello {{ name }}, {% if x %}<% y %>{% endif %} ${z}"),
   plain("e-mail and mentions", "Write to Ann <ann at example.com> or @team, #12."),
   plain("arrows and shifts", "a -> b <- c => d <= e >= f, 1 << 2 >> 3, <> and <=>"),

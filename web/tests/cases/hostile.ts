@@ -70,7 +70,7 @@ export const HOSTILE: readonly string[] = [
   "> <iframe src=https://evil.test>",
   "- [ ] <script>window.hacked=1</script>",
   "x[^1]\n\n[^1]: <img src=x onerror=window.hacked=1>",
-  "x[^a\"onclick=1]\n\n[^a\"onclick=1]: [y](javascript:window.hacked=1)",
+  'x[^a"onclick=1]\n\n[^a"onclick=1]: [y](javascript:window.hacked=1)',
   "\\(\\href{javascript:window.hacked=1}{x}\\)",
   "\\(\\url{javascript:window.hacked=1}\\)",
   "$$\\includegraphics{https://evil.test/x.png}$$",

@@ -1,6 +1,6 @@
 import { createElement } from "react";
 import { renderToStaticMarkup } from "react-dom/server";
-import { MarkdownDocument, type Document } from "../../src/page/markdown/document";
+import { type Document, MarkdownDocument } from "../../src/page/markdown/document";
 import { Block, Notes, NotesContext } from "../../src/page/markdown/render";
 
 /** The HTML that the page draws for a text. */

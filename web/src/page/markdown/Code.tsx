@@ -23,10 +23,11 @@ export const Code = memo(function Code({ language, text }: CodeProps) {
       <div className="code-tools" data-language={language}>
         <CopyButton className="code-copy" label="Copy the code" text={text} />
       </div>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls can be scrolled with the keyboard */}
       <pre aria-label={language === "" ? "Code" : `Code, ${language}`} dir="ltr" role="region" tabIndex={0}>
         <code>
-          {lines === null ? text : lines.map((line, index) => <Line key={index} spans={line} last={index === lines.length - 1} />)}
+          {lines === null
+            ? text
+            : lines.map((line, index) => <Line key={index} spans={line} last={index === lines.length - 1} />)}
         </code>
       </pre>
     </div>
@@ -43,7 +44,13 @@ const Line = memo(
     return (
       <>
         {spans.map(({ text, className }, index) =>
-          className === "" ? text : <span className={className} key={index}>{text}</span>,
+          className === "" ? (
+            text
+          ) : (
+            <span className={className} key={index}>
+              {text}
+            </span>
+          ),
         )}
         {!last && "\n"}
       </>
@@ -81,9 +88,14 @@ function useHighlighted(language: string, text: string): readonly (readonly Span
     return () => clearTimeout(timer);
   }, [module, wanted, language, text]);
 
-  if (!wanted || done?.lines == null || done.language !== language || !text.startsWith(done.text)) return null;
+  if (!wanted || done?.lines == null || done.language !== language || !text.startsWith(done.text))
+    return null;
   const rest = text.slice(done.text.length).split("\n");
   if (rest.length === 1 && rest[0] === "") return done.lines;
   const joined = [...(done.lines.at(-1) ?? []), { text: rest[0] ?? "", className: "" }];
-  return [...done.lines.slice(0, -1), joined, ...rest.slice(1).map((line) => [{ text: line, className: "" }])];
+  return [
+    ...done.lines.slice(0, -1),
+    joined,
+    ...rest.slice(1).map((line) => [{ text: line, className: "" }]),
+  ];
 }

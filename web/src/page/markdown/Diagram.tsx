@@ -28,7 +28,6 @@ export const Diagram = memo(function Diagram({ text }: { readonly text: string }
   if (drawing?.of !== text) return <Code language="mermaid" text={text} />;
   return (
     <figure className="diagram">
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls can be scrolled with the keyboard */}
       <div aria-label="Diagram" className="diagram-picture" role="region" tabIndex={0}>
         <img alt={text} height={drawing.height} src={drawing.src} width={drawing.width} />
       </div>

@@ -23,8 +23,11 @@ export const Maths = memo(function Maths({ text, source, display }: MathsProps) 
   return (
     <span className={display ? "maths maths-display" : "maths"} data-drawn={drawn === text} dir="ltr">
       {drawn !== text && <span className="maths-source">{source}</span>}
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls can be scrolled with the keyboard */}
-      <span hidden={drawn !== text} ref={place} {...(display && { role: "group", "aria-label": "Formula", tabIndex: 0 })} />
+      <span
+        hidden={drawn !== text}
+        ref={place}
+        {...(display && { role: "group", "aria-label": "Formula", tabIndex: 0 })}
+      />
     </span>
   );
 });

@@ -129,7 +129,8 @@ function blockStarts(source: string): number[] {
   const tokens: ReturnType<typeof markdown.parse> = [];
   markdown.block.parse(source, markdown, {}, tokens);
   const lines = new Set<number>();
-  for (const { level, map, nesting } of tokens) if (level === 0 && map !== null && nesting >= 0) lines.add(map[0]);
+  for (const { level, map, nesting } of tokens)
+    if (level === 0 && map !== null && nesting >= 0) lines.add(map[0]);
   const starts: number[] = [];
   let offset = 0;
   let blank = false;
@@ -194,9 +195,7 @@ function share<Kind extends Item>(before: Kind, after: Kind): Kind {
   if (before.kind === "element" && after.kind === "element") {
     const children = shareList(before.children, after.children);
     const same =
-      children === before.children &&
-      before.tag === after.tag &&
-      equal(before.attributes, after.attributes);
+      children === before.children && before.tag === after.tag && equal(before.attributes, after.attributes);
     return same ? before : { ...after, children };
   }
   return equal(before, after) ? before : after;

@@ -20,7 +20,9 @@ const ELEMENTS: Readonly<Record<string, string>> = {
   ...same(
     "a abbr b bdi bdo blockquote br caption cite code col colgroup dd del details dfn div dl dt em figcaption figure",
   ),
-  ...same("h1 h2 h3 h4 h5 h6 hr i img ins kbd li mark ol pre q rp rt ruby s samp small source span strong sub"),
+  ...same(
+    "h1 h2 h3 h4 h5 h6 hr i img ins kbd li mark ol pre q rp rt ruby s samp small source span strong sub",
+  ),
   ...same("summary sup table tbody td tfoot th thead tr u ul var wbr picture"),
   address: "div",
   article: "div",

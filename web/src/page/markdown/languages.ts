@@ -21,7 +21,11 @@ const lowlight = createLowlight({
   protobuf,
   scala,
 });
-lowlight.registerAlias({ bash: ["console", "zsh"], javascript: ["jsonc", "json5"], typescript: ["mts", "cts"] });
+lowlight.registerAlias({
+  bash: ["console", "zsh"],
+  javascript: ["jsonc", "json5"],
+  typescript: ["mts", "cts"],
+});
 
 /** A run of code in one colour; an empty class name for plain code. */
 export interface Span {
@@ -36,7 +40,8 @@ export function highlight(code: string, language: string): readonly (readonly Sp
   type Child = ReturnType<typeof lowlight.highlight>["children"][number];
   const walk = (nodes: readonly Child[], className: string) => {
     for (const node of nodes) {
-      if (node.type === "element") walk(node.children as Child[], `${node.properties.className ?? ""}`.replaceAll(",", " "));
+      if (node.type === "element")
+        walk(node.children as Child[], `${node.properties.className ?? ""}`.replaceAll(",", " "));
       if (node.type !== "text") continue;
       for (const [index, text] of node.value.split("\n").entries()) {
         if (index > 0) lines.push([]);

@@ -89,7 +89,6 @@ const Element = memo(function Element({ node, top }: ElementProps) {
       );
     case "table":
       return (
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls can be scrolled with the keyboard
         <div aria-label="Table" className="table-block" dir="auto" role="region" tabIndex={0}>
           <table>{drawAll(withoutSpace(children))}</table>
         </div>
@@ -109,7 +108,10 @@ const Element = memo(function Element({ node, top }: ElementProps) {
       );
     case "ol":
       return (
-        <ol {...shared} start={Number.parseInt(attributes.start ?? "1", 10) || (attributes.start === "0" ? 0 : 1)}>
+        <ol
+          {...shared}
+          start={Number.parseInt(attributes.start ?? "1", 10) || (attributes.start === "0" ? 0 : 1)}
+        >
           {drawAll(children)}
         </ol>
       );
@@ -127,7 +129,6 @@ const Element = memo(function Element({ node, top }: ElementProps) {
       );
     case "pre":
       return (
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls can be scrolled with the keyboard
         <pre {...shared} aria-label="Preformatted text" role="region" tabIndex={0}>
           {drawAll(children)}
         </pre>
@@ -183,7 +184,6 @@ function Link({ href, title, children }: LinkProps) {
   const address = destination(href);
   if (address === null) {
     return (
-      // biome-ignore lint/a11y/noNoninteractiveTabindex: its address shows when it is pointed at or has the focus
       <span className="address" data-address={href} tabIndex={0} title={href}>
         {children}
       </span>
@@ -212,7 +212,11 @@ function NoteReference({ label }: { readonly label: string }) {
   const number = notes.findIndex((note) => note.label === label) + 1;
   return (
     <sup>
-      <a aria-label={`Footnote ${number}`} data-anchor={`fnref-${label}`} href={`#fn-${encodeURIComponent(label)}`}>
+      <a
+        aria-label={`Footnote ${number}`}
+        data-anchor={`fnref-${label}`}
+        href={`#fn-${encodeURIComponent(label)}`}
+      >
         [{number}]
       </a>
     </sup>
@@ -227,7 +231,12 @@ export const Notes = memo(function Notes({ notes }: { readonly notes: readonly N
       {notes.map(({ label, nodes }) => (
         <li data-anchor={`fn-${label}`} dir="auto" key={label} tabIndex={-1}>
           {drawAll(nodes)}
-          <a aria-label="Back to the text" className="footnote-back" href={`#fnref-${encodeURIComponent(label)}`} />
+          {/* biome-ignore lint/a11y/useAnchorContent: its sign is of the style sheet, which is no text of the answer */}
+          <a
+            aria-label="Back to the text"
+            className="footnote-back"
+            href={`#fnref-${encodeURIComponent(label)}`}
+          />
         </li>
       ))}
     </ol>

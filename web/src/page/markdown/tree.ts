@@ -97,7 +97,11 @@ class Builder {
     for (const item of items) append(this.top.items, item);
   }
 
-  private element(tag: string, attributes: Record<string, string> = {}, children: readonly Node[] = []): void {
+  private element(
+    tag: string,
+    attributes: Record<string, string> = {},
+    children: readonly Node[] = [],
+  ): void {
     this.put({ kind: "element", tag, attributes, children });
   }
 
@@ -132,47 +136,59 @@ class Builder {
     switch (type) {
       case "text":
       case "text_special":
-        return this.put({ kind: "text", text: content });
+        this.put({ kind: "text", text: content });
+        return;
       case "softbreak":
-        return this.put({ kind: "text", text: "\n" });
+        this.put({ kind: "text", text: "\n" });
+        return;
       case "hardbreak":
-        return this.element("br");
+        this.element("br");
+        return;
       case "hr":
-        return this.element("hr");
+        this.element("hr");
+        return;
       case "code_inline":
-        return this.element("code", {}, [{ kind: "text", text: content }]);
+        this.element("code", {}, [{ kind: "text", text: content }]);
+        return;
       case "fence":
       case "code_block":
-        return this.put({
+        this.put({
           kind: "code",
           language: token.info.trim().split(/\s/, 1)[0] ?? "",
           text: content.replace(/\n$/, ""),
         });
+        return;
       case "maths_inline":
       case "maths_block":
-        return this.put({
+        this.put({
           kind: "maths",
           text: content,
           display: type === "maths_block" || (token.meta as { display: boolean }).display,
           source: token.markup,
         });
+        return;
       case "image":
-        return this.element("img", {
+        this.element("img", {
           src: `${token.attrGet("src") ?? ""}`,
           alt: plainText(treeOf(token.children ?? []).items),
           title: `${token.attrGet("title") ?? ""}`,
         });
+        return;
       case "footnote_ref": {
         const { label } = token.meta as { label: string };
         this.noted.push(label);
-        return this.put({ kind: "note", label });
+        this.put({ kind: "note", label });
+        return;
       }
       case "literal":
-        return this.put({ kind: "literal", text: content });
+        this.put({ kind: "literal", text: content });
+        return;
       case "html_inline":
-        return this.put(readTag(content));
+        this.put(readTag(content));
+        return;
       case "html_block":
-        return this.addHtml(content);
+        this.addHtml(content);
+        return;
     }
   }
 
@@ -317,7 +333,8 @@ function append(items: Item[], item: Item): void {
 export function plainText(items: readonly Item[]): string {
   return items
     .map((item): string => {
-      if (item.kind === "element") return item.tag === "img" ? (item.attributes.alt ?? "") : plainText(item.children);
+      if (item.kind === "element")
+        return item.tag === "img" ? (item.attributes.alt ?? "") : plainText(item.children);
       if (item.kind === "tag") return item.source;
       if (item.kind === "maths") return item.source;
       return item.kind === "note" ? "" : item.text;
