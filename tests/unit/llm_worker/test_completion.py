@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_worker.completion import CompletionStream, Piece
+from llm_worker.provider.completion import CompletionStream, Piece
 from llm_worker.errors import ProviderFailure
 from parley.contracts.resources import Usage
 from parley.contracts.text import storable

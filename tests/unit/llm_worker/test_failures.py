@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from llm_worker import failures
+from llm_worker.provider import failures
 from llm_worker.errors import ProviderFailure
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from llm_worker import failures
+from llm_worker.provider import failures
 from llm_worker.errors import ProviderFailure
-from llm_worker.models import Models
+from llm_worker.provider.models import Models
 
 
 class Listing:

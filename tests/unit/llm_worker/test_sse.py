@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_worker.errors import EventTooLarge
-from llm_worker.sse import Event, EventDecoder
+from llm_worker.provider.sse import Event, EventDecoder
 
 
 def decoded(*reads: bytes) -> list[Event]:

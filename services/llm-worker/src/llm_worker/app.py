@@ -10,9 +10,9 @@ from nats.js import JetStreamContext
 
 from llm_worker.errors import ConnectionClosed
 from llm_worker.generation import Workbench
-from llm_worker.models import OPENAI_DEFAULT, Models
 from llm_worker.owners import Owners
-from llm_worker.provider import Provider
+from llm_worker.provider.client import Provider
+from llm_worker.provider.models import OPENAI_DEFAULT, Models
 from llm_worker.pull import Pull
 from llm_worker.segments import SegmentPace
 from llm_worker.settings import WorkerSettings
@@ -82,7 +82,7 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
             if ack_wait is None:
                 return
             store = StoreClient(nc, worker_id=f"{socket.gethostname()}:{os.getpid()}")
-            models = Models(provider.list_models, fixed_default=_default_model(settings))
+            models = Models(provider.list_models, chosen=_default_model(settings), unlisted=settings.any_model)
             bench = Workbench(
                 nc=nc,
                 js=js,

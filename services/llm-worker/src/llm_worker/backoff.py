@@ -16,13 +16,14 @@ def delay(
     longest: float = LONGEST,
     rand: Callable[[float, float], float] = random.uniform,
 ) -> float:
-    """Seconds to wait after ``tries`` failures: exponential with full jitter, so that those who failed together do not
-    come back together.
+    """Seconds to wait after ``tries`` failures: exponential, the upper half of it at random, so that those who failed
+    together do not come back together, and nobody comes back at once.
 
     Args:
-        at_least: What the other side asked for (``Retry-After``); the jitter comes on top, a tenth of it.
+        at_least: What the other side asked for (``Retry-After``): never less; a tenth of it more, at random.
     """
-    jittered = rand(0.0, min(longest, first * 2.0 ** min(tries - 1, 16)))
+    top = min(longest, first * 2.0 ** min(tries - 1, 16))
+    own = rand(top / 2, top)
     if at_least is None:
-        return jittered
-    return at_least + min(jittered, at_least * 0.1)
+        return own
+    return max(own, at_least + rand(0.0, min(top, at_least * 0.1)))

@@ -10,9 +10,19 @@ _TOKENS_PER_MESSAGE: Final = 4
 """What a message costs beside its text: its role and the marks around it."""
 
 
+def tokens_in(text: str) -> int:
+    """Estimate a text's tokens: four bytes of UTF-8 are about one, which also holds for scripts other than Latin."""
+    return -(-len(text.encode(errors="replace")) // _BYTES_PER_TOKEN)
+
+
 def tokens_of(message: ContextMessage) -> int:
-    """Estimate a message's tokens: four bytes of UTF-8 are about one, which also holds for scripts other than Latin."""
-    return -(-len(message.content.encode(errors="replace")) // _BYTES_PER_TOKEN) + _TOKENS_PER_MESSAGE
+    """Estimate a message's tokens."""
+    return tokens_in(message.content) + _TOKENS_PER_MESSAGE
+
+
+def prepared(context: Sequence[ContextMessage], budget: int) -> list[ContextMessage]:
+    """The conversation as the model gets it: within the budget, and no two neighbours of one role."""
+    return joined(trimmed(context, budget))
 
 
 def trimmed(context: Sequence[ContextMessage], budget: int) -> list[ContextMessage]:
@@ -32,3 +42,19 @@ def trimmed(context: Sequence[ContextMessage], budget: int) -> list[ContextMessa
     while first < len(rest) - 1 and rest[first].role == "assistant":
         first += 1
     return system + list(rest[first:])
+
+
+def joined(context: Sequence[ContextMessage]) -> list[ContextMessage]:
+    """Leave out messages without text, and make one of neighbours of one role, which a model's template may refuse.
+
+    The last message stays, whatever it says.
+    """
+    result: list[ContextMessage] = []
+    for position, message in enumerate(context):
+        if not message.content.strip() and position < len(context) - 1:
+            continue
+        if result and result[-1].role == message.role:
+            before = result.pop()
+            message = ContextMessage(role=message.role, content=f"{before.content}\n\n{message.content}")
+        result.append(message)
+    return result

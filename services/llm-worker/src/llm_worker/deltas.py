@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from llm_worker.completion import Piece
+from llm_worker.provider.completion import Piece
 from parley.contracts.frames import Kind
 from parley.contracts.limits import MAX_ANSWER_BYTES
 

@@ -15,21 +15,18 @@ class LeaseLost(WorkerError):
     """Our heartbeats were late: by now the request may be another worker's. Publish nothing, acknowledge nothing."""
 
 
-class EventTooLarge(WorkerError):
-    """The provider sent a single event larger than we are willing to hold."""
-
-
 class ProviderFailure(WorkerError):
     """The provider did not deliver.
 
     Attributes:
-        code: For programs: ``provider_auth`` | ``model_not_found`` | ``context_too_long`` | ``content_refused`` |
-            ``rate_limited`` | ``provider_unavailable`` | ``provider_error`` | ``provider_timeout`` |
-            ``attempts_exhausted``.
+        code: For programs; ``docs/protocol.md`` lists them.
         message: For people; says what they can do. Never the raw exception.
         curable: Whether we should try again by ourselves.
+        retryable: Whether it can help that a person tries again.
         retry_after: Seconds that the provider asked us to wait.
+        status: The HTTP status that the provider answered with, if it was an error's.
         detail: What the provider said, for the log only.
+        advice: What whoever runs the server can do, for the log only.
     """
 
     def __init__(
@@ -40,7 +37,9 @@ class ProviderFailure(WorkerError):
         curable: bool,
         retryable: bool = True,
         retry_after: float | None = None,
+        status: int | None = None,
         detail: str = "",
+        advice: str = "",
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -48,7 +47,9 @@ class ProviderFailure(WorkerError):
         self.curable = curable
         self.retryable = retryable
         self.retry_after = retry_after
+        self.status = status
         self.detail = detail
+        self.advice = advice
 
     def as_message_error(self) -> MessageError:
         """Return it as readers are told."""

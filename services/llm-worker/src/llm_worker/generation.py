@@ -12,15 +12,16 @@ from typing import Final, Literal
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
-from llm_worker import backoff, context, failures, metrics, segments
+from llm_worker import backoff, context, metrics, segments
 from llm_worker.answer import Answer
-from llm_worker.completion import CompletionStream, Piece
 from llm_worker.errors import LeaseLost, ProviderFailure
 from llm_worker.interruption import Interruption
 from llm_worker.lease import Lease
 from llm_worker.live import LiveChannel
-from llm_worker.models import Models
-from llm_worker.provider import Provider
+from llm_worker.provider import failures, finish
+from llm_worker.provider.client import Provider
+from llm_worker.provider.completion import CompletionStream, Piece
+from llm_worker.provider.models import Models
 from llm_worker.segments import SegmentPace, SegmentWriter
 from llm_worker.settings import WorkerSettings
 from llm_worker.store_client import StoreClient
@@ -37,6 +38,9 @@ log = logging.getLogger(__name__)
 
 _AFTER_DONE: Final = 0.25
 """Seconds to wait for the end of the response after ``[DONE]``; with it, the connection can be used again."""
+
+_AFTER_FINISH: Final = 2.0
+"""Seconds to wait for more after the model has said that it ends: the usage comes later, ``[DONE]`` not always."""
 
 _PUBLISH_DEADLINE: Final = 5.0
 _RECONNECT_PAUSE: Final = 0.05
@@ -89,6 +93,7 @@ class Generation:
         self._stopped_at = 0.0
         self._model: str | None = None
         self._usage: Usage | None = None
+        self._asked = 0
         self._last_failure: ProviderFailure | None = None
         self._log_fields = {"chat_id": requested.chat_id, "generation_id": requested.generation_id}
         self.over = False
@@ -161,7 +166,10 @@ class Generation:
         async with self._stop:
             step = await self._attempt(claim)
             if isinstance(step, ProviderFailure):
-                await self._pause(backoff.delay(claim.attempt, at_least=step.retry_after))
+                seconds = backoff.delay(claim.attempt, at_least=step.retry_after)
+                if seconds > self._bench.settings.retry_time:
+                    return Ending(outcome="failed", failure=step)
+                await self._pause(seconds)
         if self._stopped_at:
             metrics.STOP.observe(time.monotonic() - self._stopped_at)
         if step is None or (self._stop.happened and isinstance(step, ProviderFailure)):
@@ -237,7 +245,7 @@ class Generation:
             ProviderFailure
             LeaseLost
         """
-        model = self._model = claim.model or await self._bench.models.default()
+        model = self._model = await self._bench.models.named(claim.model)
         # Named as OpenTelemetry's conventions for generative AI have it. No text of a message goes into a trace.
         with tracing.span(
             f"chat {model}",
@@ -261,48 +269,90 @@ class Generation:
 
     async def _read(self, claim: Claimed, model: str, writer: SegmentWriter, span: tracing.Span) -> Ending:
         """As :meth:`_stream`, within its ``span``."""
-        bench, transcript = self._bench, self._answer.transcript
-        messages = context.trimmed(claim.context, bench.settings.context_tokens)
-        completion = CompletionStream()
-        watchdog = Watchdog(bench.settings.first_token_timeout)
-        began = sample_at = time.monotonic()
-        trace = tracing.inject()  # here, for ``take`` runs outside of our task and its span
+        settings = self._bench.settings
+        messages = context.prepared(claim.context, settings.context_tokens)
+        completion = CompletionStream(model=model, think_tag=not settings.keeps_think_tag(model))
+        watchdog = Watchdog(settings.first_token_timeout)
+        try:
+            async with watchdog, self._bench.provider.answering(model, messages) as reads:
+                self._asked = sum(map(context.tokens_of, messages))
+                await self._take(reads, completion, watchdog, writer, span)
+        finally:
+            # What was held back for what might have followed it.
+            if self._lease.is_held() and not self._answer.transcript.full:
+                self._say(completion.close(), writer, {})
+            self._count(completion)
+        return self._ending(completion, watchdog)
 
-        def take(read: bytes) -> bool:
-            nonlocal sample_at
+    async def _take(
+        self,
+        reads: AsyncIterator[bytes],
+        completion: CompletionStream,
+        watchdog: Watchdog,
+        writer: SegmentWriter,
+        span: tracing.Span,
+    ) -> None:
+        """Take what comes until there is no more, or no more is wanted."""
+        transcript = self._answer.transcript
+        began = sample_at = time.monotonic()
+        progress = 0
+        async for read in reads:
             now = time.monotonic()
-            watchdog.touch(now)
             headers: dict[str, str] = {}
             if now >= sample_at:
                 headers[READ_AT] = f"{time.time():.6f}"
             pieces = completion.feed(read)
+            if completion.progress != progress:
+                if progress == 0:
+                    metrics.FIRST_TOKEN.observe(now - began)
+                    watchdog.expect(self._bench.settings.token_timeout)
+                    span.add_event("first token")
+                    headers |= tracing.inject()
+                progress = completion.progress
+                # Neither a comment nor an empty chunk is a token.
+                watchdog.touch(now)
             if pieces:
                 if headers:
                     sample_at = now + _SAMPLE_EVERY
-                if transcript.seq == 0:
-                    metrics.FIRST_TOKEN.observe(now - began)
-                    watchdog.expect(bench.settings.token_timeout)
-                    span.add_event("first token")
-                    headers |= trace
                 self._say(pieces, writer, headers)
-            if completion.done:
-                watchdog.expect(_AFTER_DONE)
-            return not transcript.full
+            if completion.ended and watchdog.limit != (left := _AFTER_DONE if completion.done else _AFTER_FINISH):
+                watchdog.expect(left)
+            if transcript.full or completion.failure is not None:
+                return
 
-        async with watchdog, bench.provider.answering(model, messages) as pour:
-            await pour(take)
-        self._usage = completion.usage
+    def _ending(self, completion: CompletionStream, watchdog: Watchdog) -> Ending:
+        """How the answer ended.
+
+        Raises:
+            ProviderFailure: it did not.
+        """
+        transcript = self._answer.transcript
         if transcript.full:
-            return Ending(outcome="complete", finish_reason="length")
+            return Ending(outcome="complete", finish_reason=finish.LENGTH)
+        if completion.failure is not None:
+            raise completion.failure
         if not completion.ended:
             if watchdog.bit:
-                raise failures.silent(watchdog.limit, first=transcript.seq == 0)
+                raise failures.silent(watchdog.limit, first=completion.progress == 0)
             raise failures.cut_off("the stream ended without a finish_reason and without [DONE]")
-        if completion.finish_reason == "content_filter":
-            failure = failures.content_refused("finish_reason content_filter")
-            self._note(failure)
-            return Ending(outcome="failed", failure=failure, finish_reason="content_filter")
-        return Ending(outcome="complete", finish_reason=completion.finish_reason)
+        reason = completion.finish_reason
+        if reason == finish.INTERRUPTED:
+            raise failures.interrupted("the finish_reason is that of a failure")
+        failure = None
+        if reason == finish.CONTENT_FILTER:
+            failure = failures.content_refused("the finish_reason is that of a content filter")
+        elif transcript.seq == 0 and not completion.has_tool_calls and reason != finish.LENGTH:
+            failure = failures.empty(f"finish_reason {reason}")
+        if failure is None:
+            return Ending(outcome="complete", finish_reason=reason)
+        self._note(failure)
+        return Ending(outcome="failed", failure=failure, finish_reason=reason)
+
+    def _count(self, completion: CompletionStream) -> None:
+        """Take note of what the provider counted in this request."""
+        given = completion.input_tokens, completion.output_tokens
+        if given != (None, None):
+            self._usage = Usage(input_tokens=given[0] or 0, output_tokens=given[1] or 0)
 
     def _say(self, pieces: list[Piece], writer: SegmentWriter, headers: dict[str, str]) -> None:
         # The clock is asked before every delta: after a pause of this process, bytes may be read before anything else
@@ -323,7 +373,9 @@ class Generation:
 
     def _note(self, failure: ProviderFailure) -> None:
         metrics.PROVIDER_ERRORS.labels(failure.code).inc()
-        log.warning("The provider failed: %s (%s)", failure.code, failure.detail, extra=self._log_fields)
+        log.warning(
+            "The provider failed: %s (%s) %s", failure.code, failure.detail, failure.advice, extra=self._log_fields
+        )
 
     # --- finishing ---------------------------------------------------------------------------------------------------
 
@@ -336,6 +388,8 @@ class Generation:
             LeaseLost
         """
         answer = self._answer
+        if ending.outcome != "complete":
+            self._usage = self._usage or self._estimated()
         event = GenerationFinished(
             chat_id=answer.chat_id,
             occurred_at=datetime.now(UTC),
@@ -364,6 +418,17 @@ class Generation:
         metrics.ANSWERS.labels(ending.outcome).inc()
         self._count_usage()
         log.info("Answer %s after %d chunks", ending.outcome, answer.transcript.seq, extra=self._log_fields)
+
+    def _estimated(self) -> Usage | None:
+        """What an answer has cost that the provider did not count to its end; None when the model was not asked."""
+        if not self._asked:
+            return None
+        transcript = self._answer.transcript
+        return Usage(
+            input_tokens=self._asked,
+            output_tokens=context.tokens_in(transcript.text) + context.tokens_in(transcript.reasoning),
+            estimated=True,
+        )
 
     def _count_usage(self) -> None:
         if self._usage is None or self._model is None:

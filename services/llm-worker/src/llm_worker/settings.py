@@ -1,5 +1,7 @@
 """Settings of llm-worker, read from the environment."""
 
+import fnmatch
+
 from pydantic import Field, SecretStr, field_validator
 
 from parley.runtime.settings import MigratedServiceSettings
@@ -11,6 +13,10 @@ class WorkerSettings(MigratedServiceSettings):
     openai_base_url: str | None = Field(None, description="an OpenAI-compatible API; OpenAI's own when unset")
     openai_api_key: SecretStr | None = Field(None, description="may be unset for a server that asks for none")
     model: str | None = Field(None, description="model of a chat that names none")
+    any_model: bool = Field(False, description="ask for any model that a chat names, not only for those listed")
+    keep_think_tag: str = Field(
+        "", description="models whose leading <think> is text and not reasoning: names or patterns, comma-separated"
+    )
     max_generations: int = Field(256, ge=1, description="answers that one process makes at once")
     context_tokens: int = Field(100_000, ge=256, description="budget of a conversation, estimated at 4 bytes a token")
     connect_timeout: float = Field(10.0, gt=0, description="to connect to the provider")
@@ -23,3 +29,22 @@ class WorkerSettings(MigratedServiceSettings):
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("openai_base_url")
+    @classmethod
+    def _is_http(cls, value: str | None) -> str | None:
+        if value is not None and not value.lower().startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return value
+
+    @field_validator("nats_url")
+    @classmethod
+    def _is_tcp(cls, value: str) -> str:
+        if any(url.strip().lower().startswith(("ws://", "wss://")) for url in value.split(",")):
+            raise ValueError("llm-worker speaks to NATS over TCP (nats:// or tls://): a websocket carries no tokens")
+        return value
+
+    def keeps_think_tag(self, model: str) -> bool:
+        """Whether a leading ``<think>`` of this model is text."""
+        patterns = (pattern.strip() for pattern in self.keep_think_tag.split(","))
+        return any(fnmatch.fnmatchcase(model, pattern) for pattern in patterns if pattern)

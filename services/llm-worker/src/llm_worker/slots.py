@@ -77,20 +77,24 @@ class Slots:
 
     async def _serve(self, fetched: Fetched) -> None:
         lease = Lease(self._bench.nc, fetched.message, asked_at=fetched.asked_at, ack_wait=self._ack_wait)
-        async with contextlib.AsyncExitStack() as owned:
-            try:
-                generation = await self._answer(fetched, lease, owned)
-            except Exception:
-                log.exception("A request failed for no reason that we know")
-                await self._try_later(fetched, lease)
-                return
-            finally:
-                self._free.release()
-            if generation is not None and generation.over:
-                # No slot is taken any more; what lingers is only the text.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_LINGER):
-                        await self._closing.wait()
+        try:
+            async with contextlib.AsyncExitStack() as owned:
+                try:
+                    generation = await self._answer(fetched, lease, owned)
+                except Exception:
+                    log.exception("A request failed for no reason that we know")
+                    await self._try_later(fetched, lease)
+                    return
+                finally:
+                    self._free.release()
+                if generation is not None and generation.over:
+                    # No slot is taken any more; what lingers is only the text.
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_LINGER):
+                            await self._closing.wait()
+        except Exception:
+            # In the group of all answers, one that raises would end them all.
+            log.exception("A request could not be given back")
 
     async def _answer(self, fetched: Fetched, lease: Lease, owned: contextlib.AsyncExitStack) -> Generation | None:
         """Make the answer that the message requests; None when there is none to make.
@@ -161,23 +165,30 @@ class Slots:
         The same message comes again when the server has lost track of its deliveries (it was killed, say), and a second
         request when chat-store could not find the owner; in both cases the owner may be well.
         """
-        metadata = fetched.message.metadata
-        ours = self._owners.get(requested.generation_id)
-        if ours is not None:
-            if ours.over or ours.lease.message.metadata.sequence.stream != metadata.sequence.stream:
-                await lease.acknowledge()
-            elif ours.lease.is_held():
-                ours.lease.adopt(fetched.message)
-            else:
-                await lease.hand_back(delay=1.0)
+        if await self._is_ours(requested, fetched, lease):
             return False
-        again = metadata.num_delivered > 1
+        again = fetched.message.metadata.num_delivered > 1
         if (again or requested.request > 1) and await self._bench.store.is_owned(requested.generation_id):
             log.info("Another worker is making this answer", extra={"generation_id": requested.generation_id})
             if not again:
                 await lease.acknowledge()
             # Else it is left alone: the owner's heartbeats and its acknowledgement are for this very message.
             return False
+        # Another delivery of the same generation may have become ours while we asked.
+        return not await self._is_ours(requested, fetched, lease)
+
+    async def _is_ours(self, requested: GenerationRequested, fetched: Fetched, lease: Lease) -> bool:
+        """Whether this process is making the answer already; then the delivery is dealt with. Does not wait if not."""
+        ours = self._owners.get(requested.generation_id)
+        if ours is None:
+            return False
+        same = ours.lease.message.metadata.sequence.stream == fetched.message.metadata.sequence.stream
+        if ours.over or not same:
+            await lease.acknowledge()
+        elif ours.lease.is_held():
+            ours.lease.adopt(fetched.message)
+        else:
+            await lease.hand_back(delay=1.0)
         return True
 
 

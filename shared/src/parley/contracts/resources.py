@@ -40,11 +40,16 @@ class MessageError(msgspec.Struct, frozen=True, kw_only=True):
     retryable: bool
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens as the provider counted them."""
+class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Tokens of an answer.
+
+    Attributes:
+        estimated: Not counted by the provider: an answer that was stopped or failed before the provider said its count.
+    """
 
     input_tokens: int
     output_tokens: int
+    estimated: bool = False
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):

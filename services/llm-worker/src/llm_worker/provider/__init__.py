@@ -1,0 +1,1 @@
+"""The model provider: asking it, reading what it streams, and what its errors mean."""

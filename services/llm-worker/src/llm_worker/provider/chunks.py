@@ -1,0 +1,247 @@
+"""What one chunk of a streamed completion holds, read leniently. No I/O.
+
+Providers send ``null``, text, lists and objects where the API says number or text, so nothing is read but content,
+reasoning, tool calls, the finish reason, the usage and errors, and each of them on its own: what one of them is has no
+say in what the others are. The usual chunk is decoded in one step (:func:`usual`); all others in :func:`read`, and both
+agree wherever both can read.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+MAX_COUNT: Final = 1_000_000_000
+"""A count of tokens above this is none."""
+
+MAX_REASON: Final = 64
+"""Characters of a finish reason that are looked at."""
+
+
+class NotJson(ValueError):
+    """The bytes are not JSON, also when they are read with all leniency."""
+
+
+class UsualDelta(msgspec.Struct, gc=False):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    reasoning_details: Any = None
+    tool_calls: Any = None
+    function_call: Any = None
+
+
+class UsualChoice(msgspec.Struct, gc=False):
+    delta: UsualDelta
+    finish_reason: str | None = None
+    index: int = 0
+    text: Any = None
+    error: Any = None
+
+
+class UsualUsage(msgspec.Struct, gc=False):
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class UsualChunk(msgspec.Struct, gc=False):
+    """A chunk in which everything that is read is of the type that the API gives it."""
+
+    choices: list[UsualChoice]
+    usage: UsualUsage | None = None
+    error: Any = None
+    base_resp: Any = None
+    object: Any = None
+
+
+usual = msgspec.json.Decoder(UsualChunk).decode
+"""Decode a chunk that is as the API says. Raises msgspec.DecodeError and UnicodeDecodeError for one that is not."""
+
+
+class Chunk(NamedTuple):
+    """What is read of a chunk.
+
+    Attributes:
+        text: May hold half a character, a surrogate without its other half, at either end.
+        finish_reason: None where the provider gave none, or nothing.
+        error: The object or text that reports an error; None when none is reported.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    has_tool_calls: bool = False
+    finish_reason: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    error: Any = None
+
+
+def read(data: bytes) -> Iterator[Chunk]:
+    """Read the chunk, or the list of chunks, that ``data`` holds; JSON that is neither holds none.
+
+    Raises:
+        NotJson
+    """
+    value = parse(data)
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, dict):
+            yield _chunk_of(item)
+
+
+def parse(data: bytes) -> Any:
+    """Parse JSON as leniently as Python can: with NaN and infinities, control characters and halves of characters.
+
+    Raises:
+        NotJson
+    """
+    try:
+        return json.loads(data.decode(errors="replace"), strict=False, parse_int=_integer)
+    except (ValueError, RecursionError) as error:
+        raise NotJson(str(error)) from error
+
+
+def said(value: Any) -> bool:
+    """Whether there is anything in a value: text that is not blank, a number that is not zero, or something with it."""
+    if isinstance(value, str):
+        return not value.isspace() and bool(value)
+    if isinstance(value, dict):
+        return any(map(said, value.values()))
+    if isinstance(value, list):
+        return any(map(said, value))
+    return bool(value)
+
+
+def count(value: Any) -> int | None:
+    """The number of tokens that ``value`` is, also as text or as a fraction; None when it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return int(number) if math.isfinite(number) and 0 <= number <= MAX_COUNT else None
+
+
+def _integer(digits: str) -> int | float:
+    try:
+        return int(digits)
+    except ValueError:
+        return math.inf  # Python converts no more than some thousands of digits
+
+
+def _chunk_of(chunk: Mapping[str, Any]) -> Chunk:
+    choice = _first_choice(chunk.get("choices"))
+    text, reasoning, has_tool_calls = _said_by(choice)
+    usage = chunk.get("usage")
+    if not isinstance(usage, dict):
+        usage = {}
+    return Chunk(
+        text=text,
+        reasoning=reasoning,
+        has_tool_calls=has_tool_calls,
+        finish_reason=_reason(choice.get("finish_reason")),
+        input_tokens=_first_count(usage, "prompt_tokens", "input_tokens"),
+        output_tokens=_first_count(usage, "completion_tokens", "output_tokens"),
+        error=_error_of(chunk, choice),
+    )
+
+
+def _first_choice(choices: Any) -> Mapping[str, Any]:
+    """The choice that is the answer: number 0, which is also one without a number."""
+    for choice in choices if isinstance(choices, list) else [choices]:
+        if isinstance(choice, dict) and not count(choice.get("index")):
+            return choice
+    return {}
+
+
+def _said_by(choice: Mapping[str, Any]) -> tuple[str, str, bool]:
+    """Text, reasoning, and whether there are tool calls."""
+    # A whole completion in place of a stream has a message. Where both are, the message repeats the deltas.
+    delta = choice.get("delta", choice.get("message"))
+    if isinstance(delta, str):
+        return delta or _text(choice.get("text")), "", False
+    if not isinstance(delta, dict):
+        return _text(choice.get("text")), "", False
+    text, thought = _parts(delta.get("content"))
+    reasoning = (
+        "".join(_parts(delta.get("reasoning_content")))
+        or "".join(_parts(delta.get("reasoning")))
+        or thought
+        or _details(delta.get("reasoning_details"))
+    )
+    # A refusal is what the model answers instead, in words for the reader. ``text`` is of the older completions API.
+    text = text or _text(delta.get("refusal")) or _text(choice.get("text"))
+    return text, reasoning, bool(delta.get("tool_calls") or delta.get("function_call"))
+
+
+def _text(value: Any) -> str:
+    """Text, also of a number: a server that guesses types sends the token ``6`` as one."""
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
+
+
+def _parts(content: Any) -> tuple[str, str]:
+    """Text and reasoning of a content that is text, or a list of parts such as Mistral's."""
+    if not isinstance(content, list | dict):
+        return _text(content), ""
+    texts: list[str] = []
+    thoughts: list[str] = []
+    for part in content if isinstance(content, list) else [content]:
+        if not isinstance(part, dict):
+            texts.append(_text(part))
+            continue
+        inner = "".join("".join(_parts(part.get(name))) for name in ("thinking", "reasoning", "text", "refusal"))
+        kind = part.get("type")
+        is_thought = "thinking" in part or (isinstance(kind, str) and ("thinking" in kind or "reasoning" in kind))
+        (thoughts if is_thought else texts).append(inner)
+    return "".join(texts), "".join(thoughts)
+
+
+def _details(details: Any) -> str:
+    """The text of ``reasoning_details`` (OpenRouter's, Snowflake's): of its entries, those that are not encrypted."""
+    if not isinstance(details, list):
+        return ""
+    return "".join(
+        _text(entry.get("text")) or _text(entry.get("summary")) for entry in details if isinstance(entry, dict)
+    )
+
+
+def _reason(value: Any) -> str | None:
+    if isinstance(value, dict):  # SGLang's: {"type": "stop", "matched": 2}
+        value = value.get("type")
+    return value.strip()[:MAX_REASON] or None if isinstance(value, str) else None
+
+
+def _first_count(usage: Mapping[str, Any], *names: str) -> int | None:
+    return next((found for name in names if (found := count(usage.get(name))) is not None), None)
+
+
+def _error_of(chunk: Mapping[str, Any], choice: Mapping[str, Any]) -> Any:
+    for error in (chunk.get("error"), choice.get("error"), chunk.get("errors")):
+        # What stands beside the error, such as a status, may be all that says what it is.
+        if said(error):
+            return chunk if error is not choice.get("error") else error
+    base = chunk.get("base_resp")  # MiniMax's
+    if isinstance(base, dict) and count(base.get("status_code")) != 0 and said(base):
+        return chunk
+    if chunk.get("object") == "error" or chunk.get("type") == "error":
+        return chunk
+    if "choices" not in chunk and _is_complaint(chunk):
+        return chunk
+    return None
+
+
+def _is_complaint(chunk: Mapping[str, Any]) -> bool:
+    """Whether an object without choices reports an error: it says something, and names a status or a code."""
+    if not any(isinstance(chunk.get(name), str) for name in ("message", "msg", "detail", "error_msg", "error_message")):
+        return False
+    status = next((found for name in ("status_code", "status", "code") if (found := count(chunk.get(name)))), None)
+    if status is not None:
+        return status >= 400
+    return chunk.get("success") is False or any(
+        isinstance(chunk.get(name), str) for name in ("code", "error_code", "detail")
+    )

@@ -1,0 +1,147 @@
+"""What a provider says when it refuses, in whatever shape it says it. No I/O."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from llm_worker.provider import chunks
+from parley.contracts.text import storable
+
+_MOST: Final = 2000
+"""Characters of a complaint that are looked at; its first words say what it is."""
+
+_DEEPEST: Final = 6
+
+_WORDS: Final = frozenset(
+    (
+        *(
+            "message",
+            "msg",
+            "status_msg",
+            "error",
+            "error_msg",
+            "error_message",
+            "error_description",
+            "detail",
+            "details",
+        ),
+        *("description", "title", "code", "type", "status", "error_code", "error_type", "reason", "reasons", "raw"),
+        *("errors", "innererror", "inner_error", "loc", "metadata", "base_resp", "param", "quotaid", "violations"),
+        *("body", "cause"),
+    )
+)
+"""Fields that are about the error. Others may quote what the user wrote, and must not decide what it is."""
+
+_STATUS_FIELDS: Final = ("status_code", "http_code", "http_status", "code", "status", "error_code", "statusCode")
+
+_STATUS_OF: Final = (
+    # Names of errors, in lower case without spaces and underscores; the first that matches counts.
+    (re.compile(r"unauthenticated|authentication|unauthorized|invalidapikey"), 401),
+    (re.compile(r"insufficientquota|paymentrequired|insufficientbalance|billing"), 402),
+    (re.compile(r"permission|forbidden"), 403),
+    (re.compile(r"notfound"), 404),
+    (re.compile(r"gatewaytimeout|deadlineexceeded|timeout"), 504),
+    (re.compile(r"ratelimit|resourceexhausted|toomanyrequests|throttl"), 429),
+    (re.compile(r"overloaded|unavailable"), 503),
+    (re.compile(r"invalidrequest|invalidargument|badrequest|invalidparam|validation"), 400),
+)
+
+_DELAY: Final = re.compile(
+    r"(?:try again|retry|retry.?after|wait|retrydelay|reset)\D{0,20}?"
+    r"(?:(?P<hours>\d+)\s?h\w*\s?)?(?:(?P<minutes>\d+)\s?m(?:in\w*)?(?!\w)\s?)?"
+    r"(?:(?P<amount>\d+(?:\.\d+)?)\s?(?P<unit>ms|milliseconds?|s|secs?|seconds?)\b)?",
+    re.IGNORECASE,
+)
+
+
+class Complaint(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider's error.
+
+    Attributes:
+        said: All its words: messages, codes, types, reasons.
+        status: The HTTP status that it stands for; None where it names none.
+        retry_after: Seconds after which the provider offers to be asked again; None where it does not.
+    """
+
+    said: str = ""
+    status: int | None = None
+    retry_after: float | None = None
+
+    @classmethod
+    def of(cls, body: bytes) -> "Complaint":
+        """Read an error's body; one that is not JSON is the message itself."""
+        try:
+            return cls.from_value(chunks.parse(body))
+        except chunks.NotJson:
+            return cls.from_value(body[: 4 * _MOST].decode(errors="replace"))
+
+    @classmethod
+    def from_value(cls, value: Any) -> "Complaint":
+        """Read an error that is parsed already."""
+        words = " ".join(" ".join(_words(value, _DEEPEST)).split())[:_MOST]
+        # Half a character and NUL come from outside too; neither can be logged or stored.
+        said = storable(words.encode(errors="replace").decode())
+        return cls(said=said, status=_status(value, said), retry_after=_delay(said))
+
+
+def _words(value: Any, depth: int) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+        if depth > 0 and value.lstrip().startswith("{"):
+            # The error of whoever is behind the provider, quoted as it came.
+            try:
+                inner = json.loads(value)
+            except (ValueError, RecursionError):
+                return
+            yield from _words(inner, depth - 1)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield str(value)
+    elif isinstance(value, list) and depth > 0:
+        for item in value[:20]:
+            yield from _words(item, depth - 1)
+    elif isinstance(value, Mapping) and depth > 0:
+        for name, item in value.items():
+            lower = name.lower()
+            if lower in ("retrydelay", "retry_after", "retry_after_seconds") and isinstance(item, int | float | str):
+                yield f"retry after {item}s" if not isinstance(item, str) or item.isdigit() else f"retry after {item}"
+            elif lower in _WORDS:
+                yield from _words(item, depth - 1)
+
+
+def _status(value: Any, said: str) -> int | None:
+    """The HTTP status: the innermost that is named by its number, or by the name of an error."""
+    found = list(_statuses(value, _DEEPEST))
+    if found:
+        return found[-1]
+    words = re.sub(r"[\s_-]+", "", said.lower())
+    return next((status for pattern, status in _STATUS_OF if pattern.search(words)), None)
+
+
+def _statuses(value: Any, depth: int) -> Iterator[int]:
+    if isinstance(value, list) and depth > 0:
+        for item in value[:20]:
+            yield from _statuses(item, depth - 1)
+    if not isinstance(value, Mapping):
+        return
+    for name in _STATUS_FIELDS:
+        number = chunks.count(value.get(name))
+        if number is not None and 400 <= number <= 599:
+            yield number
+            break
+    if depth > 0:
+        for name in ("error", "errors", "detail"):
+            yield from _statuses(value.get(name), depth - 1)
+
+
+def _delay(said: str) -> float | None:
+    for found in _DELAY.finditer(said):
+        amount = float(found["amount"] or 0)
+        if (found["unit"] or "").lower().startswith("m"):
+            amount /= 1000
+        seconds = int(found["hours"] or 0) * 3600 + int(found["minutes"] or 0) * 60 + amount
+        if seconds > 0:
+            return seconds
+    return None

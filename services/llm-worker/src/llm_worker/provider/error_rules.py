@@ -1,0 +1,200 @@
+"""What kind of error a provider reports: one ordered table, the first rule that matches counts. No I/O.
+
+Providers give one status to a rate and to a bill, and words of their own to each status, so a rule looks at both. Each
+pattern names whose words it is for; the words are looked for in all that the error says, whatever their case.
+"""
+
+import re
+from collections.abc import Mapping
+from enum import Enum, auto
+from typing import Final, NamedTuple
+
+
+class Kind(Enum):
+    """What a provider's error comes down to."""
+
+    REGION = auto()
+    REFUSED = auto()
+    QUOTA = auto()
+    TOO_MUCH_A_MINUTE = auto()
+    TOO_LONG = auto()
+    KEY = auto()
+    MODEL = auto()
+    RATE = auto()
+    UNAVAILABLE = auto()
+    REQUEST = auto()
+
+
+class Rule(NamedTuple):
+    """An error is of this kind when it has one of the statuses and, unless there are none, one of the patterns."""
+
+    kind: Kind
+    statuses: frozenset[int]
+    words: re.Pattern[str] | None = None
+
+
+def _rule(kind: Kind, statuses: set[int], patterns: Mapping[str, str] | None = None) -> Rule:
+    words = re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE) if patterns else None
+    return Rule(kind, frozenset(statuses), words)
+
+
+RULES: Final = (
+    _rule(
+        Kind.REGION,
+        {400, 403, 451},
+        {
+            r"unsupported_country_region_territory": "OpenAI, error codes",
+            r"(country|region|territory|location)[^.]{0,30} (is )?not (supported|available)": "OpenAI, Anthropic",
+            r"not (supported|available) in your (country|region|location)": "Anthropic, Mistral",
+            r"user location is not supported": "Google Gemini, FAILED_PRECONDITION",
+        },
+    ),
+    _rule(
+        Kind.REFUSED,
+        {400, 403, 406, 413, 422, 429, 451},
+        {
+            r"content[_ ]filter(?!_result)|content management policy|responsibleaipolicy": "Azure OpenAI, filtering",
+            r"content[_ ]?policy": "OpenAI, LiteLLM",
+            r"moderation_blocked|requires moderation|(was|been) flagged|flagged (for|as|by)": "OpenRouter, errors",
+            r"usage (guidelines|polic)|safety_check": "xAI",
+            r"safety system|limited access to this content|invalid_prompt": "OpenAI, reasoning models",
+            r"data_?inspection_?failed|inappropriate content": "Alibaba DashScope, error codes",
+            r"(input|output|content|prompt)[^.]{0,20} sensitive|sensitive (content|word)": "Zhipu 1301, MiniMax 1026",
+            r"content exists risk": "DeepSeek",
+            r"considered high.risk|high.risk (content|request)": "Moonshot",
+            r"prohibited[ _]content|blocked by (our |the )?(safety|content)": "Google Gemini",
+            r"violat\w+ ((of|our|the|any) )*[\w ]{0,20}(polic|guideline|rules|terms)": "OpenAI, Together, Groq",
+            r"guardrail": "Amazon Bedrock, LiteLLM",
+            r"敏感|违规|不安全": "Zhipu, Baidu",
+        },
+    ),
+    _rule(
+        Kind.QUOTA,
+        {400, 401, 402, 403, 429},
+        {
+            r"insufficient[_ ](quota|balance|credit|funds?)": "OpenAI, DeepSeek, OpenRouter",
+            r"exceeded_current_quota|account[^.]{0,30} suspended|recharge|access_terminated": "Moonshot",
+            r"billing[_ ](hard[_ ]limit|not[_ ]active|account)|billing (quota|limit)": "OpenAI, error codes",
+            r"account (is |has been |was )?(deactivated|disabled|overdue|in arrears)": "OpenAI, Baidu",
+            r"arrearage|overdue.payment": "Alibaba DashScope, error codes",
+            r"balance is (too low|not enough)|purchase credits": "Anthropic",
+            r"(out of|no|used all)[^.]{0,30} credits?\b": "xAI, Hugging Face",
+            r"spend(ing)?[_ ](limit|cap)": "Groq, xAI",
+            r"payment required|top up|upgrade to a paid": "Together, Fireworks",
+            r"exceeded your monthly": "Hugging Face, Cohere",
+            r"budget[_ ]?(has been )?exceeded|exceeded budget": "LiteLLM",
+            r"per[ _-]?day|daily (limit|quota)|per[ _-]?month|monthly (limit|quota)": "Gemini, Groq, OpenRouter",
+            r"余额不足|欠费|额度": "Zhipu 1113, Baidu",
+        },
+    ),
+    _rule(Kind.QUOTA, {402}),
+    _rule(
+        # One request that is larger than what a minute allows: waiting does not help.
+        Kind.TOO_MUCH_A_MINUTE,
+        {429},
+        {
+            r"request too large": "OpenAI, Groq",
+            r"tokens must be reduced": "OpenAI",
+            r"larger than (the|your) (rate|token)": "Together",
+        },
+    ),
+    _rule(
+        Kind.TOO_LONG,
+        {400, 413, 422, 500},
+        {
+            r"context[_ ]?(length|window|limit|size)[_ ]?exceed|exceed\w*[_ ]context": "OpenAI, llama.cpp, LiteLLM",
+            r"(maximum|max|supported) (model )?(context|prompt|input|sequence)[ _](length|size|window|limit)": "vLLM",
+            r"exceed[^.]{0,60} (context|input|prompt|sequence)[ _](length|size|window|limit)": "OpenAI, vLLM",
+            r"(greater|larger|longer|more)[^.]{0,60} context (length|window|size)": "LM Studio, Together",
+            r"context (length|window|size)[^.]{0,40}(exceed|only|too small)|context the overflows": "LM Studio",
+            r"configured context (size|length|window)|context[^.]{0,40} overflow": "llama.cpp, LM Studio",
+            r"(prompt|input|request|messages?|text)s?( \w+)? (is|are|was|were)? ?too (long|large)": "Bedrock, Ollama",
+            r"request[_ ](entity[_ ])?too[_ ]large|(payload|body) too large": "Anthropic, nginx",
+            r"total length of all messages|too_many_prompt_tokens": "Perplexity",
+            r"too many (\w+ )?tokens": "Cohere",
+            r"token count[^.]{0,60} exceed|exceeds the maximum number of tokens": "Google Gemini",
+            r"exceeded model token limit|token limit (exceeded|reached)": "Moonshot, Kimi",
+            r"input tokens exceed|tokens exceed the": "OpenAI, xAI",
+            r"`?inputs`? tokens \+ `?max_new_tokens`?|inputs` must have less than": "Together, Hugging Face TGI",
+            r"tokens? in (the )?(prompt|messages?)[^.]{0,40} exceed": "Fireworks",
+            r"reduce (the length|your (prompt|message|input))|shorten (your|the)": "Groq, OpenAI",
+            r"range of input length should be|string too long": "Alibaba DashScope, OpenAI",
+            r"prompt (has|contains) [\d,]+ tokens|too large for model": "Mistral",
+            r"exceeds the limit of [\d,]+": "GitHub Models",
+            r"maximum allowed (input|prompt|token)|longer than the model": "OpenRouter, Together",
+            r"tokens? ?(超|过)|超出|过长|超长": "Zhipu 1261, Baidu",
+        },
+    ),
+    _rule(Kind.TOO_LONG, {413}),
+    _rule(
+        Kind.KEY,
+        {400, 401, 403, 404},
+        {
+            r"api[_ -]?key[^.]{0,40}(not valid|invalid|incorrect|missing|expired|not found|required)": "Gemini, a 400",
+            r"(invalid|incorrect|missing|expired|wrong|no)[_ ]([\w ]{0,20})?api[_ -]?(key|secret)": "OpenAI, xAI",
+            r"login fail|carry the api secret key": "MiniMax 1004",
+            r"invalid (token|credential|authentication)|token (is )?(expired|invalid)": "Hugging Face, GitHub",
+            r"authentication[_ ](fail|error)|unauthorized|unauthenticated": "DeepSeek, Ollama, Google",
+        },
+    ),
+    _rule(Kind.KEY, {401}),
+    _rule(
+        Kind.MODEL,
+        {400, 403, 404, 410, 422},
+        {
+            r"model[_ ]not[_ ](found|exist|available|supported)|model_not_found": "OpenAI, DeepSeek",
+            r"(unknown|invalid|no such|unsupported)[_ ]model\b": "Mistral, Alibaba DashScope",
+            r"model\W+\S+ ((does not|doesn'?t) exist|(is )?not (found|available|supported))": "vLLM, Ollama, Groq",
+            r"models/\S+ is not found": "Google Gemini",
+            r"not a valid model|no endpoints found|no allowed providers": "OpenRouter",
+            r"no healthy deployment|passed in model=|invalid model name": "LiteLLM",
+            r"(decommissioned|deprecated|retired|not available)[^.]{0,60} model|model[^.]{0,60} decommissioned": "Groq",
+            r"deploymentnotfound|deployment for this resource": "Azure OpenAI",
+            r"(don'?t|not|no) have access to (the |this )?model|access to model": "OpenAI, Bedrock",
+            r"模型不存在": "Zhipu 1211",
+        },
+    ),
+    _rule(Kind.MODEL, {404, 410}),
+    _rule(
+        Kind.RATE,
+        {200, 400, 403, 429, 500, 503, 529},
+        {
+            r"rate[_ -]?limit|too many (concurrent )?requests|slow down": "OpenAI, Azure, any",
+            r"throttl": "Amazon Bedrock, Alibaba DashScope",
+            r"resource_exhausted": "Google Gemini",
+            r"(tokens|requests) per (min|second)": "OpenAI, Groq",
+        },
+    ),
+    _rule(Kind.RATE, {429}),
+    _rule(
+        Kind.UNAVAILABLE,
+        {400, 409, 424},
+        {r"overload|temporarily|try again later|at capacity|unavailable|timed? ?out": "gateways that pass an error on"},
+    ),
+    _rule(Kind.KEY, {403}),
+    _rule(Kind.UNAVAILABLE, {408, 409, 425, *range(500, 600)}),
+)
+
+_QUOTA_OR_RATE: Final = re.compile(
+    # OpenAI's words for a bill, and Google's for a rate, which then says when to come back.
+    r"exceeded your current quota|quota (has been )?exceeded|out of quota|over (its |your )?quota",
+    re.IGNORECASE,
+)
+
+
+def kind_of(status: int | None, said: str, *, wait: float | None) -> Kind:
+    """What an error comes down to.
+
+    Args:
+        status: None: its words alone say that.
+        wait: Seconds after which the provider offers to be asked again.
+    """
+    if status in (None, 400, 401, 403, 429) and wait is None and _QUOTA_OR_RATE.search(said):
+        return Kind.QUOTA
+    for kind, statuses, words in RULES:
+        if words is None:
+            if status in statuses:
+                return kind
+        elif (status is None or status in statuses) and words.search(said):
+            return kind
+    return Kind.UNAVAILABLE if status is None else Kind.REQUEST

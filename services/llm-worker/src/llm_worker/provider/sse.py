@@ -1,0 +1,138 @@
+"""Server-sent events: bytes in, events out. No I/O.
+
+By the WHATWG HTML standard, §9.2.6 "Interpreting an event stream": lines end with CR, LF or CRLF, a byte order mark may
+come first, a line that starts with a colon is a comment, and several ``data`` lines make one event. Two things are read
+more leniently: an event that the stream ends in the middle of is given out by :meth:`EventDecoder.close`, because many
+servers leave out the last empty line, and a line that starts with a brace is data, because some write an error without
+the field's name. Events stay bytes, so it does not matter where a read cut a character.
+"""
+
+from typing import Final, NamedTuple
+
+MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
+"""The most that one event may hold; a model's chunk is a few hundred bytes."""
+
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+class Event(NamedTuple):
+    """One event; ``name`` is empty when the stream gave none."""
+
+    name: bytes
+    data: bytes
+
+
+class EventDecoder:
+    """Decodes one stream.
+
+    Args:
+        max_event_bytes: The size of an event from which on nothing more is decoded.
+
+    Attributes:
+        overflowed: An event was larger than that. What came before it was given out, nothing is from there on.
+    """
+
+    def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max_event_bytes = max_event_bytes
+        self._rest: list[bytes] = []
+        self._rest_bytes = 0
+        self._after_cr = False
+        self._started = False
+        self.overflowed = False
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Take what one read held and return the events that it completed."""
+        if b"\r" in chunk or self._after_cr:
+            chunk = self._with_line_feeds(chunk)
+        if not self._rest and self._started and chunk.startswith(b"data: ") and _ends_with_first_line(chunk):
+            # One whole event of one line, which is what nearly every read holds while the model is slower than we are.
+            return [Event(b"", chunk[6:-2])] if len(chunk) - 2 <= self._max_event_bytes else self._overflow()
+        if not chunk or self.overflowed:
+            return []
+        if not self._ends_event(chunk):
+            # Kept in parts: to join them at each read would cost the square of a large event's size.
+            self._keep(chunk)
+            return self._overflow() if self._is_too_large() else []
+        buffer = b"".join([*self._rest, chunk])
+        self._rest.clear()
+        self._rest_bytes = 0
+        if not self._started:
+            self._started = True
+            buffer = buffer.removeprefix(_BOM)
+        blocks = buffer.split(b"\n\n")
+        last = blocks.pop()
+        events = self._events_of(blocks)
+        if not self.overflowed and last:
+            self._keep(last)
+            if self._is_too_large():
+                self._overflow()
+        return events
+
+    def close(self) -> list[Event]:
+        """Take note that the stream has ended and return the event that it ended in the middle of, if any."""
+        rest, self._rest = b"".join(self._rest), []
+        if self.overflowed or not rest:
+            return []
+        if not self._started:
+            rest = rest.removeprefix(_BOM)
+        event = _event_of(rest)
+        return [] if event is None else [event]
+
+    def _events_of(self, blocks: list[bytes]) -> list[Event]:
+        events: list[Event] = []
+        for block in blocks:
+            if len(block) > self._max_event_bytes:
+                self._overflow()
+                break
+            if block.startswith(b"data: ") and b"\n" not in block:  # what nearly all of them look like
+                events.append(Event(b"", block[6:]))
+            elif (event := _event_of(block)) is not None:
+                events.append(event)
+        return events
+
+    def _ends_event(self, chunk: bytes) -> bool:
+        return b"\n\n" in chunk or bool(self._rest and chunk.startswith(b"\n") and self._rest[-1].endswith(b"\n"))
+
+    def _keep(self, chunk: bytes) -> None:
+        self._rest.append(chunk)
+        self._rest_bytes += len(chunk)
+
+    def _is_too_large(self) -> bool:
+        # A line's end may be the first half of the event's, and is no part of it then.
+        return self._rest_bytes - self._rest[-1].endswith(b"\n") > self._max_event_bytes
+
+    def _overflow(self) -> list[Event]:
+        self.overflowed = True
+        self._rest.clear()
+        self._rest_bytes = 0
+        return []
+
+    def _with_line_feeds(self, chunk: bytes) -> bytes:
+        """Turn CRLF and CR into LF; a CRLF that two reads cut apart is still one line's end."""
+        if self._after_cr and chunk.startswith(b"\n"):
+            chunk = chunk[1:]
+            self._after_cr = False
+        if chunk:
+            self._after_cr = chunk.endswith(b"\r")
+        return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def _event_of(block: bytes) -> Event | None:
+    """The event that the lines of ``block`` make; None when they hold no data."""
+    name = b""
+    data: list[bytes] = []
+    for line in block.split(b"\n"):
+        if line.startswith(b"{"):
+            data.append(line)
+            continue
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            data.append(value)
+        elif field == b"event":
+            name = value
+    return Event(name, b"\n".join(data)) if data else None
+
+
+def _ends_with_first_line(chunk: bytes) -> bool:
+    return chunk.endswith(b"\n\n") and chunk.find(b"\n") == len(chunk) - 2
