@@ -59,5 +59,5 @@ async def shared(shared_worker: ServiceProcess, module_nats_url: str) -> AsyncIt
 
 
 def _worker(nats_url: str, demo_model: str, **settings: str) -> ServiceProcess:
-    defaults = {"NATS_URL": nats_url, "OPENAI_BASE_URL": demo_model, "SHUTDOWN_GRACE": "0.5"}
+    defaults = {"NATS_URL": nats_url, "OPENAI_BASE_URL": demo_model, "ANY_MODEL": "true", "SHUTDOWN_GRACE": "0.5"}
     return run_service("llm_worker", {**defaults, **settings})

@@ -1,11 +1,12 @@
 """The oldest goes first; the system prompt and the question stay."""
 
+import itertools
 from typing import Literal
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_worker.context import tokens_of, trimmed
+from llm_worker.context import joined, prepared, tokens_of, trimmed
 from parley.contracts.rpc import ContextMessage
 
 
@@ -56,3 +57,21 @@ def test_what_is_left_is_the_end_of_the_branch_within_the_budget(
     assert rest == turns[len(turns) - len(rest) :]
     assert rest
     assert len(rest) == 1 or sum(map(tokens_of, kept)) <= budget
+
+
+def test_neighbours_of_one_role_are_joined() -> None:
+    # The answer between the two questions failed before it said anything.
+    turns = [message("user", "What time?"), message("assistant", ""), message("user", "What time is it?")]
+    assert prepared([SYSTEM, *turns], 10_000) == [SYSTEM, message("user", "What time?\n\nWhat time is it?")]
+
+
+def test_the_last_message_stays_though_it_is_empty() -> None:
+    assert joined([message("user", "a"), message("assistant", " "), message("user", "")])[-1].role == "user"
+
+
+@given(st.lists(TURN, min_size=1, max_size=8))
+def test_no_two_neighbours_have_one_role_and_no_text_is_lost(turns: list[ContextMessage]) -> None:
+    result = joined([SYSTEM, *turns])
+    assert all(a.role != b.role for a, b in itertools.pairwise(result))
+    said = "".join("".join(m.content for m in result).split())
+    assert said == "".join("".join(m.content for m in [SYSTEM, *turns]).split())

@@ -4,8 +4,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_worker.provider.completion import Piece
 from llm_worker.deltas import Run, Transcript, cut_to_json_size, json_size
+from llm_worker.provider.completion import Piece
 
 PIECE = st.builds(Piece, st.sampled_from(["text", "reasoning"]), st.text(max_size=6))
 

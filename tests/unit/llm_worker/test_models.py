@@ -1,25 +1,30 @@
-"""Which model a chat gets that names none."""
+"""Which model a chat gets that names none, and which models it may name."""
+
+import asyncio
+import logging
 
 import pytest
 
-from llm_worker.provider import failures
 from llm_worker.errors import ProviderFailure
-from llm_worker.provider.models import Models
+from llm_worker.provider import failures
+from llm_worker.provider.models import Models, names
 
 
 class Listing:
-    """A provider that lists models, and counts."""
+    """A provider that lists models, and counts how often it is asked."""
 
-    def __init__(self, *names: str) -> None:
-        self.names = list(names)
+    def __init__(self, *listed: str, has_list: bool = True) -> None:
+        self.listed = list(listed)
+        self.has_list = has_list
         self.asked = 0
-        self.fails = False
+        self.failure: ProviderFailure | None = None
 
-    async def __call__(self) -> list[str]:
+    async def __call__(self) -> list[str] | None:
         self.asked += 1
-        if self.fails:
-            raise failures.unreachable("here", "down")
-        return list(self.names)
+        await asyncio.sleep(0)
+        if self.failure is not None:
+            raise self.failure
+        return list(self.listed) if self.has_list else None
 
 
 class Clock:
@@ -30,21 +35,49 @@ class Clock:
         return self.now
 
 
-async def test_the_first_listed_is_the_default() -> None:
-    models = Models(Listing("b", "a"), fixed_default=None)
-    assert await models.default() == "b"
-    assert (await models.list()).items == ["b", "a"]
+DOWN = failures.unreachable("down")
 
 
-async def test_a_set_default_needs_no_list() -> None:
-    listing = Listing("a")
-    assert await Models(listing, fixed_default="mine").default() == "mine"
-    assert listing.asked == 0
+async def refused(models: Models, name: str | None) -> ProviderFailure:
+    with pytest.raises(ProviderFailure) as caught:
+        await models.named(name)
+    return caught.value
+
+
+async def test_the_first_of_many_is_the_default_only_with_a_word_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    models = Models(Listing("b", "a"), chosen=None)
+    with caplog.at_level(logging.WARNING):
+        await models.learn()
+    assert "MODEL is not set: a chat that names no model gets 'b', the first of 2" in caplog.text
+    assert await models.named(None) == "b"
+
+
+async def test_the_only_model_is_the_default_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    models = Models(Listing("only"), chosen=None)
+    with caplog.at_level(logging.WARNING):
+        await models.learn()
+    assert await models.named(None) == "only"
+    assert not caplog.text
+
+
+async def test_a_model_that_is_set_needs_no_list() -> None:
+    for listing in (Listing("a"), Listing(has_list=False)):
+        models = Models(listing, chosen="mine")
+        assert await models.named(None) == await models.named("mine") == "mine"
+        assert listing.asked == 0
+        assert (await models.list()).items == ["mine", *listing.listed]
+        assert (await models.list()).default == "mine"
+
+
+async def test_a_model_that_is_set_is_offered_while_the_provider_is_away() -> None:
+    listing = Listing()
+    listing.failure = DOWN
+    assert (await Models(listing, chosen="mine").list()).items == ["mine"]
 
 
 async def test_the_list_is_remembered_for_a_minute() -> None:
     listing, clock = Listing("a"), Clock()
-    models = Models(listing, fixed_default=None, clock=clock)
+    models = Models(listing, chosen=None, clock=clock)
     await models.list()
     clock.now += 59
     await models.list()
@@ -54,17 +87,96 @@ async def test_the_list_is_remembered_for_a_minute() -> None:
     assert listing.asked == 2
 
 
-async def test_a_failure_is_not_remembered() -> None:
+async def test_those_who_wait_share_one_request_and_its_failure() -> None:
     listing = Listing("a")
-    models = Models(listing, fixed_default=None)
-    listing.fails = True
-    with pytest.raises(ProviderFailure):
-        await models.default()
-    listing.fails = False
-    assert await models.default() == "a"
+    listing.failure = DOWN
+    models = Models(listing, chosen=None)
+    results = await asyncio.gather(*(models.list() for _ in range(50)), return_exceptions=True)
+    assert results == [DOWN] * 50
+    assert listing.asked == 1
 
 
-async def test_an_empty_list_has_no_default() -> None:
+async def test_a_failure_is_not_asked_after_at_once_and_not_for_long(caplog: pytest.LogCaptureFixture) -> None:
+    listing, clock = Listing("a"), Clock()
+    listing.failure = DOWN
+    models = Models(listing, chosen=None, clock=clock)
+    assert await refused(models, None) is DOWN
+    listing.failure = None
+    assert await refused(models, None) is DOWN
+    clock.now += 6
+    assert await models.named(None) == "a"
+    assert listing.asked == 2
+
+
+async def test_an_old_list_is_better_than_none() -> None:
+    listing, clock = Listing("a"), Clock()
+    models = Models(listing, chosen=None, clock=clock)
+    await models.list()
+    listing.failure = DOWN
+    clock.now += 100
+    assert (await models.list()).items == ["a"]
+    assert await models.named("a") == "a"
+
+
+async def test_a_provider_without_a_list_has_no_default() -> None:
+    failure = await refused(Models(Listing(has_list=False), chosen=None), None)
+    assert (failure.code, failure.retryable) == ("model_not_found", False)
+    assert "MODEL" not in failure.message
+    assert "MODEL" in failure.advice
+
+
+async def test_only_listed_models_are_asked_for() -> None:
+    models = Models(Listing("a", "b"), chosen="mine")
+    assert [await models.named(name) for name in ("a", "b", "mine")] == ["a", "b", "mine"]
+    for name in ("c", "../../admin", "a\n", "", " ", "x" * 10_000):
+        failure = await refused(models, name)
+        assert (failure.code, failure.curable, failure.retryable) == ("model_not_found", False, False)
+        assert len(failure.message) < 300
+
+
+async def test_a_model_that_is_new_at_the_provider_is_found() -> None:
+    listing, clock = Listing("a"), Clock()
+    models = Models(listing, chosen=None, clock=clock)
+    await models.list()
+    listing.listed.append("new")
+    assert (await refused(models, "new")).code == "model_not_found"
+    clock.now += 6
+    assert await models.named("new") == "new"
+
+
+async def test_a_list_that_cannot_be_had_is_not_the_readers_fault() -> None:
+    listing = Listing("a")
+    listing.failure = DOWN
+    assert await refused(Models(listing, chosen=None), "a") is DOWN
+
+
+async def test_a_setting_opens_all_models_but_no_control_characters() -> None:
+    listing = Listing()
+    models = Models(listing, chosen=None, unlisted=True)
+    assert await models.named("anything/at:all") == "anything/at:all"
+    assert listing.asked == 0
+    for name in ("a\x00b", "a\nb", "\x7f", "\u202e"):
+        assert (await refused(models, name)).code == "model_not_found"
+
+
+@pytest.mark.parametrize(
+    ("body", "wanted"),
+    [
+        (b'{"object": "list", "data": [{"id": "a", "object": "model"}, {"id": "b"}]}', ["a", "b"]),
+        (b'[{"id": "a"}, {"id": "b"}]', ["a", "b"]),
+        (b'["a", "b", "a"]', ["a", "b"]),
+        (b'{"models": [{"name": "a"}, {"model": "b"}]}', ["a", "b"]),
+        (b'{"data": [{"id": 7}, {}, null, {"id": "a", "created": NaN}, {"id": "no\\nname"}, {"id": ""}]}', ["a"]),
+        (b'{"data": null}', []),
+        (b"[]", []),
+    ],
+)
+def test_a_list_is_read_in_each_of_its_forms(body: bytes, wanted: list[str]) -> None:
+    assert names(body) == wanted
+
+
+@pytest.mark.parametrize("body", [b"<html>", b'{"data": 7}', b"", b'"a"', b"{}"])
+def test_what_is_no_list_is_not_understood(body: bytes) -> None:
     with pytest.raises(ProviderFailure) as caught:
-        await Models(Listing(), fixed_default=None).default()
-    assert caught.value.code == "model_not_found"
+        names(body)
+    assert caught.value.code == "provider_error"

@@ -1,12 +1,11 @@
 """Events come out the same however the bytes were cut into reads."""
 
 import itertools
+import time
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_worker.errors import EventTooLarge
 from llm_worker.provider.sse import Event, EventDecoder
 
 
@@ -93,8 +92,15 @@ def test_a_character_cut_in_two_reads_stays_whole() -> None:
     assert decoded(stream[:8], stream[8:]) == [Event(b"", "🦜".encode())]
 
 
-def test_an_event_that_the_stream_ends_in_is_discarded() -> None:
-    assert decoded(b"data: whole\n\ndata: cut\n") == [Event(b"", b"whole")]
+def test_an_event_that_the_stream_ends_in_comes_out_at_its_end() -> None:
+    decoder = EventDecoder()
+    assert decoder.feed(b"data: whole\n\ndata: last\n") == [Event(b"", b"whole")]
+    assert decoder.close() == [Event(b"", b"last")]
+    assert decoder.close() == []
+
+
+def test_a_line_of_json_needs_no_field() -> None:
+    assert decoded(b'{"error": "a: b"}\n\ndata: x\n\n') == [Event(b"", b'{"error": "a: b"}'), Event(b"", b"x")]
 
 
 def test_an_event_comes_out_as_soon_as_its_blank_line_is_there() -> None:
@@ -103,8 +109,28 @@ def test_an_event_comes_out_as_soon_as_its_blank_line_is_there() -> None:
     assert decoder.feed(b"\ndata: b\r\n\r\n") == [Event(b"", b"b")]
 
 
-def test_an_event_without_an_end_is_refused() -> None:
-    decoder = EventDecoder(max_event_bytes=100)
-    decoder.feed(b"data: " + b"x" * 90)
-    with pytest.raises(EventTooLarge):
-        decoder.feed(b"x" * 90)
+SMALL = 20
+
+
+@given(
+    st.lists(st.integers(0, 2 * SMALL), min_size=1, max_size=4),
+    st.lists(st.integers(0, 100), max_size=6),
+)
+def test_a_too_large_event_is_where_decoding_ends_however_it_is_cut(sizes: list[int], cuts: list[int]) -> None:
+    stream = b"".join(b"data: " + b"x" * size + b"\n\n" for size in sizes)
+    wanted = list(itertools.takewhile(lambda size: size + len(b"data: ") <= SMALL, sizes))
+    bounds = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+    decoder = EventDecoder(max_event_bytes=SMALL)
+    events = [event for a, b in itertools.pairwise(bounds) for event in decoder.feed(stream[a:b])]
+    assert [len(event.data) for event in events] == wanted
+    assert decoder.overflowed == (len(wanted) < len(sizes))
+    assert decoder.close() == []
+
+
+def test_a_large_event_in_small_reads_costs_no_more_than_its_size() -> None:
+    decoder = EventDecoder()
+    stream = b"data: " + b"x" * 2_000_000 + b"\n\n"
+    began = time.process_time()
+    events = [event for at in range(0, len(stream), 20) for event in decoder.feed(stream[at : at + 20])]
+    assert [len(event.data) for event in events] == [2_000_000]
+    assert time.process_time() - began < 5, "joined at each read, it takes minutes"

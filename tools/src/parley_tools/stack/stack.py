@@ -280,6 +280,9 @@ class Stack:
                         settings[name] = value
                 if self.options.model_server:
                     settings |= {"OPENAI_API_KEY": MODEL_SERVER_KEY, "OPENAI_BASE_URL": self.openai_base_url or ""}
+                if self.options.model_server == DEMO_MODEL:
+                    # Its named behaviours are not listed, and cost nothing.
+                    settings |= {"ANY_MODEL": "true", "MODEL": self.options.inherited.get("MODEL") or "demo"}
 
         async def ready() -> bool:
             return (await probe.get(health_port, "/readyz"))[0] == 200

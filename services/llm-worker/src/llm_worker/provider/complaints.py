@@ -50,11 +50,12 @@ _STATUS_OF: Final = (
 )
 
 _DELAY: Final = re.compile(
-    r"(?:try again|retry|retry.?after|wait|retrydelay|reset)\D{0,20}?"
-    r"(?:(?P<hours>\d+)\s?h\w*\s?)?(?:(?P<minutes>\d+)\s?m(?:in\w*)?(?!\w)\s?)?"
-    r"(?:(?P<amount>\d+(?:\.\d+)?)\s?(?P<unit>ms|milliseconds?|s|secs?|seconds?)\b)?",
+    r"(?:try again|retry|wait|reset)\D{0,20}?(?=\d)"
+    r"(?:(?P<hours>\d+)\s?h(?:ours?)?\s?)?(?:(?P<minutes>\d+)\s?m(?:in\w*)?(?!\w)\s?|(?P<short>\d+)m(?=\d))?"
+    r"(?:(?P<amount>\d+(?:\.\d+)?)\s?(?P<unit>ms|milli\w+|s|secs?|seconds?)\b)?",
     re.IGNORECASE,
 )
+"""``Please try again in 1m2.5s``, ``Please retry in 700ms``, ``retry after 30 seconds``."""
 
 
 class Complaint(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,7 +142,7 @@ def _delay(said: str) -> float | None:
         amount = float(found["amount"] or 0)
         if (found["unit"] or "").lower().startswith("m"):
             amount /= 1000
-        seconds = int(found["hours"] or 0) * 3600 + int(found["minutes"] or 0) * 60 + amount
+        seconds = int(found["hours"] or 0) * 3600 + int(found["minutes"] or found["short"] or 0) * 60 + amount
         if seconds > 0:
             return seconds
     return None
