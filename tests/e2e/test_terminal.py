@@ -49,7 +49,7 @@ async def test_frames_are_printed_as_json(stack: RunningStack, tmp_path: Path) -
 async def test_trouble_is_told_in_words_and_in_the_exit_code(stack: RunningStack, tmp_path: Path) -> None:
     code, out, notes = await _chat(stack, tmp_path, "--model", "demo-error-401", "hi")
     assert (code, out) == (1, "")
-    assert "OPENAI_API_KEY" in notes
+    assert "API key" in notes
     code, _, notes = await _chat(stack, tmp_path, "--chat", "0190a000-0000-7000-8000-000000000000", "hi")
     assert code == 1
     assert notes.startswith("parley: ")

@@ -54,7 +54,6 @@ class UsualChunk(msgspec.Struct, gc=False):
     usage: UsualUsage | None = None
     error: Any = None
     base_resp: Any = None
-    object: Any = None
 
 
 usual = msgspec.json.Decoder(UsualChunk).decode

@@ -4,7 +4,7 @@ Whatever the stream holds, what was said before is given out: an error is an att
 reads fell does not matter for anything that is found here.
 """
 
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 import msgspec
 
@@ -21,7 +21,7 @@ _TEXT: Final[Literal["text"]] = "text"
 _REASONING: Final[Literal["reasoning"]] = "reasoning"
 
 
-class Piece(NamedTuple):
+class Piece(msgspec.Struct, frozen=True, gc=False):
     """The text of one of the model's chunks."""
 
     kind: Kind
@@ -178,23 +178,22 @@ class CompletionStream:
     def _take_usual(self, chunk: chunks.UsualChunk, pieces: list[Piece]) -> bool:
         """Take a chunk in which all is as the API says; when it holds more than is looked at here, do nothing and
         return False."""
-        if chunk.error is not None or chunk.base_resp is not None or chunk.object == "error" or len(chunk.choices) != 1:
+        if len(chunk.choices) != 1 or chunk.error is not None or chunk.base_resp is not None:
             return False
         choice = chunk.choices[0]
         delta = choice.delta
         reasoning = delta.reasoning_content or delta.reasoning
-        if (
-            choice.index
-            or choice.text is not None
-            or choice.error is not None
-            or (delta.reasoning_details is not None and not reasoning)
-        ):
+        if not reasoning and delta.reasoning_details is not None:
             return False
-        text = delta.content or delta.refusal
+        if choice.index or choice.text is not None or choice.error is not None:
+            return False
         if reasoning:
             self.progress += 1
-            self._say(pieces, _REASONING, reasoning)
-        if text:
+            if self._plain:
+                pieces.append(Piece(_REASONING, storable(reasoning)))
+            else:
+                self._say(pieces, _REASONING, reasoning)
+        if text := delta.content or delta.refusal:
             self.progress += 1
             if self._plain:
                 pieces.append(Piece(_TEXT, storable(text)))
@@ -203,10 +202,13 @@ class CompletionStream:
         if delta.tool_calls or delta.function_call:
             self.has_tool_calls = True
             self.progress += 1
-        if choice.finish_reason is not None and (reason := choice.finish_reason.strip()):
+        if choice.finish_reason and (reason := choice.finish_reason.strip()):
             self.finish_reason = finish.named(reason[: chunks.MAX_REASON])
         if (usage := chunk.usage) is not None:
-            self._count(chunks.count(usage.prompt_tokens), chunks.count(usage.completion_tokens))
+            if 0 <= usage.prompt_tokens <= chunks.MAX_COUNT:
+                self.input_tokens = usage.prompt_tokens
+            if 0 <= usage.completion_tokens <= chunks.MAX_COUNT:
+                self.output_tokens = usage.completion_tokens
         return True
 
     def _take_json(self, data: bytes, pieces: list[Piece]) -> None:

@@ -7,7 +7,9 @@ servers leave out the last empty line, and a line that starts with a brace is da
 the field's name. Events stay bytes, so it does not matter where a read cut a character.
 """
 
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
 """The most that one event may hold; a model's chunk is a few hundred bytes."""
@@ -15,7 +17,7 @@ MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
 _BOM: Final = b"\xef\xbb\xbf"
 
 
-class Event(NamedTuple):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One event; ``name`` is empty when the stream gave none."""
 
     name: bytes
