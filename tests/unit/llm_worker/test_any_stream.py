@@ -33,15 +33,18 @@ IN_CHUNK = (
 IN_CHOICE = ("logprobs", "native_finish_reason", "content_filter_results", "stop_reason", "token_ids", "matched_stop")
 IN_DELTA = ("role", "annotations", "audio", "provider_metadata", "name", "channel", "provider_specific_fields")
 IN_USAGE = ("total_tokens", "prompt_tokens_details", "completion_tokens_details", "cost", "queue_time")
-ILL_TYPED_CHUNKS = st.sampled_from(
+_NO_CHOICES: tuple[Any, ...] = ({}, None, 7, [], [None], [{"delta": 7}])
+_NO_ERRORS: tuple[Any, ...] = (None, "", {})
+_NO_CHUNKS: tuple[Any, ...] = ({"object": 7}, {"type": "ping"}, [], 7, None)
+SAYS_NOTHING: st.SearchStrategy[Any] = st.sampled_from(
     [
-        *({"choices": choices} for choices in ({}, None, 7, [], [None], [{"delta": 7}])),
+        *({"choices": choices} for choices in _NO_CHOICES),
+        *({"error": error} for error in _NO_ERRORS),
+        *_NO_CHUNKS,
         {"choices": [], "usage": 7},
         {"choices": [], "usage": {"prompt_tokens": None, "completion_tokens": []}},
         {"choices": [{"index": 1, "delta": {"content": "another choice"}, "finish_reason": "stop"}]},
         {"choices": [{"delta": {"content": None, "reasoning": [], "refusal": False}, "finish_reason": ""}]},
-        *({"error": error} for error in (None, "", {})),
-        *({"object": 7}, {"type": "ping"}, [], 7, None),
     ]
 )
 
@@ -90,7 +93,7 @@ def streams(draw: st.DrawFn) -> tuple[list[bytes], dict[str, Any]]:
     end = draw(st.sampled_from(["\n", "\r\n", "\r"]))
     lines = [draw(st.sampled_from(["", ": ping" + end * 2]))]
     for chunk in chunks:
-        odd = draw(st.none() | ILL_TYPED_CHUNKS | extra(IN_CHUNK))
+        odd = draw(st.none() | SAYS_NOTHING | extra(IN_CHUNK))
         if odd is not None:
             lines.append(f"data: {json.dumps(odd)}{end}{end}")
         decorated = chunk | draw(extra(IN_CHUNK))
