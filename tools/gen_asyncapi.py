@@ -35,6 +35,7 @@ MESSAGES: dict[str, type | None] = {
     "ctl_generation_stop": rpc.StopSignal,
     "ctl_ticket_used": live.TicketUsed,
     "dead_letter": None,
+    "write_probe": None,
 }
 PARAMETERS = {
     "chat": "The chat's id.",

@@ -17,7 +17,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-PROGRAMS = {"nginx": "nginx-light", "prometheus": "prometheus", "openssl": "openssl"}
+PROGRAMS = {
+    "nginx": "nginx-light",
+    "openssl": "openssl",
+    "pgbouncer": "pgbouncer",
+    "prometheus": "prometheus",
+}
 """What some tests try Parley against, and the Debian package that has it; without it those tests say so and skip."""
 
 

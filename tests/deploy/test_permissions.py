@@ -142,7 +142,7 @@ REFUSED = {
     ),
     "migrate": (
         "pub $JS.API.STREAM.DELETE.CHAT",
-        "pub $JS.API.STREAM.UPDATE.CHAT",
+        "pub $JS.API.STREAM.PURGE.CHAT",
         f"pub chat.{CHAT}.prompt.submitted",
         "sub chat.>",
     ),

@@ -142,7 +142,7 @@ async def test_it_waits_for_a_role_that_comes_later(nats_url: str, database_url:
     early = urlsplit(database_url)._replace(path="/made_later").geturl()
     settings = environment(nats_url, early) | {"MIGRATION_WAIT": "60"}
     async with run_service("chat_store", settings, ready=False) as service:
-        await eventually(lambda: "for the migration: database" in service.log, deadline=30)
+        await eventually(lambda: "Not ready: Postgres has no such database" in service.log, deadline=30)
         connection = await asyncpg.connect(empty_database_url)
         await connection.execute("CREATE DATABASE made_later")
         try:

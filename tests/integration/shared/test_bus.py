@@ -7,14 +7,17 @@ from datetime import UTC, datetime
 
 import msgspec
 import nats
+import nats.js.errors
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.js.api import DiscardPolicy
 
 from parley.contracts import rpc, streams, subjects
 from parley.contracts.events import PromptSubmitted
-from parley.runtime import bus, dead_letters
-from parley.runtime.provision import Differs, provision
+from parley.runtime import bus, dead_letters, jetstream
+from parley.runtime.jetstream import Needs
+from parley.runtime.provision import Differs, inspect, provision
 from parley_tools.embedded.nats import NatsServer
 from tests.support.waiting import eventually
 
@@ -44,6 +47,55 @@ async def test_a_stream_that_differs_is_reported_and_left_alone(nc: Client) -> N
     with pytest.raises(Differs, match="stream CHAT exists with other settings: subjects"):
         await provision(nc)
     assert (await nc.jetstream().stream_info("CHAT")).config.subjects == ["chat.>"]
+
+
+async def test_what_loses_nothing_is_mended_and_what_an_installation_chooses_is_kept(nc: Client) -> None:
+    await provision(nc)
+    js = nc.jetstream()
+    chat = (await js.stream_info("CHAT")).config
+    chosen = {"max_bytes": 50_000_000, "max_age": chat.max_age * 2, "max_msgs": 1000}  # type: ignore[operator]
+    await js.update_stream(chat.evolve(discard=DiscardPolicy.OLD, max_msgs_per_subject=3, **chosen))
+    requests = (await js.consumer_info("CHAT", streams.LLM_WORKER_REQUESTS.name)).config
+    await js.add_consumer("CHAT", requests.evolve(max_ack_pending=5, max_deliver=2))
+
+    assert all(finding.mends for finding in await inspect(nc))
+    named = " ".join(finding.text for finding in await inspect(nc))
+    assert all(field in named for field in ("discard", "max_msgs_per_subject", "max_ack_pending", "max_deliver"))
+    assert len(await provision(nc)) == 4
+    assert await inspect(nc) == []
+    assert await provision(nc) == []
+    chat = (await js.stream_info("CHAT")).config
+    assert chat.discard == "new"
+    assert {name: getattr(chat, name) for name in chosen} == chosen
+
+
+async def test_a_full_stream_refuses_and_drops_nothing_that_was_accepted(nc: Client) -> None:
+    await provision(nc)
+    js = nc.jetstream()
+    await js.update_stream((await js.stream_info("CHAT")).config.evolve(max_msgs=50))
+    accepted = 0
+    for number in range(150):
+        try:
+            await js.publish(subjects.prompt_submitted(str(number)), b"{}")
+            accepted += 1
+        except nats.js.errors.APIError:
+            break
+    assert accepted == (await js.stream_info("CHAT")).state.messages == 50
+    problem = await jetstream.check(nc, Needs(streams=(streams.CHAT,)))
+    assert problem is not None
+    assert problem.startswith("The stream CHAT is full (max_msgs is 50) and refuses messages.")
+
+
+async def test_an_installation_of_an_earlier_version_gets_the_new_settings(nc: Client) -> None:
+    await provision(nc)
+    js = nc.jetstream()
+    chat = (await js.stream_info("CHAT")).config
+    earlier = [subject for subject in chat.subjects or () if subject != subjects.WRITE_PROBE]
+    await js.update_stream(chat.evolve(discard=DiscardPolicy.OLD, subjects=earlier))
+    with pytest.raises(bus.NotProvisioned, match=r"does not take probe.chat. Run `parley migrate`"):
+        await bus.require(js, streams=(streams.CHAT,))
+    await provision(nc)
+    await bus.require(js, streams=(streams.CHAT,))
 
 
 async def test_what_is_missing_is_named_with_what_to_do(nc: Client) -> None:

@@ -3,7 +3,7 @@
 import asyncpg
 import pytest
 
-from chat_store.errors import Unavailable, is_outage
+from chat_store.errors import Unavailable, describe, is_outage
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,13 @@ from chat_store.errors import Unavailable, is_outage
         asyncpg.DeadlockDetectedError("again"),
         asyncpg.UndefinedColumnError("a newer schema"),
         asyncpg.InterfaceError("connection is closed"),
+        asyncpg.InvalidPasswordError("28P01"),
+        asyncpg.InvalidAuthorizationSpecificationError("28000"),
+        asyncpg.InvalidCatalogNameError("3D000"),
+        asyncpg.ObjectNotInPrerequisiteStateError("55000: the database accepts no connections"),
+        asyncpg.InvalidSQLStatementNameError("26000: another session of a pooler"),
+        asyncpg.ReadOnlySQLTransactionError("25006: a standby"),
+        asyncpg.PostgresError("a state that nobody knows"),
     ],
 )
 def test_an_outage_is_known(error: Exception) -> None:
@@ -33,9 +40,32 @@ def test_an_outage_is_known(error: Exception) -> None:
         asyncpg.CheckViolationError("no"),
         asyncpg.CharacterNotInRepertoireError("no"),
         asyncpg.exceptions._base.DataError("cannot be encoded"),
+        asyncpg.ProgramLimitExceededError("54000: the value is too large"),
+        asyncpg.RaiseError("a trigger says no"),
+        asyncpg.InternalServerError("XX000: this statement meets a defect"),
         ValueError(),
         AssertionError(),
     ],
 )
 def test_a_fault_of_the_data_is_no_outage(error: Exception) -> None:
     assert not is_outage(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TimeoutError(),
+        ConnectionResetError(),
+        OSError(),
+        Unavailable(),
+        asyncpg.InterfaceError(""),
+        asyncpg.TooManyConnectionsError("sorry, too many clients already"),
+        asyncpg.InvalidPasswordError('password authentication failed for user "chat_store"'),
+    ],
+)
+def test_an_outage_is_told_in_one_sentence_that_is_never_empty(error: Exception) -> None:
+    said = describe(error)
+    assert said.startswith("Postgres ")
+    assert said.endswith(".")
+    assert "()" not in said
+    assert "\n" not in said

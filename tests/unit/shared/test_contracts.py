@@ -84,6 +84,7 @@ def test_every_subject_is_built_as_its_template_says() -> None:
         "ctl_generation_stop": subjects.ctl_generation_stop("{generation}"),
         "ctl_ticket_used": subjects.CTL_TICKET_USED,
         "dead_letter": subjects.dead_letter("{consumer}"),
+        "write_probe": subjects.WRITE_PROBE,
     }
     assert built == subjects.TEMPLATES
 

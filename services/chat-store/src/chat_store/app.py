@@ -5,21 +5,22 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Final
 
 from faststream.nats import NatsBroker
 from nats.aio.client import Client
 
 from chat_store import queries, schema
 from chat_store.database import Database
-from chat_store.errors import ROLE_MISSING, CannotServe, SchemaTooOld, is_outage
+from chat_store.errors import CannotServe, SchemaTooOld, Unavailable, describe, is_outage
 from chat_store.leadership import Leader, lead
 from chat_store.publisher import Publisher
 from chat_store.queries import Queries
 from chat_store.settings import Settings
 from chat_store.subscribers import Advisories, Finished, Prompts
 from chat_store.sweeper import Sweeper
+from parley.contracts import subjects
 from parley.contracts.streams import (
     ADVISORIES,
     CHAT,
@@ -28,11 +29,18 @@ from parley.contracts.streams import (
     CHAT_STORE_PROMPTS,
     DEAD_LETTERS,
 )
-from parley.runtime import bus, tasks
+from parley.runtime import bus, jetstream, tasks
 from parley.runtime.health import CannotListen, HealthServer
+from parley.runtime.jetstream import Needs
+from parley.runtime.readiness import Readiness, Trouble
 
 log = logging.getLogger(__name__)
 
+_NEEDS: Final = Needs(
+    streams=(CHAT, DEAD_LETTERS, ADVISORIES),
+    consumers=(CHAT_STORE_PROMPTS, CHAT_STORE_FINISHED, CHAT_STORE_ADVISORIES),
+    publishes=(subjects.generation_requested(jetstream.NOBODY),),
+)
 _CHECK_AGAIN: Final = 0.1
 _SETTLED: Final = 1.0
 """Seconds of leading after which the trouble before is over."""
@@ -74,13 +82,16 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 
     nc: Client | None = None
 
+    async def jetstream_problem() -> str | None:
+        return None if nc is None else await jetstream.check(nc, _NEEDS)
+
+    readiness = Readiness({"postgres": database.problem, "jetstream": jetstream_problem})
+
     async def ready() -> dict[str, str]:
-        problems = {}
-        if closed.is_set() or nc is None or not nc.is_connected:
+        problems = readiness.problems
+        if nc is None or not nc.is_connected:
             problems["nats"] = "NATS is not connected."
-        if (problem := await database.problem()) is not None:
-            problems["postgres"] = problem
-        return problems or ({} if serving else {"chat-store": "starting"})
+        return problems or ({} if serving else {"chat-store": "It is starting."})
 
     serving = False
     async with contextlib.AsyncExitStack() as stack:
@@ -88,9 +99,18 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             await stack.enter_async_context(HealthServer(settings.health_host, settings.health_port, ready))
         except CannotListen as error:
             raise CannotServe(str(error)) from error
+        await database.open()
+        watching = asyncio.create_task(readiness.watch(), name="readiness")
+        stack.push_async_callback(tasks.end, watching)
         try:
-            nc = await tasks.unless(stop, _open(broker, database, settings.migration_wait))
-            if nc is None:
+
+            async def connect() -> Client:
+                nonlocal nc
+                connected: Client = await broker.connect()
+                nc = connected
+                return connected
+
+            if await tasks.unless(stop, _open(connect, database, settings.migration_wait)) is None or nc is None:
                 return
             js = nc.jetstream()
             publisher = Publisher(nc, js, database)
@@ -108,6 +128,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 asyncio.create_task(advisories.run(), name="advisories"),
             ]
             serving = True
+            readiness.look_again()
             log.info("chat-store is ready")
             await _until_stopped(stop, closed, running)
             # Events first, so that what is in hand is committed or handed back while requests are still answered.
@@ -128,36 +149,36 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         raise CannotServe("NATS has closed the connection for good; look at NATS_URL and its password.")
 
 
-async def _open(broker: NatsBroker, database: Database, migration_wait: float) -> Client:
+async def _open(
+    connect: Callable[[], Coroutine[Any, Any, Client]], database: Database, migration_wait: float
+) -> Client:
     """Connect to both servers and return when they are as this program needs them, however long they are away.
 
     Raises:
         SchemaMismatch: the database is of another version.
         NotProvisioned: a stream or consumer is missing.
+        CannotServe: Postgres is too old, or behind a pooler that shares sessions.
     """
-    nc, _ = await asyncio.gather(
-        broker.connect(), bus.until_migrated(database.open, ROLE_MISSING, seconds=migration_wait)
-    )
+    nc: Client
+    nc, _ = await asyncio.gather(connect(), database.wait_until_usable())
     await bus.until_migrated(lambda: _check_schema(database), SchemaTooOld, seconds=migration_wait)
-    await bus.require(
-        nc.jetstream(),
-        streams=(CHAT, DEAD_LETTERS, ADVISORIES),
-        consumers=(CHAT_STORE_PROMPTS, CHAT_STORE_FINISHED, CHAT_STORE_ADVISORIES),
-        wait=migration_wait,
-    )
+    await bus.require(nc.jetstream(), streams=_NEEDS.streams, consumers=_NEEDS.consumers, wait=migration_wait)
     return nc
 
 
 async def _check_schema(database: Database) -> None:
+    trouble = Trouble(log, "The schema is the one that is needed")
     while True:
         try:
             async with database.connection() as connection:
                 await schema.check(connection)
+                trouble.end()
                 return
         except Exception as error:
             if not is_outage(error):
                 raise
-            log.debug("The schema cannot be checked yet: %r", error)
+            if not isinstance(error, Unavailable):  # which is told by who looks at Postgres
+                trouble.note(f"The schema cannot be checked yet: {describe(error)}")
         await asyncio.sleep(_CHECK_AGAIN)
 
 
@@ -210,7 +231,12 @@ class _Trouble:
             level = logging.DEBUG
         else:
             self._said, self._said_at = repr(cause), now
-        log.log(level, "Not taking prompts in any more: %r", cause, exc_info=None if expected else cause)
+        log.log(
+            level,
+            "Not taking prompts in any more: %s",
+            describe(cause) if expected else repr(cause),
+            exc_info=None if expected else cause,
+        )
 
     async def settle(self) -> None:
         """Be over once leading has gone well for a while."""

@@ -3,8 +3,6 @@
 One tree: ``code`` is that of :class:`parley.contracts.rpc.RpcError`.
 """
 
-from typing import Final
-
 import asyncpg
 
 
@@ -77,26 +75,32 @@ class CannotServe(Exception):
     """The process has to end; the text says why, for a person. Its supervisor starts it again."""
 
 
-# Classes of SQLSTATE that speak of the server and not of the data: connection, schema and rights, resources, operator,
-# system. (The schema: another version is being rolled out. Nobody's message is to blame for that.)
-_OUTAGE_CLASSES = ("08", "42", "53", "57", "58")
-# A replica that has not been promoted yet, and transactions that lost against another: again, and it works.
-_OUTAGE_STATES = ("25006", "40001", "40P01", "55P03", "25P03")
+_DATA_CLASSES = (
+    "21",  # cardinality violation
+    "22",  # data exception: what cannot be encoded, converted or computed
+    "23",  # integrity constraint violation
+    "44",  # a view's check
+    "54",  # program limit exceeded: a value that is too large
+    "P0",  # raised by a trigger
+    "XX",  # a defect that this statement meets, or a damaged page: it must not hold up every other chat
+)
+"""Classes of SQLSTATE that speak of what the statement holds.
 
-
-ROLE_MISSING: Final = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
-"""The role, its password or the database is not there: an operator of Postgres that has just started makes them later
-than Postgres answers."""
+All others speak of the server, the session or the operator: 08 connection, 25 and 40 transaction, 26 and 34 what a
+session knew, 28 login, 3D database, 42 schema and rights (another version is being rolled out), 53 connections, disk
+and memory, 55 and 57 state and shutdown, 58 system, and what a pooler may say. Nobody's message is to blame for those.
+One that is not known is an outage, too: to wait loses nothing.
+"""
 
 
 def is_outage(error: BaseException) -> bool:
     """Whether ``error`` says that Postgres is away or busy, so that the same data can succeed later.
 
-    Anything else is the data's fault: it would fail again for ever.
+    Anything else is the data's fault: it would fail again for ever. What fails while a connection is made is always an
+    outage (:class:`chat_store.database.Database` says ``Unavailable``).
     """
     if isinstance(error, asyncpg.PostgresError):
-        state = error.sqlstate or ""
-        return state[:2] in _OUTAGE_CLASSES or state in _OUTAGE_STATES
+        return (error.sqlstate or "")[:2] not in _DATA_CLASSES
     if isinstance(error, asyncpg.InternalClientError):
         # The driver's state after the server has ended the session and before it knows that.
         return True
@@ -104,3 +108,35 @@ def is_outage(error: BaseException) -> bool:
         # The driver's word for a lost connection, but also, as a ValueError, for an argument that it cannot encode.
         return not isinstance(error, ValueError)
     return isinstance(error, OSError | TimeoutError | Unavailable | Contended)
+
+
+def describe(error: BaseException) -> str:
+    """A sentence about an outage of Postgres, with what to do; never empty."""
+    if isinstance(error, Unavailable | Contended) and error.__cause__ is not None:
+        error = error.__cause__
+    reason = " ".join(str(error).split()).rstrip(".")
+    match error:
+        case asyncpg.InvalidAuthorizationSpecificationError():
+            return f"Postgres refuses the login ({reason}). Correct the role and the password in DATABASE_URL."
+        case asyncpg.InvalidCatalogNameError():
+            return f"Postgres has no such database ({reason}). Correct the end of DATABASE_URL, or create it."
+        case asyncpg.TooManyConnectionsError():
+            return f"Postgres takes no more connections ({reason}). Raise max_connections, or lower DATABASE_POOL_SIZE."
+        case asyncpg.CannotConnectNowError():
+            return f"Postgres is starting or stopping ({reason})."
+        case asyncpg.DiskFullError():
+            return f"The disk of Postgres is full ({reason})."
+        case asyncpg.ReadOnlySQLTransactionError():
+            return f"Postgres is a standby, which cannot be written ({reason})."
+        case asyncpg.PostgresError() if error.sqlstate is not None:
+            return f"Postgres refuses (SQLSTATE {error.sqlstate}: {reason})."
+        case asyncpg.InternalClientError():
+            return "Postgres has ended the connection."
+        case TimeoutError():
+            return "Postgres does not answer in time."
+        case Unavailable():
+            return "Postgres does not answer."
+        case Contended():
+            return "A chat is changed by others all the time."
+        case _:
+            return f"Postgres does not answer ({reason or type(error).__name__})."

@@ -19,8 +19,9 @@ import asyncpg
 
 from chat_store import metrics, transactions
 from chat_store.database import Database
-from chat_store.errors import Unavailable, is_outage
+from chat_store.errors import Unavailable, describe, is_outage
 from chat_store.transactions import Command, Outcome
+from parley.runtime.readiness import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -75,18 +76,22 @@ async def lead(database: Database) -> AsyncIterator[Leader]:
 
 async def _acquire(database: Database) -> "asyncpg.Connection[asyncpg.Record]":
     connection: asyncpg.Connection[asyncpg.Record] | None = None
+    trouble = Trouble(log, "Waiting for the lock of the leader again")
     try:
         while True:
             try:
                 if connection is None or connection.is_closed():
                     connection = await database.connect_alone(**_SETTINGS)
-                if await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK_KEY):
+                is_held = await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK_KEY)
+                trouble.end()
+                if is_held:
                     held, connection = connection, None
                     return held
             except Exception as error:
-                if not is_outage(error):
+                if connection is not None and not is_outage(error):
                     raise
-                log.debug("No leader without Postgres: %r", error)
+                # Without a connection it is an outage, whatever Postgres calls it.
+                trouble.note(f"Cannot become the one that takes prompts in: {describe(error)}")
             await asyncio.sleep(POLL)
     finally:
         if connection is not None:

@@ -3,17 +3,19 @@
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 
-from chat_store import schema
-from chat_store.database import CONNECT_TIMEOUT
-from chat_store.errors import CannotServe, is_outage
+from chat_store import database, schema
+from chat_store.errors import CannotServe, describe
 from chat_store.settings import MigrateSettings
 from parley.runtime import bus, provision
+from parley.runtime.readiness import Trouble
 
 log = logging.getLogger(__name__)
+
+_CONNECT_AGAIN: Final = 0.2
 
 
 async def migrate(settings: MigrateSettings) -> None:
@@ -49,23 +51,27 @@ async def _migrate_postgres(url: str) -> None:
     log.info("The schema is up to date%s", f" ({', '.join(applied)} applied)" if applied else "")
 
 
-async def _connect(url: str) -> "asyncpg.Connection[asyncpg.Record]":
-    level = logging.WARNING
+async def _connect(url: str) -> database.Session:
+    trouble = Trouble(log, "Postgres answers")
     while True:
         try:
-            return await asyncpg.connect(url, timeout=CONNECT_TIMEOUT)
-        except Exception as error:
-            if not is_outage(error):
-                raise
-            log.log(level, "Postgres does not answer yet: %s", error or type(error).__name__)
-            level = logging.DEBUG
-        await asyncio.sleep(0.1)
+            await database.check_server(url)
+            connection = await database.connect(url, settings={"application_name": "parley-migrate"})
+            trouble.end()
+            return connection
+        except ValueError as error:
+            raise CannotServe(f"DATABASE_URL is not as it must be: {error}.") from error
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            trouble.note(describe(error))
+        await asyncio.sleep(_CONNECT_AGAIN)
 
 
 async def _provision_nats(settings: MigrateSettings) -> None:
     nc = await bus.connect(settings.nats_url, name="chat-store-migrate")
     try:
-        created = await provision.provision(nc, replicas=settings.stream_replicas, ack_wait=settings.ack_wait)
+        done = await provision.provision(nc, replicas=settings.stream_replicas, ack_wait=settings.ack_wait)
     finally:
         await nc.close()
-    log.info("The streams are up to date%s", f" ({', '.join(created)} created)" if created else "")
+    for one in done:
+        log.info("%s", f"Mended: {one}" if one.endswith(".") else f"Created {one}")
+    log.info("The streams are up to date")

@@ -17,7 +17,7 @@ from chat_store import context, cursors, metrics, pages, repository, search, tra
 from chat_store.conversation import Claimed, Conversation
 from chat_store.cursors import BeforeChat, BeforeHit, BeforeMessage
 from chat_store.database import Database
-from chat_store.errors import Conflict, Invalid, NotFound, StoreError, Unavailable, is_outage
+from chat_store.errors import Conflict, Invalid, NotFound, StoreError, Unavailable, describe, is_outage
 from chat_store.publisher import Publisher
 from chat_store.transactions import Command
 from parley.contracts import ids, limits, rpc, subjects
@@ -455,7 +455,7 @@ async def respond(verb: str, decoder: "msgspec.json.Decoder[Any]", answer: Answe
         return rpc.RpcError(code=error.code, message=str(error), retry_after=error.retry_after)
     except Exception as error:
         if is_outage(error):
-            log.warning("Postgres failed a request: %r", error, extra={"verb": verb})
+            log.warning("Postgres failed a request: %s", describe(error), extra={"verb": verb})
             away = Unavailable()
             return rpc.RpcError(code=away.code, message=str(away), retry_after=away.retry_after)
         log.exception("A request failed", extra={"verb": verb})

@@ -20,7 +20,7 @@ from nats.js.api import RawStreamMsg
 from chat_store import transactions
 from chat_store.conversation import Conversation
 from chat_store.database import Database
-from chat_store.errors import is_outage
+from chat_store.errors import describe, is_outage
 from chat_store.intake import Execute, Intake
 from chat_store.leadership import Leader
 from chat_store.publisher import Publisher
@@ -199,7 +199,7 @@ class Finished:
                 except Exception as error:
                     if not is_outage(error):
                         raise
-                    log.log(level, "The ends of answers wait for Postgres: %r", error)
+                    log.log(level, "The ends of answers wait: %s", describe(error))
                     level = logging.DEBUG
                 await asyncio.sleep(OUTAGE_PAUSE)
 

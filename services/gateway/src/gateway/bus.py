@@ -11,13 +11,18 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from gateway.errors import Unavailable
+from parley.contracts import subjects
 from parley.contracts.streams import CHAT
-from parley.runtime import bus
+from parley.runtime import bus, jetstream, tasks
+from parley.runtime.jetstream import Needs, StreamWrites
+from parley.runtime.readiness import Readiness
 
 if TYPE_CHECKING:
     from faststream.nats import NatsBroker
 
 log = logging.getLogger(__name__)
+
+_NEEDS = Needs(streams=(CHAT,), publishes=(subjects.prompt_submitted(jetstream.NOBODY),))
 
 
 class BusClosed(Exception):
@@ -37,6 +42,20 @@ class Bus:
         self._stopping = False
         self._client: Client | None = None
         self._js: JetStreamContext | None = None
+        self.writes = StreamWrites()
+        self._readiness = Readiness({"jetstream": self._jetstream_problem})
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """What keeps messages from being taken in, by name of the dependency."""
+        if not self.is_up:
+            return {"nats": "NATS is not connected, or the stream CHAT could not be looked at yet."}
+        return self._readiness.problems
+
+    async def _jetstream_problem(self) -> str | None:
+        if self._client is None or not self._client.is_connected:
+            return None
+        return await jetstream.check(self._client, _NEEDS) or await self.writes.problem(self._client)
 
     async def run(self) -> None:
         """Connect, check that the stream is there, and stay connected until cancelled.
@@ -46,13 +65,15 @@ class Bus:
             BusClosed: the server ended the connection for good.
         """
         broker = await self._connect()
+        watching = asyncio.create_task(self._readiness.watch(), name="readiness")
         try:
-            await bus.require(self.js, streams=(CHAT,), wait=self._migration_wait)
+            await bus.require(self.js, streams=_NEEDS.streams, wait=self._migration_wait)
             self._up.set()
             await self._closed.wait()
             raise BusClosed("The connection to NATS was closed for good.")
         finally:
             self._stopping = True
+            await tasks.end(watching)
             with contextlib.suppress(*bus.TROUBLE):
                 async with asyncio.timeout(2):
                     await broker.stop()

@@ -60,8 +60,10 @@ class Commands:
             raise TooLarge("The message is longer than the message bus takes.") from error
         except (BusUnavailable, Unavailable) as error:
             PUBLISH_FAILURES.inc()
+            self._bus.writes.failed()
             log.warning("A prompt was not acknowledged", extra={"chat_id": chat_id, "message_id": message_id})
             raise Unavailable(
                 "The message could not be stored at the moment. Send it again with the same id."
             ) from error
+        self._bus.writes.worked()
         PUBLISH_SECONDS.observe(time.monotonic() - started)

@@ -33,9 +33,7 @@ class Gateway:
 
     async def problems(self) -> dict[str, str]:
         """What keeps this process from being ready, by name."""
-        problems = {}
-        if not self.bus.is_up:
-            problems["nats"] = "not connected, or the stream CHAT could not be checked yet"
+        problems = self.bus.problems
         if self.bridges.closing:
             problems["process"] = "shutting down"
         return problems

@@ -19,12 +19,20 @@ from llm_worker.settings import WorkerSettings
 from llm_worker.slots import Slots
 from llm_worker.store_client import StoreClient
 from llm_worker.wire import Wire
+from parley.contracts import subjects
 from parley.contracts.streams import CHAT, DEAD_LETTERS, LLM_WORKER_REQUESTS, SEGMENTS
-from parley.runtime import bus, tasks
+from parley.runtime import bus, jetstream, tasks
 from parley.runtime.health import HealthServer
+from parley.runtime.jetstream import Needs
+from parley.runtime.readiness import Readiness
 
 log = logging.getLogger(__name__)
 
+_NEEDS = Needs(
+    streams=(CHAT, SEGMENTS, DEAD_LETTERS),
+    consumers=(LLM_WORKER_REQUESTS,),
+    publishes=(subjects.generation_finished(jetstream.NOBODY), subjects.generation_segment(jetstream.NOBODY)),
+)
 _SPARE_CONNECTIONS = 8
 _LONGEST_PULL = 5.0
 _LOOK_AGAIN = 0.25
@@ -61,12 +69,17 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
 
     nc: Client | None = None
 
+    async def jetstream_problem() -> str | None:
+        return None if nc is None else await jetstream.check(nc, _NEEDS)
+
+    readiness = Readiness({"jetstream": jetstream_problem})
+
     async def ready() -> dict[str, str]:
         if nc is None or not nc.is_connected:
-            return {"nats": "not connected"}
+            return {"nats": "NATS is not connected."}
         if not pulls:
-            return {"worker": "starting"}
-        return {"worker": "stopping"} if stop.is_set() else {}
+            return {"worker": "It is starting."}
+        return {"worker": "It is stopping."} if stop.is_set() else readiness.problems
 
     async with HealthServer(settings.health_host, settings.health_port, ready), provider:
         nc = await tasks.unless(
@@ -76,6 +89,7 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
         if nc is None:
             return
         learning: asyncio.Task[None] | None = None
+        watching = asyncio.create_task(readiness.watch(), name="readiness")
         try:
             js = nc.jetstream()
             ack_wait = await tasks.unless(stop, _checked(js, settings.migration_wait))
@@ -105,6 +119,7 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
             leaving = True
             if learning is not None:
                 await tasks.end(learning)
+            await tasks.end(watching)
             await _leave(nc)
     if refused:
         raise ConnectionClosed("NATS has closed the connection for good; look at NATS_URL and its password.")
@@ -134,7 +149,7 @@ async def _checked(js: JetStreamContext, migration_wait: float) -> float:
     Raises:
         NotProvisioned
     """
-    await bus.require(js, streams=(CHAT, SEGMENTS, DEAD_LETTERS), consumers=(LLM_WORKER_REQUESTS,), wait=migration_wait)
+    await bus.require(js, streams=_NEEDS.streams, consumers=_NEEDS.consumers, wait=migration_wait)
     while True:
         try:
             config = (await js.consumer_info(LLM_WORKER_REQUESTS.stream, LLM_WORKER_REQUESTS.name)).config

@@ -93,6 +93,7 @@ GATEWAY: Final = UserPermissions(
             rpc.DeleteMember,
         ),
         subjects.RPC_MODELS_LIST,
+        subjects.WRITE_PROBE,
         *_look_at(streams.CHAT),
     ),
 )
@@ -150,6 +151,7 @@ MIGRATE: Final = UserPermissions(
     publish=(
         *_look_at(*streams.STREAMS),
         *(f"$JS.API.STREAM.CREATE.{stream.name}" for stream in streams.STREAMS),
+        *(f"$JS.API.STREAM.UPDATE.{stream.name}" for stream in streams.STREAMS),
         *(f"$JS.API.CONSUMER.INFO.{consumer.stream}.{consumer.name}" for consumer in streams.CONSUMERS),
         *(f"$JS.API.CONSUMER.DURABLE.CREATE.{consumer.stream}.{consumer.name}" for consumer in streams.CONSUMERS),
         *(f"$JS.API.CONSUMER.CREATE.{consumer.stream}.{consumer.name}.>" for consumer in streams.CONSUMERS),

@@ -20,6 +20,7 @@ class StreamSpec:
     """A stream with limits retention. Times are seconds, sizes bytes.
 
     Attributes:
+        discard: At a limit ``new`` refuses what comes, so that nothing accepted is lost, and ``old`` drops the oldest.
         persist: ``durable`` waits for the disk before each acknowledgement (the server has ``sync_interval: always``);
             ``async`` does not, for what may be lost with the operating system.
     """
@@ -30,6 +31,7 @@ class StreamSpec:
     duplicate_window: float = 2 * MINUTE
     max_msgs_per_subject: int = -1
     max_bytes: int = -1
+    discard: Literal["new", "old"] = "new"
     persist: Literal["durable", "async"] = "durable"
     description: str = ""
 
@@ -58,6 +60,7 @@ CHAT: Final = StreamSpec(
         subjects.ANY_PROMPT_SUBMITTED,
         subjects.ANY_GENERATION_REQUESTED,
         subjects.ANY_GENERATION_FINISHED,
+        subjects.WRITE_PROBE,
     ),
     max_age=7 * DAY,
     duplicate_window=10 * MINUTE,
@@ -68,6 +71,8 @@ SEGMENTS: Final = StreamSpec(
     subjects=(subjects.ANY_GENERATION_SEGMENT,),
     max_age=1 * HOUR,
     max_msgs_per_subject=4096,
+    # Of an answer with more, the newest are kept.
+    discard="old",
     persist="async",
     description="The text of running answers, about one second each, for an answer that fails.",
 )

@@ -20,6 +20,7 @@ TEMPLATES: Final[dict[str, str]] = {
     "ctl_generation_stop": "ctl.generation.{generation}.stop",
     "ctl_ticket_used": "ctl.ticket.used",
     "dead_letter": "dead.{consumer}",
+    "write_probe": "probe.chat",
 }
 
 ANY_PROMPT_SUBMITTED: Final = "chat.*.prompt.submitted"
@@ -31,6 +32,9 @@ ANY_MAX_DELIVERIES: Final = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>"
 
 RPC_MODELS_LIST: Final = "rpc.models.list"
 CTL_TICKET_USED: Final = "ctl.ticket.used"
+
+WRITE_PROBE: Final = "probe.chat"
+"""Stored by the stream CHAT and taken by nobody: whether the stream can be written."""
 
 
 def prompt_submitted(chat_id: str) -> str:

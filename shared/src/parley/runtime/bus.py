@@ -15,7 +15,7 @@ import nats.errors
 import nats.js.errors
 from nats.aio.client import DEFAULT_INBOX_PREFIX, Client
 from nats.js import JetStreamContext
-from nats.js.api import PubAck
+from nats.js.api import PubAck, StreamInfo
 
 from parley.contracts import subjects
 from parley.contracts.events import (
@@ -279,9 +279,9 @@ async def require(
 
     async def check() -> None:
         for stream in streams:
-            await _until_answered(stream.name, _check_stream, js, stream)
+            await _until_answered(stream.name, check_stream, js, stream)
         for consumer in consumers:
-            await _until_answered(consumer.name, _check_consumer, js, consumer)
+            await _until_answered(consumer.name, check_consumer, js, consumer)
 
     await until_migrated(check, NotProvisioned, seconds=wait)
 
@@ -306,7 +306,7 @@ async def until_migrated(
 
 
 async def _until_answered(
-    name: str, check: Callable[[JetStreamContext, T], Awaitable[None]], js: JetStreamContext, spec: T
+    name: str, check: Callable[[JetStreamContext, T], Awaitable[object]], js: JetStreamContext, spec: T
 ) -> None:
     while True:
         try:
@@ -318,19 +318,26 @@ async def _until_answered(
         await asyncio.sleep(_CHECK_AGAIN)
 
 
-async def _check_stream(js: JetStreamContext, stream: StreamSpec) -> None:
+async def check_stream(js: JetStreamContext, stream: StreamSpec) -> StreamInfo:
+    """Return what the server says of the stream.
+
+    Raises:
+        NotProvisioned: it is missing, or takes less than we publish.
+    """
     try:
-        config = (await js.stream_info(stream.name)).config
+        info = await js.stream_info(stream.name)
     except nats.js.errors.NotFoundError as error:
         raise NotProvisioned(f"The stream {stream.name} does not exist. Run `parley migrate`.") from error
-    missing = set(stream.subjects) - set(config.subjects or ())
+    missing = set(stream.subjects) - set(info.config.subjects or ())
     if missing:
         raise NotProvisioned(
             f"The stream {stream.name} does not take {', '.join(sorted(missing))}. Run `parley migrate`."
         )
+    return info
 
 
-async def _check_consumer(js: JetStreamContext, consumer: ConsumerSpec) -> None:
+async def check_consumer(js: JetStreamContext, consumer: ConsumerSpec) -> None:
+    """Raises: NotProvisioned: it is missing, or takes other messages."""
     try:
         config = (await js.consumer_info(consumer.stream, consumer.name)).config
     except nats.js.errors.NotFoundError as error:

@@ -1,7 +1,14 @@
-"""The one place that creates streams and durable consumers. Run by ``parley migrate``, before any service."""
+"""The one place that creates streams and durable consumers. Run by ``parley migrate``, before any service.
+
+What exists is compared field by field. Each installation may choose for itself what loses nothing: limits of a stream
+that refuses at its limit, a longer time to keep, more copies, ``ack_wait``. What differs in another way is mended where
+nothing can be lost by that, and reported where it could.
+"""
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
 import nats.js.errors
 from nats.aio.client import Client
@@ -9,19 +16,103 @@ from nats.js import JetStreamContext, api
 
 from parley.contracts.streams import CONSUMERS, LLM_WORKER_REQUESTS, STREAMS, ConsumerSpec, StreamSpec
 
-_STREAM_FIELDS = ("subjects", "retention", "storage", "max_age", "max_msgs_per_subject", "duplicate_window")
-_CONSUMER_FIELDS = ("filter_subject", "ack_policy", "max_deliver", "max_ack_pending")
-# What each installation chooses for itself.
-_CHOSEN_STREAM_FIELDS = ("num_replicas",)
-_CHOSEN_CONSUMER_FIELDS = ("ack_wait",)
-
 
 class Differs(Exception):
-    """A stream or consumer exists with other settings. It is reported, never altered."""
+    """A stream or consumer exists with other settings, which are not Parley's to change. The text says what to do."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as declared: a sentence, and whether ``parley migrate`` mends it."""
+
+    text: str
+    mends: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Field:
+    """A field that is compared.
+
+    Attributes:
+        fits: Whether what exists will do where ``wanted`` is declared.
+        mends: Whether what exists can be set to what is declared without losing a message.
+        chosen: Whether it is a setting of ``migrate``, and so compared by that alone.
+    """
+
+    name: str
+    fits: Callable[[Any, Any], bool]
+    mends: Callable[[Any, Any], bool] = lambda _existing, _wanted: True
+    chosen: bool = False
+
+
+def _same(existing: Any, wanted: Any) -> bool:
+    return (existing or None) == (wanted or None)
+
+
+def _no_less(existing: Any, wanted: Any) -> bool:
+    """Of a limit; 0, -1 and nothing are "no limit"."""
+    return _limit(existing) >= _limit(wanted)
+
+
+def _limit(value: float | None) -> float:
+    return value if value is not None and value > 0 else float("inf")
+
+
+def _same_members(existing: Any, wanted: Any) -> bool:
+    return set(existing or ()) == set(wanted or ())
+
+
+def _has_no_others(existing: Any, wanted: Any) -> bool:
+    return set(existing or ()) <= set(wanted or ())
+
+
+def _never(_existing: Any, _wanted: Any) -> bool:
+    return False
+
+
+_STREAM: Final = (
+    _Field(name="subjects", fits=_same_members, mends=_has_no_others),
+    _Field(name="retention", fits=_same, mends=_never),
+    _Field(name="storage", fits=_same, mends=_never),
+    _Field(name="discard", fits=_same),
+    _Field(name="max_consumers", fits=_no_less, mends=_never),
+    _Field(name="max_age", fits=_no_less),
+    _Field(name="max_msg_size", fits=_no_less),
+    _Field(name="max_msgs_per_subject", fits=_no_less),
+    _Field(name="discard_new_per_subject", fits=_same),
+    _Field(name="duplicate_window", fits=_no_less),
+    _Field(name="no_ack", fits=_same, mends=_never),
+    _Field(name="sealed", fits=_same, mends=_never),
+    _Field(name="mirror", fits=_same, mends=_never),
+    _Field(name="sources", fits=_same, mends=_never),
+    _Field(name="subject_transform", fits=_same, mends=_never),
+    _Field(name="num_replicas", fits=_same, mends=_never, chosen=True),
+)
+_LIMITS: Final = (_Field(name="max_msgs", fits=_no_less), _Field(name="max_bytes", fits=_no_less))
+"""Each installation's own, but for a stream that drops what is old at them."""
+
+_CONSUMER: Final = (
+    _Field(name="filter_subject", fits=_same, mends=_never),
+    _Field(name="filter_subjects", fits=_same, mends=_never),
+    _Field(name="ack_policy", fits=_same, mends=_never),
+    _Field(name="deliver_policy", fits=_same, mends=_never),
+    _Field(name="deliver_subject", fits=_same, mends=_never),
+    _Field(name="replay_policy", fits=_same, mends=_never),
+    _Field(name="max_deliver", fits=_same),
+    _Field(name="max_ack_pending", fits=_no_less),
+    _Field(name="backoff", fits=_same),
+    _Field(name="headers_only", fits=_same),
+    _Field(name="inactive_threshold", fits=_same),
+    _Field(name="pause_until", fits=_same, mends=_never),
+    _Field(name="ack_wait", fits=_same, mends=_never, chosen=True),
+)
 
 
 async def provision(nc: Client, *, replicas: int = 1, ack_wait: float | None = None) -> list[str]:
-    """Create what is missing and return its names; done again, nothing happens.
+    """Create what is missing, mend what differs, and return what was done; done again, nothing happens.
+
+    Returns:
+        The name of each that was created, and a sentence about each difference that was mended.
 
     Args:
         replicas: Of each stream: 1 on a single server, 3 on a cluster.
@@ -29,115 +120,173 @@ async def provision(nc: Client, *, replicas: int = 1, ack_wait: float | None = N
             the default is that of :data:`LLM_WORKER_REQUESTS`.
 
     Raises:
-        Differs: something exists with other settings; says which, and what to do.
+        Differs: something exists with settings that are not changed here; says which, and what to do. Then nothing is.
     """
     js = nc.jetstream(timeout=10)
-    created = []
-    for stream in STREAMS:
-        if await _ensure_stream(js, stream, replicas):
-            created.append(stream.name)
-    for consumer in CONSUMERS:
-        spec = consumer
-        if consumer is LLM_WORKER_REQUESTS and ack_wait is not None:
-            spec = dataclasses.replace(consumer, ack_wait=ack_wait)
-        if await _ensure_consumer(js, spec):
-            created.append(spec.name)
-    return created
+    consumers = tuple(
+        dataclasses.replace(consumer, ack_wait=ack_wait)
+        if consumer is LLM_WORKER_REQUESTS and ack_wait is not None
+        else consumer
+        for consumer in CONSUMERS
+    )
+    wanted: list[_Declared] = [
+        *(_Stream(js, stream, replicas) for stream in STREAMS),
+        *(_Consumer(js, consumer) for consumer in consumers),
+    ]
+    for one in wanted:
+        for finding in one.findings(await one.existing(), chosen=True):
+            if not finding.mends:
+                raise Differs(f"{finding.text} Change that with the nats command; nothing was changed.")
+    done = []
+    for one in wanted:
+        existing = await one.existing()
+        if existing is None:
+            await one.create()
+            done.append(one.name)
+        elif findings := one.findings(existing, chosen=True):
+            await one.mend(existing)
+            done += [finding.text for finding in findings]
+    return done
 
 
 async def inspect(
     nc: Client, *, streams: tuple[StreamSpec, ...] = STREAMS, consumers: tuple[ConsumerSpec, ...] = CONSUMERS
-) -> list[str]:
-    """Return what is missing or differs, a sentence each, and change nothing.
+) -> list[Finding]:
+    """Return what is missing or differs, and change nothing.
 
     The number of copies and ``ack_wait`` are not compared: each installation chooses them.
     """
     js = nc.jetstream(timeout=5)
-    found = []
-    for stream in streams:
-        try:
-            stream_config = (await js.stream_info(stream.name)).config
-        except nats.js.errors.NotFoundError:
-            found.append(f"The stream {stream.name} does not exist.")
-            continue
-        found += _differences(f"stream {stream.name}", _stream_config(stream, 1), stream_config, _STREAM_FIELDS)
-    for consumer in consumers:
-        try:
-            consumer_config = (await js.consumer_info(consumer.stream, consumer.name)).config
-        except nats.js.errors.NotFoundError:
-            found.append(f"The consumer {consumer.name} of {consumer.stream} does not exist.")
-            continue
-        what = f"consumer {consumer.name} of {consumer.stream}"
-        found += _differences(what, _consumer_config(consumer), consumer_config, _CONSUMER_FIELDS)
+    found: list[Finding] = []
+    declared: list[_Declared] = [
+        *(_Stream(js, stream, 1) for stream in streams),
+        *(_Consumer(js, consumer) for consumer in consumers),
+    ]
+    for one in declared:
+        existing = await one.existing()
+        if existing is None:
+            found.append(Finding(f"The {one.what} does not exist.", True))
+        else:
+            found += one.findings(existing, chosen=False)
     return found
 
 
-async def _ensure_stream(js: JetStreamContext, spec: StreamSpec, replicas: int) -> bool:
-    wanted = _stream_config(spec, replicas)
-    try:
-        existing = (await js.stream_info(spec.name)).config
-    except nats.js.errors.NotFoundError:
-        await js.add_stream(wanted)
-        return True
-    _require_same(f"stream {spec.name}", wanted, existing, (*_STREAM_FIELDS, *_CHOSEN_STREAM_FIELDS))
-    return False
+class _Declared(Protocol):
+    """A stream or a consumer as it is declared; ``existing`` is its configuration on the server."""
+
+    name: str
+    what: str
+
+    async def existing(self) -> Any | None: ...
+
+    def findings(self, existing: Any | None, *, chosen: bool) -> list[Finding]: ...
+
+    async def create(self) -> None: ...
+
+    async def mend(self, existing: Any) -> None: ...
 
 
-async def _ensure_consumer(js: JetStreamContext, spec: ConsumerSpec) -> bool:
-    wanted = _consumer_config(spec)
-    try:
-        existing = (await js.consumer_info(spec.stream, spec.name)).config
-    except nats.js.errors.NotFoundError:
-        await js.add_consumer(spec.stream, wanted)
-        return True
-    what = f"consumer {spec.name} of {spec.stream}"
-    _require_same(what, wanted, existing, (*_CONSUMER_FIELDS, *_CHOSEN_CONSUMER_FIELDS))
-    return False
+class _Stream:
+    """A stream as it is declared, beside what exists."""
 
-
-def _stream_config(spec: StreamSpec, replicas: int) -> api.StreamConfig:
-    return api.StreamConfig(
-        name=spec.name,
-        description=spec.description,
-        subjects=list(spec.subjects),
-        retention=api.RetentionPolicy.LIMITS,
-        storage=api.StorageType.FILE,
-        discard=api.DiscardPolicy.OLD,
-        max_age=spec.max_age,
-        max_bytes=spec.max_bytes,
-        max_msgs_per_subject=spec.max_msgs_per_subject,
-        duplicate_window=spec.duplicate_window,
-        num_replicas=replicas,
-        # The server takes asynchronous persistence only where it keeps a single copy.
-        persist_mode=api.PersistMode.ASYNC if spec.persist == "async" and replicas == 1 else None,
-    )
-
-
-def _consumer_config(spec: ConsumerSpec) -> api.ConsumerConfig:
-    return api.ConsumerConfig(
-        durable_name=spec.name,
-        description=spec.description,
-        filter_subject=spec.filter_subject,
-        ack_policy=api.AckPolicy.EXPLICIT,
-        deliver_policy=api.DeliverPolicy.ALL,
-        ack_wait=spec.ack_wait,
-        max_deliver=spec.max_deliver,
-        max_ack_pending=spec.max_ack_pending,
-    )
-
-
-def _require_same(what: str, wanted: Any, existing: Any, fields: tuple[str, ...]) -> None:
-    for difference in _differences(what, wanted, existing, fields):
-        raise Differs(
-            f"{difference} Parley does not alter it: change it with the nats command, or set Parley to what it is."
+    def __init__(self, js: JetStreamContext, spec: StreamSpec, replicas: int) -> None:
+        self.name = spec.name
+        self.what = f"stream {spec.name}"
+        self._js = js
+        self._fields = _STREAM if spec.discard == "new" else (*_STREAM, *_LIMITS)
+        self._wanted = api.StreamConfig(
+            name=spec.name,
+            description=spec.description,
+            subjects=list(spec.subjects),
+            retention=api.RetentionPolicy.LIMITS,
+            storage=api.StorageType.FILE,
+            discard=api.DiscardPolicy.NEW if spec.discard == "new" else api.DiscardPolicy.OLD,
+            max_age=spec.max_age,
+            max_bytes=spec.max_bytes,
+            max_msgs_per_subject=spec.max_msgs_per_subject,
+            duplicate_window=spec.duplicate_window,
+            num_replicas=replicas,
+            # The server takes asynchronous persistence only where it keeps a single copy.
+            persist_mode=api.PersistMode.ASYNC if spec.persist == "async" and replicas == 1 else None,
         )
 
+    async def existing(self) -> Any | None:
+        try:
+            return (await self._js.stream_info(self.name)).config
+        except nats.js.errors.NotFoundError:
+            return None
 
-def _differences(what: str, wanted: Any, existing: Any, fields: tuple[str, ...]) -> list[str]:
-    """At most one sentence."""
-    differences = [
-        f"{field} is {getattr(existing, field)!r}, wanted {getattr(wanted, field)!r}"
+    def findings(self, existing: Any | None, *, chosen: bool) -> list[Finding]:
+        return _findings(self.what, self._fields, existing, self._wanted, chosen=chosen)
+
+    async def create(self) -> None:
+        await self._js.add_stream(self._wanted)
+
+    async def mend(self, existing: Any) -> None:
+        await self._js.update_stream(_mended(self._fields, existing, self._wanted))
+
+
+class _Consumer:
+    """A durable consumer as it is declared, beside what exists."""
+
+    def __init__(self, js: JetStreamContext, spec: ConsumerSpec) -> None:
+        self.name = spec.name
+        self.what = f"consumer {spec.name} of {spec.stream}"
+        self._stream = spec.stream
+        self._js = js
+        self._wanted = api.ConsumerConfig(
+            durable_name=spec.name,
+            description=spec.description,
+            filter_subject=spec.filter_subject,
+            ack_policy=api.AckPolicy.EXPLICIT,
+            deliver_policy=api.DeliverPolicy.ALL,
+            ack_wait=spec.ack_wait,
+            max_deliver=spec.max_deliver,
+            max_ack_pending=spec.max_ack_pending,
+        )
+
+    async def existing(self) -> Any | None:
+        try:
+            return (await self._js.consumer_info(self._stream, self.name)).config
+        except nats.js.errors.NotFoundError:
+            return None
+
+    def findings(self, existing: Any | None, *, chosen: bool) -> list[Finding]:
+        return _findings(self.what, _CONSUMER, existing, self._wanted, chosen=chosen)
+
+    async def create(self) -> None:
+        await self._js.add_consumer(self._stream, self._wanted)
+
+    async def mend(self, existing: Any) -> None:
+        # The server takes the creation of one that exists as an update.
+        await self._js.add_consumer(self._stream, _mended(_CONSUMER, existing, self._wanted))
+
+
+def _findings(what: str, fields: tuple[_Field, ...], existing: Any, wanted: Any, *, chosen: bool) -> list[Finding]:
+    if existing is None:
+        return []
+    return [
+        Finding(
+            f"The {what} exists with other settings: {field.name} is {_shown(getattr(existing, field.name))}, "
+            f"wanted {_shown(getattr(wanted, field.name))}.",
+            field.mends(getattr(existing, field.name), getattr(wanted, field.name)),
+        )
         for field in fields
-        if getattr(existing, field) != getattr(wanted, field)
+        if (chosen or not field.chosen) and not field.fits(getattr(existing, field.name), getattr(wanted, field.name))
     ]
-    return [f"The {what} exists with other settings: {'; '.join(differences)}."] if differences else []
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else str(getattr(value, "value", value))
+
+
+def _mended(fields: tuple[_Field, ...], existing: Any, wanted: Any) -> Any:
+    """What exists, with what is declared where it differs: what an installation chose for itself stays."""
+    return dataclasses.replace(
+        existing,
+        **{
+            field.name: getattr(wanted, field.name)
+            for field in fields
+            if not field.fits(getattr(existing, field.name), getattr(wanted, field.name))
+        },
+    )

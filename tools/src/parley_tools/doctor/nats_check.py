@@ -134,10 +134,8 @@ async def _streams(report: Report, nc: Client) -> None:
     try:
         differences = await provision.inspect(nc)
         for difference in differences:
-            remedy = _MIGRATE
-            if "other settings" in difference:
-                remedy = "Change it back with the `nats` command (`nats stream edit`, `nats consumer edit`)."
-            report.problem(difference, remedy)
+            remedy = "Change it back with the `nats` command (`nats stream edit`, `nats consumer edit`)."
+            report.problem(difference.text, _MIGRATE if difference.mends else remedy)
         if not differences:
             report.ok(f"{len(STREAMS)} streams and {len(CONSUMERS)} consumers are as they are declared.")
         for consumer in CONSUMERS:
