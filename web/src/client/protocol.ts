@@ -19,6 +19,8 @@ export interface MessageError {
 export interface Usage {
   readonly input_tokens: number;
   readonly output_tokens: number;
+  /** Not counted by the provider: of an answer that was stopped or failed before it gave its count. */
+  readonly estimated?: boolean;
 }
 
 /** A prompt (`role` user) or an answer (`role` assistant): a node in its chat's tree. */
@@ -40,6 +42,8 @@ export interface Message {
   readonly created_at: string;
   /** The chat's version at this message's last change. */
   readonly version: number;
+  /** Why the model ended the answer: `stop`, `length`, `tool_calls`, `content_filter`, or the provider's own word. */
+  readonly finish_reason?: string | null;
 }
 
 export interface Chat {

@@ -18,6 +18,12 @@ interface AnswerProps {
   onChoose(id: string): void;
 }
 
+/** What a reader should know of how the model ended, by `finish_reason`. */
+const ENDINGS: Readonly<Record<string, string>> = {
+  length: "The answer ends here: it has reached the limit of its length.",
+  tool_calls: "The model asked for a tool, which it does not have here.",
+};
+
 /** A model's message: thinking, growing, or over. */
 export const Answer = memo(
   function Answer({ chat, message, generation, siblings, busy, onAttempt, onChoose }: AnswerProps) {
@@ -26,6 +32,7 @@ export const Answer = memo(
     const text = textOf({ message, generation });
     const reasoning = reasoningOf({ message, generation });
     const retry = () => onAttempt(chat.regenerate(id));
+    const retryHelps = status === "failed" && message.error?.retryable !== false;
 
     return (
       <li
@@ -56,16 +63,29 @@ export const Answer = memo(
           >
             <AlertIcon className="size-4 shrink-0 text-destructive" />
             <span className="min-w-0 flex-1 basis-48">{message.error?.message ?? "The answer failed."}</span>
-            <button className="button py-1" data-testid="retry" disabled={busy} onClick={retry} type="button">
-              <RetryIcon /> Retry
-            </button>
+            {retryHelps && (
+              <button
+                className="button py-1"
+                data-testid="retry"
+                disabled={busy}
+                onClick={retry}
+                type="button"
+              >
+                <RetryIcon /> Retry
+              </button>
+            )}
           </div>
         )}
         {status === "stopped" && <p className="mt-1 text-muted-foreground text-sm">Stopped.</p>}
+        {status === "complete" && ENDINGS[message.finish_reason ?? ""] !== undefined && (
+          <p className="mt-1 text-muted-foreground text-sm" data-testid="ending">
+            {ENDINGS[message.finish_reason ?? ""]}
+          </p>
+        )}
         {over && (
           <div className="actions">
             {text !== "" && <CopyButton label="Copy the answer" text={text} />}
-            {status !== "failed" && (
+            {!retryHelps && (
               <button
                 aria-label="Answer again"
                 className="icon-button"

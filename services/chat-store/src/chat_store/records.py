@@ -90,6 +90,7 @@ class MessageRecord(msgspec.Struct, frozen=True, kw_only=True):
             usage=self.usage,
             created_at=self.created_at,
             version=self.version,
+            finish_reason=self.finish_reason,
         )
 
 

@@ -33,7 +33,7 @@ _MESSAGE_RECORD = """m.chat_id, m.id, m.parent_id, m.placement, m.role, m.author
     m.model, m.finish_reason, m.error, m.usage, m.created_at, m.version, m.position,
     m.traceparent"""
 _MESSAGE = """m.id, m.chat_id, m.parent_id, m.role, m.author_id, m.content, m.reasoning, m.status, m.model, m.error,
-    m.usage, m.created_at, m.version"""
+    m.usage, m.created_at, m.version, m.finish_reason"""
 _GENERATION_RECORD = """g.id, g.chat_id, g.message_id, g.user_id, g.status, g.attempt, g.released, g.claim_id,
     g.worker_id, g.claimed_at, g.request, g.requested_at, g.request_seq, g.stop_requested_at, g.created_at,
     g.ended_at, g.traceparent"""
