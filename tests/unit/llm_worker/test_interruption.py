@@ -94,3 +94,22 @@ async def test_a_watchdog_that_is_left_does_not_bite_later() -> None:
         pass
     await asyncio.sleep(0.05)
     assert not watchdog.bit
+
+
+async def test_the_watchdog_does_not_blame_others_for_a_process_that_stood_still() -> None:
+    watchdog = Watchdog(0.3)
+    async with watchdog:
+        time.sleep(1.5)  # noqa: ASYNC251  # as a stopped process does
+        # What came meanwhile is read only now.
+        await asyncio.sleep(0.05)
+        watchdog.touch(time.monotonic())
+        await asyncio.sleep(0.05)
+    assert not watchdog.bit
+
+
+async def test_the_watchdog_bites_also_after_it_stood_still() -> None:
+    watchdog = Watchdog(0.3)
+    async with watchdog:
+        time.sleep(1.5)  # noqa: ASYNC251
+        await asyncio.sleep(30)
+    assert watchdog.bit

@@ -1,0 +1,364 @@
+"""How an answer ends, by what its provider sends; all else around it is as it should be."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from llm_worker import backoff, generation
+from llm_worker.errors import ProviderFailure
+from llm_worker.generation import Generation, Workbench
+from llm_worker.lease import Lease
+from llm_worker.provider import failures
+from llm_worker.provider.models import Models
+from llm_worker.segments import SegmentPace
+from llm_worker.settings import WorkerSettings
+from parley.contracts.events import GenerationFinished, GenerationRequested
+from parley.contracts.ids import new_id
+from parley.contracts.limits import MAX_ATTEMPTS
+from parley.contracts.resources import Usage
+from parley.contracts.rpc import Claimed, ContextMessage
+from tests.unit.llm_worker.test_completion import DONE, chunk, event
+
+Reads = Sequence[bytes | Exception | float]
+"""What one request brings: reads, an exception, seconds of silence."""
+
+
+def again(*items: bytes | float, times: int = 9999) -> Reads:
+    return [*items] * times
+
+
+COUNT = event({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3}})
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Scripted:
+    """A provider that brings, request by request, what it is told; the last of it again and again."""
+
+    def __init__(self, *scripts: Reads | ProviderFailure) -> None:
+        self.scripts = scripts
+        self.asked: list[tuple[float, str, Sequence[ContextMessage]]] = []
+        self.closed = 0
+
+    @contextlib.asynccontextmanager
+    async def answering(self, model: str, messages: Sequence[ContextMessage]) -> AsyncIterator[AsyncIterator[bytes]]:
+        self.asked.append((time.monotonic(), model, messages))
+        script = self.scripts[min(len(self.asked), len(self.scripts)) - 1]
+        if isinstance(script, ProviderFailure):
+            raise script
+        try:
+            yield self._bring(script)
+        finally:
+            self.closed += 1
+
+    async def _bring(self, script: Reads) -> AsyncIterator[bytes]:
+        for item in script:
+            if isinstance(item, Exception):
+                raise item
+            if isinstance(item, float):
+                await asyncio.sleep(item)
+            else:
+                yield item
+
+
+class Store:
+    """Grants as many attempts as chat-store does."""
+
+    def __init__(self, context: Sequence[ContextMessage], model: str | None) -> None:
+        self.attempt = 0
+        self.context = list(context)
+        self.model = model
+
+    async def claim(self, requested: GenerationRequested) -> Claimed:
+        self.attempt += 1
+        return Claimed(
+            chat_id=requested.chat_id,
+            generation_id=requested.generation_id,
+            message_id=requested.message_id,
+            attempt=self.attempt,
+            verdict="stream" if self.attempt <= MAX_ATTEMPTS else "exhausted",
+            model=self.model,
+            context=self.context,
+        )
+
+
+class HeldLease:
+    left = 10.0
+
+    def check(self) -> None: ...
+
+    def is_held(self) -> bool:
+        return True
+
+    async def acknowledge(self) -> None: ...
+
+
+class Live:
+    """Collects what readers are told."""
+
+    def __init__(self) -> None:
+        self.frames: list[dict[str, Any]] = []
+        self.on_frame: Callable[[], None] = lambda: None
+
+    def publish(self, subject: str, payload: bytes, headers: object = None) -> None:
+        self.frames.append(msgspec.json.decode(payload))
+        self.on_frame()
+
+    def text(self, kind: str = "text") -> str:
+        """Of the last attempt that said something."""
+        deltas = [frame for frame in self.frames if frame["type"] == "delta"]
+        return "".join(f["text"] for f in deltas if (f["attempt"], f["kind"]) == (deltas[-1]["attempt"], kind))
+
+
+class Run:
+    """One generation on a scripted provider."""
+
+    def __init__(self, *scripts: Reads | ProviderFailure, model: str | None = "m", **settings: Any) -> None:
+        self.provider = Scripted(*scripts)
+        self.store = Store([ContextMessage(role="user", content="What time is it?")], model)
+        self.live = Live()
+
+        async def listed() -> list[str]:
+            return ["m"]
+
+        bench = SimpleNamespace(
+            nc=SimpleNamespace(is_connected=True),
+            js=None,
+            wire=self.live,
+            segments=SegmentPace(),
+            store=self.store,
+            provider=self.provider,
+            models=Models(listed, chosen=None),
+            settings=WorkerSettings(nats_url="nats://unused", **settings),
+        )
+        requested = GenerationRequested(
+            chat_id=new_id(), generation_id=new_id(), message_id=new_id(), request=1, occurred_at=LONG_AGO
+        )
+        self.generation = Generation(requested, cast(Lease, HeldLease()), cast(Workbench, bench))
+
+
+Ended = Callable[[Run], Any]
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> Ended:
+    """``await ended(run)`` runs to the end that is published, with hardly a wait between tries."""
+    found: list[GenerationFinished] = []
+
+    async def publish(js: object, happened: Any, **_: object) -> None:
+        if isinstance(happened, GenerationFinished):
+            found.append(happened)
+
+    async def run_to_its_end(run: Run) -> GenerationFinished:
+        async with asyncio.timeout(20):
+            await run.generation.run()
+        (end,) = found
+        assert (end.text, end.reasoning) == (run.live.text(), run.live.text("reasoning")), "readers saw what is stored"
+        return end
+
+    monkeypatch.setattr(generation, "publish_durable", publish)
+    monkeypatch.setattr(backoff, "delay", lambda *_, **__: 0.001)
+    return run_to_its_end
+
+
+def error_of(end: GenerationFinished) -> tuple[str, bool]:
+    assert end.error is not None
+    return end.error.code, end.error.retryable
+
+
+async def test_an_answer_is_complete_and_its_usage_is_the_providers(ended: Ended) -> None:
+    end = await ended(Run([chunk(content="Late."), chunk("stop"), COUNT, DONE]))
+    assert (end.outcome, end.text, end.finish_reason) == ("complete", "Late.", "stop")
+    assert end.usage == Usage(input_tokens=7, output_tokens=3)
+
+
+async def test_an_answer_without_a_count_has_no_usage(ended: Ended) -> None:
+    assert (await ended(Run([chunk(content="Late."), chunk("stop"), DONE]))).usage is None
+
+
+ERROR = event({"error": {"message": "went away", "code": 502}})
+
+
+@pytest.mark.parametrize("script", [[chunk(content="Late.") + ERROR], [chunk(content="Late."), ERROR]])
+async def test_text_before_an_error_is_told_and_its_attempt_counts_wherever_the_reads_fall(
+    ended: Ended, script: Reads
+) -> None:
+    run = Run(script)
+    end = await ended(run)
+    assert (end.outcome, end.text, end.attempt) == ("failed", "Late.", MAX_ATTEMPTS + 1)
+    assert len(run.provider.asked) == MAX_ATTEMPTS
+    assert error_of(end) == ("provider_unavailable", True)
+
+
+@pytest.mark.parametrize("script", [[ERROR], [chunk(role="assistant", content="") + ERROR]])
+async def test_an_error_before_any_text_is_asked_again_within_the_attempt(ended: Ended, script: Reads) -> None:
+    run = Run(script, [chunk(content="Late."), DONE])
+    end = await ended(run)
+    assert (end.outcome, end.text, end.attempt) == ("complete", "Late.", 1)
+
+
+async def test_an_error_that_no_retry_cures_is_asked_once_and_keeps_the_text(ended: Ended) -> None:
+    run = Run([chunk(content="Late."), event({"error": {"message": "insufficient balance", "code": 402}})])
+    end = await ended(run)
+    assert (end.outcome, end.text, len(run.provider.asked)) == ("failed", "Late.", 1)
+    assert error_of(end) == ("rate_limited", False)
+
+
+@pytest.mark.parametrize("reason", ["network_error", "insufficient_system_resource", "error"])
+async def test_a_finish_reason_that_means_failure_is_a_new_attempt(ended: Ended, reason: str) -> None:
+    end = await ended(Run([chunk(content="La"), chunk(reason), DONE], [chunk(content="Late."), chunk("stop"), DONE]))
+    assert (end.outcome, end.text, end.attempt) == ("complete", "Late.", 2)
+
+
+@pytest.mark.parametrize("reason", ["content_filter", "sensitive", "SAFETY"])
+async def test_an_answer_that_is_filtered_fails_with_what_was_said(ended: Ended, reason: str) -> None:
+    run = Run([chunk(content="La"), chunk(reason), DONE])
+    end = await ended(run)
+    assert (end.outcome, end.text, end.finish_reason) == ("failed", "La", "content_filter")
+    assert error_of(end) == ("content_refused", True)
+    assert len(run.provider.asked) == 1
+
+
+@pytest.mark.parametrize("script", [[DONE], [chunk("stop"), DONE], [chunk(content=""), chunk("stop")]])
+async def test_an_answer_without_a_word_says_so(ended: Ended, script: Reads) -> None:
+    end = await ended(Run(script))
+    assert (end.outcome, error_of(end)) == ("failed", ("provider_error", True))
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ([chunk(tool_calls=[{"index": 0, "function": {"name": "f"}}]), chunk("tool_calls"), DONE], "tool_calls"),
+        ([chunk("length"), DONE], "length"),
+    ],
+)
+async def test_what_explains_an_empty_answer_is_told(ended: Ended, script: Reads, reason: str) -> None:
+    end = await ended(Run(script))
+    assert (end.outcome, end.text, end.finish_reason) == ("complete", "", reason)
+
+
+async def test_a_stream_that_does_not_end_after_its_finish_reason_is_waited_for_briefly(
+    ended: Ended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generation, "_AFTER_FINISH", 0.1)
+    began = time.monotonic()
+    run = Run([chunk(content="Late."), chunk("stop"), COUNT, *again(0.02, b": ping\n\n")])
+    end = await ended(run)
+    assert (end.outcome, end.text, end.usage) == ("complete", "Late.", Usage(input_tokens=7, output_tokens=3))
+    assert time.monotonic() - began < 10, "and not the 60 s between two tokens"
+    assert run.provider.closed == 1
+
+
+async def test_text_after_an_early_finish_reason_is_part_of_the_answer(ended: Ended) -> None:
+    end = await ended(Run([chunk("stop", reasoning="Hm."), 0.05, chunk(content="Late."), chunk("stop"), DONE]))
+    assert (end.text, end.reasoning) == ("Late.", "Hm.")
+
+
+@pytest.mark.parametrize("sign", [b": ping\n\n", chunk(role="assistant", content=""), event({"choices": []})])
+async def test_what_is_no_token_does_not_keep_the_first_token_timeout_from_firing(ended: Ended, sign: bytes) -> None:
+    run = Run(again(0.02, sign), first_token_timeout=0.2, retry_time=0)
+    end = await ended(run)
+    assert error_of(end) == ("provider_timeout", True)
+    assert end.error is not None
+    assert "did not begin" in end.error.message
+
+
+async def test_a_tool_call_is_a_token(ended: Ended) -> None:
+    call = chunk(tool_calls=[{"index": 0, "function": {"arguments": "x"}}])
+    run = Run([*again(0.05, call, times=10), chunk("tool_calls"), DONE], token_timeout=0.3, first_token_timeout=0.3)
+    assert (await ended(run)).outcome == "complete"
+
+
+@pytest.mark.parametrize("end_of_stream", [[], [failures.cut_off("reset")]])
+async def test_what_was_held_back_is_told_when_the_stream_is_cut_off(ended: Ended, end_of_stream: Reads) -> None:
+    run = Run([chunk(content="<think>Hm. </thi"), *end_of_stream])
+    assert (await ended(run)).reasoning == "Hm. </thi"
+
+
+async def test_a_leading_tag_is_reasoning_but_for_models_that_are_named(ended: Ended) -> None:
+    script = [chunk(content="<think>Hm.</think>Late."), DONE]
+    end = await ended(Run(script))
+    assert (end.text, end.reasoning) == ("Late.", "Hm.")
+
+
+async def test_a_setting_keeps_the_tag_in_the_text(ended: Ended) -> None:
+    end = await ended(Run([chunk(content="<think>Hm.</think>Late."), DONE], keep_think_tag="other, m*"))
+    assert (end.text, end.reasoning) == ("<think>Hm.</think>Late.", "")
+
+
+async def test_a_model_that_is_not_listed_is_not_asked_for(ended: Ended) -> None:
+    run = Run([chunk(content="Late."), DONE], model="../../admin")
+    assert error_of(await ended(run)) == ("model_not_found", False)
+    assert run.provider.asked == []
+
+
+# --- usage of what did not come to its end ----------------------------------------------------------------------------
+
+
+async def test_a_stopped_answer_has_an_estimated_usage(ended: Ended) -> None:
+    run = Run([chunk(content="It is late, and"), 15.0])
+    run.live.on_frame = lambda: run.generation.stop() if run.live.text() else None
+    end = await ended(run)
+    assert (end.outcome, end.text) == ("stopped", "It is late, and")
+    assert end.usage == Usage(input_tokens=8, output_tokens=4, estimated=True)
+    assert run.provider.closed == 1
+
+
+async def test_a_failed_answer_has_an_estimated_usage_but_where_the_provider_counted(ended: Ended) -> None:
+    refused = event({"error": {"message": "no", "code": 401}})
+    end = await ended(Run([chunk(content="It is"), refused]))
+    assert end.usage == Usage(input_tokens=8, output_tokens=2, estimated=True)
+
+
+async def test_a_failed_answer_that_was_counted_is_not_estimated(ended: Ended) -> None:
+    end = await ended(Run([chunk(content="It is"), COUNT, event({"error": {"message": "no", "code": 401}})]))
+    assert end.usage == Usage(input_tokens=7, output_tokens=3)
+
+
+async def test_an_answer_that_the_provider_refused_has_cost_nothing(ended: Ended) -> None:
+    end = await ended(Run(failures.from_status(401, b"", {}, model="m")))
+    assert (end.outcome, end.usage) == ("failed", None)
+
+
+# --- how often it is asked --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asked", [None, 0.0, 0.001])
+async def test_a_provider_that_asks_for_no_wait_is_not_asked_in_a_hot_loop(
+    ended: Ended, monkeypatch: pytest.MonkeyPatch, asked: float | None
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(generation, "publish_durable", lambda *_, **__: asyncio.sleep(0))
+    failure = failures.from_status(429, b"", {}, model="m")
+    failure.retry_after = asked
+    run = Run(failure, retry_time=1.5)
+    await run.generation.run()
+    times = [at for at, *_ in run.provider.asked]
+    assert 2 <= len(times) <= 5
+    assert times[-1] - times[0] <= 1.5
+
+
+async def test_a_wait_longer_than_we_try_ends_the_answer_at_once(ended: Ended, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backoff, "delay", lambda tries, *, at_least=None, **_: at_least or 0.001)
+    busy = failures.from_status(429, b"", {"retry-after": "3600"}, model="m")
+    run = Run(busy, retry_time=60)
+    assert error_of(await ended(run)) == ("rate_limited", True)
+    assert len(run.provider.asked) == 1
+
+
+async def test_a_wait_longer_than_we_try_ends_an_answer_that_has_begun_too(
+    ended: Ended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backoff, "delay", lambda tries, *, at_least=None, **_: at_least or 0.001)
+    busy = event({"error": {"message": "Rate limit reached. Please try again in 1h.", "code": 429}})
+    run = Run([chunk(content="Late."), busy], retry_time=60)
+    end = await ended(run)
+    assert (error_of(end), end.text, len(run.provider.asked)) == (("rate_limited", True), "Late.", 1)

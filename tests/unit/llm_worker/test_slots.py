@@ -1,0 +1,125 @@
+"""What one delivery does to the others."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from llm_worker.generation import Workbench
+from llm_worker.job import Job
+from llm_worker.owners import Owners
+from llm_worker.pull import Fetched
+from llm_worker.slots import Slots
+from parley.contracts.events import GenerationRequested
+from parley.contracts.ids import new_id
+from tests.support.waiting import eventually
+
+REQUESTED = GenerationRequested(
+    chat_id=new_id(), generation_id=new_id(), message_id=new_id(), request=2, occurred_at=datetime.now(UTC)
+)
+
+
+class Subscription:
+    async def unsubscribe(self) -> None: ...
+
+
+class Nats:
+    is_connected = True
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    async def subscribe(self, subject: str, cb: object) -> Subscription:
+        await asyncio.sleep(0)
+        return Subscription()
+
+    async def publish(self, subject: str, payload: bytes) -> None:
+        self.sent.append(payload)
+
+
+class Store:
+    def __init__(self) -> None:
+        self.asked = 0
+        self.answer = asyncio.Event()
+
+    async def is_owned(self, generation_id: str) -> bool:
+        self.asked += 1
+        await self.answer.wait()
+        return False
+
+
+def delivery(sequence: int, *, broken: bool = False) -> Fetched:
+    message = SimpleNamespace(data=msgspec.json.encode(REQUESTED), reply="reply", headers=None)
+    if not broken:
+        message.metadata = SimpleNamespace(num_delivered=2, sequence=SimpleNamespace(stream=sequence))
+    return Fetched(cast(Any, message), time.monotonic())
+
+
+class Pulls:
+    """Gives out deliveries, then nothing."""
+
+    def __init__(self, *deliveries: Fetched) -> None:
+        self._left = list(deliveries)
+
+    async def next(self) -> Fetched:
+        if not self._left:
+            await asyncio.Event().wait()
+        return self._left.pop(0)
+
+    async def close(self) -> None: ...
+
+
+class Stage:
+    """Slots with a job that runs until it is told to end."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *deliveries: Fetched) -> None:
+        self.nats, self.store = Nats(), Store()
+        self.running = 0
+        self.end, self.stop = asyncio.Event(), asyncio.Event()
+        stage = self
+
+        async def run(job: object) -> None:
+            stage.running += 1
+            await stage.end.wait()
+
+        monkeypatch.setattr(Job, "run", run)
+        bench = SimpleNamespace(
+            nc=self.nats, wire=None, store=self.store, settings=SimpleNamespace(max_generations=9, shutdown_grace=0.0)
+        )
+        pulls = [Pulls(*deliveries)]
+        self.slots = Slots(cast(Workbench, bench), Owners(cast(Any, self.nats)), cast(Any, pulls), ack_wait=30)
+
+
+@pytest.mark.parametrize("sequences", [(1, 1), (1, 2)])
+async def test_two_deliveries_of_one_generation_that_cross_make_one_answer(
+    monkeypatch: pytest.MonkeyPatch, sequences: tuple[int, int]
+) -> None:
+    stage = Stage(monkeypatch, *map(delivery, sequences))
+    running = asyncio.create_task(stage.slots.run(stage.stop))
+    await eventually(lambda: stage.store.asked == 2)
+    stage.store.answer.set()
+    await eventually(lambda: stage.running == 1)
+    stage.end.set()
+    stage.stop.set()
+    await running
+    assert stage.running == 1
+    assert len(stage.nats.sent) == len(set(sequences)) - 1, "the second request is acknowledged, the same one adopted"
+
+
+async def test_a_delivery_that_raises_does_not_end_the_answers_of_others(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = Stage(monkeypatch, delivery(1, broken=True), delivery(2))
+    stage.store.answer.set()
+    running = asyncio.create_task(stage.slots.run(stage.stop))
+    await eventually(lambda: stage.running == 1)
+    assert "A request could not be given back" in caplog.text
+    stage.end.set()
+    stage.stop.set()
+    await running
