@@ -58,7 +58,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         parent_id: The message before it; null for a root, and for a queued prompt whose place is not known yet.
         content: Empty while an answer is pending or streaming; the running text is in the ``generation`` of a snapshot.
-        finish_reason: Of an answer that the model ended: ``stop``, ``length``, ``tool_calls``, ``content_filter``, or the
+        finish_reason: Of an answer that the model ended: ``stop``, ``length``, ``tool_calls``, ``content_filter`` or a
             provider's own word; null where it gave none.
         version: The chat's version at this message's last change.
     """
