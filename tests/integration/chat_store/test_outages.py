@@ -1,4 +1,4 @@
-"""Outages of Postgres that are no crash: it refuses, it hangs, it is full, or a pooler is in between.
+"""Outages that are no crash: Postgres refuses, hangs or is behind a pooler; NATS lacks a stream.
 
 While one lasts, nothing that was accepted is given up, and ``/readyz`` and the log say what it is, once. Afterwards all
 goes on.
@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from parley.contracts import rpc
+from parley.contracts.streams import CHAT_STORE_PROMPTS
 from parley.runtime.bus import BusUnavailable, RpcRefused
 from parley_tools.embedded.ports import LOOPBACK
 from tests.integration.chat_store.client import Neighbour
@@ -231,3 +232,38 @@ async def test_a_pooler_that_shares_sessions_is_refused_in_one_sentence(
         run: subprocess.CompletedProcess[str] = await asyncio.to_thread(migrate, nats_url, pooler.url)
         assert run.returncode == 1
         assert "pool_mode = session" in run.stderr
+
+
+MISSING = {
+    "stream": ("CHAT", None, "The stream CHAT does not exist. Run `parley migrate`."),
+    "consumer": (
+        "CHAT",
+        CHAT_STORE_PROMPTS.name,
+        "The consumer chat-store-prompts of CHAT does not exist. Run `parley migrate`.",
+    ),
+}
+
+
+@pytest.mark.parametrize("missing", MISSING)
+async def test_a_stream_or_consumer_that_is_gone_is_named_and_history_can_be_read(
+    start_store: StartStore, neighbour: Neighbour, nats_url: str, database_url: str, missing: str
+) -> None:
+    stream, consumer, sentence = MISSING[missing]
+    async with start_store(LOG_LEVEL="INFO") as store:
+        chat_id = await neighbour.chat()
+        await _stored(neighbour, chat_id, await neighbour.say(chat_id, "before"), "before")
+        await neighbour.answer(chat_id)
+        if consumer is None:
+            await neighbour.js.delete_stream(stream)
+        else:
+            await neighbour.js.delete_consumer(stream, consumer)
+        await eventually(lambda: sentence in store.get("/readyz")[1], deadline=30)
+        assert store.get("/readyz")[0] == 503
+        assert [message.content for message in await neighbour.messages(chat_id)] == ["before", "an answer"]
+
+        run = await asyncio.to_thread(migrate, nats_url, database_url)
+        assert run.returncode == 0, run.stderr
+        await eventually(lambda: store.get("/readyz")[0] == 200, deadline=30)
+        await _stored(neighbour, chat_id, await neighbour.say(chat_id, "after"), "after")
+        assert store.log.count(f"Not ready: {sentence}") == 1
+        assert store.log.count("Ready again: jetstream") == 1

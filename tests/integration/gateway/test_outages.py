@@ -10,6 +10,7 @@ from nats.aio.client import Client
 
 from parley.contracts.ids import new_id
 from parley.runtime import bus
+from parley.runtime.provision import provision
 from parley_tools.embedded.nats import NatsServer
 from parley_tools.embedded.ports import free_port
 from tests.integration.gateway.conftest import Running, User, environment, prompts_of, provisioned, signed_in
@@ -119,3 +120,22 @@ async def test_a_long_outage_does_not_pile_up_requests(own: ServiceProcess, nats
         answers = await asyncio.gather(*(user.http.post(messages, json={"content": "x"}) for _ in range(50)))
         assert {answer.status_code for answer in answers} == {503}
         assert asyncio.get_running_loop().time() - started < 2.0
+
+
+async def test_a_stream_that_is_full_or_gone_is_named_and_the_gateway_goes_on(
+    own: ServiceProcess, nats_server: NatsServer
+) -> None:
+    async with store_on(nats_server.url) as (nc, _), signed_in(own.health_url) as user:
+        messages = f"/v1/chats/{await user.new_chat()}/messages"
+        assert (await user.http.post(messages, json={"content": "one"})).status_code == 202
+        js = nc.jetstream()
+        await js.update_stream((await js.stream_info("CHAT")).config.evolve(max_msgs=1))
+        assert_try_again(await user.http.post(messages, json={"content": "two"}))
+        await eventually(lambda: "The stream CHAT is full (max_msgs is 1)" in own.get("/readyz")[1])
+        await js.delete_stream("CHAT")
+        await eventually(lambda: "The stream CHAT does not exist. Run `parley migrate`." in own.get("/readyz")[1])
+        assert (await user.http.get("/v1/chats")).status_code == 200
+        await provision(nc)
+        await eventually(lambda: own.get("/readyz")[0] == 200)
+        assert (await user.http.post(messages, json={"content": "three"})).status_code == 202
+        assert own.log.count("Not ready: The stream CHAT does not exist") == 1

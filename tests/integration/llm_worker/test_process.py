@@ -4,11 +4,12 @@ import signal
 import time
 
 from parley.contracts import rpc, subjects
+from parley.contracts.streams import LLM_WORKER_REQUESTS
 from parley.runtime import bus
 from parley.runtime.provision import provision
 from parley_tools.embedded.nats import NatsServer
 from parley_tools.embedded.ports import free_port
-from tests.integration.llm_worker.conftest import StartWorker
+from tests.integration.llm_worker.conftest import ACK_WAIT, StartWorker
 from tests.integration.llm_worker.stage import Stage
 from tests.support.service import run_service
 from tests.support.waiting import eventually
@@ -99,3 +100,21 @@ async def test_it_ends_while_nats_is_away(nats_server: NatsServer, on_stage: Sta
         process.signal(signal.SIGTERM)
         assert process.wait(deadline=20) == 0
         assert time.monotonic() - began < 15
+
+
+async def test_a_consumer_that_is_gone_is_named_and_the_worker_goes_on_when_it_is_back(
+    on_stage: Stage, worker: StartWorker, nats_server: NatsServer
+) -> None:
+    async with worker() as process:
+        await on_stage.ended(await on_stage.ask("before"))
+        nc = await bus.connect(nats_server.url, name="test")
+        try:
+            await nc.jetstream().delete_consumer("CHAT", LLM_WORKER_REQUESTS.name)
+            sentence = "The consumer llm-worker-requests of CHAT does not exist. Run `parley migrate`."
+            await eventually(lambda: sentence in process.get("/readyz")[1], deadline=30)
+            await provision(nc, ack_wait=ACK_WAIT)
+            await eventually(lambda: process.get("/readyz")[0] == 200, deadline=30)
+            await on_stage.ended(await on_stage.ask("after"))
+            assert process.log.count(f"Not ready: {sentence}") == 1
+        finally:
+            await nc.close()

@@ -7,6 +7,7 @@ import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
 from nats.js import JetStreamContext, api
+from nats.js.api import PubAck
 
 from parley.contracts import subjects
 from parley.contracts.streams import CHAT, ConsumerSpec, StreamSpec
@@ -18,7 +19,9 @@ NOT_STORED: Final = {"Nats-Expected-Stream": "parley-probe"}
 NOBODY: Final = "00000000-0000-0000-0000-000000000000"
 """Of a chat that does not exist."""
 
-_ANSWER_TIMEOUT: Final = 2.0
+ANSWER_TIMEOUT: Final = 2.0
+"""Seconds that JetStream has for one answer."""
+
 _OTHER_STREAM: Final = 10060
 """The server's code of an error: the stream is not the expected one."""
 
@@ -58,9 +61,12 @@ class StreamWrites:
         """Store a message that nobody reads, if there is doubt; a sentence when that fails."""
         if not self._in_doubt:
             return None
-        problem = await write_problem(nc.jetstream(timeout=_ANSWER_TIMEOUT))
-        self._in_doubt = problem is not None
-        return problem
+        try:
+            await write(nc.jetstream(timeout=ANSWER_TIMEOUT))
+        except bus.TROUBLE as error:
+            return unwritable(error)
+        self._in_doubt = False
+        return None
 
 
 async def check(nc: Client, needs: Needs) -> str | None:
@@ -70,7 +76,7 @@ async def check(nc: Client, needs: Needs) -> str | None:
     """
     if not nc.is_connected:
         return None
-    js = nc.jetstream(timeout=_ANSWER_TIMEOUT)
+    js = nc.jetstream(timeout=ANSWER_TIMEOUT)
     looking_at = "JetStream"
     try:
         for stream in needs.streams:
@@ -90,16 +96,17 @@ async def check(nc: Client, needs: Needs) -> str | None:
     return None
 
 
-async def write_problem(js: JetStreamContext) -> str | None:
-    """Store one message in CHAT that no consumer takes; a sentence when that fails."""
-    try:
-        await js.publish(subjects.WRITE_PROBE, b"")
-    except bus.TROUBLE as error:
-        return (
-            f"NATS does not store messages in the stream {CHAT.name} ({_said(error)}). Is its disk full? Once there is "
-            "space again, restart nats-server: it does not recover from that by itself."
-        )
-    return None
+async def write(js: JetStreamContext) -> PubAck:
+    """Store one message in CHAT that no consumer takes. Raises one of :data:`parley.runtime.bus.TROUBLE`."""
+    return await js.publish(subjects.WRITE_PROBE, b"")
+
+
+def unwritable(error: BaseException) -> str:
+    """A sentence about an error of :func:`write`."""
+    return (
+        f"NATS does not store messages in the stream {CHAT.name} ({said(error)}). Is its disk full? Once there is "
+        "space again, restart nats-server: it does not recover from that by itself."
+    )
 
 
 def fullness(info: api.StreamInfo) -> str | None:
@@ -120,11 +127,11 @@ def fullness(info: api.StreamInfo) -> str | None:
 
 async def _publish_problem(nc: Client, subject: str) -> str | None:
     try:
-        await nc.jetstream(timeout=_ANSWER_TIMEOUT).publish(subject, b"", headers=NOT_STORED)
+        await nc.jetstream(timeout=ANSWER_TIMEOUT).publish(subject, b"", headers=NOT_STORED)
     except nats.js.errors.APIError as error:
         if error.err_code == _OTHER_STREAM:
             return None
-        return f"NATS takes nothing on {subject}: {_said(error)}."
+        return f"NATS takes nothing on {subject}: {said(error)}."
     except bus.TROUBLE as error:
         return _no_answer(nc, f"what is published on {subject}", error)
     return None
@@ -137,10 +144,11 @@ def _no_answer(nc: Client, what: str, error: BaseException) -> str:
             f"NATS does not answer about {what}: the user of NATS_URL lacks a right. Render the server's users anew "
             "(deploy/nats/README.md) and let it read them: nats-server --signal reload."
         )
-    return f"JetStream does not answer about {what} ({_said(error)}): is most of the cluster up, and its disk writable?"
+    return f"JetStream does not answer about {what} ({said(error)}): is most of the cluster up, and its disk writable?"
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
+    """What is wrong, in a few words."""
     if isinstance(error, nats.js.errors.APIError) and error.description:
         return error.description
     match error:

@@ -12,7 +12,7 @@ from parley_tools.doctor.report import Finding
 
 
 async def examine(patient: Patient, *, clock: Clock = time.time) -> list[Finding]:
-    """Return what was found. Changes nothing anywhere."""
+    """Return what was found. Changes nothing; one message that nobody takes is stored in NATS and deleted again."""
     reports = await asyncio.gather(
         asyncio.to_thread(settings_check.check, patient),
         ports_check.check(patient),

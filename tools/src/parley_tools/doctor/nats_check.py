@@ -18,7 +18,7 @@ from nats.aio.client import Client
 
 from parley.contracts.permissions import USERS, UserPermissions
 from parley.contracts.streams import CHAT, CONSUMERS, DEAD_LETTERS, STREAMS
-from parley.runtime import bus, provision
+from parley.runtime import bus, jetstream, provision
 from parley_tools.doctor.clock import Clock, compare
 from parley_tools.doctor.patient import Patient
 from parley_tools.doctor.report import Report
@@ -93,6 +93,8 @@ async def _examine(report: Report, nc: Client, patient: Patient, refused: list[s
         await _permissions(report, nc, user, refused)
     if _sees_chat(user) and await _jetstream(report, nc, refused, clock) and _sees_all(user):
         await _streams(report, nc)
+        if _may_write(user):
+            await _writes(report, nc)
         await _persistence(report, patient)
 
 
@@ -129,6 +131,10 @@ def _sees_all(user: UserPermissions | None) -> bool:
     return user is None or user.user in ("operator", "migrate")
 
 
+def _may_write(user: UserPermissions | None) -> bool:
+    return user is None or user.user == "operator"
+
+
 async def _streams(report: Report, nc: Client) -> None:
     js = nc.jetstream(timeout=_TIMEOUT)
     try:
@@ -152,6 +158,23 @@ async def _streams(report: Report, nc: Client) -> None:
                 report.note(f"There are {letters} dead letters.", "Look at them: parley dead-letters list")
     except (TimeoutError, nats.errors.Error, nats.js.errors.Error) as error:
         report.problem(f"The streams cannot be looked at: {error!r}", _RENDER)
+
+
+async def _writes(report: Report, nc: Client) -> None:
+    """Store one message and delete it: a server whose disk was full answers for all else."""
+    js = nc.jetstream(timeout=_TIMEOUT)
+    try:
+        stored = await jetstream.write(js)
+        await js.delete_msg(CHAT.name, stored.seq)
+        report.ok("A message that is published is stored.")
+    except (nats.js.errors.NotFoundError, nats.js.errors.NoStreamResponseError):
+        pass  # no stream, or an earlier version's: told above
+    except bus.TROUBLE as error:
+        report.problem(
+            f"NATS stores no messages in the stream {CHAT.name}: {jetstream.said(error)}.",
+            "Make space on its disk, raise the stream's limits if it is full, then restart nats-server: "
+            "after a full disk it does not recover by itself.",
+        )
 
 
 async def _persistence(report: Report, patient: Patient) -> None:

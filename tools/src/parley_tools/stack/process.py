@@ -102,17 +102,17 @@ class SupervisedProcess:
         """End it in good order, by force when that takes too long."""
         self._stopping.set()
         if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGCONT)
-                self._process.send_signal(self.spec.stop_signal)
-            try:
-                async with asyncio.timeout(self.spec.stop_seconds):
-                    await self._process.wait()
-            except TimeoutError:
-                self._log.line(self.spec.name, f"does not end within {self.spec.stop_seconds:g} s; killed")
+            await self._end(self._process)
         self.kill()
         if self._keeper is not None:
             await asyncio.gather(self._keeper, return_exceptions=True)
+
+    async def restart(self) -> None:
+        """End it in good order, by force when that takes too long; it is started again like one that ends by itself."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        await self._end(process)
 
     def kill(self) -> None:
         """SIGKILL for it and whatever it has started."""
@@ -187,6 +187,17 @@ class SupervisedProcess:
             self._kill_group()
             self.pid = None
             self._on_change()
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGCONT)
+            process.send_signal(self.spec.stop_signal)
+        try:
+            async with asyncio.timeout(self.spec.stop_seconds):
+                await process.wait()
+        except TimeoutError:
+            self._log.line(self.spec.name, f"does not end within {self.spec.stop_seconds:g} s; killed")
+            self._kill_group()
 
     def _kill_group(self) -> None:
         if self.pid is not None:

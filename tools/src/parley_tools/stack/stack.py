@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack
 from types import TracebackType
 
+from parley.runtime.tasks import end
 from parley_tools.embedded.errors import CannotListen
 from parley_tools.embedded.folder import FolderLock
 from parley_tools.embedded.guard import guarded
@@ -20,7 +21,7 @@ from parley_tools.embedded.ports import LOOPBACK, PortSet, try_port
 from parley_tools.embedded.postgres import PostgresServer
 from parley_tools.embedded.server import EmbeddedServer
 from parley_tools.local_model import server as local_model
-from parley_tools.stack import probe, state
+from parley_tools.stack import nats_watch, probe, state
 from parley_tools.stack.errors import StackError
 from parley_tools.stack.log import CombinedLog
 from parley_tools.stack.migration import MigrationStamp, check_servers, migrate
@@ -64,6 +65,7 @@ class Stack:
         self._cleanup = ExitStack()
         self._servers: list[EmbeddedServer] = []
         self._ready = False
+        self._watches: list[asyncio.Task[None]] = []
         self.nats_url = options.inherited.get("NATS_URL", "")
         self.database_url = options.inherited.get("DATABASE_URL", "")
         self.openai_base_url = options.inherited.get("OPENAI_BASE_URL") or None
@@ -117,11 +119,17 @@ class Stack:
         specs += [self._service(service, number) for service in SERVICES for number in self._numbers(service)]
         await _all([self._begin(spec) for spec in specs])
         await self._wait_until_served()
+        self._watches = [
+            asyncio.create_task(nats_watch.watch(server, self.processes[server.folder.name], self._log))
+            for server in self._servers
+            if isinstance(server, NatsServer)
+        ]
         self._ready = True
         self._write_state()
 
     async def stop(self) -> None:
         """End all processes in good order, the services before what they stand on."""
+        await end(*self._watches)
         stages: list[tuple[str, ...]] = [
             ("gateway", "push"),
             ("llm-worker",),
