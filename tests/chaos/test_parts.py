@@ -1,10 +1,15 @@
 """Everything is killed, and nothing is lost."""
 
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from parley_tools.chaos.checks import check
 from parley_tools.chaos.plan import PARTS
+from parley_tools.chaos.progress import Progress
+from parley_tools.chaos.report import Report
 from parley_tools.chaos.run import RunOptions
 from tests.chaos.carried_out import SEED, carried_out
 
@@ -14,3 +19,29 @@ async def test_every_part_is_killed_and_nothing_is_lost(tmp_path: Path) -> None:
     report = await carried_out(RunOptions(seconds=45, seed=SEED, folder=tmp_path, users=4, every=4.0))
     kills = report.saboteur.kills()
     assert all(kills[part] for part in PARTS)
+    _assert_planted_faults_are_found(report)
+
+
+def _assert_planted_faults_are_found(report: Report) -> None:
+    """The same checks, of the same run, with one row changed: what would make a broken system look whole?"""
+    messages = report.stored.messages
+    key, answer = next(
+        item for item in messages.items() if item[1].role == "assistant" and item[1].status == "complete"
+    )
+    planted = {
+        "doubled": {**messages, (answer.chat_id, "second"): replace(answer, id="second")},
+        "failed": {**messages, key: replace(answer, status="failed", error="internal")},
+        "endless": {**messages, key: replace(answer, status="streaming")},
+        "lost": {key: row for key, row in messages.items() if key[1] != answer.parent_id},
+    }
+    for kind, rows in planted.items():
+        findings = check(
+            report.ledger,
+            replace(report.stored, messages=rows),
+            (),
+            faults=(),
+            progress=Progress(),
+            now=time.time(),
+        )
+        assert getattr(findings, kind), kind
+        assert not replace(report, findings=findings).good, kind

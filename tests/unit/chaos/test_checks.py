@@ -1,15 +1,18 @@
 """What counts as a broken promise."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from parley_tools.chaos.checks import Findings, Reading, check
+from parley_tools.chaos.checks import Fault, Findings, Reading, check
 from parley_tools.chaos.ledger import Ledger, Sent
+from parley_tools.chaos.progress import Progress, standstills
 from parley_tools.chaos.reader import Witness
 from parley_tools.chaos.stored import Stored, StoredGeneration, StoredMessage
 from parley_tools.demo_model.answers import numbered
 
+NOW = 100.0
 ANSWER = "".join(numbered(30, "hello"))
 PROMPT = StoredMessage(
     id="p",
@@ -48,11 +51,14 @@ def found(
     prompt: Sent | None = None,
     generation: StoredGeneration = GENERATION,
     says: Reading | None = None,
+    faults: Sequence[Fault] = (),
+    progress: Progress | None = None,
 ) -> Findings:
     ledger = Ledger()
     ledger.add(prompt or sent())
     messages = {(row.chat_id, row.id): row for row in rows}
-    return check(ledger, Stored({"c": 4}, messages, [generation] if rows else []), [says or reading(*rows)])
+    stored = Stored({"c": 4}, messages, [generation] if rows else [])
+    return check(ledger, stored, [says or reading(*rows)], faults=faults, progress=progress or Progress(), now=NOW)
 
 
 def test_a_message_with_its_answer_is_all_one_can_ask_for() -> None:
@@ -72,7 +78,14 @@ def test_a_message_with_its_answer_is_all_one_can_ask_for() -> None:
         ("doubled", (PROMPT, REPLY, replace(REPLY, id="a2", position=3)), sent()),
         ("doubled", (PROMPT, REPLY, replace(PROMPT, id="p2", position=3)), sent()),
         ("doubled", (PROMPT, REPLY, replace(REPLY, id="a2", parent_id="gone", position=3)), sent()),
+        (
+            "doubled",
+            (PROMPT, REPLY, replace(REPLY, id="a2", position=3), replace(REPLY, id="a3", position=4)),
+            sent(maybe_regenerated=1),
+        ),
         ("doubled", (replace(PROMPT, status="deleted"), REPLY), sent(deleted=True)),
+        ("failed", (PROMPT, replace(REPLY, content="", status="failed", error="provider_unavailable")), sent()),
+        ("failed", (PROMPT, replace(REPLY, content="", status="failed", error="attempts_exhausted")), sent()),
         ("endless", (PROMPT, replace(REPLY, status="streaming")), sent()),
         ("endless", (replace(PROMPT, status="queued"),), sent()),
         ("garbled", (PROMPT, replace(REPLY, content=ANSWER + "w31 ")), sent()),
@@ -91,9 +104,8 @@ def test_a_broken_promise_is_named(kind: str, rows: tuple[StoredMessage, ...], p
     [
         ((), sent(accepted_at=None)),
         ((PROMPT, replace(REPLY, content=ANSWER[:9], status="stopped")), sent()),
-        ((PROMPT, replace(REPLY, content="", status="failed")), sent()),
         ((replace(PROMPT, status="deleted"),), sent(deleted=True)),
-        ((PROMPT, REPLY, replace(REPLY, id="a2", position=3)), sent(maybe_regenerated=True)),
+        ((PROMPT, REPLY, replace(REPLY, id="a2", position=3)), sent(maybe_regenerated=1)),
     ],
 )
 def test_what_users_and_providers_bring_about_is_no_fault(rows: tuple[StoredMessage, ...], prompt: Sent) -> None:
@@ -113,7 +125,8 @@ def test_a_prompt_that_overtakes_another_is_named() -> None:
     ]
 
     def disordered(rows: list[StoredMessage]) -> list[str]:
-        return check(ledger, Stored({"c": 4}, {("c", row.id): row for row in rows}, [GENERATION]), []).disordered
+        stored = Stored({"c": 4}, {("c", row.id): row for row in rows}, [GENERATION])
+        return check(ledger, stored, [], faults=[], progress=Progress(), now=NOW).disordered
 
     assert not disordered(rows)
     assert disordered([replace(PROMPT, position=5), *rows[1:]])
@@ -145,3 +158,71 @@ def test_a_reader_of_the_newest_page_need_not_have_what_is_older() -> None:
 
 def test_what_was_seen_of_an_attempt_that_was_replaced_proves_nothing() -> None:
     assert found(PROMPT, REPLY, says=reading(witness=replace(WITNESS, attempt=1, text="another"))).clean
+
+
+PROVIDER_AWAY = Fault(at=1.5, target="provider", duration=0.0, kill=True)
+LINK_CUT = Fault(at=0.0, target="llm-worker → provider", duration=3.0, kill=False)
+WORKER_KILLED = Fault(at=1.5, target="llm-worker", duration=0.0, kill=True)
+
+
+@pytest.mark.parametrize(
+    ("error", "faults", "explained"),
+    [
+        ("provider_unavailable", [PROVIDER_AWAY], True),
+        ("provider_unavailable", [LINK_CUT], True),
+        ("provider_unavailable", [WORKER_KILLED], False),
+        ("provider_unavailable", [replace(PROVIDER_AWAY, at=2.5)], False),
+        ("provider_unavailable", [replace(PROVIDER_AWAY, at=-20.0)], False),
+        ("attempts_exhausted", [WORKER_KILLED, WORKER_KILLED], True),
+        ("attempts_exhausted", [WORKER_KILLED], False),
+    ],
+)
+def test_only_what_was_broken_meanwhile_explains_a_failed_answer(
+    error: str, faults: list[Fault], explained: bool
+) -> None:
+    failed = replace(REPLY, content="", status="failed", error=error)
+    assert (not found(PROMPT, failed, faults=faults).failed) is explained
+
+
+def test_an_answer_that_stands_still_for_over_a_minute_is_named() -> None:
+    slow = replace(GENERATION, created_at=1.0, ended_at=90.0)
+    assert found(PROMPT, REPLY, generation=slow).stalled
+    progress = Progress()
+    for seq, now in ((1, 30.0), (5, 60.0)):
+        progress.note("g", (1, seq, "running"), now)
+    findings = found(PROMPT, REPLY, generation=slow, progress=progress)
+    assert not findings.stalled
+    assert [each.seconds for each in findings.standstills] == [30.0]
+    assert found(PROMPT, REPLY, generation=replace(slow, ended_at=None)).stalled, "without an end it goes on until now"
+
+
+def test_what_another_reader_had_before_is_no_progress() -> None:
+    progress = Progress()
+    for mark, now in (
+        ((1, 5, "running"), 1.0),
+        ((1, 5, "running"), 2.0),
+        ((1, 3, "running"), 3.0),
+        ((1, 5, "retrying"), 4.0),
+        ((2, 0, "running"), 5.0),
+        ((1, 9, "running"), 6.0),
+    ):
+        progress.note("g", mark, now)
+    assert progress.seen == {"g": [1.0, 4.0, 5.0]}
+
+
+def test_the_time_until_an_answer_begins_counts_from_the_prompt_or_the_end_of_the_answer_before() -> None:
+    messages = {
+        ("c", "a"): REPLY,
+        ("c", "a2"): replace(REPLY, id="a2"),
+        ("c", "b"): replace(REPLY, id="b", parent_id="q"),
+    }
+    first = replace(GENERATION, created_at=5.0, ended_at=6.0)
+    queued = replace(GENERATION, id="h", message_id="b", created_at=16.0, ended_at=17.0)
+    again = replace(GENERATION, id="i", message_id="a2", created_at=60.0, ended_at=61.0)
+    stored = Stored({"c": 4}, messages, [first, queued, again])
+    found = standstills(stored, Progress(), {"p": 1.0, "q": 2.0}, kills=[11.0], now=NOW)
+    assert [(each.generation_id, each.seconds, each.struck) for each in found] == [
+        ("g", 4.0, False),
+        ("h", 10.0, True),
+        ("i", 1.0, False),
+    ]

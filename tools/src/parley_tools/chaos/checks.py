@@ -1,4 +1,4 @@
-"""Holding what is stored, and what readers assembled, against what was promised. Pure."""
+"""Comparing what is stored, and what readers assembled, with what was accepted. Pure."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from parley_tools.chaos.ledger import Ledger, Sent
+from parley_tools.chaos.progress import MAX_SECONDS, Progress, Standstill, standstills
 from parley_tools.chaos.reader import Witness
-from parley_tools.chaos.stored import TERMINAL, Stored, StoredMessage
+from parley_tools.chaos.stored import TERMINAL, Stored, StoredGeneration, StoredMessage
 from parley_tools.demo_model.answers import numbered
+
+_AFTERMATH = 10.0
+"""Seconds for which what was broken is still felt: processes start again, connections come back."""
+_FAULTS_PER_EXHAUSTION = 2
+"""Of three attempts the first two must each have met something."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +35,16 @@ class Reading:
     witnesses: Sequence[Witness] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What was broken: a process or a link, from ``at`` (Unix seconds) on for ``duration`` seconds."""
+
+    at: float
+    target: str
+    duration: float
+    kill: bool
+
+
 @dataclass
 class Findings:
     """Each list should be empty; its lines say what is wrong, for a person."""
@@ -39,6 +55,9 @@ class Findings:
     disordered: list[str] = field(default_factory=list)
     garbled: list[str] = field(default_factory=list)
     differing: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    stalled: list[str] = field(default_factory=list)
+    standstills: list[Standstill] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     witnessed: int = 0
@@ -47,18 +66,42 @@ class Findings:
 
     @property
     def clean(self) -> bool:
-        return not (self.lost or self.doubled or self.endless or self.disordered or self.garbled or self.differing)
+        wrong = (self.lost, self.doubled, self.endless, self.disordered, self.garbled, self.differing)
+        return not any((*wrong, self.failed, self.stalled))
 
 
-def check(ledger: Ledger, stored: Stored, readings: Iterable[Reading]) -> Findings:
-    """Compare everything with everything."""
+def check(
+    ledger: Ledger,
+    stored: Stored,
+    readings: Iterable[Reading],
+    *,
+    faults: Sequence[Fault],
+    progress: Progress,
+    now: float,
+) -> Findings:
+    """Compare everything with everything.
+
+    Args:
+        faults: All that was broken. Only they explain a failed answer.
+        progress: What readers saw happen.
+        now: Unix seconds.
+    """
     findings = Findings()
     for sent in ledger.sent.values():
         _check_prompt(findings, sent, stored)
     _check_order(findings, ledger, stored)
     _check_rows(findings, ledger, stored)
+    for generation in stored.generations:
+        _check_failure(findings, generation, stored, faults)
     for reading in readings:
         _check_reader(findings, reading, stored)
+    accepted = {sent.message_id: sent.accepted_at for sent in ledger.sent.values() if sent.accepted_at is not None}
+    kills = [fault.at for fault in faults if fault.kill]
+    findings.standstills = standstills(stored, progress, accepted, kills, now)
+    for each in findings.standstills:
+        if each.seconds > MAX_SECONDS:
+            name = f"generation {each.generation_id} of chat {each.chat_id}"
+            findings.stalled.append(f"{name}: nothing happened for {each.seconds:.0f} s")
     return findings
 
 
@@ -80,8 +123,9 @@ def _check_prompt(findings: Findings, sent: Sent, stored: Stored) -> None:
         findings.endless.append(f"{name} is still {row.status}")
     elif len(answers) < 1 + sent.regenerated:
         findings.lost.append(f"{name} has {len(answers)} answers of {1 + sent.regenerated}")
-    elif len(answers) > 1 + sent.regenerated and not sent.maybe_regenerated:
-        findings.doubled.append(f"{name} has {len(answers)} answers instead of {1 + sent.regenerated}")
+    elif len(answers) > 1 + sent.regenerated + sent.maybe_regenerated:
+        most = 1 + sent.regenerated + sent.maybe_regenerated
+        findings.doubled.append(f"{name} has {len(answers)} answers instead of {most} at most")
     for answer in answers:
         _check_answer(findings, sent, answer)
 
@@ -101,6 +145,24 @@ def _check_answer(findings: Findings, sent: Sent, answer: StoredMessage) -> None
         findings.garbled.append(f"{name} is not what the model said: {_difference(answer.content, expected)}")
     elif not expected.startswith(answer.content):
         findings.garbled.append(f"{name} is not the beginning of what the model said")
+
+
+def _check_failure(findings: Findings, generation: StoredGeneration, stored: Stored, faults: Sequence[Fault]) -> None:
+    """A failed answer is Parley's fault, unless what was broken meanwhile explains it."""
+    answer = stored.messages.get((generation.chat_id, generation.message_id))
+    if answer is None or answer.status != "failed" or generation.ended_at is None:
+        return
+    meanwhile = [
+        fault
+        for fault in faults
+        if fault.at <= generation.ended_at and fault.at + fault.duration + _AFTERMATH >= generation.created_at
+    ]
+    if answer.error == "attempts_exhausted":
+        explained = len(meanwhile) >= _FAULTS_PER_EXHAUSTION
+    else:
+        explained = any("provider" in fault.target for fault in meanwhile)
+    if not explained:
+        findings.failed.append(f"answer {answer.id} of chat {answer.chat_id} failed for no reason: {answer.error}")
 
 
 def _check_order(findings: Findings, ledger: Ledger, stored: Stored) -> None:

@@ -10,6 +10,7 @@ from types import TracebackType
 
 from parley_tools.chaos.checks import Reading
 from parley_tools.chaos.ledger import Ledger
+from parley_tools.chaos.progress import Progress
 from parley_tools.chaos.reader import Reader
 from parley_tools.chaos.user import User
 from parley_tools.client import ParleyClient
@@ -25,6 +26,7 @@ class Crowd:
 
     def __init__(self, url: str, users: int, seed: int) -> None:
         self.ledger = Ledger()
+        self.progress = Progress()
         self.readers: list[Reader] = []
         self._url = url
         self._count = users
@@ -85,16 +87,16 @@ class Crowd:
         draw = random.Random(f"{self._seed}:{number}")
         owner = await self._clients.enter_async_context(ParleyClient(self._url, transport="socket"))
         chat = await owner.api.create_chat()
-        user = User(number, owner, chat.id, self.ledger, draw)
+        user = User(number, owner, chat.id, self.ledger, self.progress, draw)
         self._users.append(user)
         await self._follow(user.reader)
-        unsteady = Reader(f"unsteady guest {number}", await self._guest(owner, chat.id), chat.id)
+        unsteady = Reader(f"unsteady guest {number}", await self._guest(owner, chat.id), chat.id, self.progress)
         await self._follow(unsteady)
         drops = random.Random(f"{self._seed}:drops:{number}")
         self._shaking.append(asyncio.create_task(_shake(unsteady.client, drops)))
         if number % 2 == 0:
             await self._follow(
-                Reader(f"guest of events {number}", await self._guest(owner, chat.id, "events"), chat.id)
+                Reader(f"guest of events {number}", await self._guest(owner, chat.id, "events"), chat.id, self.progress)
             )
 
     async def _guest(self, owner: ParleyClient, chat_id: str, transport: Transport = "socket") -> ParleyClient:

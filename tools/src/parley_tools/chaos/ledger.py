@@ -14,7 +14,7 @@ class Sent:
         accepted_at: When the first 202 came (``time.time()``); None until then.
         deleted: The user asked to take it back while it was queued.
         regenerated: How many further answers were promised.
-        maybe_regenerated: Further answers were asked for and the reply was lost.
+        maybe_regenerated: How many further answers were asked for without a reply: each may be there or not.
     """
 
     chat_id: str
@@ -25,7 +25,7 @@ class Sent:
     accepted_at: float | None = None
     deleted: bool = False
     regenerated: int = 0
-    maybe_regenerated: bool = False
+    maybe_regenerated: int = 0
 
 
 @dataclass

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from parley.contracts import frames
+from parley_tools.chaos.progress import Progress
 from parley_tools.client import Generation, ParleyClient, Watch
 from parley_tools.client.state import TERMINAL
 
@@ -23,11 +25,15 @@ class Witness:
 class Reader:
     """Follows one chat over one connection, whatever happens to it.
 
+    Args:
+        progress: Is told of every step of a running answer.
+
     Attributes:
         witnesses: One per answer that this reader saw growing.
     """
 
-    def __init__(self, name: str, client: ParleyClient, chat_id: str) -> None:
+    def __init__(self, name: str, client: ParleyClient, chat_id: str, progress: Progress) -> None:
+        self._progress = progress
         self.name = name
         self.client = client
         self.chat_id = chat_id
@@ -37,6 +43,8 @@ class Reader:
 
     def _look(self, frame: frames.ServerFrame) -> None:
         seen, self._running = self._running, self.watch.state.generation
+        if (now := self._running) is not None:
+            self._progress.note(now.generation_id, (now.attempt, now.seq, now.status), time.time())
         if seen is None or seen is self._running:
             return
         message = self.watch.state.message(seen.message_id)

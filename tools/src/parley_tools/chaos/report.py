@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from parley_tools.chaos.checks import Findings
 from parley_tools.chaos.ledger import Ledger
-from parley_tools.chaos.plan import PARTS, Deed
+from parley_tools.chaos.plan import PARTS
 from parley_tools.chaos.saboteur import Saboteur
 from parley_tools.chaos.stored import Stored
 
@@ -58,7 +59,7 @@ class Report:
             f"readers: {self.readers}, who saw {findings.witnessed} answers grow to their end, "
             f"{findings.witnessed_whole} of them to the last token before they were told of it"
         )
-        yield f"longest time from a kill to an answer's end: {self._longest()}"
+        yield f"without progress: {self._standstill()}"
         yield f"at rest {self.rest:.1f} s after the last deed; {self.tracebacks} tracebacks in the logs"
         for name, wrong in (
             ("lost", findings.lost),
@@ -67,6 +68,8 @@ class Report:
             ("out of order", findings.disordered),
             ("not as the model said", findings.garbled),
             ("readers that differ", findings.differing),
+            ("failed without a reason", findings.failed),
+            ("without progress for over a minute", findings.stalled),
             ("refused", ledger.refusals),
         ):
             yield f"{name}: {len(wrong)}"
@@ -75,17 +78,16 @@ class Report:
         yield f"dead letters: {self.dead_letters}"
         yield "nothing was lost" if self.good else "THE PROMISE WAS BROKEN"
 
-    def _longest(self) -> str:
-        """Over all kills and all answers that were due or running at that moment."""
-        found: tuple[float, str] = (0.0, "none was under way")
-        for done in self.saboteur.done:
-            if done.disruption.deed is not Deed.KILL:
-                continue
-            for each in self.stored.generations:
-                if each.ended_at is not None and each.created_at <= done.at < each.ended_at:
-                    seconds = each.ended_at - done.at
-                    found = max(found, (seconds, f"{seconds:.1f} s ({done.to})"))
-        return found[1]
+    def _standstill(self) -> str:
+        """The longest time without progress, of all answers and of those during which something was killed."""
+        every = [each.seconds for each in self.findings.standstills]
+        struck = [each.seconds for each in self.findings.standstills if each.struck]
+        if not every:
+            return "no answer was begun"
+        text = f"at most {max(every):.1f} s"
+        if struck:
+            text += f"; around kills: median {statistics.median(struck):.1f} s, at most {max(struck):.1f} s"
+        return text
 
 
 def _counts(pairs: Iterable[tuple[str, int]]) -> str:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from parley_tools.chaos.checks import Fault
 from parley_tools.chaos.plan import Deed, Disruption
 from parley_tools.chaos.proxy import Proxy
 from parley_tools.stack.process import SupervisedProcess
@@ -73,6 +74,18 @@ class Saboteur:
         for task in self._undoing:
             task.cancel()
         await asyncio.gather(*self._undoing, return_exceptions=True)
+
+    def faults(self) -> list[Fault]:
+        """All that was done, as the checks need it."""
+        return [
+            Fault(
+                at=done.at,
+                target=done.disruption.target,
+                duration=done.disruption.duration,
+                kill=done.disruption.deed is Deed.KILL,
+            )
+            for done in self.done
+        ]
 
     def kills(self) -> Counter[str]:
         """SIGKILLs by part."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from parley.contracts.ids import new_id
 from parley.contracts.resources import Message
 from parley_tools.chaos.ledger import Ledger, Sent
+from parley_tools.chaos.progress import Progress
 from parley_tools.chaos.reader import Reader
 from parley_tools.client import ClientError, NotReachable, ParleyClient, Problem
 from parley_tools.client.state import TERMINAL
@@ -49,12 +50,20 @@ class User:
         pending: Messages that were not accepted yet.
     """
 
-    def __init__(self, number: int, client: ParleyClient, chat_id: str, ledger: Ledger, draw: random.Random) -> None:
+    def __init__(
+        self,
+        number: int,
+        client: ParleyClient,
+        chat_id: str,
+        ledger: Ledger,
+        progress: Progress,
+        draw: random.Random,
+    ) -> None:
         self.number = number
         self.client = client
         self.chat_id = chat_id
         self.pending = 0
-        self.reader = Reader(f"user {number}", client, chat_id)
+        self.reader = Reader(f"user {number}", client, chat_id, progress)
         self._ledger = ledger
         self._draw = draw
         self._count = 0
@@ -106,7 +115,7 @@ class User:
         if sent is None:
             return
         # A reply that is lost may hide a promise, and the repeat may be another one.
-        sent.maybe_regenerated = True
+        sent.maybe_regenerated += 1
         if await self._ask(self.client.api.regenerate(self.chat_id, answer.id), "regenerate"):
             sent.regenerated += 1
 
