@@ -111,7 +111,7 @@ async def test_a_rolling_restart_of_everything_loses_nothing_and_leaves_no_socke
         stored = await rest(crowd, stack.database_url, print)
         if watching.done():
             watching.result()
-        findings = check(crowd.ledger, stored, crowd.readings())
+        findings = check(crowd.ledger, stored, crowd.readings(), faults=(), progress=crowd.progress, now=time.time())
         witnesses = {reader.name: len(reader.witnesses) for reader in crowd.readers}
         print(
             f"{len(crowd.ledger.accepted)} messages, {findings.takeovers} takeovers, {findings.witnessed} seen growing"

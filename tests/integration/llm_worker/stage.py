@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Sequence
@@ -77,12 +78,18 @@ def text_of(deltas: Sequence[frames.Delta], kind: Literal["text", "reasoning"] =
 
 
 class Stage:
-    """A provisioned nats-server with a fake chat-store and a reader of everything live."""
+    """A provisioned nats-server with a fake chat-store and a reader of everything live.
+
+    Attributes:
+        replies: While it is clear, claims count but their replies wait.
+    """
 
     def __init__(self, nc: Client) -> None:
         self.nc = nc
         self.js: JetStreamContext = nc.jetstream()
         self.turns: dict[str, Turn] = {}
+        self.replies = asyncio.Event()
+        self.replies.set()
         self._store: Any = None
 
     async def open(self) -> None:
@@ -130,6 +137,7 @@ class Stage:
                     context=turn.context,
                 )
             reply = turn.answers[claim.claim_id]
+        await self.replies.wait()
         await message.respond(msgspec.json.encode(reply))
 
     async def _on_release(self, message: Msg) -> None:

@@ -50,6 +50,22 @@ async def test_stop_before_the_claim(
         assert not turn.deltas()
 
 
+async def test_a_stop_that_crosses_a_takeover_keeps_what_was_said_before_it(
+    on_stage: Stage, worker: StartWorker
+) -> None:
+    turn = await on_stage.ask(new_id(), model="demo-rate-50x5000")
+    async with worker() as doomed:
+        await on_stage.spoken(turn)
+        await eventually(lambda: on_stage.has_segment(turn, 1))
+        doomed.kill()
+    turn.stop_requested = True
+    async with worker():
+        end = await on_stage.ended(turn)
+    assert (end.outcome, end.attempt) == ("stopped", 2)
+    assert end.text
+    assert text_of(turn.deltas(1)).startswith(end.text)
+
+
 async def test_stop_while_the_claim_is_on_its_way(on_stage: Stage, worker: StartWorker) -> None:
     await on_stage.close_store()
     async with worker():

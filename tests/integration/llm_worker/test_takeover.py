@@ -96,6 +96,24 @@ async def test_a_worker_that_is_told_to_go_hands_its_answer_over_at_once(
         assert (end.outcome, end.attempt) == ("complete", 2)
 
 
+async def test_a_worker_that_goes_while_its_claim_is_under_way_gives_the_attempt_back(
+    on_stage: Stage, worker: StartWorker
+) -> None:
+    async with worker() as leaving:
+        on_stage.replies.clear()
+        turn = await on_stage.ask(new_id(), model="demo-fast")
+        await eventually(lambda: len(turn.claims) == 1)
+        leaving.signal(signal.SIGTERM)
+        told = time.monotonic()
+        await eventually(lambda: time.monotonic() - told > 1.0)  # the grace is over
+        on_stage.replies.set()
+        assert await asyncio.to_thread(leaving.wait) == 0
+        assert [release.attempt for release in turn.releases] == [1]
+        assert turn.used == 0
+    async with worker():
+        assert (await on_stage.ended(turn)).attempt == 2
+
+
 async def test_a_worker_that_is_told_to_go_finishes_what_it_can(on_stage: Stage, worker: StartWorker) -> None:
     async with worker(SHUTDOWN_GRACE="20") as first:
         turn = await on_stage.ask(new_id(), model="demo-rate-50x100")

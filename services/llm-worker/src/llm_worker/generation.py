@@ -45,6 +45,8 @@ _AFTER_FINISH: Final = 2.0
 _PUBLISH_DEADLINE: Final = 5.0
 _RECONNECT_PAUSE: Final = 0.05
 _READ_BACK_TRIES: Final = 4
+_CLAIM_REPLY_TIMEOUT: Final = 2.0
+"""Seconds that cancelled work waits for the reply to its claim."""
 
 _SAMPLE_EVERY: Final = 1.0
 """Seconds between two deltas of an answer that say when they were read, for the delay that we add."""
@@ -142,7 +144,12 @@ class Generation:
 
     async def _claim(self, after: ProviderFailure | None = None) -> Claimed | None:
         # Not interrupted by a stop: an end is only accepted with the attempt that the claim's answer names.
-        claim = await self._bench.store.claim(self._requested)
+        claiming = asyncio.create_task(self._bench.store.claim(self._requested))
+        try:
+            claim = await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            await self._await_claim(claiming)
+            raise
         self._lease.check()
         if claim is None:
             return None
@@ -156,10 +163,19 @@ class Generation:
             metrics.QUEUE.observe(max(0.0, (datetime.now(UTC) - self._requested.occurred_at).total_seconds()))
         return claim
 
+    async def _await_claim(self, claiming: asyncio.Task[Claimed | None]) -> None:
+        """Learn the attempt of a claim that was under way when the work was cancelled, so that it can be released."""
+        await asyncio.wait({claiming}, timeout=_CLAIM_REPLY_TIMEOUT)
+        if claiming.done() and not claiming.cancelled() and claiming.exception() is None:
+            if (claim := claiming.result()) is not None:
+                self._answer.claimed(claim)
+        else:
+            await tasks.end(claiming)
+
     async def _follow(self, claim: Claimed) -> Ending | ProviderFailure:
         """Do what the claim says. A failure: the attempt broke off after it had begun to speak; claim anew."""
         if claim.verdict == "stop_requested":
-            return Ending(outcome="stopped")
+            return await self._stopped()
         if claim.verdict == "exhausted":
             return await self._exhausted()
         step: Ending | ProviderFailure | None = None
@@ -173,14 +189,23 @@ class Generation:
         if self._stopped_at:
             metrics.STOP.observe(time.monotonic() - self._stopped_at)
         if step is None or (self._stop.happened and isinstance(step, ProviderFailure)):
-            return Ending(outcome="stopped")
+            return await self._stopped()
         return step
+
+    async def _stopped(self) -> Ending:
+        """End with what was said; a takeover that has said nothing yet, with the text of the attempt before."""
+        if self._answer.attempt > 1:
+            await self._restore_text()
+        return Ending(outcome="stopped")
 
     async def _exhausted(self) -> Ending:
         """All attempts are used up: end with the text of the last one, ours or what another worker left."""
+        await self._restore_text()
+        return Ending(outcome="failed", failure=self._last_failure or failures.exhausted())
+
+    async def _restore_text(self) -> None:
         if self._answer.transcript.seq == 0 and (partial := await self._left_behind()) is not None:
             self._answer.transcript.add([Piece("reasoning", partial.reasoning), Piece("text", partial.text)])
-        return Ending(outcome="failed", failure=self._last_failure or failures.exhausted())
 
     async def _left_behind(self) -> segments.Partial | None:
         """The text of the last attempt; None also when it cannot be read: an answer must end."""
