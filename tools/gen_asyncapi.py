@@ -30,6 +30,7 @@ MESSAGES: dict[str, type | None] = {
     "live_delta": frames.Delta,
     "live_generation": frames.Generation,
     "live_changed": live.Changed,
+    "live_rejected": live.PromptRejected,
     "rpc_models_list": rpc.ListModels,
     "rpc_generation_snapshot": rpc.SnapshotRequest,
     "ctl_generation_stop": rpc.StopSignal,

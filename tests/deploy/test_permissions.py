@@ -42,7 +42,8 @@ ALLOWED = {
         f"pub live.{CHAT}.changed",
         f"pub ctl.generation.{GENERATION}.stop",
         f"pub rpc.generation.{GENERATION}.snapshot",
-        "pub dead.chat-store-prompts",
+        f"pub dead.chat-store-prompts.{CHAT}",
+        f"pub live.{CHAT}.rejected",
         "pub $JS.API.CONSUMER.MSG.NEXT.CHAT.chat-store-prompts",
         "pub $JS.ACK.CHAT.chat-store-finished.1.1.1.1.0",
         "sub _INBOX.chat-store.x",
@@ -54,7 +55,7 @@ ALLOWED = {
         f"pub chat.{CHAT}.generation.finished",
         "pub rpc.store.claim",
         "pub rpc.store.release",
-        "pub dead.llm-worker-requests",
+        f"pub dead.llm-worker-requests.{CHAT}",
         "pub $JS.API.CONSUMER.MSG.NEXT.CHAT.llm-worker-requests",
         f"sub rpc.generation.{GENERATION}.snapshot",
         f"sub ctl.generation.{GENERATION}.stop",
@@ -363,7 +364,7 @@ def test_every_subject_has_somebody_who_may_publish_it() -> None:
         if name in ("rpc_store", "dead_letter"):
             continue
         assert permissions._template(name) in published, name
-    assert {subjects.dead_letter(consumer.name) for consumer in streams.CONSUMERS} <= published
+    assert {subjects.dead_letter(consumer.name, "*") for consumer in streams.CONSUMERS} <= published
 
 
 def test_every_verb_of_chat_store_may_be_asked_by_somebody() -> None:

@@ -17,7 +17,7 @@ async def _dead(neighbour: Neighbour, consumer: str) -> list[tuple[bytes, dict[s
     state = (await neighbour.js.stream_info("DEAD_LETTERS")).state
     for number in range(1, state.last_seq + 1):
         message = await neighbour.js.get_msg("DEAD_LETTERS", seq=number)
-        if message.subject == subjects.dead_letter(consumer):
+        if (message.subject or "").startswith(f"dead.{consumer}."):
             found.append((message.data or b"", message.headers or {}))
     return found
 

@@ -110,7 +110,7 @@ async def test_a_replay_cut_off_before_the_removal_is_sent_once(
 
 
 async def test_a_letter_without_an_address_can_only_be_dropped(js: JetStreamContext, box: DeadLetterBox) -> None:
-    await js.publish("dead.somebody", b"?")
+    await js.publish("dead.somebody.chat", b"?")
     with pytest.raises(NoAddress):
         await box.replay(1)
     await box.drop(1)
@@ -121,9 +121,9 @@ async def test_a_letter_without_an_address_can_only_be_dropped(js: JetStreamCont
 
 
 async def test_letters_of_one_consumer(js: JetStreamContext, box: DeadLetterBox) -> None:
-    await js.publish("dead.a", b"1")
-    await js.publish("dead.b", b"2")
-    await js.publish("dead.a", b"3")
+    await js.publish("dead.a.chat", b"1")
+    await js.publish("dead.b.chat", b"2")
+    await js.publish("dead.a.chat", b"3")
     assert [letter.body async for letter in box.letters("a")] == [b"1", b"3"]
     assert [letter.body async for letter in box.letters()] == [b"1", b"2", b"3"]
 

@@ -163,7 +163,7 @@ async def test_a_dead_letter_keeps_body_headers_and_reason_and_is_kept_once(nc: 
     assert (await js.stream_info("DEAD_LETTERS")).state.messages == 1
     dead = await js.get_msg("DEAD_LETTERS", seq=1)
     assert dead.data == b"not json"
-    assert dead.subject == "dead.chat-store-prompts"
+    assert dead.subject == "dead.chat-store-prompts.c1"
     assert dead.headers is not None
     assert dead.headers["X-Kept"] == "yes"
     assert dead.headers[dead_letters.REASON] == "two lines"

@@ -3,12 +3,13 @@
 import pytest
 
 from chat_store.conversation import QUEUE_BASE, Conversation, title_from
-from chat_store.errors import Conflict, Forbidden, Invalid, NotFound, TooMany
-from chat_store.records import GenerationRecord
+from chat_store.errors import Conflict, Forbidden, Invalid, NoSuchMessage, NotFound, TooMany
+from chat_store.records import GenerationRecord, MemberRecord
 from parley.contracts import limits
+from parley.contracts.events import PromptSubmitted
 from parley.contracts.resources import MessageError
 from parley.contracts.rpc import UpdateChat
-from tests.unit.chat_store.tables import CHAT, Tables
+from tests.unit.chat_store.tables import CHAT, START, Tables
 
 GAVE_UP = MessageError(code="attempts_exhausted", message="No worker.", retryable=True)
 
@@ -34,9 +35,26 @@ def test_the_first_prompt_starts_an_answer_and_gives_the_chat_its_title(tables: 
 
 
 def test_the_same_prompt_again_changes_nothing(tables: Tables) -> None:
-    prompt_id = tables.submit()
-    tables.submit("other words", message_id=prompt_id)
+    prompt_id = tables.submit("words")
+    tables.submit("words", message_id=prompt_id)
     assert len(tables.history) == 1
+
+
+def test_another_prompt_with_an_id_that_is_taken_is_no_duplicate(tables: Tables) -> None:
+    tables.members["bob"] = MemberRecord(chat_id=CHAT, user_id="bob", role="member", added_at=START)
+    prompt_id = tables.submit("words")
+    answer_id = tables.answer().id
+    for words, user, taken in (("other words", "ann", prompt_id), ("words", "bob", prompt_id), ("", "ann", answer_id)):
+        prompt = PromptSubmitted(chat_id=CHAT, occurred_at=START, message_id=taken, user_id=user, content=words)
+        assert tables.run(lambda conversation: conversation.submit(prompt)) == "id_taken"  # noqa: B023
+
+
+def test_one_that_was_taken_back_is_a_duplicate_when_it_is_delivered_again(tables: Tables) -> None:
+    tables.submit()
+    waiting = tables.submit("words")
+    tables.run(lambda conversation: conversation.delete_queued(waiting))
+    again = PromptSubmitted(chat_id=CHAT, occurred_at=START, message_id=waiting, user_id="ann", content="words")
+    assert tables.run(lambda conversation: conversation.submit(again)) == "duplicate"
 
 
 def test_a_prompt_of_someone_who_is_no_member_is_dropped(tables: Tables) -> None:
@@ -279,6 +297,54 @@ def test_stopping_a_running_answer_tells_its_worker_and_readers_see_nothing_yet(
     assert claimed.verdict == "stop_requested"
 
 
+def test_a_stop_that_names_an_answer_ends_no_other(tables: Tables) -> None:
+    first_prompt = tables.submit()
+    first = tables.active
+    assert first is not None
+    tables.submit("next")
+    tables.run(lambda conversation: conversation.stop(first.message_id))
+    following = tables.active
+    assert following is not None
+    assert following.id != first.id
+    for late in (first.message_id, first_prompt):
+        tables.run(lambda conversation: conversation.stop(late))  # noqa: B023
+        assert tables.active == following
+
+
+def test_a_stop_may_name_the_prompt_and_means_its_first_answer(tables: Tables) -> None:
+    prompt_id = tables.submit()
+    first = tables.active
+    assert first is not None
+    tables.run(lambda conversation: conversation.stop(prompt_id))
+    assert tables.messages[first.message_id].status == "stopped"
+    answer_id = tables.new_id()
+    tables.run(lambda conversation: conversation.regenerate("ann", prompt_id, answer_id=answer_id, model=None))
+    tables.run(lambda conversation: conversation.stop(prompt_id))
+    assert tables.messages[answer_id].status == "pending", "a repeated stop does not end what was asked for since"
+    tables.run(lambda conversation: conversation.stop(answer_id))
+    assert tables.messages[answer_id].status == "stopped"
+
+
+def test_a_stop_that_names_a_queued_prompt_ends_its_answer_before_it_begins(tables: Tables) -> None:
+    tables.submit()
+    running = tables.active
+    waiting, last = tables.submit("not this"), tables.submit("but this")
+    tables.run(lambda conversation: conversation.stop(waiting))
+    assert tables.active == running
+    assert tables.messages[waiting].status == "sent"
+    (answer,) = [one for one in tables.messages.values() if one.parent_id == waiting]
+    assert answer.status == "stopped"
+    tables.answer()
+    assert tables.active is not None
+    assert tables.messages[tables.active.message_id].parent_id == last
+
+
+def test_a_stop_that_names_nothing_is_refused(tables: Tables) -> None:
+    tables.submit()
+    with pytest.raises(NoSuchMessage):
+        tables.run(lambda conversation: conversation.stop(tables.new_id()))
+
+
 def test_stopping_nothing_does_nothing(tables: Tables) -> None:
     tables.run(Conversation.stop)
     assert tables.history == []
@@ -335,7 +401,7 @@ def test_a_tip_must_be_a_message_of_the_chat_that_has_its_place(tables: Tables) 
     tables.submit()
     waiting = tables.submit()
     for tip in (waiting, tables.new_id()):
-        with pytest.raises(Invalid):
+        with pytest.raises((Invalid, NoSuchMessage)):
             _update(tables, tip_id=tip)
 
 

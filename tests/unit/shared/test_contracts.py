@@ -78,12 +78,13 @@ def test_every_subject_is_built_as_its_template_says() -> None:
         "live_delta": subjects.live_delta("{chat}"),
         "live_generation": subjects.live_generation("{chat}"),
         "live_changed": subjects.live_changed("{chat}"),
+        "live_rejected": subjects.live_rejected("{chat}"),
         "rpc_store": subjects.rpc_store("{verb}"),
         "rpc_models_list": subjects.RPC_MODELS_LIST,
         "rpc_generation_snapshot": subjects.rpc_generation_snapshot("{generation}"),
         "ctl_generation_stop": subjects.ctl_generation_stop("{generation}"),
         "ctl_ticket_used": subjects.CTL_TICKET_USED,
-        "dead_letter": subjects.dead_letter("{consumer}"),
+        "dead_letter": subjects.dead_letter("{consumer}", "{chat}"),
         "write_probe": subjects.WRITE_PROBE,
     }
     assert built == subjects.TEMPLATES

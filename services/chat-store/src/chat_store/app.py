@@ -12,6 +12,7 @@ from faststream.nats import NatsBroker
 from nats.aio.client import Client
 
 from chat_store import queries, schema
+from chat_store.accepted import Accepted
 from chat_store.database import Database
 from chat_store.errors import CannotServe, SchemaTooOld, Unavailable, describe, is_outage
 from chat_store.leadership import Leader, lead
@@ -115,12 +116,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             js = nc.jetstream()
             publisher = Publisher(nc, js, database)
             grace = settings.shutdown_grace
-            prompts = Prompts(nc, js, publisher, batch=settings.prompt_batch, grace=grace)
+            prompts = Prompts(nc, js, database, publisher, batch=settings.prompt_batch, grace=grace)
             finished = Finished(nc, js, database, publisher, batch=settings.prompt_batch, grace=grace)
             advisories = Advisories(nc, js, database, publisher, grace=grace)
             sweeper = Sweeper(nc, js, database, publisher, finished, orphan_after=settings.orphan_after)
             renewed.extend((prompts, finished, advisories))
-            queries.register(broker, Queries(database, publisher))
+            queries.register(broker, Queries(database, publisher, Accepted(js, database)))
             await broker.start()
             running = [
                 asyncio.create_task(_lead(database, prompts, sweeper), name="leader"),

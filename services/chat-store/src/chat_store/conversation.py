@@ -16,7 +16,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec.structs import replace
 
-from chat_store.errors import Conflict, Forbidden, Invalid, NotFound, TooMany
+from chat_store.errors import Conflict, Forbidden, Invalid, NoSuchMessage, NotFound, TooMany
 from chat_store.records import (
     ACTIVE,
     ChatRecord,
@@ -37,7 +37,7 @@ QUEUE_BASE: Final = 1 << 40
 TITLE_LENGTH: Final = 80
 """Characters of a title that is made from the first prompt."""
 
-Submitted = Literal["started", "queued", "duplicate", "not_a_member"]
+Submitted = Literal["started", "queued", "duplicate", "not_a_member", "id_taken"]
 Verdict = Literal["stream", "stop_requested", "exhausted"]
 
 
@@ -188,10 +188,11 @@ class Conversation:
         """Add a user's message: answered at once, or queued behind the running answer.
 
         A parent that does not exist (or waits in the queue itself) is taken as "continue at the tip": the message was
-        accepted, so it is kept.
+        accepted, so it is kept. The same message again is a duplicate; another one with an id that is taken is not.
         """
-        if prompt.message_id in self._messages:
-            return "duplicate"
+        existing = self._messages.get(prompt.message_id)
+        if existing is not None:
+            return "duplicate" if _is_same(existing, prompt) else "id_taken"
         if self.role_of(prompt.user_id) is None:
             return "not_a_member"
         placement, parent_id = self._place(prompt.parent_id)
@@ -253,16 +254,22 @@ class Conversation:
         )
 
     def _refuse(self, prompt: MessageRecord) -> None:
-        """Keep a prompt for which the queue has no room, with an answer that says so. It can be regenerated later."""
-        parent_id = self._chat.tip_id if prompt.placement == "tip" else prompt.parent_id
-        self._put(replace(prompt, status="sent", parent_id=parent_id, position=self._next_position()))
+        """Keep a prompt for which the queue has no room, with an answer that says so."""
         error = MessageError(
             code="queue_full",
             message=f"{limits.MAX_QUEUED_PROMPTS} messages already wait in this chat. Try again later.",
             retryable=True,
         )
+        self._end_unanswered(prompt, "failed", error)
+
+    def _end_unanswered(
+        self, prompt: MessageRecord, status: Literal["stopped", "failed"], error: MessageError | None = None
+    ) -> None:
+        """Give a prompt its place in the tree with an answer that ended before it began. It can be regenerated."""
+        parent_id = self._chat.tip_id if prompt.placement == "tip" else prompt.parent_id
+        self._put(replace(prompt, status="sent", parent_id=parent_id, position=self._next_position()))
         answer = self._new_answer(prompt.id, answer_id=self._new_id(), model=prompt.model)
-        self._put(replace(answer, status="failed", error=error))
+        self._put(replace(answer, status=status, error=error))
 
     def _request_answer(
         self, prompt_id: str, *, answer_id: str, user_id: str, model: str | None, traceparent: str | None
@@ -331,7 +338,7 @@ class Conversation:
             return existing
         target = self._messages.get(message_id)
         if target is None or target.status == "deleted":
-            raise NotFound("There is no such message.")
+            raise NoSuchMessage
         if target.status == "queued":
             raise Conflict("The message waits for its turn.")
         if self._active is not None:
@@ -356,7 +363,7 @@ class Conversation:
         """
         target = self._messages.get(message_id)
         if target is None:
-            raise NotFound("There is no such message.")
+            raise NoSuchMessage
         if target.status == "deleted":
             return
         if target.status != "queued":
@@ -432,8 +439,18 @@ class Conversation:
         self._go_on()
         return True
 
-    def stop(self) -> None:
-        """Stop the active generation: at once when no worker has it, else its worker is told to."""
+    def stop(self, message_id: str | None = None) -> None:
+        """Stop the active generation: at once when no worker has it, else its worker is told to.
+
+        Args:
+            message_id: Stop only the answer of this id, or the first answer to the prompt of this id, which may still
+                be queued. When that has ended, nothing happens.
+
+        Raises:
+            NoSuchMessage: ``message_id`` names nothing here.
+        """
+        if message_id is not None and not self._names_active(message_id):
+            return
         active = self._active
         if active is None:
             return
@@ -444,6 +461,21 @@ class Conversation:
         if active.stop_requested_at is None:
             self._put_generation(replace(active, stop_requested_at=self._now), visible=False)
         self._stop = active.id
+
+    def _names_active(self, message_id: str) -> bool:
+        """Whether ``message_id`` names the active answer; a queued prompt that it names is ended instead."""
+        target = self._messages.get(message_id)
+        if target is None:
+            raise NoSuchMessage
+        if target.status == "queued":
+            self._queued -= 1
+            self._end_unanswered(target, "stopped")
+            return False
+        if self._answer is None or self._active is None:
+            return False
+        # A prompt's first answer stands right behind it; a later one was asked for on its own.
+        first = self._answer.parent_id == target.id and self._answer.position == target.position + 1
+        return self._answer.id == target.id or first
 
     def give_up(self, generation_id: str, error: MessageError) -> None:
         """End a generation that no worker brings to an end."""
@@ -506,11 +538,14 @@ class Conversation:
         """Change title, model, system prompt or branch; absent fields stay.
 
         Raises:
-            Invalid: the tip is no message of this chat that a branch can end with.
+            NoSuchMessage: the tip is no message of this chat.
+            Invalid: it is none that a branch can end with.
         """
         if request.tip_id is not msgspec.UNSET:
             tip = self._messages.get(request.tip_id)
-            if tip is None or tip.status in ("queued", "deleted"):
+            if tip is None:
+                raise NoSuchMessage
+            if tip.status in ("queued", "deleted"):
                 raise Invalid("The tip must be a message of this chat.")
         wanted = {
             name: storable(value) if isinstance(value, str) else value
@@ -588,6 +623,13 @@ class Conversation:
         self._touch()
         self._chat = replace(self._chat, last_position=self._chat.last_position + 1)
         return self._chat.last_position
+
+
+def _is_same(existing: MessageRecord, prompt: PromptSubmitted) -> bool:
+    """Whether ``existing`` is this prompt, as stored before; of one that was taken back, the content is gone."""
+    return existing.author_id == prompt.user_id and (
+        existing.status == "deleted" or existing.content == storable(prompt.content)
+    )
 
 
 def _verdict(generation: GenerationRecord) -> Verdict:

@@ -19,6 +19,13 @@ class NotFound(StoreError):
     code = "not_found"
 
 
+class NoSuchMessage(NotFound):
+    """The chat is the caller's, and the message is not in it; it may be accepted and not stored yet."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no such message.")
+
+
 class Forbidden(StoreError):
     """The caller may see it, and may not do this to it."""
 
@@ -49,8 +56,8 @@ class Unavailable(StoreError):
     code = "unavailable"
     retry_after = 2.0
 
-    def __init__(self) -> None:
-        super().__init__("The database does not answer. Try again in a moment.")
+    def __init__(self, message: str = "The database does not answer. Try again in a moment.") -> None:
+        super().__init__(message)
 
 
 class Contended(StoreError):

@@ -8,6 +8,7 @@ idempotent. A batch that fails through the fault of one event is gone through on
 - Postgres is away: nobody's fault; the error goes to the caller, nothing is acknowledged.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,6 +24,7 @@ from chat_store import metrics
 from chat_store.errors import is_outage
 from chat_store.publisher import Publisher
 from chat_store.pull import hand_back
+from chat_store.rejections import CHAT_NOT_FOUND, ID_TAKEN, NOT_A_MEMBER, NOT_STORED, Rejection
 from chat_store.transactions import Command, Outcome
 from parley.contracts import ids
 from parley.contracts.events import VERSION, GenerationFinished, PromptSubmitted
@@ -36,6 +38,11 @@ MAX_FAILURES: Final = 5
 
 E = TypeVar("E", PromptSubmitted, GenerationFinished)
 Execute = Callable[[Sequence[Command[str]]], Awaitable[Outcome[str]]]
+Reject = Callable[[Sequence[Rejection]], Awaitable[None]]
+
+_NO_CHAT: Final = "no_chat"
+_CODES: Final = {_NO_CHAT: CHAT_NOT_FOUND, "not_a_member": NOT_A_MEMBER, "id_taken": ID_TAKEN}
+"""Why a prompt was not stored, by what came of its command."""
 
 
 class Unreadable(Exception):
@@ -62,6 +69,7 @@ class Intake(Generic[E]):
         kind: The event.
         command: Makes the command that carries an event out, given its ``traceparent``; it returns a word for the
             metrics.
+        reject: Keeps and tells that prompts were not stored, before they are acknowledged.
     """
 
     def __init__(
@@ -72,8 +80,10 @@ class Intake(Generic[E]):
         command: Callable[[E, str | None], Command[str]],
         js: JetStreamContext,
         publisher: Publisher,
+        reject: Reject,
     ) -> None:
         self._spec = spec
+        self._reject = reject
         self._kind: type[E] = kind
         self._command: Callable[[E, str | None], Command[str]] = command
         self._js = js
@@ -107,6 +117,7 @@ class Intake(Generic[E]):
             try:
                 event = decode(message.data or b"", self._kind)
                 outcome = await execute([self._command(event, _traceparent(message))])
+                await self._reject_dropped([event], outcome)
             except Unreadable:
                 continue
             except Exception as error:
@@ -134,21 +145,32 @@ class Intake(Generic[E]):
         metrics.BATCH_SECONDS.labels(self._spec.name).observe(time.perf_counter() - began)
         metrics.BATCH_SIZE.labels(self._spec.name).observe(len(part))
         await self._publisher.announce(outcome.changes, traces=self._traces(part, outcome, began_at))
+        await self._reject_dropped([event for _, _, event in part], outcome)
         now = datetime.now(UTC)
         for (message, command, event), result in zip(part, outcome.results, strict=True):
-            word = result or "no_chat"
+            word = result or _NO_CHAT
             metrics.EVENTS.labels(self._spec.name, word).inc()
             if isinstance(event, GenerationFinished) and word == event.outcome:
                 metrics.ENDED.labels(word).inc()
-            if word in ("no_chat", "not_a_member"):
+            if word in _CODES:
                 log.info(
                     "Dropped an event: %s",
-                    "its chat is gone" if word == "no_chat" else "its author is no member of the chat any more",
+                    _CODES[word].replace("_", " "),
                     extra={"consumer": self._spec.name, "chat_id": command.chat_id, "event_id": event.id},
                 )
             elif isinstance(event, PromptSubmitted) and word != "duplicate":
                 metrics.PROMPT_DELAY.observe(max(0.0, (now - event.occurred_at).total_seconds()))
             await _acknowledge(message)
+
+    async def _reject_dropped(self, events: Sequence[E], outcome: Outcome[str]) -> None:
+        """Have the authors of prompts that were not stored told."""
+        rejections = [
+            Rejection(prompt=event, code=_CODES[word])
+            for event, result in zip(events, outcome.results, strict=True)
+            if isinstance(event, PromptSubmitted) and (word := result or _NO_CHAT) in _CODES
+        ]
+        if rejections:
+            await self._reject(rejections)
 
     def _traces(
         self, part: "list[tuple[Msg, Command[str], E]]", outcome: Outcome[str], began_at: int
@@ -164,7 +186,7 @@ class Intake(Generic[E]):
                 f"{self._spec.name} process",
                 kind="consumer",
                 parent=message.headers,
-                attributes={"parley.chat_id": command.chat_id, "parley.result": result or "no_chat"},
+                attributes={"parley.chat_id": command.chat_id, "parley.result": result or _NO_CHAT},
                 began_at=began_at,
             ):
                 if result == "started":
@@ -189,6 +211,11 @@ class Intake(Generic[E]):
             await hand_back([message], delay=5.0)
             return
         log.error("Dead letter: %s", reason, extra={"consumer": self._spec.name, "subject": message.subject})
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            # Of a version to come, say: it still says whose it is.
+            event = msgspec.json.decode(message.data, type=self._kind)
+            if isinstance(event, PromptSubmitted) and ids.is_id(event.chat_id) and ids.is_id(event.message_id):
+                await self._reject([Rejection(prompt=event, code=NOT_STORED)])
         metrics.EVENTS.labels(self._spec.name, "dead_letter").inc()
         await _acknowledge(message)
 

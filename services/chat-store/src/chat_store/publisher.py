@@ -21,6 +21,7 @@ from chat_store.conversation import Changes
 from chat_store.database import Database
 from chat_store.errors import is_outage
 from chat_store.records import GenerationRecord
+from chat_store.rejections import Rejection
 from parley.contracts import limits, subjects
 from parley.contracts.events import GenerationRequested
 from parley.contracts.live import Changed
@@ -64,6 +65,12 @@ class Publisher:
             task = asyncio.create_task(self.request(requested, traces=traces or {}))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def reject(self, rejections: Sequence[Rejection]) -> None:
+        """Tell authors that prompts of theirs were not stored. At most once; the database tells whoever asks."""
+        for rejection in rejections:
+            subject = subjects.live_rejected(rejection.prompt.chat_id)
+            await self._send(subject, msgspec.json.encode(rejection.live()))
 
     async def signal_stop(self, generation_id: str) -> None:
         """Tell the generation's worker to stop. At most once; the sweeper says it again each second."""

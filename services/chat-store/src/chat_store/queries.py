@@ -14,10 +14,20 @@ import msgspec
 from faststream.nats import NatsBroker, NatsMessage, NatsResponse
 
 from chat_store import context, cursors, metrics, pages, repository, search, transactions
+from chat_store.accepted import Accepted
 from chat_store.conversation import Claimed, Conversation
 from chat_store.cursors import BeforeChat, BeforeHit, BeforeMessage
 from chat_store.database import Database
-from chat_store.errors import Conflict, Invalid, NotFound, StoreError, Unavailable, describe, is_outage
+from chat_store.errors import (
+    Conflict,
+    Invalid,
+    NoSuchMessage,
+    NotFound,
+    StoreError,
+    Unavailable,
+    describe,
+    is_outage,
+)
 from chat_store.publisher import Publisher
 from chat_store.transactions import Command
 from parley.contracts import ids, limits, rpc, subjects
@@ -38,9 +48,13 @@ _NO_CHAT: Final = "There is no such chat."
 
 
 class Queries:
-    """Answers requests from Postgres."""
+    """Answers requests from Postgres.
 
-    def __init__(self, database: Database, publisher: Publisher) -> None:
+    What names a message that is not there waits for what was accepted (:mod:`chat_store.accepted`).
+    """
+
+    def __init__(self, database: Database, publisher: Publisher, accepted: Accepted) -> None:
+        self._accepted = accepted
         self._database = database
         self._publisher = publisher
 
@@ -102,7 +116,10 @@ class Queries:
 
         tip = [request.tip_id] if isinstance(request.tip_id, str) else []
         _check_ids(request.chat_id, *tip)
-        return await self._execute(request, run, messages=tip)
+        try:
+            return await self._execute(request, run, messages=tip)
+        except NoSuchMessage as missing:
+            raise Invalid("The tip must be a message of this chat.") from missing
 
     async def delete_chat(self, request: rpc.DeleteChat) -> rpc.Done:
         def run(conversation: Conversation) -> rpc.Done:
@@ -132,6 +149,19 @@ class Queries:
             )
         return rpc.MessageList(items=items, next=following)
 
+    async def get_message(self, request: rpc.GetMessage) -> rpc.MessageReply:
+        async def look() -> Message | None:
+            async with self._database.connection() as connection:
+                return await repository.get_message(
+                    connection, request.chat_id, request.message_id, user_id=request.user_id
+                )
+
+        _check_ids(request.chat_id, request.message_id)
+        found = await self._accepted.carry_out(request.chat_id, look, again=lambda message: message is None)
+        if found is None:
+            raise NoSuchMessage
+        return rpc.MessageReply(message=found)
+
     async def regenerate(self, request: rpc.Regenerate) -> rpc.MessageReply:
         def run(conversation: Conversation) -> rpc.MessageReply:
             conversation.require_member(request.user_id)
@@ -159,13 +189,19 @@ class Queries:
         return await self._execute(request, run, messages=[request.message_id])
 
     async def stop(self, request: rpc.Stop) -> rpc.Done:
-        def run(conversation: Conversation) -> rpc.Done:
+        def run(conversation: Conversation) -> bool:
             conversation.require_member(request.user_id)
-            conversation.stop()
-            return rpc.Done()
+            was_running = conversation.running
+            conversation.stop(request.message_id)
+            return was_running
 
-        _check_ids(request.chat_id)
-        return await self._execute(request, run, ends=True)
+        named = [] if request.message_id is None else [request.message_id]
+        _check_ids(request.chat_id, *named)
+        # With none running, one that was just accepted may be meant; a name says itself whether it is there.
+        await self._execute(
+            request, run, messages=named, ends=True, again=lambda was_running: not named and not was_running
+        )
+        return rpc.Done()
 
     async def search(self, request: rpc.Search) -> rpc.SearchReply:
         """By words that begin with the given ones; when no message has them, by the text as it is."""
@@ -355,16 +391,35 @@ class Queries:
         messages: Sequence[str] = (),
         users: Sequence[str] = (),
         ends: bool = False,
+        again: Callable[[R], bool] = lambda _: False,
     ) -> R:
+        """Change a chat, and announce the change.
+
+        Args:
+            run, messages, users, ends: See :class:`chat_store.transactions.Command`.
+            again: Whether a result may be due to a prompt that is accepted and not stored yet.
+        """
         command = Command(
             chat_id=request.chat_id, run=run, messages=messages, users=[request.user_id, *users], ends=ends
         )
-        async with self._database.connection() as connection:
-            outcome = await transactions.execute(connection, [command])
-        result = outcome.results[0]
-        if result is None:
-            raise NotFound(_NO_CHAT)
-        await self._publisher.announce(outcome.changes)
+
+        async def attempt() -> R | NoSuchMessage:
+            async with self._database.connection() as connection:
+                try:
+                    outcome = await transactions.execute(connection, [command])
+                except NoSuchMessage as missing:
+                    return missing
+            result = outcome.results[0]
+            if result is None:
+                raise NotFound(_NO_CHAT)
+            await self._publisher.announce(outcome.changes)
+            return result
+
+        result = await self._accepted.carry_out(
+            request.chat_id, attempt, again=lambda result: isinstance(result, NoSuchMessage) or again(result)
+        )
+        if isinstance(result, NoSuchMessage):
+            raise result
         return result
 
 
@@ -383,6 +438,7 @@ def verbs(queries: Queries) -> dict[type[Any], Answer]:
         rpc.UpdateChat: queries.update_chat,
         rpc.DeleteChat: queries.delete_chat,
         rpc.ListMessages: queries.list_messages,
+        rpc.GetMessage: queries.get_message,
         rpc.Regenerate: queries.regenerate,
         rpc.DeleteMessage: queries.delete_message,
         rpc.Stop: queries.stop,

@@ -17,8 +17,10 @@ from asyncpg.pool import PoolConnectionProxy
 from chat_store.conversation import Changes, State
 from chat_store.cursors import BeforeChat, BeforeHit
 from chat_store.records import GenerationRecord, MemberRecord
+from chat_store.rejections import Rejection, rejected_message
 from parley.contracts.resources import Chat, GenerationRef, Message, Role, TokenUsage
 from parley.contracts.rpc import ContextMessage
+from parley.contracts.text import storable
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 T = TypeVar("T")
@@ -143,8 +145,15 @@ SELECT id::text FROM changed_chats
 
 DELETE_CHAT: Final = """
 WITH gone AS (DELETE FROM chats WHERE id = $1 AND revision = $2 - 1 RETURNING id, owner_id)
-INSERT INTO deleted_chats (id, owner_id, deleted_at, generation_id) SELECT id, owner_id, $3, $4::uuid FROM gone
+INSERT INTO deleted_chats (id, owner_id, deleted_at, generation_id, purge_at)
+SELECT id, owner_id, $3, $4::uuid, $3 FROM gone
 RETURNING id::text
+"""
+
+ADD_REJECTIONS: Final = """
+INSERT INTO rejected_prompts (chat_id, message_id, user_id, code, rejected_at)
+SELECT r.*, $2 FROM json_to_recordset($1) AS r(chat_id uuid, message_id uuid, user_id text, code text)
+ON CONFLICT (chat_id, message_id, user_id) DO UPDATE SET code = excluded.code
 """
 
 MARK_REQUESTED: Final = """
@@ -165,6 +174,27 @@ INSERT INTO members (chat_id, user_id, role, added_at) SELECT id, owner_id, 'own
 # --- reading: the gateway -------------------------------------------------------------------------------------------
 
 ROLE_OF: Final = "SELECT role FROM members WHERE chat_id = $1 AND user_id = $2"
+
+# A message of a chat that is the user's, or else a prompt of the user's that was rejected. One that was stored in spite
+# of it (sent again, or replayed by an operator) goes before, unless the id is another's.
+GET_MESSAGE: Final = f"""
+SELECT row_to_json(r) FROM (
+    SELECT {_MESSAGE} FROM messages m WHERE m.chat_id = $1 AND m.id = $2 AND m.status <> 'deleted'
+    AND EXISTS (SELECT FROM members WHERE chat_id = m.chat_id AND user_id = $3)
+    AND (m.author_id = $3 OR NOT EXISTS (
+        SELECT FROM rejected_prompts WHERE chat_id = $1 AND message_id = $2 AND user_id = $3
+    ))
+) r
+"""
+
+IS_HANDLED: Final = """
+SELECT EXISTS (SELECT FROM messages WHERE chat_id = $1 AND id = $2)
+    OR EXISTS (SELECT FROM rejected_prompts WHERE chat_id = $1 AND message_id = $2)
+"""
+
+GET_REJECTION: Final = """
+SELECT code, rejected_at FROM rejected_prompts WHERE chat_id = $1 AND message_id = $2 AND user_id = $3
+"""
 
 OWNER_OF_DELETED: Final = "SELECT owner_id FROM deleted_chats WHERE id = $1"
 
@@ -322,6 +352,14 @@ WHERE status IN ('requested', 'running') AND (id, attempt) NOT IN (SELECT * FROM
 
 FORGET_DELETED: Final = "DELETE FROM deleted_chats WHERE deleted_at < $1"
 
+FORGET_REJECTED: Final = "DELETE FROM rejected_prompts WHERE rejected_at < $1"
+
+TO_PURGE: Final = """
+SELECT id::text, deleted_at FROM deleted_chats WHERE purge_at <= $1 ORDER BY purge_at LIMIT $2
+"""
+
+PURGED: Final = "UPDATE deleted_chats SET purge_at = $2 WHERE id = $1"
+
 
 def _json(rows: Iterable[msgspec.Struct | dict[str, Any]]) -> str:
     return msgspec.json.encode(list(rows)).decode()
@@ -418,6 +456,41 @@ async def mark_requested(connection: Connection, requests: Sequence[tuple[Genera
 async def role_of(connection: Connection, chat_id: str, user_id: str) -> Role | None:
     role: Role | None = await connection.fetchval(ROLE_OF, chat_id, user_id)
     return role
+
+
+async def get_message(connection: Connection, chat_id: str, message_id: str, *, user_id: str) -> Message | None:
+    """The message, if the user may read it; a prompt of the user's that was rejected, as ``rejected``."""
+    row = await connection.fetchval(GET_MESSAGE, chat_id, message_id, user_id)
+    if row is not None:
+        return msgspec.json.decode(row, type=Message)
+    rejection = await connection.fetchrow(GET_REJECTION, chat_id, message_id, user_id)
+    if rejection is None:
+        return None
+    return rejected_message(
+        chat_id=chat_id,
+        message_id=message_id,
+        user_id=user_id,
+        code=rejection["code"],
+        rejected_at=rejection["rejected_at"],
+    )
+
+
+async def is_handled(connection: Connection, chat_id: str, message_id: str) -> bool:
+    """Whether a prompt with this id was stored or rejected."""
+    return bool(await connection.fetchval(IS_HANDLED, chat_id, message_id))
+
+
+async def add_rejections(connection: Connection, rejections: Sequence[Rejection], *, now: datetime) -> None:
+    rows = [
+        {
+            "chat_id": rejection.prompt.chat_id,
+            "message_id": rejection.prompt.message_id,
+            "user_id": storable(rejection.prompt.user_id),
+            "code": rejection.code,
+        }
+        for rejection in {one.prompt.id + one.prompt.user_id: one for one in rejections}.values()
+    ]
+    await connection.execute(ADD_REJECTIONS, _json(rows), now)
 
 
 async def owner_of_deleted(connection: Connection, chat_id: str) -> str | None:
@@ -543,6 +616,20 @@ async def active_since(
 
 async def forget_deleted(connection: Connection, *, before: datetime) -> None:
     await connection.execute(FORGET_DELETED, before)
+
+
+async def forget_rejected(connection: Connection, *, before: datetime) -> None:
+    await connection.execute(FORGET_REJECTED, before)
+
+
+async def to_purge(connection: Connection, *, now: datetime, limit: int) -> list[tuple[str, datetime]]:
+    """Deleted chats that the streams are to be purged of, with when they were deleted."""
+    return [(row[0], row[1]) for row in await connection.fetch(TO_PURGE, now, limit)]
+
+
+async def purged(connection: Connection, chat_id: str, *, again_at: datetime | None) -> None:
+    """The streams hold nothing of the chat now; ``again_at``: to be looked at once more."""
+    await connection.execute(PURGED, chat_id, again_at)
 
 
 async def request_anew(connection: Connection, *, ending: Sequence[tuple[str, int]]) -> None:

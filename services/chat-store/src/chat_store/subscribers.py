@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -17,7 +18,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 
-from chat_store import transactions
+from chat_store import repository, transactions
 from chat_store.conversation import Conversation
 from chat_store.database import Database
 from chat_store.errors import describe, is_outage
@@ -25,6 +26,7 @@ from chat_store.intake import Execute, Intake
 from chat_store.leadership import Leader
 from chat_store.publisher import Publisher
 from chat_store.pull import Pull, hand_back, keep_alive
+from chat_store.rejections import Rejection
 from chat_store.tasks import finish_even_if_cancelled
 from chat_store.transactions import Command, Outcome
 from parley.contracts import subjects
@@ -74,15 +76,32 @@ def finish(event: GenerationFinished, traceparent: str | None = None) -> Command
     return Command(chat_id=event.chat_id, run=run, ends=True)
 
 
+async def _nothing_to_tell(_rejections: Sequence[Rejection]) -> None:
+    """The end of an answer has no author who waits for it."""
+
+
 class Prompts:
     """``prompt.submitted``: stored by the leader, in the stream's order, many in one transaction."""
 
-    def __init__(self, nc: Client, js: JetStreamContext, publisher: Publisher, *, batch: int, grace: float) -> None:
+    def __init__(
+        self,
+        nc: Client,
+        js: JetStreamContext,
+        database: Database,
+        publisher: Publisher,
+        *,
+        batch: int,
+        grace: float,
+    ) -> None:
         self._js = js
+        self._database = database
+        self._publisher = publisher
         self._grace = grace
         self._delivered = 0  # the consumer's number of the newest delivery that is dealt with
         self._pull = Pull(nc, CHAT_STORE_PROMPTS, batch=batch)
-        self._intake = Intake(CHAT_STORE_PROMPTS, kind=PromptSubmitted, command=submit, js=js, publisher=publisher)
+        self._intake = Intake(
+            CHAT_STORE_PROMPTS, kind=PromptSubmitted, command=submit, js=js, publisher=publisher, reject=self._reject
+        )
 
     def renew(self) -> None:
         self._pull.renew()
@@ -112,6 +131,11 @@ class Prompts:
         """
         numbers = [message.metadata.sequence.consumer for message in messages]
         return numbers == list(range(self._delivered + 1, self._delivered + 1 + len(numbers)))
+
+    async def _reject(self, rejections: Sequence[Rejection]) -> None:
+        async with self._database.connection() as connection:
+            await repository.add_rejections(connection, rejections, now=datetime.now(UTC))
+        await self._publisher.reject(rejections)
 
     async def _catch_up(self, execute: Execute) -> None:
         """Carry out first what was delivered and is not acknowledged, by whomever.
@@ -171,7 +195,14 @@ class Finished:
         self._database = database
         self._grace = grace
         self._pull = Pull(nc, CHAT_STORE_FINISHED, batch=batch)
-        self._intake = Intake(CHAT_STORE_FINISHED, kind=GenerationFinished, command=finish, js=js, publisher=publisher)
+        self._intake = Intake(
+            CHAT_STORE_FINISHED,
+            kind=GenerationFinished,
+            command=finish,
+            js=js,
+            publisher=publisher,
+            reject=_nothing_to_tell,
+        )
 
     def renew(self) -> None:
         self._pull.renew()

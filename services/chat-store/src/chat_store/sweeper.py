@@ -6,6 +6,7 @@
   process died), after ``orphan_after`` when the worker is connected and silent (by then JetStream has delivered the
   request to another worker, as a rule). First its end is looked for in the stream: the worker may have published it,
   and the chat-store that received it died.
+- The streams are purged of deleted chats (:mod:`chat_store.purge`).
 
 Nobody owns a generation when nobody answers ``rpc.generation.<id>.snapshot`` (:mod:`chat_store.orphans`). While no
 worker waits for work, all are busy (or none is there), and a request more would only lengthen the queue: that time does
@@ -28,6 +29,7 @@ from chat_store.database import Database
 from chat_store.errors import is_outage
 from chat_store.orphans import Absence, Orphans
 from chat_store.publisher import Publisher
+from chat_store.purge import Purger
 from chat_store.records import GenerationRecord
 from chat_store.subscribers import Finished, again_or_fail
 from chat_store.tasks import finish_even_if_cancelled
@@ -55,6 +57,7 @@ UNPUBLISHED_AFTER: Final = timedelta(seconds=2)
 
 STOP_DELETED_FOR: Final = timedelta(seconds=60)
 KEEP_DELETED_FOR: Final = timedelta(days=30)
+KEEP_REJECTED_FOR: Final = timedelta(days=7)
 BATCH: Final = 500
 GRACE: Final = 1.0
 """Seconds for a round to finish when the leader steps down."""
@@ -81,6 +84,7 @@ class Sweeper:
         self._publisher = publisher
         self._finished = finished
         self._orphan_after = orphan_after
+        self._purger = Purger(js, database)
         self._owner_check = min(MAX_OWNER_CHECK, orphan_after / 4)
         self._orphans = Orphans(nc)
         self._absences: dict[str, Absence] = {}
@@ -92,6 +96,7 @@ class Sweeper:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._each(TICK, self._urgent))
+                group.create_task(self._each(TICK, self._purger.purge))
                 group.create_task(self._each(self._owner_check, self._owners))
                 group.create_task(self._each(3600.0, self._forget))
         finally:
@@ -125,7 +130,9 @@ class Sweeper:
 
     async def _forget(self) -> None:
         async with self._database.connection() as connection:
-            await repository.forget_deleted(connection, before=datetime.now(UTC) - KEEP_DELETED_FOR)
+            now = datetime.now(UTC)
+            await repository.forget_deleted(connection, before=now - KEEP_DELETED_FOR)
+            await repository.forget_rejected(connection, before=now - KEEP_REJECTED_FOR)
 
     async def _owners(self) -> None:
         now = datetime.now(UTC)

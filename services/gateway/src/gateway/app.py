@@ -21,12 +21,13 @@ def build_gateway(settings: Settings) -> Gateway:
     """Build everything that the routes use. Nothing is connected yet: that is ``gateway.bus.run``."""
     key = settings.secret_key.get_secret_value()
     bus = Bus(settings.nats_url, "gateway", migration_wait=settings.migration_wait)
+    store = StoreClient(bus, AccessMemory(), settings.rpc_seconds)
     return Gateway(
         settings=settings,
         key=key,
         bus=bus,
-        store=StoreClient(bus, AccessMemory(), settings.rpc_seconds),
-        commands=Commands(bus, settings.publish_seconds),
+        store=store,
+        commands=Commands(bus, store, settings.publish_seconds),
         bridges=Bridges(settings.push_url, key),
         page=Page(settings),
         writes=RateLimit(settings.writes_per_second, settings.writes_burst),

@@ -17,8 +17,14 @@ Model = Annotated[str, Meta(min_length=1, max_length=MAX_MODEL_LENGTH)]
 # --- requests -------------------------------------------------------------------------------------------------------
 
 
-class Nothing(msgspec.Struct, frozen=True):
-    """A request that says all in its address. Fields are ignored, as everywhere."""
+class StopAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """``POST /v1/chats/{chat_id}/stop``.
+
+    Attributes:
+        message_id: The answer that is meant, or the prompt whose first answer is; null: whichever runs.
+    """
+
+    message_id: str | None = None
 
 
 class NewChat(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +67,10 @@ class NewAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # --- answers --------------------------------------------------------------------------------------------------------
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """Nothing to say."""
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):

@@ -8,9 +8,12 @@ import msgspec
 import nats.errors
 
 from gateway.bus import Bus
-from gateway.errors import TooLarge, Unavailable
+from gateway.errors import Conflict, NotFound, TooLarge, Unavailable
 from gateway.metrics import PUBLISH_FAILURES, PUBLISH_SECONDS
+from gateway.store_client import StoreClient
 from parley.contracts.events import PromptSubmitted
+from parley.contracts.ids import new_id
+from parley.contracts.text import storable
 from parley.runtime.bus import BusUnavailable, publish_durable
 
 log = logging.getLogger(__name__)
@@ -19,8 +22,9 @@ log = logging.getLogger(__name__)
 class Commands:
     """Publishes to the stream ``CHAT``."""
 
-    def __init__(self, bus: Bus, deadline: float) -> None:
+    def __init__(self, bus: Bus, store: StoreClient, deadline: float) -> None:
         self._bus = bus
+        self._store = store
         self._deadline = deadline
 
     async def submit_prompt(
@@ -36,9 +40,12 @@ class Commands:
         """Return once the prompt is stored in the stream: from then on it cannot be lost.
 
         At least once, in order for one sender that waits for each; deduplicated by chat and message id, here within
-        the stream's window and by chat-store for ever.
+        the stream's window and by chat-store for ever. What the stream takes for a duplicate may be another message, or
+        one that chat-store lost with a failover of Postgres: then it is looked up, and published anew if need be.
 
         Raises:
+            Conflict: the id belongs to another message.
+            NotFound: it was rejected before, and the chat is still not this user's.
             Unavailable: no acknowledgement within the deadline. The prompt may still have been stored; sending the
                 same message id again is safe.
         """
@@ -55,7 +62,10 @@ class Commands:
         try:
             await self._bus.wait_until_up(self._deadline)
             left = self._deadline - (time.monotonic() - started)
-            await publish_durable(self._bus.js, event, deadline=max(left, 0.5))
+            stored = await publish_durable(self._bus.js, event, deadline=max(left, 0.5))
+            if stored.duplicate and not await self._is_known(event):
+                again = f"{event.id}:{new_id()}"
+                await publish_durable(self._bus.js, event, msg_id=again, deadline=self._deadline)
         except nats.errors.MaxPayloadError as error:
             raise TooLarge("The message is longer than the message bus takes.") from error
         except (BusUnavailable, Unavailable) as error:
@@ -67,3 +77,24 @@ class Commands:
             ) from error
         self._bus.writes.worked()
         PUBLISH_SECONDS.observe(time.monotonic() - started)
+
+    async def _is_known(self, event: PromptSubmitted) -> bool:
+        """Whether chat-store has this very prompt.
+
+        Raises:
+            Conflict: it has another message with this id.
+            NotFound: it has rejected this one, and would do so again.
+        """
+        try:
+            known = await self._store.get_message(event.user_id, event.chat_id, event.message_id)
+        except (NotFound, Unavailable):
+            # Lost, deleted, or not to be asked now: one event too many changes nothing.
+            return False
+        if known.status == "rejected":
+            if known.error is not None and known.error.code == "id_taken":
+                raise Conflict(known.error.message)
+            await self._store.require_access(event.user_id, event.chat_id, afresh=True)
+            return False
+        if known.author_id != event.user_id or known.content != storable(event.content):
+            raise Conflict("Another message has this id. Send this one with a new id.")
+        return True

@@ -37,14 +37,17 @@ class StoreClient:
         self._models: rpc.ModelList | None = None
         self._models_since = 0.0
 
-    async def require_access(self, user_id: str, chat_id: str) -> None:
+    async def require_access(self, user_id: str, chat_id: str, *, afresh: bool = False) -> None:
         """Return when the user may use the chat.
 
-        The answer is remembered for a minute, and for an hour while chat-store cannot be asked (docs/decisions/0012).
+        The answer is remembered for a minute, and for an hour while chat-store cannot be asked (docs/decisions/0012);
+        ``afresh``: what is remembered is not to be trusted.
 
         Raises:
             NotFound: no such chat, or not this user's.
         """
+        if afresh:
+            self._access.forget(user_id, chat_id)
         known = self._access.lookup(user_id, chat_id, time.monotonic())
         if known is Known.FRESH:
             return
@@ -90,6 +93,12 @@ class StoreClient:
         body = rpc.ListMessages(user_id=user_id, chat_id=chat_id, before=before, limit=limit)
         return await self._ask_about(user_id, chat_id, body, rpc.MessageList)
 
+    async def get_message(self, user_id: str, chat_id: str, message_id: str) -> Message:
+        """Return a message, once what is accepted now has been stored; a prompt that was not stored is ``rejected``."""
+        body = rpc.GetMessage(user_id=user_id, chat_id=chat_id, message_id=message_id)
+        # A rejected prompt says nothing of the right to the chat, so nothing is remembered.
+        return (await self._ask(body, rpc.MessageReply)).message
+
     async def regenerate(
         self, user_id: str, chat_id: str, message_id: str, answer_id: str, model: str | None
     ) -> Message:
@@ -100,8 +109,9 @@ class StoreClient:
         body = rpc.DeleteMessage(user_id=user_id, chat_id=chat_id, message_id=message_id)
         await self._ask_about(user_id, chat_id, body, rpc.Done)
 
-    async def stop(self, user_id: str, chat_id: str) -> None:
-        await self._ask_about(user_id, chat_id, rpc.Stop(user_id=user_id, chat_id=chat_id), rpc.Done)
+    async def stop(self, user_id: str, chat_id: str, message_id: str | None) -> None:
+        body = rpc.Stop(user_id=user_id, chat_id=chat_id, message_id=message_id)
+        await self._ask_about(user_id, chat_id, body, rpc.Done)
 
     async def search(self, user_id: str, query: str, before: str | None, limit: int) -> rpc.SearchReply:
         body = rpc.Search(user_id=user_id, query=query, before=before, limit=limit)

@@ -77,6 +77,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             frames_burst=settings.frames_burst,
         )
 
+        await bus.follow_rejections(desk.on_rejected)
+
         def open_session(socket: Socket) -> Session:
             return Session(desk, socket)
 

@@ -160,10 +160,7 @@ class Bus:
         Raises:
             BusUnavailable: there is no connection to subscribe on.
         """
-        try:
-            return await self._client.subscribe_live(subjects.live(chat_id), handler)
-        except runtime_bus.TROUBLE as error:
-            raise BusUnavailable(f"not subscribed: {error!r}") from error
+        return await self._subscribe(subjects.live(chat_id), handler)
 
     async def follow_tickets(self, handler: Handler) -> LiveSubscription:
         """Hand to ``handler`` what push processes say of used tickets, this one's own words included.
@@ -171,8 +168,19 @@ class Bus:
         Raises:
             BusUnavailable: there is no connection to subscribe on.
         """
+        return await self._subscribe(subjects.CTL_TICKET_USED, handler)
+
+    async def follow_rejections(self, handler: Handler) -> LiveSubscription:
+        """Hand to ``handler`` what is said of prompts that were not stored, of all chats: there are few.
+
+        Raises:
+            BusUnavailable: there is no connection to subscribe on.
+        """
+        return await self._subscribe(subjects.ANY_LIVE_REJECTED, handler)
+
+    async def _subscribe(self, subject: str, handler: Handler) -> LiveSubscription:
         try:
-            return await self._client.subscribe_live(subjects.CTL_TICKET_USED, handler)
+            return await self._client.subscribe_live(subject, handler)
         except runtime_bus.TROUBLE as error:
             raise BusUnavailable(f"not subscribed: {error!r}") from error
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from functools import partial
 from typing import Final, Protocol
 
 import msgspec
 
-from parley.contracts.frames import Auth, ClientFrame, Cursor, Error, Ready, ServerFrame, Unwatch, Watch
+from parley.contracts.frames import Auth, ClientFrame, Cursor, Error, Ready, Rejected, ServerFrame, Unwatch, Watch
 from parley.contracts.ids import is_id
+from parley.contracts.live import PromptRejected
 from parley.runtime import tokens
 from push.cursor import Reader
 from push.errors import BadFrame, NotAuthenticated, TicketExpired, TooMany
@@ -20,11 +22,14 @@ from push.tickets import Tickets
 
 __all__ = ["Desk", "Session", "Wire"]
 
+log = logging.getLogger(__name__)
+
 _MAX_NUMBER: Final = 2**53  # what a JavaScript client can count to
 
 _MAX_ID: Final = 64
 
 _client_frame = msgspec.json.Decoder(ClientFrame)
+_rejected = msgspec.json.Decoder(PromptRejected)
 
 
 class Wire(Protocol):
@@ -61,6 +66,18 @@ class Desk:
         self.frames_per_second = frames_per_second
         self.frames_burst = frames_burst
         self.clock = asyncio.get_running_loop().time
+        self.sessions: dict[str, set[Session]] = {}
+
+    def on_rejected(self, _subject: bytes, payload: bytes, _mark: object = None) -> None:
+        """Tell the author of a prompt that was not stored, on all of the author's sockets."""
+        try:
+            rejected = _rejected.decode(payload)
+        except msgspec.MsgspecError as error:
+            log.warning("A rejection does not decode: %s", error)
+            return
+        frame = Rejected(chat_id=rejected.chat_id, message_id=rejected.message_id, error=rejected.error)
+        for session in tuple(self.sessions.get(rejected.user_id, ())):
+            session.tell(frame)
 
 
 class Session:
@@ -103,6 +120,10 @@ class Session:
                 self._user()
                 self._forget(frame.chat_id)
 
+    def tell(self, frame: ServerFrame) -> None:
+        """Send a frame that is about the user and not about what is watched."""
+        self._socket.send(frame)
+
     def pause(self) -> None:
         """The write buffer is above its limit."""
         self._writable = False
@@ -123,6 +144,10 @@ class Session:
             self._forget(chat_id)
         if self._user_id is not None:
             self._desk.sockets.remove(self._user_id)
+            sessions = self._desk.sessions[self._user_id]
+            sessions.discard(self)
+            if not sessions:
+                del self._desk.sessions[self._user_id]
 
     def _user(self) -> str:
         if self._user_id is None:
@@ -144,6 +169,7 @@ class Session:
             self._desk.sockets.remove(user_id)
             raise TicketExpired("the ticket has been used")
         self._user_id = user_id
+        self._desk.sessions.setdefault(user_id, set()).add(self)
         self._socket.send(Ready(user_id=user_id))
 
     def _watch(self, user_id: str, chat_id: str, after: Cursor | None) -> None:

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from parley.contracts.resources import Chat, Message
+from parley.contracts.resources import Chat, Message, MessageError
 
 PROTOCOL: Final = 1
 
@@ -144,6 +144,17 @@ class ChatFrame(_Frame, frozen=True, kw_only=True, tag="chat"):
     chat: Chat | None
 
 
+class Rejected(_Frame, frozen=True, kw_only=True, tag="rejected"):
+    """A prompt of this user, accepted with 202, could not be stored. Sent to all of the user's sockets.
+
+    At most once; ``GET …/messages/{message_id}`` says the same for a week.
+    """
+
+    chat_id: str
+    message_id: str
+    error: MessageError
+
+
 class Error(_Frame, frozen=True, kw_only=True, omit_defaults=True, tag="error"):
     """Something asked for was refused; the socket stays open."""
 
@@ -152,7 +163,7 @@ class Error(_Frame, frozen=True, kw_only=True, omit_defaults=True, tag="error"):
     chat_id: str | None = None
 
 
-ServerFrame = Ready | Snapshot | MessageFrame | Generation | Delta | ChatFrame | Error
+ServerFrame = Ready | Snapshot | MessageFrame | Generation | Delta | ChatFrame | Rejected | Error
 
 
 # --- close codes ------------------------------

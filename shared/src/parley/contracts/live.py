@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from parley.contracts.resources import Chat, GenerationRef, Message
+from parley.contracts.resources import Chat, GenerationRef, Message, MessageError
 
 READ_AT: Final = "Parley-Read-At"
 """Header of about one delta per answer and second: when (Unix time in seconds) the worker read it from the provider."""
@@ -29,6 +29,20 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="
     messages: list[Message] | None
     generation: GenerationRef | None = None
     removed_members: list[str] = []
+    v: int = 1
+
+
+class PromptRejected(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="prompt_rejected"):
+    """A prompt that was accepted could not be stored: its author is to be told.
+
+    Attributes:
+        error: Why. Its code is ``chat_not_found``, ``not_a_member``, ``id_taken`` or ``not_stored``.
+    """
+
+    chat_id: str
+    message_id: str
+    user_id: str
+    error: MessageError
     v: int = 1
 
 

@@ -66,7 +66,7 @@ def _consume(*consumers: ConsumerSpec) -> tuple[str, ...]:
             f"$JS.API.CONSUMER.INFO.{consumer.stream}.{consumer.name}",
             f"$JS.API.CONSUMER.MSG.NEXT.{consumer.stream}.{consumer.name}",
             f"$JS.ACK.{consumer.stream}.{consumer.name}.>",
-            subjects.dead_letter(consumer.name),
+            subjects.dead_letter(consumer.name, "*"),
         )
     )
 
@@ -83,6 +83,7 @@ GATEWAY: Final = UserPermissions(
             rpc.UpdateChat,
             rpc.DeleteChat,
             rpc.ListMessages,
+            rpc.GetMessage,
             rpc.Regenerate,
             rpc.DeleteMessage,
             rpc.Stop,
@@ -102,6 +103,7 @@ CHAT_STORE: Final = UserPermissions(
     publish=(
         subjects.ANY_GENERATION_REQUESTED,
         _template("live_changed"),
+        _template("live_rejected"),
         _template("ctl_generation_stop"),
         _template("rpc_generation_snapshot"),
         *_look_at(streams.CHAT, streams.ADVISORIES, streams.DEAD_LETTERS),
@@ -110,6 +112,8 @@ CHAT_STORE: Final = UserPermissions(
         *_consume(streams.CHAT_STORE_PROMPTS, streams.CHAT_STORE_FINISHED, streams.CHAT_STORE_ADVISORIES),
         # The message that an advisory is about, what another left in hand, and the end of an answer without an owner.
         f"$JS.API.STREAM.MSG.GET.{streams.CHAT.name}",
+        # What the streams hold of a chat that was deleted.
+        *(f"$JS.API.STREAM.PURGE.{stream.name}" for stream in (streams.CHAT, streams.SEGMENTS, streams.DEAD_LETTERS)),
     ),
     subscribe=(_template("rpc_store"),),
     replies=True,

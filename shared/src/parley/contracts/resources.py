@@ -5,9 +5,11 @@ from typing import Literal
 
 import msgspec
 
-PromptStatus = Literal["queued", "sent", "deleted"]
+PromptStatus = Literal["queued", "sent", "deleted", "rejected"]
 AnswerStatus = Literal["pending", "streaming", "complete", "stopped", "failed"]
-MessageStatus = Literal["queued", "sent", "deleted", "pending", "streaming", "complete", "stopped", "failed"]
+MessageStatus = Literal[
+    "queued", "sent", "deleted", "rejected", "pending", "streaming", "complete", "stopped", "failed"
+]
 Role = Literal["owner", "member"]
 
 
@@ -57,6 +59,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         parent_id: The message before it; null for a root, and for a queued prompt whose place is not known yet.
+        status: ``rejected``: accepted, and then not stored; ``error`` says why. Only its author is told, and it is part
+            of no page and of no snapshot.
         content: Empty while an answer is pending or streaming; the running text is in the ``generation`` of a snapshot.
         finish_reason: Of an answer that the model ended: ``stop``, ``length``, ``tool_calls``, ``content_filter`` or a
             provider's own word; null where it gave none.

@@ -162,6 +162,18 @@ class ListMessages(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 50
 
 
+class GetMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """→ MessageReply. Of a prompt that was accepted and not stored, its author gets it as ``rejected``.
+
+    What is accepted when this is asked is waited for.
+    """
+
+    VERB: ClassVar = "get_message"
+    user_id: str
+    chat_id: str
+    message_id: str
+
+
 class Regenerate(msgspec.Struct, frozen=True, kw_only=True):
     """→ MessageReply: a new answer beside ``message_id`` (an ended answer, or a prompt).
 
@@ -188,11 +200,18 @@ class DeleteMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stop(msgspec.Struct, frozen=True, kw_only=True):
-    """→ Done. Stops the active generation; with none active, nothing happens. Queued prompts then start."""
+    """→ Done. Stops the active generation; with none active, nothing happens. Queued prompts then start.
+
+    It covers what is accepted when it is asked, stored or not.
+
+    Attributes:
+        message_id: Stop only this answer, or the first answer to this prompt; with another one active, nothing happens.
+    """
 
     VERB: ClassVar = "stop"
     user_id: str
     chat_id: str
+    message_id: str | None = None
 
 
 class Search(msgspec.Struct, frozen=True, kw_only=True):
@@ -375,6 +394,7 @@ STORE_REQUESTS: Final[Mapping[str, type[Any]]] = {
         UpdateChat,
         DeleteChat,
         ListMessages,
+        GetMessage,
         Regenerate,
         DeleteMessage,
         Stop,

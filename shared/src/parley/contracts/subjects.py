@@ -14,12 +14,13 @@ TEMPLATES: Final[dict[str, str]] = {
     "live_delta": "live.{chat}.delta",
     "live_generation": "live.{chat}.generation",
     "live_changed": "live.{chat}.changed",
+    "live_rejected": "live.{chat}.rejected",
     "rpc_store": "rpc.store.{verb}",
     "rpc_models_list": "rpc.models.list",
     "rpc_generation_snapshot": "rpc.generation.{generation}.snapshot",
     "ctl_generation_stop": "ctl.generation.{generation}.stop",
     "ctl_ticket_used": "ctl.ticket.used",
-    "dead_letter": "dead.{consumer}",
+    "dead_letter": "dead.{consumer}.{chat}",
     "write_probe": "probe.chat",
 }
 
@@ -27,6 +28,7 @@ ANY_PROMPT_SUBMITTED: Final = "chat.*.prompt.submitted"
 ANY_GENERATION_REQUESTED: Final = "chat.*.generation.requested"
 ANY_GENERATION_SEGMENT: Final = "chat.*.generation.segment"
 ANY_GENERATION_FINISHED: Final = "chat.*.generation.finished"
+ANY_LIVE_REJECTED: Final = "live.*.rejected"
 ANY_DEAD_LETTER: Final = "dead.>"
 ANY_MAX_DELIVERIES: Final = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>"
 
@@ -70,6 +72,10 @@ def live_changed(chat_id: str) -> str:
     return f"live.{chat_id}.changed"
 
 
+def live_rejected(chat_id: str) -> str:
+    return f"live.{chat_id}.rejected"
+
+
 def rpc_store(verb: str) -> str:
     """The subject of a request to chat-store; ``verb`` is the ``VERB`` of a request in :mod:`parley.contracts.rpc`."""
     return f"rpc.store.{verb}"
@@ -83,6 +89,20 @@ def ctl_generation_stop(generation_id: str) -> str:
     return f"ctl.generation.{generation_id}.stop"
 
 
-def dead_letter(consumer: str) -> str:
-    """Where the durable consumer named ``consumer`` puts what it cannot handle."""
-    return f"dead.{consumer}"
+def dead_letter(consumer: str, chat_id: str) -> str:
+    """Where the durable consumer named ``consumer`` puts what it cannot handle of a chat."""
+    return f"dead.{consumer}.{chat_id}"
+
+
+def generations_of_chat(chat_id: str) -> str:
+    """Requests for answers, segments and ends of a chat."""
+    return f"chat.{chat_id}.generation.>"
+
+
+def dead_letters_of_chat(chat_id: str) -> str:
+    return f"dead.*.{chat_id}"
+
+
+def chat_of(subject: str) -> str:
+    """Return the chat that a durable subject (``chat.<chat>.…``) is of."""
+    return subject.split(".")[1]

@@ -189,7 +189,12 @@ def subject_of(event: Event) -> str:
 
 
 async def publish_durable(
-    js: JetStreamContext, event: Event, *, deadline: float, trace: Mapping[str, str] | None = None
+    js: JetStreamContext,
+    event: Event,
+    *,
+    deadline: float,
+    msg_id: str | None = None,
+    trace: Mapping[str, str] | None = None,
 ) -> PubAck:
     """Publish ``event`` to its stream and return once the server has stored it; the answer says where.
 
@@ -198,6 +203,7 @@ async def publish_durable(
 
     Args:
         deadline: Seconds after which to give up.
+        msg_id: Instead of the event's id, for an event that the stream knows and whose consumer does not.
         trace: Headers that carry the span it belongs to; by default the current one.
 
     Raises:
@@ -206,7 +212,7 @@ async def publish_durable(
     subject = subject_of(event)
     payload = msgspec.json.encode(event)
     headers = {**tracing.inject(), **(trace or {})}
-    return await publish_durable_raw(js, subject, payload, event.id, deadline=deadline, headers=headers)
+    return await publish_durable_raw(js, subject, payload, msg_id or event.id, deadline=deadline, headers=headers)
 
 
 async def publish_durable_raw(

@@ -33,7 +33,7 @@ async def publish(js: JetStreamContext, *, consumer: str, message: Msg, reason: 
     }
     await publish_durable_raw(
         js,
-        subjects.dead_letter(consumer),
+        subjects.dead_letter(consumer, subjects.chat_of(message.subject)),
         message.data,
         f"dead:{consumer}:{metadata.stream}:{metadata.sequence.stream}",
         deadline=deadline,

@@ -23,7 +23,7 @@ class DeadLetterBox:
 
     async def letters(self, consumer: str | None = None) -> AsyncIterator[Letter]:
         """Yield all letters (of ``consumer``), the oldest first."""
-        subject = subjects.dead_letter(consumer) if consumer else subjects.ANY_DEAD_LETTER
+        subject = subjects.dead_letter(consumer, "*") if consumer else subjects.ANY_DEAD_LETTER
         number = 1
         while True:
             try:

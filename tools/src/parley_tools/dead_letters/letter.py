@@ -72,7 +72,7 @@ def read(message: RawStreamMsg) -> Letter:
     headers: dict[str, str] = message.headers or {}
     return Letter(
         number=message.seq,
-        consumer=message.subject.removeprefix("dead."),
+        consumer=message.subject.removeprefix("dead.").partition(".")[0],
         died_at=message.time,
         reason=headers.get(dead_letters.REASON, ""),
         subject=headers.get(dead_letters.SUBJECT),

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from gateway import requests
 from gateway.answers import json_response, nothing
 from gateway.auth import Reader, Writer
-from gateway.bodies import ChatChange, NewChat, Nothing, Page
+from gateway.bodies import ChatChange, NewChat, Nothing, Page, StopAnswer
 from gateway.context import GatewayDependency
 from gateway.errors import Invalid
 from gateway.requests import Before, Limit, json_body, optional_id, storable
@@ -93,8 +93,11 @@ async def stop_chat(
     gateway: GatewayDependency,
     identity: Writer,
     chat_id: ChatId,
-    body: Annotated[Nothing, Depends(json_body(Nothing, optional=True))],
+    body: Annotated[StopAnswer, Depends(json_body(StopAnswer, optional=True))],
 ) -> Response:
-    """Stop the running answer, if there is one; it keeps what was said, and the next queued prompt starts."""
-    await gateway.store.stop(identity.user_id, chat_id)
-    return json_response(body, 202)
+    """Stop the running answer, if there is one; it keeps what was said, and the next queued prompt starts.
+
+    With ``message_id`` only that answer, or the first one to that prompt: a late or repeated stop ends no other.
+    """
+    await gateway.store.stop(identity.user_id, chat_id, optional_id(body.message_id, "message_id"))
+    return json_response(Nothing(), 202)

@@ -27,6 +27,7 @@ REGENERATE = f"{MESSAGES}/{{message_id}}/regenerate"
 def add_routes(router: APIRouter) -> None:
     router.add_api_route(MESSAGES, list_messages, methods=["GET"])
     router.add_api_route(MESSAGES, send_message, methods=["POST"], status_code=202)
+    router.add_api_route(f"{MESSAGES}/{{message_id}}", show_message, methods=["GET"])
     router.add_api_route(f"{MESSAGES}/{{message_id}}", delete_message, methods=["DELETE"], status_code=204)
     router.add_api_route(REGENERATE, regenerate, methods=["POST"], status_code=202)
 
@@ -37,6 +38,13 @@ async def list_messages(
     """List messages from the newest page backwards, the oldest first within a page."""
     messages = await gateway.store.list_messages(identity.user_id, chat_id, before, limit)
     return json_response(Page(items=messages.items, next=messages.next))
+
+
+async def show_message(
+    gateway: GatewayDependency, identity: Reader, chat_id: ChatId, message_id: MessageId
+) -> Response:
+    """Show one message; a prompt that got its 202 and was not stored is ``rejected``, with the reason."""
+    return json_response(await gateway.store.get_message(identity.user_id, chat_id, message_id))
 
 
 async def send_message(

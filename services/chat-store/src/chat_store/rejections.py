@@ -1,0 +1,66 @@
+"""Prompts that were accepted (202) and cannot be stored: why, and how that is kept and told. No I/O."""
+
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from parley.contracts.events import PromptSubmitted
+from parley.contracts.live import PromptRejected
+from parley.contracts.resources import Message, MessageError
+
+CHAT_NOT_FOUND: Final = "chat_not_found"
+NOT_A_MEMBER: Final = "not_a_member"
+ID_TAKEN: Final = "id_taken"
+NOT_STORED: Final = "not_stored"
+
+_ERRORS: Final = {
+    CHAT_NOT_FOUND: MessageError(code=CHAT_NOT_FOUND, message="The chat does not exist any more.", retryable=False),
+    NOT_A_MEMBER: MessageError(code=NOT_A_MEMBER, message="You may not write to this chat any more.", retryable=False),
+    ID_TAKEN: MessageError(
+        code=ID_TAKEN, message="Another message has this id. Send this one with a new id.", retryable=False
+    ),
+    NOT_STORED: MessageError(
+        code=NOT_STORED, message="The message could not be stored. Send it again with a new id.", retryable=True
+    ),
+}
+
+
+def error_of(code: str) -> MessageError:
+    """Return what its author is told; a code that this program does not know is one of a newer program."""
+    return _ERRORS.get(code, _ERRORS[NOT_STORED])
+
+
+class Rejection(msgspec.Struct, frozen=True, kw_only=True):
+    """One prompt that was not stored."""
+
+    prompt: PromptSubmitted
+    code: str
+
+    def live(self) -> PromptRejected:
+        prompt = self.prompt
+        return PromptRejected(
+            chat_id=prompt.chat_id,
+            message_id=prompt.message_id,
+            user_id=prompt.user_id,
+            error=error_of(self.code),
+        )
+
+
+def rejected_message(*, chat_id: str, message_id: str, user_id: str, code: str, rejected_at: datetime) -> Message:
+    """Return the state of a rejected prompt as its author sees it."""
+    return Message(
+        id=message_id,
+        chat_id=chat_id,
+        parent_id=None,
+        role="user",
+        author_id=user_id,
+        content="",
+        reasoning="",
+        status="rejected",
+        model=None,
+        error=error_of(code),
+        usage=None,
+        created_at=rejected_at,
+        version=0,
+    )
