@@ -33,6 +33,19 @@ describe("sending", () => {
     expect(chat.getSnapshot().state.messages).toHaveLength(2);
   });
 
+  it("says of an accepted message that it could not be stored", async () => {
+    const chat = await setup.watch();
+    setup.server.overrides.set(POST, () => json({}, 202));
+    const id = chat.send("Hello");
+    await settle();
+    expect(outbox(chat)).toEqual([["Hello", "accepted"]]);
+    const error = { code: "not_stored", message: "It could not be stored.", retryable: true };
+    setup.server.publish([{ type: "rejected", chat_id: CHAT, message_id: id, error }]);
+    await settle();
+    expect(outbox(chat)).toEqual([["Hello", "failed"]]);
+    expect(chat.getSnapshot().outbox[0]?.problem).toBe("It could not be stored.");
+  });
+
   it("sends the same id again when the network fails, and makes one turn of it", async () => {
     const chat = await setup.watch();
     let answers = 0;

@@ -13,8 +13,9 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from parley.contracts import rpc, subjects
+from parley.contracts.events import PromptSubmitted
 from parley.contracts.resources import Chat, Member, Message, TokenUsage
-from parley.runtime.bus import settled
+from parley.runtime.bus import MSG_ID, settled
 
 _NOT_FOUND = rpc.RpcError(code="not_found", message="There is no such chat.")
 
@@ -27,6 +28,7 @@ class FakeStore:
         last: The last request of each verb.
         refusals: What to answer instead, by verb.
         silent: Take requests and never answer.
+        prompts: What was submitted, by chat and message: stored as it is published. Take one out and it is lost.
     """
 
     def __init__(self, nc: Client) -> None:
@@ -39,11 +41,14 @@ class FakeStore:
         self.last: dict[str, Any] = {}
         self.refusals: dict[str, rpc.RpcError] = {}
         self.silent = False
+        self.prompts: dict[tuple[str, str], Message] = {}
+        self._heard: set[str] = set()
 
     async def __aenter__(self) -> "FakeStore":
         self._subscriptions = [
             await self._nc.subscribe(subjects.rpc_store("*"), "chat-store", cb=self._on_request),
             await self._nc.subscribe(subjects.RPC_MODELS_LIST, "llm-worker", cb=self._on_models),
+            await self._nc.subscribe(subjects.ANY_PROMPT_SUBMITTED, cb=self._on_prompt),
         ]
         await settled(self._nc)
         return self
@@ -60,6 +65,33 @@ class FakeStore:
 
     def add_message(self, message: Message) -> None:
         self.messages[message.chat_id].append(message)
+
+    async def _on_prompt(self, message: Msg) -> None:
+        msg_id = (message.headers or {}).get(MSG_ID, "")
+        if msg_id in self._heard:
+            return  # the stream does not take it again
+        self._heard.add(msg_id)
+        prompt = msgspec.json.decode(message.data, type=PromptSubmitted)
+        stored = Message(
+            id=prompt.message_id,
+            chat_id=prompt.chat_id,
+            parent_id=None,
+            role="user",
+            author_id=prompt.user_id,
+            content=prompt.content,
+            reasoning="",
+            status="sent",
+            model=None,
+            error=None,
+            usage=None,
+            created_at=prompt.occurred_at,
+            version=2,
+        )
+        self.prompts.setdefault((prompt.chat_id, prompt.message_id), stored)
+
+    def _get_message(self, request: rpc.GetMessage) -> Any:
+        found = self.prompts.get((request.chat_id, request.message_id))
+        return _NOT_FOUND if found is None else rpc.MessageReply(message=found)
 
     async def _on_models(self, message: Msg) -> None:
         self.asked["models"] += 1

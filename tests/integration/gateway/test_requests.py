@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 
 import httpx
 import pytest
+from msgspec import structs
 from nats.aio.client import Client
 
+from parley.contracts import rpc
 from parley.contracts.ids import is_id, new_id
-from parley.contracts.resources import Message
+from parley.contracts.resources import Message, MessageError
 from tests.integration.gateway.conftest import Running, User, prompts_of
 from tests.integration.gateway.fake_store import FakeStore
 
@@ -118,7 +120,11 @@ async def test_another_answer_is_asked_for_under_an_id_that_makes_it_repeatable(
 async def test_a_running_answer_is_stopped_and_a_queued_prompt_taken_back(user: User, store: FakeStore) -> None:
     chat_id, message_id = await user.new_chat(), new_id()
     assert (await user.http.post(f"/v1/chats/{chat_id}/stop")).status_code == 202
-    assert store.last["stop"].chat_id == chat_id
+    assert (store.last["stop"].chat_id, store.last["stop"].message_id) == (chat_id, None)
+    named = await user.http.post(f"/v1/chats/{chat_id}/stop", json={"message_id": message_id})
+    assert (named.status_code, named.json()) == (202, {})
+    assert store.last["stop"].message_id == message_id
+    assert (await user.http.post(f"/v1/chats/{chat_id}/stop", json={"message_id": "no id"})).status_code == 422
     assert (await user.http.delete(f"/v1/chats/{chat_id}/messages/{message_id}")).status_code == 204
     assert store.last["delete_message"].message_id == message_id
 
@@ -205,3 +211,57 @@ async def test_the_same_message_many_times_at_once_is_in_the_stream_once(
     answers = await asyncio.gather(*(user.http.post(f"/v1/chats/{chat_id}/messages", json=body) for _ in range(50)))
     assert {answer.status_code for answer in answers} == {202}
     assert [prompt.message_id for prompt in await prompts_of(nc, chat_id)] == [message_id]
+
+
+async def test_what_the_stream_takes_for_a_duplicate_and_chat_store_has_lost_is_sent_anew(
+    user: User, store: FakeStore, nc: Client
+) -> None:
+    """After a failover of Postgres that lost it, and again after another one."""
+    chat_id, message_id = await user.new_chat(), new_id()
+    body = {"id": message_id, "content": "not lost"}
+    for number in range(1, 4):
+        assert (await user.http.post(f"/v1/chats/{chat_id}/messages", json=body)).status_code == 202
+        assert len(await prompts_of(nc, chat_id)) == number
+        assert (await user.http.post(f"/v1/chats/{chat_id}/messages", json=body)).status_code == 202
+        assert len(await prompts_of(nc, chat_id)) == number, "it is there"
+        del store.prompts[chat_id, message_id]
+
+
+async def test_a_duplicate_is_accepted_while_chat_store_cannot_be_asked(
+    user: User, store: FakeStore, nc: Client
+) -> None:
+    chat_id, message_id = await user.new_chat(), new_id()
+    body = {"id": message_id, "content": "perhaps lost"}
+    assert (await user.http.post(f"/v1/chats/{chat_id}/messages", json=body)).status_code == 202
+    store.refusals["get_message"] = rpc.RpcError(code="unavailable", message="Away.")
+    assert (await user.http.post(f"/v1/chats/{chat_id}/messages", json=body)).status_code == 202
+    assert len(await prompts_of(nc, chat_id)) == 2
+
+
+async def test_another_message_with_an_id_that_is_taken_is_refused(user: User, other: User, store: FakeStore) -> None:
+    chat_id, message_id = await user.new_chat(), new_id()
+    await user.http.put(f"/v1/chats/{chat_id}/members/{other.id}")
+    messages = f"/v1/chats/{chat_id}/messages"
+    assert (await user.http.post(messages, json={"id": message_id, "content": "mine"})).status_code == 202
+    for somebody, content in ((user, "other words"), (other, "mine")):
+        refused = await somebody.http.post(messages, json={"id": message_id, "content": content})
+        assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+
+
+async def test_a_rejected_message_sent_again_says_so_as_long_as_it_would_be_rejected(
+    user: User, store: FakeStore, nc: Client
+) -> None:
+    chat_id, message_id = await user.new_chat(), new_id()
+    messages = f"/v1/chats/{chat_id}/messages"
+    body = {"id": message_id, "content": "too late"}
+    assert (await user.http.post(messages, json=body)).status_code == 202
+    error = MessageError(code="not_a_member", message="You may not write to this chat any more.", retryable=False)
+    rejected = structs.replace(store.prompts[chat_id, message_id], status="rejected", error=error, content="")
+    store.prompts[chat_id, message_id] = rejected
+    shown = await user.http.get(f"{messages}/{message_id}")
+    assert (shown.json()["status"], shown.json()["error"]["code"]) == ("rejected", "not_a_member")
+    members = store.members.pop(chat_id)
+    assert (await user.http.post(messages, json=body)).status_code == 404
+    store.members[chat_id] = members
+    assert (await user.http.post(messages, json=body)).status_code == 202
+    assert len(await prompts_of(nc, chat_id)) == 2

@@ -17,7 +17,7 @@ from nats.aio.subscription import Subscription
 from parley.contracts import rpc, subjects
 from parley.contracts.frames import Delta, Generation, Kind
 from parley.contracts.ids import new_id
-from parley.contracts.live import Changed
+from parley.contracts.live import Changed, PromptRejected
 from parley.runtime.bus import settled
 from tests.unit.push.world import ChatStore
 
@@ -82,17 +82,19 @@ class Backend:
             await self.say(chat_id)
         await self.finish(chat_id)
 
-    async def publish(self, live: Changed | Generation | Delta | None) -> None:
+    async def publish(self, live: Changed | Generation | Delta | PromptRejected | None) -> None:
         match live:
             case Changed():
                 subject = subjects.live_changed(live.chat_id)
+            case PromptRejected():
+                subject = subjects.live_rejected(live.chat_id)
             case Generation():
                 subject = subjects.live_generation(live.chat_id)
             case Delta():
                 subject = subjects.live_delta(live.chat_id)
             case None:
                 return
-        connection = self._nats if isinstance(live, Changed) else self._worker
+        connection = self._nats if isinstance(live, Changed | PromptRejected) else self._worker
         await connection.publish(subject, msgspec.json.encode(live))
         await settled(connection)
 

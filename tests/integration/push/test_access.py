@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from parley.contracts.frames import ChatFrame
+from parley.contracts.frames import ChatFrame, Rejected
 from parley.contracts.ids import new_id
+from parley.contracts.live import PromptRejected
+from parley.contracts.resources import MessageError
 from tests.integration.push.backend import Backend
 from tests.integration.push.conftest import Describe, url_of
 from tests.integration.push.reader import reading
@@ -101,3 +103,25 @@ async def test_unwatch_ends_a_view_and_only_that(backend: Backend, url: str) -> 
             await backend.answer(chat, 3)
         await eventually(lambda: second.version == backend.chats[chats[1]].version)
         assert len(first.frames) == seen
+
+
+async def test_the_author_of_a_prompt_that_was_not_stored_is_told_on_every_socket(
+    backend: Backend, describe: Describe
+) -> None:
+    """Whatever it watches: the chat may be gone. Nobody else is told."""
+    chat, message = new_id(), new_id()
+    error = MessageError(code="chat_not_found", message="The chat does not exist any more.", retryable=False)
+    async with (
+        describe() as here,
+        describe() as there,
+        reading(url_of(here)) as one,
+        reading(url_of(there)) as other,
+        reading(url_of(here), "ben") as stranger,
+    ):
+        follows = await stranger.follow(backend.new_chat("ben"))
+        rejected = PromptRejected(chat_id=chat, message_id=message, user_id="ann", error=error)
+        await backend.publish(rejected)
+        for reader in (one, other):
+            await eventually(lambda: reader.frames)  # noqa: B023
+            assert reader.frames == [Rejected(chat_id=chat, message_id=message, error=error)]
+        assert len(stranger.frames) == len(follows.frames) == 1

@@ -5,7 +5,7 @@ import { newId } from "./ids";
 import { type ChatState, cursorOf, emptyState, merge, mergeOlder } from "./merge";
 import { type Observable, Subject } from "./observable";
 import { Outbox, type OutgoingMessage } from "./outbox";
-import type { Chat, Cursor, ErrorFrame, RoomFrame } from "./protocol";
+import type { Chat, Cursor, ErrorFrame, ListenerFrame } from "./protocol";
 
 /** A chat as a page shows it. */
 export interface ChatSnapshot {
@@ -126,8 +126,9 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
     this.outbox.hurry();
   }
 
-  stop(): Promise<void> {
-    return this.http.stop(this.id);
+  /** Stops the running answer; `messageId`: only that one, or the first answer to that prompt. */
+  stop(messageId: string | null = null): Promise<void> {
+    return this.http.stop(this.id, messageId);
   }
 
   /** Asks for another answer beside this one (or, of a prompt, for an answer). */
@@ -166,9 +167,13 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
     return cursorOf(this.subject.getSnapshot().state);
   }
 
-  onFrame(frame: RoomFrame | ErrorFrame): void {
+  onFrame(frame: ListenerFrame): void {
     if (frame.type === "error") {
       this.onError(frame);
+      return;
+    }
+    if (frame.type === "rejected") {
+      this.outbox.reject(frame.message_id, frame.error.message);
       return;
     }
     const before = this.subject.getSnapshot();

@@ -3,7 +3,7 @@ import type { Environment, PageEvent } from "./environment";
 import { EventLine } from "./events";
 import type { Http } from "./http";
 import { type Observable, Subject } from "./observable";
-import { afterClose, type Cursor, type ErrorFrame, type RoomFrame, saysWhy } from "./protocol";
+import { afterClose, type Cursor, type ListenerFrame, saysWhy } from "./protocol";
 import { type LineListener, SocketLine } from "./socket";
 
 /**
@@ -24,7 +24,7 @@ export interface ConnectionState {
 export interface Subscriber {
   /** What the reader has, asked for each time the chat is watched again. */
   cursor(): Cursor | null;
-  onFrame(frame: RoomFrame | ErrorFrame): void;
+  onFrame(frame: ListenerFrame): void;
 }
 
 /** Milliseconds. Reconnecting: 0–0.5 s at first, at most 0–15 s. */
@@ -160,7 +160,7 @@ export class Connection {
     this.listenForSilence();
   }
 
-  private onSocketFrame(frame: RoomFrame | ErrorFrame): void {
+  private onSocketFrame(frame: ListenerFrame): void {
     this.listenForSilence();
     this.deliver(frame);
   }
@@ -268,7 +268,7 @@ export class Connection {
 
   // --- telling --------------------------------------------------------------------------------------------------
 
-  private deliver(frame: RoomFrame | ErrorFrame): void {
+  private deliver(frame: ListenerFrame): void {
     if (frame.chat_id !== undefined && frame.chat_id !== null) {
       this.watched.get(frame.chat_id)?.onFrame(frame);
     }

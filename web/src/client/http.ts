@@ -1,3 +1,4 @@
+import { newId } from "./ids";
 import type { Chat, Message, Page } from "./protocol";
 
 /** What the server says about itself (`GET /v1/config`). */
@@ -172,15 +173,15 @@ export class Http {
   }
 
   async regenerate(chatId: string, messageId: string): Promise<void> {
-    await this.request("POST", `/chats/${chatId}/messages/${messageId}/regenerate`, {});
+    await this.request("POST", `/chats/${chatId}/messages/${messageId}/regenerate`, { id: newId() });
   }
 
   async deleteMessage(chatId: string, messageId: string): Promise<void> {
     await this.request("DELETE", `/chats/${chatId}/messages/${messageId}`);
   }
 
-  async stop(chatId: string): Promise<void> {
-    await this.request("POST", `/chats/${chatId}/stop`, {});
+  async stop(chatId: string, messageId: string | null): Promise<void> {
+    await this.request("POST", `/chats/${chatId}/stop`, { message_id: messageId });
   }
 
   /** Opens the server-sent events of a chat, from `lastEventId` on. The caller ends it by `signal`. */

@@ -76,6 +76,11 @@ export class Outbox {
     void this.work();
   }
 
+  /** Fails a message that the server accepted and could not store. */
+  reject(id: string, problem: string): void {
+    this.change(id, { status: "failed", problem });
+  }
+
   /** Forgets a message: a person gave it up, or the chat shows it now. */
   remove(id: string): void {
     const rest = this.subject.getSnapshot().filter((message) => message.id !== id);

@@ -5,7 +5,7 @@
  * ignores frame types and fields that it does not know. See `docs/protocol.md`.
  */
 
-export type PromptStatus = "queued" | "sent" | "deleted";
+export type PromptStatus = "queued" | "sent" | "deleted" | "rejected";
 export type AnswerStatus = "pending" | "streaming" | "complete" | "stopped" | "failed";
 
 export interface MessageError {
@@ -151,16 +151,35 @@ export interface ErrorFrame {
   readonly chat_id?: string | null;
 }
 
+/** A message of this user was accepted and could not be stored. */
+export interface RejectedFrame {
+  readonly type: "rejected";
+  readonly chat_id: string;
+  readonly message_id: string;
+  readonly error: MessageError;
+}
+
 /** A frame about one chat, which {@link merge} takes. */
 export type RoomFrame = SnapshotFrame | MessageFrame | GenerationFrame | DeltaFrame | ChatFrame;
-export type ServerFrame = RoomFrame | ReadyFrame | ErrorFrame;
+export type ServerFrame = RoomFrame | ReadyFrame | RejectedFrame | ErrorFrame;
+/** What a chat's listener is given. */
+export type ListenerFrame = RoomFrame | RejectedFrame | ErrorFrame;
 
 export type ClientFrame =
   | { readonly type: "auth"; readonly ticket: string }
   | { readonly type: "watch"; readonly chat_id: string; readonly after: Cursor | null }
   | { readonly type: "unwatch"; readonly chat_id: string };
 
-const SERVER_FRAMES = new Set(["ready", "snapshot", "message", "generation", "delta", "chat", "error"]);
+const SERVER_FRAMES = new Set([
+  "ready",
+  "snapshot",
+  "message",
+  "generation",
+  "delta",
+  "chat",
+  "rejected",
+  "error",
+]);
 
 /** Decodes a frame; null for what is not a frame that this version knows. */
 export function decodeFrame(data: unknown): ServerFrame | null {

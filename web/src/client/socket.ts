@@ -1,11 +1,11 @@
 import type { Environment, SocketLike } from "./environment";
-import { type ClientFrame, decodeFrame, type ErrorFrame, type RoomFrame } from "./protocol";
+import { type ClientFrame, decodeFrame, type ListenerFrame } from "./protocol";
 
 /** What a line to the server tells its owner. */
 export interface LineListener {
   /** The line carries frames from now on. */
   onReady(): void;
-  onFrame(frame: RoomFrame | ErrorFrame): void;
+  onFrame(frame: ListenerFrame): void;
   /** The line is over; nothing more comes from it. Told once. */
   onEnd(code: number): void;
 }

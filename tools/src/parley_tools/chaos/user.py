@@ -116,8 +116,11 @@ class User:
             return
         # A reply that is lost may hide a promise, and the repeat may be another one.
         sent.maybe_regenerated += 1
-        if await self._ask(self.client.api.regenerate(self.chat_id, answer.id), "regenerate"):
+        if await self._ask(self._regenerate_answer(answer.id), "regenerate"):
             sent.regenerated += 1
+
+    async def _regenerate_answer(self, message_id: str) -> None:
+        await self.client.api.regenerate(self.chat_id, message_id)
 
     async def _take_back(self, sent: Sent) -> None:
         sent.deleted = True

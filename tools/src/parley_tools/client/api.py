@@ -164,20 +164,23 @@ class Api:
             if before is None:
                 return found
 
-    async def regenerate(self, chat_id: str, message_id: str, *, model: str | None = None) -> None:
+    async def regenerate(self, chat_id: str, message_id: str, *, model: str | None = None) -> str:
+        """Ask for another answer, and return its id. Sent again after a lost answer, it is the same one."""
         await self.ensure_session()
-        body = {"model": model} if model else {}
+        answer_id = new_id()
+        body = {"id": answer_id, "model": model}
         await self._ask("POST", f"/v1/chats/{chat_id}/messages/{message_id}/regenerate", None, json=body)
+        return answer_id
 
     async def delete_message(self, chat_id: str, message_id: str) -> None:
         """Take a queued prompt back."""
         await self.ensure_session()
         await self._ask("DELETE", f"/v1/chats/{chat_id}/messages/{message_id}", None)
 
-    async def stop(self, chat_id: str) -> None:
-        """Stop the running answer."""
+    async def stop(self, chat_id: str, message_id: str | None = None) -> None:
+        """Stop the running answer; ``message_id``: only that one, or the first answer to that prompt."""
         await self.ensure_session()
-        await self._ask("POST", f"/v1/chats/{chat_id}/stop", None, json={})
+        await self._ask("POST", f"/v1/chats/{chat_id}/stop", None, json={"message_id": message_id})
 
     # --- others ------------------------------------------------------------------------------------------------------
 
