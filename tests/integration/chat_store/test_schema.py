@@ -81,6 +81,12 @@ FILL = {
     """,
 }
 FILL[2] = f"{FILL[1]} UPDATE messages SET traceparent = '00-1-2-01'; UPDATE generations SET traceparent = '00-1-2-01';"
+FILL[3] = f"""{FILL[2]}
+    INSERT INTO rejected_prompts VALUES ('00000000-0000-7000-8000-000000000001', '00000000-0000-7000-8000-000000000005',
+        'bob', 'not_a_member', now());
+    INSERT INTO deleted_chats (id, owner_id, deleted_at)
+    VALUES ('00000000-0000-7000-8000-000000000006', 'ann', now());
+"""
 """What a database of each version holds when it is upgraded; a new version brings a line."""
 
 
