@@ -132,24 +132,25 @@ class ScriptedPage:
                 self._sockets.append(socket)
                 socket.send(json.dumps({"type": "ready", "protocol": 1, "user_id": USER}))
             elif frame["type"] == "watch":
-                socket.send(json.dumps(self._snapshot(frame["chat_id"])))
+                socket.send(json.dumps(self._snapshot(frame["chat_id"], frame["after"])))
 
         socket.on_message(receive)
 
-    def _snapshot(self, chat_id: str) -> dict[str, Any]:
+    def _snapshot(self, chat_id: str, after: dict[str, Any] | None) -> dict[str, Any]:
         chat = self.chats.get(chat_id)
         if chat is None:
             return {"type": "error", "code": "not_found", "message": "There is no such chat.", "chat_id": chat_id}
         items = self.messages[chat_id]
+        recovered = after is not None and after["version"] == chat["version"]
         return {
             "type": "snapshot",
             "chat_id": chat_id,
             "version": chat["version"],
-            "recovered": False,
+            "recovered": recovered,
             "chat": chat,
-            "messages": items[-50:],
+            "messages": [] if recovered else items[-50:],
             "generation": self.running.get(chat_id),
-            "next": str(len(items) - 50) if len(items) > 50 else None,
+            "next": str(len(items) - 50) if len(items) > 50 and not recovered else None,
         }
 
     def _respond(self, route: Route) -> None:
