@@ -1,0 +1,548 @@
+/**
+ * The frames of the socket and what is in them, generated from `parley.contracts` by `tools/gen_frames_ts.py`: change
+ * the contracts, not this file. {@link SCHEMAS} says the same as the types, for `validate.ts`.
+ */
+
+export interface ReadyFrame {
+  readonly type: "ready";
+  readonly user_id: string;
+  readonly protocol?: number;
+}
+
+/** Brings a reader up to date. */
+export interface SnapshotFrame {
+  readonly type: "snapshot";
+  readonly chat_id: string;
+  readonly version: number;
+  /** True: `messages` are those that changed since the cursor. False: the newest page; replace. */
+  readonly recovered: boolean;
+  readonly chat: Chat;
+  readonly messages: readonly Message[];
+  readonly generation: RunningAnswer | null;
+  /** Where older messages go on (`before=` of `GET …/messages`); null at the chat's beginning, and when `recovered`. */
+  readonly next?: string | null;
+}
+
+/** A chat. */
+export interface Chat {
+  readonly id: string;
+  readonly owner_id: string;
+  readonly title: string | null;
+  readonly model: string | null;
+  readonly system_prompt: string | null;
+  /** The message that the newest turn ended with: the end of the branch shown by default. */
+  readonly tip_id: string | null;
+  readonly created_at: string;
+  readonly updated_at: string;
+  /** Raised by one with each committed change to the chat or its messages. */
+  readonly version: number;
+  /** Whether an answer is requested or running. */
+  readonly running: boolean;
+}
+
+/** A prompt (`role` user) or an answer (`role` assistant), a node in its chat's tree. */
+export interface Message {
+  readonly id: string;
+  readonly chat_id: string;
+  /** The message before it; null for a root, and for a queued prompt whose place is not known yet. */
+  readonly parent_id: string | null;
+  readonly role: "assistant" | "user";
+  readonly author_id: string | null;
+  /** Empty while an answer is pending or streaming; the running text is in the `generation` of a snapshot. */
+  readonly content: string;
+  readonly reasoning: string;
+  /** `rejected`: accepted, and then not stored; `error` says why. Only its author is told, and it is part of no page and of no snapshot. */
+  readonly status: "complete" | "deleted" | "failed" | "pending" | "queued" | "rejected" | "sent" | "stopped" | "streaming";
+  readonly model: string | null;
+  readonly error: MessageError | null;
+  readonly usage: Usage | null;
+  readonly created_at: string;
+  /** The chat's version at this message's last change. */
+  readonly version: number;
+  /** Of an answer that the model ended: `stop`, `length`, `tool_calls`, `content_filter` or a provider's own word; null where it gave none. */
+  readonly finish_reason?: string | null;
+}
+
+/** Why an answer failed: `code` for programs, `message` for people. */
+export interface MessageError {
+  readonly code: string;
+  readonly message: string;
+  readonly retryable: boolean;
+}
+
+/** Tokens of an answer. */
+export interface Usage {
+  readonly input_tokens: number;
+  readonly output_tokens: number;
+  /** Not counted by the provider: an answer that was stopped or failed before the provider said its count. */
+  readonly estimated?: boolean;
+}
+
+/** The running answer within a snapshot. */
+export interface RunningAnswer {
+  readonly generation_id: string;
+  readonly message_id: string;
+  /** 0 while no worker has claimed it. */
+  readonly attempt: number;
+  readonly status: "requested" | "retrying" | "running";
+  /** The number of the last chunk in `text` and `reasoning`. */
+  readonly seq: number;
+  /** 0: `text` and `reasoning` are whole, replace. Else they start behind seq `after`: append. */
+  readonly after: number;
+  readonly text: string;
+  readonly reasoning: string;
+}
+
+/** A message was added or changed. A terminal status of an answer says: done, and stored. */
+export interface MessageFrame {
+  readonly type: "message";
+  readonly chat_id: string;
+  readonly version: number;
+  readonly message: Message;
+}
+
+/** A new attempt started (drop the text of older ones), or the worker waits before it tries again. */
+export interface GenerationFrame {
+  readonly type: "generation";
+  readonly chat_id: string;
+  readonly generation_id: string;
+  readonly message_id: string;
+  readonly attempt: number;
+  readonly status: "retrying" | "started";
+  readonly retry_at?: string | null;
+}
+
+/** The newest chunks of the running answer: what one read from the provider held. */
+export interface DeltaFrame {
+  readonly type: "delta";
+  readonly chat_id: string;
+  readonly generation_id: string;
+  readonly attempt: number;
+  readonly from: number;
+  readonly to: number;
+  readonly kind: "reasoning" | "text";
+  readonly text: string;
+  readonly v?: number;
+}
+
+/** The chat itself changed; null: it was deleted, or the reader was removed from it. */
+export interface ChatFrame {
+  readonly type: "chat";
+  readonly chat_id: string;
+  readonly version: number;
+  readonly chat: Chat | null;
+}
+
+/** A prompt of this user, accepted with 202, could not be stored. Sent to all of the user's sockets. */
+export interface RejectedFrame {
+  readonly type: "rejected";
+  readonly chat_id: string;
+  readonly message_id: string;
+  readonly error: MessageError;
+}
+
+/** Something asked for was refused; the socket stays open. */
+export interface ErrorFrame {
+  readonly type: "error";
+  readonly code: string;
+  readonly message: string;
+  readonly chat_id?: string | null;
+}
+
+/** The first frame, within 10 s: a ticket from `POST /v1/push-ticket`. */
+export interface AuthFrame {
+  readonly type: "auth";
+  readonly ticket: string;
+}
+
+/** Follow a chat. With `after`, only what the reader has not seen is sent; null asks for everything. */
+export interface WatchFrame {
+  readonly type: "watch";
+  readonly chat_id: string;
+  readonly after?: Cursor | null;
+}
+
+/** What a reader already has. Without `generation_id` it has no running answer. */
+export interface Cursor {
+  readonly version: number;
+  readonly generation_id?: string | null;
+  readonly attempt?: number;
+  readonly seq?: number;
+}
+
+export interface UnwatchFrame {
+  readonly type: "unwatch";
+  readonly chat_id: string;
+}
+
+export type ServerFrame = ReadyFrame | SnapshotFrame | MessageFrame | GenerationFrame | DeltaFrame | ChatFrame | RejectedFrame | ErrorFrame;
+
+export type ClientFrame = AuthFrame | WatchFrame | UnwatchFrame;
+
+/** What each type allows; fields that are not listed are ignored. */
+export const SCHEMAS = {
+  ReadyFrame: {
+    required: [
+      "type",
+      "user_id"
+    ],
+    fields: {
+      type: {
+        enum: [
+          "ready"
+        ]
+      },
+      user_id: "string",
+      protocol: "integer"
+    }
+  },
+  SnapshotFrame: {
+    required: [
+      "type",
+      "chat_id",
+      "version",
+      "recovered",
+      "chat",
+      "messages",
+      "generation"
+    ],
+    fields: {
+      type: {
+        enum: [
+          "snapshot"
+        ]
+      },
+      chat_id: "string",
+      version: "integer",
+      recovered: "boolean",
+      chat: {
+        ref: "Chat"
+      },
+      messages: {
+        items: {
+          ref: "Message"
+        }
+      },
+      generation: [
+        {
+          ref: "RunningAnswer"
+        },
+        "null"
+      ],
+      next: [
+        "string",
+        "null"
+      ]
+    }
+  },
+  Chat: {
+    required: [
+      "id",
+      "owner_id",
+      "title",
+      "model",
+      "system_prompt",
+      "tip_id",
+      "created_at",
+      "updated_at",
+      "version",
+      "running"
+    ],
+    fields: {
+      id: "string",
+      owner_id: "string",
+      title: [
+        "string",
+        "null"
+      ],
+      model: [
+        "string",
+        "null"
+      ],
+      system_prompt: [
+        "string",
+        "null"
+      ],
+      tip_id: [
+        "string",
+        "null"
+      ],
+      created_at: "string",
+      updated_at: "string",
+      version: "integer",
+      running: "boolean"
+    }
+  },
+  Message: {
+    required: [
+      "id",
+      "chat_id",
+      "parent_id",
+      "role",
+      "author_id",
+      "content",
+      "reasoning",
+      "status",
+      "model",
+      "error",
+      "usage",
+      "created_at",
+      "version"
+    ],
+    fields: {
+      id: "string",
+      chat_id: "string",
+      parent_id: [
+        "string",
+        "null"
+      ],
+      role: {
+        enum: [
+          "assistant",
+          "user"
+        ]
+      },
+      author_id: [
+        "string",
+        "null"
+      ],
+      content: "string",
+      reasoning: "string",
+      status: "string",
+      model: [
+        "string",
+        "null"
+      ],
+      error: [
+        {
+          ref: "MessageError"
+        },
+        "null"
+      ],
+      usage: [
+        {
+          ref: "Usage"
+        },
+        "null"
+      ],
+      created_at: "string",
+      version: "integer",
+      finish_reason: [
+        "string",
+        "null"
+      ]
+    }
+  },
+  MessageError: {
+    required: [
+      "code",
+      "message",
+      "retryable"
+    ],
+    fields: {
+      code: "string",
+      message: "string",
+      retryable: "boolean"
+    }
+  },
+  Usage: {
+    required: [
+      "input_tokens",
+      "output_tokens"
+    ],
+    fields: {
+      input_tokens: "integer",
+      output_tokens: "integer",
+      estimated: "boolean"
+    }
+  },
+  RunningAnswer: {
+    required: [
+      "generation_id",
+      "message_id",
+      "attempt",
+      "status",
+      "seq",
+      "after",
+      "text",
+      "reasoning"
+    ],
+    fields: {
+      generation_id: "string",
+      message_id: "string",
+      attempt: "integer",
+      status: "string",
+      seq: "integer",
+      after: "integer",
+      text: "string",
+      reasoning: "string"
+    }
+  },
+  MessageFrame: {
+    required: [
+      "type",
+      "chat_id",
+      "version",
+      "message"
+    ],
+    fields: {
+      type: {
+        enum: [
+          "message"
+        ]
+      },
+      chat_id: "string",
+      version: "integer",
+      message: {
+        ref: "Message"
+      }
+    }
+  },
+  GenerationFrame: {
+    required: [
+      "type",
+      "chat_id",
+      "generation_id",
+      "message_id",
+      "attempt",
+      "status"
+    ],
+    fields: {
+      type: {
+        enum: [
+          "generation"
+        ]
+      },
+      chat_id: "string",
+      generation_id: "string",
+      message_id: "string",
+      attempt: "integer",
+      status: "string",
+      retry_at: [
+        "string",
+        "null"
+      ]
+    }
+  },
+  DeltaFrame: {
+    required: [
+      "type",
+      "chat_id",
+      "generation_id",
+      "attempt",
+      "from",
+      "to",
+      "kind",
+      "text"
+    ],
+    fields: {
+      type: {
+        enum: [
+          "delta"
+        ]
+      },
+      chat_id: "string",
+      generation_id: "string",
+      attempt: "integer",
+      from: "integer",
+      to: "integer",
+      kind: {
+        enum: [
+          "reasoning",
+          "text"
+        ]
+      },
+      text: "string",
+      v: "integer"
+    }
+  },
+  ChatFrame: {
+    required: [
+      "type",
+      "chat_id",
+      "version",
+      "chat"
+    ],
+    fields: {
+      type: {
+        enum: [
+          "chat"
+        ]
+      },
+      chat_id: "string",
+      version: "integer",
+      chat: [
+        {
+          ref: "Chat"
+        },
+        "null"
+      ]
+    }
+  },
+  RejectedFrame: {
+    required: [
+      "type",
+      "chat_id",
+      "message_id",
+      "error"
+    ],
+    fields: {
+      type: {
+        enum: [
+          "rejected"
+        ]
+      },
+      chat_id: "string",
+      message_id: "string",
+      error: {
+        ref: "MessageError"
+      }
+    }
+  },
+  ErrorFrame: {
+    required: [
+      "type",
+      "code",
+      "message"
+    ],
+    fields: {
+      type: {
+        enum: [
+          "error"
+        ]
+      },
+      code: "string",
+      message: "string",
+      chat_id: [
+        "string",
+        "null"
+      ]
+    }
+  },
+  Cursor: {
+    required: [
+      "version"
+    ],
+    fields: {
+      version: "integer",
+      generation_id: [
+        "string",
+        "null"
+      ],
+      attempt: "integer",
+      seq: "integer"
+    }
+  }
+} as const;
+
+/** The schema of each frame of the server, by its `type`. */
+export const SERVER_FRAMES = {
+  ready: "ReadyFrame",
+  snapshot: "SnapshotFrame",
+  message: "MessageFrame",
+  generation: "GenerationFrame",
+  delta: "DeltaFrame",
+  chat: "ChatFrame",
+  rejected: "RejectedFrame",
+  error: "ErrorFrame",
+} as const;
