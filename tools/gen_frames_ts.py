@@ -91,7 +91,7 @@ def _plain(text: str) -> str:
 
 
 def _reference(value: dict[str, Any], renamed: dict[str, str]) -> str:
-    name = value["$ref"].rsplit("/", 1)[-1]
+    name: str = value["$ref"].rsplit("/", 1)[-1]
     return renamed.get(name, name)
 
 

@@ -3,7 +3,7 @@
  * does not know. See `docs/protocol.md`.
  */
 
-import type { ErrorFrame, Message, ReadyFrame, ServerFrame } from "./frames";
+import type { ErrorFrame, Message, ReadyFrame, RejectedFrame, ServerFrame } from "./frames";
 import { SERVER_FRAMES } from "./frames";
 import { isValid } from "./validate";
 
@@ -19,6 +19,7 @@ export type {
   MessageError,
   MessageFrame,
   ReadyFrame,
+  RejectedFrame,
   RunningAnswer,
   ServerFrame,
   SnapshotFrame,
@@ -32,7 +33,9 @@ export interface Page<Item> {
 }
 
 /** A frame about one chat, which {@link merge} takes. */
-export type RoomFrame = Exclude<ServerFrame, ReadyFrame | ErrorFrame>;
+export type RoomFrame = Exclude<ServerFrame, ReadyFrame | RejectedFrame | ErrorFrame>;
+/** What a chat's listener is given. */
+export type ListenerFrame = Exclude<ServerFrame, ReadyFrame>;
 
 /** Decodes a frame; null for what is not a frame that this version knows, or not as the contracts say. */
 export function decodeFrame(data: unknown): ServerFrame | null {
