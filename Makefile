@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROJECTS := shared services/gateway services/chat-store services/llm-worker services/push tools
 
-.PHONY: help setup web run test check format bench chaos lock clean
+.PHONY: help setup web run test check format replay bench chaos lock clean
 
 help:  ## Say what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -59,6 +59,9 @@ format: setup  ## Put everything into its canonical form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	@$(BIN)/python tools/build_web.py format
+
+replay: setup  ## Judge how recorded responses of providers are read: ARGS="JUDGE FOLDER"
+	@$(BIN)/python tools/replay.py $(ARGS)
 
 bench: setup  ## Measure the token path
 	@exec $(BIN)/parley bench $(ARGS)

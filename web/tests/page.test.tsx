@@ -2,7 +2,8 @@
 import { act, type ReactNode } from "react";
 import { createRoot } from "react-dom/client";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { connect, type Parley } from "../src/client";
+import { connect, type Message, type Parley, type WatchedChat } from "../src/client";
+import { Answer } from "../src/page/Answer";
 import { Composer } from "../src/page/Composer";
 import { ConnectionNotice } from "../src/page/ConnectionNotice";
 import { ParleyContext, useObservable } from "../src/page/parley";
@@ -126,6 +127,61 @@ function Probe() {
   renders += 1;
   return <p data-testid="probe">{state.generation?.text}</p>;
 }
+
+describe("an answer that is over", () => {
+  const show = (message: Partial<Message>) =>
+    render(
+      <Answer
+        busy={false}
+        chat={{ regenerate: vi.fn() } as unknown as WatchedChat}
+        generation={null}
+        message={
+          {
+            id: "a",
+            chat_id: CHAT,
+            parent_id: null,
+            role: "assistant",
+            author_id: null,
+            content: "",
+            reasoning: "",
+            status: "complete",
+            model: null,
+            error: null,
+            usage: null,
+            created_at: "2026-11-22T21:04:05Z",
+            version: 1,
+            ...message,
+          } satisfies Message
+        }
+        onAttempt={() => undefined}
+        onChoose={() => undefined}
+        siblings={["a"]}
+      />,
+    );
+  const error = (retryable: boolean) => ({ code: "rate_limited", message: "Later.", retryable });
+
+  it("offers Retry where that can help", async () => {
+    await show({ status: "failed", error: error(true) });
+    expect(find("retry")).not.toBeNull();
+    expect(find("regenerate")).toBeNull();
+  });
+
+  it("offers only to answer again where a retry cannot help", async () => {
+    await show({ status: "failed", error: error(false) });
+    expect(find("retry")).toBeNull();
+    expect(find("regenerate")).not.toBeNull();
+  });
+
+  it("says that it was cut at the limit of its length", async () => {
+    await show({ content: "Night tr", finish_reason: "length" });
+    expect(find("ending")?.textContent).toContain("limit");
+  });
+
+  it("says nothing of an ordinary end", async () => {
+    await show({ content: "Night trains.", finish_reason: "stop" });
+    expect(find("ending")).toBeNull();
+  });
+});
 
 describe("rendering", () => {
   it("happens once in a frame of the screen, however many deltas came", async () => {

@@ -50,7 +50,7 @@ async def test_a_prompt_becomes_a_turn(store: Neighbour) -> None:
     assert (await stored(store, chat_id, claimed.message_id)).status == "streaming"
     assert (await store.get(chat_id)).running
 
-    await store.finish(claimed, "This is one.", reasoning="hm")
+    await store.finish(claimed, "This is one.", reasoning="hm", finish_reason="length")
     chat = await eventually(lambda: idle(store, chat_id))
     assert chat is not None
     assert (chat.title, chat.tip_id) == ("What is a turn?", claimed.message_id)
@@ -60,6 +60,7 @@ async def test_a_prompt_becomes_a_turn(store: Neighbour) -> None:
     assert (answer.parent_id, answer.model, answer.version) == (message_id, "demo", chat.version)
     assert answer.usage is not None
     assert (answer.usage.input_tokens, answer.usage.output_tokens) == (3, 5)
+    assert (question.finish_reason, answer.finish_reason) == (None, "length")
 
 
 async def test_fifty_copies_of_a_prompt_make_one_turn(store: Neighbour) -> None:

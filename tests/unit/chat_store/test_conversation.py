@@ -7,7 +7,7 @@ from chat_store.errors import Conflict, Forbidden, Invalid, NoSuchMessage, NotFo
 from chat_store.records import GenerationRecord, MemberRecord
 from parley.contracts import limits
 from parley.contracts.events import PromptSubmitted
-from parley.contracts.resources import MessageError
+from parley.contracts.resources import MessageError, Usage
 from parley.contracts.rpc import UpdateChat
 from tests.unit.chat_store.tables import CHAT, START, Tables
 
@@ -269,6 +269,15 @@ def test_a_failed_answer_keeps_its_text_and_error_and_the_next_prompt_starts(tab
     assert (answer.status, answer.content, answer.error) == ("failed", "so far", GAVE_UP)
     assert tables.messages[waiting].status == "sent"
     assert tables.usage == []
+
+
+def test_an_estimated_usage_counts_and_is_marked_with_the_answer(tables: Tables) -> None:
+    tables.submit()
+    generation = tables.claim()
+    estimated = Usage(input_tokens=7, output_tokens=3, estimated=True)
+    tables.finish(generation, outcome="stopped", text="so far", usage=estimated)
+    assert tables.messages[generation.message_id].resource().usage == estimated
+    assert [(line.input_tokens, line.output_tokens) for line in tables.usage] == [(7, 3)]
 
 
 def test_stopping_before_the_claim_ends_at_once_and_the_late_claim_is_refused(tables: Tables) -> None:
