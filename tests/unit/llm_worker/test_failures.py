@@ -61,6 +61,7 @@ LONG, REFUSED, KEY, MODEL, LIMITED, AWAY, REQUEST = (
         (400, openai("<400> InternalError: Range of input length should be [1, 30720]"), LONG, False),
         (422, {"error": "`inputs` must have less than 4096 tokens. Given: 9000"}, LONG, False),
         (422, openai("`inputs` tokens + `max_new_tokens` must be <= 4097."), LONG, False),
+        (400, openai("Prompt exceeds max length", "1261"), LONG, False),
         (413, b"", LONG, False),
         (413, {"error": {"message": "Request too large for model: tokens per minute", "type": "tokens"}}, LONG, False),
         # the provider's rules
@@ -75,6 +76,7 @@ LONG, REFUSED, KEY, MODEL, LIMITED, AWAY, REQUEST = (
             REFUSED,
             False,
         ),
+        (422, {"error": {"code": 1026, "message": "input new_sensitive"}}, REFUSED, False),
         # bills, which waiting does not pay
         (429, openai("no credit", "insufficient_quota"), LIMITED, False),
         (429, openai("You exceeded your current quota"), LIMITED, False),
@@ -83,6 +85,7 @@ LONG, REFUSED, KEY, MODEL, LIMITED, AWAY, REQUEST = (
         (403, {"error": {"message": "Key limit exceeded (monthly limit)", "code": 403}}, LIMITED, False),
         (400, openai("Your credit balance is too low to access the API."), LIMITED, False),
         (402, b"", LIMITED, False),
+        (429, openai("You have reached your specified API usage limits."), LIMITED, False),
         (429, openai("Request too large for m on tokens per min: Limit 9, Requested 10", "rate_limit"), LONG, False),
         # rates, which it does
         (429, openai("slow down", "rate_limit_exceeded"), LIMITED, True),

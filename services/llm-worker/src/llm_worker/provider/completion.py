@@ -141,7 +141,8 @@ class CompletionStream:
         if self.done or self.failure is not None:
             return
         data = event.data
-        if not event.name:
+        is_error = bool(event.name) and b"error" in event.name.lower()
+        if not is_error:
             try:
                 chunk = chunks.usual(data)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -152,7 +153,7 @@ class CompletionStream:
         data = data.strip()
         if data == _DONE:
             self.done = True
-        elif b"error" in event.name.lower():
+        elif is_error:
             self._fail(failures.from_stream(data, model=self._model))
         elif data:
             try:

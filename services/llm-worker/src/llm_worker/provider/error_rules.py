@@ -59,7 +59,7 @@ RULES: Final = (
             r"usage (guidelines|polic)|safety_check": "xAI",
             r"safety system|limited access to this content|invalid_prompt": "OpenAI, reasoning models",
             r"data_?inspection_?failed|inappropriate content": "Alibaba DashScope, error codes",
-            r"(input|output|content|prompt)[^.]{0,20} sensitive|sensitive (content|word)": "Zhipu 1301, MiniMax 1026",
+            r"(input|output|content|prompt)[^.]{0,20}[ _]sensitive|sensitive (content|word)": "Zhipu, MiniMax",
             r"content exists risk": "DeepSeek",
             r"considered high.risk|high.risk (content|request)": "Moonshot",
             r"prohibited[ _]content|blocked by (our |the )?(safety|content)": "Google Gemini",
@@ -80,6 +80,7 @@ RULES: Final = (
             r"balance is (too low|not enough)|purchase credits": "Anthropic",
             r"(out of|no|used all)[^.]{0,30} credits?\b": "xAI, Hugging Face",
             r"spend(ing)?[_ ](limit|cap)": "Groq, xAI",
+            r"usage limits?\b": "Anthropic, Z.AI",
             r"payment required|top up|upgrade to a paid": "Together, Fireworks",
             r"exceeded your monthly": "Hugging Face, Cohere",
             r"budget[_ ]?(has been )?exceeded|exceeded budget": "LiteLLM",
@@ -112,6 +113,7 @@ RULES: Final = (
             r"request[_ ](entity[_ ])?too[_ ]large|(payload|body) too large": "Anthropic, nginx",
             r"total length of all messages|too_many_prompt_tokens": "Perplexity",
             r"too many (\w+ )?tokens": "Cohere",
+            r"(prompt|input|tokens?)[^.]{0,40} exceeds? (the )?max|more than the [\d,]+ tokens": "Zhipu 1261, Baidu",
             r"token count[^.]{0,60} exceed|exceeds the maximum number of tokens": "Google Gemini",
             r"exceeded model token limit|token limit (exceeded|reached)": "Moonshot, Kimi",
             r"input tokens exceed|tokens exceed the": "OpenAI, xAI",
@@ -172,7 +174,7 @@ RULES: Final = (
         {r"overload|temporarily|try again later|at capacity|unavailable|timed? ?out": "gateways that pass an error on"},
     ),
     _rule(Kind.KEY, {403}),
-    _rule(Kind.UNAVAILABLE, {408, 409, 425, *range(500, 600)}),
+    _rule(Kind.UNAVAILABLE, {408, 409, 424, 425, *range(500, 600)}),
 )
 
 _QUOTA_OR_RATE: Final = re.compile(
