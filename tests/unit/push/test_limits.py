@@ -1,7 +1,29 @@
+import resource
+
 import pytest
 
 from push.errors import TooMany
-from push.limits import Count, FrameRate
+from push.limits import Count, FrameRate, sockets_that_fit
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "fits", "set_to"),
+    [
+        (1024, 1_048_576, 20_000, 20_300),
+        (1024, 4096, 3796, 4096),
+        (65_536, 65_536, 20_000, None),
+        (1024, resource.RLIM_INFINITY, 20_000, 20_300),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, 20_000, None),
+    ],
+)
+def test_there_are_as_many_sockets_as_the_system_gives_files(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, fits: int, set_to: int | None
+) -> None:
+    done: list[int] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: done.append(limits[0]))
+    assert sockets_that_fit(20_000) == fits
+    assert done == ([] if set_to is None else [set_to])
 
 
 def test_a_user_has_so_many_sockets_and_others_have_theirs() -> None:

@@ -12,6 +12,7 @@ from parley.runtime.tasks import end, unless
 from push import metrics
 from push.bus import Bus
 from push.errors import Unable
+from push.limits import sockets_that_fit
 from push.origins import Origins
 from push.room import Tally
 from push.rooms import Rooms, Timing
@@ -82,11 +83,14 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         def open_session(socket: Socket) -> Session:
             return Session(desk, socket)
 
+        max_sockets = sockets_that_fit(settings.max_sockets)
+        if max_sockets < settings.max_sockets:
+            log.warning("Taking %d sockets and not MAX_SOCKETS: the system allows no more open files", max_sockets)
         server = Server(
             open_session,
             origins=Origins(settings.allowed_origins),
             proxies=TrustedProxies(settings.trusted_proxies),
-            max_sockets=settings.max_sockets,
+            max_sockets=max_sockets,
             max_sockets_per_address=settings.max_sockets_per_address,
             max_frame_bytes=settings.max_frame_bytes,
             auth_timeout=settings.auth_timeout,

@@ -1,10 +1,29 @@
-"""How much one user, one address and one socket may ask for."""
+"""How much one user, one address and one socket may ask for, and what the process itself has."""
 
 from __future__ import annotations
 
+import resource
+from typing import Final
+
 from push.errors import TooMany
 
-__all__ = ["Count", "FrameRate"]
+__all__ = ["Count", "FrameRate", "sockets_that_fit"]
+
+_OTHER_FILES: Final = 300
+"""Files that are open beside sockets: NATS, the health server, and connections that are only told to go."""
+
+
+def sockets_that_fit(wanted: int) -> int:
+    """Let the process open the files for ``wanted`` sockets, as far as the system does; return for how many.
+
+    Beyond that the kernel refuses connections, and NATS' own with them.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - _OTHER_FILES))
 
 
 class Count:

@@ -31,7 +31,7 @@ _AT_ONCE = 8
 _SETTINGS: Mapping[str, Mapping[str, str]] = {
     # One user is all users here, and one worker carries what the scenario asks for.
     "gateway": {"WRITES_PER_SECOND": "0", "GUESTS_PER_SECOND": "0"},
-    "push": {"MAX_SOCKETS_PER_USER": "100000"},
+    "push": {"MAX_SOCKETS_PER_USER": "100000", "MAX_CHATS_PER_USER": "100000"},
     "llm-worker": {"MAX_GENERATIONS": "4000"},
 }
 
