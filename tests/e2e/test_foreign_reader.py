@@ -1,4 +1,4 @@
-"""A reader in another language, written from ``docs/protocol.md`` alone, misses nothing wherever its sockets are cut."""
+"""A reader in another language, written from ``docs/protocol.md`` alone, misses nothing wherever it is cut."""
 
 import asyncio
 import json
