@@ -20,6 +20,8 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 PROGRAMS = {
     "nginx": "nginx-light",
     "openssl": "openssl",
+    # Debian 12 has the oldest version that is supported.
+    "pg_createcluster": "postgresql",
     "pgbouncer": "pgbouncer",
     "prometheus": "prometheus",
 }

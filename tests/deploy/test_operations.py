@@ -54,3 +54,11 @@ def test_its_numbers_are_those_of_the_contracts() -> None:
     assert f"after {MAX_ATTEMPTS} attempts" in text
     assert f"for {streams.CHAT.max_age / streams.DAY:g} days" in text
     assert f"({streams.LLM_WORKER_REQUESTS.max_ack_pending:,} answers at once)" in text
+
+
+def test_each_outage_is_the_name_of_a_test() -> None:
+    rows = PAGE.read_text().partition("<!-- outages")[2].partition("<!-- end of outages")[0]
+    named = re.findall(r"`(test_\w+)` \|$", rows, re.M)
+    assert len(named) == rows.count("\n| ") - 1, "each row but the heading names one"
+    tests = "".join(file.read_text() for file in PAGE.parents[1].glob("tests/**/test_*.py"))
+    assert [name for name in named if f"def {name}(" not in tests] == []

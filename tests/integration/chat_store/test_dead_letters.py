@@ -50,7 +50,7 @@ async def test_damaged_and_future_prompts_are_buried_and_the_others_flow(
     reasons = {body: headers[dead_letters.REASON] for body, headers in dead}
     assert "does not decode" in reasons[b"damaged"]
     assert "version 99" in reasons[future]
-    assert "CharacterNotInRepertoire" in reasons[bodies[3]]
+    assert "UntranslatableCharacter" in reasons[bodies[3]]
     info = await neighbour.js.consumer_info("CHAT", "chat-store-prompts")
     assert (info.num_ack_pending, info.num_pending) == (0, 0)
 

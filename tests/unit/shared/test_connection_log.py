@@ -1,6 +1,8 @@
 """What a connection says of itself, and how often."""
 
 import asyncio
+import ssl
+from uuid import uuid4
 
 import nats.errors
 import pytest
@@ -88,3 +90,28 @@ async def test_what_comes_with_an_orderly_close_is_not_said(
     lines.closed()
     await turn_of_the_loop()
     assert caplog.records == []
+
+
+async def test_a_right_that_is_lacking_is_said_once_whatever_the_chat(
+    lines: ConnectionLog, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(200):
+        clock.now += 1
+        violation = f'nats: permissions violation for publish to "chat.{uuid4()}.prompt.submitted"'
+        lines.failed(nats.errors.Error(violation))
+    await turn_of_the_loop()
+    (said,) = caplog.messages
+    assert "does not allow the user gateway to publish to chat.*.prompt.submitted" in said
+    assert "deploy/nats/README.md" in said
+
+
+async def test_a_certificate_that_is_refused_names_the_setting(
+    lines: ConnectionLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_message = "self-signed certificate in certificate chain"
+    lines.failed(error)
+    await turn_of_the_loop()
+    (said,) = caplog.messages
+    assert "self-signed certificate" in said
+    assert "SSL_CERT_FILE" in said

@@ -108,6 +108,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             async def connect() -> Client:
                 nonlocal nc
                 connected: Client = await broker.connect()
+                connected.msg_class = bus.TimedMsg
                 nc = connected
                 return connected
 

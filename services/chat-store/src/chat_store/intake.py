@@ -25,7 +25,7 @@ from chat_store.errors import is_outage
 from chat_store.publisher import Publisher
 from chat_store.pull import hand_back
 from chat_store.rejections import CHAT_NOT_FOUND, ID_TAKEN, NOT_A_MEMBER, NOT_STORED, Rejection
-from chat_store.transactions import Command, Outcome
+from chat_store.transactions import Command, Interrupted, Outcome
 from parley.contracts import ids
 from parley.contracts.events import VERSION, GenerationFinished, PromptSubmitted
 from parley.contracts.streams import ConsumerSpec
@@ -36,6 +36,10 @@ log = logging.getLogger(__name__)
 MAX_FAILURES: Final = 5
 """Deliveries after which an event that keeps failing becomes a dead letter."""
 
+REPLAY_BATCH: Final = 256
+"""Events in one transaction when those are carried out that somebody else had in hand."""
+
+Item = TypeVar("Item")
 E = TypeVar("E", PromptSubmitted, GenerationFinished)
 Execute = Callable[[Sequence[Command[str]]], Awaitable[Outcome[str]]]
 Reject = Callable[[Sequence[Rejection]], Awaitable[None]]
@@ -104,7 +108,7 @@ class Intake(Generic[E]):
             except Unreadable as error:
                 await self._bury(message, str(error))
         commands = [(message, self._command(event, _traceparent(message)), event) for message, event in batch]
-        for part in _one_end_per_chat(commands):
+        for part in _one_end_per_chat(commands, lambda item: item[1]):
             await self._handle_part(part, execute)
 
     async def replay(self, stored: Sequence[RawStreamMsg], execute: Execute) -> None:
@@ -113,19 +117,38 @@ class Intake(Generic[E]):
         Raises:
             Exception: Postgres is away.
         """
+        batch: list[tuple[E, Command[str]]] = []
         for message in stored:
             try:
                 event = decode(message.data or b"", self._kind)
-                outcome = await execute([self._command(event, _traceparent(message))])
-                await self._reject_dropped([event], outcome)
             except Unreadable:
                 continue
-            except Exception as error:
-                if is_outage(error):
-                    raise
-                log.warning("Replaying an event: %r", error, extra={"consumer": self._spec.name})
-                continue
+            batch.append((event, self._command(event, _traceparent(message))))
+        for begin in range(0, len(batch), REPLAY_BATCH):
+            for part in _one_end_per_chat(batch[begin : begin + REPLAY_BATCH], lambda item: item[1]):
+                await self._replay_part(part, execute)
+
+    async def _replay_part(self, part: "list[tuple[E, Command[str]]]", execute: Execute) -> None:
+        try:
+            outcome = await self._run([command for _, command in part], execute)
             await self._publisher.announce(outcome.changes)
+            await self._reject_dropped([event for event, _ in part], outcome)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            if len(part) == 1:
+                log.warning("Replaying an event: %r", error, extra={"consumer": self._spec.name})
+                return
+            for one in part:
+                await self._replay_part([one], execute)
+
+    async def _run(self, commands: "list[Command[str]]", execute: Execute) -> Outcome[str]:
+        """Run commands; what was written before an error is announced before that is raised."""
+        try:
+            return await execute(commands)
+        except Interrupted as interrupted:
+            await self._publisher.announce(interrupted.changes)
+            raise interrupted.error from None
 
     async def _handle_part(self, part: "list[tuple[Msg, Command[str], E]]", execute: Execute) -> None:
         try:
@@ -141,7 +164,7 @@ class Intake(Generic[E]):
 
     async def _commit(self, part: "list[tuple[Msg, Command[str], E]]", execute: Execute) -> None:
         began, began_at = time.perf_counter(), time.time_ns()
-        outcome = await execute([command for _, command, _ in part])
+        outcome = await self._run([command for _, command, _ in part], execute)
         metrics.BATCH_SECONDS.labels(self._spec.name).observe(time.perf_counter() - began)
         metrics.BATCH_SIZE.labels(self._spec.name).observe(len(part))
         await self._publisher.announce(outcome.changes, traces=self._traces(part, outcome, began_at))
@@ -232,14 +255,12 @@ async def _acknowledge(message: Msg) -> None:
         log.debug("Acknowledging: %r", error)
 
 
-def _one_end_per_chat(
-    batch: "list[tuple[Msg, Command[str], E]]",
-) -> "list[list[tuple[Msg, Command[str], E]]]":
+def _one_end_per_chat(batch: Sequence[Item], command_of: Callable[[Item], Command[str]]) -> list[list[Item]]:
     """Split a batch so that no transaction has two commands for one chat that may end its generation."""
-    parts: list[list[tuple[Msg, Command[str], E]]] = []
+    parts: list[list[Item]] = []
     depth: dict[str, int] = {}
     for item in batch:
-        command = item[1]
+        command = command_of(item)
         part = depth.get(command.chat_id, 0)
         if command.ends:
             depth[command.chat_id] = part + 1

@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 EXPIRES: Final = 5.0
 """Seconds that a pull request stays open on the server."""
 
+MAX_BYTES: Final = 16 * 1024 * 1024
+"""Of messages that one request brings: a batch of the longest ones would be a quarter of a gigabyte."""
+
 _GRACE: Final = 1.0
 _PAUSE: Final = 0.5
 _NORMAL_STATUS: Final = ("404", "408", "409")
@@ -101,7 +104,7 @@ class Pull:
         self._number += 1
         self._outstanding = wanted
         self._expires_at = now + EXPIRES + _GRACE
-        body = msgspec.json.encode({"batch": wanted, "expires": int(EXPIRES * 1e9)})
+        body = msgspec.json.encode({"batch": wanted, "max_bytes": MAX_BYTES, "expires": int(EXPIRES * 1e9)})
         try:
             await self._nc.publish(self._subject, body, reply=f"{self._inbox}.{self._number}")
         except TROUBLE as error:
@@ -121,7 +124,7 @@ class Pull:
             self._outstanding = 0
             if status == _NO_RESPONDERS or status not in _NORMAL_STATUS:
                 self._not_before = time.monotonic() + _PAUSE
-            elif status == "409":
+            elif status == "409" and "maxbytes" not in (message.headers or {}).get("Description", "").lower():
                 log.debug("%s: %s", self._subject, message.headers)
                 self._not_before = time.monotonic() + 0.1
         self._arrived.set()

@@ -32,7 +32,7 @@ from chat_store.publisher import Publisher
 from chat_store.transactions import Command
 from parley.contracts import ids, limits, rpc, subjects
 from parley.contracts.resources import Member, Message
-from parley.runtime import tracing
+from parley.runtime import bus, tracing
 
 log = logging.getLogger(__name__)
 
@@ -468,13 +468,17 @@ def register(broker: NatsBroker, queries: Queries) -> None:
         )(handler)
 
 
+_EXPIRED: Final = rpc.RpcError(code="unavailable", message="The request was answered too late.", retry_after=1.0)
+
+
 class _Request(msgspec.Struct, frozen=True):
     body: bytes
     headers: dict[str, str]
+    has_expired: bool
 
 
 async def _unpack(message: NatsMessage) -> _Request:
-    return _Request(bytes(message.body), message.headers)
+    return _Request(bytes(message.body), message.headers, bus.has_expired(message.raw_message))
 
 
 def _handler(kind: type[Any], answer: Answer) -> Callable[[_Request], Awaitable[NatsResponse]]:
@@ -484,7 +488,8 @@ def _handler(kind: type[Any], answer: Answer) -> Callable[[_Request], Awaitable[
     async def handle(request: _Request) -> NatsResponse:
         began = time.perf_counter()
         with tracing.span(subjects.rpc_store(verb), kind="server", parent=request.headers) as span:
-            reply = await respond(verb, decoder, answer, request.body)
+            # While Postgres hangs requests queue up, and most of those who sent them have gone when it is back.
+            reply = _EXPIRED if request.has_expired else await respond(verb, decoder, answer, request.body)
             code = reply.code if isinstance(reply, rpc.RpcError) else "ok"
             span.set_attribute("code", code)
         metrics.RPC_SECONDS.labels(verb, code).observe(time.perf_counter() - began)

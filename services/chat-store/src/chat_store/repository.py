@@ -7,7 +7,7 @@ and a change costs two round trips and one commit.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import asyncpg
@@ -24,6 +24,10 @@ from parley.contracts.text import storable
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 T = TypeVar("T")
+
+LAST_TIME: Final = datetime(9999, 12, 31, tzinfo=UTC)
+LAST_ID: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+LAST_POSITION: Final = 2**63 - 1
 
 # --- columns, as the structs name them ------------------------------------------------------------------------------
 
@@ -52,22 +56,22 @@ SELECT row_to_json(state) FROM (
         ) r) AS answer,
         (SELECT row_to_json(r) FROM (
             SELECT {_MESSAGE_RECORD} FROM messages m
-            WHERE $4 AND m.chat_id = chats.id AND m.status = 'queued' ORDER BY m.position LIMIT 1
+            WHERE $2 AND m.chat_id = chats.id AND m.status = 'queued' ORDER BY m.position LIMIT 1
         ) r) AS next_queued,
         (SELECT count(*) FROM messages m WHERE m.chat_id = chats.id AND m.status = 'queued') AS queued,
         coalesce((SELECT json_agg(r) FROM (
-            SELECT {_MESSAGE_RECORD} FROM messages m WHERE m.chat_id = chats.id AND m.id = ANY($2::uuid[])
+            SELECT {_MESSAGE_RECORD} FROM messages m WHERE m.chat_id = chats.id AND m.id = ANY(asked.messages)
         ) r), '[]') AS found,
         coalesce((SELECT json_agg(r) FROM (
-            SELECT chat_id, user_id, role, added_at FROM members WHERE chat_id = chats.id AND user_id = ANY($3::text[])
+            SELECT chat_id, user_id, role, added_at FROM members WHERE chat_id = chats.id AND user_id = ANY(asked.users)
         ) r), '[]') AS members,
-        (SELECT count(*) FROM members WHERE chat_id = chats.id AND cardinality($3::text[]) > 0) AS member_count
-    FROM chats
+        (SELECT count(*) FROM members WHERE chat_id = chats.id AND cardinality(asked.users) > 0) AS member_count
+    FROM json_to_recordset($1) AS asked(chat_id uuid, messages uuid[], users text[])
+    JOIN chats ON chats.id = asked.chat_id
     LEFT JOIN LATERAL (
         SELECT {_GENERATION_RECORD} FROM generations g
         WHERE g.chat_id = chats.id AND g.status IN ('requested', 'running')
     ) active ON true
-    WHERE chats.id = ANY($1::uuid[])
 ) state
 """
 
@@ -209,7 +213,7 @@ LIST_CHATS: Final = f"""
 SELECT row_to_json(r) FROM (
     SELECT {_CHAT} FROM members JOIN chats c ON c.id = members.chat_id
     WHERE members.user_id = $1
-    AND ($2::timestamptz IS NULL OR (c.updated_at, c.id) < ($2, $3::uuid))
+    AND (c.updated_at, c.id) < ($2, $3::uuid)
     ORDER BY c.updated_at DESC, c.id DESC LIMIT $4
 ) r
 """
@@ -221,7 +225,7 @@ SELECT row_to_json(r), r.position FROM (
         SELECT *, sum(octet_length(content) + octet_length(reasoning)) OVER (ORDER BY position DESC) AS bytes,
             row_number() OVER (ORDER BY position DESC) AS number
         FROM messages
-        WHERE chat_id = $1 AND status <> 'deleted' AND ($2::bigint IS NULL OR position < $2)
+        WHERE chat_id = $1 AND status <> 'deleted' AND position < $2
         ORDER BY position DESC LIMIT $3
     ) m
     WHERE m.number = 1 OR m.bytes <= $4
@@ -382,20 +386,21 @@ class SearchRow(msgspec.Struct, frozen=True, kw_only=True):
 # --- changing a chat ------------------------------------------------------------------------------------------------
 
 
-async def load_states(
-    connection: Connection,
-    chat_ids: Sequence[str],
-    *,
-    message_ids: Sequence[str],
-    user_ids: Sequence[str],
-    with_queue: bool,
-) -> list[State]:
+class Named(msgspec.Struct, frozen=True, kw_only=True):
+    """A chat, and what of it a command names."""
+
+    chat_id: str
+    messages: list[str]
+    users: list[str]
+
+
+async def load_states(connection: Connection, named: Sequence[Named], *, with_queue: bool) -> list[State]:
     """Load what a command needs of these chats, as of one moment. Chats that do not exist are left out.
 
     Args:
         with_queue: Load the first queued prompt too (for commands that may end a generation).
     """
-    return _decode(await connection.fetch(LOAD_STATES, chat_ids, message_ids, user_ids, with_queue), State)
+    return _decode(await connection.fetch(LOAD_STATES, _json(named), with_queue), State)
 
 
 async def apply(connection: Connection, changes: Sequence[Changes], *, now: datetime) -> set[str]:
@@ -505,8 +510,9 @@ async def get_chat(connection: Connection, chat_id: str, *, user_id: str | None 
 
 
 async def list_chats(connection: Connection, user_id: str, *, before: BeforeChat | None, limit: int) -> list[Chat]:
-    updated_at = None if before is None else msgspec.convert(before.updated_at, datetime)
-    chat_id = None if before is None else before.id
+    # The first page comes before everything: a condition that may be left out could not use an index.
+    updated_at = LAST_TIME if before is None else msgspec.convert(before.updated_at, datetime)
+    chat_id = LAST_ID if before is None else before.id
     return _decode(await connection.fetch(LIST_CHATS, user_id, updated_at, chat_id, limit), Chat)
 
 
@@ -514,7 +520,8 @@ async def list_messages(
     connection: Connection, chat_id: str, *, before: int | None, limit: int, max_bytes: int
 ) -> list[tuple[Message, int]]:
     """Messages with their positions, newest first; always one, then as many as fit."""
-    rows = await connection.fetch(LIST_MESSAGES, chat_id, before, limit, max_bytes)
+    place = LAST_POSITION if before is None else before
+    rows = await connection.fetch(LIST_MESSAGES, chat_id, place, limit, max_bytes)
     return [(msgspec.json.decode(row[0], type=Message), row[1]) for row in rows]
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 from chat_store import repository
 from chat_store.conversation import Changes, Conversation
 from chat_store.errors import Contended
-from chat_store.repository import Connection
+from chat_store.repository import Connection, Named
 
 R = TypeVar("R")
 
@@ -51,6 +51,15 @@ class Outcome(Generic[R]):
     changes: list[Changes]
 
 
+class Interrupted(Exception):
+    """Some chats were written before ``error``; ``changes``: what to publish of them."""
+
+    def __init__(self, changes: list[Changes], error: Exception) -> None:
+        super().__init__(f"{len(changes)} chats were written before")
+        self.changes = changes
+        self.error = error
+
+
 async def execute(connection: Connection, commands: Sequence[Command[R]]) -> Outcome[R]:
     """Run ``commands`` in their order; those for one chat are written together or not at all.
 
@@ -59,10 +68,21 @@ async def execute(connection: Connection, commands: Sequence[Command[R]]) -> Out
     Raises:
         StoreError: the rules refuse a command; nothing has been written.
         Contended: others change a chat all the time.
+        Interrupted: some chats were written before one of these, or an error of Postgres.
     """
+    changes: list[Changes] = []
+    try:
+        return await _execute(connection, commands, changes)
+    except Exception as error:
+        if changes:
+            raise Interrupted(changes, error) from error
+        raise
+
+
+async def _execute(connection: Connection, commands: Sequence[Command[R]], changes: list[Changes]) -> Outcome[R]:
+    """As :func:`execute`; ``changes`` gets what is written, also when it does not come to the end."""
     results: list[R | None] = [None] * len(commands)
     missing: set[str] = set()
-    changes: list[Changes] = []
     pending = list(enumerate(commands))
     for _ in range(MAX_TRIES):
         made = await _decide(connection, pending, results, missing)
@@ -84,9 +104,7 @@ async def _decide(
     """Load, let the rules decide, and return what is to be written, by chat."""
     states = await repository.load_states(
         connection,
-        list({command.chat_id for _, command in pending}),
-        message_ids=_unique(command.messages for _, command in pending),
-        user_ids=_unique(command.users for _, command in pending),
+        _named([command for _, command in pending]),
         with_queue=any(command.ends for _, command in pending),
     )
     now = datetime.now(UTC)
@@ -103,5 +121,14 @@ async def _decide(
     }
 
 
-def _unique(groups: Any) -> list[str]:
-    return list({item for group in groups for item in group})
+def _named(commands: Sequence[Command[Any]]) -> list[Named]:
+    """What the commands name, by chat: each chat is searched for its own ids only."""
+    messages: dict[str, set[str]] = {}
+    users: dict[str, set[str]] = {}
+    for command in commands:
+        messages.setdefault(command.chat_id, set()).update(command.messages)
+        users.setdefault(command.chat_id, set()).update(command.users)
+    return [
+        Named(chat_id=chat_id, messages=sorted(named), users=sorted(users[chat_id]))
+        for chat_id, named in messages.items()
+    ]

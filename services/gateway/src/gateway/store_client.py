@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 import time
 from typing import Any, TypeVar
 
@@ -19,7 +20,8 @@ T = TypeVar("T")
 
 _PATIENCE_WITH_MEMORY = 0.5
 """Seconds that a send waits for chat-store when we remember the answer of an hour ago."""
-_RETRY_PAUSE = 0.1
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 0.5
 _MODELS_FRESH = 60.0
 
 
@@ -170,7 +172,11 @@ class StoreClient:
 
     async def _request(self, subject: str, body: Any, reply_type: type[T], *, timeout: float, insist: bool) -> T:
         ends = time.monotonic() + timeout
+        longest = _FIRST_PAUSE
         while True:
+            # With jitter, or all who wait would ask at the same moments.
+            pause = random.uniform(0.5, 1.0) * longest
+            longest = min(2 * longest, _LONGEST_PAUSE)
             await self._bus.wait_until_up(max(0.0, ends - time.monotonic()))
             try:
                 return await request(
@@ -179,14 +185,14 @@ class StoreClient:
             except RpcRefused as refusal:
                 raise _as_gateway_error(refusal) from refusal
             except NoResponder as error:
-                if not insist or time.monotonic() + _RETRY_PAUSE >= ends:
+                if not insist or time.monotonic() + pause >= ends:
                     log.warning("Nobody answers %s", subject)
                     raise _away() from error
                 log.debug("Nobody answers %s yet", subject)
             except BusUnavailable as error:
                 log.warning("No answer to %s", subject)
                 raise _away() from error
-            await asyncio.sleep(_RETRY_PAUSE)
+            await asyncio.sleep(pause)
 
 
 def _away() -> Unavailable:

@@ -14,6 +14,7 @@ import nats
 import nats.errors
 import nats.js.errors
 from nats.aio.client import DEFAULT_INBOX_PREFIX, Client
+from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import PubAck, StreamInfo
 
@@ -37,6 +38,9 @@ Event = PromptSubmitted | GenerationRequested | GenerationSegment | GenerationFi
 Hook = Callable[[], Awaitable[None]]
 
 MSG_ID = "Nats-Msg-Id"
+
+TIMEOUT: Final = "Parley-Timeout"
+"""Header of a request: how many seconds its sender waits for the reply. One that arrived longer ago is not answered."""
 
 _CHECK_AGAIN: Final = 0.25
 
@@ -166,6 +170,25 @@ async def connect(
     )
 
 
+class TimedMsg(Msg):
+    """A message that knows when (``time.monotonic()``) it arrived here: a client's ``msg_class``."""
+
+    def __init__(self, *arguments: Any, **fields: Any) -> None:
+        super().__init__(*arguments, **fields)
+        self.arrived_at = time.monotonic()
+
+
+def has_expired(message: Msg) -> bool:
+    """Whether the sender of a request has stopped waiting. By the clock of this machine alone: others may differ."""
+    seconds = (message.headers or {}).get(TIMEOUT)
+    if seconds is None or not isinstance(message, TimedMsg):
+        return False
+    try:
+        return time.monotonic() - message.arrived_at > float(seconds)
+    except ValueError:
+        return False
+
+
 async def settled(nc: Client) -> None:
     """Return once the server has handled all that was sent, and what it said of that was received.
 
@@ -255,7 +278,10 @@ async def request(nc: Client, subject: str, body: Any, reply_type: type[T], *, t
     """
     try:
         message = await nc.request(
-            subject, msgspec.json.encode(body), timeout=timeout, headers=tracing.inject() or None
+            subject,
+            msgspec.json.encode(body),
+            timeout=timeout,
+            headers={**tracing.inject(), TIMEOUT: f"{timeout:.3f}"},
         )
     except nats.errors.NoRespondersError as error:
         raise NoResponder(subject) from error

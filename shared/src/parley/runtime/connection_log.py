@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import re
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -14,7 +16,14 @@ log = logging.getLogger(__name__)
 EVERY: Final = 10.0
 """Seconds after which a trouble that lasts is said again."""
 
+EVERY_RIGHT: Final = 600.0
+"""The same for a right that a user lacks: that does not pass by itself."""
+
 _MOST: Final = 100
+_LACKING: Final = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"', re.I)
+_VERBS: Final = {"publish": "publish to", "subscription": "subscribe to"}
+_ONE_OF_MANY: Final = re.compile(r"[0-9a-f-]{36}|\d+|\w{20,}", re.ASCII | re.I)
+"""A token of a subject that is an id, a number or a reply's."""
 _REFUSED: Final = ("authorization violation", "authentication")
 
 
@@ -49,7 +58,8 @@ class ConnectionLog:
             return  # it is lost
         sentence = self._sentence(error)
         now = self._clock()
-        if now - self._said.get(sentence, -EVERY) < EVERY:
+        every = EVERY_RIGHT if _LACKING.search(str(error)) else EVERY
+        if now - self._said.get(sentence, -every) < every:
             log.debug("NATS: %r", error)
             return
         if len(self._said) >= _MOST:
@@ -67,6 +77,17 @@ class ConnectionLog:
 
     def _sentence(self, error: Exception) -> str:
         said = str(error) or type(error).__name__
+        if (right := _LACKING.search(said)) is not None:
+            return (
+                f"NATS at {self._where} does not allow the user {self._user} to {_VERBS[right[1].lower()]} "
+                f"{_template(right[2])}. Render the server's users anew (deploy/nats/README.md) and let it read them: "
+                "nats-server --signal reload"
+            )
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return (
+                f"The certificate of NATS at {self._where} is refused: {error.verify_message}. Set SSL_CERT_FILE to a "
+                "file with the certificate of its authority; trying again"
+            )
         if any(word in said.lower() for word in _REFUSED):
             return (
                 f"NATS at {self._where} refuses the user or the password ({self._user}). Set NATS_URL to "
@@ -81,3 +102,8 @@ class ConnectionLog:
         if isinstance(error, OSError | TimeoutError):
             return f"NATS does not answer at {self._where}: {said}. Start it, or set NATS_URL; trying again"
         return f"NATS: {said}"
+
+
+def _template(subject: str) -> str:
+    """The subject with a ``*`` for what differs from message to message, so that one lacking right is one sentence."""
+    return ".".join("*" if _ONE_OF_MANY.fullmatch(token) else token for token in subject.split("."))

@@ -7,6 +7,7 @@ from typing import Final
 import asyncpg
 
 from chat_store import schema
+from chat_store.database import MIN_VERSION
 from chat_store.errors import SchemaMismatch
 from parley_tools.doctor.clock import Clock, compare
 from parley_tools.doctor.patient import Patient
@@ -14,9 +15,6 @@ from parley_tools.doctor.report import Report
 from parley_tools.servers import ServerTrouble, postgres, version_of, without_password
 
 _TIMEOUT: Final = 5.0
-_MIN_VERSION: Final = 14
-"""The first one that ends idle sessions by itself, which the leader's fence needs."""
-
 _LACKING: Final = """
 SELECT c.relname, array_agg(p.privilege ORDER BY p.privilege)
 FROM pg_class c, unnest(
@@ -55,8 +53,8 @@ async def check(patient: Patient, clock: Clock) -> Report:
 async def _examine(report: Report, connection: asyncpg.Connection[asyncpg.Record], where: str, clock: Clock) -> None:
     version = connection.get_server_version()
     report.ok(f"{where} answers, version {await version_of(connection)}.")
-    if version.major < _MIN_VERSION:
-        report.problem(f"PostgreSQL {version.major} is too old.", f"Parley needs version {_MIN_VERSION} or newer.")
+    if version.major < MIN_VERSION:
+        report.problem(f"PostgreSQL {version.major} is too old.", f"Parley needs version {MIN_VERSION} or newer.")
     if await connection.fetchval("SELECT pg_is_in_recovery()"):
         report.problem("This server is a standby, which can only be read.", "Set DATABASE_URL to the primary.")
     if (encoding := await connection.fetchval("SHOW server_encoding")) != "UTF8":

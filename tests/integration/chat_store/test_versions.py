@@ -1,0 +1,54 @@
+"""The oldest and the newest PostgreSQL that the documentation names."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import asyncpg
+
+from chat_store import database
+from parley.contracts import rpc
+from parley_tools.embedded.postgres import MAJOR_VERSION
+from tests.integration.chat_store.client import Neighbour
+from tests.integration.chat_store.conftest import environment, migrate
+from tests.support.debian_postgres import DebianPostgres
+from tests.support.service import run_service
+from tests.support.waiting import eventually
+
+
+async def test_the_oldest_supported_postgres_takes_the_schema_and_serves(nats_url: str, neighbour: Neighbour) -> None:
+    with DebianPostgres(database.MIN_VERSION) as postgres:
+        run = await asyncio.to_thread(migrate, nats_url, postgres.url)
+        assert run.returncode == 0, run.stderr
+        async with run_service("chat_store", environment(nats_url, postgres.url)):
+            chat_id = await neighbour.chat()
+            for number in range(3):
+                await neighbour.say(chat_id, f"question {number}")
+            for number in range(1, 4):
+                await neighbour.answer(chat_id, "the answer", number=number)
+            assert [one.content for one in await neighbour.messages(chat_id)][::2] == [
+                f"question {n}" for n in range(3)
+            ]
+            found = await neighbour.ask(
+                rpc.Search(user_id="ann", query="quest", before=None, limit=10), rpc.SearchReply
+            )
+            assert len(found.items) == 3
+            assert (await neighbour.sync(chat_id)).version > 0
+            await eventually(lambda: neighbour.ask(rpc.GetUsage(user_id="ann"), rpc.UsageReply))
+
+
+async def test_the_newest_supported_postgres_is_the_one_that_all_other_tests_run_on(database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    try:
+        assert connection.get_server_version().major == database.MAX_VERSION == int(MAJOR_VERSION)
+    finally:
+        await connection.close()
+
+
+def test_the_documentation_names_these_versions() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
+    versions = re.search(r"\*\*PostgreSQL\*\* may be of the versions (\d+) to (\d+)", page)
+    assert versions is not None
+    assert versions.groups() == (str(database.MIN_VERSION), str(database.MAX_VERSION))

@@ -1,0 +1,75 @@
+"""The PostgreSQL of the machine's Debian, an older one than the suite's own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from parley_tools.embedded.ports import LOOPBACK, free_port
+from tests.support.program import Program
+from tests.support.waiting import wait_until
+
+
+class DebianPostgres(Program):
+    """``with DebianPostgres(15) as postgres:``; skips the test where that version is not installed.
+
+    Attributes:
+        url: Of its database, as a superuser.
+    """
+
+    def __init__(self, version: int) -> None:
+        programs = Path(f"/usr/lib/postgresql/{version}/bin")
+        if not programs.exists():
+            pytest.skip(f"PostgreSQL {version} is not installed (Debian 12: postgresql)")
+        # Not below pytest's folder, which is closed to the account that it runs as.
+        self._folder = Path(tempfile.mkdtemp(prefix="parley-postgres-"))
+        self._port = free_port()
+        self.url = f"postgresql://parley@{LOOPBACK}:{self._port}/postgres"
+        self._as_owner: list[str] = []
+        if os.geteuid() == 0:
+            shutil.chown(self._folder, "postgres")
+            self._as_owner = [
+                shutil.which("setpriv") or "setpriv",
+                "--reuid=postgres",
+                "--regid=postgres",
+                "--clear-groups",
+            ]
+        self._data = self._folder / "data"
+        self._initdb = [*self._as_owner, str(programs / "initdb"), "-D", str(self._data), "-U", "parley", "--no-sync"]
+        settings = {
+            "port": str(self._port),
+            "listen_addresses": LOOPBACK,
+            "unix_socket_directories": "",
+            "fsync": "off",
+        }
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        super().__init__(
+            f"PostgreSQL {version}",
+            [*self._as_owner, str(programs / "postgres"), "-D", str(self._data), *options],
+            dict(os.environ),
+            self._folder / "server.log",
+        )
+
+    def start(self) -> None:
+        subprocess.run(
+            [*self._initdb, "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"], check=True, capture_output=True
+        )
+        super().start()
+
+    def wait_ready(self) -> None:
+        def listens() -> bool:
+            assert self.returncode is None, self.log
+            with socket.socket() as probe:
+                return probe.connect_ex((LOOPBACK, self._port)) == 0
+
+        wait_until(listens, deadline=30, what=self.name)
+
+    def end(self, *, failed: bool) -> None:
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)

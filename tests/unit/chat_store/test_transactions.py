@@ -1,0 +1,65 @@
+"""A batch of commands that is written in parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncpg
+import pytest
+
+from chat_store import repository, transactions
+from chat_store.errors import is_outage
+from chat_store.intake import Intake
+from chat_store.transactions import Command, Interrupted
+from parley.contracts.events import PromptSubmitted
+from parley.contracts.streams import CHAT_STORE_PROMPTS
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first chat is written, the second one was changed by others; then the connection is lost."""
+    tries = 0
+
+    async def decide(_: Any, pending: Any, *__: Any) -> dict[str, str]:
+        nonlocal tries
+        tries += 1
+        if tries == 2:
+            raise asyncpg.ConnectionDoesNotExistError("gone")
+        return {command.chat_id: f"changes of {command.chat_id}" for _, command in pending}
+
+    async def apply(*_: Any, **__: Any) -> set[str]:
+        return {"a"}
+
+    monkeypatch.setattr(transactions, "_decide", decide)
+    monkeypatch.setattr(repository, "apply", apply)
+
+
+COMMANDS = [Command(chat_id=chat_id, run=lambda _: "started") for chat_id in ("a", "b")]
+
+
+@pytest.mark.usefixtures("interrupted")
+async def test_what_was_written_before_an_error_comes_with_it() -> None:
+    with pytest.raises(Interrupted) as raised:
+        await transactions.execute(None, COMMANDS)  # type: ignore[arg-type]
+    assert list(map(str, raised.value.changes)) == ["changes of a"]
+    assert is_outage(raised.value.error)
+
+
+@pytest.mark.usefixtures("interrupted")
+async def test_what_was_written_before_an_outage_is_announced_at_once() -> None:
+    announced: list[Any] = []
+
+    class Publisher:
+        async def announce(self, changes: list[Any], **_: Any) -> None:
+            announced.extend(changes)
+
+    intake: Intake[PromptSubmitted] = Intake(
+        CHAT_STORE_PROMPTS,
+        kind=PromptSubmitted,
+        command=lambda event, trace: COMMANDS[0],
+        js=None,  # type: ignore[arg-type]
+        publisher=Publisher(),  # type: ignore[arg-type]
+    )
+    with pytest.raises(asyncpg.ConnectionDoesNotExistError):
+        await intake._run(COMMANDS, lambda commands: transactions.execute(None, commands))  # type: ignore[arg-type]
+    assert announced == ["changes of a"]
