@@ -49,6 +49,9 @@ async def test_what_was_written_before_an_error_comes_with_it() -> None:
 async def test_what_was_written_before_an_outage_is_announced_at_once() -> None:
     announced: list[Any] = []
 
+    async def nobody(_: Any) -> None:
+        raise AssertionError("no prompt was refused")
+
     class Publisher:
         async def announce(self, changes: list[Any], **_: Any) -> None:
             announced.extend(changes)
@@ -59,6 +62,7 @@ async def test_what_was_written_before_an_outage_is_announced_at_once() -> None:
         command=lambda event, trace: COMMANDS[0],
         js=None,  # type: ignore[arg-type]
         publisher=Publisher(),  # type: ignore[arg-type]
+        reject=nobody,
     )
     with pytest.raises(asyncpg.ConnectionDoesNotExistError):
         await intake._run(COMMANDS, lambda commands: transactions.execute(None, commands))  # type: ignore[arg-type]
