@@ -248,6 +248,32 @@ describe("the page and its network", () => {
     expect(setup.status).toBe("online");
   });
 
+  it("is offline at once, although the socket still looks open, and online with it when the network is back", async () => {
+    await setup.watch();
+    setup.server.offline = true;
+    setup.server.tell("offline");
+    expect(setup.status).toBe("offline");
+    setup.server.offline = false;
+    setup.server.tell("online");
+    await pass(5_000);
+    expect(setup.status).toBe("online");
+    expect(setup.server.sockets).toHaveLength(1);
+  });
+
+  it.each(["awake", "online", "visible"] as const)(
+    "shows what was missed within three seconds of being %s, although the old socket looks open",
+    async (event) => {
+      const chat = await setup.watch();
+      setup.server.act({ do: "ask", text: "Hi" });
+      setup.server.socket.dead = true;
+      setup.server.act({ do: "delta", text: "while it slept" });
+      setup.server.tell(event);
+      await pass(3_000);
+      expect(newestText(chat)).toBe("while it slept");
+      expect(setup.status).toBe("online");
+    },
+  );
+
   it("asks a socket for a sign of life when somebody looks at the page again", async () => {
     await setup.watch();
     setup.server.tell("visible");

@@ -74,6 +74,11 @@ describe("the composer", () => {
     expect(event.defaultPrevented).toBe(false);
   });
 
+  it("leaves Enter to an input method that has just accepted a word, as Safari reports it", async () => {
+    await compose("にほん", { keyCode: 229 });
+    expect(onSend).not.toHaveBeenCalled();
+  });
+
   it("leaves Enter to an input method that composes", async () => {
     await compose("にほん", { isComposing: true });
     expect(onSend).not.toHaveBeenCalled();

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type ChatSnapshot, emptyState, type OutgoingMessage } from "../src/client";
-import { entriesOf, isRunning, titleFrom } from "../src/page/transcript";
+import { entriesOf, isRunning, type PromptEntry, titleFrom } from "../src/page/transcript";
 import { aMessage, anId, CHAT, Room } from "./support/room";
 
 function snapshot(room: Room, outbox: readonly Partial<OutgoingMessage>[] = []): ChatSnapshot {
@@ -47,6 +47,19 @@ describe("what a chat shows", () => {
       "answer (pending)",
       "three (queued)",
       "four (sending)",
+    ]);
+  });
+
+  it("counts what is answered before each prompt that waits", () => {
+    const room = talk();
+    for (const text of ["three", "four", "five"]) room.ask(text);
+    const queued = entriesOf(snapshot(room), null).filter(
+      (entry): entry is PromptEntry => entry.kind === "prompt" && entry.status === "queued",
+    );
+    expect(queued.map(({ content, ahead }) => [content, ahead])).toEqual([
+      ["three", 0],
+      ["four", 1],
+      ["five", 2],
     ]);
   });
 

@@ -41,6 +41,8 @@ const SILENCE = 30_000;
 const WATCH_TIMEOUT = 20_000;
 /** The same for a sign of life, whose answer is small. */
 const PROBE_TIMEOUT = 8_000;
+/** The same for a socket that may have died meanwhile: a new one costs less than waiting for it. */
+const WAKE_TIMEOUT = 1_500;
 
 /**
  * The line to push: one socket for all watched chats, reconnecting for ever, with server-sent events as the second
@@ -195,7 +197,7 @@ export class Connection {
 
   private listenForSilence(): void {
     clearTimeout(this.watchdog);
-    this.watchdog = setTimeout(() => this.probe(), SILENCE);
+    this.watchdog = setTimeout(() => this.probe(PROBE_TIMEOUT), SILENCE);
   }
 
   private expectFrameWithin(timeout: number): void {
@@ -204,20 +206,25 @@ export class Connection {
   }
 
   /** Watching a chat again is answered with what is new since the cursor: usually nothing, in one small frame. */
-  private probe(): void {
+  private probe(timeout: number): void {
     const first = this.watched.entries().next();
     if (first.done || this.environment.isHidden() || !this.socket?.isReady) return;
-    this.sendWatch(first.value[0], first.value[1], PROBE_TIMEOUT);
+    this.sendWatch(first.value[0], first.value[1], timeout);
   }
 
   private onPageEvent(event: PageEvent): void {
+    if (this.subject.getSnapshot().refusal !== null) return;
     if (event === "offline") {
-      this.showDisconnected();
+      // The socket looks open until the network's silence has lasted; the person knows already.
+      this.subject.update({ status: "offline" });
       return;
     }
-    if (this.subject.getSnapshot().refusal !== null) return;
     if (this.socket !== null) {
-      this.probe();
+      this.backoff.reset();
+      if (this.subject.getSnapshot().status === "offline" && this.socket.isReady) {
+        this.subject.update({ status: "online" });
+      }
+      this.probe(WAKE_TIMEOUT);
       return;
     }
     // Whoever comes back does not wait for the rest of a delay.

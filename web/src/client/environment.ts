@@ -13,8 +13,13 @@ export interface SocketLike {
   close(code?: number): void;
 }
 
-/** What happened to the page: the network went or came, or a person looks at the page again. */
-export type PageEvent = "online" | "offline" | "visible";
+/** What happened to the page: the network went or came, a person looks at it again, or the device slept. */
+export type PageEvent = "online" | "offline" | "visible" | "awake";
+
+/** Milliseconds between two looks at the clock. */
+const CLOCK_EVERY = 5_000;
+/** A look that comes so much later (milliseconds) was held up by sleep. */
+const SLEPT = 10_000;
 
 /** Everything outside that the library touches, so that tests can stand in for it. */
 export interface Environment {
@@ -56,11 +61,19 @@ export function browserEnvironment(): Environment {
       const shown = (event: PageTransitionEvent) => {
         if (event.persisted) listener("visible");
       };
+      let lookedAt = Date.now();
+      const clock = setInterval(() => {
+        const late = Date.now() - lookedAt - CLOCK_EVERY;
+        lookedAt = Date.now();
+        // A hidden page's timers are slowed down to one a minute: that is no sleep, and nobody waits.
+        if (late > SLEPT && !document.hidden) listener("awake");
+      }, CLOCK_EVERY);
       window.addEventListener("online", online);
       window.addEventListener("offline", offline);
       window.addEventListener("pageshow", shown);
       document.addEventListener("visibilitychange", visible);
       return () => {
+        clearInterval(clock);
         window.removeEventListener("online", online);
         window.removeEventListener("offline", offline);
         window.removeEventListener("pageshow", shown);

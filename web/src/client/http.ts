@@ -89,6 +89,8 @@ export function isTransient(error: unknown): boolean {
 export type Fetch = (input: string, init: RequestInit) => Promise<Response>;
 
 const TIMEOUT = 15_000;
+/** The same for a ticket: small, without effects, and asked for again. */
+const TICKET_TIMEOUT = 5_000;
 /** A session this near to its end (milliseconds) is renewed before the next request, which keeps a guest's chats. */
 const RENEWAL_MARGIN = 5 * 60_000;
 /** But not more often than this, whatever the clocks say. */
@@ -144,7 +146,7 @@ export class Http {
   }
 
   pushTicket(): Promise<Ticket> {
-    return this.request("POST", "/push-ticket", {});
+    return this.request("POST", "/push-ticket", {}, TICKET_TIMEOUT);
   }
 
   createChat(chat: NewChat): Promise<Chat> {
@@ -194,8 +196,8 @@ export class Http {
     });
   }
 
-  private request<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
-    return this.authenticated(() => this.send<Answer>(method, path, body));
+  private request<Answer>(method: string, path: string, body?: unknown, timeout = TIMEOUT): Promise<Answer> {
+    return this.authenticated(() => this.send<Answer>(method, path, body, timeout));
   }
 
   /** Makes a request with a session that is valid; renews it once when the server says that it is not. */
@@ -210,13 +212,18 @@ export class Http {
     }
   }
 
-  private async send<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
+  private async send<Answer>(
+    method: string,
+    path: string,
+    body?: unknown,
+    timeout = TIMEOUT,
+  ): Promise<Answer> {
     const response = await this.reach(path, {
       method,
       // Said with every write, also without a body: a form of another site cannot say it.
       headers: method === "GET" ? {} : { "content-type": "application/json" },
       ...(body !== undefined && { body: JSON.stringify(body) }),
-      signal: AbortSignal.timeout(TIMEOUT),
+      signal: AbortSignal.timeout(timeout),
     });
     if (!response.ok) throw await problemOf(response);
     if (response.status === 204) return undefined as Answer;

@@ -1,5 +1,5 @@
 import { useEffect, useMemo, useState } from "react";
-import type { ChatSnapshot, Observable, WatchedChat } from "../client";
+import type { ChatSnapshot, Message, Observable, WatchedChat } from "../client";
 import { Announcer } from "./Announcer";
 import { Composer } from "./Composer";
 import { ConnectionNotice } from "./ConnectionNotice";
@@ -71,6 +71,20 @@ export function ChatPage({ chatId, sidebarCollapsed, onOpen, onMenu }: ChatPageP
     if (chat === null) onOpen(target.id);
   };
 
+  /** Sends another message in the place of one. An answer to that one is of no use any more: it is stopped first. */
+  const edit = (content: string, edited: Message) => {
+    const answering = snapshot?.state.generation?.message_id;
+    const answer = snapshot?.state.messages.find(({ id }) => id === answering);
+    if (chat === null || answer?.parent_id !== edited.id) {
+      send(content, edited.parent_id);
+      return;
+    }
+    chat
+      .stop(answer.id)
+      .catch(() => undefined)
+      .finally(() => send(content, edited.parent_id));
+  };
+
   return (
     <main className="relative flex min-w-0 flex-1 flex-col">
       <header className="flex h-14 shrink-0 items-center gap-2 border-b px-3 md:border-transparent md:px-4">
@@ -101,7 +115,7 @@ export function ChatPage({ chatId, sidebarCollapsed, onOpen, onMenu }: ChatPageP
           more={snapshot !== null && snapshot.state.next !== null}
           onAttempt={attempt}
           onChoose={(id) => setChoice({ leaf: id, tip })}
-          onEdit={send}
+          onEdit={edit}
           running={running}
           state={snapshot?.state ?? null}
         />
@@ -129,7 +143,7 @@ export function ChatPage({ chatId, sidebarCollapsed, onOpen, onMenu }: ChatPageP
             chatId={chatId}
             onChange={setDraft}
             onSend={send}
-            onStop={() => chat !== null && attempt(chat.stop())}
+            onStop={() => chat !== null && attempt(chat.stop(snapshot?.state.generation?.message_id ?? null))}
             running={running}
             text={drafts[draftKey] ?? ""}
           />

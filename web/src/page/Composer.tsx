@@ -1,5 +1,6 @@
 import { type KeyboardEvent, useEffect, useLayoutEffect, useRef, useState } from "react";
 import { SendIcon, StopIcon } from "./icons";
+import { isForInputMethod } from "./keyboard";
 import { useParley } from "./parley";
 
 /** Bytes of UTF-8; what the server allows, until it says so itself. */
@@ -42,8 +43,7 @@ export function Composer({ chatId, text, running, onChange, onSend, onStop }: Co
   };
 
   const onKeyDown = (event: KeyboardEvent) => {
-    // While an input method composes, Enter accepts its suggestion.
-    if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
+    if (event.key !== "Enter" || event.shiftKey || isForInputMethod(event)) return;
     event.preventDefault();
     send();
   };

@@ -1,4 +1,5 @@
 import { useEffect, useState } from "react";
+import { copyText } from "./clipboard";
 import { CheckIcon, CopyIcon } from "./icons";
 
 interface CopyButtonProps {
@@ -9,17 +10,23 @@ interface CopyButtonProps {
 
 /** Puts a text into the clipboard, and says so for a moment. */
 export function CopyButton({ text, label, className = "" }: CopyButtonProps) {
-  const [copied, setCopied] = useState(false);
+  const [outcome, setOutcome] = useState<"copied" | "refused" | null>(null);
   useEffect(() => {
-    if (!copied) return;
-    const timer = setTimeout(() => setCopied(false), 2000);
+    if (outcome === null) return;
+    const timer = setTimeout(() => setOutcome(null), 2000);
     return () => clearTimeout(timer);
-  }, [copied]);
+  }, [outcome]);
+  const copied = outcome === "copied";
   return (
     <button
-      aria-label={copied ? "Copied" : label}
+      aria-label={copied ? "Copied" : outcome === "refused" ? "The browser does not allow copying" : label}
       className={`icon-button ${className}`}
-      onClick={() => navigator.clipboard.writeText(text).then(() => setCopied(true))}
+      onClick={() =>
+        copyText(text).then(
+          () => setOutcome("copied"),
+          () => setOutcome("refused"),
+        )
+      }
       title={label}
       type="button"
     >

@@ -1,7 +1,8 @@
 import { type KeyboardEvent, memo, useState } from "react";
-import type { WatchedChat } from "../client";
+import type { Message, WatchedChat } from "../client";
 import { BranchSwitch } from "./BranchSwitch";
 import { CloseIcon, EditIcon } from "./icons";
+import { isForInputMethod } from "./keyboard";
 import type { PromptEntry } from "./transcript";
 
 interface PromptProps {
@@ -9,7 +10,7 @@ interface PromptProps {
   readonly entry: PromptEntry;
   onAttempt(action: Promise<void>): void;
   onChoose(id: string): void;
-  onEdit(content: string, parentId: string | null): void;
+  onEdit(content: string, edited: Message): void;
 }
 
 /** A person's message. */
@@ -27,7 +28,7 @@ export const Prompt = memo(
             onCancel={() => setEditing(false)}
             onSave={(text) => {
               setEditing(false);
-              onEdit(text, item.message.parent_id);
+              onEdit(text, item.message);
             }}
           />
         ) : (
@@ -52,7 +53,7 @@ export const Prompt = memo(
         <div className="prompt-state">
           {status === "queued" && (
             <>
-              <span>Queued: answered next</span>
+              <span>{entry.ahead === 0 ? "Queued: answered next" : `Queued: ${entry.ahead} before it`}</span>
               <button
                 aria-label="Take this message back"
                 className="icon-button"
@@ -84,6 +85,7 @@ export const Prompt = memo(
     before.entry.status === after.entry.status &&
     before.entry.content === after.entry.content &&
     before.entry.problem === after.entry.problem &&
+    before.entry.ahead === after.entry.ahead &&
     before.entry.item?.message === after.entry.item?.message &&
     before.entry.item?.siblings.join() === after.entry.item?.siblings.join(),
 );
@@ -121,7 +123,7 @@ function PromptEditor({ content, onSave, onCancel }: PromptEditorProps) {
   const changed = text.trim() !== "" && text !== content;
 
   const onKeyDown = (event: KeyboardEvent) => {
-    if (event.nativeEvent.isComposing) return;
+    if (isForInputMethod(event)) return;
     if (event.key === "Escape") onCancel();
     if (event.key === "Enter" && !event.shiftKey) {
       event.preventDefault();

@@ -1,5 +1,5 @@
 import { type RefObject, useEffect, useRef } from "react";
-import { type ChatState, newestLeaf, type WatchedChat } from "../client";
+import { type ChatState, type Message, newestLeaf, type WatchedChat } from "../client";
 import { Answer } from "./Answer";
 import { useFollow, usePlaceKept } from "./follow";
 import { DownIcon } from "./icons";
@@ -17,7 +17,7 @@ interface TranscriptProps {
   onAttempt(action: Promise<void>): void;
   /** The reader wants to see the branch that ends with this message. */
   onChoose(leaf: string): void;
-  onEdit(content: string, parentId: string | null): void;
+  onEdit(content: string, edited: Message): void;
 }
 
 /** The messages of a chat: follows the newest text unless the reader scrolled away, and loads older ones above. */

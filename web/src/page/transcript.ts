@@ -15,6 +15,8 @@ export interface PromptEntry {
   readonly status: Message["status"] | OutgoingMessage["status"];
   /** Why it could not be sent, for people. */
   readonly problem: string | null;
+  /** How many prompts of the chat are answered before it, while it waits in the queue. */
+  readonly ahead: number;
   /** Set for what has its place in the tree. */
   readonly item: BranchItem | null;
 }
@@ -38,12 +40,13 @@ export function entriesOf({ state, outbox }: ChatSnapshot, leaf: string | null):
   return [
     ...branch.map(placed),
     ...queuedPrompts(state).map(
-      ({ id, content, status }): Entry => ({
+      ({ id, content, status }, ahead): Entry => ({
         kind: "prompt",
         id,
         content,
         status,
         problem: null,
+        ahead,
         item: null,
       }),
     ),
@@ -54,6 +57,7 @@ export function entriesOf({ state, outbox }: ChatSnapshot, leaf: string | null):
         content,
         status,
         problem,
+        ahead: 0,
         item: null,
       }),
     ),
@@ -64,7 +68,7 @@ function placed(item: BranchItem): Entry {
   const { id, role, content, status } = item.message;
   return role === "assistant"
     ? { kind: "answer", id, item }
-    : { kind: "prompt", id, content, status, problem: null, item };
+    : { kind: "prompt", id, content, status, problem: null, ahead: 0, item };
 }
 
 /** Whether an answer is requested or running, so that there is something to stop. */

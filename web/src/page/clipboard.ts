@@ -1,0 +1,29 @@
+/**
+ * Puts a text into the clipboard.
+ *
+ * Browsers offer `navigator.clipboard` on secure origins only; on others (`http://` and a host name) the older command
+ * copies what is selected.
+ *
+ * @throws When the browser allows neither.
+ */
+export async function copyText(text: string): Promise<void> {
+  if (navigator.clipboard !== undefined) {
+    await navigator.clipboard.writeText(text);
+    return;
+  }
+  const area = document.createElement("textarea");
+  area.value = text;
+  area.setAttribute("readonly", "");
+  area.style.position = "fixed";
+  area.style.opacity = "0";
+  const focused = document.activeElement;
+  document.body.append(area);
+  try {
+    area.focus({ preventScroll: true });
+    area.select();
+    if (!document.execCommand("copy")) throw new Error("The browser does not allow copying here.");
+  } finally {
+    area.remove();
+    if (focused instanceof HTMLElement) focused.focus();
+  }
+}
