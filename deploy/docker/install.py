@@ -1,6 +1,6 @@
 """Install one project of the workspace, with what it needs and nothing else, into a folder that an image can copy.
 
-    python install.py tools TARGET                    what builds wheels
+    python install.py packages TARGET NAME...         packages of other people, and what they need
     python install.py dependencies PROJECT TARGET     what the project and `shared` need, from the pyproject files
     python install.py project PROJECT TARGET TOOLS    the project and `shared` themselves
 
@@ -27,8 +27,8 @@ OWN = "parley-"
 
 def main() -> None:
     match sys.argv[1:]:
-        case ["tools", target]:
-            install(Path(target), ["hatchling", "editables"])
+        case ["packages", target, *names] if names:
+            install(Path(target), names)
         case ["dependencies", project, target]:
             folders = closure(ROOT / project)
             install(Path(target), sorted({need for folder in folders for need in third_party(folder)}))

@@ -3,8 +3,8 @@
     python make_secrets.py files FOLDER          for compose: made once, later runs keep them
     python make_secrets.py kubernetes [POSTGRES] prints Secrets, for `kubectl apply -f -`; keeps those of the cluster
 
-For compose, what is set in the environment is used instead of something random, and this also decides which model
-answers, as `parley up` does: the demo model, unless OPENAI_BASE_URL or OPENAI_API_KEY is set. For Kubernetes,
+For compose it needs the standard library alone, and takes nothing from outside: a container of it that never changes
+restarts nothing that waits for it. For Kubernetes, what is set in the environment is used instead of something random,
 POSTGRES is where the database is (default: where it was, at first postgres:5432); `kubectl` is asked for the Secrets
 that the namespace `parley` has, since NATS and Postgres go on with the passwords that they were made with.
 """
@@ -19,10 +19,10 @@ from base64 import b64decode
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from parley.contracts.permissions import USERS
-from parley.runtime import authorization
-
 NAMES = ["SECRET_KEY", "POSTGRES_PASSWORD", "MIGRATE_POSTGRES_PASSWORD", "SERVICE_POSTGRES_PASSWORD"]
+BUS_USERS = ["gateway", "chat-store", "llm-worker", "push", "migrate", "operator"]
+"""The users of parley.contracts.permissions."""
+MIN_KEY_LENGTH = 32
 DATABASE = "parley"
 NAMESPACE = "parley"
 LABEL = "app.kubernetes.io/part-of=parley"
@@ -41,7 +41,12 @@ def main() -> None:
 
 
 def names() -> list[str]:
-    return [*NAMES, *(user.password_variable for user in USERS)]
+    return [*NAMES, *map(password_variable, BUS_USERS)]
+
+
+def password_variable(user: str) -> str:
+    """Return the name by which deploy/nats/authorization.conf knows the user's password."""
+    return f"{user.upper().replace('-', '_')}_NATS_PASSWORD"
 
 
 def completed(known: dict[str, str]) -> dict[str, str]:
@@ -50,19 +55,15 @@ def completed(known: dict[str, str]) -> dict[str, str]:
 
 
 def parts(known: dict[str, str], postgres: str) -> dict[str, Files]:
-    """Return the files of each part: the settings of that name, or what NATS and Postgres read."""
+    """Return the files of each part but NATS: the settings of that name, or what Postgres reads."""
 
     def nats_url(user: str) -> str:
-        variable = next(each.password_variable for each in USERS if each.user == user)
-        return f"nats://{user}:{quote(known[variable], safe='')}@nats:4222"
+        return f"nats://{user}:{quote(known[password_variable(user)], safe='')}@nats:4222"
 
     def database_url(role: str, password: str) -> str:
         return f"postgresql://{role}:{quote(known[password], safe='')}@{postgres}/{DATABASE}"
 
     return {
-        "nats": {
-            "authorization.conf": authorization.render({user.user: known[user.password_variable] for user in USERS})
-        },
         "postgres": {
             "postgres_password": known["POSTGRES_PASSWORD"],
             "migrate_password": known["MIGRATE_POSTGRES_PASSWORD"],
@@ -93,38 +94,45 @@ def parts(known: dict[str, str], postgres: str) -> dict[str, Files]:
 def write(root: Path) -> None:
     """Write each part's files into a folder that compose mounts into that part and no other."""
     known = remembered(root / "all" / "secrets.json")
-    made = parts(known, "postgres:5432")
-    demo, model = which_model(dict(os.environ))
-    made["gateway"]["demo"] = str(demo).lower()
-    made["llm-worker"] |= model
+    made = parts(known, "postgres:5432") | {"nats": {"passwords.env": exported(known)}}
     for part, files in made.items():
         folder = root / part
         folder.mkdir(exist_ok=True)
-        for name in ("openai_base_url", "model"):
-            # What an earlier run chose does not stay.
-            (folder / name).unlink(missing_ok=True)
         for name, text in files.items():
-            (folder / name).write_text(text)
             # Only the part that it is mounted into sees it, under a user id that the image chooses.
-            (folder / name).chmod(0o444)
+            put(folder / name, text, mode=0o444)
+        for path in folder.iterdir():
+            if path.name not in files:
+                path.unlink()
+
+
+def exported(known: dict[str, str]) -> str:
+    """Return shell lines. NATS reads a value as it reads configuration: a password like 12345 needs its quotes."""
+    return "".join(f"export {name}='\"{known[name]}\"'\n" for name in map(password_variable, BUS_USERS))
 
 
 def remembered(store: Path) -> dict[str, str]:
-    """Return all secrets: those set in the environment, those of earlier runs, and new ones for the rest."""
-    known = completed(json.loads(store.read_text()) if store.exists() else {})
+    """Return all secrets: those of earlier runs, and new ones for the rest."""
+    known: dict[str, str] = json.loads(store.read_text()) if store.exists() else {}
+    if len(known.get("SECRET_KEY", "")) < MIN_KEY_LENGTH:
+        # Earlier versions kept one that was set by hand, however short.
+        known.pop("SECRET_KEY", None)
+    known = completed(known)
     store.parent.mkdir(parents=True, exist_ok=True)
-    store.touch(mode=0o600)
-    store.write_text(json.dumps(known, indent=2))
+    put(store, json.dumps(known, indent=2), mode=0o600)
     return known
 
 
-def which_model(environment: dict[str, str]) -> tuple[bool, Files]:
-    """Return whether the demo model answers, and the worker's settings for the one that does."""
-    if environment.get("OPENAI_BASE_URL") or environment.get("OPENAI_API_KEY"):
-        return False, {}  # as set by hand
-    if "ollama" in environment.get("COMPOSE_PROFILES", "").split(","):
-        return False, {"openai_base_url": "http://ollama:11434/v1", "model": environment["OLLAMA_MODEL"]}
-    return True, {"openai_base_url": "http://demo-model:8002/v1"}
+def put(path: Path, text: str, *, mode: int) -> None:
+    """Write the file whole or not at all. A root without capabilities may replace a file that it may not write to."""
+    if path.exists() and path.read_text() == text:
+        return
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+        file.write(text)
+    new.chmod(mode)
+    new.replace(path)
 
 
 # --- Kubernetes -------------------------------------------------------------------------------------------------------
@@ -160,7 +168,7 @@ def recovered(found: dict[str, Files]) -> dict[str, str]:
         "POSTGRES_PASSWORD": of("postgres", "postgres_password"),
         "MIGRATE_POSTGRES_PASSWORD": of("postgres", "migrate_password"),
         "SERVICE_POSTGRES_PASSWORD": of("postgres", "service_password"),
-        **{user.password_variable: unquote(urlsplit(of(user.user, "nats_url")).password or "") for user in USERS},
+        **{password_variable(user): unquote(urlsplit(of(user, "nats_url")).password or "") for user in BUS_USERS},
     }
 
 
@@ -171,9 +179,13 @@ def kubernetes(found: dict[str, Files], postgres: str | None) -> dict[str, objec
         found: What the cluster has.
         postgres: Host and port of the database.
     """
+    from parley.runtime import authorization
+
     known = completed(recovered(found))
     before = urlsplit(found.get("parley-chat-store", {}).get("database_url", "")).netloc.rpartition("@")[2]
+    passwords = {user: known[password_variable(user)] for user in BUS_USERS}
     made = parts(known, postgres or before or "postgres:5432")
+    made["nats"] = {"authorization.conf": authorization.render(passwords)}
     key = os.environ.get("OPENAI_API_KEY") or found.get("parley-llm-worker", {}).get("openai_api_key")
     if key:
         made["llm-worker"]["openai_api_key"] = key

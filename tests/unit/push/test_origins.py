@@ -32,12 +32,15 @@ def test_without_a_list_the_same_host_and_this_machine_may(origin: str | None, h
     assert Origins("").allow(origin, host) is allowed
 
 
-def test_a_list_is_all_that_may() -> None:
+def test_a_list_adds_to_the_same_host_and_ends_what_is_allowed_to_any_page_of_this_machine() -> None:
     origins = Origins(" https://One.example/, http://two.example:8080 ,")
     assert origins.allow("https://one.example", "x")
     assert origins.allow("http://two.example:8080", "x")
     assert not origins.allow("http://two.example", "x")
-    assert not origins.allow("http://x", "x")
+    assert origins.allow("http://x", "x:8000")
+    assert not origins.allow("http://y", "x")
+    assert not origins.allow("http://localhost:3000", "x")
+    assert origins.allow("http://localhost:8000", "127.0.0.1:8001")
     assert origins.allow(None, "x")
 
 

@@ -29,7 +29,7 @@ def _is_loopback(host: str) -> bool:
 
 
 class Origins:
-    """The allowed origins: those named, or, when none is, the host that was asked for and this machine."""
+    """The allowed origins: the host that was asked for, and those named, or, when none is, this machine."""
 
     def __init__(self, allowed: str) -> None:
         """Read a comma-separated list, such as ``https://chat.example.org``; ``*`` allows all."""
@@ -39,10 +39,13 @@ class Origins:
         """Whether a page of ``origin`` may connect to ``host`` (the ``Host`` header)."""
         if origin is None or "*" in self._allowed:
             return True
-        if self._allowed:
-            return origin.lower() in self._allowed
+        if origin.lower() in self._allowed:
+            return True
         scheme, _, netloc = origin.partition("://")
         name = _host(netloc)
         if scheme not in ("http", "https") or name is None:
             return False
-        return _is_loopback(name) or (host is not None and name == _host(host))
+        asked = _host(host) if host is not None else None
+        # One machine has several names for itself.
+        own = asked is not None and _is_loopback(asked)
+        return name == asked or (_is_loopback(name) and (own or not self._allowed))

@@ -16,8 +16,8 @@ class Settings(ServiceSettings):
     port: int = Field(8001, description="its port; several push processes may share it", ge=0, le=65535)
     allowed_origins: str = Field(
         "",
-        description="origins of pages that may connect, comma-separated, or *; "
-        "when empty: pages from the same host name or from this machine",
+        description="origins of other pages that may connect, comma-separated, or *; pages from the same host name "
+        "always may, and when empty: those from this machine",
     )
     trusted_proxies: str = Field(
         "127.0.0.1, ::1",

@@ -15,6 +15,7 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
     SIGTERM and SIGINT set the event that ``main`` is given; it then finishes what it must and returns. A second
     signal ends the process at once.
     """
+    _raise_file_limit()
     runner = asyncio.Runner(loop_factory=_loop_factory())
     with runner, contextlib.suppress(KeyboardInterrupt):
         runner.run(_run(main))
@@ -55,6 +56,18 @@ async def _end_tasks() -> None:
         for task in left:
             task.cancel()
         await asyncio.wait(left, timeout=0.1)
+
+
+def _raise_file_limit() -> None:
+    """Let this process open as many files as it may: the usual limit of 1,024 is not meant for servers."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # macOS says "unlimited" and refuses it.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
