@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from typing import Any
 
 import compose_spec
@@ -15,6 +16,7 @@ DOCUMENT = compose.load()
 SERVICES: dict[str, dict[str, Any]] = DOCUMENT["services"]
 OURS = ["gateway", "chat-store", "llm-worker", "push"]
 ONE_SHOTS = ["secrets", "migrate", "ollama-pull"]
+BUILT = {name: definition for name, definition in SERVICES.items() if "build" in definition}
 COMMANDS = [*ONE_SHOTS, "operator"]
 
 
@@ -28,8 +30,6 @@ def test_a_service_names_only_what_there_is(service: str) -> None:
     definition = SERVICES[service]
     assert set(definition.get("networks", [])) <= set(DOCUMENT["networks"])
     assert set(definition.get("depends_on", [])) <= set(SERVICES)
-    for config in definition.get("configs", []):
-        assert (ROOT / DOCUMENT["configs"][config["source"]]["file"]).is_file()
     for volume in definition.get("volumes", []):
         source = volume.split(":")[0]
         assert (ROOT / source).exists() if source.startswith(".") else source in DOCUMENT["volumes"]
@@ -37,11 +37,33 @@ def test_a_service_names_only_what_there_is(service: str) -> None:
         assert (ROOT / watch["path"]).exists()
 
 
-def test_an_image_of_ours_has_a_stage() -> None:
+def test_an_image_of_ours_is_built_once_from_its_stage() -> None:
     _, stages = dockerfile.read(ROOT / "Dockerfile")
-    for name, definition in SERVICES.items():
-        if definition["image"].startswith("parley-"):
-            assert definition["build"]["target"] in stages, name
+    for name, definition in BUILT.items():
+        assert definition["build"]["target"] in stages, name
+    images = [definition["image"] for definition in BUILT.values()]
+    assert len(images) == len(set(images))
+    assert {each["image"] for each in SERVICES.values() if each["image"].startswith("parley-")} == set(images)
+
+
+def test_two_installations_on_one_machine_have_images_of_their_own() -> None:
+    other = compose.load({"COMPOSE_PROJECT_NAME": "other"})["services"]
+    assert all(other[name]["image"].startswith("other-") for name in BUILT)
+
+
+def test_no_file_of_ours_is_mounted_where_compose_would_not_see_that_it_changed() -> None:
+    assert "configs" not in DOCUMENT
+    for name in set(SERVICES) - {"page"}:
+        assert not [volume for volume in SERVICES[name].get("volumes", []) if volume.startswith(".")], name
+
+
+def test_what_is_depended_on_never_changes_or_starts_once() -> None:
+    # Compose before 2.27 restarts whatever depends on what it restarts.
+    for name in [*OURS, "nats", "postgres", "proxy", "demo-model"]:
+        assert set(SERVICES[name].get("depends_on", {})) <= {"secrets", "migrate"}, name
+    assert [name for name in SERVICES if "migrate" in SERVICES[name].get("depends_on", {})] == ["chat-store"]
+    assert SERVICES["migrate"]["image"] == SERVICES["chat-store"]["image"]
+    assert "environment" not in SERVICES["secrets"]
 
 
 def test_an_image_of_others_is_pinned() -> None:
@@ -86,8 +108,7 @@ def test_the_bus_and_the_database_are_on_a_network_without_a_way_out() -> None:
 @pytest.mark.parametrize("service", OURS)
 def test_a_service_waits_for_the_migration_and_can_be_scaled(service: str) -> None:
     definition = SERVICES[service]
-    assert definition["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
-    assert definition["depends_on"]["nats"] == {"condition": "service_healthy"}
+    assert definition["environment"]["MIGRATION_WAIT"] == "300"
     assert "ports" not in definition
     assert "container_name" not in definition
 
@@ -125,9 +146,50 @@ def _seconds(text: str) -> float:
     return 60 * int(match[1] or 0) + int(match[2] or 0)
 
 
+def choose(service: str, **environment: str) -> dict[str, str]:
+    """Run the service's entry point with ``environment`` in compose's; return what the program is told."""
+    definition = compose.load(environment)["services"][service]
+    shell, *options = definition["entrypoint"]
+    told = subprocess.run(
+        [shell, *(option.replace("exec python -m", "env; true") for option in options)],
+        env=compose.environment_of(definition),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    lines = dict(line.split("=", 1) for line in told.stdout.splitlines())
+    return {name: lines.get(name, "") for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "MODEL", "DEMO")}
+
+
+@pytest.mark.parametrize(
+    ("environment", "base_url", "model", "demo"),
+    [
+        ({}, "http://demo-model:8002/v1", "", "true"),
+        ({"MODEL": "demo-fast"}, "http://demo-model:8002/v1", "demo-fast", "true"),
+        ({"OPENAI_API_KEY": "sk-some"}, "", "", ""),
+        ({"OPENAI_BASE_URL": "http://x/v1", "MODEL": "m"}, "http://x/v1", "m", ""),
+        ({"COMPOSE_PROFILES": "observability,ollama"}, "http://ollama:11434/v1", "qwen3:0.6b", ""),
+        ({"COMPOSE_PROFILES": "ollama", "OLLAMA_MODEL": "some:x"}, "http://ollama:11434/v1", "some:x", ""),
+        ({"COMPOSE_PROFILES": "ollama", "OPENAI_API_KEY": "sk-some"}, "", "", ""),
+        ({"COMPOSE_PROFILES": "observability"}, "http://demo-model:8002/v1", "", "true"),
+    ],
+)
+def test_the_demo_model_answers_until_another_is_set(
+    environment: dict[str, str], base_url: str, model: str, demo: str
+) -> None:
+    for service in ("gateway", "llm-worker"):
+        told = choose(service, **environment)
+        assert (told["OPENAI_BASE_URL"], told["MODEL"], told["DEMO"]) == (base_url, model, demo)
+    # The key is the worker's alone.
+    assert choose("llm-worker", **environment)["OPENAI_API_KEY"] == environment.get("OPENAI_API_KEY", "")
+    assert choose("gateway", **environment)["OPENAI_API_KEY"] in ("", "set")
+
+
 def test_the_example_names_every_variable_and_sets_none() -> None:
     text = (ROOT / ".env.example").read_text()
-    assert set(re.findall(r"^# ([A-Z_]+)=", text, re.M)) == compose.variables() | {"COMPOSE_PROFILES"}
+    named = re.findall(r"^# ([A-Z_]+)=", text, re.M)
+    assert sorted(named) == sorted(compose.variables())
     assert not re.findall(r"^[A-Z]", text, re.M)
 
 

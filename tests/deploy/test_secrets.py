@@ -53,44 +53,48 @@ def test_secrets_are_random_and_stay(make_secrets: ModuleType, tmp_path: Path) -
     assert all(len(secret) >= 32 for secret in secrets.values())
 
 
-def test_what_is_set_is_used(make_secrets: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_is_too_short_does_not_stay(make_secrets: ModuleType, tmp_path: Path) -> None:
     make_secrets.write(tmp_path)
-    monkeypatch.setenv("SECRET_KEY", "k" * 32)
+    store = tmp_path / "all" / "secrets.json"
+    known = json.loads(store.read_text())
+    store.write_text(json.dumps(known | {"SECRET_KEY": "short"}))
     make_secrets.write(tmp_path)
-    assert (tmp_path / "gateway" / "secret_key").read_text() == "k" * 32
-    assert (tmp_path / "push" / "secret_key").read_text() == "k" * 32
+    assert json.loads(store.read_text()) | {"SECRET_KEY": ""} == known | {"SECRET_KEY": ""}
+    assert len((tmp_path / "gateway" / "secret_key").read_text()) >= 32
+
+
+def test_files_are_replaced_as_a_whole_and_those_of_earlier_versions_go(make_secrets: ModuleType, tmp_path: Path) -> None:
+    make_secrets.write(tmp_path)
+    (tmp_path / "gateway" / "demo").write_text("true")
+    key = tmp_path / "push" / "secret_key"
+    (tmp_path / "all" / "secrets.json").unlink()
+    before = key.stat()
+    make_secrets.write(tmp_path)
+    assert not (tmp_path / "gateway" / "demo").exists()
+    # A root without capabilities may not write to a file of its own that is read-only: it is another file now.
+    assert key.stat().st_ino != before.st_ino
+    assert key.stat().st_mode & 0o777 == 0o444
+    assert (tmp_path / "all" / "secrets.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_part_is_given_only_what_it_needs(make_secrets: ModuleType, tmp_path: Path) -> None:
     make_secrets.write(tmp_path)
     found = {folder.name: {file.name for file in folder.iterdir()} for folder in tmp_path.iterdir()}
     assert found.pop("all") == {"secrets.json"}
-    assert found == FILES | {
-        "gateway": FILES["gateway"] | {"demo"},
-        "llm-worker": FILES["llm-worker"] | {"openai_base_url"},
+    assert found == FILES | {"nats": {"passwords.env"}}
+
+
+def test_the_bus_users_are_those_of_the_permissions(make_secrets: ModuleType) -> None:
+    assert {user.user: user.password_variable for user in USERS} == {
+        user: make_secrets.password_variable(user) for user in make_secrets.BUS_USERS
     }
 
 
-def test_the_demo_model_answers_until_another_is_set(
-    make_secrets: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_secrets.write(tmp_path)
-    assert (tmp_path / "gateway" / "demo").read_text() == "true"
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-something")
-    make_secrets.write(tmp_path)
-    assert (tmp_path / "gateway" / "demo").read_text() == "false"
-    assert not (tmp_path / "llm-worker" / "openai_base_url").exists()
-
-
-def test_the_profile_ollama_is_told_to_the_worker(
-    make_secrets: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COMPOSE_PROFILES", "observability,ollama")
-    monkeypatch.setenv("OLLAMA_MODEL", "some:model")
-    make_secrets.write(tmp_path)
-    assert (tmp_path / "llm-worker" / "openai_base_url").read_text() == "http://ollama:11434/v1"
-    assert (tmp_path / "llm-worker" / "model").read_text() == "some:model"
-    assert (tmp_path / "gateway" / "demo").read_text() == "false"
+def test_a_password_is_text_for_nats_whatever_it_looks_like(make_secrets: ModuleType) -> None:
+    known = dict.fromkeys(make_secrets.names(), "12345")
+    script = make_secrets.exported(known) + "printf %s $GATEWAY_NATS_PASSWORD"
+    printed = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert printed == '"12345"'
 
 
 Secrets = dict[str, dict[str, Any]]

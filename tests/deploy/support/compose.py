@@ -25,6 +25,8 @@ def load(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
         match match["operator"]:
             case ":-":
                 return value or match["word"]
+            case ":+":
+                return match["word"] if value else ""
             case None:
                 assert value is not None, f"{match['name']} has no default"
                 return value

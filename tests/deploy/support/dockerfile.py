@@ -102,7 +102,7 @@ def environment(stages: dict[str, Stage], name: str) -> dict[str, str]:
 def copies(stage: Stage) -> list[Copy]:
     result = []
     for value in stage.of("COPY"):
-        words = value.split()
+        words = [word for word in value.split() if not word.startswith("--chmod=")]
         origin = words.pop(0).removeprefix("--from=") if words[0].startswith("--from=") else None
         result.append(Copy(tuple(words[:-1]), words[-1], origin))
     return result

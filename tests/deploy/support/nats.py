@@ -23,12 +23,15 @@ class DeployedNats(EmbeddedServer):
     name = "nats-server"
     stop_signal = signal.SIGTERM
 
-    def __init__(self, folder: Path, *, authorization: str | None = None, extra: str = "") -> None:
+    def __init__(
+        self, folder: Path, *, authorization: str | None = None, environment: Path | None = None, extra: str = ""
+    ) -> None:
         """Describe the server.
 
         Args:
             folder: For its data.
             authorization: In place of the committed ``authorization.conf``.
+            environment: Shell lines that export the passwords, in place of ``passwords``.
             extra: Configuration added at the end.
         """
         super().__init__()
@@ -36,6 +39,7 @@ class DeployedNats(EmbeddedServer):
         self.port = free_port()
         self.monitor_port = free_port()
         self._authorization = authorization
+        self._environment = environment
         self._extra = extra
         self.passwords = {user.user: f"p{number}ssword" for number, user in enumerate(USERS)}
 
@@ -55,6 +59,8 @@ class DeployedNats(EmbeddedServer):
         variables = [f"{user.password_variable}={self.passwords[user.user]}" for user in USERS]
         server = [nats_program(), "--config", str(self.folder / "nats-server.conf")]
         where = ["--addr", LOOPBACK, "--port", str(self.port), "--http_port", str(self.monitor_port)]
+        if self._environment is not None:
+            return guarded(["/bin/sh", "-c", f'. {self._environment} && exec "$@"', "sh", *server, *where])
         return guarded(["/usr/bin/env", *variables, *server, *where])
 
     @property

@@ -87,8 +87,7 @@ class ComposeStack:
     def __enter__(self) -> ComposeStack:
         with ExitStack() as stack:
             self._make_secrets()
-            authorization = (self.secrets / "nats" / "authorization.conf").read_text()
-            self.nats = DeployedNats(self._folder / "nats", authorization=authorization)
+            self.nats = DeployedNats(self._folder / "nats", environment=self.secrets / "nats" / "passwords.env")
             self.postgres = PostgresServer(self._folder / "postgres", password="superuser", fsync=False)
             stack.enter_context(self.nats)
             stack.enter_context(self.postgres)
@@ -112,13 +111,8 @@ class ComposeStack:
 
     def _make_secrets(self) -> None:
         self.secrets.mkdir(parents=True)
-        environment = compose.environment_of(compose.load()["services"]["secrets"])
-        subprocess.run(
-            [sys.executable, DEPLOY / "secrets" / "make_secrets.py", "files", self.secrets],
-            env=environment,
-            check=True,
-            timeout=60,
-        )
+        script = DEPLOY / "secrets" / "make_secrets.py"
+        subprocess.run([sys.executable, "-I", script, "files", self.secrets], env={}, check=True, timeout=60)
 
     def _make_roles(self) -> None:
         passwords = {
@@ -133,7 +127,6 @@ class ComposeStack:
         names = {
             "nats:4222": f"{LOOPBACK}:{self.nats.port}",
             "postgres:5432": f"{LOOPBACK}:{self.postgres.port}",
-            "http://demo-model:8002/v1": self._demo_model,
         }
         for file in self.secrets.glob("*/*"):
             text = file.read_text()
@@ -156,6 +149,9 @@ class ComposeStack:
             environment["PORT"] = str(self.ports[service])
         if "PUSH_URL" in environment:
             environment["PUSH_URL"] = environment["PUSH_URL"].replace("push:8001", f"{LOOPBACK}:{self.ports['push']}")
+        if service in ("gateway", "llm-worker"):
+            # What the entry point chooses (test_compose.py).
+            environment |= {"OPENAI_BASE_URL": self._demo_model, "DEMO": "true"}
         if "WEB_DIST" in environment:
             environment["WEB_DIST"] = str(self._page())
         return environment
