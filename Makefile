@@ -7,10 +7,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROJECTS := shared services/gateway services/chat-store services/llm-worker services/push tools
 
-.PHONY: help setup web run test check format replay bench chaos lock clean
+.PHONY: help setup web run test test-compose check format replay bench chaos lock clean
 
 help:  ## Say what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
 
 $(VENV)/.installed: requirements.lock pyproject.toml $(PROJECTS:%=%/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Parley needs Python 3.11 or newer; set PYTHON=python3.x")'
@@ -47,6 +47,9 @@ run: setup  ## Start NATS, Postgres, the four services and the page
 
 test: setup  ## Run every test
 	@$(BIN)/python tools/run_tests.py $(ARGS)
+
+test-compose: setup  ## Try docker-compose.yml on a Docker engine: DOCKER_HOST, or `docker` in PATH
+	@$(BIN)/python tools/run_tests.py --compose $(ARGS)
 
 check: setup  ## Formatting, lint, strict types, import boundaries
 	$(BIN)/ruff format --check .

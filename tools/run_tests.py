@@ -1,7 +1,8 @@
 """Run every test, tier by tier, and say how many of each ran. Arguments go to pytest and leave out the web tier.
 
-A tier whose tests fail does not keep the others from running. The last line sums up; the exit code is 1 when a test
-failed or a tier ran none.
+With ``--compose`` first among them, run those that need a Docker engine instead, and one after the other: they share an
+installation. A tier whose tests fail does not keep the others from running. The last line sums up; the exit code is 1 when a test
+failed or a tier ran none. The counts are also added to the file that TEST_COUNTS names, when it does.
 """
 
 import os
@@ -54,6 +55,8 @@ TIERS = (
     Tier("chaos", ("tests/chaos",), workers=2),
 )
 
+COMPOSE = Tier("compose", ("tests/compose",), workers=0)
+
 
 @dataclass
 class Outcome:
@@ -66,6 +69,8 @@ class Outcome:
 
 def main() -> int:
     arguments = sys.argv[1:]
+    if arguments[:1] == ["--compose"]:
+        return run_compose(arguments[1:])
     outcomes: dict[str, Outcome] = {}
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
@@ -81,6 +86,16 @@ def main() -> int:
                 continue
             outcomes[tier.name] = run_pytest(tier, arguments, report, browser)
     return summarise(outcomes)
+
+
+def run_compose(arguments: list[str]) -> int:
+    # As the tests do themselves, but in one line and before anything else.
+    for command in (["docker", "version"], ["docker", "compose", "version"]):
+        if shutil.which("docker") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+            print("compose tests did not run: no Docker engine with compose (DOCKER_HOST, or `docker` in PATH)")
+            return 0
+    with tempfile.TemporaryDirectory() as folder:
+        return summarise({COMPOSE.name: run_pytest(COMPOSE, arguments, Path(folder) / "report.xml", None)})
 
 
 def run_web(report: Path) -> Outcome:
@@ -163,6 +178,9 @@ def summarise(outcomes: dict[str, Outcome]) -> int:
     passed = sum(outcome.passed for outcome in outcomes.values())
     failed = sum(outcome.failed for outcome in outcomes.values())
     skipped = sum(outcome.skipped for outcome in outcomes.values())
+    if counts := os.environ.get("TEST_COUNTS"):
+        with Path(counts).open("a") as file:
+            file.write(f"{passed} {failed} {skipped}\n")
     print()
     print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
     return 1 if failed or not passed else 0

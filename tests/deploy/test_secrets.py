@@ -63,7 +63,9 @@ def test_a_key_that_is_too_short_does_not_stay(make_secrets: ModuleType, tmp_pat
     assert len((tmp_path / "gateway" / "secret_key").read_text()) >= 32
 
 
-def test_files_are_replaced_as_a_whole_and_those_of_earlier_versions_go(make_secrets: ModuleType, tmp_path: Path) -> None:
+def test_files_are_replaced_as_a_whole_and_those_of_earlier_versions_go(
+    make_secrets: ModuleType, tmp_path: Path
+) -> None:
     make_secrets.write(tmp_path)
     (tmp_path / "gateway" / "demo").write_text("true")
     key = tmp_path / "push" / "secret_key"
