@@ -21,7 +21,9 @@ COMMANDS = [*ONE_SHOTS, "operator"]
 
 
 def test_it_is_a_valid_compose_file() -> None:
-    document = {key: value for key, value in DOCUMENT.items() if not key.startswith("x-")}
+    # The reader knows addresses alone; Docker also knows the name of the machine that it runs on.
+    text = json.dumps(DOCUMENT).replace("host-gateway", "192.0.2.1")
+    document = {key: value for key, value in json.loads(text).items() if not key.startswith("x-")}
     assert sorted(compose_spec.PyCompose.from_json(json.dumps(document)).service_names()) == sorted(SERVICES)
 
 
