@@ -81,7 +81,7 @@ async def test_a_service_is_told_no_more_than_it_needs(stack: ComposeStack) -> N
     # Every process became ready with the secrets of its own folder alone.
     for name, process in stack.processes.items():
         assert process.get("/readyz")[0] == 200, name
-        assert not {"NATS_URL", "DATABASE_URL", "SECRET_KEY"} & process.environment.keys()
+        assert not any(map(process.environment.get, ("NATS_URL", "DATABASE_URL", "SECRET_KEY")))
 
 
 async def test_the_running_service_cannot_change_the_schema(stack: ComposeStack) -> None:
