@@ -132,6 +132,11 @@ def test_nothing_is_wrong_with_a_sound_installation(here: Installation) -> None:
 # --- settings ------------------------------
 
 
+def test_settings_of_a_service_that_runs_beside_it_are_not_its_own(here: Installation) -> None:
+    examined = here.examined(LOG_FORMAT="json", LOG_LEVEL="DEBUG", HEALTH_PORT="9000")
+    assert examined.code == 0
+
+
 def test_a_short_key_and_values_that_cannot_be(here: Installation) -> None:
     examined = here.examined(SECRET_KEY="short", PROMPT_BATCH="many", NATS_URL="http://nowhere")
     assert examined.code == 1

@@ -27,10 +27,10 @@ class _Settings(ServiceSettings):
     openai_api_key: str = ""
     model: str = ""
     nats_monitor_url: str = ""
-    # Whatever else is wrong is for the services' own settings to say.
-    health_port: None = None
-    log_level: None = None  # type: ignore[assignment]
-    log_format: None = None  # type: ignore[assignment]
+    # Of a service, where this runs beside one. Whatever is wrong with them is for its own settings to say.
+    health_port: str = ""  # type: ignore[assignment]
+    log_level: str = ""  # type: ignore[assignment]
+    log_format: str = ""  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, kw_only=True)
