@@ -1,8 +1,10 @@
 """Run every test, tier by tier, and say how many of each ran. Arguments go to pytest and leave out the web tier.
 
 With ``--compose`` first among them, run those that need a Docker engine instead, and one after the other: they share an
-installation. A tier whose tests fail does not keep the others from running. The last line sums up; the exit code is 1 when a test
-failed or a tier ran none. The counts are also added to the file that TEST_COUNTS names, when it does.
+installation.
+
+A tier whose tests fail does not keep the others from running. The last line sums up; the exit code is 1 when a test
+failed or a tier ran none. The counts are also added to the file that TEST_COUNTS names.
 """
 
 import os
