@@ -180,8 +180,8 @@ def summarise(outcomes: dict[str, Outcome]) -> int:
     passed = sum(outcome.passed for outcome in outcomes.values())
     failed = sum(outcome.failed for outcome in outcomes.values())
     skipped = sum(outcome.skipped for outcome in outcomes.values())
-    if counts := os.environ.get("TEST_COUNTS"):
-        with Path(counts).open("a") as file:
+    if file_of_counts := os.environ.get("TEST_COUNTS"):
+        with Path(file_of_counts).open("a") as file:
             file.write(f"{passed} {failed} {skipped}\n")
     print()
     print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
