@@ -6,8 +6,12 @@ import asyncio
 import contextlib
 import functools
 import json
+import shutil
 import socket
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -52,12 +56,13 @@ Script = Callable[["Server", Request, asyncio.StreamReader, asyncio.StreamWriter
 class Server:
     """Answers each request by a script; keeps its connections open, unless the script closes them."""
 
-    def __init__(self, script: Script | bytes, *, host: str = "127.0.0.1") -> None:
+    def __init__(self, script: Script | bytes, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Request] = []
         self.connections = 0
         self.closed = 0
         self._script = script
         self._host = host
+        self._tls = tls
         self._server: asyncio.Server
 
     @property
@@ -66,7 +71,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"http://{self._host}:{self.port}/v1"
+        return f"{'https' if self._tls else 'http'}://{self._host}:{self.port}/v1"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -84,7 +89,7 @@ class Server:
         writer.close()
 
     async def __aenter__(self) -> Server:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -423,3 +428,35 @@ async def test_a_list_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyP
         with pytest.raises(ProviderFailure) as caught:
             await asked.list_models()
         assert caught.value.code == "provider_unavailable"
+
+
+# --- TLS --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A key and a certificate for ``localhost`` that nobody has signed, in one file."""
+    program = shutil.which("openssl")
+    if program is None:
+        pytest.skip("openssl is not installed")
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    make = f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -keyout {key} -out {cert}"
+    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([program, *make.split(), *name], check=True, capture_output=True)
+    both = tmp_path / "both.pem"
+    both.write_bytes(key.read_bytes() + cert.read_bytes())
+    return both
+
+
+async def test_the_certificate_is_checked_and_may_be_ones_own(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    async with Server(WHOLE, host="localhost", tls=context) as server:
+        async with provider(server.url) as asked:
+            assert (await refusal(asked)).code == "provider_unavailable"
+        monkeypatch.setattr(httpx2, "create_ssl_context", _create_ssl_context.__wrapped__)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        async with provider(server.url) as asked:
+            assert await answer(asked) == EVENT

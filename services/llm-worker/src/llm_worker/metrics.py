@@ -34,7 +34,7 @@ TAKEOVERS = Counter(
 DEAD_LETTERS = Counter("parley_llm_worker_dead_letters_total", "Requests that could not be handled")
 MODEL_TOKENS = Counter(
     "parley_llm_worker_model_tokens_total",
-    "Tokens by model and direction (input or output), as the provider counts them",
+    "Tokens by model and direction (input or output), as the provider counts them; estimated where an answer broke off",
     ["model", "direction"],
 )
 QUEUE = Histogram(
