@@ -30,6 +30,7 @@ SESSION_SETTINGS: Final = {
 }
 CONNECT_TIMEOUT: Final = 3.0
 _RELEASE_TIMEOUT: Final = 5.0
+_PROBE_TIMEOUT: Final = 2.0
 _CONNECT_AGAIN: Final = 0.1
 _SHARED: Final = (
     "DATABASE_URL leads to a pooler that shares sessions between clients (PgBouncer in transaction or statement mode), "
@@ -202,8 +203,8 @@ class Database:
     async def problem(self) -> str | None:
         """A sentence when Postgres cannot be used; raises nothing."""
         try:
-            async with self.connection() as connection:
-                await connection.fetchval("SELECT 1", timeout=self._acquire_timeout)
+            async with asyncio.timeout(_PROBE_TIMEOUT), self.connection() as connection:
+                await connection.fetchval("SELECT 1")
         except Exception as error:
             return describe(error)
         return None
