@@ -34,6 +34,7 @@ MESSAGES: dict[str, type | None] = {
     "rpc_models_list": rpc.ListModels,
     "rpc_generation_snapshot": rpc.SnapshotRequest,
     "ctl_generation_stop": rpc.StopSignal,
+    "ctl_search_cancel": rpc.CancelSearch,
     "ctl_ticket_used": live.TicketUsed,
     "dead_letter": None,
     "write_probe": None,
@@ -41,6 +42,7 @@ MESSAGES: dict[str, type | None] = {
 PARAMETERS = {
     "chat": "The chat's id.",
     "generation": "The generation's id.",
+    "search": "The search's id, as its request named it.",
     "consumer": "The durable consumer that could not handle the message.",
 }
 _ARROW = re.compile(r"→ (\w+(?: \| \w+)*)")

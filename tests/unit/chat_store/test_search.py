@@ -1,28 +1,44 @@
-"""From a search box to Postgres."""
+"""What is typed into the search box, and the excerpt of what it finds."""
 
 import pytest
 
-from chat_store.search import one_line, to_tsquery
+from chat_store.search import MAX_WORDS, Asked, excerpt, read
+
+
+def test_words_are_between_white_space_and_the_longest_comes_first() -> None:
+    assert read("  it's (not) a\u00a0query ") == Asked("it's (not) a\u00a0query", ["(not)", "query", "it's", "a"])
+    assert read("Ｗｉｄｅ") == Asked("Ｗｉｄｅ", ["Wide"])
+
+
+@pytest.mark.parametrize("text", ["", "  ", "\u200b\u00ad\ufeff", "\n\t\u3000"])
+def test_nothing_visible_asks_for_nothing(text: str) -> None:
+    assert read(text) is None
+
+
+def test_a_query_of_many_words_is_cut() -> None:
+    asked = read("a " * 1000)
+    assert asked is not None
+    assert len(asked.words) == MAX_WORDS
 
 
 @pytest.mark.parametrize(
     ("text", "query"),
     [
-        ("hello", "'hello':*"),
-        ("  two words ", "'two':* & 'words':*"),
-        ("it's (not) | a & query:*", "'it':* & 's':* & 'not':* & 'a':* & 'query':*"),
-        ("größe 日本", "'größe':* & '日本':*"),
-        ("?!", None),
-        ("", None),
+        ("A needle. " + "straw " * 600, "needle"),
+        ("straw " * 300 + "a NEEDLE. " + "straw " * 300, "needle"),
+        ("straw \n" * 300 + "a Cafe\u0301\n\n now. " + "straw " * 300, "café now"),
+        ("… " * 300 + "ﬁne ｆｕｌｌ width " + "… " * 300, "FINE full"),
+        ("straw " * 300 + "far apart: b, " + "straw " * 300 + "a", "apart: a"),
     ],
 )
-def test_each_word_is_found_by_its_beginning(text: str, query: str | None) -> None:
-    assert to_tsquery(text) == query
+def test_an_excerpt_is_one_line_that_shows_what_was_asked_for(text: str, query: str) -> None:
+    asked = read(query)
+    assert asked is not None
+    shown = excerpt(text, asked)
+    assert "\n" not in shown
+    assert len(shown) <= 200
+    assert any(word in shown for word in ("needle", "NEEDLE", "Cafe\u0301 now", "ﬁne ｆｕｌｌ", "apart:"))
 
 
-def test_a_query_of_many_words_is_cut() -> None:
-    assert (to_tsquery("a " * 1000) or "").count("&") == 19
-
-
-def test_an_excerpt_is_one_line() -> None:
-    assert one_line(" a\n\n b\tc ") == "a b c"
+def test_an_excerpt_of_what_cannot_be_found_again_is_the_middle() -> None:
+    assert "middle" in excerpt("straw " * 20 + "middle " + "straw " * 20, Asked("gone", ["gone"]))

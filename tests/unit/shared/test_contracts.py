@@ -83,6 +83,7 @@ def test_every_subject_is_built_as_its_template_says() -> None:
         "rpc_models_list": subjects.RPC_MODELS_LIST,
         "rpc_generation_snapshot": subjects.rpc_generation_snapshot("{generation}"),
         "ctl_generation_stop": subjects.ctl_generation_stop("{generation}"),
+        "ctl_search_cancel": subjects.ctl_search_cancel("{search}"),
         "ctl_ticket_used": subjects.CTL_TICKET_USED,
         "dead_letter": subjects.dead_letter("{consumer}", "{chat}"),
         "write_probe": subjects.WRITE_PROBE,

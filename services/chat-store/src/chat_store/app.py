@@ -18,6 +18,7 @@ from chat_store.errors import CannotServe, SchemaTooOld, Unavailable, describe, 
 from chat_store.leadership import Leader, lead
 from chat_store.publisher import Publisher
 from chat_store.queries import Queries
+from chat_store.searches import Searches
 from chat_store.settings import Settings
 from chat_store.subscribers import Advisories, Finished, Prompts
 from chat_store.sweeper import Sweeper
@@ -81,6 +82,15 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         command_timeout=settings.database_command_timeout,
     )
 
+    # Apart: a search may take as long as it is let, and nobody else waits for it.
+    for_searches = Database(
+        settings.database_url,
+        size=settings.search_pool_size,
+        acquire_timeout=settings.database_acquire_timeout,
+        command_timeout=settings.search_timeout,
+    )
+    searches = Searches(for_searches, size=settings.search_pool_size, seconds=settings.search_timeout)
+
     nc: Client | None = None
 
     async def jetstream_problem() -> str | None:
@@ -114,6 +124,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 
             if await tasks.unless(stop, _open(connect, database, settings.migration_wait)) is None or nc is None:
                 return
+            await for_searches.open()
+            await nc.subscribe(subjects.ctl_search_cancel("*"), cb=searches.on_cancel)
             js = nc.jetstream()
             publisher = Publisher(nc, js, database)
             grace = settings.shutdown_grace
@@ -122,7 +134,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             advisories = Advisories(nc, js, database, publisher, grace=grace)
             sweeper = Sweeper(nc, js, database, publisher, finished, orphan_after=settings.orphan_after)
             renewed.extend((prompts, finished, advisories))
-            queries.register(broker, Queries(database, publisher, Accepted(js, database)))
+            queries.register(broker, Queries(database, publisher, Accepted(js, database), searches))
             await broker.start()
             running = [
                 asyncio.create_task(_lead(database, prompts, sweeper), name="leader"),
@@ -146,6 +158,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 await broker.stop()
             except bus.TROUBLE as error:
                 log.debug("Closing the connection to NATS: %r", error)
+            await for_searches.close()
             await database.close()
     if closed.is_set() and not stop.is_set():
         raise CannotServe("NATS has closed the connection for good; look at NATS_URL and its password.")

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -41,10 +41,10 @@ class BeforeHit(msgspec.Struct, frozen=True, array_like=True, tag="s", forbid_un
     """Hits of a search that come after this one.
 
     Attributes:
-        rank: As Postgres spells the rank; empty in the list that is not ranked.
+        rank: How well it matches.
     """
 
-    rank: str
+    rank: Annotated[int, msgspec.Meta(ge=0, le=9)]
     created_at: str
     chat_id: str
     message_id: str

@@ -50,6 +50,44 @@ class TooMany(StoreError):
     code = "too_many"
 
 
+class TooManySearches(TooMany):
+    """One user's searches wait for each other."""
+
+    retry_after = 1.0
+
+    def __init__(self) -> None:
+        super().__init__("Your other searches have not ended yet. Wait for them, then search again.")
+
+
+class SearchesBusy(StoreError):
+    """All connections for searches are taken, by other users."""
+
+    code = "unavailable"
+    retry_after = 2.0
+
+    def __init__(self) -> None:
+        super().__init__("Too many people search at the moment. Try again in a moment.")
+
+
+class SearchTooSlow(StoreError):
+    """A search was ended by its time limit."""
+
+    code = "unavailable"
+    retry_after = 2.0
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"The search took longer than {seconds:g} s and was ended. Search for a longer or rarer word.")
+
+
+class SearchCancelled(StoreError):
+    """Whoever searched does not wait for the answer any more."""
+
+    code = "too_many"
+
+    def __init__(self) -> None:
+        super().__init__("The search was cancelled.")
+
+
 class Unavailable(StoreError):
     """Postgres does not answer."""
 

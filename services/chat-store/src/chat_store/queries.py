@@ -29,6 +29,7 @@ from chat_store.errors import (
     is_outage,
 )
 from chat_store.publisher import Publisher
+from chat_store.searches import Searches
 from chat_store.transactions import Command
 from parley.contracts import ids, limits, rpc, subjects
 from parley.contracts.resources import Member, Message
@@ -53,10 +54,11 @@ class Queries:
     What names a message that is not there waits for what was accepted (:mod:`chat_store.accepted`).
     """
 
-    def __init__(self, database: Database, publisher: Publisher, accepted: Accepted) -> None:
+    def __init__(self, database: Database, publisher: Publisher, accepted: Accepted, searches: Searches) -> None:
         self._accepted = accepted
         self._database = database
         self._publisher = publisher
+        self._searches = searches
 
     # --- the gateway: chats -----------------------------------------------------------------------------------------
 
@@ -204,23 +206,15 @@ class Queries:
         return rpc.Done()
 
     async def search(self, request: rpc.Search) -> rpc.SearchReply:
-        """By words that begin with the given ones; when no message has them, by the text as it is."""
+        """The messages that hold every word, first those that hold all of it as it stands."""
         before = None if request.before is None else cursors.decode(request.before, BeforeHit)
         limit = _limit(request.limit)
-        text = _clean(request.query.strip()) or ""
-        if not text:
+        asked = search.read(_clean(request.query) or "")
+        if asked is None:
             return rpc.SearchReply(items=[], next=None)
-        words = search.to_tsquery(text)
-        found: list[repository.SearchRow] = []
-        async with self._database.connection() as connection:
-            if words is not None and (before is None or before.rank):
-                found = await repository.search(
-                    connection, request.user_id, words, anywhere=False, before=before, limit=limit + 1
-                )
-            if not found and (before is None or not before.rank):
-                found = await repository.search(
-                    connection, request.user_id, text, anywhere=True, before=before, limit=limit + 1
-                )
+        found = await self._searches.run(
+            request.user_id, asked, search_id=request.search_id, before=before, limit=limit + 1
+        )
         following = None
         if len(found) > limit:
             last = found[limit - 1]
@@ -238,7 +232,7 @@ class Queries:
                 chat_title=row.chat_title,
                 message_id=row.message_id,
                 role=row.role,
-                excerpt=search.one_line(row.excerpt),
+                excerpt=search.excerpt(row.around, asked),
             )
             for row in found[:limit]
         ]

@@ -18,6 +18,7 @@ from chat_store.conversation import Changes, State
 from chat_store.cursors import BeforeChat, BeforeHit
 from chat_store.records import GenerationRecord, MemberRecord
 from chat_store.rejections import Rejection, rejected_message
+from chat_store.search import AROUND, Asked
 from parley.contracts.resources import Chat, GenerationRef, Message, Role, TokenUsage
 from parley.contracts.rpc import ContextMessage
 from parley.contracts.text import storable
@@ -249,29 +250,33 @@ ANY_MESSAGE_BEFORE: Final = """
 SELECT EXISTS (SELECT FROM messages WHERE chat_id = $1 AND position < $2 AND status <> 'deleted')
 """
 
-# $2 is a query in Postgres' own words, made by search.py.
+# $2 is what was asked for, $3 its words (each has to occur), $4 the longest of them, which an index may look up. What holds
+# all of $2 as it stands comes first, and of that, what holds it as a word of its own, and as it is spelt.
 SEARCH: Final = """
-SELECT hit.chat_id::text, c.title, hit.id::text, hit.role, hit.rank::text, to_json(hit.created_at)::text,
-    ts_headline('simple', left(hit.content, 100000), to_tsquery('simple', $2),
-        'StartSel="", StopSel="", MaxWords=30, MinWords=12, MaxFragments=1')
+SELECT hit.chat_id::text, c.title, hit.id::text, hit.role, hit.rank, to_json(hit.created_at)::text,
+    substr(hit.content, greatest(1, coalesce(
+        nullif(strpos(hit.content, $2), 0),
+        nullif(strpos(upper(hit.content), upper($2)), 0),
+        -- Folding changes lengths: about where it is.
+        (coalesce(nullif(strpos(hit.folded, hit.phrase), 0), strpos(hit.folded, hit.word))::real
+            * length(hit.content) / greatest(1, length(hit.folded)))::int
+    ) - $10), 2 * $10)
 FROM (
-    SELECT m.chat_id, m.id, m.role, m.content, m.created_at, ts_rank(m.search, to_tsquery('simple', $2)) AS rank
-    FROM members JOIN messages m ON m.chat_id = members.chat_id
-    WHERE members.user_id = $1 AND m.search @@ to_tsquery('simple', $2)
+    SELECT m.chat_id, m.id, m.role, m.content, m.folded, m.created_at, asked.phrase, asked.words[1] AS word,
+        CASE
+            WHEN strpos(m.folded, asked.phrase) = 0 THEN 0
+            ELSE 1 + (strpos(m.content, $2) > 0)::int + 2 * search_stands_alone(m.folded, asked.phrase)::int
+        END AS rank
+    FROM (
+        SELECT search_fold($2) AS phrase, array(SELECT search_fold(word) FROM unnest($3::text[]) AS word) AS words
+    ) asked, members JOIN messages m ON m.chat_id = members.chat_id
+    WHERE members.user_id = $1 AND m.folded LIKE
+        '%' || replace(replace(replace(search_fold($4), '\\', '\\\\'), '%', '\\%'), '_', '\\_') || '%'
+    AND NOT EXISTS (SELECT FROM unnest(asked.words) AS word WHERE strpos(m.folded, word) = 0)
 ) hit JOIN chats c ON c.id = hit.chat_id
-WHERE $3::text IS NULL OR (hit.rank, hit.created_at, hit.chat_id, hit.id)
-    < ($3::text::real, $4::text::timestamptz, $5::uuid, $6::uuid)
-ORDER BY hit.rank DESC, hit.created_at DESC, hit.chat_id DESC, hit.id DESC LIMIT $7
-"""
-
-# What has no words that the index knows (signs, parts of words, scripts without spaces).
-SEARCH_ANYWHERE: Final = """
-SELECT m.chat_id::text, c.title, m.id::text, m.role, '', to_json(m.created_at)::text,
-    substr(m.content, greatest(1, strpos(lower(m.content), lower($2)) - 60), 200)
-FROM members JOIN messages m ON m.chat_id = members.chat_id JOIN chats c ON c.id = m.chat_id
-WHERE members.user_id = $1 AND strpos(lower(m.content), lower($2)) > 0
-AND ($3::text IS NULL OR (m.created_at, m.chat_id, m.id) < ($4::text::timestamptz, $5::uuid, $6::uuid))
-ORDER BY m.created_at DESC, m.chat_id DESC, m.id DESC LIMIT $7
+WHERE $5::int IS NULL OR (hit.rank, hit.created_at, hit.chat_id, hit.id)
+    < ($5, $6::text::timestamptz, $7::uuid, $8::uuid)
+ORDER BY hit.rank DESC, hit.created_at DESC, hit.chat_id DESC, hit.id DESC LIMIT $9
 """
 
 GET_USAGE: Final = """
@@ -378,9 +383,9 @@ class SearchRow(msgspec.Struct, frozen=True, kw_only=True):
     chat_title: str | None
     message_id: str
     role: Literal["user", "assistant"]
-    rank: str
+    rank: int
     created_at: str
-    excerpt: str
+    around: str
 
 
 # --- changing a chat ------------------------------------------------------------------------------------------------
@@ -541,13 +546,13 @@ async def any_message_before(connection: Connection, chat_id: str, position: int
 
 
 async def search(
-    connection: Connection, user_id: str, query: str, *, anywhere: bool, before: BeforeHit | None, limit: int
+    connection: Connection, user_id: str, asked: Asked, *, before: BeforeHit | None, limit: int
 ) -> list[SearchRow]:
-    """Args: query: in the words of ``to_tsquery``, or, ``anywhere``, a text to find as it is."""
-    place = (None, None, None, None)
+    """Return the messages that hold every word of ``asked``, the best match first."""
+    place: tuple[int | None, str | None, str | None, str | None] = (None, None, None, None)
     if before is not None:
-        place = (before.rank, before.created_at, before.chat_id, before.message_id)  # type: ignore[assignment]
-    rows = await connection.fetch(SEARCH_ANYWHERE if anywhere else SEARCH, user_id, query, *place, limit)
+        place = (before.rank, before.created_at, before.chat_id, before.message_id)
+    rows = await connection.fetch(SEARCH, user_id, asked.phrase, asked.words, asked.words[0], *place, limit, AROUND)
     return [
         SearchRow(
             chat_id=row[0],
@@ -556,7 +561,7 @@ async def search(
             role=row[3],
             rank=row[4],
             created_at=msgspec.json.decode(row[5], type=str),
-            excerpt=row[6],
+            around=row[6],
         )
         for row in rows
     ]

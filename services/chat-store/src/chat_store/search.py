@@ -1,17 +1,75 @@
-"""What a person types into the search box, in the words of Postgres."""
+"""What a person types into the search box, and the excerpt that shows where a message holds it."""
 
 import re
+import unicodedata
+from typing import Final
 
-_WORD = re.compile(r"\w+")
+import msgspec
 
 MAX_WORDS = 20
 
+AROUND: Final = 2000
+"""Characters of a message on each side of about where the match is, to cut the excerpt from."""
+_BEFORE: Final = 60
+_LENGTH: Final = 200
 
-def to_tsquery(text: str) -> str | None:
-    """Return a query for messages with words that begin with each word of ``text``; None when it has no word."""
-    words = _WORD.findall(text)[:MAX_WORDS]
-    return " & ".join(f"'{word}':*" for word in words) or None
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufe0e\ufe0f\ufeff]")
+"""As in the function ``search_fold`` of the schema."""
 
 
-def one_line(excerpt: str) -> str:
-    return " ".join(excerpt.split())
+class Asked(msgspec.Struct, frozen=True):
+    """What to search for.
+
+    Attributes:
+        phrase: All of it, as typed.
+        words: What it consists of between white space, the longest first.
+    """
+
+    phrase: str
+    words: list[str]
+
+
+def read(text: str) -> Asked | None:
+    """Return what ``text`` asks for; None when nothing of it can be seen."""
+    words = _composed(text).split()[:MAX_WORDS]
+    return Asked(text.strip(), sorted(words, key=len, reverse=True)) if words else None
+
+
+def excerpt(around: str, asked: Asked) -> str:
+    """Cut a line out of ``around`` (up to ``2 * AROUND`` characters of a message) that shows what was asked for."""
+    places = [place for sought in (asked.phrase, asked.words[0]) if (place := _find(around, sought)) is not None]
+    start = max(0, (places[0] if places else len(around) // 2) - _BEFORE)
+    return " ".join(around[start : start + _LENGTH].split())
+
+
+def _find(text: str, phrase: str) -> int | None:
+    """Return where ``text`` holds ``phrase`` in any form of writing it; None: nowhere.
+
+    Folding changes lengths, so the place is found by what has to be cut away for the phrase to be gone.
+    """
+    wanted = _folded(phrase)
+    if wanted not in _folded(text):
+        return None
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high) // 2
+        if wanted in _folded(text[:middle]):
+            high = middle
+        else:
+            low = middle + 1
+    end, low, high = low, 0, low
+    while low < high:
+        middle = (low + high + 1) // 2
+        if wanted in _folded(text[middle:end]):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _folded(text: str) -> str:
+    return re.sub(r"\s+", " ", _composed(text)).upper()
+
+
+def _composed(text: str) -> str:
+    return _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))

@@ -12,6 +12,8 @@ class Settings(MigratedServiceSettings):
     database_pool_size: int = Field(10, description="connections at most", ge=2)
     database_acquire_timeout: float = Field(2.0, description="seconds until a request is told `unavailable`", gt=0)
     database_command_timeout: float = Field(10.0, description="seconds that a statement may take", gt=0)
+    search_pool_size: int = Field(2, description="searches at once, each with a connection of its own", ge=1)
+    search_timeout: float = Field(2.0, description="seconds that a search may wait for its turn, and may take", gt=0)
     prompt_batch: int = Field(256, description="prompts persisted in one transaction, at most", ge=1)
     orphan_after: float = Field(
         25.0, description="seconds of silence of a connected worker after which its answer is requested again", gt=0

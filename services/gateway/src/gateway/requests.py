@@ -1,16 +1,17 @@
 """Reading what a request says: its body, and the ids in its path."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import Path, Query
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from gateway.errors import Invalid, Malformed, NotFound, TooLarge, TooSlow, UnsupportedMediaType
 from parley.contracts.ids import is_id
 from parley.contracts.limits import MAX_PAGE, MAX_PROMPT_BYTES, MAX_SYSTEM_PROMPT_BYTES
+from parley.runtime import tasks
 
 T = TypeVar("T")
 
@@ -41,6 +42,27 @@ def _existing(value: str, what: str) -> str:
     if not is_id(value):
         raise NotFound(f"There is no such {what}.")
     return value
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of ``work``, for a request without a body; it is cancelled when the client leaves before.
+
+    Raises:
+        ClientDisconnect
+    """
+    working, gone = asyncio.create_task(work), asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        await tasks.end(working, gone)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def json_body(shape: type[T], *, optional: bool = False) -> Callable[[Request], Awaitable[T]]:

@@ -1,18 +1,22 @@
 """Asking chat-store (and, for the models, an llm-worker) over request-reply."""
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
 from typing import Any, TypeVar
+
+import msgspec
 
 from gateway.access import AccessMemory, Known
 from gateway.bus import Bus
 from gateway.errors import Broken, Conflict, Forbidden, GatewayError, Invalid, NotFound, TooMany, Unavailable
 from gateway.metrics import STALE_ACCESS
 from parley.contracts import rpc, subjects
+from parley.contracts.ids import new_id
 from parley.contracts.resources import Chat, Member, Message, TokenUsage
-from parley.runtime.bus import BusUnavailable, NoResponder, RpcRefused, request
+from parley.runtime.bus import TROUBLE, BusUnavailable, NoResponder, RpcRefused, request
 
 log = logging.getLogger(__name__)
 
@@ -116,8 +120,17 @@ class StoreClient:
         await self._ask_about(user_id, chat_id, body, rpc.Done)
 
     async def search(self, user_id: str, query: str, before: str | None, limit: int) -> rpc.SearchReply:
-        body = rpc.Search(user_id=user_id, query=query, before=before, limit=limit)
-        return await self._ask(body, rpc.SearchReply)
+        """Search; when the caller is cancelled or has waited long enough, so is the search."""
+        search_id = new_id()
+        body = rpc.Search(user_id=user_id, query=query, before=before, limit=limit, search_id=search_id)
+        try:
+            return await self._ask(body, rpc.SearchReply)
+        except (asyncio.CancelledError, Unavailable):
+            with contextlib.suppress(*TROUBLE, Unavailable):
+                await self._bus.client.publish(
+                    subjects.ctl_search_cancel(search_id), msgspec.json.encode(rpc.CancelSearch())
+                )
+            raise
 
     async def usage(self, user_id: str) -> list[TokenUsage]:
         return (await self._ask(rpc.GetUsage(user_id=user_id), rpc.UsageReply)).items

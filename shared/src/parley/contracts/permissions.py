@@ -93,6 +93,7 @@ GATEWAY: Final = UserPermissions(
             rpc.PutMember,
             rpc.DeleteMember,
         ),
+        _template("ctl_search_cancel"),
         subjects.RPC_MODELS_LIST,
         subjects.WRITE_PROBE,
         *_look_at(streams.CHAT),
@@ -115,7 +116,7 @@ CHAT_STORE: Final = UserPermissions(
         # What the streams hold of a chat that was deleted.
         *(f"$JS.API.STREAM.PURGE.{stream.name}" for stream in (streams.CHAT, streams.SEGMENTS, streams.DEAD_LETTERS)),
     ),
-    subscribe=(_template("rpc_store"),),
+    subscribe=(_template("rpc_store"), _template("ctl_search_cancel")),
     replies=True,
 )
 LLM_WORKER: Final = UserPermissions(

@@ -215,13 +215,14 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Search(msgspec.Struct, frozen=True, kw_only=True):
-    """→ SearchReply, the best match first."""
+    """→ SearchReply, the best match first. ``search_id`` is what ``ctl.search.<id>.cancel`` names."""
 
     VERB: ClassVar = "search"
     user_id: str
     query: str
     before: str | None = None
     limit: int = 20
+    search_id: str | None = None
 
 
 class GetUsage(msgspec.Struct, frozen=True, kw_only=True):
@@ -347,7 +348,7 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
 
 
-# --- rpc.generation.<id>.snapshot, ctl.generation.<id>.stop ------------------------------
+# --- rpc.generation.<id>.snapshot, ctl.generation.<id>.stop, ctl.search.<id>.cancel ------
 
 
 class SnapshotRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -368,6 +369,10 @@ class GenerationSnapshot(_Reply, frozen=True, kw_only=True, tag="generation_snap
 
 class StopSignal(msgspec.Struct, frozen=True, kw_only=True):
     """Close the provider connection now. Sent again each second until the generation is over."""
+
+
+class CancelSearch(msgspec.Struct, frozen=True, kw_only=True):
+    """Nobody waits for this search any more; never answered."""
 
 
 # --- rpc.models.list ------------------------------

@@ -19,6 +19,7 @@ TEMPLATES: Final[dict[str, str]] = {
     "rpc_models_list": "rpc.models.list",
     "rpc_generation_snapshot": "rpc.generation.{generation}.snapshot",
     "ctl_generation_stop": "ctl.generation.{generation}.stop",
+    "ctl_search_cancel": "ctl.search.{search}.cancel",
     "ctl_ticket_used": "ctl.ticket.used",
     "dead_letter": "dead.{consumer}.{chat}",
     "write_probe": "probe.chat",
@@ -87,6 +88,10 @@ def rpc_generation_snapshot(generation_id: str) -> str:
 
 def ctl_generation_stop(generation_id: str) -> str:
     return f"ctl.generation.{generation_id}.stop"
+
+
+def ctl_search_cancel(search_id: str) -> str:
+    return f"ctl.search.{search_id}.cancel"
 
 
 def dead_letter(consumer: str, chat_id: str) -> str:

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.answers import json_response
@@ -10,7 +11,7 @@ from gateway.auth import Reader
 from gateway.bodies import Page
 from gateway.context import GatewayDependency
 from gateway.errors import Invalid
-from gateway.requests import Before, Limit, storable
+from gateway.requests import Before, Limit, storable, unless_gone
 
 
 def add_routes(router: APIRouter) -> None:
@@ -18,6 +19,7 @@ def add_routes(router: APIRouter) -> None:
 
 
 async def search(
+    request: Request,
     gateway: GatewayDependency,
     identity: Reader,
     q: Annotated[str, Query(max_length=500)],
@@ -28,5 +30,5 @@ async def search(
     if not q.strip():
         raise Invalid("q must say what to search for.")
     storable(q, "q")
-    hits = await gateway.store.search(identity.user_id, q, before, limit)
+    hits = await unless_gone(request, gateway.store.search(identity.user_id, q, before, limit))
     return json_response(Page(items=hits.items, next=hits.next))
