@@ -87,6 +87,7 @@ FILL[3] = f"""{FILL[2]}
     INSERT INTO deleted_chats (id, owner_id, deleted_at)
     VALUES ('00000000-0000-7000-8000-000000000006', 'ann', now());
 """
+FILL[4] = FILL[3]
 """What a database of each version holds when it is upgraded; a new version brings a line."""
 
 

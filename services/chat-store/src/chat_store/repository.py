@@ -250,8 +250,8 @@ ANY_MESSAGE_BEFORE: Final = """
 SELECT EXISTS (SELECT FROM messages WHERE chat_id = $1 AND position < $2 AND status <> 'deleted')
 """
 
-# $2 is what was asked for, $3 its words (each has to occur), $4 the longest of them, which an index may look up. What holds
-# all of $2 as it stands comes first, and of that, what holds it as a word of its own, and as it is spelt.
+# $2 is what was asked for, $3 its words (each has to occur), $4 the longest of them, which an index may look up. What
+# holds all of $2 as it stands comes first, and of that, what holds it as a word of its own, and as it is spelt.
 SEARCH: Final = """
 SELECT hit.chat_id::text, c.title, hit.id::text, hit.role, hit.rank, to_json(hit.created_at)::text,
     substr(hit.content, greatest(1, coalesce(
