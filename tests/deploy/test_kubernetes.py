@@ -451,6 +451,11 @@ def test_the_outside_reaches_the_socket_the_interface_and_the_page(everything: l
 # --- the chart of NATS ------------------------------------------------------------------------------------------------
 
 
+def test_the_database_knows_capital_letters_of_all_scripts() -> None:
+    initdb = kubernetes.of_kind(overlay("production"), "Cluster")["postgres"]["spec"]["bootstrap"]["initdb"]
+    assert initdb["localeCType"] == "C.UTF-8"
+
+
 def test_the_values_of_nats_keep_what_the_design_promises() -> None:
     values = yaml.safe_load((K8S / "nats" / "values.yaml").read_text())
     assert values["config"]["cluster"] == {"enabled": True, "replicas": 3, "noAdvertise": True}

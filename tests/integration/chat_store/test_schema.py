@@ -37,6 +37,27 @@ async def test_migration_makes_the_streams(nats_url: str, database_url: str) -> 
     await nc.close()
 
 
+async def test_migration_says_that_search_has_no_index(nats_url: str, empty_database_url: str) -> None:
+    """The embedded PostgreSQL comes without the extension."""
+    run = await asyncio.to_thread(migrate, nats_url, empty_database_url)
+    assert run.returncode == 0
+    assert "This server has no pg_trgm, so a search reads all messages of the one who searches." in run.stderr
+    assert "LC_CTYPE" not in run.stderr
+
+
+async def test_migration_says_that_the_locale_knows_no_case(nats_url: str, empty_database_url: str) -> None:
+    connection = await asyncpg.connect(empty_database_url)
+    await connection.execute("CREATE DATABASE ascii TEMPLATE template0 LOCALE_PROVIDER libc LOCALE 'C'")
+    try:
+        url = urlsplit(empty_database_url)._replace(path="/ascii").geturl()
+        run = await asyncio.to_thread(migrate, nats_url, url)
+        assert run.returncode == 0
+        assert "The locale of this database (LC_CTYPE) knows no letters but those of ASCII" in run.stderr
+    finally:
+        await connection.execute("DROP DATABASE ascii WITH (FORCE)")
+        await connection.close()
+
+
 async def test_a_stream_that_differs_is_reported_and_left_alone(nats_url: str, database_url: str) -> None:
     nc = await bus.connect(nats_url, name="test")
     await provision(nc, ack_wait=3)

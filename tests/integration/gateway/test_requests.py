@@ -7,12 +7,15 @@ import httpx
 import pytest
 from msgspec import structs
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
-from parley.contracts import rpc
+from parley.contracts import rpc, subjects
 from parley.contracts.ids import is_id, new_id
 from parley.contracts.resources import Message, MessageError
+from parley.runtime.bus import settled
 from tests.integration.gateway.conftest import Running, User, prompts_of
 from tests.integration.gateway.fake_store import FakeStore
+from tests.support.waiting import eventually
 
 
 def answer_in(chat_id: str) -> Message:
@@ -163,6 +166,28 @@ async def test_search_and_usage(user: User, store: FakeStore) -> None:
         "items": [{"model": "demo", "answers": 2, "input_tokens": 10, "output_tokens": 20}],
         "next": None,
     }
+
+
+async def test_a_search_is_cancelled_when_its_client_leaves(user: User, store: FakeStore, nc: Client) -> None:
+    store.silent = True
+    cancelled: list[str] = []
+
+    async def on_cancel(message: Msg) -> None:
+        cancelled.append(message.subject.split(".")[2])
+
+    await nc.subscribe(subjects.ctl_search_cancel("*"), cb=on_cancel)
+    await settled(nc)
+    searching = asyncio.create_task(user.http.get("/v1/search", params={"q": "long"}))
+    await eventually(lambda: store.asked["search"] > 0)
+    searching.cancel()
+    await eventually(lambda: cancelled == [store.last["search"].search_id])
+
+
+async def test_a_refused_search_says_why(user: User, store: FakeStore) -> None:
+    for code, status in (("too_many", 429), ("unavailable", 503)):
+        store.refusals["search"] = rpc.RpcError(code=code, message="Later.", retry_after=1.0)
+        answer = await user.http.get("/v1/search", params={"q": "many"})
+        assert (answer.status_code, answer.headers["retry-after"]) == (status, "1")
 
 
 async def test_models_are_asked_for_once_a_minute(user: User, store: FakeStore) -> None:

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import asyncpg
 
-from chat_store import database, schema
+from chat_store import database, schema, search_index
 from chat_store.errors import CannotServe, describe
 from chat_store.settings import MigrateSettings
 from parley.runtime import bus, provision
@@ -16,6 +16,8 @@ from parley.runtime.readiness import Trouble
 log = logging.getLogger(__name__)
 
 _CONNECT_AGAIN: Final = 0.2
+
+T = TypeVar("T")
 
 
 async def migrate(settings: MigrateSettings) -> None:
@@ -29,23 +31,25 @@ async def migrate(settings: MigrateSettings) -> None:
     limit = settings.migrate_timeout
     # Not a task group: the caller wants the one error, and the process ends with it anyway.
     await asyncio.gather(
-        _within(limit, "Postgres", "DATABASE_URL", _migrate_postgres(settings.database_url)),
+        _migrate_postgres(settings.database_url, limit),
         _within(limit, "NATS", "NATS_URL", _provision_nats(settings)),
     )
 
 
-async def _within(limit: float, server: str, setting: str, work: Coroutine[Any, Any, None]) -> None:
+async def _within(limit: float, server: str, setting: str, work: Coroutine[Any, Any, T]) -> T:
     try:
         async with asyncio.timeout(limit):
-            await work
+            return await work
     except TimeoutError as error:
         raise CannotServe(f"{server} did not answer within {limit:g} s. Start it, or correct {setting}.") from error
 
 
-async def _migrate_postgres(url: str) -> None:
-    connection = await _connect(url)
+async def _migrate_postgres(url: str, limit: float) -> None:
+    # The limit is for the answer alone: a large table takes the time that it takes.
+    connection = await _within(limit, "Postgres", "DATABASE_URL", _connect(url))
     try:
         applied = await schema.migrate(connection)
+        await search_index.ensure(connection)
     finally:
         await connection.close()
     log.info("The schema is up to date%s", f" ({', '.join(applied)} applied)" if applied else "")

@@ -7,13 +7,16 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
 
+from chat_store.search_index import INDEX
 from parley_tools.backup.errors import BackupError, ProgramFailed
 from parley_tools.embedded.errors import NotInstalled
 from parley_tools.embedded.postgres import postgres_program
@@ -21,6 +24,7 @@ from parley_tools.embedded.postgres import postgres_program
 _SERVICE: Final = "parley-chat-store"
 _CONNECT_TIMEOUT: Final = 5.0
 _CHUNK: Final = 1024 * 1024
+_BY_SERVER: Final = re.compile(rf" EXTENSION - | COMMENT - EXTENSION | INDEX public {INDEX} ")
 
 _TABLES: Final = """
 SELECT quote_ident(relname) FROM pg_class
@@ -140,25 +144,32 @@ class Database:
 
     async def _script(self, chunks: Iterable[bytes], out: int) -> tuple[str, int]:
         """Let ``pg_restore`` turn a dump into SQL; return what it complained of, and its exit code."""
+        with tempfile.TemporaryDirectory(prefix="parley-restore-") as folder:
+            dump, contents = Path(folder) / "dump", Path(folder) / "contents"
+            with dump.open("wb") as file:
+                file.writelines(chunks)
+            said, code = await self._pg_restore("--list", f"--file={contents}", str(dump))
+            if code != 0:
+                return said, code
+            kept = [line for line in contents.read_text().splitlines() if not left_to_migrate(line)]
+            contents.write_text("\n".join(kept))
+            return await self._pg_restore(
+                *("--no-owner", "--no-privileges", "--exit-on-error", "--clean", "--if-exists"),
+                *(f"--use-list={contents}", "--file=-", str(dump)),
+                out=out,
+            )
+
+    async def _pg_restore(self, *arguments: str, out: int = subprocess.DEVNULL) -> tuple[str, int]:
         process = await asyncio.create_subprocess_exec(
             _program("pg_restore", self._major),
-            *("--no-owner", "--no-privileges", "--exit-on-error", "--clean", "--if-exists", "--file=-"),
-            stdin=subprocess.PIPE,
+            *arguments,
+            stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.PIPE,
         )
-        assert process.stdin is not None
-        assert process.stderr is not None
-        saying = asyncio.create_task(process.stderr.read())
-        try:
-            for chunk in chunks:
-                process.stdin.write(chunk)
-                await process.stdin.drain()
-            process.stdin.close()
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it has ended early, and says why
-        code = await process.wait()
-        return (await saying).decode(errors="replace"), code
+        _, said = await process.communicate()
+        assert process.returncode is not None
+        return said.decode(errors="replace"), process.returncode
 
     # The password goes by the environment: arguments are for everyone to see.
 
@@ -173,6 +184,15 @@ class Database:
     def _environment(self) -> dict[str, str]:
         password = urlsplit(self._url).password
         return {**os.environ, **({"PGPASSWORD": unquote(password)} if password else {})}
+
+
+def left_to_migrate(line: str) -> bool:
+    """Whether a line of a dump's table of contents is not restored.
+
+    Whether there can be an index for search differs by server; `migrate` makes it where there can
+    (:mod:`chat_store.search_index`).
+    """
+    return _BY_SERVER.search(line) is not None
 
 
 def _program(name: str, server_major: int) -> str:
