@@ -6,6 +6,34 @@ import { json, problem } from "./support/server";
 const setup = Setup.use();
 const LIST = `GET /v1/chats/${CHAT}/messages`;
 
+describe("stopping and asking again", () => {
+  const named = () =>
+    setup.server.requests("POST", "/stop").map(({ body }) => (body as { message_id: string }).message_id);
+
+  it("names the prompt in the first moment and its answer afterwards", async () => {
+    const chat = await setup.watch();
+    setup.server.overrides.set(`POST /v1/chats/${CHAT}/stop`, () => json({}, 202));
+    setup.server.overrides.set(`POST /v1/chats/${CHAT}/messages`, () => json({}, 202));
+    const id = chat.send("Hello");
+    await settle();
+    await chat.stop();
+    setup.server.publish(setup.server.room.ask("Hello", id));
+    await settle();
+    await chat.stop();
+    const answer = setup.server.room.messages.find(({ role }) => role === "assistant");
+    expect(named()).toEqual([id, answer?.id]);
+  });
+
+  it("gives another answer an id of its own", async () => {
+    const chat = await setup.watch();
+    const path = `/v1/chats/${CHAT}/messages/${anId(1)}/regenerate`;
+    setup.server.overrides.set(`POST ${path}`, () => json({}, 202));
+    await chat.regenerate(anId(1));
+    const bodies = setup.server.requests("POST", "/regenerate").map(({ body }) => body);
+    expect(bodies).toEqual([{ id: expect.stringMatching(/^[0-9a-f-]{36}$/) }]);
+  });
+});
+
 describe("older messages", () => {
   const OLDER = aMessage({ id: anId(0), content: "older", created_at: "2025-01-01T00:00:00Z" });
 

@@ -126,9 +126,15 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
     this.outbox.hurry();
   }
 
-  /** Stops the running answer; `messageId`: only that one, or the first answer to that prompt. */
-  stop(messageId: string | null = null): Promise<void> {
-    return this.http.stop(this.id, messageId);
+  /**
+   * Stops the answer that is shown as running, and no other, however late the request comes: named by its id, or in the
+   * first moment, when only the prompt is known, by the prompt's.
+   */
+  stop(): Promise<void> {
+    const { state, outbox } = this.subject.getSnapshot();
+    const pending = state.messages.find(({ status }) => status === "pending" || status === "streaming");
+    const accepted = outbox.find(({ status }) => status === "accepted");
+    return this.http.stop(this.id, state.generation?.message_id ?? pending?.id ?? accepted?.id ?? null);
   }
 
   /** Asks for another answer beside this one (or, of a prompt, for an answer). */

@@ -2,6 +2,7 @@ import type {
   Cursor,
   Environment,
   PageEvent,
+  RejectedFrame,
   RoomFrame,
   ServerFrame,
   SocketHandlers,
@@ -75,7 +76,7 @@ export class FakeServer implements Environment {
     this.publish(this.roomOf(chatId).perform(act));
   }
 
-  publish(frames: readonly RoomFrame[]): void {
+  publish(frames: readonly (RoomFrame | RejectedFrame)[]): void {
     for (const frame of frames) {
       for (const reader of [...(this.watchers.get(frame.chat_id) ?? [])]) reader.deliver(frame);
     }
