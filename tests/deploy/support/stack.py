@@ -151,7 +151,7 @@ class ComposeStack:
             environment["PUSH_URL"] = environment["PUSH_URL"].replace("push:8001", f"{LOOPBACK}:{self.ports['push']}")
         if service in ("gateway", "llm-worker"):
             # What the entry point chooses (test_compose.py).
-            environment |= {"OPENAI_BASE_URL": self._demo_model, "DEMO": "true"}
+            environment |= {"OPENAI_BASE_URL": self._demo_model, "ANY_MODEL": "true", "DEMO": "true"}
         if "WEB_DIST" in environment:
             environment["WEB_DIST"] = str(self._page())
         return environment
