@@ -226,3 +226,15 @@ def test_the_time_until_an_answer_begins_counts_from_the_prompt_or_the_end_of_th
         ("h", 10.0, True),
         ("i", 1.0, False),
     ]
+
+
+def test_a_prompt_whose_answer_is_empty_is_part_of_the_next_one() -> None:
+    ledger = Ledger()
+    ledger.add(sent(tokens=None))
+    ledger.add(sent(message_id="p2", content="again"))
+    second = replace(PROMPT, id="p2", parent_id="a", content="again", position=3)
+    joined = replace(REPLY, id="a2", parent_id="p2", content="".join(numbered(30, "hello\n\nagain")), position=4)
+    for first, right in ((replace(REPLY, content="", status="stopped"), True), (REPLY, False)):
+        rows = {("c", row.id): row for row in (PROMPT, first, second, joined)}
+        findings = check(ledger, Stored({"c": 4}, rows, []), [], faults=[], progress=Progress(), now=NOW)
+        assert (not findings.garbled) is right

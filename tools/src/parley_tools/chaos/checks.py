@@ -127,10 +127,22 @@ def _check_prompt(findings: Findings, sent: Sent, stored: Stored) -> None:
         most = 1 + sent.regenerated + sent.maybe_regenerated
         findings.doubled.append(f"{name} has {len(answers)} answers instead of {most} at most")
     for answer in answers:
-        _check_answer(findings, sent, answer)
+        _check_answer(findings, sent, answer, _asked(row, stored))
 
 
-def _check_answer(findings: Findings, sent: Sent, answer: StoredMessage) -> None:
+def _asked(prompt: StoredMessage, stored: Stored) -> str:
+    """What the model was given as the last message: a prompt whose answer is empty is joined with the next one."""
+    contents = [prompt.content]
+    while True:
+        answer = stored.messages.get((prompt.chat_id, prompt.parent_id or ""))
+        before = stored.messages.get((prompt.chat_id, (answer.parent_id if answer is not None else None) or ""))
+        if answer is None or before is None or answer.content.strip():
+            return "\n\n".join(reversed(contents))
+        prompt = before
+        contents.append(prompt.content)
+
+
+def _check_answer(findings: Findings, sent: Sent, answer: StoredMessage, asked: str) -> None:
     name = f"answer {answer.id} of chat {answer.chat_id}"
     if answer.status not in TERMINAL:
         findings.endless.append(f"{name} is {answer.status}")
@@ -140,7 +152,7 @@ def _check_answer(findings: Findings, sent: Sent, answer: StoredMessage) -> None
         findings.errors[answer.error or "?"] += 1
     if sent.tokens is None:
         return
-    expected = "".join(numbered(sent.tokens, sent.content))
+    expected = "".join(numbered(sent.tokens, asked))
     if answer.status == "complete" and answer.content != expected:
         findings.garbled.append(f"{name} is not what the model said: {_difference(answer.content, expected)}")
     elif not expected.startswith(answer.content):
