@@ -8,7 +8,7 @@ from typing import Any
 import compose_spec
 import pytest
 
-from gateway.addresses import parse_networks
+from parley.runtime.forwarded import TrustedProxies
 from tests.deploy.support import compose, dockerfile
 from tests.deploy.support.paths import DEPLOY, ROOT
 
@@ -201,4 +201,4 @@ def test_nothing_that_is_shipped_believes_everybody_about_the_clients_address() 
         text = file.read_text(errors="replace")
         assert "FORWARDED_ALLOW_IPS" not in text, file
         for value in re.findall(r"TRUSTED_PROXIES(?:=|: )(?:\$\{TRUSTED_PROXIES:-)?([^\s}]*)", text):
-            parse_networks(value)
+            TrustedProxies(value)

@@ -109,7 +109,7 @@ TABLE = [
         "/v1/chats",
         401,
         "token_expired",
-        headers={"authorization": f"Bearer {issue(KEY, 'session', NOBODYS, -1)[0]}"},
+        headers={"authorization": f"Bearer {issue(KEY, 'session', NOBODYS, -11)[0]}"},
     ),
     Wrong("no token", "GET", "/v1/chats", 401, "token_invalid", headers={"authorization": ""}),
 ]

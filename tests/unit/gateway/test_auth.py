@@ -1,14 +1,18 @@
 """Who is asking, and whether it is our own page that asks."""
 
+import time
 from datetime import UTC, datetime
 
 import jwt
 import pytest
 
+from gateway.auth import cookie_name
+from parley.runtime import tokens
 from parley.runtime.tokens import issue
 from tests.unit.gateway.apps import KEY, app, client
 
 USER = "0199f3a2-7c1e-7d3a-9b64-2f1d5c0e8a11"
+COOKIE = cookie_name(KEY)
 CHAT = "0199f3a2-7c1e-7d3a-9b64-2f1d5c0e8a12"
 
 
@@ -28,7 +32,7 @@ async def test_a_guest_gets_a_token_and_the_same_as_a_cookie_that_scripts_cannot
     assert set(session) == {"user_id", "access_token", "expires_at"}
     assert datetime.fromisoformat(session["expires_at"]) > datetime.now(UTC)
     cookie = answer.headers["set-cookie"]
-    assert f"parley_session={session['access_token']}" in cookie
+    assert f"{COOKIE}={session['access_token']}" in cookie
     assert "HttpOnly" in cookie
     assert "SameSite=lax" in cookie
     assert "Path=/" in cookie
@@ -56,12 +60,69 @@ async def test_a_session_goes_on_by_cookie_and_by_bearer() -> None:
     assert first["user_id"] == by_cookie["user_id"] == by_bearer["user_id"]
 
 
-@pytest.mark.parametrize("cookie", ["forged", token(key="x" * 40), token(seconds=-1), unsigned()])
-async def test_a_page_with_a_cookie_that_is_no_good_starts_anew(cookie: str) -> None:
-    async with client(app(), cookies={"parley_session": cookie}) as http:
+@pytest.mark.parametrize("name", [COOKIE, "parley_session"])
+@pytest.mark.parametrize("cookie", ["forged", token(key="x" * 40), token(seconds=-11), unsigned()])
+async def test_a_cookie_that_is_no_good_is_replaced_only_when_the_page_says_so(cookie: str, name: str) -> None:
+    async with client(app(), cookies={name: cookie}) as http:
         answer = await http.post("/v1/session", json={})
-    assert answer.status_code == 200
-    assert answer.json()["user_id"] != USER
+        assert answer.status_code == 401
+        assert answer.json()["code"] in ("token_invalid", "token_expired")
+        assert "set-cookie" not in answer.headers
+        anew = await http.post("/v1/session", json={"start_over": True})
+        assert anew.status_code == 200
+        assert anew.json()["user_id"] != USER
+        again = await http.post("/v1/session", json={})
+        assert again.json()["user_id"] == anew.json()["user_id"]
+
+
+async def test_starting_over_does_not_end_a_session_that_is_good() -> None:
+    async with client(app(), cookies={COOKIE: token()}) as http:
+        answer = await http.post("/v1/session", json={"start_over": True})
+    assert answer.json()["user_id"] == USER
+
+
+async def test_two_installations_on_one_host_do_not_take_each_others_cookie() -> None:
+    one, other = app(), app(secret_key="o" * 40)
+    async with client(one) as http:
+        first = await http.post("/v1/session", json={})
+        async with client(other, cookies=http.cookies) as neighbour:
+            second = await neighbour.post("/v1/session", json={})
+            assert second.status_code == 200
+            async with client(one, cookies=neighbour.cookies) as back:
+                again = await back.post("/v1/session", json={})
+    assert first.json()["user_id"] != second.json()["user_id"]
+    assert again.json()["user_id"] == first.json()["user_id"]
+
+
+async def test_a_cookie_of_before_installations_had_names_is_honoured_and_renewed() -> None:
+    async with client(app(), cookies={"parley_session": token()}) as http:
+        assert (await http.post("/v1/push-ticket", json={})).status_code == 200
+        answer = await http.post("/v1/session", json={})
+    assert answer.json()["user_id"] == USER
+    assert answer.headers["set-cookie"].startswith(f"{COOKIE}=")
+
+
+async def test_a_cookie_that_another_gateways_clock_dates_ahead_is_not_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ahead = jwt.encode(
+        {"sub": USER, "aud": "session", "iat": int(time.time()) + 60, "exp": int(time.time()) + 600}, KEY
+    )
+    monkeypatch.setattr(tokens, "_noted", set())
+    async with client(app(), cookies={COOKIE: ahead}) as http:
+        answer = await http.post("/v1/session", json={"start_over": True})
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("authorization", ["Basic dTpw", "Negotiate abc", "Digest username=u", ""])
+async def test_what_a_proxy_before_us_asks_for_does_not_outrank_the_cookie(authorization: str) -> None:
+    headers = {"authorization": authorization}
+    async with client(app(), cookies={COOKIE: token()}, headers=headers) as http:
+        assert (await http.post("/v1/session", json={})).json()["user_id"] == USER
+    async with client(app(), headers=headers) as http:
+        assert (await http.get("/v1/models")).json()["code"] == "not_authenticated"
+        assert (await http.post("/v1/session", json={})).status_code == 200
 
 
 async def test_where_guests_are_not_admitted_only_who_has_a_session_goes_on() -> None:
@@ -77,11 +138,10 @@ async def test_where_guests_are_not_admitted_only_who_has_a_session_goes_on() ->
     [
         ("Bearer forged", "token_invalid"),
         ("Bearer ", "token_invalid"),
-        ("Basic dTpw", "token_invalid"),
         (f"Bearer {unsigned()}", "token_invalid"),
         (f"Bearer {token(key='x' * 40)}", "token_invalid"),
         (f"Bearer {issue(KEY, 'ticket', USER, 86400.0)[0]}", "token_invalid"),
-        (f"Bearer {token(seconds=-1)}", "token_expired"),
+        (f"Bearer {token(seconds=-11)}", "token_expired"),
     ],
 )
 @pytest.mark.parametrize(
@@ -119,13 +179,20 @@ async def test_a_ticket_is_for_push_and_lasts_a_minute() -> None:
         ({"content-type": "application/json", "origin": "http://evil.test"}, 403, "cross_origin"),
         ({"content-type": "application/json", "origin": "http://chat.test:81"}, 403, "cross_origin"),
         ({"content-type": "application/json", "origin": "null"}, 403, "cross_origin"),
+        ({"content-type": "application/json", "sec-fetch-site": "cross-site"}, 403, "cross_origin"),
+        ({"content-type": "application/json", "sec-fetch-site": "same-site"}, 403, "cross_origin"),
+        (
+            {"content-type": "application/json", "sec-fetch-site": "cross-site", "origin": "http://chat.test"},
+            403,
+            "cross_origin",
+        ),
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/push-ticket", "/v1/session", f"/v1/chats/{CHAT}/stop"])
 async def test_another_site_cannot_write_with_our_cookie(
     path: str, headers: dict[str, str], status: int, code: str
 ) -> None:
-    async with client(app(), cookies={"parley_session": token()}) as http:
+    async with client(app(), cookies={COOKIE: token()}) as http:
         answer = await http.post(path, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
@@ -133,9 +200,36 @@ async def test_another_site_cannot_write_with_our_cookie(
 @pytest.mark.parametrize("origin", [None, "http://chat.test", "https://chat.test", "https://partner.test"])
 async def test_our_own_page_and_those_that_are_allowed_can(origin: str | None) -> None:
     headers = {"content-type": "application/json"} | ({"origin": origin} if origin else {})
-    async with client(app(allowed_origins="https://partner.test"), cookies={"parley_session": token()}) as http:
+    async with client(app(allowed_origins="https://partner.test"), cookies={COOKIE: token()}) as http:
         answer = await http.post("/v1/push-ticket", headers=headers, content=b"{}")
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("cookies", [{}, {COOKIE: token()}], ids=["a stranger", "a guest"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.test", "content-type": "application/x-www-form-urlencoded"},
+        {"origin": "http://evil.test", "content-type": "text/plain"},
+        {"origin": "http://evil.test", "content-type": "multipart/form-data; boundary=x"},
+        {"origin": "http://evil.test", "content-type": "application/json"},
+        {"origin": "http://evil.test"},
+        {"origin": "null", "content-type": "application/json"},
+        {"sec-fetch-site": "cross-site", "content-type": "application/json"},
+        {"content-type": "application/x-www-form-urlencoded"},
+    ],
+)
+async def test_another_site_cannot_end_or_begin_a_session(headers: dict[str, str], cookies: dict[str, str]) -> None:
+    async with client(app(), cookies=cookies) as http:
+        answer = await http.post("/v1/session", headers=headers)
+    assert answer.status_code in (403, 415)
+    assert "set-cookie" not in answer.headers
+
+
+async def test_the_page_behind_a_proxy_that_changes_the_host_is_still_ours() -> None:
+    headers = {"sec-fetch-site": "same-origin", "origin": "https://chat.example.com"}
+    async with client(app(), cookies={COOKIE: token()}, headers=headers) as http:
+        assert (await http.post("/v1/push-ticket", json={})).status_code == 200
 
 
 async def test_a_program_with_a_bearer_token_need_not_say_all_that() -> None:

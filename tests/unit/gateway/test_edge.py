@@ -5,13 +5,20 @@ import logging
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from gateway import problems
+from gateway.bodies import NewMessage
 from gateway.edge import Edge
-from gateway.requests import MAX_BODY_BYTES
-from tests.unit.gateway.apps import app, client
+from gateway.requests import MAX_BODY_BYTES, json_body
+from parley.contracts.text import is_blank
+from parley.runtime.forwarded import TrustedProxies
+from parley.runtime.tokens import issue
+from tests.unit.gateway.apps import KEY, app, client
+
+CHAT = "0199f3a2-7c1e-7d3a-9b64-2f1d5c0e8a12"
 
 
 def broken_app() -> Edge:
@@ -26,7 +33,7 @@ def broken_app() -> Edge:
     routes.router.add_api_route("/fail", fail)
     routes.router.default = fail_late
     problems.install(routes)
-    return Edge(routes)
+    return Edge(routes, TrustedProxies(""))
 
 
 async def test_a_bug_is_a_problem_without_details_and_one_entry_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -105,3 +112,65 @@ async def test_metrics_count_by_route_and_never_by_path() -> None:
     assert 'route="none",status="404"' in text
     assert "nothing-like-it" not in text
     assert "0199f3a2" not in text
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/v1/config"])
+async def test_head_is_answered_like_get_without_the_body(path: str) -> None:
+    async with client(app()) as http:
+        got, head = await http.get(path), await http.head(path)
+    assert head.status_code == got.status_code
+    assert head.headers["content-type"] == got.headers["content-type"]
+
+
+@pytest.mark.parametrize(
+    ("text", "blank"),
+    [
+        *[
+            (char, True)
+            for char in "\u200b\ufeff\u2060\u00ad\u3164\u2800\u115f\uffa0\u180e\ufe0f\U000e0020\u202e\u2028 \t\n"
+        ],
+        ("", True),
+        (" \u200b\u00a0\u2800 ", True),
+        *[(text, False) for text in ("a", ".", "\u200ba", "\u2801", "\U0001f469\u200d\U0001f4bb", "\u0e33", "\ufffd")],
+    ],
+)
+async def test_a_message_and_a_title_must_have_something_to_see(text: str, blank: bool) -> None:
+    assert is_blank(text) is blank
+    headers = {"authorization": f"Bearer {issue(KEY, 'session', CHAT, 60.0)[0]}"}
+    async with client(app(), headers=headers) as http:
+        message = await http.post(f"/v1/chats/{CHAT}/messages", json={"content": text})
+        title = await http.patch(f"/v1/chats/{CHAT}", json={"title": text})
+    # NATS is away in these tests: what is let through gets that far.
+    assert (message.status_code, title.status_code) == ((422, 422) if blank else (503, 503))
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b'\xef\xbb\xbf{"content": "hello"}', 503),
+        (b'{"content": "half \\ud83d of it"}', 503),
+        (b'{"content": "\\ude00\\ud83d"}', 503),
+        (b'{"content": "\\ud83d\\ude00"}', 503),
+        (b'{"content": 1, "x": "\\ud83d"}', 422),
+        (b'{"content": "\\ud83d"', 400),
+        (b'{"content": "\\ud83d", "x": NaN}', 400),
+        (b'{"content": "\xed\xa0\xbd"}', 400),
+        (b"\xef\xbb\xbf\xef\xbb\xbf{}", 400),
+        (b"[" * 100_000, 400),
+    ],
+)
+async def test_json_is_read_as_browsers_write_it(body: bytes, status: int) -> None:
+    headers = {"authorization": f"Bearer {issue(KEY, 'session', CHAT, 60.0)[0]}", "content-type": "application/json"}
+    async with client(app(), headers=headers) as http:
+        answer = await http.post(f"/v1/chats/{CHAT}/messages", content=body)
+    assert answer.status_code == status
+
+
+async def test_a_half_pair_becomes_the_replacement_character() -> None:
+    read = json_body(NewMessage)
+    scope = {"type": "http", "method": "POST", "headers": [(b"content-type", b"application/json")]}
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b'{"content": "\\\\ud83d \\ud83d\\ude00 \\ud83d!"}', "more_body": False}
+
+    assert (await read(Request(scope, receive))).content == "\\ud83d \U0001f600 \ufffd!"

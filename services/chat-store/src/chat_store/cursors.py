@@ -2,11 +2,14 @@
 
 import base64
 import binascii
+from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from chat_store.errors import Invalid
+from parley.contracts.ids import is_id
 
 T = TypeVar("T")
 
@@ -27,7 +30,7 @@ def decode(cursor: str, place_type: type[T]) -> T:
 class BeforeMessage(msgspec.Struct, frozen=True, array_like=True, tag="m", forbid_unknown_fields=True):
     """Messages older than this position."""
 
-    position: int
+    position: Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class BeforeChat(msgspec.Struct, frozen=True, array_like=True, tag="c", forbid_unknown_fields=True):
@@ -35,6 +38,10 @@ class BeforeChat(msgspec.Struct, frozen=True, array_like=True, tag="c", forbid_u
 
     updated_at: str
     id: str
+
+    def __post_init__(self) -> None:
+        _check_time(self.updated_at)
+        _check_ids(self.id)
 
 
 class BeforeHit(msgspec.Struct, frozen=True, array_like=True, tag="s", forbid_unknown_fields=True):
@@ -44,7 +51,27 @@ class BeforeHit(msgspec.Struct, frozen=True, array_like=True, tag="s", forbid_un
         rank: How well it matches.
     """
 
-    rank: Annotated[int, msgspec.Meta(ge=0, le=9)]
+    rank: Annotated[int, Meta(ge=0, le=9)]
     created_at: str
     chat_id: str
     message_id: str
+
+    def __post_init__(self) -> None:
+        _check_time(self.created_at)
+        _check_ids(self.chat_id, self.message_id)
+
+
+def _check_time(text: str) -> None:
+    """Raises: ValueError: not a time as Parley spells it, or out of what Postgres and Python both count."""
+    try:
+        time = msgspec.convert(text, datetime)
+        in_range = time.tzinfo is not None and 1970 <= time.astimezone(UTC).year < 9999
+    except OverflowError:
+        in_range = False
+    if not in_range:
+        raise ValueError("not a time")
+
+
+def _check_ids(*ids: str) -> None:
+    if not all(map(is_id, ids)):
+        raise ValueError("not an id")

@@ -1,6 +1,7 @@
 """The composition root: the only place that builds the gateway's parts."""
 
 from fastapi import FastAPI
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from gateway import problems
@@ -48,6 +49,10 @@ def build_routes() -> FastAPI:
     )
     for resource in (sessions, config, models, chats, messages, members, stream, search, usage, probes):
         resource.add_routes(app.router)
+    for route in app.routes:
+        # A stream has no end, so there is nothing that HEAD could say about it.
+        if isinstance(route, Route) and route.methods == {"GET"} and route.endpoint is not stream.stream_chat:
+            route.methods.add("HEAD")
     return app
 
 
@@ -70,4 +75,4 @@ def build_app(gateway: Gateway) -> ASGIApp:
             expose_headers=["Location", "Retry-After", "X-Request-Id"],
             max_age=600,
         )
-    return Edge(wrapped)
+    return Edge(wrapped, gateway.settings.proxies)

@@ -1,5 +1,7 @@
 """Who is asking: by a bearer token (programs) or by the session's cookie (the page)."""
 
+import functools
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal
@@ -9,12 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.context import Gateway, GatewayDependency
-from gateway.errors import Forbidden, NotAuthenticated, TooMany, UnsupportedMediaType
+from gateway.errors import Forbidden, NotAuthenticated, TooMany, Unavailable, UnsupportedMediaType
 from gateway.metrics import RATE_LIMITED
 from gateway.requests import is_json
-from parley.runtime.tokens import TokenExpired, TokenInvalid, verify
+from parley.runtime.tokens import TokenExpired, TokenInvalid, TokenNotYet, verify
 
-COOKIE = "parley_session"
+_EARLIER_COOKIE = "parley_session"
+"""What the cookie was called when all installations shared its name: read when there is no other, never set."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +32,27 @@ def identify(request: Request, key: str) -> Identity | None:
 
     Raises:
         NotAuthenticated: what it says is forged, damaged or expired.
+        Unavailable: the clock of the gateway that issued it is far ahead.
     """
-    authorization = request.headers.get("authorization")
-    if authorization is not None:
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer":
-            raise NotAuthenticated("Authorization must be: Bearer <access_token>.", code="token_invalid")
-        return _verified(token.strip(), key, "bearer")
-    cookie = request.cookies.get(COOKIE)
+    token = bearer_token(request)
+    if token is not None:
+        return _verified(token, key, "bearer")
+    cookie = request.cookies.get(cookie_name(key)) or request.cookies.get(_EARLIER_COOKIE)
     if cookie:
         return _verified(cookie, key, "cookie")
     return None
+
+
+def bearer_token(request: Request) -> str | None:
+    """Return the token that the request carries. Another scheme is a proxy's in front of us, and not for us."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+@functools.cache
+def cookie_name(key: str) -> str:
+    """Return the name of the session's cookie: each installation its own, for all ports of a host share cookies."""
+    return f"{_EARLIER_COOKIE}_{hashlib.sha256(b'cookie ' + key.encode()).hexdigest()[:8]}"
 
 
 async def reader(request: Request, gateway: GatewayDependency) -> Identity:
@@ -80,16 +93,22 @@ def refuse_other_sites(request: Request, gateway: Gateway) -> None:
     if request.method in ("POST", "PATCH") and not is_json(request):
         raise UnsupportedMediaType("The request must be JSON, with Content-Type: application/json.")
     origin = request.headers.get("origin")
-    if origin is None or origin in gateway.settings.origins:
+    if origin in gateway.settings.origins:
         return
-    # The scheme is left out: behind a proxy that ends TLS, ours may be another than the browser's.
-    if origin.partition("://")[2] != request.headers.get("host"):
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        # The browser's own word, whatever a proxy makes of the host.
+        foreign = site not in ("same-origin", "none")
+    else:
+        # The scheme is left out: behind a proxy that ends TLS, ours may be another than the browser's.
+        foreign = origin is not None and origin.partition("://")[2] != request.headers.get("host")
+    if foreign:
         raise Forbidden("This page may not do that here.", code="cross_origin")
 
 
-def set_cookie(response: Response, request: Request, token: str, max_age: float) -> None:
+def set_cookie(response: Response, request: Request, gateway: Gateway, token: str, max_age: float) -> None:
     response.set_cookie(
-        COOKIE,
+        cookie_name(gateway.key),
         token,
         max_age=int(max_age),
         path="/",
@@ -104,6 +123,9 @@ def _verified(token: str, key: str, via: Literal["bearer", "cookie"]) -> Identit
         claims = verify(key, "session", token)
     except TokenExpired:
         raise NotAuthenticated("The session has ended. Start a new one.", code="token_expired") from None
+    except TokenNotYet:
+        # Nobody loses who they are for this: it passes when the clocks agree, or at another gateway.
+        raise Unavailable("The clocks of two servers differ. Try again soon.", retry_after=5) from None
     except TokenInvalid:
         raise NotAuthenticated("The token is not valid.", code="token_invalid") from None
     return Identity(user_id=claims.user_id, expires_at=claims.expires_at, via=via)

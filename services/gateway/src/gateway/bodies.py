@@ -27,6 +27,16 @@ class StopAnswer(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str | None = None
 
 
+class NewSession(msgspec.Struct, frozen=True, kw_only=True):
+    """``POST /v1/session``.
+
+    Attributes:
+        start_over: Replace a cookie that does not verify by a new guest's. Who asks knows that chats are lost by it.
+    """
+
+    start_over: bool = False
+
+
 class NewChat(msgspec.Struct, frozen=True, kw_only=True):
     """``POST /v1/chats``. With an ``id`` of the client's making, the same request again finds the same chat."""
 

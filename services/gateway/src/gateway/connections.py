@@ -7,7 +7,7 @@ pieces and only while no request waits for its turn; :class:`Connections` counts
 
 import asyncio
 import http
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httptools
@@ -15,9 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from gateway.addresses import Networks, client_key, includes, unmapped
 from gateway.metrics import CONNECTIONS, CONNECTIONS_ENDED
 from gateway.problems import problem_response
+from parley.runtime.forwarded import TrustedProxies, group_of
 
 MAX_HEAD_BYTES = 32 * 1024
 """Request line and headers; likewise the trailers, and what frames two pieces of a chunked body."""
@@ -56,7 +56,7 @@ class ConnectionLimits:
     head_seconds: float
     keep_alive_seconds: float
     write_seconds: float
-    trusted: Networks = ()
+    trusted: TrustedProxies = field(default_factory=lambda: TrustedProxies(""))
 
 
 class Connections:
@@ -74,7 +74,7 @@ class Connections:
 
         When all are taken, the one that has waited longest for a request makes room.
         """
-        key = "" if includes(self.limits.trusted, address) else client_key(address)
+        key = "" if self.limits.trusted.trusts(address) else group_of(address)
         if key and self._of_address.get(key, 0) >= self.limits.max_connections_per_address:
             return False
         if len(self._open) >= self.limits.max_connections:
@@ -156,7 +156,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         peer = transport.get_extra_info("peername")
-        address = unmapped(str(peer[0])) if isinstance(peer, tuple) else ""
+        address = str(peer[0]) if isinstance(peer, tuple) else ""
         self._admitted = self._connections.admit(self, address)
         if not self._admitted:
             CONNECTIONS_ENDED.labels("too_many").inc()
@@ -164,8 +164,6 @@ class Connection(HttpToolsProtocol):
             transport.close()
             return
         super().connection_made(transport)
-        if self.client is not None:
-            self.client = (address, self.client[1])
         self.flow = _Flow(transport)
         self._wait(self._limits.head_seconds)
 

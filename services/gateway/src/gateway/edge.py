@@ -12,6 +12,7 @@ from gateway.metrics import REQUEST_SECONDS, REQUESTS
 from gateway.problems import problem_response
 from gateway.requests import MAX_BODY_BYTES
 from parley.contracts.ids import new_id
+from parley.runtime.forwarded import TrustedProxies
 
 log = logging.getLogger("gateway.access")
 
@@ -36,13 +37,15 @@ _HEADERS = (
 class Edge:
     """Wraps the application. Nothing that goes wrong below gets past it as an exception."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, proxies: TrustedProxies) -> None:
         self._app = app
+        self._proxies = proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        self._believe_proxy(scope)
         request = _Request(scope, send)
         try:
             if _announced_length(scope) > MAX_BODY_BYTES:
@@ -61,6 +64,18 @@ class Edge:
                 await response(scope, receive, request.send)
         finally:
             request.done()
+
+    def _believe_proxy(self, scope: Scope) -> None:
+        """Put the client and the scheme that a trusted proxy names in the place of its own."""
+        peer, port = scope["client"] or ("", 0)
+        if not self._proxies.trusts(peer):
+            return
+        headers = Headers(scope=scope)
+        client = self._proxies.client(peer, headers.getlist("x-forwarded-for"))
+        scope["client"] = (client or peer, port)
+        scheme = headers.get("x-forwarded-proto", "").strip()
+        if scheme in ("http", "https"):
+            scope["scheme"] = scheme
 
 
 class _Request:

@@ -1,6 +1,8 @@
 """Reading what a request says: its body, and the ids in its path."""
 
 import asyncio
+import codecs
+import json
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Annotated, Any, TypeVar
 
@@ -11,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from gateway.errors import Invalid, Malformed, NotFound, TooLarge, TooSlow, UnsupportedMediaType
 from parley.contracts.ids import is_id
 from parley.contracts.limits import MAX_PAGE, MAX_PROMPT_BYTES, MAX_SYSTEM_PROMPT_BYTES
+from parley.contracts.text import is_blank
 from parley.runtime import tasks
 
 T = TypeVar("T")
@@ -80,14 +83,32 @@ def json_body(shape: type[T], *, optional: bool = False) -> Callable[[Request], 
             body = b"{}"
         elif not is_json(request):
             raise UnsupportedMediaType("The body must be JSON, with Content-Type: application/json.")
+        body = body.removeprefix(codecs.BOM_UTF8)
         try:
-            return decoder.decode(body)
+            try:
+                return decoder.decode(body)
+            except msgspec.ValidationError:
+                raise
+            except msgspec.DecodeError:
+                return decoder.decode(_without_half_pairs(body))
         except msgspec.ValidationError as error:
             raise Invalid(f"{error}.") from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             raise Malformed("The body is not JSON.") from None
 
     return read
+
+
+def _without_half_pairs(body: bytes) -> bytes:
+    """Return JSON in which each half of a surrogate pair is U+FFFD, as browsers read it (WHATWG Encoding, section 4).
+
+    A text that was cut by UTF-16 units has one, and ``JSON.stringify`` spells it out.
+
+    Raises:
+        ValueError: it is not JSON for another reason.
+    """
+    text = json.dumps(json.loads(body.decode()), ensure_ascii=False)
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
 async def read_body(request: Request) -> bytes:
@@ -133,12 +154,19 @@ def storable(text: str | None, field: str) -> str | None:
 
 def prompt_content(content: str) -> str:
     """Check what a user says. Raises :class:`Invalid` or :class:`TooLarge`."""
-    if not content.strip():
+    if is_blank(content):
         raise Invalid("The message is empty.", code="empty_message")
     if _exceeds(content, MAX_PROMPT_BYTES):
         raise TooLarge(f"The message is longer than {MAX_PROMPT_BYTES} bytes of UTF-8.")
     storable(content, "content")
     return content
+
+
+def title(text: str | None) -> str | None:
+    """Check a chat's title. Raises :class:`Invalid`."""
+    if text is not None and is_blank(text):
+        raise Invalid("title must have something to see; null is no title.")
+    return storable(text, "title")
 
 
 def system_prompt(text: str | None) -> str | None:

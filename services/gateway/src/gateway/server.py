@@ -67,9 +67,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             log_level="warning",
             access_log=False,
             server_header=False,
-            # Without a trusted proxy nobody's word is taken; uvicorn would trust this machine.
-            proxy_headers=bool(settings.proxies),
-            forwarded_allow_ips=[str(network) for network in settings.proxies],
+            # Ours (gateway.edge), counted as push counts.
+            proxy_headers=False,
             timeout_graceful_shutdown=settings.shutdown_seconds,
         )
     )

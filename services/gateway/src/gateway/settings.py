@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
 
-from gateway.addresses import Networks, parse_networks
 from parley.contracts.limits import MAX_MODEL_LENGTH
+from parley.runtime.forwarded import TrustedProxies
 from parley.runtime.settings import MigratedServiceSettings
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")
@@ -66,7 +66,7 @@ class Settings(MigratedServiceSettings):
     @field_validator("trusted_proxies")
     @classmethod
     def _are_networks(cls, value: str) -> str:
-        parse_networks(value)
+        TrustedProxies(value)
         return value
 
     @field_validator("push_url")
@@ -89,6 +89,6 @@ class Settings(MigratedServiceSettings):
         return frozenset(part.strip() for part in self.allowed_origins.split(",") if part.strip())
 
     @property
-    def proxies(self) -> Networks:
-        """``trusted_proxies`` as networks."""
-        return parse_networks(self.trusted_proxies)
+    def proxies(self) -> TrustedProxies:
+        """``trusted_proxies``, read."""
+        return TrustedProxies(self.trusted_proxies)

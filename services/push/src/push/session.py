@@ -161,6 +161,8 @@ class Session:
             claims = tokens.verify(self._desk.secret_key, "ticket", ticket)
         except tokens.TokenExpired as error:
             raise TicketExpired("the ticket has expired") from error
+        except tokens.TokenNotYet as error:
+            raise TicketExpired("the clocks of the servers differ") from error
         except tokens.TokenInvalid as error:
             raise NotAuthenticated("the ticket is not good") from error
         user_id = claims.user_id

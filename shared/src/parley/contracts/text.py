@@ -1,5 +1,24 @@
 """What text may hold."""
 
+import unicodedata
+from typing import Final
+
+_UNSEEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zs", "Zl", "Zp"})
+_UNSEEN: Final = frozenset(
+    {
+        # Letters, marks and symbols that have no ink: Unicode's Default_Ignorable_Code_Point, and the blank of Braille.
+        *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2065, 0x2800, 0x3164, 0xFFA0),
+        *range(0x180B, 0x1810),
+        *range(0xFE00, 0xFE10),
+        *range(0xE0000, 0xE1000),
+    }
+)
+
+
+def is_blank(text: str) -> bool:
+    """Whether there is nothing to see in ``text``."""
+    return all(unicodedata.category(char) in _UNSEEN_CATEGORIES or ord(char) in _UNSEEN for char in text)
+
 
 def storable(text: str) -> str:
     """Postgres' text cannot hold NUL, which JSON can spell; the replacement character stands for it."""

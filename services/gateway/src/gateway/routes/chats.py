@@ -45,7 +45,7 @@ async def create_chat(
     chat = await gateway.store.create_chat(
         identity.user_id,
         optional_id(body.id, "id") or new_id(),
-        storable(body.title, "title"),
+        requests.title(body.title),
         storable(body.model, "model"),
         requests.system_prompt(body.system_prompt),
     )
@@ -65,7 +65,7 @@ async def change_chat(
 ) -> Response:
     """Change the title, the model, the system prompt, or the branch that the chat goes on from."""
     if body.title is not UNSET:
-        storable(body.title, "title")
+        requests.title(body.title)
     if body.model is not UNSET:
         storable(body.model, "model")
     if body.system_prompt is not UNSET:

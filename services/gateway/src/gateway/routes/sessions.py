@@ -6,15 +6,15 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.addresses import client_key
 from gateway.answers import json_response
-from gateway.auth import Identity, Writer, identify, refuse_other_sites, set_cookie
-from gateway.bodies import Nothing, PushTicket, Session
+from gateway.auth import Identity, Writer, bearer_token, identify, refuse_other_sites, set_cookie
+from gateway.bodies import NewSession, PushTicket, Session
 from gateway.context import Gateway, GatewayDependency
 from gateway.errors import Forbidden, NotAuthenticated, TooMany
 from gateway.metrics import RATE_LIMITED
 from gateway.requests import json_body
 from parley.contracts.ids import new_id
+from parley.runtime.forwarded import group_of
 from parley.runtime.tokens import issue
 
 TICKET_SECONDS = 60.0
@@ -26,16 +26,18 @@ def add_routes(router: APIRouter) -> None:
 
 
 async def start_session(
-    request: Request, gateway: GatewayDependency, body: Annotated[Nothing, Depends(json_body(Nothing, optional=True))]
+    request: Request,
+    gateway: GatewayDependency,
+    body: Annotated[NewSession, Depends(json_body(NewSession, optional=True))],
 ) -> Response:
     """Start a session as a guest, or go on with the one that the request carries, from now for its full time."""
-    identity = _current(request, gateway)
+    identity = _current(request, gateway, start_over=body.start_over)
     user_id = _new_guest(request, gateway) if identity is None else identity.user_id
     seconds = gateway.settings.session_seconds
     token, expires_at = issue(gateway.key, "session", user_id, seconds)
     request.state.user_id = user_id
     response = json_response(Session(user_id=user_id, access_token=token, expires_at=expires_at))
-    set_cookie(response, request, token, seconds)
+    set_cookie(response, request, gateway, token, seconds)
     return response
 
 
@@ -45,25 +47,31 @@ async def give_ticket(gateway: GatewayDependency, identity: Writer) -> Response:
     return json_response(PushTicket(ticket=ticket, expires_at=expires_at))
 
 
-def _current(request: Request, gateway: Gateway) -> Identity | None:
-    try:
-        identity = identify(request, gateway.key)
-    except NotAuthenticated:
-        # A program is told that its token is bad. A page cannot even read its cookie, let alone drop it.
-        if "authorization" in request.headers:
-            raise
-        return None
-    if identity is not None and identity.via == "cookie":
-        # The answer holds the token: no other site may have it made.
+def _current(request: Request, gateway: Gateway, *, start_over: bool) -> Identity | None:
+    if bearer_token(request) is not None:
+        return identify(request, gateway.key)
+    if _may_be_a_page(request):
+        # The answer holds a token and replaces the browser's cookie: no other site may have it made.
         refuse_other_sites(request, gateway)
-    return identity
+    try:
+        return identify(request, gateway.key)
+    except NotAuthenticated:
+        # Only who says so loses what the cookie named.
+        if start_over:
+            return None
+        raise
+
+
+def _may_be_a_page(request: Request) -> bool:
+    """Whether a browser can have sent this: it says so itself, and a form always has a type."""
+    return not {"content-type", "cookie", "origin", "sec-fetch-site"}.isdisjoint(request.headers.keys())
 
 
 def _new_guest(request: Request, gateway: Gateway) -> str:
     if not gateway.settings.guests:
         raise Forbidden("Guests are not admitted here. Sign in first.", code="guests_not_allowed")
     address = request.client.host if request.client is not None else ""
-    wait = gateway.guests.admit(client_key(address), gateway.now())
+    wait = gateway.guests.admit(group_of(address), gateway.now())
     if wait:
         RATE_LIMITED.labels("guests").inc()
         raise TooMany("Too many new guests from this address. Wait a moment.", retry_after=wait)

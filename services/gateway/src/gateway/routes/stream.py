@@ -40,8 +40,9 @@ async def stream_chat(
 
 class _EventStream(StreamingResponse):
     def __init__(self, bridge: Bridge) -> None:
-        # nginx and its like would hold events back to fill a buffer.
-        super().__init__(bridge.events(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+        # nginx and its like would hold events back to fill a buffer; others would, to compress them.
+        headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store, no-transform"}
+        super().__init__(bridge.events(), media_type="text/event-stream", headers=headers)
         self._bridge = bridge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
