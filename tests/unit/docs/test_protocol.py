@@ -88,7 +88,7 @@ def routes() -> set[tuple[str, str, int]]:
         (method, route.path, route.status_code or 200)
         for route in build_routes().routes
         if isinstance(route, APIRoute)
-        for method in route.methods or ()
+        for method in (route.methods or set()) - {"HEAD"}
     }
 
 
