@@ -8,6 +8,8 @@ const push = new URL(process.env.PUSH_URL ?? "ws://127.0.0.1:8001/ws").origin;
 
 export default defineConfig({
   plugins: [react(), tailwindcss(), onlyWoff2(), budgets()],
+  // Relative to the <base> of index.html, so that one build serves under any path.
+  base: "./",
   build: {
     target: "es2022",
     // The page is served under a strict policy: nothing inline, not even a small asset as a data URL.

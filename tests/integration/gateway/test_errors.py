@@ -110,7 +110,9 @@ TABLE = [
         "token_expired",
         headers={"authorization": f"Bearer {issue(KEY, 'session', NOBODYS, -11)[0]}"},
     ),
-    Wrong("no token", "GET", "/v1/chats", 401, "token_invalid", headers={"authorization": ""}),
+    Wrong("a title of nothing to see", "POST", "/v1/chats", 422, "invalid", {"title": "\u200b\u2800"}),
+    Wrong("a search of nothing to see", "GET", "/v1/search?q=%E2%80%8B", 422, "invalid"),
+    Wrong("no token", "GET", "/v1/chats", 401, "not_authenticated", headers={"authorization": ""}),
 ]
 
 
@@ -144,8 +146,8 @@ async def test_what_is_asked_wrongly_is_refused(
 
 
 async def test_all_methods_of_an_address_are_named(user: User) -> None:
-    assert (await user.http.put("/v1/chats")).headers["allow"] == "GET, POST"
-    assert (await user.http.post(f"/v1/chats/{NOBODYS}")).headers["allow"] == "DELETE, GET, PATCH"
+    assert (await user.http.put("/v1/chats")).headers["allow"] == "GET, HEAD, POST"
+    assert (await user.http.post(f"/v1/chats/{NOBODYS}")).headers["allow"] == "DELETE, GET, HEAD, PATCH"
 
 
 @pytest.mark.parametrize(

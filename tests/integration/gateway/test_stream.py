@@ -64,7 +64,7 @@ async def follow(user: User, chat_id: str, **more: Any) -> AsyncIterator[Events]
     async with user.http.stream("GET", f"/v1/chats/{chat_id}/stream", **more) as answer:
         assert answer.status_code == 200, await answer.aread()
         assert answer.headers["content-type"].startswith("text/event-stream")
-        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["cache-control"] == "no-store, no-transform"
         assert answer.headers["x-accel-buffering"] == "no"
         yield Events(answer)
 

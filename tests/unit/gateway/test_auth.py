@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import jwt
 import pytest
 
-from gateway.auth import cookie_name
+from gateway.context import cookie_name
 from parley.runtime import tokens
 from parley.runtime.tokens import issue
 from tests.unit.gateway.apps import KEY, app, client

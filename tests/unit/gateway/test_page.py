@@ -168,3 +168,19 @@ async def test_a_page_that_is_not_built_says_how_to_build_it(tmp_path: Path, fol
         answer = await http.get("/")
     assert answer.status_code == 503
     assert "make web" in answer.text
+
+
+@pytest.mark.parametrize("prefix", ["/chat", ""], ids=["passed on", "taken away"])
+async def test_below_a_path_all_is_served_whether_the_proxy_passes_it_on_or_not(prefix: str, tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text('<head><base href="/" /><script src="./assets/a.js"></script></head>')
+    async with client(app(web_dist=tmp_path, base_path="/chat/")) as http:
+        for path in ("/", "/c/0199f3a2-7c1e-7d3a-9b64-2f1d5c0e8a11"):
+            page = await http.get(f"{prefix}{path}")
+            assert '<base href="/chat/" />' in page.text
+            assert "base-uri 'self'" in page.headers["content-security-policy"]
+        assert (await http.get(f"{prefix}/v1/config")).json()["push_url"]
+        session = await http.post(f"{prefix}/v1/session", json={})
+        assert "Path=/chat;" in session.headers["set-cookie"]
+    async with client(app(web_dist=tmp_path, base_path="/chat")) as http:
+        assert (await http.get("/chat")).status_code == 200
+        assert (await http.get("/chatter")).status_code == 404

@@ -10,6 +10,13 @@ def settings(**more: str | None) -> Settings:
     return Settings.model_validate({"nats_url": "nats://n", "secret_key": "k" * 32, **more})
 
 
+@pytest.mark.parametrize("public", ["/ws", "/chat/ws"])
+def test_below_a_path_the_socket_is_below_it_too(public: str) -> None:
+    assert public_push_url(settings(base_path="/chat/", public_push_url=public), "chat.test") == "/chat/ws"
+    elsewhere = settings(base_path="/chat", public_push_url="wss://push.test/ws")
+    assert public_push_url(elsewhere, "chat.test") == "wss://push.test/ws"
+
+
 @pytest.mark.parametrize(
     ("host", "url"),
     [

@@ -19,6 +19,8 @@ GOOD = {"NATS_URL": "nats://127.0.0.1:1", "SECRET_KEY": "k" * 32}
         ({"ALLOWED_ORIGINS": "*"}, "ALLOWED_ORIGINS: Value error, '*' is not an origin"),
         ({"TRUSTED_PROXIES": "*"}, "TRUSTED_PROXIES: Value error, '*' does not appear to be an IPv4 or IPv6 network"),
         ({"TRUSTED_PROXIES": "10.0.0.0/8, ::/0"}, "TRUSTED_PROXIES: Value error, ::/0 is everybody"),
+        ({"BASE_PATH": "chat"}, "BASE_PATH: Value error, must be a path such as /chat"),
+        ({"BASE_PATH": "/a b"}, "BASE_PATH: Value error, must be a path such as /chat"),
         ({"PUSH_URL": "http://push"}, "PUSH_URL: Value error, must begin with ws://"),
     ],
 )

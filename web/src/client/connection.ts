@@ -33,6 +33,8 @@ const RECONNECT = { base: 500, cap: 15_000 };
 const STABLE = 10_000;
 /** After so many sockets in a row that were not good, the network is taken for one that kills sockets. */
 const FAILURES_BEFORE_EVENTS = 3;
+/** What push answers for a chat that is not its user's. */
+const DISAGREEMENTS: ReadonlySet<string> = new Set(["not_found", "forbidden"]);
 /** How often a socket is tried again while server-sent events work: 0.5–1 times this, in milliseconds. */
 const RETURN_TO_SOCKET = 60_000;
 /** After so long a silence (milliseconds) of a visible page's socket, ask for a sign of life. */
@@ -61,6 +63,10 @@ export class Connection {
   private readonly eventLines = new Map<string, EventChat>();
   private readonly backoff: Backoff;
   private socket: SocketLine | null = null;
+  /** Whose socket it is. */
+  private socketUser: string | null = null;
+  /** Frames that wait for that to be known. */
+  private doubted: ErrorFrame[] = [];
   /** Raised when a connection attempt starts or is given up: a ticket that arrives later is not used. */
   private epoch = 0;
   private dialling = false;
@@ -145,8 +151,9 @@ export class Connection {
     this.dialling = false;
     let readyAt: number | null = null;
     this.socket = new SocketLine(this.environment, url, ticket, {
-      onReady: () => {
+      onReady: (userId) => {
         readyAt = Date.now();
+        this.socketUser = userId ?? null;
         this.onReady();
       },
       onFrame: (frame) => this.onSocketFrame(frame),
@@ -164,7 +171,29 @@ export class Connection {
 
   private onSocketFrame(frame: ListenerFrame): void {
     this.listenForSilence();
-    this.deliver(frame);
+    if (frame.type === "error" && DISAGREEMENTS.has(frame.code)) this.compareUsers(frame);
+    else this.deliver(frame);
+  }
+
+  /**
+   * A chat that the socket's user may not see can be the cookie's: another tab started over, or came first. Then the
+   * socket is opened anew, as the cookie's; else the chat is not there, and the reader is told.
+   */
+  private compareUsers(frame: ErrorFrame): void {
+    if (this.doubted.push(frame) > 1) return;
+    const socket = this.socket;
+    this.http
+      .startSession()
+      .then(
+        ({ user_id }) => user_id === this.socketUser,
+        () => true,
+      )
+      .then((same) => {
+        const frames = this.doubted.splice(0);
+        if (socket === null || socket !== this.socket) return;
+        if (!same) socket.abandon();
+        else for (const one of frames) this.deliver(one);
+      });
   }
 
   private onSocketEnd(code: number, good: boolean): void {

@@ -27,13 +27,36 @@ export interface Environment {
   openSocket(url: string, handlers: SocketHandlers): SocketLike;
   /** Evenly from 0 (inclusive) to 1. */
   random(): number;
-  /** Where relative URLs start. */
+  /** The page's origin. */
   readonly origin: string;
+  /** The path that Parley is served below, without a slash at its end: empty, or such as `/chat`. */
+  readonly base: string;
+  /** Does some work while no other tab of this browser does work of the same name. */
+  exclusively<Result>(name: string, work: () => Promise<Result>): Promise<Result>;
   onPageEvent(listener: (event: PageEvent) => void): () => void;
   /** Whether the browser believes that there is no network. */
   isOffline(): boolean;
   /** Whether nobody looks at the page. */
   isHidden(): boolean;
+}
+
+/** How long to wait for other tabs, in milliseconds: one that hangs must not hold up all. */
+const PATIENCE = 8_000;
+
+/** By the Web Locks API, which pages have over HTTPS and on this machine; elsewhere tabs do not wait for each other. */
+async function whileNoOtherTab<Result>(name: string, work: () => Promise<Result>): Promise<Result> {
+  if (navigator.locks === undefined) return work();
+  let begun = false;
+  const begin = () => {
+    begun = true;
+    return work();
+  };
+  try {
+    return await navigator.locks.request(name, { signal: AbortSignal.timeout(PATIENCE) }, begin);
+  } catch (error) {
+    if (begun) throw error;
+    return work();
+  }
 }
 
 /** The environment of a page in a browser. */
@@ -49,6 +72,8 @@ export function browserEnvironment(): Environment {
     },
     random: Math.random,
     origin: location.origin,
+    base: new URL(".", document.baseURI).pathname.replace(/\/$/, ""),
+    exclusively: whileNoOtherTab,
     isOffline: () => !navigator.onLine,
     isHidden: () => document.hidden,
     onPageEvent(listener) {

@@ -1,4 +1,6 @@
+import type { Environment } from "./environment";
 import { newId } from "./ids";
+import { type Observable, Subject } from "./observable";
 import type { Chat, Message, Page } from "./protocol";
 
 /** What the server says about itself (`GET /v1/config`). */
@@ -86,6 +88,9 @@ export function isTransient(error: unknown): boolean {
   return error instanceof UnreachableError || (error instanceof ProblemError && error.transient);
 }
 
+/** `lost`: the browser's cookie does not verify here. It is kept until the person starts over ({@link Http.startOver}). */
+export type SessionState = "unknown" | "good" | "lost";
+
 export type Fetch = (input: string, init: RequestInit) => Promise<Response>;
 
 const TIMEOUT = 15_000;
@@ -105,14 +110,20 @@ const RENEWAL_INTERVAL = 60_000;
 export class Http {
   private readonly fetch: Fetch;
   private readonly base: string;
+  private readonly exclusively: Environment["exclusively"];
+  private readonly sessionState = new Subject<SessionState>("unknown");
   private session: Session | null = null;
   private renewAt = 0;
   private renewal: Promise<Session> | null = null;
 
-  /** @param base The gateway's origin; empty for the page's own. */
-  constructor(fetch: Fetch, base = "") {
+  constructor({ fetch, base, exclusively }: Pick<Environment, "fetch" | "base" | "exclusively">) {
     this.fetch = fetch;
     this.base = base;
+    this.exclusively = exclusively;
+  }
+
+  get state(): Observable<SessionState> {
+    return this.sessionState;
   }
 
   /** The user that the session belongs to; null before the first request. */
@@ -120,11 +131,29 @@ export class Http {
     return this.session?.user_id ?? null;
   }
 
-  /** Starts a session, or goes on with the one of the cookie. Concurrent calls share one request. */
+  /**
+   * Starts a session, or goes on with the one of the cookie. Concurrent calls share one request, and the tabs of a
+   * browser take turns: each finds the cookie that the one before it got, so that one browser is one guest.
+   */
   startSession(): Promise<Session> {
-    this.renewal ??= this.send<Session>("POST", "/session", {})
+    return this.renew({});
+  }
+
+  /** Gives a cookie that does not verify up for a new guest's; whatever it named cannot be reached any more. */
+  async startOver(): Promise<Session> {
+    await this.renewal?.catch(() => undefined);
+    return this.renew({ start_over: true });
+  }
+
+  private renew(body: { readonly start_over?: true }): Promise<Session> {
+    this.renewal ??= this.exclusively("parley-session", () => this.send<Session>("POST", "/session", body))
+      .catch((error: unknown) => {
+        if (error instanceof ProblemError && error.problem.status === 401) this.sessionState.set("lost");
+        throw error;
+      })
       .then((session) => {
         this.session = session;
+        this.sessionState.set("good");
         this.renewAt = Math.max(
           Date.parse(session.expires_at) - RENEWAL_MARGIN,
           Date.now() + RENEWAL_INTERVAL,

@@ -2,7 +2,7 @@ import { type ChatSnapshot, WatchedChat } from "./chat";
 import { ChatList } from "./chats";
 import { Connection, type ConnectionState } from "./connection";
 import { browserEnvironment, type Environment } from "./environment";
-import { Http, type Models, type NewChat, type ServerConfig } from "./http";
+import { Http, type Models, type NewChat, type ServerConfig, type SessionState } from "./http";
 import { newId } from "./ids";
 import type { ChatState } from "./merge";
 import type { Observable } from "./observable";
@@ -23,7 +23,7 @@ export class Parley {
 
   constructor(environment: Environment) {
     this.environment = environment;
-    this.http = new Http(environment.fetch);
+    this.http = new Http(environment);
     this.chats = new ChatList(this.http);
     this.line = new Connection(this.http, environment, () => this.pushUrl());
     this.unlisten = environment.onPageEvent((event) => {
@@ -35,6 +35,18 @@ export class Parley {
   /** How the line to the server is. */
   get connection(): Observable<ConnectionState> {
     return this.line.state;
+  }
+
+  /** Whether the browser's session is good; `lost` until the person starts over, or it is good again. */
+  get session(): Observable<SessionState> {
+    return this.http.state;
+  }
+
+  /** Begins as a new guest where the session is lost. */
+  async startOver(): Promise<void> {
+    await this.http.startOver();
+    await this.chats.refresh();
+    this.line.reconnect();
   }
 
   /** Tries to connect at once, also after the server refused. */

@@ -3,8 +3,8 @@ import { type ClientFrame, decodeFrame, type ListenerFrame } from "./protocol";
 
 /** What a line to the server tells its owner. */
 export interface LineListener {
-  /** The line carries frames from now on. */
-  onReady(): void;
+  /** The line carries frames from now on; a socket says whose. */
+  onReady(userId?: string): void;
   onFrame(frame: ListenerFrame): void;
   /** The line is over; nothing more comes from it. Told once. */
   onEnd(code: number): void;
@@ -62,7 +62,7 @@ export class SocketLine {
     } else if (!this.ready) {
       this.ready = true;
       clearTimeout(this.deadline);
-      this.listener.onReady();
+      this.listener.onReady(frame.user_id);
     }
   }
 

@@ -5,12 +5,16 @@ import { useObservable, useParley } from "./parley";
 /** Milliseconds: a line that is back so soon is not worth a word. */
 const PATIENCE = 1_000;
 
+const LOST =
+  "This browser's session is not valid here, so its chats cannot be shown. Try again later, or start over without them.";
+
 /** Says how the line is when it is not there. Not an error: the page goes on by itself. */
 export function ConnectionNotice() {
   const parley = useParley();
   const { status, transport, refusal } = useObservable(parley.connection);
   const [shown, setShown] = useState(false);
-  const online = status === "online";
+  const lost = useObservable(parley.session) === "lost";
+  const online = status === "online" && !lost;
 
   useEffect(() => {
     if (online) {
@@ -37,8 +41,17 @@ export function ConnectionNotice() {
             aria-hidden="true"
             className={`size-2 rounded-full ${status === "offline" ? "bg-muted-foreground" : "animate-pulse bg-amber-500"}`}
           />
-          {sentence(status, refusal)}
-          {refusal !== null && (
+          {lost ? LOST : sentence(status, refusal)}
+          {lost && (
+            <button
+              className="underline"
+              onClick={() => parley.startOver().catch(() => undefined)}
+              type="button"
+            >
+              Start over
+            </button>
+          )}
+          {refusal !== null && !lost && (
             <button className="underline" onClick={() => parley.reconnect()} type="button">
               Connect again
             </button>

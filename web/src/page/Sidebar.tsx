@@ -49,7 +49,7 @@ export function Sidebar({ chatId, open, collapsed, onChoose, onClose, onCollapse
       >
         <div className="flex h-14 items-center justify-between pr-2 pl-4">
           <span className="flex items-center gap-2 font-semibold tracking-tight">
-            <img alt="" className="size-6" height="24" src="/icon.svg" width="24" />
+            <img alt="" className="size-6" height="24" src="icon.svg" width="24" />
             Parley
           </span>
           <button

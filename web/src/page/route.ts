@@ -12,14 +12,19 @@ function subscribe(listener: () => void): () => void {
   };
 }
 
+/** Where the page is served: `/`, or a path that ends with a slash. */
+const BASE = new URL(".", document.baseURI).pathname;
+
 function chatIdOf(pathname: string): string | null {
-  const id = /^\/c\/([^/]+)\/?$/.exec(pathname)?.[1] ?? "";
+  const id = pathname.startsWith(BASE)
+    ? (/^c\/([^/]+)\/?$/.exec(pathname.slice(BASE.length))?.[1] ?? "")
+    : "";
   return isId(id) ? id : null;
 }
 
 /** The path of a chat's own page; of the page for a new chat without an id. */
 export function pathOf(chatId: string | null): string {
-  return chatId === null ? "/" : `/c/${chatId}`;
+  return chatId === null ? BASE : `${BASE}c/${chatId}`;
 }
 
 /** The chat named by the address, null for a new one, and a function that goes to another. */

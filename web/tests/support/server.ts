@@ -25,6 +25,10 @@ type Handler = (request: Received) => Response | Promise<Response>;
 /** A server in memory, with all that can go wrong on the way to it; also the client's environment. */
 export class FakeServer implements Environment {
   readonly origin = "http://parley.test";
+  readonly base = "";
+  /** Whose session the cookie names, and whose tickets are given. */
+  user = "u";
+  readonly exclusively = <Result>(_: string, work: () => Promise<Result>): Promise<Result> => work();
   readonly rooms = new Map<string, Room>();
   readonly sockets: FakeSocket[] = [];
   readonly streams: FakeStream[] = [];
@@ -148,7 +152,7 @@ export class FakeServer implements Environment {
     const route = `${method} ${path.replace(chatId, ":id")}`;
     switch (path === "/v1/chats" || chatId === "" ? `${method} ${path}` : route) {
       case "POST /v1/session":
-        return json({ user_id: "u", access_token: "t", expires_at: in1Hour() });
+        return json({ user_id: this.user, access_token: "t", expires_at: in1Hour() });
       case "GET /v1/config":
         return json({ push_url: "/ws", limits: { content_bytes: 1024 } });
       case "POST /v1/push-ticket":
@@ -220,7 +224,7 @@ export class FakeSocket implements Reader {
     if (this.dead) return;
     const frame = JSON.parse(data) as (typeof this.frames)[number];
     this.frames.push(frame);
-    if (frame.type === "auth") this.deliver({ type: "ready", protocol: 1, user_id: "u" });
+    if (frame.type === "auth") this.deliver({ type: "ready", protocol: 1, user_id: this.server.user });
     if (frame.type === "watch") this.server.watch(this, frame.chat_id ?? "", frame.after ?? null);
     if (frame.type === "unwatch") this.server.leave(this, frame.chat_id);
   }

@@ -75,4 +75,4 @@ def build_app(gateway: Gateway) -> ASGIApp:
             expose_headers=["Location", "Retry-After", "X-Request-Id"],
             max_age=600,
         )
-    return Edge(wrapped, gateway.settings.proxies)
+    return Edge(wrapped, gateway.settings.proxies, gateway.settings.base_path)

@@ -1,7 +1,5 @@
 """Who is asking: by a bearer token (programs) or by the session's cookie (the page)."""
 
-import functools
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal
@@ -27,7 +25,7 @@ class Identity:
     via: Literal["bearer", "cookie"]
 
 
-def identify(request: Request, key: str) -> Identity | None:
+def identify(request: Request, gateway: Gateway) -> Identity | None:
     """Return who asks, or None when the request does not say.
 
     Raises:
@@ -36,10 +34,10 @@ def identify(request: Request, key: str) -> Identity | None:
     """
     token = bearer_token(request)
     if token is not None:
-        return _verified(token, key, "bearer")
-    cookie = request.cookies.get(cookie_name(key)) or request.cookies.get(_EARLIER_COOKIE)
+        return _verified(token, gateway.key, "bearer")
+    cookie = request.cookies.get(gateway.cookie) or request.cookies.get(_EARLIER_COOKIE)
     if cookie:
-        return _verified(cookie, key, "cookie")
+        return _verified(cookie, gateway.key, "cookie")
     return None
 
 
@@ -49,15 +47,9 @@ def bearer_token(request: Request) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
-@functools.cache
-def cookie_name(key: str) -> str:
-    """Return the name of the session's cookie: each installation its own, for all ports of a host share cookies."""
-    return f"{_EARLIER_COOKIE}_{hashlib.sha256(b'cookie ' + key.encode()).hexdigest()[:8]}"
-
-
 async def reader(request: Request, gateway: GatewayDependency) -> Identity:
     """The dependency of a route that only looks."""
-    identity = identify(request, gateway.key)
+    identity = identify(request, gateway)
     if identity is None:
         raise NotAuthenticated("Start a session first: POST /v1/session.")
     request.state.user_id = identity.user_id
@@ -108,10 +100,10 @@ def refuse_other_sites(request: Request, gateway: Gateway) -> None:
 
 def set_cookie(response: Response, request: Request, gateway: Gateway, token: str, max_age: float) -> None:
     response.set_cookie(
-        cookie_name(gateway.key),
+        gateway.cookie,
         token,
         max_age=int(max_age),
-        path="/",
+        path=gateway.settings.base_path or "/",
         httponly=True,
         samesite="lax",
         secure=request.url.scheme == "https",

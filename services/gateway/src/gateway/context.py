@@ -1,5 +1,7 @@
 """What the routes work with: built once by :mod:`gateway.app`, reached by a dependency."""
 
+import functools
+import hashlib
 import time
 from dataclasses import dataclass
 from typing import Annotated
@@ -28,6 +30,11 @@ class Gateway:
     writes: RateLimit
     guests: RateLimit
 
+    @functools.cached_property
+    def cookie(self) -> str:
+        """The name of the session's cookie: each installation its own, for all ports of a host share cookies."""
+        return self.settings.cookie_name or cookie_name(self.key)
+
     def now(self) -> float:
         return time.monotonic()
 
@@ -37,6 +44,11 @@ class Gateway:
         if self.bridges.closing:
             problems["process"] = "shutting down"
         return problems
+
+
+def cookie_name(key: str) -> str:
+    """Return the name that an installation's cookie has by itself."""
+    return f"parley_session_{hashlib.sha256(b'cookie ' + key.encode()).hexdigest()[:8]}"
 
 
 async def _gateway_of(request: Request) -> Gateway:

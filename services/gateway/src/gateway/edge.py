@@ -13,6 +13,7 @@ from gateway.problems import problem_response
 from gateway.requests import MAX_BODY_BYTES
 from parley.contracts.ids import new_id
 from parley.runtime.forwarded import TrustedProxies
+from parley.runtime.settings import below
 
 log = logging.getLogger("gateway.access")
 
@@ -37,8 +38,9 @@ _HEADERS = (
 class Edge:
     """Wraps the application. Nothing that goes wrong below gets past it as an exception."""
 
-    def __init__(self, app: ASGIApp, proxies: TrustedProxies) -> None:
+    def __init__(self, app: ASGIApp, proxies: TrustedProxies, base_path: str = "") -> None:
         self._app = app
+        self._base_path = base_path
         self._proxies = proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,6 +48,9 @@ class Edge:
             await self._app(scope, receive, send)
             return
         self._believe_proxy(scope)
+        if self._base_path:
+            scope["path"] = below(self._base_path, scope["path"])
+            scope["raw_path"] = below(self._base_path, scope["raw_path"].decode("latin-1")).encode("latin-1")
         request = _Request(scope, send)
         try:
             if _announced_length(scope) > MAX_BODY_BYTES:

@@ -34,6 +34,8 @@ _COMPRESSIBLE = frozenset({".css", ".html", ".js", ".json", ".map", ".svg", ".tx
 _IMMUTABLE = "public, max-age=31536000, immutable"
 _REVALIDATE = "no-cache"
 
+_BASE = b'<base href="/"'
+"""What all addresses in ``index.html`` are relative to, as it is built."""
 _DIAGRAM = "/diagram.html"
 """The document that draws diagrams, within the page and without an origin of its own."""
 
@@ -111,7 +113,7 @@ class Page:
         stamp = _stamp(path)
         file = self._files.get(path)
         if file is None or file.stamp != stamp:
-            file = await asyncio.to_thread(_read, path, stamp)
+            file = await asyncio.to_thread(_read, path, stamp, self._settings.base_path)
             self._files[path] = file
         return file
 
@@ -134,8 +136,10 @@ def _stamp(path: Path) -> tuple[int, int]:
     return state.st_mtime_ns, state.st_size
 
 
-def _read(path: Path, stamp: tuple[int, int]) -> _File:
+def _read(path: Path, stamp: tuple[int, int], base_path: str) -> _File:
     body = path.read_bytes()
+    if path.name == "index.html":
+        body = body.replace(_BASE, _BASE.replace(b"/", f"{base_path}/".encode(), 1), 1)
     zipped = gzip.compress(body, 6, mtime=0) if path.suffix in _COMPRESSIBLE and len(body) > 1024 else None
     # Weak: the same for the plain and the compressed form.
     return _File(stamp, body, zipped, f'W/"{hashlib.sha256(body).hexdigest()[:24]}"')
@@ -158,7 +162,8 @@ def content_security_policy(push_origin: str | None) -> str:
             f"connect-src {connect}",
             "manifest-src 'self'",
             "frame-src 'self'",
-            "base-uri 'none'",
+            # Of index.html, for everything else of it is relative to that.
+            "base-uri 'self'",
             "form-action 'none'",
             "frame-ancestors 'none'",
             "require-trusted-types-for 'script'",

@@ -4,6 +4,7 @@ import re
 from urllib.parse import urlsplit
 
 from gateway.settings import Settings
+from parley.runtime.settings import below
 
 _HOST = re.compile(r"([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 
@@ -15,7 +16,8 @@ def public_push_url(settings: Settings, host: str) -> str:
     another name of this machine finds push by that name.
     """
     if settings.public_push_url is not None:
-        return settings.public_push_url
+        base = settings.base_path if settings.public_push_url.startswith("/") else ""
+        return base + below(base, settings.public_push_url)
     # The header is the client's own word; in a policy or an address only a host may stand.
     match = _HOST.fullmatch(host)
     if match is None:

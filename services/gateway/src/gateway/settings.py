@@ -7,7 +7,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from parley.contracts.limits import MAX_MODEL_LENGTH
 from parley.runtime.forwarded import TrustedProxies
-from parley.runtime.settings import MigratedServiceSettings
+from parley.runtime.settings import MigratedServiceSettings, check_base_path
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")
 _SOCKET_URL = re.compile(r"wss?://[^\s;,'\"]+")
@@ -21,6 +21,14 @@ class Settings(MigratedServiceSettings):
     secret_key: SecretStr = Field(min_length=32, description="signs session tokens and push tickets")
     session_seconds: float = Field(30 * 86400, gt=0, description="how long a session lasts; renewed by each visit")
     guests: bool = Field(True, description="whether anybody may start a session")
+    base_path: str = Field(
+        "", description="path that all is served below, such as /chat; the proxy may pass it on or take it away"
+    )
+    cookie_name: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_\-]{1,64}$",
+        description="name of the session's cookie; unset: made from SECRET_KEY, so that two installations differ",
+    )
     demo: bool = Field(False, description="whether the demo model answers; the page says so")
     model: str | None = Field(None, max_length=MAX_MODEL_LENGTH, description="default model, told to the page")
     web_dist: Path | None = Field(None, description="folder of the built page")
@@ -62,6 +70,11 @@ class Settings(MigratedServiceSettings):
             if _ORIGIN.fullmatch(origin) is None:
                 raise ValueError(f"{origin!r} is not an origin such as https://chat.example.com")
         return value
+
+    @field_validator("base_path")
+    @classmethod
+    def _is_path(cls, value: str) -> str:
+        return check_base_path(value)
 
     @field_validator("trusted_proxies")
     @classmethod

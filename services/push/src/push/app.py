@@ -95,6 +95,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             max_frame_bytes=settings.max_frame_bytes,
             auth_timeout=settings.auth_timeout,
             ping_interval=settings.ping_interval,
+            base_path=settings.base_path,
         )
         metrics.publish(
             tally,

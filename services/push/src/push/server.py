@@ -15,6 +15,7 @@ from websockets.http11 import Request
 
 from parley.contracts.frames import CloseCode
 from parley.runtime.forwarded import TrustedProxies, group_of
+from parley.runtime.settings import below
 from push.errors import TooMany
 from push.limits import Count
 from push.origins import Origins
@@ -36,7 +37,11 @@ def _listen(host: str, port: int) -> socket.socket:
     """Return a listening socket that other push processes of this machine may share the port with."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     shared = hasattr(socket, "SO_REUSEPORT")
-    listener = socket.create_server((host, port), family=family, backlog=_BACKLOG, reuse_port=shared)
+    # ``::`` is every address, those of IPv4 too, as it is for the gateway.
+    both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+    listener = socket.create_server(
+        (host, port), family=family, backlog=_BACKLOG, reuse_port=shared, dualstack_ipv6=both
+    )
     # The kernel takes megabytes for a reader who does not read. Refusing them (accepted sockets inherit this) leaves
     # the text in the room, where it is one cursor, and makes the write buffer's level tell the truth.
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
@@ -63,7 +68,9 @@ class Server:
         max_frame_bytes: int,
         auth_timeout: float,
         ping_interval: float,
+        base_path: str = "",
     ) -> None:
+        self._base_path = base_path
         self._open_session = open_session
         self._origins = origins
         self._proxies = proxies
@@ -170,7 +177,7 @@ class Server:
             return http.HTTPStatus.SERVICE_UNAVAILABLE, "This process has as many sockets as it takes.\n"
         if self._too_many_of_address(sock, request):
             return http.HTTPStatus.TOO_MANY_REQUESTS, "There are too many sockets from this address.\n"
-        if request.path.partition("?")[0] != _PATH:
+        if below(self._base_path, request.path.partition("?")[0]) != _PATH:
             return http.HTTPStatus.NOT_FOUND, f"The websocket is at {_PATH}.\n"
         origins = request.headers.get_all("Origin")
         hosts = request.headers.get_all("Host")

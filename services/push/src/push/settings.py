@@ -3,7 +3,7 @@
 from pydantic import Field, field_validator
 
 from parley.runtime.forwarded import TrustedProxies
-from parley.runtime.settings import ServiceSettings
+from parley.runtime.settings import ServiceSettings, check_base_path
 
 __all__ = ["Settings"]
 
@@ -14,6 +14,7 @@ class Settings(ServiceSettings):
     secret_key: str = Field(description="HS256 key of the tickets that the gateway signs", min_length=32)
     host: str = Field("127.0.0.1", description="where the websocket server listens")
     port: int = Field(8001, description="its port; several push processes may share it", ge=0, le=65535)
+    base_path: str = Field("", description="path that the websocket is reached below, such as /chat")
     allowed_origins: str = Field(
         "",
         description="origins of other pages that may connect, comma-separated, or *; pages from the same host name "
@@ -39,6 +40,11 @@ class Settings(ServiceSettings):
     )
     check_seconds: float = Field(15.0, description="how often the versions of all chats are compared", gt=0)
     drain_seconds: float = Field(10.0, description="seconds from SIGTERM to the end", gt=0)
+
+    @field_validator("base_path")
+    @classmethod
+    def _is_path(cls, path: str) -> str:
+        return check_base_path(path)
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -1,6 +1,7 @@
 """Settings that all services share, read from the environment. Secrets have no default."""
 
 import os
+import re
 import sys
 from typing import Literal, Self, TypeVar
 
@@ -70,3 +71,22 @@ def read(kind: type[Settings], service: str) -> Settings:
             # What concerns several settings has no name of its own, and names them itself.
             print(f"{service}: {name + ': ' if name else ''}{problem['msg']}", file=sys.stderr)  # noqa: T201
         raise SystemExit(2) from None
+
+
+def check_base_path(path: str) -> str:
+    """Return the path that a server is reached below, without a slash at its end; empty: none.
+
+    Raises:
+        ValueError: it is not such a path.
+    """
+    path = path.rstrip("/")
+    if path and re.fullmatch(r"(/[\w.~\-]+)+", path, re.ASCII) is None:
+        raise ValueError("must be a path such as /chat")
+    return path
+
+
+def below(base_path: str, path: str) -> str:
+    """Return ``path`` without the base, if a proxy passed it on."""
+    if base_path and (path == base_path or path.startswith(f"{base_path}/")):
+        return path[len(base_path) :] or "/"
+    return path

@@ -35,7 +35,7 @@ export async function drawDiagram(text: string, dark: boolean): Promise<Drawing 
 /** Opens the document that draws, out of sight: it needs a layout to measure text. */
 function openFrame(): Promise<Window> {
   const element = document.createElement("iframe");
-  element.src = "/diagram.html";
+  element.src = "diagram.html";
   element.setAttribute("sandbox", "allow-scripts");
   element.setAttribute("aria-hidden", "true");
   element.tabIndex = -1;

@@ -49,7 +49,7 @@ async def create_chat(
         storable(body.model, "model"),
         requests.system_prompt(body.system_prompt),
     )
-    return json_response(chat, 201, {"Location": f"/v1/chats/{chat.id}"})
+    return json_response(chat, 201, {"Location": f"{gateway.settings.base_path}/v1/chats/{chat.id}"})
 
 
 async def show_chat(gateway: GatewayDependency, identity: Reader, chat_id: ChatId) -> Response:

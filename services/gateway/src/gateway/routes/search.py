@@ -12,6 +12,7 @@ from gateway.bodies import Page
 from gateway.context import GatewayDependency
 from gateway.errors import Invalid
 from gateway.requests import Before, Limit, storable, unless_gone
+from parley.contracts.text import is_blank
 
 
 def add_routes(router: APIRouter) -> None:
@@ -27,7 +28,7 @@ async def search(
     limit: Limit = 20,
 ) -> Response:
     """Search the messages of the user's chats, the best match first."""
-    if not q.strip():
+    if is_blank(q):
         raise Invalid("q must say what to search for.")
     storable(q, "q")
     hits = await unless_gone(request, gateway.store.search(identity.user_id, q, before, limit))

@@ -49,12 +49,12 @@ async def give_ticket(gateway: GatewayDependency, identity: Writer) -> Response:
 
 def _current(request: Request, gateway: Gateway, *, start_over: bool) -> Identity | None:
     if bearer_token(request) is not None:
-        return identify(request, gateway.key)
+        return identify(request, gateway)
     if _may_be_a_page(request):
         # The answer holds a token and replaces the browser's cookie: no other site may have it made.
         refuse_other_sites(request, gateway)
     try:
-        return identify(request, gateway.key)
+        return identify(request, gateway)
     except NotAuthenticated:
         # Only who says so loses what the cookie named.
         if start_over:
