@@ -3,7 +3,7 @@ import type { Environment, PageEvent } from "./environment";
 import { EventLine } from "./events";
 import type { Http } from "./http";
 import { type Observable, Subject } from "./observable";
-import { afterClose, type Cursor, type ListenerFrame, saysWhy } from "./protocol";
+import { afterClose, type Cursor, type ErrorFrame, type ListenerFrame, saysWhy } from "./protocol";
 import { type LineListener, SocketLine } from "./socket";
 
 /**
