@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROJECTS := shared services/gateway services/chat-store services/llm-worker services/push tools
 
-.PHONY: help setup web run test test-compose check format replay bench chaos lock clean
+.PHONY: help screenshots setup web run test test-compose check format replay bench chaos lock clean
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -71,6 +71,9 @@ bench: setup  ## Measure the token path
 
 chaos: setup  ## Kill everything, lose nothing: ARGS="--minutes 10 --seed 1"
 	@exec $(BIN)/parley chaos $(ARGS)
+
+screenshots: setup  ## Take the pictures of the page in docs/images
+	@$(BIN)/python tools/screenshots.py
 
 lock: $(VENV)/.installed  ## Re-pin the Python packages
 	tools/lock --upgrade

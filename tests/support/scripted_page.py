@@ -27,6 +27,8 @@ class ScriptedPage:
         self.requested: list[str] = []
         self.lost: set[str] = set()
         """Beginnings of the paths of assets that are answered with 404."""
+        self.lost_once: set[str] = set()
+        """The same, for the first request only."""
         self.models: dict[str, Any] = {"items": ["demo", "demo-large"], "default": "demo"}
         self.demo = False
         self._sockets: list[WebSocketRoute] = []
@@ -165,7 +167,9 @@ class ScriptedPage:
 
     def _respond_file(self, route: Route, path: str) -> None:
         file = DIST / (path.lstrip("/") if "." in path else "index.html")
-        if any(path.startswith(lost) for lost in self.lost) or not file.is_file():
+        once = {lost for lost in self.lost_once if path.startswith(lost)}
+        self.lost_once -= once
+        if once or any(path.startswith(lost) for lost in self.lost) or not file.is_file():
             route.fulfill(status=404, body="")
             return
         headers = {

@@ -7,7 +7,7 @@ import { MarkdownDocument } from "../src/page/markdown/document";
 import { markdown } from "../src/page/markdown/syntax";
 import { pairTags, treeOf } from "../src/page/markdown/tree";
 import { ANSWERS } from "./cases/answers";
-import { HOSTILE } from "./cases/hostile";
+import HOSTILE from "./cases/hostile.json";
 import { htmlOf } from "./support/markdown";
 
 const EVERYTHING = [
@@ -95,6 +95,7 @@ const ATTRIBUTES =
 
 const ADDRESSES = /^(#|(https?|mailto|tel|ftp|ircs?|xmpp|matrix):)/i;
 
+/** The cases are also those of `tests/e2e/browser/test_text.py`: they try to run, to fetch or to break out. */
 describe("hostile text", () => {
   it("comes in at least sixty kinds", () => expect(HOSTILE.length).toBeGreaterThanOrEqual(60));
 

@@ -1,0 +1,88 @@
+"""What the page costs: requests and script at first, and the main thread in long chats and long answers."""
+
+import random
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, expect
+
+from tests.support.main_thread import traced
+from tests.support.scripted_page import ORIGIN, ScriptedPage
+
+# Milliseconds of processor time of one task: some five times what is measured on a quiet machine, because threads that
+# share a core take each other's time. What this holds is that the cost does not grow with the chat or the answer.
+LONGEST = 250
+
+WORDS = ("the", "tide", "moves", "because", "Moon", "and", "Sun", "pull", "at", "water", "with", "a", "force", "that")
+ANSWER = (
+    "## An answer\n\nWith **bold**, `code` and [a link](https://example.com).\n\n- one\n- two\n\n"
+    "```python\nprint(1)\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n" + "A paragraph of some length. " * 20
+)
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(base_url=ORIGIN, viewport={"width": 1100, "height": 800})
+    context.set_default_timeout(60_000)
+    yield context
+    context.close()
+
+
+@pytest.mark.timeout(300)
+def test_a_chat_of_a_thousand_messages_opens_and_scrolls_without_long_tasks(
+    browser: Browser, context: BrowserContext
+) -> None:
+    server = ScriptedPage(context)
+    chat = server.add_chat("A long chat")
+    for turn in range(500):
+        server.add_turn(chat, f"question {turn}", ANSWER)
+    page = context.new_page()
+    with traced(browser, page) as opening:
+        page.goto(f"/c/{chat}")
+        expect(page.locator(".markdown[data-drawn=true]")).to_have_count(25, timeout=60_000)
+    scroller = page.get_by_test_id("scroller")
+    with traced(browser, page) as loading:
+        for count in range(100, 1050, 50):
+            scroller.evaluate("element => element.scrollTo(0, 0)")
+            page.wait_for_function("count => document.querySelectorAll('.message').length >= count", arg=count)
+    with traced(browser, page) as scrolling:
+        for part in range(20):
+            scroller.evaluate("(element, part) => element.scrollTo(0, part * element.scrollHeight / 20)", part)
+            page.wait_for_timeout(50)
+        page.get_by_test_id("jump-latest").click()
+    print(f"opening {opening.tasks[:3]}, loading {loading.tasks[:3]}, scrolling {scrolling.tasks[:3]} ms")
+    assert max(opening.longest, loading.longest, scrolling.longest) < LONGEST
+
+
+def test_a_paragraph_of_twenty_thousand_tokens_is_drawn_without_long_tasks(
+    browser: Browser, context: BrowserContext
+) -> None:
+    server = ScriptedPage(context)
+    chat = server.add_chat("A long answer")
+    server.start_answer(chat, "Go on")
+    page = context.new_page()
+    page.goto(f"/c/{chat}")
+    page.get_by_test_id("thinking").wait_for()
+    choose = random.Random(1)
+    with traced(browser, page) as growing:
+        for _ in range(500):
+            server.delta(chat, " ".join(choose.choices(WORDS, k=40)) + " **and** ")
+            page.wait_for_timeout(10)
+        server.delta(chat, "the end")
+        expect(page.get_by_text("the end")).to_be_attached(timeout=60_000)
+    nodes = page.evaluate("document.querySelectorAll('*').length")
+    print(f"longest tasks {growing.tasks[:5]} ms, {nodes} elements")
+    assert growing.longest < LONGEST
+
+
+def test_the_first_load_is_small(context: BrowserContext) -> None:
+    server = ScriptedPage(context)
+    page = context.new_page()
+    page.goto("/")
+    page.get_by_test_id("composer").wait_for()
+    page.wait_for_timeout(1_000)
+    files = [url for url in server.requested if "/v1/" not in url]
+    scripts = [url for url in files if url.endswith(".js")]
+    assert len(scripts) <= 3
+    assert len(files) <= 7
+    assert not [url for url in files if any(part in url for part in ("katex", "languages", "diagram"))]
