@@ -30,18 +30,20 @@ BEGIN
 END
 $$;
 
--- Whether `needle`, both folded, occurs with no letter or digit beside its own at either end. Looks at the first few.
+-- Whether `needle`, both folded, occurs with no letter or digit beside its own at either end. Looks at the first few, in a
+-- piece of the text: each look copies what is left of it.
 CREATE OR REPLACE FUNCTION search_stands_alone(haystack text, needle text) RETURNS boolean
     LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE
     size   constant integer := pg_catalog.length(needle);
     starts constant boolean := pg_catalog.left(needle, 1) OPERATOR(pg_catalog.~) '\w';
     ends   constant boolean := pg_catalog.right(needle, 1) OPERATOR(pg_catalog.~) '\w';
-    rest   text := haystack;
-    before text := '';
+    first  constant integer := pg_catalog.strpos(haystack, needle);
+    rest   text := pg_catalog.substr(haystack, first, 4000);
+    before text := CASE WHEN first OPERATOR(pg_catalog.>) 1 THEN pg_catalog.substr(haystack, first - 1, 1) ELSE '' END;
     place  integer;
 BEGIN
-    FOR tries IN 1..8 LOOP
+    FOR tries IN 1..16 LOOP
         place := pg_catalog.strpos(rest, needle);
         IF place = 0 THEN
             RETURN false;
