@@ -3,7 +3,9 @@
 import argparse
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
@@ -11,11 +13,12 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
 from parley.contracts import streams, subjects
-from parley.runtime import bus, dead_letters
+from parley.runtime import authorization, bus, dead_letters
 from parley.runtime.provision import provision
 from parley_tools.dead_letters import command
 from parley_tools.dead_letters.box import DeadLetterBox
 from parley_tools.dead_letters.errors import NoAddress, NoSuchLetter
+from parley_tools.embedded.nats import NatsServer
 
 PROMPTS = streams.CHAT_STORE_PROMPTS
 
@@ -186,3 +189,37 @@ async def test_a_server_that_is_away_or_empty_is_named(
     assert "NATS does not answer" in capsys.readouterr().err
     assert await parley_dead_letters(nats_url, "list") == 1
     assert "DEAD_LETTERS does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("nats://operator:wrong@{address}", "refuses the user or the password (operator). Set NATS_URL to "),
+        ("mysql://{address}", "NATS_URL begins with mysql://, which is no address of NATS."),
+    ],
+)
+def test_what_is_wrong_with_the_server_is_told(
+    url: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with NatsServer(tmp_path, passwords=authorization.random_passwords()) as server:
+        parser = argparse.ArgumentParser()
+        command.add_arguments(parser)
+        address = url.format(address=f"127.0.0.1:{server.port}")
+        assert command.run(parser.parse_args(["list", "--nats-url", address])) == 1
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert "wrong" not in said
+
+
+async def test_a_server_that_hangs_ends_a_command_within_its_deadline(
+    nats_server: NatsServer, nc: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    nats_server.process.send_signal(signal.SIGSTOP)
+    try:
+        arguments = parser.parse_args(["list", "--nats-url", nats_server.url, "--timeout", "1"])
+        assert await asyncio.to_thread(command.run, arguments) == 1
+    finally:
+        nats_server.process.send_signal(signal.SIGCONT)
+    assert "parley: NATS did not answer all of it within 1 seconds." in capsys.readouterr().err

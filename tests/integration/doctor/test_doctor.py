@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import asyncpg
 import pytest
@@ -25,10 +26,13 @@ from parley.contracts.permissions import USERS
 from parley.runtime import authorization, bus
 from parley.runtime.provision import provision
 from parley_tools.doctor import patient as patients
+from parley_tools.doctor import provider_check
 from parley_tools.doctor.examination import examine
+from parley_tools.doctor.report import Finding
 from parley_tools.embedded.guard import guarded
 from parley_tools.embedded.nats import NatsServer, nats_program
 from parley_tools.embedded.ports import free_port
+from parley_tools.stack import state
 from tests.support.databases import Databases
 from tests.support.demo_model import DemoModelProcess
 from tests.support.stack import RunningStack
@@ -364,6 +368,155 @@ def test_a_provider_that_is_away_or_is_none_or_lacks_the_model(here: Installatio
     examined = here.examined(MODEL="gpt-unheard-of")
     assert len(examined.problems) == 1
     assert examined.problems[0].startswith("MODEL is gpt-unheard-of, which the provider does not list. It has demo")
+
+
+class _Provider(BaseHTTPRequestHandler):
+    """A provider that is as a test says: its answers by method, as status, type of content and body."""
+
+    answers: ClassVar[dict[str, tuple[int, str, str]]] = {}
+
+    def do_GET(self) -> None:
+        self._answer("GET" if self.path == "/v1/models" else "")
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self._answer("POST" if self.path == "/v1/chat/completions" else "")
+
+    def _answer(self, method: str) -> None:
+        status, kind, body = self.answers.get(method, (404, "text/plain", "404 page not found"))
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+_JSON = "application/json"
+_EMPTY_CHAT = (400, _JSON, '{"error": {"message": "messages: required"}}')
+_REGION = '{"error": {"code": "unsupported_country", "message": "Country, region, or territory not supported"}}'
+
+
+async def _examined_provider(
+    answers: dict[str, tuple[int, str, str]], model: str = "", key: str = "x"
+) -> list[Finding]:
+    handler = type("Handler", (_Provider,), {"answers": answers})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        target = patients.Patient(
+            nats_url="",
+            database_url="",
+            secret_key="",
+            openai_base_url=f"http://127.0.0.1:{server.server_address[1]}/v1",
+            openai_api_key=key,
+            model=model,
+            nats_monitor_url="",
+            ports={},
+            stack=None,
+            secrets=None,
+        )
+        report = await provider_check.check(target)
+        server.shutdown()
+    return report.findings
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        (404, "text/plain", "404 page not found"),
+        (405, _JSON, '{"detail": "Method Not Allowed"}'),
+        (501, "text/plain", ""),
+        (500, "text/html", "<html>"),
+        (429, _JSON, "{}"),
+        (200, "text/html", "<html>no list</html>"),
+        (200, _JSON, "null"),
+        (200, _JSON, '{"data": null}'),
+        (200, _JSON, '{"object": "list", "data": [{"id": "m"}, {"id": null}, 3]}'),
+        (200, _JSON, '[{"name": "m"}]'),
+        (200, _JSON, '{"models": ["m"]}'),
+        (200, _JSON, '{"data": []}'),
+    ],
+)
+@pytest.mark.parametrize("chat", [_EMPTY_CHAT, (422, "text/plain", "no"), (200, "text/event-stream", "data: [DONE]")])
+async def test_an_odd_list_of_models_is_no_fault_of_a_provider_that_takes_chats(
+    listing: tuple[int, str, str], chat: tuple[int, str, str]
+) -> None:
+    for model in ("", "m"):
+        findings = await _examined_provider({"GET": listing, "POST": chat}, model)
+        assert findings
+        assert [finding for finding in findings if finding.level == "problem"] == []
+
+
+async def test_a_model_that_is_not_listed_and_taken_all_the_same_is_no_problem() -> None:
+    listing = (200, _JSON, '{"data": [{"id": "llama3:latest"}]}')
+    (_, finding) = await _examined_provider({"GET": listing, "POST": (200, _JSON, "{}")}, "llama3")
+    assert (finding.level, finding.text) == (
+        "ok",
+        "MODEL is llama3, which the provider does not list, and takes all the same.",
+    )
+
+
+@pytest.mark.parametrize("where", ["GET", "POST"])
+async def test_a_refusal_that_is_not_about_the_key_is_told_in_the_providers_words(where: str) -> None:
+    (finding,) = await _examined_provider({where: (403, _JSON, _REGION)})
+    assert finding.level == "problem"
+    assert "refuses this: Country, region, or territory not supported (status 403)." in finding.text
+    assert "key" not in finding.text
+    assert "The key itself may be good." in finding.remedy
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [{}, {"POST": (404, _JSON, '{"detail": "Not Found"}')}, {"POST": (200, "text/html", "<html>Welcome</html>")}],
+)
+async def test_what_neither_lists_models_nor_takes_chats_is_no_provider(
+    answers: dict[str, tuple[int, str, str]],
+) -> None:
+    (finding,) = await _examined_provider(answers)
+    assert finding.level == "problem"
+    assert "It takes no chats either." in finding.text
+    assert "/v1" in finding.remedy
+
+
+# --- a new installation ------------------------------
+
+
+def test_empty_servers_that_a_start_would_fill_are_not_broken(here: Installation, databases: Databases) -> None:
+    with NatsServer(here.folder / "new") as new:
+        examined = here.examined(NATS_URL=new.url, DATABASE_URL=databases.empty())
+        assert examined.problems == []
+        assert examined.code == 0
+        assert "parley up" in examined.remedy("There are no streams yet.")
+        assert "parley migrate" in examined.remedy("The database is empty.")
+        assert here.examined(NATS_URL=new.url, DATABASE_URL="").problems == []
+
+
+def test_servers_are_not_mixed_with_those_of_a_stack_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state.write(
+        tmp_path,
+        state.State(
+            pid=os.getpid(),
+            url="",
+            push_url="",
+            nats_url="nats://own",
+            database_url="postgresql://own",
+            openai_base_url=None,
+            ready=True,
+            processes={},
+        ),
+    )
+    for name in _settings():
+        monkeypatch.delenv(name, raising=False)
+    assert patients.find(tmp_path, {}).nats_url == "nats://own"
+    monkeypatch.setenv("DATABASE_URL", "postgresql://other")
+    found = patients.find(tmp_path, {})
+    assert (found.nats_url, found.database_url, found.stack) == ("", "postgresql://other", None)
+
+
+def _settings() -> tuple[str, ...]:
+    return ("NATS_URL", "DATABASE_URL", "SECRET_KEY", "OPENAI_BASE_URL", "OPENAI_API_KEY", "MODEL")
 
 
 # --- a stack that runs ------------------------------

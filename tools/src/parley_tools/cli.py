@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
 from typing import NamedTuple
 
@@ -56,6 +57,10 @@ def main(arguments: list[str] | None = None) -> int:
             getattr(importlib.import_module(subcommand.module), subcommand.arguments)(own)
     parsed = parser.parse_args(words)
     subcommand = _SUBCOMMANDS[parsed.command]
+    if arguments is None:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            # As with Ctrl-C, what was begun is undone on the way out. Those that serve have handlers of their own.
+            signal.signal(number, _interrupt)
     try:
         code: int = getattr(importlib.import_module(subcommand.module), subcommand.run)(parsed)
         sys.stdout.flush()
@@ -63,7 +68,18 @@ def main(arguments: list[str] | None = None) -> int:
         # Whoever read our output (`head`, a pager) has seen enough. Nothing is left to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except KeyboardInterrupt:
+        print(f"parley: {parsed.command} was broken off", file=sys.stderr)
+        return 128 + (_received[0] if _received else signal.SIGINT)
     return code
+
+
+_received: list[int] = []
+
+
+def _interrupt(number: int, frame: object) -> None:
+    _received.append(number)
+    signal.raise_signal(signal.SIGINT)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import asyncpg
-import nats
 import nats.errors
 from nats.aio.client import Client
 
@@ -170,17 +169,25 @@ async def nats_client(
     options = bus.connect_options(url, name, on_error=failed)
     options |= {"allow_reconnect": False, "max_reconnect_attempts": 1, "reconnect_time_wait": 0.05}
     options |= {"connect_timeout": _NATS_TRIES_TIMEOUT, "disconnected_cb": None}
+    client = Client()
     try:
         async with asyncio.timeout(3 * _NATS_TRIES_TIMEOUT):
-            client = await nats.connect(**options)
+            await client.connect(**options)
     except Exception as error:
+        await _close(client)
         raise ServerTrouble(_nats_trouble(url, last[0] if last else error)) from error
     try:
         yield client
     finally:
-        with contextlib.suppress(TimeoutError, nats.errors.Error):
-            async with asyncio.timeout(_CLOSE_TIMEOUT):
-                await client.close()
+        await _close(client)
+
+
+async def _close(client: Client) -> None:
+    with contextlib.suppress(TimeoutError, OSError, nats.errors.Error):
+        async with asyncio.timeout(_CLOSE_TIMEOUT):
+            await client.close()
+    if (transport := client._transport) is not None:
+        transport.close()  # type: ignore[no-untyped-call]  # of a connection that was refused, which the client forgets
 
 
 def _nats_trouble(url: str, error: Exception) -> Trouble:

@@ -6,8 +6,11 @@ owner only.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
+import tempfile
 import zipfile
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
@@ -17,7 +20,7 @@ from typing import Final
 
 import msgspec
 
-from parley_tools.backup.errors import NotAnArchive
+from parley_tools.backup.errors import CannotWrite, FileExists, NoFile, NotAnArchive
 
 FORMAT: Final = 1
 DATABASE: Final = "postgres.dump"
@@ -66,17 +69,29 @@ class KeptMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArchiveWriter:
-    """Writes beside ``file`` and moves the result there once it is whole and on the disk; else nothing is left."""
+    """Writes beside ``file`` and moves the result there once it is whole and on the disk; else nothing is left.
 
-    def __init__(self, file: Path) -> None:
+    Args:
+        force: Replace a file that is there.
+
+    Raises:
+        FileExists, CannotWrite: On entering and on finishing.
+    """
+
+    def __init__(self, file: Path, *, force: bool = False) -> None:
         self._file = file
-        self._partial = file.with_name(f"{file.name}.partial")
+        self._force = force
         self._parts: dict[str, Part] = {}
         self._finished = False
 
     def __enter__(self) -> ArchiveWriter:
-        self._partial.unlink(missing_ok=True)
-        descriptor = os.open(self._partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        self._refuse_to_replace()
+        try:
+            # A name of its own: what else is in that folder is somebody's. Only the owner may read it.
+            descriptor, partial = tempfile.mkstemp(dir=self._file.parent, prefix=f".{self._file.name[:100]}.")
+        except OSError as error:
+            raise CannotWrite(self._file, error) from error
+        self._partial = Path(partial)
         self._raw = os.fdopen(descriptor, "w+b")
         self._zip = zipfile.ZipFile(self._raw, "w", allowZip64=True)
         return self
@@ -85,16 +100,31 @@ class ArchiveWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if not self._finished:
-            self._zip.close()
-            self._raw.close()
             self._partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # of a full disk, say, which is what we are here for
+                self._zip.close()
+            with contextlib.suppress(OSError):
+                self._raw.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise CannotWrite(self._file, error) from error
+
+    def _refuse_to_replace(self) -> None:
+        if self._file.is_dir():
+            raise CannotWrite(self._file, IsADirectoryError(errno.EISDIR, "it is a folder"))
+        if os.path.lexists(self._file) and not self._force:
+            raise FileExists(self._file)
 
     async def add(self, name: str, chunks: AsyncIterator[bytes], *, compress: bool) -> None:
         """Write one part as it comes."""
         digest, size = hashlib.sha256(), 0
         info = zipfile.ZipInfo(name)
         info.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
-        with self._zip.open(info, "w", force_zip64=True) as part:
+        with self._writing(), self._zip.open(info, "w", force_zip64=True) as part:
             async for chunk in chunks:
                 digest.update(chunk)
                 size += len(chunk)
@@ -104,12 +134,14 @@ class ArchiveWriter:
     def finish(self, manifest: Manifest) -> Manifest:
         """Add the manifest, with the parts, and put the file in its place."""
         whole = msgspec.structs.replace(manifest, parts=self._parts)
-        self._zip.writestr(_MANIFEST, msgspec.json.format(msgspec.json.encode(whole)))
-        self._zip.close()
-        self._raw.flush()
-        os.fsync(self._raw.fileno())
-        self._raw.close()
-        self._partial.replace(self._file)
+        with self._writing():
+            self._zip.writestr(_MANIFEST, msgspec.json.format(msgspec.json.encode(whole)))
+            self._zip.close()
+            self._raw.flush()
+            os.fsync(self._raw.fileno())
+            self._raw.close()
+            self._refuse_to_replace()  # it may have come meanwhile
+            self._partial.replace(self._file)
         self._finished = True
         return whole
 
@@ -118,7 +150,7 @@ class ArchiveReader:
     """An archive that was looked through: entering checks every part against the manifest.
 
     Raises:
-        NotAnArchive: On entering.
+        NoFile, NotAnArchive: On entering.
     """
 
     def __init__(self, file: Path) -> None:
@@ -128,7 +160,9 @@ class ArchiveReader:
     def __enter__(self) -> ArchiveReader:
         try:
             self._zip = zipfile.ZipFile(self._file)
-        except (OSError, zipfile.BadZipFile) as error:
+        except OSError as error:
+            raise NoFile(self._file, error) from error
+        except zipfile.BadZipFile as error:
             raise NotAnArchive(self._file, f"it is no backup ({error})") from error
         try:
             self._check()

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -17,12 +17,16 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 
 from chat_store.search_index import INDEX
+from parley_tools import servers
 from parley_tools.backup.errors import BackupError, ProgramFailed
 from parley_tools.embedded.errors import NotInstalled
 from parley_tools.embedded.postgres import postgres_program
 
 _SERVICE: Final = "parley-chat-store"
-_CONNECT_TIMEOUT: Final = 5.0
+_COMMAND_TIMEOUT: Final = 60.0
+_COUNT_TIMEOUT: Final = 600.0
+_SILENCE: Final = 60.0
+"""Seconds without a byte of pg_dump after which it hangs."""
 _CHUNK: Final = 1024 * 1024
 _BY_SERVER: Final = re.compile(rf" EXTENSION - | COMMENT - EXTENSION | INDEX public {INDEX} ")
 
@@ -45,25 +49,29 @@ class Database:
     @asynccontextmanager
     async def open(cls, url: str) -> AsyncIterator[Database]:
         """Raises: BackupError: it does not answer, or refuses us."""
-        settings = {"application_name": "parley-backup", "idle_in_transaction_session_timeout": "0"}
-        try:
-            connection = await asyncpg.connect(url, timeout=_CONNECT_TIMEOUT, server_settings=settings)
-        except (OSError, TimeoutError, asyncpg.PostgresError, ValueError) as error:
-            raise BackupError(f"Postgres cannot be used: {str(error) or type(error).__name__}") from error
-        try:
-            yield cls(url, connection)
-        finally:
-            await connection.close()
+        settings = {"idle_in_transaction_session_timeout": "0"}
+        async with AsyncExitStack() as opened:
+            try:
+                connection = await opened.enter_async_context(
+                    servers.postgres(url, "parley-backup", command_timeout=_COMMAND_TIMEOUT, server_settings=settings)
+                )
+            except servers.ServerTrouble as error:
+                raise BackupError(f"Postgres cannot be used: {error}") from error
+            try:
+                yield cls(url, connection)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+                where = servers.without_password(url)
+                said = str(error) or "no answer in time"
+                raise BackupError(f"Postgres at {where} did not do what it was asked: {said}.") from error
 
-    @property
-    def version(self) -> str:
-        version = self.connection.get_server_version()
-        return f"{version.major}.{version.minor}"
+    async def version(self) -> str:
+        return await servers.version_of(self.connection)
 
     async def tables(self) -> dict[str, int]:
         """Rows by table."""
         names = [row[0] for row in await self.connection.fetch(_TABLES)]
-        return {name: await self.connection.fetchval(f"SELECT count(*) FROM {name}") for name in names}
+        count = "SELECT count(*) FROM "
+        return {name: await self.connection.fetchval(count + name, timeout=_COUNT_TIMEOUT) for name in names}
 
     async def schema_version(self) -> int:
         """Raises: BackupError: there is no schema."""
@@ -87,6 +95,7 @@ class Database:
         process = await asyncio.create_subprocess_exec(
             _program("pg_dump", self._major),
             *("--format=custom", "--no-owner", "--no-privileges", f"--snapshot={snapshot}", f"--dbname={self._place}"),
+            f"--lock-wait-timeout={int(_SILENCE / 2)}s",
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -96,14 +105,14 @@ class Database:
         assert process.stderr is not None
         saying = asyncio.create_task(process.stderr.read())
         try:
-            while chunk := await process.stdout.read(_CHUNK):
+            while chunk := await asyncio.wait_for(process.stdout.read(_CHUNK), _SILENCE):
                 yield chunk
             if await process.wait() != 0:
                 raise ProgramFailed("pg_dump", (await saying).decode(errors="replace"))
+        except TimeoutError as error:
+            raise ProgramFailed("pg_dump", f"(nothing for {_SILENCE:g} seconds)") from error
         finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+            await _end(process)
             await saying
 
     async def replace_by(self, chunks: Iterable[bytes]) -> None:
@@ -134,6 +143,9 @@ class Database:
                 os.write(writing, b"COMMIT;\n")
         except BrokenPipeError:
             pass  # psql has given up, and says why
+        except BaseException:
+            psql.kill()  # it may never end by itself; what it has not committed is undone
+            raise
         finally:
             os.close(writing)
             _, complaint = await carrying
@@ -167,7 +179,10 @@ class Database:
             stdout=out,
             stderr=subprocess.PIPE,
         )
-        _, said = await process.communicate()
+        try:
+            _, said = await process.communicate()
+        finally:
+            await _end(process)
         assert process.returncode is not None
         return said.decode(errors="replace"), process.returncode
 
@@ -193,6 +208,12 @@ def left_to_migrate(line: str) -> bool:
     (:mod:`chat_store.search_index`).
     """
     return _BY_SERVER.search(line) is not None
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
 
 
 def _program(name: str, server_major: int) -> str:

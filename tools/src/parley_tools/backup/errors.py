@@ -14,6 +14,47 @@ class NotAnArchive(BackupError):
         super().__init__(f"{file} cannot be restored: {why}. Nothing was changed.")
 
 
+class NoFile(BackupError):
+    """The file to restore cannot be read."""
+
+    def __init__(self, file: object, why: OSError) -> None:
+        cause = "There is no such file" if isinstance(why, FileNotFoundError) else f"It cannot be read ({why.strerror})"
+        super().__init__(f"{file} cannot be restored. {cause}. Nothing was changed.")
+
+
+class FileExists(BackupError):
+    """A backup would replace a file."""
+
+    def __init__(self, file: object) -> None:
+        super().__init__(f"{file} exists already. Name another file, or add --force to replace it.")
+
+
+class CannotWrite(BackupError):
+    """The backup has no place to go."""
+
+    def __init__(self, file: object, why: OSError) -> None:
+        super().__init__(
+            f"{file} cannot be written: {why.strerror or why}. Name a file in a folder that you may write to."
+        )
+
+
+class TimedOut(BackupError):
+    """It took too long."""
+
+    def __init__(self, seconds: float, what: str) -> None:
+        super().__init__(f"{what} did not end within {seconds:g} seconds. Give it more with --timeout SECONDS.")
+
+
+class Mixed(BackupError):
+    """The servers that are named are not of one installation."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"This would mix two installations: {why}. Set both NATS_URL and DATABASE_URL, or neither and name the "
+            "stack's folder with --data. Nothing was changed."
+        )
+
+
 class NotEmpty(BackupError):
     """Restoring would mix with, or replace, what is there."""
 

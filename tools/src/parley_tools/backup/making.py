@@ -7,7 +7,6 @@ handling it twice changes nothing. (In the other order, what is stored between t
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -21,6 +20,7 @@ from nats.aio.client import Client
 
 from parley.contracts.streams import CHAT, CHAT_STORE_FINISHED, CHAT_STORE_PROMPTS, DEAD_LETTERS
 from parley.runtime import bus
+from parley_tools import servers
 from parley_tools.backup import archive, promises
 from parley_tools.backup.archive import ArchiveWriter, KeptMessage, Manifest
 from parley_tools.backup.database import Database
@@ -28,16 +28,17 @@ from parley_tools.backup.errors import BackupError
 from parley_tools.backup.places import Place
 from parley_tools.stack.secrets import load_secrets
 
-_PATIENCE = 5.0
 
-
-async def back_up(place: Place, file: Path) -> Manifest:
+async def back_up(place: Place, file: Path, *, force: bool = False) -> Manifest:
     """Write everything that was promised before now to ``file``, and return what that is.
+
+    Args:
+        force: Replace a file that is there.
 
     Raises:
         BackupError: and no file is left.
     """
-    with ArchiveWriter(file) as writer:
+    with ArchiveWriter(file, force=force) as writer:
         async with connected(place.nats_url) as nc:
             messages = await _owed(nc)
             nats_version = promises.server_version(nc)
@@ -46,7 +47,7 @@ async def back_up(place: Place, file: Path) -> Manifest:
             manifest = Manifest(
                 format=archive.FORMAT,
                 made_at=datetime.now(UTC),
-                postgres_version=database.version,
+                postgres_version=await database.version(),
                 nats_version=nats_version,
                 schema_version=await database.schema_version(),
                 tables=await database.tables(),
@@ -61,18 +62,17 @@ async def back_up(place: Place, file: Path) -> Manifest:
 @contextlib.asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Client]:
     """A connection to NATS. Raises: BackupError: it does not answer, or stops to."""
-    where = ", ".join(server.rpartition("@")[2].rpartition("/")[2] for server in url.split(","))
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            nc = await bus.connect(url, name="parley-backup")
-    except (OSError, TimeoutError, nats.errors.Error) as error:
-        raise BackupError(f"NATS does not answer at {where}.") from error
-    try:
-        yield nc
-    except (TimeoutError, nats.errors.Error, nats.js.errors.Error, bus.BusUnavailable) as error:
-        raise BackupError(f"NATS at {where} did not do what it was asked: {error!r}") from error
-    finally:
-        await nc.close()
+    async with contextlib.AsyncExitStack() as opened:
+        try:
+            nc = await opened.enter_async_context(servers.nats_client(url, "parley-backup"))
+            await servers.check_jetstream(nc)
+        except servers.ServerTrouble as error:
+            raise BackupError(str(error)) from error
+        try:
+            yield nc
+        except (TimeoutError, nats.errors.Error, nats.js.errors.Error, bus.BusUnavailable) as error:
+            where = servers.without_password(url)
+            raise BackupError(f"NATS at {where} did not do what it was asked: {error!r}") from error
 
 
 async def _owed(nc: Client) -> list[KeptMessage]:

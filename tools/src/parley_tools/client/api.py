@@ -16,7 +16,7 @@ from parley.contracts.ids import new_id
 from parley.contracts.resources import Chat, Message
 from parley.contracts.rpc import SearchHit
 from parley_tools.client.backoff import Backoff
-from parley_tools.client.errors import NotReachable, Problem
+from parley_tools.client.errors import NotParley, NotReachable, Problem
 
 T = TypeVar("T")
 
@@ -76,8 +76,13 @@ class Api:
             url: The gateway's, such as ``http://127.0.0.1:8000``.
             access_token: Of an earlier session; without one the first request begins a session as a guest.
             deadline: Seconds for which a request is repeated.
+
+        Raises:
+            NotParley: ``url`` cannot be a gateway's.
         """
         self.url = url.rstrip("/")
+        if not _is_url(self.url):
+            raise NotParley(url)
         self.access_token = access_token
         self.user_id: str | None = None
         self._deadline = deadline
@@ -236,8 +241,7 @@ class Api:
             try:
                 response = await self._http.request(method, path, headers=self.headers, **arguments)
                 if response.is_success:
-                    # mypy cannot tell that T is None where no reply is wanted.
-                    return None if reply is None else msgspec.json.decode(response.content, type=reply)  # type: ignore[return-value]
+                    return self._read(response, reply)
                 problem = _problem(response)
                 if not problem.transient:
                     raise problem
@@ -245,8 +249,16 @@ class Api:
             except httpx.TransportError as error:
                 failure, wait = error, backoff.next()
             if not patient or time.monotonic() + wait > end:
-                raise NotReachable(f"{method} {self.url}{path}: {failure!r}") from failure
+                reason = str(failure) or type(failure).__name__
+                raise NotReachable(f"Parley at {self.url} does not answer {method} {path}: {reason}") from failure
             await asyncio.sleep(wait)
+
+    def _read(self, response: httpx.Response, reply: type[T] | None) -> T:
+        try:
+            # mypy cannot tell that T is None where no reply is wanted.
+            return None if reply is None else msgspec.json.decode(response.content, type=reply)  # type: ignore[return-value]
+        except msgspec.DecodeError as error:
+            raise NotParley(self.url) from error
 
 
 def _problem(response: httpx.Response) -> Problem:
@@ -261,6 +273,14 @@ def _problem(response: httpx.Response) -> Problem:
         body.detail or body.title,
         float(after) if after.isdigit() else None,
     )
+
+
+def _is_url(text: str) -> bool:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        return False
+    return url.scheme in ("http", "https") and bool(url.host)
 
 
 def _page(before: str | None, limit: int) -> dict[str, str | int]:

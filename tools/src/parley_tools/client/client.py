@@ -40,6 +40,7 @@ class ParleyClient:
         transport: Transport | None = None,
         backoff: Backoff | None = None,
         socket_again: float = 30.0,
+        deadline: float = 60.0,
     ) -> None:
         """Describe the client.
 
@@ -50,8 +51,9 @@ class ParleyClient:
             transport: Use only that one.
             backoff: Between attempts to connect.
             socket_again: Seconds between attempts while the chats are read as events.
+            deadline: Seconds for which a request is repeated.
         """
-        self.api = Api(url, access_token=access_token)
+        self.api = Api(url, access_token=access_token, deadline=deadline)
         self.status: Status = "offline"
         self.connections = 0  # how often a line became ready
         self._push_url = push_url

@@ -9,6 +9,13 @@ class NotReachable(ClientError):
     """No answer, or no promise, until the deadline."""
 
 
+class NotParley(ClientError):
+    """Something else is at the address."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(f"{url} is no address of Parley. One looks like http://127.0.0.1:8000")
+
+
 class Problem(ClientError):
     """The gateway refused a request (RFC 9457).
 

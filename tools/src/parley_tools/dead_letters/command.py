@@ -14,13 +14,15 @@ import nats.errors
 
 from parley.contracts import streams
 from parley.runtime import bus
+from parley_tools.arguments import seconds
 from parley_tools.dead_letters.box import DeadLetterBox
 from parley_tools.dead_letters.errors import DeadLetterError
 from parley_tools.dead_letters.letter import Letter
+from parley_tools.deadline import DeadlinePassed, within
+from parley_tools.servers import ServerTrouble, check_jetstream, nats_client
 from parley_tools.stack import state
 
 _REASON_WIDTH = 60
-_PATIENCE = 5.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         several.add_argument("--consumer", help="with --all: only what this consumer could not handle")
     for each in (listing, show, replay, drop):
         each.add_argument("--nats-url", help="default: NATS_URL, else that of the stack that runs here")
+        each.add_argument(
+            "--timeout", type=seconds, default=60.0, metavar="SECONDS", help="how long it may take (default 60)"
+        )
         each.add_argument("--json", action="store_true", help="one JSON object per line")
 
 
@@ -52,28 +57,28 @@ def run(arguments: argparse.Namespace) -> int:
         print("Name letters by their numbers, or all of them with --all.", file=sys.stderr)
         return 2
     try:
-        asyncio.run(_run(arguments, url))
-    except (DeadLetterError, bus.BusUnavailable, bus.NotProvisioned) as error:
-        print(error, file=sys.stderr)
-        return 1
+        asyncio.run(within(arguments.timeout, _run(arguments, url)))
+    except (DeadLetterError, ServerTrouble, bus.BusUnavailable, bus.NotProvisioned) as error:
+        print(f"parley: {error}", file=sys.stderr)
+    except DeadlinePassed:
+        print(
+            f"parley: NATS did not answer all of it within {arguments.timeout:g} seconds. What was printed is done. "
+            "Give it more with --timeout SECONDS.",
+            file=sys.stderr,
+        )
     except (TimeoutError, nats.errors.Error) as error:
-        print(f"NATS stopped answering: {error!r}", file=sys.stderr)
-        return 1
-    return 0
+        print(f"parley: NATS stopped answering: {error!r}", file=sys.stderr)
+    else:
+        return 0
+    return 1
 
 
 async def _run(arguments: argparse.Namespace, url: str) -> None:
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            nc = await bus.connect(url, name="parley-dead-letters")
-    except (OSError, TimeoutError, nats.errors.Error) as error:
-        raise bus.BusUnavailable(f"NATS does not answer at {_places(url)}.") from error
-    try:
+    async with nats_client(url, "parley-dead-letters") as nc:
+        await check_jetstream(nc)
         js = nc.jetstream(timeout=10)
         await bus.require(js, streams=(streams.DEAD_LETTERS,))
         await _act(arguments, DeadLetterBox(js))
-    finally:
-        await nc.close()
 
 
 async def _act(arguments: argparse.Namespace, box: DeadLetterBox) -> None:
@@ -142,8 +147,3 @@ def _default_url() -> str | None:
         return url
     running = state.read()
     return running.nats_url if running is not None else None
-
-
-def _places(url: str) -> str:
-    """The servers of ``url`` without their passwords."""
-    return ", ".join(server.rpartition("@")[2].removeprefix("nats://") for server in url.split(","))

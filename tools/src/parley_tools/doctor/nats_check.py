@@ -15,6 +15,7 @@ import msgspec
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
+from nats.js import JetStreamContext
 
 from parley.contracts.permissions import USERS, UserPermissions
 from parley.contracts.streams import CHAT, CONSUMERS, DEAD_LETTERS, STREAMS
@@ -139,6 +140,11 @@ async def _streams(report: Report, nc: Client) -> None:
     js = nc.jetstream(timeout=_TIMEOUT)
     try:
         differences = await provision.inspect(nc)
+        if await _is_empty(js):
+            remedy = "`parley up` and `parley migrate` make them."
+            report.empty("There are no streams yet.", remedy, otherwise=[(each.text, _MIGRATE) for each in differences])
+            return
+        report.made = True
         for difference in differences:
             remedy = "Change it back with the `nats` command (`nats stream edit`, `nats consumer edit`)."
             report.problem(difference.text, _MIGRATE if difference.mends else remedy)
@@ -175,6 +181,15 @@ async def _writes(report: Report, nc: Client) -> None:
             "Make space on its disk, raise the stream's limits if it is full, then restart nats-server: "
             "after a full disk it does not recover by itself.",
         )
+
+
+async def _is_empty(js: JetStreamContext) -> bool:
+    """Whether none of our streams exists."""
+    for stream in STREAMS:
+        with contextlib.suppress(nats.js.errors.NotFoundError):
+            await js.stream_info(stream.name)
+            return False
+    return True
 
 
 async def _persistence(report: Report, patient: Patient) -> None:

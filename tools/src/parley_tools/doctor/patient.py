@@ -57,9 +57,11 @@ class Patient:
 
 
 def find(folder: Path, ports: Mapping[str, int]) -> Patient:
-    """Look around. The environment goes before the stack."""
+    """Look around. When the environment names servers that the stack does not use, the stack is not what is meant."""
     given = _Settings()  # type: ignore[call-arg]
     running = state.read(folder)
+    if running is not None and not running.uses(given.nats_url, given.database_url):
+        running = None
     secrets = load_secrets(folder) if running is not None else None
     base_url, api_key = given.openai_base_url, given.openai_api_key
     if running is not None and any(running.of(name) for name in MODEL_SERVERS):

@@ -15,6 +15,9 @@ from parley_tools.doctor.report import Report
 from parley_tools.servers import ServerTrouble, postgres, version_of, without_password
 
 _TIMEOUT: Final = 5.0
+_HAS_TABLES: Final = """
+SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace('public') AND relkind IN ('r', 'p')
+"""
 _LACKING: Final = """
 SELECT c.relname, array_agg(p.privilege ORDER BY p.privilege)
 FROM pg_class c, unnest(
@@ -71,11 +74,17 @@ async def _examine(report: Report, connection: asyncpg.Connection[asyncpg.Record
         )
     asked_at = clock()
     compare(report, "Postgres", await connection.fetchval("SELECT clock_timestamp()"), asked_at, clock())
+    report.made = bool(await connection.fetchval(_HAS_TABLES))
     try:
         await schema.check(connection)
         report.ok("The schema is the one that this version needs.")
     except SchemaMismatch as error:
-        report.problem(str(error), "Do that with a role that may change the schema.")
+        remedy = "Do that with a role that may change the schema."
+        if report.made:
+            report.problem(str(error), remedy)
+        else:
+            text, make = "The database is empty.", "`parley up` and `parley migrate` make the schema."
+            report.empty(text, make, otherwise=[(str(error), remedy)])
     except asyncpg.InsufficientPrivilegeError:
         pass  # told below
     await _role(report, connection)

@@ -39,6 +39,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     ready: bool
     processes: dict[str, ProcessState]
 
+    def uses(self, nats_url: str, database_url: str) -> bool:
+        """Whether these are its servers; an empty address is any."""
+        return nats_url in ("", self.nats_url) and database_url in ("", self.database_url)
+
     def of(self, service: str) -> dict[str, ProcessState]:
         """The processes of one service, by name."""
         return {name: process for name, process in self.processes.items() if process.service == service}

@@ -31,5 +31,5 @@ class Sessions:
     def _all(self) -> dict[str, str]:
         try:
             return msgspec.json.decode(self._file.read_bytes(), type=dict[str, str])
-        except (FileNotFoundError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError):
             return {}
