@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import asyncpg
 import psutil
 import pytest
 
@@ -22,6 +24,7 @@ from parley_tools.embedded.postgres import PostgresServer
 from parley_tools.stack import state
 from parley_tools.stack.secrets import load_secrets
 from tests.support.databases import Databases
+from tests.support.waiting import eventually
 
 Environment = Mapping[str, str]
 
@@ -127,20 +130,19 @@ def test_a_database_that_hangs_ends_a_backup_within_its_deadline(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_backup_that_is_broken_off_leaves_nothing(
-    tmp_path: Path, servers: dict[str, str], frozen: PostgresServer, number: signal.Signals
+async def test_a_backup_that_is_broken_off_leaves_nothing(
+    tmp_path: Path, servers: dict[str, str], number: signal.Signals
 ) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
-    _parley("migrate", code=0, env=servers | {"DATABASE_URL": frozen.url})
-    _signal(frozen, signal.SIGSTOP)
-    process = _start("backup", folder / "backup", env=servers | {"DATABASE_URL": frozen.url})
-    deadline = time.monotonic() + 30
-    while not list(folder.iterdir()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(number)
-    _said(process, 128 + number)
+    connection = await asyncpg.connect(servers["DATABASE_URL"])
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE chats")  # so that it cannot come to its end
+        process = _start("backup", folder / "backup", env=servers)
+        await eventually(lambda: list(folder.iterdir()), deadline=60, what="the file being written")
+        process.send_signal(number)
+        await asyncio.to_thread(_said, process, 128 + number)
+    await connection.close()
     assert not list(folder.iterdir())
 
 
