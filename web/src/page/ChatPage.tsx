@@ -80,7 +80,7 @@ export function ChatPage({ chatId, sidebarCollapsed, onOpen, onMenu }: ChatPageP
       return;
     }
     chat
-      .stop(answer.id)
+      .stop()
       .catch(() => undefined)
       .finally(() => send(content, edited.parent_id));
   };
@@ -143,7 +143,7 @@ export function ChatPage({ chatId, sidebarCollapsed, onOpen, onMenu }: ChatPageP
             chatId={chatId}
             onChange={setDraft}
             onSend={send}
-            onStop={() => chat !== null && attempt(chat.stop(snapshot?.state.generation?.message_id ?? null))}
+            onStop={() => chat !== null && attempt(chat.stop())}
             running={running}
             text={drafts[draftKey] ?? ""}
           />
