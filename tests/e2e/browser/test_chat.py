@@ -165,14 +165,15 @@ def test_stop_ends_the_answer_with_what_was_said(page: Page) -> None:
     expect(answers(page)).to_have_count(2)
 
 
-def test_a_failure_is_shown_as_an_error_with_retry(page: Page) -> None:
+def test_a_failure_that_trying_again_cannot_cure_offers_another_answer_in_place_of_retry(page: Page) -> None:
     open_chat(page, "demo-error-401")
     send(page, "This will fail")
     error = page.get_by_test_id("error").first
     expect(error).to_contain_text("API key")
     assert "Traceback" not in error.inner_text()
     choose(page, "demo-fast")
-    page.get_by_test_id("retry").click()
+    expect(page.get_by_test_id("retry")).to_have_count(0)
+    page.get_by_test_id("regenerate").click()
     done(page)
 
 
