@@ -28,7 +28,7 @@ RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends make python3 python3-venv \
  && useradd --create-home --shell /bin/sh person && chmod 0700 /root /home/person
 """
-_START_SECONDS = 1200.0
+_START_SECONDS = 1500.0
 
 
 def _engine_problem() -> str | None:
