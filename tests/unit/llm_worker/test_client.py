@@ -64,6 +64,7 @@ class Server:
         self._host = host
         self._tls = tls
         self._server: asyncio.Server
+        self._handlers: set[asyncio.Task[None]] = set()
 
     @property
     def port(self) -> int:
@@ -75,7 +76,10 @@ class Server:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        handler = asyncio.current_task()
+        assert handler is not None
+        self._handlers.add(handler)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             while not writer.is_closing():
                 head = await reader.readuntil(b"\r\n\r\n")
                 _, found, rest = head.lower().partition(b"\r\ncontent-length:")
@@ -87,6 +91,8 @@ class Server:
                     await self._script(self, request, reader, writer)
         self.closed += 1
         writer.close()
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            await writer.wait_closed()
 
     async def __aenter__(self) -> Server:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
@@ -94,6 +100,9 @@ class Server:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
+        for handler in self._handlers:
+            handler.cancel()
+        await asyncio.gather(*self._handlers)
 
 
 @contextlib.asynccontextmanager

@@ -95,11 +95,8 @@ async def check_server(url: str) -> None:
 async def _has(connection: Session, token: str) -> bool:
     """Whether the session that runs this is the marked one; a single message, as a pooler may change it in between."""
     is_marked = f"current_setting('parley.session', true) = '{token}'"
-    try:
-        await connection.execute(f"DO $$ BEGIN IF {is_marked} THEN RAISE EXCEPTION 'marked'; END IF; END $$")
-    except asyncpg.RaiseError:
-        return True
-    return False
+    status: str = await connection.execute(f"SELECT WHERE {is_marked}")
+    return status == "SELECT 1"
 
 
 class Database:
