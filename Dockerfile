@@ -161,7 +161,7 @@ RUN --mount=type=cache,target=/root/.cache/pip python deploy/docker/install.py p
 FROM runtime AS demo-model
 ENV PYTHONPATH=/opt/tools
 COPY --from=demo-model-build /opt/parley/ /opt/parley/
-COPY --chmod=0755 tools/src/parley_tools/__init__.py tools/src/parley_tools/cli.py /opt/tools/parley_tools/
+COPY --chmod=0755 tools/src/parley_tools/__init__.py tools/src/parley_tools/arguments.py tools/src/parley_tools/cli.py /opt/tools/parley_tools/
 COPY --chmod=0755 tools/src/parley_tools/embedded/__init__.py tools/src/parley_tools/embedded/errors.py /opt/tools/parley_tools/embedded/
 COPY --chmod=0755 tools/src/parley_tools/demo_model/ /opt/tools/parley_tools/demo_model/
 ENTRYPOINT ["python", "-m", "parley_tools.cli", "demo-model"]
