@@ -3,7 +3,9 @@
 import fnmatch
 import importlib.util
 import re
+import shutil
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -130,3 +132,23 @@ def _covers(pattern: str, path: str) -> bool:
     """Whether what ``services/*/src`` lets through is below ``services/gateway/``, or the other way round."""
     names = zip(pattern.rstrip("/").split("/"), path.rstrip("/").split("/"), strict=False)
     return all(fnmatch.fnmatch(name, glob) or fnmatch.fnmatch(glob, name) for glob, name in names)
+
+
+def test_the_image_of_the_demo_model_has_all_that_it_imports_of_ours(tmp_path: Path) -> None:
+    for copy in dockerfile.copies(STAGES["demo-model"]):
+        if copy.stage is not None:
+            continue
+        target = tmp_path / copy.target.removeprefix("/opt/tools/")
+        for source in copy.sources:
+            if (ROOT / source).is_dir():
+                shutil.copytree(ROOT / source, target)
+            else:
+                target.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / source, target)
+    program = "import sys; import parley_tools; assert parley_tools.__path__ == [sys.argv[1]]; "
+    program += "from parley_tools.cli import main; main(['demo-model', '--help'])"
+    # The installation's own parley_tools comes after this one.
+    environment = {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", program, str(tmp_path / "parley_tools")]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stderr
