@@ -2,7 +2,6 @@
 
 from contextlib import ExitStack
 
-import pytest
 from playwright.sync_api import BrowserContext, Page, Route
 
 from tests.e2e.browser.test_chat import choose, done, send
@@ -10,37 +9,46 @@ from tests.support.stack import RunningStack
 
 TABS = 4
 LATENCY = 300
-"""Milliseconds that a session request takes: long enough for every tab to begin before the first has its cookie."""
+"""Milliseconds."""
+SESSION = "**/v1/session"
 
 
-@pytest.fixture
-def tabs(context: BrowserContext) -> list[Page]:
-    """Blank tabs, whose session requests are slow."""
-
-    def delay(route: Route) -> None:
-        route.request.frame.page.wait_for_timeout(LATENCY)
-        route.continue_()
-
-    context.route("**/v1/session", delay)
-    return [context.new_page() for _ in range(TABS)]
+def make_slow(tab: Page) -> None:
+    # Not by delaying in route(): the browser adds its cookies only to a request that route() has let go.
+    conditions = {"offline": False, "latency": LATENCY, "downloadThroughput": -1, "uploadThroughput": -1}
+    tab.context.new_cdp_session(tab).send("Network.emulateNetworkConditions", conditions)
 
 
-def open_at_once(tabs: list[Page], url: str) -> list[str]:
-    """Open the page in all tabs together, and return the user of each tab's session."""
+def begin_sessions_together(tabs: list[Page], url: str) -> list[str]:
+    """Open the page in all tabs; no session begins before all are open. Return the user of each tab's session."""
+    held: list[Route] = []
+    holding = True
+
+    def hold(route: Route) -> None:
+        if holding:
+            held.append(route)
+        else:
+            route.continue_()
+
+    tabs[0].context.route(SESSION, hold)
     with ExitStack() as expected:
-        sessions = [expected.enter_context(tab.expect_response("**/v1/session")) for tab in tabs]
+        sessions = [expected.enter_context(tab.expect_response(SESSION)) for tab in tabs]
         for tab in tabs:
-            # Unlike goto(), it does not wait for the tab before.
-            tab.evaluate("(url) => void setTimeout(() => location.assign(url))", url)
-    for tab in tabs:
-        tab.get_by_test_id("composer").wait_for()
+            tab.goto(url)
+            make_slow(tab)
+        # By then every tab that does not wait for another one has asked.
+        tabs[0].wait_for_timeout(LATENCY)
+        holding = False
+        for route in held:
+            route.continue_()
     return [session.value.json()["user_id"] for session in sessions]
 
 
 def test_tabs_at_a_first_visit_are_one_guest_and_share_their_chats(
-    tabs: list[Page], context: BrowserContext, stack: RunningStack
+    context: BrowserContext, stack: RunningStack
 ) -> None:
-    users = open_at_once(tabs, stack.url)
+    tabs = [context.new_page() for _ in range(TABS)]
+    users = begin_sessions_together(tabs, stack.url)
     assert len(set(users)) == 1
     assert len(context.cookies()) == 1
     first, second = tabs[:2]
