@@ -29,21 +29,22 @@ def nginx_program() -> str | None:
 
 
 class Proxy(EmbeddedServer):
-    """nginx with the committed configuration; only the names of its upstreams are exchanged."""
+    """nginx with a configuration of ``deploy/proxy``; only the names of its upstreams are exchanged."""
 
     name = "nginx"
     stop_signal = signal.SIGTERM
 
-    def __init__(self, folder: Path, *, gateway: int, push: int) -> None:
+    def __init__(self, folder: Path, *, gateway: int, push: int, config: str = "nginx.conf") -> None:
         super().__init__()
         self.folder = folder
+        self._config = config
         self.port = free_port()
         self._health = free_port()
         self._upstreams = {"gateway:8000": f"{LOOPBACK}:{gateway}", "push:8001": f"{LOOPBACK}:{push}"}
 
     def prepare(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        config = (DEPLOY / "proxy" / "nginx.conf").read_text()
+        config = (DEPLOY / "proxy" / self._config).read_text()
         for name, address in self._upstreams.items():
             assert name in config
             config = config.replace(name, address)
