@@ -85,6 +85,13 @@ OVERVIEW = [
     ),
 ]
 GATEWAY = [
+    Panel("Connections", "short", {"{{instance}}": "parley_gateway_connections"}),
+    Panel(
+        "Connections ended by a limit",
+        "ops",
+        {"{{reason}}": rate("parley_gateway_connections_ended_total", "reason")},
+        "Ended by the server before their time: too much, too slow, or too many.",
+    ),
     Panel("Requests", "reqps", {"{{status}}": rate("parley_gateway_requests_total", "status")}),
     Panel("Time to answer, p95", "s", {"{{route}}": quantile(0.95, "parley_gateway_request_seconds", "route")}),
     Panel(

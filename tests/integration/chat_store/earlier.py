@@ -36,7 +36,7 @@ def before_the_newest_migration() -> str:
     """
     newest = schema.migrations()[-1]
     path = f"{_MIGRATIONS}/{newest.version:04d}_{newest.name}.sql"
-    added = _git("log", "-n", "1", "--diff-filter=A", "--format=%H", "--", path).strip()
+    added = _git("log", "-n", "1", "--follow", "--diff-filter=A", "--format=%H", "--", path).strip()
     return _git("rev-parse", "--verify", "--quiet", f"{added}^" if added else "HEAD").strip()
 
 
