@@ -1,13 +1,15 @@
 """A small HTTP server for probes and metrics.
 
 ``/healthz`` says that the process runs; it looks at nothing else, or an outage of NATS or Postgres would restart every
-process. ``/readyz`` says whether its dependencies answer. ``/metrics`` is for Prometheus.
+process. ``/readyz`` says whether its dependencies answer, and the time by the clock here (seconds since the epoch),
+which the doctor compares. ``/metrics`` is for Prometheus.
 """
 
 import asyncio
 import contextlib
 import logging
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 
@@ -98,7 +100,7 @@ class HealthServer:
                 return 200, "text/plain", b"ok\n"
             case "/readyz":
                 problems = await self._ready()
-                body = msgspec.json.encode({"ready": not problems, "problems": problems})
+                body = msgspec.json.encode({"ready": not problems, "problems": problems, "time": time.time()})
                 return 503 if problems else 200, "application/json", body
             case "/metrics":
                 return 200, CONTENT_TYPE_LATEST, generate_latest()

@@ -34,6 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--push-port", type=port_number, default=8001, help="that the websockets would have (default 8001)"
     )
+    parser.add_argument(
+        "--service",
+        type=_address,
+        action="append",
+        default=[],
+        metavar="HOST:PORT",
+        help="health port of a service elsewhere, whose clock is compared; may be repeated",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
 
 
@@ -41,7 +49,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Say what is wrong; 0 when nothing is, else 1."""
     logging.getLogger("parley").setLevel(logging.CRITICAL)
     logging.getLogger("nats").setLevel(logging.CRITICAL)
-    patient = find(arguments.data.absolute(), {"page": arguments.port, "websocket": arguments.push_port})
+    patient = find(
+        arguments.data.absolute(), {"page": arguments.port, "websocket": arguments.push_port}, dict(arguments.service)
+    )
     findings = asyncio.run(examine(patient))
     problems = sum(finding.level == "problem" for finding in findings)
     for finding in findings:
@@ -49,6 +59,13 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         print(f"\n{problems} {'problem' if problems == 1 else 'problems'}." if problems else "\nNothing is wrong.")
     return 1 if problems else 0
+
+
+def _address(text: str) -> tuple[str, tuple[str, int]]:
+    host, _, port = text.rpartition(":")
+    if not host:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return text, (host.strip("[]"), port_number(port))
 
 
 def _line(finding: Finding, *, colour: bool) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from parley_tools.deadline import DeadlinePassed, within
-from parley_tools.doctor import nats_check, ports_check, postgres_check, provider_check, settings_check
+from parley_tools.doctor import nats_check, ports_check, postgres_check, provider_check, services_check, settings_check
 from parley_tools.doctor.clock import Clock
 from parley_tools.doctor.patient import Patient
 from parley_tools.doctor.report import Finding, Report
@@ -21,6 +21,7 @@ async def examine(patient: Patient, *, clock: Clock = time.time) -> list[Finding
     reports = await asyncio.gather(
         asyncio.to_thread(settings_check.check, patient),
         _within("ports", ports_check.check(patient)),
+        _within("clocks", services_check.check(patient, clock)),
         _within("nats", nats_check.check(patient, clock)),
         _within("postgres", postgres_check.check(patient, clock)),
         _within("provider", provider_check.check(patient)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic_settings import SettingsConfigDict
@@ -42,6 +42,7 @@ class Patient:
         secrets: Of that stack.
         nats_monitor_url: nats-server's HTTP monitor.
         ports: That ``parley up`` would take, by what listens there.
+        services: Host and health port of services elsewhere, by name.
     """
 
     nats_url: str
@@ -52,11 +53,12 @@ class Patient:
     model: str
     nats_monitor_url: str
     ports: Mapping[str, int]
+    services: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     stack: State | None
     secrets: Secrets | None
 
 
-def find(folder: Path, ports: Mapping[str, int]) -> Patient:
+def find(folder: Path, ports: Mapping[str, int], services: Mapping[str, tuple[str, int]] | None = None) -> Patient:
     """Look around. When the environment names servers that the stack does not use, the stack is not what is meant."""
     given = _Settings()  # type: ignore[call-arg]
     running = state.read(folder)
@@ -75,6 +77,7 @@ def find(folder: Path, ports: Mapping[str, int]) -> Patient:
         model=given.model,
         nats_monitor_url=given.nats_monitor_url,
         ports=ports,
+        services=services or {},
         stack=running,
         secrets=secrets,
     )
