@@ -27,7 +27,13 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoModelProc
 def stack(tmp_path_factory: pytest.TempPathFactory, upstream: DemoModelProcess) -> Iterator[RunningStack]:
     folder = tmp_path_factory.mktemp("litellm")
     with proxy.LiteLLMProxy(folder, upstream.url) as litellm:
-        environment = {"OPENAI_BASE_URL": litellm.url, "OPENAI_API_KEY": proxy.KEY, "MODEL": "demo-fast"}
+        environment = {
+            "OPENAI_BASE_URL": litellm.url,
+            "OPENAI_API_KEY": proxy.KEY,
+            "MODEL": "demo-fast",
+            # The proxy lists its wildcard, not what it stands for.
+            "ANY_MODEL": "true",
+        }
         with RunningStack(folder / "data", environment=environment) as running:
             yield running
 

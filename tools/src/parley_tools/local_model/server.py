@@ -14,7 +14,7 @@ from typing import Any
 MODEL = "smollm2"
 _CONTEXT_TOKENS = 8192
 """All that the model was trained for; one buffer of that size is shared by the answers that run."""
-_MAX_OUTPUT_TOKENS = 1024
+_MAX_OUTPUT_TOKENS = 512
 """A model this small does not always find an end."""
 _PARALLEL = 4
 
