@@ -176,7 +176,9 @@ class Installation:
         return dict(line.split() for line in self.compose("config", "--hash", "*").splitlines())
 
     def config(self) -> dict[str, Any]:
-        answer: dict[str, Any] = httpx.get(f"{self.url}/v1/config", trust_env=False).json()
+        response = httpx.get(f"{self.url}/v1/config", trust_env=False)
+        assert response.is_success, f"{response.status_code} {response.text}"
+        answer: dict[str, Any] = response.json()
         return answer
 
     def changed(self, before: dict[str, set[str]]) -> set[str]:

@@ -77,8 +77,11 @@ async def _streamed(visitor: Visitor, chat: str) -> str:
     return said
 
 
-async def test_a_page_of_another_site_opens_no_socket(installation: Installation) -> None:
-    async with Visitor(installation.port, page="https://elsewhere.example") as visitor:
+async def test_a_page_of_another_site_opens_no_session_and_no_socket(installation: Installation) -> None:
+    with pytest.raises(AssertionError, match=r"403 .*cross_origin"):
+        await Visitor(installation.port, page="https://elsewhere.example").__aenter__()
+    async with Visitor(installation.port) as visitor:
+        visitor.origin = "https://elsewhere.example"
         with pytest.raises(InvalidStatus) as refused:
             async with visitor.socket():
                 pass
