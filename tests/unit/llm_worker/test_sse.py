@@ -3,7 +3,7 @@
 import itertools
 import time
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llm_worker.provider.sse import Event, EventDecoder
@@ -116,6 +116,7 @@ SMALL = 20
     st.lists(st.integers(0, 2 * SMALL), min_size=1, max_size=4),
     st.lists(st.integers(0, 100), max_size=6),
 )
+@example(sizes=[0, 36, 40, 0], cuts=[100])
 def test_a_too_large_event_is_where_decoding_ends_however_it_is_cut(sizes: list[int], cuts: list[int]) -> None:
     stream = b"".join(b"data: " + b"x" * size + b"\n\n" for size in sizes)
     wanted = list(itertools.takewhile(lambda size: size + len(b"data: ") <= SMALL, sizes))

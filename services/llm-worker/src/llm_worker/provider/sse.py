@@ -44,12 +44,14 @@ class EventDecoder:
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Take what one read held and return the events that it completed."""
+        if self.overflowed:
+            return []
         if b"\r" in chunk or self._after_cr:
             chunk = self._with_line_feeds(chunk)
         if not self._rest and self._started and chunk.startswith(b"data: ") and _ends_with_first_line(chunk):
             # One whole event of one line, which is what nearly every read holds while the model is slower than we are.
             return [Event(b"", chunk[6:-2])] if len(chunk) - 2 <= self._max_event_bytes else self._overflow()
-        if not chunk or self.overflowed:
+        if not chunk:
             return []
         if not self._ends_event(chunk):
             # Kept in parts: to join them at each read would cost the square of a large event's size.
