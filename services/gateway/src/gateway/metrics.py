@@ -30,3 +30,6 @@ CONNECTIONS_ENDED = Counter(
     "Connections that were ended for a limit (timeout, too_many, too_large) or for what is not HTTP (malformed)",
     ["reason"],
 )
+for _reason in ("timeout", "too_many", "too_large", "malformed"):
+    # From the start at zero: the first one is seen as a rate, too.
+    CONNECTIONS_ENDED.labels(_reason)
