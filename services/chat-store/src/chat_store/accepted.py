@@ -24,7 +24,7 @@ from parley.runtime.bus import TROUBLE
 
 R = TypeVar("R")
 
-PATIENCE: Final = 2.0
+WAIT_TIMEOUT: Final = 2.0
 """Seconds until the caller is told to ask again; less than the gateway waits for an answer."""
 
 _FIRST_PAUSE: Final = 0.01
@@ -56,7 +56,7 @@ class Accepted:
     async def _wait(self, chat_id: str) -> bool:
         """Return when the chat's newest prompt is handled; False: the stream has none."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(WAIT_TIMEOUT):
                 last = await self._last_prompt(chat_id)
                 pause = _FIRST_PAUSE
                 while last is not None and not await self._is_handled(chat_id, last):
