@@ -67,13 +67,12 @@ async def test_a_stop_that_crosses_a_takeover_keeps_what_was_said_before_it(
 
 
 async def test_stop_while_the_claim_is_on_its_way(on_stage: Stage, worker: StartWorker) -> None:
-    await on_stage.close_store()
+    on_stage.replies.clear()
     async with worker():
         turn = await on_stage.ask("Never mind", model="demo-long")
-        await eventually(lambda: on_stage.delivered_is(1))
-        await on_stage.stop(turn)
-        turn.stop_requested = False  # only the signal says so
-        await on_stage.open_store()
+        await eventually(lambda: turn.claims)
+        await on_stage.stop(turn)  # the reply to the claim was made before: only the signal says so
+        on_stage.replies.set()
         assert (await on_stage.ended(turn)).outcome == "stopped"
 
 

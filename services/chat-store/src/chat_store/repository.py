@@ -148,6 +148,9 @@ WITH locked AS MATERIALIZED (
 SELECT id::text FROM changed_chats
 """
 
+_UPSERTED: Final = frozenset({"generations_pkey", "generations_one_active", "messages_pkey", "messages_in_order"})
+"""The unique indexes of the rows that APPLY inserts or updates."""
+
 DELETE_CHAT: Final = """
 WITH gone AS (DELETE FROM chats WHERE id = $1 AND revision = $2 - 1 RETURNING id, owner_id)
 INSERT INTO deleted_chats (id, owner_id, deleted_at, generation_id, purge_at)
@@ -412,22 +415,31 @@ async def apply(connection: Connection, changes: Sequence[Changes], *, now: date
     """Write what the commands came to, each chat wholly or not at all.
 
     Returns:
-        The chats that were written. The others have changed since they were loaded.
+        The chats that were written. The others have changed since they were loaded, or while they were written.
     """
     written: set[str] = set()
     kept = [change for change in changes if not change.deleted]
     if kept:
-        rows = await connection.fetch(
-            APPLY,
-            _json(change.chat for change in kept),
-            _json(message for change in kept for message in change.messages),
-            _json(generation for change in kept for generation in change.generations),
-            _json(usage for change in kept for usage in change.usage),
-            _json(member for change in kept for member in change.members_added),
-            _json(
-                {"chat_id": change.chat.id, "user_id": user_id} for change in kept for user_id in change.members_removed
-            ),
-        )
+        try:
+            rows = await connection.fetch(
+                APPLY,
+                _json(change.chat for change in kept),
+                _json(message for change in kept for message in change.messages),
+                _json(generation for change in kept for generation in change.generations),
+                _json(usage for change in kept for usage in change.usage),
+                _json(member for change in kept for member in change.members_added),
+                _json(
+                    {"chat_id": change.chat.id, "user_id": user_id}
+                    for change in kept
+                    for user_id in change.members_removed
+                ),
+            )
+        except asyncpg.UniqueViolationError as error:
+            # While a row gets a new version of the same key (MARK_REQUESTED, the index of search), ON CONFLICT may miss
+            # both versions and insert a second one, which Postgres then refuses. The statement has written nothing.
+            if error.constraint_name not in _UPSERTED:
+                raise
+            rows = []
         written.update(row[0] for row in rows)
     for change in changes:
         if change.deleted:
