@@ -31,6 +31,7 @@ MESSAGES: dict[str, type | None] = {
     "live_generation": frames.Generation,
     "live_changed": live.Changed,
     "live_rejected": live.PromptRejected,
+    "user_chats": live.ListChanged,
     "rpc_models_list": rpc.ListModels,
     "rpc_generation_snapshot": rpc.SnapshotRequest,
     "ctl_generation_stop": rpc.StopSignal,
@@ -41,6 +42,7 @@ MESSAGES: dict[str, type | None] = {
 }
 PARAMETERS = {
     "chat": "The chat's id.",
+    "user": "The user's id.",
     "generation": "The generation's id.",
     "search": "The search's id, as its request named it.",
     "consumer": "The durable consumer that could not handle the message.",

@@ -52,7 +52,7 @@ def _families() -> Iterator[Metric]:
     def none() -> int:
         return 0
 
-    push.metrics.publish(Nothing(), sockets=none, rooms=none, readers=none, lagging=none, registry=registry)
+    push.metrics.publish(Nothing(), sockets=none, rooms=none, readers=none, lists=none, lagging=none, registry=registry)
     yield from registry.collect()
 
 

@@ -11,7 +11,7 @@ describe("connecting", () => {
   it("authenticates with a ticket and is online when the server is ready", () => {
     expect(setup.status).toBe("online");
     expect(setup.server.socket.url).toBe("ws://parley.test/ws");
-    expect(setup.server.socket.frames).toEqual([{ type: "auth", ticket: "ticket-1" }]);
+    expect(setup.server.socket.frames).toEqual([{ type: "auth", ticket: "ticket-1", chats: true }]);
   });
 
   it("says connecting until then, and reconnecting after that", async () => {
@@ -214,7 +214,7 @@ describe("closing codes", () => {
     expect(setup.status).toBe("reconnecting");
     await pass(500);
     expect(setup.status).toBe("online");
-    expect(setup.server.socket.frames[0]).toEqual({ type: "auth", ticket: "ticket-2" });
+    expect(setup.server.socket.frames[0]).toEqual({ type: "auth", ticket: "ticket-2", chats: true });
   });
 
   it.each([4400, 4401, 4403, 4429, 4499])("%i: does not come back before it is told to", async (code) => {

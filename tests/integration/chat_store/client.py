@@ -14,7 +14,7 @@ from nats.js import JetStreamContext
 
 from parley.contracts import ids, rpc, subjects
 from parley.contracts.events import GenerationFinished, GenerationRequested, PromptSubmitted
-from parley.contracts.live import Changed
+from parley.contracts.live import Changed, ListChanged
 from parley.contracts.resources import Chat, Message, MessageError, Usage
 from parley.runtime import bus
 from tests.support.waiting import eventually
@@ -28,6 +28,7 @@ class Neighbour:
     Attributes:
         requested: Requests for answers, in the order in which they were heard.
         changed: What readers were told.
+        lists: What lists of chats were told, by user.
     """
 
     def __init__(self, nc: Client) -> None:
@@ -35,6 +36,7 @@ class Neighbour:
         self.js: JetStreamContext = nc.jetstream()
         self.requested: list[GenerationRequested] = []
         self.changed: list[Changed] = []
+        self.lists: dict[str, list[ListChanged]] = {}
         self.signals: list[str] = []
 
     async def listen(self) -> None:
@@ -47,11 +49,16 @@ class Neighbour:
         async def on_changed(message: Msg) -> None:
             self.changed.append(msgspec.json.decode(message.data, type=Changed))
 
+        async def on_list_changed(message: Msg) -> None:
+            told = self.lists.setdefault(message.subject.split(".")[1], [])
+            told.append(msgspec.json.decode(message.data, type=ListChanged))
+
         async def on_signal(message: Msg) -> None:
             self.signals.append(message.subject.split(".")[2])
 
         await self.nc.subscribe(subjects.ANY_GENERATION_REQUESTED, cb=on_requested)
         await self.nc.subscribe("live.*.changed", cb=on_changed)
+        await self.nc.subscribe("user.*.chats", cb=on_list_changed)
         await self.nc.subscribe("ctl.generation.*.stop", cb=on_signal)
         await bus.settled(self.nc)
 

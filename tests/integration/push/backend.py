@@ -17,7 +17,7 @@ from nats.aio.subscription import Subscription
 from parley.contracts import rpc, subjects
 from parley.contracts.frames import Delta, Generation, Kind
 from parley.contracts.ids import new_id
-from parley.contracts.live import Changed, PromptRejected
+from parley.contracts.live import Changed, ListChanged, PromptRejected
 from parley.runtime.bus import settled
 from tests.unit.push.world import ChatStore
 
@@ -97,6 +97,12 @@ class Backend:
         connection = self._nats if isinstance(live, Changed | PromptRejected) else self._worker
         await connection.publish(subject, msgspec.json.encode(live))
         await settled(connection)
+
+    async def tell_list(self, user_id: str, *changes: ListChanged | bytes) -> None:
+        for changed in changes:
+            payload = changed if isinstance(changed, bytes) else msgspec.json.encode(changed)
+            await self._nats.publish(subjects.user_chats(user_id), payload)
+        await settled(self._nats)
 
     async def disown(self, chat_id: str) -> None:
         """The worker of the running answer is gone."""

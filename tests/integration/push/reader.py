@@ -61,8 +61,8 @@ class WebReader:
         self._reading = asyncio.Event()
         self._reading.set()
 
-    async def authenticate(self, user_id: str = "ann") -> None:
-        await self.send(type="auth", ticket=ticket(user_id))
+    async def authenticate(self, user_id: str = "ann", *, chats: bool = False) -> None:
+        await self.send(type="auth", ticket=ticket(user_id), chats=chats)
         assert isinstance(_server_frame.decode(await asyncio.wait_for(self.socket.recv(), DEADLINE)), Ready)
 
     def start(self) -> None:
@@ -127,7 +127,7 @@ class WebReader:
 
 @asynccontextmanager
 async def reading(
-    url: str, user_id: str = "ann", clients: dict[str, Client] | None = None, **options: Any
+    url: str, user_id: str = "ann", clients: dict[str, Client] | None = None, *, chats: bool = False, **options: Any
 ) -> AsyncIterator[WebReader]:
     """An authenticated reader; its end is abrupt, as a network's is."""
     options.setdefault("max_size", None)
@@ -135,7 +135,7 @@ async def reading(
         socket = await connect(url, compression=None, proxy=None, ping_interval=None, **options)
     reader = WebReader(socket, clients)
     try:
-        await reader.authenticate(user_id)
+        await reader.authenticate(user_id, chats=chats)
         reader.start()
         yield reader
     finally:

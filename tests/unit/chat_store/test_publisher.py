@@ -1,11 +1,13 @@
 """What readers are told of a change."""
 
+from typing import Any
+
 import msgspec
 
 from chat_store.conversation import Conversation
-from chat_store.publisher import encode_changed
+from chat_store.publisher import Publisher, encode_changed
 from parley.contracts import limits
-from parley.contracts.live import Changed
+from parley.contracts.live import Changed, ListChanged
 from tests.unit.chat_store.tables import CHAT, Tables
 
 
@@ -45,3 +47,68 @@ def test_a_deleted_chat_is_told_without_itself() -> None:
     tables.run(Conversation.delete)
     told = _told(tables)
     assert (told.chat, told.messages, told.version) == (None, [], 2)
+
+
+class Bus:
+    """A connection that remembers what was told to lists of chats, by subject."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, ListChanged]] = []
+
+    async def publish(self, subject: str, payload: bytes) -> None:
+        if subject.startswith("user."):
+            self.told.append((subject, msgspec.json.decode(payload, type=ListChanged)))
+
+
+async def _lists_told(tables: Tables, *members: str) -> list[tuple[str, ListChanged]]:
+    bus: Any = Bus()
+    change = msgspec.structs.replace(tables.history[-1], members=list(members), request=None)
+    await Publisher(bus, bus, bus).announce([change])
+    told: list[tuple[str, ListChanged]] = bus.told
+    return sorted(told, key=lambda one: one[0])
+
+
+async def test_every_members_list_is_told_of_a_change_that_it_shows() -> None:
+    tables = Tables()
+    tables.submit("hello")
+    told = await _lists_told(tables, "ann", "ben")
+    assert [subject for subject, _ in told] == ["user.ann.chats", "user.ben.chats"]
+    for _, changed in told:
+        assert changed.chat is not None
+        assert (changed.chat.title, changed.chat.running, changed.version) == ("hello", True, 2)
+
+
+async def test_an_attempt_at_an_answer_is_told_to_no_list_but_its_end_is() -> None:
+    tables = Tables()
+    tables.submit("hello")
+    generation = tables.claim()
+    assert await _lists_told(tables, "ann") == []
+    tables.run(lambda conversation: conversation.release(generation.id, generation.attempt))
+    assert await _lists_told(tables, "ann") == []
+    tables.answer()
+    ((_, changed),) = await _lists_told(tables, "ann")
+    assert changed.chat is not None
+    assert not changed.chat.running
+
+
+async def test_a_new_members_list_gets_the_chat_and_a_removed_members_loses_it() -> None:
+    tables = Tables()
+    tables.run(lambda conversation: conversation.put_member("ben"))
+    told = await _lists_told(tables, "ann")
+    assert [(subject, changed.chat is None) for subject, changed in told] == [
+        ("user.ann.chats", False),
+        ("user.ben.chats", False),
+    ]
+    tables.run(lambda conversation: conversation.remove_member("ann", "ben"))
+    told = await _lists_told(tables, "ann", "ben")
+    assert [(subject, changed.chat is None) for subject, changed in told] == [
+        ("user.ann.chats", False),
+        ("user.ben.chats", True),
+    ]
+
+
+async def test_a_deleted_chat_leaves_every_members_list() -> None:
+    tables = Tables()
+    tables.run(Conversation.delete)
+    told = await _lists_told(tables, "ann", "ben")
+    assert [changed.chat for _, changed in told] == [None, None]

@@ -8,11 +8,13 @@ import asyncpg
 import pytest
 
 from chat_store import repository, transactions
+from chat_store.conversation import Changes
 from chat_store.errors import is_outage
 from chat_store.intake import Intake
 from chat_store.transactions import Command, Interrupted
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.streams import CHAT_STORE_PROMPTS
+from tests.unit.chat_store.tables import Tables
 
 
 @pytest.fixture
@@ -20,15 +22,17 @@ def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first chat is written, the second one was changed by others; then the connection is lost."""
     tries = 0
 
-    async def decide(_: Any, pending: Any, *__: Any) -> dict[str, str]:
+    async def decide(_: Any, pending: Any, *__: Any) -> dict[str, Changes]:
         nonlocal tries
         tries += 1
         if tries == 2:
             raise asyncpg.ConnectionDoesNotExistError("gone")
-        return {command.chat_id: f"changes of {command.chat_id}" for _, command in pending}
+        tables = Tables()
+        tables.submit()
+        return {command.chat_id: tables.history[-1] for _, command in pending}
 
-    async def apply(*_: Any, **__: Any) -> set[str]:
-        return {"a"}
+    async def apply(*_: Any, **__: Any) -> dict[str, list[str]]:
+        return {"a": ["members of a"]}
 
     monkeypatch.setattr(transactions, "_decide", decide)
     monkeypatch.setattr(repository, "apply", apply)
@@ -41,7 +45,7 @@ COMMANDS = [Command(chat_id=chat_id, run=lambda _: "started") for chat_id in ("a
 async def test_what_was_written_before_an_error_comes_with_it() -> None:
     with pytest.raises(Interrupted) as raised:
         await transactions.execute(None, COMMANDS)  # type: ignore[arg-type]
-    assert list(map(str, raised.value.changes)) == ["changes of a"]
+    assert [change.members for change in raised.value.changes] == [["members of a"]]
     assert is_outage(raised.value.error)
 
 
@@ -66,4 +70,4 @@ async def test_what_was_written_before_an_outage_is_announced_at_once() -> None:
     )
     with pytest.raises(asyncpg.ConnectionDoesNotExistError):
         await intake._run(COMMANDS, lambda commands: transactions.execute(None, commands))  # type: ignore[arg-type]
-    assert announced == ["changes of a"]
+    assert [change.members for change in announced] == [["members of a"]]

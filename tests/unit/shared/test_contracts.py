@@ -1,5 +1,6 @@
 """The shapes that two services agree on."""
 
+import re
 import uuid
 from datetime import UTC, datetime
 
@@ -79,6 +80,7 @@ def test_every_subject_is_built_as_its_template_says() -> None:
         "live_generation": subjects.live_generation("{chat}"),
         "live_changed": subjects.live_changed("{chat}"),
         "live_rejected": subjects.live_rejected("{chat}"),
+        "user_chats": subjects.user_chats("id").replace("id", "{user}"),
         "rpc_store": subjects.rpc_store("{verb}"),
         "rpc_models_list": subjects.RPC_MODELS_LIST,
         "rpc_generation_snapshot": subjects.rpc_generation_snapshot("{generation}"),
@@ -89,6 +91,14 @@ def test_every_subject_is_built_as_its_template_says() -> None:
         "write_probe": subjects.WRITE_PROBE,
     }
     assert built == subjects.TEMPLATES
+
+
+def test_no_users_id_reaches_another_subject() -> None:
+    ids = ("ann", "ann.chats", "*", ">", "a b", "a%20b", "a\r\nPUB x 0", "é")
+    built = {subjects.user_chats(user_id) for user_id in ids}
+    assert len(built) == len(ids)
+    for subject in built:
+        assert re.fullmatch(r"user\.[^\s.*>]+\.chats", subject)
 
 
 def test_a_refusal_is_told_apart_from_a_reply() -> None:

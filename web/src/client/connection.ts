@@ -3,7 +3,14 @@ import type { Environment, PageEvent } from "./environment";
 import { EventLine } from "./events";
 import type { Http } from "./http";
 import { type Observable, Subject } from "./observable";
-import { afterClose, type Cursor, type ErrorFrame, type ListenerFrame, saysWhy } from "./protocol";
+import {
+  afterClose,
+  type Cursor,
+  type ErrorFrame,
+  type ListenerFrame,
+  type ListFrame,
+  saysWhy,
+} from "./protocol";
 import { type LineListener, SocketLine } from "./socket";
 
 /**
@@ -54,6 +61,7 @@ export class Connection {
   private readonly http: Http;
   private readonly environment: Environment;
   private readonly pushUrl: () => Promise<string>;
+  private readonly onList: (frame: ListFrame) => void;
   private readonly subject = new Subject<ConnectionState>({
     status: "connecting",
     transport: "socket",
@@ -77,11 +85,20 @@ export class Connection {
   private watchdog: ReturnType<typeof setTimeout> | undefined;
   private unlisten: () => void = () => {};
 
-  /** @param pushUrl Resolves to where sockets are opened; asked until it is known. */
-  constructor(http: Http, environment: Environment, pushUrl: () => Promise<string>) {
+  /**
+   * @param pushUrl Resolves to where sockets are opened; asked until it is known.
+   * @param onList Told of the user's list of chats, which only sockets carry.
+   */
+  constructor(
+    http: Http,
+    environment: Environment,
+    pushUrl: () => Promise<string>,
+    onList: (frame: ListFrame) => void,
+  ) {
     this.http = http;
     this.environment = environment;
     this.pushUrl = pushUrl;
+    this.onList = onList;
     this.backoff = new Backoff(RECONNECT, environment.random);
   }
 
@@ -169,9 +186,10 @@ export class Connection {
     this.listenForSilence();
   }
 
-  private onSocketFrame(frame: ListenerFrame): void {
+  private onSocketFrame(frame: ListenerFrame | ListFrame): void {
     this.listenForSilence();
-    if (frame.type === "error" && DISAGREEMENTS.has(frame.code)) this.compareUsers(frame);
+    if (frame.type === "listed" || frame.type === "relist") this.onList(frame);
+    else if (frame.type === "error" && DISAGREEMENTS.has(frame.code)) this.compareUsers(frame);
     else this.deliver(frame);
   }
 
@@ -278,7 +296,9 @@ export class Connection {
         this.showDisconnected();
         this.retryIn(this.returnDelay());
       },
-      onFrame: (frame) => this.deliver(frame),
+      onFrame: (frame) => {
+        if (frame.type !== "listed" && frame.type !== "relist") this.deliver(frame);
+      },
       onEnd: () => {
         this.showDisconnected();
         // Not the socket's fault, then: both are tried again with backoff, and the first to work wins.

@@ -133,6 +133,32 @@ export interface ChatFrame {
   readonly chat: Chat | null;
 }
 
+/** What the user's list shows of a chat changed, or the chat is new there. */
+export interface ListedFrame {
+  readonly type: "listed";
+  readonly chat_id: string;
+  /** The chat's version. One that is not higher than what the reader has is old. */
+  readonly version: number;
+  /** Null: the chat was deleted, or the user is no member any more. */
+  readonly chat: ChatSummary | null;
+}
+
+/** What a list of chats shows of one. */
+export interface ChatSummary {
+  readonly id: string;
+  readonly title: string | null;
+  readonly updated_at: string;
+  readonly version: number;
+  readonly running: boolean;
+}
+
+/** The list of chats may have changed unseen: read it again (`GET /v1/chats`). */
+export interface RelistFrame {
+  readonly type: "relist";
+  /** Seconds; wait a random part of them before, for all readers are told at once. */
+  readonly within?: number;
+}
+
 /** A prompt of this user, accepted with 202, could not be stored. Sent to all of the user's sockets. */
 export interface RejectedFrame {
   readonly type: "rejected";
@@ -153,6 +179,8 @@ export interface ErrorFrame {
 export interface AuthFrame {
   readonly type: "auth";
   readonly ticket: string;
+  /** Whether to be told of the user's list of chats (`listed`, `relist`), too. */
+  readonly chats?: boolean;
 }
 
 /** Follow a chat. With `after`, only what the reader has not seen is sent; null asks for everything. */
@@ -175,7 +203,7 @@ export interface UnwatchFrame {
   readonly chat_id: string;
 }
 
-export type ServerFrame = ReadyFrame | SnapshotFrame | MessageFrame | GenerationFrame | DeltaFrame | ChatFrame | RejectedFrame | ErrorFrame;
+export type ServerFrame = ReadyFrame | SnapshotFrame | MessageFrame | GenerationFrame | DeltaFrame | ChatFrame | ListedFrame | RelistFrame | RejectedFrame | ErrorFrame;
 
 export type ClientFrame = AuthFrame | WatchFrame | UnwatchFrame;
 
@@ -479,6 +507,61 @@ export const SCHEMAS = {
       ]
     }
   },
+  ListedFrame: {
+    required: [
+      "type",
+      "chat_id",
+      "version",
+      "chat"
+    ],
+    fields: {
+      type: {
+        enum: [
+          "listed"
+        ]
+      },
+      chat_id: "string",
+      version: "integer",
+      chat: [
+        {
+          ref: "ChatSummary"
+        },
+        "null"
+      ]
+    }
+  },
+  ChatSummary: {
+    required: [
+      "id",
+      "title",
+      "updated_at",
+      "version",
+      "running"
+    ],
+    fields: {
+      id: "string",
+      title: [
+        "string",
+        "null"
+      ],
+      updated_at: "string",
+      version: "integer",
+      running: "boolean"
+    }
+  },
+  RelistFrame: {
+    required: [
+      "type"
+    ],
+    fields: {
+      type: {
+        enum: [
+          "relist"
+        ]
+      },
+      within: "number"
+    }
+  },
   RejectedFrame: {
     required: [
       "type",
@@ -543,6 +626,8 @@ export const SERVER_FRAMES = {
   generation: "GenerationFrame",
   delta: "DeltaFrame",
   chat: "ChatFrame",
+  listed: "ListedFrame",
+  relist: "RelistFrame",
   rejected: "RejectedFrame",
   error: "ErrorFrame",
 } as const;

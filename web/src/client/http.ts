@@ -38,6 +38,13 @@ export interface NewChat {
   readonly system_prompt?: string | null;
 }
 
+/** What a person can change of a chat; what is absent stays. */
+export interface ChatChange {
+  readonly title?: string | null;
+  readonly model?: string | null;
+  readonly tip_id?: string;
+}
+
 export interface NewMessage {
   readonly id: string;
   readonly content: string;
@@ -186,7 +193,7 @@ export class Http {
     return this.request("GET", `/chats${query({ before, limit })}`);
   }
 
-  updateChat(chatId: string, change: { readonly model: string | null }): Promise<Chat> {
+  updateChat(chatId: string, change: ChatChange): Promise<Chat> {
     return this.request("PATCH", `/chats/${chatId}`, change);
   }
 

@@ -24,8 +24,13 @@ export class Parley {
   constructor(environment: Environment) {
     this.environment = environment;
     this.http = new Http(environment);
-    this.chats = new ChatList(this.http);
-    this.line = new Connection(this.http, environment, () => this.pushUrl());
+    this.chats = new ChatList(this.http, environment.random);
+    this.line = new Connection(
+      this.http,
+      environment,
+      () => this.pushUrl(),
+      (frame) => this.chats.onFrame(frame),
+    );
     this.unlisten = environment.onPageEvent((event) => {
       if (event === "online") for (const chat of this.opened.values()) chat.hurry();
     });
@@ -98,6 +103,7 @@ export class Parley {
   close(): void {
     this.unlisten();
     for (const chat of this.opened.values()) chat.close();
+    this.chats.close();
     this.line.close();
   }
 

@@ -3,23 +3,34 @@
  * does not know. See `docs/protocol.md`.
  */
 
-import type { ErrorFrame, Message, ReadyFrame, RejectedFrame, ServerFrame } from "./frames";
+import type {
+  ErrorFrame,
+  ListedFrame,
+  Message,
+  ReadyFrame,
+  RejectedFrame,
+  RelistFrame,
+  ServerFrame,
+} from "./frames";
 import { SERVER_FRAMES } from "./frames";
 import { isValid } from "./validate";
 
 export type {
   Chat,
   ChatFrame,
+  ChatSummary,
   ClientFrame,
   Cursor,
   DeltaFrame,
   ErrorFrame,
   GenerationFrame,
+  ListedFrame,
   Message,
   MessageError,
   MessageFrame,
   ReadyFrame,
   RejectedFrame,
+  RelistFrame,
   RunningAnswer,
   ServerFrame,
   SnapshotFrame,
@@ -33,9 +44,11 @@ export interface Page<Item> {
 }
 
 /** A frame about one chat, which {@link merge} takes. */
-export type RoomFrame = Exclude<ServerFrame, ReadyFrame | RejectedFrame | ErrorFrame>;
+export type RoomFrame = Exclude<ServerFrame, ReadyFrame | ListFrame | RejectedFrame | ErrorFrame>;
+/** A frame about the user's list of chats. */
+export type ListFrame = ListedFrame | RelistFrame;
 /** What a chat's listener is given. */
-export type ListenerFrame = Exclude<ServerFrame, ReadyFrame>;
+export type ListenerFrame = Exclude<ServerFrame, ReadyFrame | ListFrame>;
 
 /** Decodes a frame; null for what is not a frame that this version knows, or not as the contracts say. */
 export function decodeFrame(data: unknown): ServerFrame | null {

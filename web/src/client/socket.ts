@@ -1,11 +1,11 @@
 import type { Environment, SocketLike } from "./environment";
-import { type ClientFrame, decodeFrame, type ListenerFrame } from "./protocol";
+import { type ClientFrame, decodeFrame, type ListenerFrame, type ListFrame } from "./protocol";
 
 /** What a line to the server tells its owner. */
 export interface LineListener {
   /** The line carries frames from now on; a socket says whose. */
   onReady(userId?: string): void;
-  onFrame(frame: ListenerFrame): void;
+  onFrame(frame: ListenerFrame | ListFrame): void;
   /** The line is over; nothing more comes from it. Told once. */
   onEnd(code: number): void;
 }
@@ -26,7 +26,8 @@ export class SocketLine {
   constructor(environment: Environment, url: string, ticket: string, listener: LineListener) {
     this.listener = listener;
     this.socket = environment.openSocket(url, {
-      onOpen: () => this.socket.send(JSON.stringify({ type: "auth", ticket } satisfies ClientFrame)),
+      onOpen: () =>
+        this.socket.send(JSON.stringify({ type: "auth", ticket, chats: true } satisfies ClientFrame)),
       onMessage: (data) => this.receive(data),
       onClose: (code) => this.end(code),
     });

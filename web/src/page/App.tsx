@@ -19,11 +19,12 @@ export function App() {
     };
     refresh();
     document.addEventListener("visibilitychange", refresh);
-    let status = parley.connection.getSnapshot().status;
+    // A socket says by itself when the list has to be read again; server-sent events are of one chat.
+    let wasOnline = true;
     const unsubscribe = parley.connection.subscribe(() => {
-      const before = status;
-      status = parley.connection.getSnapshot().status;
-      if (status === "online" && (before === "reconnecting" || before === "offline")) refresh();
+      const { status, transport } = parley.connection.getSnapshot();
+      if (status === "online" && transport === "events" && !wasOnline) refresh();
+      wasOnline = status === "online";
     });
     return () => {
       document.removeEventListener("visibilitychange", refresh);

@@ -1,5 +1,5 @@
 import { type MouseEvent, useState } from "react";
-import type { Chat } from "../client";
+import type { ChatSummary } from "../client";
 import { DeleteDialog } from "./DeleteDialog";
 import { CloseIcon, EditIcon, PanelIcon, TrashIcon } from "./icons";
 import { Menu, MenuItem } from "./Menu";
@@ -20,7 +20,7 @@ interface SidebarProps {
 export function Sidebar({ chatId, open, collapsed, onChoose, onClose, onCollapse }: SidebarProps) {
   const parley = useParley();
   const { items, next, loaded } = useObservable(parley.chats);
-  const [deleting, setDeleting] = useState<Chat | null>(null);
+  const [deleting, setDeleting] = useState<ChatSummary | null>(null);
   const [problem, setProblem] = useState<string | null>(null);
 
   const attempt = (action: Promise<void>) => {
@@ -28,7 +28,7 @@ export function Sidebar({ chatId, open, collapsed, onChoose, onClose, onCollapse
     action.catch((error: unknown) => setProblem(error instanceof Error ? error.message : String(error)));
   };
 
-  const confirmDelete = (chat: Chat) => {
+  const confirmDelete = (chat: ChatSummary) => {
     setDeleting(null);
     if (chat.id === chatId) onChoose(null);
     attempt(parley.deleteChat(chat.id));
@@ -128,10 +128,10 @@ export function Sidebar({ chatId, open, collapsed, onChoose, onClose, onCollapse
 }
 
 interface ChatItemProps {
-  readonly chat: Chat;
+  readonly chat: ChatSummary;
   readonly current: boolean;
   onChoose(chatId: string): void;
-  onDelete(chat: Chat): void;
+  onDelete(chat: ChatSummary): void;
 }
 
 function ChatItem({ chat, current, onChoose, onDelete }: ChatItemProps) {
@@ -162,13 +162,13 @@ function ChatItem({ chat, current, onChoose, onDelete }: ChatItemProps) {
 
 interface Group {
   readonly name: string;
-  readonly chats: readonly Chat[];
+  readonly chats: readonly ChatSummary[];
 }
 
 const DAY = 24 * 60 * 60 * 1000;
 
 /** Chats, newest first, by how long ago they were last used. */
-export function groupsOf(chats: readonly Chat[], now: Date): Group[] {
+export function groupsOf(chats: readonly ChatSummary[], now: Date): Group[] {
   const today = new Date(now.getFullYear(), now.getMonth(), now.getDate()).getTime();
   const names: [name: string, since: number][] = [
     ["Today", today],
@@ -177,7 +177,7 @@ export function groupsOf(chats: readonly Chat[], now: Date): Group[] {
     ["Previous 30 days", today - 30 * DAY],
     ["Older", Number.NEGATIVE_INFINITY],
   ];
-  const groups = new Map<string, Chat[]>();
+  const groups = new Map<string, ChatSummary[]>();
   for (const chat of chats) {
     const [name] = names.find(([, since]) => Date.parse(chat.updated_at) >= since) ?? ["Older"];
     groups.set(name, [...(groups.get(name) ?? []), chat]);
@@ -185,7 +185,7 @@ export function groupsOf(chats: readonly Chat[], now: Date): Group[] {
   return [...groups].map(([name, members]) => ({ name, chats: members }));
 }
 
-function titleOf(chat: Chat): string {
+function titleOf(chat: ChatSummary): string {
   return chat.title || "Untitled chat";
 }
 

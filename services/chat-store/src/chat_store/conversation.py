@@ -74,6 +74,8 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
         request: The generation that must be requested.
         stop: The generation whose worker must be told to stop.
         deleted: The chat is gone, and all the rest with it.
+        listed: Whether a list of chats shows the change: all that readers can see, but for attempts at an answer.
+        members: Who could read the chat before the change; known once it is written.
     """
 
     since: int
@@ -87,6 +89,8 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     request: GenerationRecord | None
     stop: str | None
     deleted: bool = False
+    listed: bool = True
+    members: list[str] = []
 
     @property
     def visible(self) -> bool:
@@ -124,6 +128,7 @@ class Conversation:
         self._now = now
         self._new_id = new_id
         self._visible = False
+        self._listed = False
         self._changed: dict[str, MessageRecord] = {}
         self._generations: dict[str, GenerationRecord] = {}
         self._usage: list[UsageRecord] = []
@@ -180,6 +185,7 @@ class Conversation:
             request=self._request,
             stop=self._stop,
             deleted=self._deleted,
+            listed=self._listed,
         )
 
     # --- prompts ----------------------------------------------------------------------------------------------------
@@ -391,9 +397,10 @@ class Conversation:
                     claim_id=claim_id,
                     worker_id=worker_id,
                     claimed_at=self._now,
-                )
+                ),
+                listed=False,
             )
-            self._answer = self._put(replace(self._answer, status="streaming"))
+            self._answer = self._put(replace(self._answer, status="streaming"), listed=False)
         return Claimed(generation=active, answer=self._answer, verdict=_verdict(active))
 
     def release(self, generation_id: str, attempt: int) -> None:
@@ -402,9 +409,10 @@ class Conversation:
         if active is None or self._answer is None or active.status != "running" or active.attempt != attempt:
             return
         self._put_generation(
-            replace(active, status="requested", released=active.released + 1, claim_id=None, worker_id=None)
+            replace(active, status="requested", released=active.released + 1, claim_id=None, worker_id=None),
+            listed=False,
         )
-        self._answer = self._put(replace(self._answer, status="pending"))
+        self._answer = self._put(replace(self._answer, status="pending"), listed=False)
 
     def finish(self, event: GenerationFinished) -> bool:
         """End the generation as its worker says, and start the next queued prompt.
@@ -597,7 +605,8 @@ class Conversation:
 
     # --- recording --------------------------------------------------------------------------------------------------
 
-    def _touch(self) -> None:
+    def _touch(self, *, listed: bool = True) -> None:
+        self._listed = self._listed or listed
         if not self._visible:
             self._visible = True
             self._chat = replace(self._chat, version=self._since + 1, updated_at=self._now)
@@ -606,15 +615,17 @@ class Conversation:
         self._touch()
         self._chat = replace(self._chat, **fields)
 
-    def _put(self, message: MessageRecord) -> MessageRecord:
-        self._touch()
+    def _put(self, message: MessageRecord, *, listed: bool = True) -> MessageRecord:
+        self._touch(listed=listed)
         message = replace(message, version=self._chat.version)
         self._messages[message.id] = self._changed[message.id] = message
         return message
 
-    def _put_generation(self, generation: GenerationRecord, *, visible: bool = True) -> GenerationRecord:
+    def _put_generation(
+        self, generation: GenerationRecord, *, visible: bool = True, listed: bool = True
+    ) -> GenerationRecord:
         if visible:
-            self._touch()
+            self._touch(listed=listed)
         self._generations[generation.id] = generation
         self._active = generation
         return generation

@@ -24,7 +24,8 @@ from chat_store.records import GenerationRecord
 from chat_store.rejections import Rejection
 from parley.contracts import limits, subjects
 from parley.contracts.events import GenerationRequested
-from parley.contracts.live import Changed
+from parley.contracts.live import Changed, ListChanged
+from parley.contracts.resources import Chat
 from parley.contracts.rpc import StopSignal
 from parley.runtime import bus, tracing
 
@@ -50,7 +51,8 @@ class Publisher:
     ) -> None:
         """Tell readers, workers that must stop, and, without waiting for it, request answers.
 
-        ``live.<chat>.changed``: at most once, in order of the versions as far as one process makes them.
+        ``live.<chat>.changed`` and ``user.<user>.chats``: at most once, in order of the versions as far as one process
+        makes them.
 
         Args:
             traces: By chat, the headers of the span that a request belongs to; by default what is stored with it.
@@ -58,6 +60,8 @@ class Publisher:
         for change in changes:
             if change.visible:
                 await self._send(subjects.live_changed(change.chat.id), encode_changed(change))
+            if change.visible and change.listed:
+                await self._tell_lists(change)
             if change.stop is not None:
                 await self.signal_stop(change.stop)
         requested = [change.request for change in changes if change.request is not None]
@@ -65,6 +69,21 @@ class Publisher:
             task = asyncio.create_task(self.request(requested, traces=traces or {}))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def announce_new(self, chat: Chat) -> None:
+        """Tell its owner's lists of a chat that was created. At most once."""
+        created = ListChanged(chat_id=chat.id, version=chat.version, chat=chat.summary())
+        await self._send(subjects.user_chats(chat.owner_id), msgspec.json.encode(created))
+
+    async def _tell_lists(self, change: Changes) -> None:
+        running = change.active is not None
+        chat = None if change.deleted else change.chat.resource(running=running).summary()
+        shown = ListChanged(chat_id=change.chat.id, version=change.chat.version, chat=chat)
+        gone = msgspec.json.encode(msgspec.structs.replace(shown, chat=None))
+        payload = msgspec.json.encode(shown)
+        members = {*change.members, *(member.user_id for member in change.members_added)}
+        for user_id in members:
+            await self._send(subjects.user_chats(user_id), gone if user_id in change.members_removed else payload)
 
     async def reject(self, rejections: Sequence[Rejection]) -> None:
         """Tell authors that prompts of theirs were not stored. At most once; the database tells whoever asks."""

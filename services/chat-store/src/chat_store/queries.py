@@ -74,7 +74,7 @@ class Queries:
         if not ids.is_id(request.chat_id):
             raise Invalid("A chat's id is a UUID in lower case.")
         async with self._database.connection() as connection:
-            await repository.create_chat(
+            created = await repository.create_chat(
                 connection,
                 request.chat_id,
                 owner_id=request.user_id,
@@ -86,6 +86,8 @@ class Queries:
             chat = await repository.get_chat(connection, request.chat_id)
         if chat is None or chat.owner_id != request.user_id:
             raise Conflict("This chat id has been used.")
+        if created:
+            await self._publisher.announce_new(chat)
         return rpc.ChatReply(chat=chat)
 
     async def get_chat(self, request: rpc.GetChat) -> rpc.ChatReply:

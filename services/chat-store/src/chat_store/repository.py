@@ -76,7 +76,8 @@ SELECT row_to_json(state) FROM (
 ) state
 """
 
-# Returns the chats that were changed. The others were changed by somebody else meanwhile: nothing is written of them.
+# Returns the chats that were changed, with their members until then. The others were changed by somebody else
+# meanwhile: nothing is written of them.
 # Locked in the order of the ids, or two batches could wait for each other.
 APPLY: Final = """
 WITH locked AS MATERIALIZED (
@@ -145,17 +146,21 @@ WITH locked AS MATERIALIZED (
     DELETE FROM members USING changed_chats, json_to_recordset($6) AS r(chat_id uuid, user_id text)
     WHERE r.chat_id = changed_chats.id AND members.chat_id = r.chat_id AND members.user_id = r.user_id
 )
-SELECT id::text FROM changed_chats
+SELECT id::text, array(SELECT user_id FROM members WHERE members.chat_id = changed_chats.id) AS members
+FROM changed_chats
 """
 
 _UPSERTED: Final = frozenset({"generations_pkey", "generations_one_active", "messages_pkey", "messages_in_order"})
 """The unique indexes of the rows that APPLY inserts or updates."""
 
 DELETE_CHAT: Final = """
-WITH gone AS (DELETE FROM chats WHERE id = $1 AND revision = $2 - 1 RETURNING id, owner_id)
-INSERT INTO deleted_chats (id, owner_id, deleted_at, generation_id, purge_at)
-SELECT id, owner_id, $3, $4::uuid, $3 FROM gone
-RETURNING id::text
+WITH gone AS (
+    DELETE FROM chats WHERE id = $1 AND revision = $2 - 1 RETURNING id, owner_id
+), noted AS (
+    INSERT INTO deleted_chats (id, owner_id, deleted_at, generation_id, purge_at)
+    SELECT id, owner_id, $3, $4::uuid, $3 FROM gone
+)
+SELECT array(SELECT user_id FROM members WHERE members.chat_id = gone.id) FROM gone
 """
 
 ADD_REJECTIONS: Final = """
@@ -411,13 +416,14 @@ async def load_states(connection: Connection, named: Sequence[Named], *, with_qu
     return _decode(await connection.fetch(LOAD_STATES, _json(named), with_queue), State)
 
 
-async def apply(connection: Connection, changes: Sequence[Changes], *, now: datetime) -> set[str]:
+async def apply(connection: Connection, changes: Sequence[Changes], *, now: datetime) -> dict[str, list[str]]:
     """Write what the commands came to, each chat wholly or not at all.
 
     Returns:
-        The chats that were written. The others have changed since they were loaded, or while they were written.
+        The chats that were written, with their members until then. The others have changed since they were loaded, or
+        while they were written.
     """
-    written: set[str] = set()
+    written: dict[str, list[str]] = {}
     kept = [change for change in changes if not change.deleted]
     if kept:
         try:
@@ -440,12 +446,12 @@ async def apply(connection: Connection, changes: Sequence[Changes], *, now: date
             if error.constraint_name not in _UPSERTED:
                 raise
             rows = []
-        written.update(row[0] for row in rows)
+        written.update((row[0], row[1]) for row in rows)
     for change in changes:
         if change.deleted:
-            gone = await connection.fetchval(DELETE_CHAT, change.chat.id, change.chat.revision, now, change.stop)
-            if gone is not None:
-                written.add(gone)
+            members = await connection.fetchval(DELETE_CHAT, change.chat.id, change.chat.revision, now, change.stop)
+            if members is not None:
+                written[change.chat.id] = members
     return written
 
 
@@ -458,9 +464,10 @@ async def create_chat(
     model: str | None,
     system_prompt: str | None,
     now: datetime,
-) -> None:
-    """Create the chat, unless its id has been used."""
-    await connection.execute(CREATE_CHAT, chat_id, owner_id, title, model, system_prompt, now)
+) -> bool:
+    """Create the chat, unless its id has been used; return whether it was created."""
+    status = await connection.execute(CREATE_CHAT, chat_id, owner_id, title, model, system_prompt, now)
+    return status.endswith(" 1")
 
 
 async def mark_requested(connection: Connection, requests: Sequence[tuple[GenerationRecord, int]]) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar
 
+from msgspec.structs import replace
+
 from chat_store import repository
 from chat_store.conversation import Changes, Conversation
 from chat_store.errors import Contended
@@ -86,8 +88,8 @@ async def _execute(connection: Connection, commands: Sequence[Command[R]], chang
     pending = list(enumerate(commands))
     for _ in range(MAX_TRIES):
         made = await _decide(connection, pending, results, missing)
-        written = await repository.apply(connection, list(made.values()), now=datetime.now(UTC)) if made else set()
-        changes.extend(made[chat_id] for chat_id in written)
+        written = await repository.apply(connection, list(made.values()), now=datetime.now(UTC)) if made else {}
+        changes.extend(replace(made[chat_id], members=members) for chat_id, members in written.items())
         pending = [one for one in pending if one[1].chat_id in made and one[1].chat_id not in written]
         if not pending:
             return Outcome(results=results, missing=frozenset(missing), changes=changes)

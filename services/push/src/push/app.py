@@ -13,6 +13,7 @@ from push import metrics
 from push.bus import Bus
 from push.errors import Unable
 from push.limits import sockets_that_fit
+from push.lists import Lists
 from push.origins import Origins
 from push.room import Tally
 from push.rooms import Rooms, Timing
@@ -37,10 +38,13 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     problems = {"nats": "not connected yet"}
     closed = asyncio.Event()
     rooms: Rooms | None = None
+    lists: Lists | None = None
 
     async def on_reconnected() -> None:
         if rooms is not None:
             await rooms.reconnected()
+        if lists is not None:
+            lists.reconnected()
 
     async def on_closed() -> None:
         closed.set()
@@ -63,12 +67,14 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         stack.push_async_callback(bus.close)
         tally = Tally()
         rooms = Rooms(bus, tally, Timing(quiet=settings.silence_seconds, check=settings.check_seconds))
+        lists = Lists(bus)
         words = Tasks()
         stack.push_async_callback(words.close)
         tickets = Tickets(lambda used: words.start(bus.tell_used(used)))
         await bus.follow_tickets(tickets.on_used)
         desk = Desk(
             rooms,
+            lists,
             tickets,
             secret_key=settings.secret_key,
             max_sockets_per_user=settings.max_sockets_per_user,
@@ -101,6 +107,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             tally,
             sockets=lambda: server.sockets,
             rooms=lambda: len(rooms),
+            lists=lambda: len(lists),
             readers=lambda: rooms.readers,
             lagging=lambda: rooms.lagging,
         )
@@ -123,5 +130,6 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         finally:
             await end(*upkeep, *ends)
             await rooms.close()
+            await lists.close()
         if closed.is_set() and not stop.is_set():
             raise Unable("NATS closed the connection for good")

@@ -178,6 +178,14 @@ class Bus:
         """
         return await self._subscribe(subjects.ANY_LIVE_REJECTED, handler)
 
+    async def follow_list(self, user_id: str, handler: Handler) -> LiveSubscription:
+        """Hand to ``handler`` what happens to the chats of a user.
+
+        Raises:
+            BusUnavailable: there is no connection to subscribe on.
+        """
+        return await self._subscribe(subjects.user_chats(user_id), handler)
+
     async def _subscribe(self, subject: str, handler: Handler) -> LiveSubscription:
         try:
             return await self._client.subscribe_live(subject, handler)

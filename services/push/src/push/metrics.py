@@ -62,6 +62,7 @@ def publish(
     sockets: Callable[[], int],
     rooms: Callable[[], int],
     readers: Callable[[], int],
+    lists: Callable[[], int],
     lagging: Callable[[], int],
     registry: CollectorRegistry = REGISTRY,
 ) -> None:
@@ -72,6 +73,7 @@ def publish(
             {
                 "sockets": ("Open sockets", sockets),
                 "rooms": ("Chats that somebody reads, or did a moment ago", rooms),
+                "lists": ("Users whose lists of chats are followed: one subscription each", lists),
                 "readers": ("Chats watched, over all sockets", readers),
                 "lagging_readers": ("Readers whose socket cannot take more now", lagging),
             },

@@ -16,6 +16,7 @@ from parley.runtime import tokens
 from push.cursor import Reader
 from push.errors import BadFrame, NotAuthenticated, TicketExpired, TooMany
 from push.limits import Count, FrameRate
+from push.lists import RELIST, Lists
 from push.room import Room
 from push.rooms import Rooms
 from push.tickets import Tickets
@@ -48,6 +49,7 @@ class Desk:
     def __init__(
         self,
         rooms: Rooms,
+        lists: Lists,
         tickets: Tickets,
         *,
         secret_key: str,
@@ -58,6 +60,7 @@ class Desk:
         frames_burst: int,
     ) -> None:
         self.rooms = rooms
+        self.lists = lists
         self.tickets = tickets
         self.secret_key = secret_key
         self.sockets = Count(max_sockets_per_user, "sockets")
@@ -83,7 +86,7 @@ class Desk:
 class Session:
     """A socket's rights and the chats that it watches."""
 
-    __slots__ = ("_desk", "_rate", "_socket", "_user_id", "_watched", "_writable")
+    __slots__ = ("_desk", "_missed", "_rate", "_socket", "_user_id", "_watched", "_writable")
 
     def __init__(self, desk: Desk, socket: Wire) -> None:
         self._desk = desk
@@ -92,6 +95,7 @@ class Session:
         self._user_id: str | None = None
         self._watched: dict[str, tuple[Room, Reader]] = {}
         self._writable = True
+        self._missed = False  # a change of the list
 
     @property
     def authenticated(self) -> bool:
@@ -113,7 +117,7 @@ class Session:
             raise BadFrame("not a frame of this protocol") from error
         match frame:
             case Auth():
-                self._authenticate(frame.ticket)
+                self._authenticate(frame.ticket, lists=frame.chats)
             case Watch():
                 self._watch(self._user(), frame.chat_id, frame.after)
             case Unwatch():
@@ -123,6 +127,13 @@ class Session:
     def tell(self, frame: ServerFrame) -> None:
         """Send a frame that is about the user and not about what is watched."""
         self._socket.send(frame)
+
+    def list_changed(self, frames: bytes) -> None:
+        """Send a frame about the user's list; a socket that cannot take more is told later to read the list again."""
+        if self._writable:
+            self._socket.write_long(frames)
+        else:
+            self._missed = True
 
     def pause(self) -> None:
         """The write buffer is above its limit."""
@@ -137,6 +148,9 @@ class Session:
             if not self._writable:
                 return  # the chats before this one filled it
             self._desk.rooms.resume(room, reader)
+        if self._missed and self._writable:
+            self._missed = False
+            self._socket.write_long(RELIST)
 
     def left(self) -> None:
         """The socket is no more."""
@@ -144,6 +158,7 @@ class Session:
             self._forget(chat_id)
         if self._user_id is not None:
             self._desk.sockets.remove(self._user_id)
+            self._desk.lists.leave(self._user_id, self)
             sessions = self._desk.sessions[self._user_id]
             sessions.discard(self)
             if not sessions:
@@ -154,7 +169,7 @@ class Session:
             raise NotAuthenticated("authenticate first")
         return self._user_id
 
-    def _authenticate(self, ticket: str) -> None:
+    def _authenticate(self, ticket: str, *, lists: bool) -> None:
         if self._user_id is not None:
             raise BadFrame("authenticated already")
         try:
@@ -173,6 +188,8 @@ class Session:
         self._user_id = user_id
         self._desk.sessions.setdefault(user_id, set()).add(self)
         self._socket.send(Ready(user_id=user_id))
+        if lists:
+            self._desk.lists.join(user_id, self)
 
     def _watch(self, user_id: str, chat_id: str, after: Cursor | None) -> None:
         after = _sane(after)

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from parley.contracts.resources import Chat, Message, MessageError
+from parley.contracts.resources import Chat, ChatSummary, Message, MessageError
 
 PROTOCOL: Final = 1
 
@@ -24,9 +24,14 @@ class _Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class Auth(_Frame, frozen=True, kw_only=True, tag="auth"):
-    """The first frame, within 10 s: a ticket from ``POST /v1/push-ticket``."""
+    """The first frame, within 10 s: a ticket from ``POST /v1/push-ticket``.
+
+    Attributes:
+        chats: Whether to be told of the user's list of chats (``listed``, ``relist``), too.
+    """
 
     ticket: str
+    chats: bool = False
 
 
 class Cursor(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,6 +149,31 @@ class ChatFrame(_Frame, frozen=True, kw_only=True, tag="chat"):
     chat: Chat | None
 
 
+class Listed(_Frame, frozen=True, kw_only=True, tag="listed"):
+    """What the user's list shows of a chat changed, or the chat is new there.
+
+    At most once; sent to the user's sockets that asked for ``chats``, whatever they watch.
+
+    Attributes:
+        version: The chat's version. One that is not higher than what the reader has is old.
+        chat: Null: the chat was deleted, or the user is no member any more.
+    """
+
+    chat_id: str
+    version: int
+    chat: ChatSummary | None
+
+
+class Relist(_Frame, frozen=True, kw_only=True, tag="relist"):
+    """The list of chats may have changed unseen: read it again (``GET /v1/chats``).
+
+    Attributes:
+        within: Seconds; wait a random part of them before, for all readers are told at once.
+    """
+
+    within: float = 0.0
+
+
 class Rejected(_Frame, frozen=True, kw_only=True, tag="rejected"):
     """A prompt of this user, accepted with 202, could not be stored. Sent to all of the user's sockets.
 
@@ -163,7 +193,7 @@ class Error(_Frame, frozen=True, kw_only=True, omit_defaults=True, tag="error"):
     chat_id: str | None = None
 
 
-ServerFrame = Ready | Snapshot | MessageFrame | Generation | Delta | ChatFrame | Rejected | Error
+ServerFrame = Ready | Snapshot | MessageFrame | Generation | Delta | ChatFrame | Listed | Relist | Rejected | Error
 
 
 # --- close codes ------------------------------

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from parley.contracts.resources import Chat, GenerationRef, Message, MessageError
+from parley.contracts.resources import Chat, ChatSummary, GenerationRef, Message, MessageError
 
 READ_AT: Final = "Parley-Read-At"
 """Header of about one delta per answer and second: when (Unix time in seconds) the worker read it from the provider."""
@@ -29,6 +29,21 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="
     messages: list[Message] | None
     generation: GenerationRef | None = None
     removed_members: list[str] = []
+    v: int = 1
+
+
+class ListChanged(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="list_changed"):
+    """A chat entered or left a user's list of chats, or what the list shows of it changed.
+
+    Told to each member of the chat, on the member's own subject. Whoever may have missed one reads the list again.
+
+    Attributes:
+        chat: What the list shows of it; null when it is not the user's any more.
+    """
+
+    chat_id: str
+    version: int
+    chat: ChatSummary | None
     v: int = 1
 
 

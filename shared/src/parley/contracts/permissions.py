@@ -105,6 +105,7 @@ CHAT_STORE: Final = UserPermissions(
         subjects.ANY_GENERATION_REQUESTED,
         _template("live_changed"),
         _template("live_rejected"),
+        _template("user_chats"),
         _template("ctl_generation_stop"),
         _template("rpc_generation_snapshot"),
         *_look_at(streams.CHAT, streams.ADVISORIES, streams.DEAD_LETTERS),
@@ -148,8 +149,8 @@ PUSH: Final = UserPermissions(
         _template("rpc_generation_snapshot"),
         subjects.CTL_TICKET_USED,
     ),
-    # One chat's traffic at a time is what it subscribes; everything of everybody is refused.
-    subscribe=("live.*.>", subjects.CTL_TICKET_USED),
+    # One chat's or one user's traffic at a time is what it subscribes; everything of everybody is refused.
+    subscribe=("live.*.>", _template("user_chats"), subjects.CTL_TICKET_USED),
 )
 MIGRATE: Final = UserPermissions(
     user="migrate",

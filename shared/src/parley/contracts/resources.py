@@ -13,6 +13,16 @@ MessageStatus = Literal[
 Role = Literal["owner", "member"]
 
 
+class ChatSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a list of chats shows of one."""
+
+    id: str
+    title: str | None
+    updated_at: datetime
+    version: int
+    running: bool
+
+
 class Chat(msgspec.Struct, frozen=True, kw_only=True):
     """A chat.
 
@@ -32,6 +42,11 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
     version: int
     running: bool
+
+    def summary(self) -> ChatSummary:
+        return ChatSummary(
+            id=self.id, title=self.title, updated_at=self.updated_at, version=self.version, running=self.running
+        )
 
 
 class MessageError(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ each chat becomes a time series.
 """
 
 from typing import Final
+from urllib.parse import quote
 
 TEMPLATES: Final[dict[str, str]] = {
     "prompt_submitted": "chat.{chat}.prompt.submitted",
@@ -15,6 +16,7 @@ TEMPLATES: Final[dict[str, str]] = {
     "live_generation": "live.{chat}.generation",
     "live_changed": "live.{chat}.changed",
     "live_rejected": "live.{chat}.rejected",
+    "user_chats": "user.{user}.chats",
     "rpc_store": "rpc.store.{verb}",
     "rpc_models_list": "rpc.models.list",
     "rpc_generation_snapshot": "rpc.generation.{generation}.snapshot",
@@ -75,6 +77,11 @@ def live_changed(chat_id: str) -> str:
 
 def live_rejected(chat_id: str) -> str:
     return f"live.{chat_id}.rejected"
+
+
+def user_chats(user_id: str) -> str:
+    """What happens to the chats of a user, whoever causes it. Of an id, what is special in a subject is quoted."""
+    return f"user.{quote(user_id, safe='').replace('.', '%2E')}.chats"
 
 
 def rpc_store(verb: str) -> str:
