@@ -192,7 +192,11 @@ LLM_WORKER = [
 ]
 PUSH = [
     Panel("Sockets", "short", {"{{instance}}": "parley_push_sockets"}),
-    Panel("Rooms", "short", {"{{instance}}": "parley_push_rooms"}),
+    Panel(
+        "Subscriptions",
+        "short",
+        {"rooms, {{instance}}": "parley_push_rooms", "lists of chats, {{instance}}": "parley_push_lists"},
+    ),
     Panel("Readers", "short", {"watching": "sum(parley_push_readers)", "lagging": "sum(parley_push_lagging_readers)"}),
     Panel(
         "Deltas in, frames out",
