@@ -181,6 +181,8 @@ def test_servers_that_can_never_do_are_told_at_once(
             "It has the form postgresql://",
         ),
         ({"DATABASE_URL": "nonsense"}, "DATABASE_URL is no address of PostgreSQL.", "It has the form postgresql://"),
+        ({"NATS_URL": "nats://u:secret@h:99999"}, "NATS_URL names the port '99999'", "1 to 65535"),
+        ({"DATABASE_URL": "postgresql://u:secret@h:port/d"}, "DATABASE_URL names the port 'port'", "1 to 65535"),
         ({"DATABASE_URL": f"{good['DATABASE_URL']}_not"}, "has no such database", "Create it (CREATE DATABASE"),
         (
             {"DATABASE_URL": good["DATABASE_URL"].replace(":test@", ":secret@")},

@@ -37,3 +37,22 @@ def test_models_that_mean_their_think_tag_are_named_by_patterns() -> None:
         False,
     ]
     assert not settings(nats_url="nats://a").keeps_think_tag("")
+
+
+@pytest.mark.parametrize("url", ["http://", "https://:443/v1", "http://provider:99999/v1", "http://provider:port/v1"])
+def test_an_address_of_a_provider_that_cannot_be_one_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError, match="openai_base_url"):
+        settings(nats_url="nats://nats", openai_base_url=url)
+
+
+def test_white_space_around_a_key_is_not_part_of_it() -> None:
+    key = settings(nats_url="nats://nats", openai_api_key=" sk-key\n").openai_api_key
+    assert key is not None
+    assert key.get_secret_value() == "sk-key"
+
+
+@pytest.mark.parametrize("key", ["sk-\nkey", "schlüssel", "sk-\x00"])
+def test_a_key_that_a_header_cannot_carry_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(ValidationError, match="a header cannot carry") as refused:
+        settings(nats_url="nats://nats", openai_api_key=key)
+    assert key not in str(refused.value.errors()[0]["msg"])

@@ -56,6 +56,12 @@ async def test_a_connection_that_is_broken_off_may_be_a_refused_password(
     assert "refuses (gateway)" in said
 
 
+async def test_a_server_without_a_scheme_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    ConnectionLog(["one:4222"]).failed(ConnectionRefusedError("Connect call failed"))
+    await turn_of_the_loop()
+    assert "does not answer at one:4222:" in caplog.text
+
+
 async def test_the_same_trouble_is_said_again_only_after_a_while(
     lines: ConnectionLog, caplog: pytest.LogCaptureFixture, clock: Clock
 ) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from parley.runtime.server_urls import check_server_url
 from parley.runtime.settings import ServiceSettings, read
 
 
@@ -37,6 +38,83 @@ def test_a_secret_has_no_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NATS_URL", "")
     with pytest.raises(ValidationError, match="nats_url"):
         ServiceSettings()  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://nats:4222",
+        "nats://",
+        "nats://u:secret@nats:99999",
+        "nats://nats:port",
+        "nats://:4222",
+        "nats://a,nats://b:0",
+    ],
+)
+def test_an_address_that_cannot_be_one_of_nats_is_refused_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    monkeypatch.setenv("NATS_URL", url)
+    with pytest.raises(SystemExit):
+        read(ServiceSettings, "gateway")
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("gateway: NATS_URL: ")
+    assert said.endswith("It has the form nats://USER:PASSWORD@HOST:PORT")
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize(
+    "url", ["nats://nats", "nats:4222", "nats", "tls://u:p@a:4222, nats://b", "nats://[::1]:4222", "nats://[::1]"]
+)
+def test_an_address_of_nats_is_accepted(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("NATS_URL", url)
+    assert read(ServiceSettings, "gateway").nats_url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "is_one"),
+    [
+        ("postgresql://u:p@h:5432/d", True),
+        ("postgres:///d?host=/run/postgresql", True),
+        ("postgresql://u:p@one:5432,two/d?target_session_attrs=read-write", True),
+        ("postgresql://[::1]:5432/d", True),
+        ("mysql://u:p@h/d", False),
+        ("garbage", False),
+        ("postgresql://h:99999/d", False),
+        ("postgresql://one:5432,two:x/d", False),
+    ],
+)
+def test_an_address_of_postgresql_is_told_from_others(url: str, is_one: bool) -> None:
+    if is_one:
+        assert check_server_url("DATABASE_URL", url) == url
+    else:
+        with pytest.raises(ValueError, match="It has the form postgresql://"):
+            check_server_url("DATABASE_URL", url)
+
+
+def test_secrets_that_cannot_be_read_are_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "nats_url").write_bytes(b"\xff\xfe")
+    for folder, why in (
+        (tmp_path / "none", "there is no such folder"),
+        (tmp_path / "nats_url", "there is no such folder"),
+        (tmp_path, "can't decode"),
+    ):
+        monkeypatch.setenv("SECRETS_DIR", str(folder))
+        with pytest.raises(SystemExit):
+            read(ServiceSettings, "gateway")
+        (said,) = capsys.readouterr().err.splitlines()
+        assert said.startswith(f"gateway: SECRETS_DIR: {folder} cannot be read: ")
+        assert why in said
+
+
+def test_the_level_of_the_log_may_be_written_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NATS_URL", "nats://nats")
+    monkeypatch.setenv("LOG_LEVEL", "debug")
+    monkeypatch.setenv("LOG_FORMAT", "JSON")
+    settings = read(ServiceSettings, "gateway")
+    assert (settings.log_level, settings.log_format) == ("DEBUG", "json")
 
 
 def test_what_is_missing_or_wrong_is_named_and_ends_the_service(

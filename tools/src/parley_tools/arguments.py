@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 _MOST_SECONDS = 7 * 24 * 3600.0
 
@@ -12,6 +13,13 @@ def port_number(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) <= 65_535):
         raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
     return int(text)
+
+
+def folder(text: str) -> Path:
+    """The path of a folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("no folder is named")
+    return Path(text)
 
 
 def seconds(text: str) -> float:

@@ -18,20 +18,11 @@ from nats.aio.client import Client
 
 from parley.contracts.streams import CHAT
 from parley.runtime import bus
+from parley.runtime.server_urls import FORMS, UrlSetting, check_server_url
 
 CONNECT_TIMEOUT: Final = 5.0
 _CLOSE_TIMEOUT: Final = 2.0
 _NATS_TRIES_TIMEOUT: Final = 3.0
-
-_SCHEMES: Final = {
-    "NATS_URL": ("nats", "tls", "ws", "wss"),
-    "DATABASE_URL": ("postgresql", "postgres"),
-}
-_FORMS: Final = {
-    "NATS_URL": "nats://USER:PASSWORD@HOST:PORT",
-    "DATABASE_URL": "postgresql://ROLE:PASSWORD@HOST:PORT/DATABASE",
-}
-_PRODUCTS: Final = {"NATS_URL": "NATS", "DATABASE_URL": "PostgreSQL"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +34,7 @@ class Trouble:
     """
 
     text: str
-    remedy: str
+    remedy: str = ""
     may_pass: bool = False
 
 
@@ -51,29 +42,20 @@ class ServerTrouble(Exception):
     """A server cannot be used. ``str()`` is the trouble and its remedy, for a person."""
 
     def __init__(self, trouble: Trouble) -> None:
-        super().__init__(f"{trouble.text} {trouble.remedy}")
+        super().__init__(f"{trouble.text} {trouble.remedy}".strip())
         self.trouble = trouble
 
 
-def check_url(setting: str, url: str) -> None:
-    """Return when ``url`` is of the kind that ``setting`` (``NATS_URL``, ``DATABASE_URL``) must be.
+def check_url(setting: UrlSetting, url: str) -> None:
+    """Return when ``url`` can be an address of the server that ``setting`` names.
 
     Raises:
-        ServerTrouble: It is not; the password in it is not told.
+        ServerTrouble: It cannot; the password in it is not told.
     """
-    kind = f"It has the form {_FORMS[setting]}."
-    for one in url.split(",") if setting == "NATS_URL" else [url]:
-        scheme, separator, rest = one.strip().partition("://")
-        if separator and scheme.lower() in _SCHEMES[setting] and rest:
-            continue
-        if separator:
-            raise ServerTrouble(
-                Trouble(
-                    text=f"{setting} begins with {scheme}://, which is no address of {_PRODUCTS[setting]}.", remedy=kind
-                )
-            )
-        if setting != "NATS_URL" or not scheme:  # of NATS, HOST:PORT is enough
-            raise ServerTrouble(Trouble(text=f"{setting} is no address of {_PRODUCTS[setting]}.", remedy=kind))
+    try:
+        check_server_url(setting, url)
+    except ValueError as error:
+        raise ServerTrouble(Trouble(text=f"{setting} {error}.")) from None
 
 
 def without_password(url: str) -> str:
@@ -113,7 +95,7 @@ def _postgres_trouble(url: str, error: Exception) -> Trouble:
         case asyncpg.InvalidAuthorizationSpecificationError():
             return Trouble(
                 text=f"Postgres at {where} refuses the role or the password: {said}.",
-                remedy=f"Set DATABASE_URL to {_FORMS['DATABASE_URL']} as they are on the server.",
+                remedy=f"Set DATABASE_URL to {FORMS['DATABASE_URL']} as they are on the server.",
             )
         case asyncpg.InvalidCatalogNameError():
             return Trouble(
@@ -128,7 +110,7 @@ def _postgres_trouble(url: str, error: Exception) -> Trouble:
             )
         case ValueError() if not isinstance(error, OSError):
             return Trouble(
-                text=f"DATABASE_URL cannot be read: {said}.", remedy=f"It has the form {_FORMS['DATABASE_URL']}."
+                text=f"DATABASE_URL cannot be read: {said}.", remedy=f"It has the form {FORMS['DATABASE_URL']}."
             )
         case _:
             return Trouble(
@@ -197,7 +179,7 @@ def _nats_trouble(url: str, error: Exception) -> Trouble:
         user = urlsplit(url.split(",")[0]).username or "nobody in particular"
         return Trouble(
             text=f"NATS at {where} refuses the user or the password ({user}).",
-            remedy=f"Set NATS_URL to {_FORMS['NATS_URL']} as the server's configuration has them.",
+            remedy=f"Set NATS_URL to {FORMS['NATS_URL']} as the server's configuration has them.",
             may_pass=True,
         )
     return Trouble(

@@ -1,6 +1,7 @@
 """Settings of llm-worker, read from the environment."""
 
 import fnmatch
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -28,13 +29,24 @@ class WorkerSettings(MigratedServiceSettings):
     @field_validator("openai_base_url", "openai_api_key", "model", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
-        return None if isinstance(value, str) and not value.strip() else value
+        return value.strip() or None if isinstance(value, str) else value
 
     @field_validator("openai_base_url")
     @classmethod
     def _is_http(cls, value: str | None) -> str | None:
         if value is not None and not value.lower().startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
+        if value is not None and urlsplit(value).hostname is None:
+            raise ValueError("names no host")
+        if value is not None:
+            urlsplit(value).port  # noqa: B018  # raises ValueError
+        return value
+
+    @field_validator("openai_api_key")
+    @classmethod
+    def _fits_into_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not (value.get_secret_value().isascii() and value.get_secret_value().isprintable()):
+            raise ValueError("has characters that a header cannot carry")
         return value
 
     @field_validator("nats_url")

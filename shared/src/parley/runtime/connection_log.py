@@ -35,7 +35,7 @@ class ConnectionLog:
     """
 
     def __init__(self, servers: Sequence[str], *, clock: Callable[[], float] = time.monotonic) -> None:
-        parts = [urlsplit(server) for server in servers]
+        parts = [urlsplit(server if "://" in server else f"//{server}") for server in servers]
         self._where = ", ".join(part.netloc.rpartition("@")[2] for part in parts)
         self._user = next((part.username for part in parts if part.username), None) or "nobody in particular"
         self._clock = clock

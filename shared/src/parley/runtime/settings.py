@@ -3,33 +3,32 @@
 import os
 import re
 import sys
+from pathlib import Path
 from typing import Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from parley.runtime.server_urls import check_server_url
 
 
-class ServiceSettings(BaseSettings):
-    """Base of each service's settings; ``NATS_URL`` in the environment sets ``nats_url``, and so on.
+class EnvironmentSettings(BaseSettings):
+    """Settings from the environment, or from files.
 
     A setting may also come from a file of its name in the folder that ``SECRETS_DIR`` names, as containers are given
     their secrets; the environment goes before. An empty variable is one that is not set.
     """
 
-    model_config = SettingsConfigDict(env_file=None, env_ignore_empty=True, extra="ignore", frozen=True)
-
-    nats_url: str = Field(description="NATS servers, comma-separated; may carry user and password")
-    health_host: str = Field("127.0.0.1", description="where /healthz, /readyz and /metrics listen")
-    health_port: int | None = Field(None, description="port of the health server; none when unset", ge=0, le=65535)
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="the least that is logged")
-    log_format: Literal["console", "json"] = Field("console", description="`console` for people, or `json`")
-
-    @model_validator(mode="after")
-    def _ports_differ(self) -> Self:
-        # Port 0 is whichever is free.
-        if self.health_port and self.health_port == getattr(self, "port", None):
-            raise ValueError(f"HEALTH_PORT and PORT are both {self.health_port}: choose another HEALTH_PORT")
-        return self
+    model_config = SettingsConfigDict(
+        env_file=None, env_ignore_empty=True, extra="ignore", frozen=True, allow_inf_nan=False
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -43,7 +42,43 @@ class ServiceSettings(BaseSettings):
         folder = os.environ.get("SECRETS_DIR")
         if not folder:
             return init_settings, env_settings
+        if not Path(folder).is_dir():
+            raise SettingsError("there is no such folder")
         return init_settings, env_settings, SecretsSettingsSource(settings_cls, secrets_dir=folder)
+
+
+class ServiceSettings(EnvironmentSettings):
+    """Base of each service's settings; ``NATS_URL`` in the environment sets ``nats_url``, and so on."""
+
+    nats_url: str = Field(description="NATS servers, comma-separated; may carry user and password")
+    health_host: str = Field("127.0.0.1", description="where /healthz, /readyz and /metrics listen")
+    health_port: int | None = Field(None, description="port of the health server; none when unset", ge=0, le=65535)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="the least that is logged")
+    log_format: Literal["console", "json"] = Field("console", description="`console` for people, or `json`")
+
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _in_any_case(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str):
+            return value
+        return value.upper() if info.field_name == "log_level" else value.lower()
+
+    @field_validator("nats_url")
+    @classmethod
+    def _is_nats_url(cls, value: str) -> str:
+        return check_server_url("NATS_URL", value)
+
+    @field_validator("database_url", check_fields=False)
+    @classmethod
+    def _is_database_url(cls, value: str) -> str:
+        return check_server_url("DATABASE_URL", value)
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        # Port 0 is whichever is free.
+        if self.health_port and self.health_port == getattr(self, "port", None):
+            raise ValueError(f"HEALTH_PORT and PORT are both {self.health_port}: choose another HEALTH_PORT")
+        return self
 
 
 class MigratedServiceSettings(ServiceSettings):
@@ -65,12 +100,21 @@ def read(kind: type[Settings], service: str) -> Settings:
     """
     try:
         return kind()  # type: ignore[call-arg]  # from the environment
+    except SettingsError as error:
+        folder = os.environ.get("SECRETS_DIR", "")
+        print(f"{service}: SECRETS_DIR: {folder} cannot be read: {error.__cause__ or error}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(2) from None
     except ValidationError as error:
         for problem in error.errors():
             name = "_".join(str(part) for part in problem["loc"]).upper()
             # What concerns several settings has no name of its own, and names them itself.
-            print(f"{service}: {name + ': ' if name else ''}{problem['msg']}", file=sys.stderr)  # noqa: T201
+            print(f"{service}: {name + ': ' if name else ''}{reason(problem)}", file=sys.stderr)  # noqa: T201
         raise SystemExit(2) from None
+
+
+def reason(problem: ErrorDetails) -> str:
+    """What is wrong with a setting, without the word that pydantic puts before it."""
+    return problem["msg"].removeprefix("Value error, ")
 
 
 def check_base_path(path: str) -> str:

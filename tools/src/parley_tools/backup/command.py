@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from parley_tools.arguments import seconds
+from parley_tools.arguments import folder, seconds
 from parley_tools.backup.archive import ArchiveReader, Manifest
 from parley_tools.backup.errors import BackupError, FileExists, TimedOut
 from parley_tools.backup.making import back_up
@@ -66,7 +66,7 @@ def _add_common(parser: argparse.ArgumentParser, file: str) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help=file)
     parser.add_argument(
         "--data",
-        type=Path,
+        type=folder,
         metavar="FOLDER",
         help=f"of the stack, running or not (default {DEFAULT_FOLDER}); NATS_URL and DATABASE_URL together go before",
     )

@@ -92,9 +92,10 @@ def _named(environment: Mapping[str, str]) -> _Named:
         database_url=environment.get("DATABASE_URL", ""),
         has_key=bool(environment.get("SECRET_KEY")),
     )
-    for setting, url in (("NATS_URL", named.nats_url), ("DATABASE_URL", named.database_url)):
-        if url:
-            check_url(setting, url)
+    if named.nats_url:
+        check_url("NATS_URL", named.nats_url)
+    if named.database_url:
+        check_url("DATABASE_URL", named.database_url)
     return named
 
 

@@ -6,11 +6,10 @@ import argparse
 import asyncio
 import logging
 import sys
-from pathlib import Path
 
 import msgspec
 
-from parley_tools.arguments import port_number
+from parley_tools.arguments import folder, port_number
 from parley_tools.doctor.examination import examine
 from parley_tools.doctor.patient import find
 from parley_tools.doctor.report import Finding
@@ -25,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what ``parley doctor`` takes."""
     parser.add_argument(
         "--data",
-        type=Path,
+        type=folder,
         default=DEFAULT_FOLDER,
         metavar="FOLDER",
         help="of a running stack (default .parley); NATS_URL, DATABASE_URL and OPENAI_* go before",

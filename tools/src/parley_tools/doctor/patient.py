@@ -6,19 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic_settings import SettingsConfigDict
-
-from parley.runtime.settings import ServiceSettings
+from parley.runtime.settings import EnvironmentSettings
 from parley_tools.stack import state
 from parley_tools.stack.options import MODEL_SERVER_KEY, MODEL_SERVERS
 from parley_tools.stack.secrets import Secrets, load_secrets
 from parley_tools.stack.state import State
 
 
-class _Settings(ServiceSettings):
+class _Settings(EnvironmentSettings):
     """All that a check needs, each of it optional: what is missing is itself a finding."""
-
-    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
 
     nats_url: str = ""
     database_url: str = ""
@@ -27,10 +23,6 @@ class _Settings(ServiceSettings):
     openai_api_key: str = ""
     model: str = ""
     nats_monitor_url: str = ""
-    # Of a service, where this runs beside one. Whatever is wrong with them is for its own settings to say.
-    health_port: str = ""  # type: ignore[assignment]
-    log_level: str = ""  # type: ignore[assignment]
-    log_format: str = ""  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +52,7 @@ class Patient:
 
 def find(folder: Path, ports: Mapping[str, int], services: Mapping[str, tuple[str, int]] | None = None) -> Patient:
     """Look around. When the environment names servers that the stack does not use, the stack is not what is meant."""
-    given = _Settings()  # type: ignore[call-arg]
+    given = _Settings()
     running = state.read(folder)
     if running is not None and not running.uses(given.nats_url, given.database_url):
         running = None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from importlib import import_module
 from typing import Final
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
+from parley.runtime.settings import reason
 from parley.runtime.tokens import MIN_KEY_BYTES
 from parley_tools.doctor.patient import Patient
 from parley_tools.doctor.report import Report
@@ -17,11 +18,6 @@ _CLASSES: Final = {
     "chat-store": ("chat_store.settings", "Settings"),
     "llm-worker": ("llm_worker.settings", "WorkerSettings"),
     "push": ("push.settings", "Settings"),
-}
-_SCHEMES: Final = {
-    "NATS_URL": ("nats", "tls", "ws", "wss"),
-    "DATABASE_URL": ("postgresql", "postgres"),
-    "OPENAI_BASE_URL": ("http", "https"),
 }
 _KEY: Final = "SECRET_KEY"
 
@@ -34,6 +30,8 @@ def check(patient: Patient) -> Report:
     for service, (module, name) in _CLASSES.items():
         try:
             getattr(import_module(module), name)()
+        except SettingsError as error:
+            problems.setdefault(("SECRETS_DIR", str(error.__cause__ or error)), []).append(service)
         except ValidationError as error:
             for item in error.errors():
                 variable = "_".join(str(part) for part in item["loc"]).upper()
@@ -42,9 +40,9 @@ def check(patient: Patient) -> Report:
                 if item["type"] == "missing":
                     missing.setdefault(variable, []).append(service)
                 else:
-                    problems.setdefault((variable, item["msg"]), []).append(service)
-    for (variable, message), services in problems.items():
-        report.problem(f"{variable}: {message} ({', '.join(services)}).", f"Correct {variable}.")
+                    problems.setdefault((variable, reason(item)), []).append(service)
+    for (variable, why), services in problems.items():
+        report.problem(f"{variable}: {why} ({', '.join(services)}).", f"Correct {variable}.")
     if patient.secret_key and len(patient.secret_key.encode()) < MIN_KEY_BYTES:
         report.problem(
             f"SECRET_KEY has {len(patient.secret_key.encode())} bytes, and needs {MIN_KEY_BYTES} or more.",
@@ -57,19 +55,6 @@ def check(patient: Patient) -> Report:
                 f"{variable} is not set, and {', '.join(services)} cannot start without it.",
                 "`parley up` needs none of these: it sets them itself.",
             )
-    given = {
-        "NATS_URL": patient.nats_url,
-        "DATABASE_URL": patient.database_url,
-        "OPENAI_BASE_URL": patient.openai_base_url,
-    }
-    for variable, value in given.items():
-        for one in filter(None, value.split(",")):
-            parts = urlsplit(one.strip())
-            if parts.scheme not in _SCHEMES[variable] or not parts.hostname:
-                report.problem(
-                    f"{variable} is no address of the kind that it must be.",
-                    f"It begins with {' or '.join(f'{scheme}://' for scheme in _SCHEMES[variable])} and names a host.",
-                )
     if not any(finding.level == "problem" for finding in report.findings):
         report.ok("Every value that is set can be used.")
     return report

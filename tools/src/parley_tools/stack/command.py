@@ -13,7 +13,7 @@ from pathlib import Path
 
 from parley.runtime.log_writer import LogWriter
 from parley.runtime.tasks import end
-from parley_tools.arguments import port_number
+from parley_tools.arguments import folder, port_number
 from parley_tools.embedded.errors import EmbeddedError, UnusableFolder
 from parley_tools.stack import options as stack_options
 from parley_tools.stack import state
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--push-port", type=port_number, default=8001, help="of the websockets (default 8001; 0: any free one)"
     )
     parser.add_argument(
-        "--data", type=Path, default=state.DEFAULT_FOLDER, metavar="FOLDER", help="default: .parley in this folder"
+        "--data", type=folder, default=state.DEFAULT_FOLDER, metavar="FOLDER", help="default: .parley in this folder"
     )
     for service in SERVICES:
         parser.add_argument(f"--{service}", type=_count, default=1, metavar="N", help=f"processes of {service}")
