@@ -202,5 +202,26 @@ class ScriptedPage:
             end = int(query["before"][0])
             begin = max(0, end - 50)
             route.fulfill(json={"items": items[begin:end], "next": str(begin) if begin else None})
+        elif path == "/search":
+            word = query["q"][0].lower()
+            hits = [
+                {
+                    "chat_id": chat_id,
+                    "chat_title": self.chats[chat_id]["title"],
+                    "message_id": message["id"],
+                    "role": message["role"],
+                    "excerpt": message["content"][:200],
+                }
+                for chat_id, messages in self.messages.items()
+                for message in messages
+                if word in message["content"].lower()
+            ]
+            route.fulfill(json={"items": hits, "next": None})
+        elif path.startswith("/chats/") and route.request.method == "PATCH":
+            chat = self.chats[path.split("/")[2]]
+            chat |= json.loads(route.request.post_data or "{}")
+            chat["version"] += 1
+            self.send({"type": "chat", "chat_id": chat["id"], "version": chat["version"], "chat": chat})
+            route.fulfill(json=chat)
         else:
             route.fulfill(status=202, json={})

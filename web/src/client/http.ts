@@ -38,6 +38,16 @@ export interface NewChat {
   readonly system_prompt?: string | null;
 }
 
+/** A message that a search found. */
+export interface SearchHit {
+  readonly chat_id: string;
+  readonly chat_title: string | null;
+  readonly message_id: string;
+  readonly role: "user" | "assistant";
+  /** A line of it, around the match. */
+  readonly excerpt: string;
+}
+
 /** What a person can change of a chat; what is absent stays. */
 export interface ChatChange {
   readonly title?: string | null;
@@ -220,6 +230,11 @@ export class Http {
 
   async stop(chatId: string, messageId: string | null): Promise<void> {
     await this.request("POST", `/chats/${chatId}/stop`, { message_id: messageId });
+  }
+
+  /** Finds messages, the best match first. */
+  search(text: string, before: string | null = null): Promise<Page<SearchHit>> {
+    return this.request("GET", `/search${query({ q: text, before })}`);
   }
 
   /** Opens the server-sent events of a chat, from `lastEventId` on. The caller ends it by `signal`. */

@@ -31,6 +31,7 @@ export {
   type NewMessage,
   type Problem,
   ProblemError,
+  type SearchHit,
   type ServerConfig,
   UnreachableError,
 } from "./http";

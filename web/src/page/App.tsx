@@ -2,13 +2,15 @@ import { useEffect, useState } from "react";
 import { ChatPage } from "./ChatPage";
 import { useParley } from "./parley";
 import { useRoute } from "./route";
+import { SearchDialog } from "./SearchDialog";
 import { Sidebar } from "./Sidebar";
 import { useStored } from "./stored";
 
 /** The whole page: the list of chats beside the chat that the address names. */
 export function App() {
   const parley = useParley();
-  const [chatId, open] = useRoute();
+  const [route, open] = useRoute();
+  const [searching, setSearching] = useState(false);
   const [menuOpen, setMenuOpen] = useState(false);
   const [collapsed, setCollapsed] = useStored("sidebar-collapsed", false);
 
@@ -32,30 +34,43 @@ export function App() {
     };
   }, [parley]);
 
-  const choose = (id: string | null) => {
+  useEffect(() => {
+    const onKeyDown = (event: KeyboardEvent) => {
+      const command = event.ctrlKey || event.metaKey;
+      if (!command || event.shiftKey || event.altKey || event.key.toLowerCase() !== "k") return;
+      event.preventDefault();
+      setSearching(true);
+    };
+    window.addEventListener("keydown", onKeyDown);
+    return () => window.removeEventListener("keydown", onKeyDown);
+  }, []);
+
+  const choose = (id: string | null, messageId: string | null = null) => {
     setMenuOpen(false);
-    open(id);
+    open(id, messageId);
   };
 
   return (
     <div className="flex h-full">
       <Sidebar
-        chatId={chatId}
+        chatId={route.chatId}
         collapsed={collapsed}
         onChoose={choose}
         onClose={() => setMenuOpen(false)}
         onCollapse={() => setCollapsed(true)}
+        onSearch={() => setSearching(true)}
         open={menuOpen}
       />
       <ChatPage
-        chatId={chatId}
         onMenu={() => {
           setMenuOpen(true);
           setCollapsed(false);
         }}
         onOpen={choose}
+        route={route}
         sidebarCollapsed={collapsed}
       />
+      {searching && <SearchDialog onClose={() => setSearching(false)} onOpen={choose} />}
     </div>
   );
 }

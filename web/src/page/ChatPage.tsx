@@ -8,12 +8,14 @@ import { ModelPicker } from "./ModelPicker";
 import { useObservable, useParley } from "./parley";
 import { EmptyPage, LoadingPage, Suggestions, UnavailablePage } from "./places";
 import { ReloadNotice } from "./Reload";
+import type { Route } from "./route";
+import { ChatMemory, useStored } from "./stored";
+import { TitleEditor } from "./TitleEditor";
 import { Transcript } from "./Transcript";
 import { entriesOf, isRunning, titleFrom } from "./transcript";
 
 interface ChatPageProps {
-  /** Null: a chat that starts with its first message. */
-  readonly chatId: string | null;
+  readonly route: Route;
   /** Whether the list of chats is put away, so that it is opened from here. */
   readonly sidebarCollapsed: boolean;
   onOpen(chatId: string | null): void;
@@ -22,23 +24,31 @@ interface ChatPageProps {
 
 /** What the reader chose to see, valid as long as the chat's newest turn is the same. */
 interface BranchChoice {
+  readonly chatId: string;
   readonly leaf: string;
   readonly tip: string | null;
 }
 
+const choices = new ChatMemory<BranchChoice>("local", "versions");
+
 const NOTHING: Observable<null> = { subscribe: () => () => undefined, getSnapshot: () => null };
 
 /** One chat: its messages, and where the next one is written. */
-export function ChatPage({ chatId, sidebarCollapsed, onOpen, onMenu }: ChatPageProps) {
+export function ChatPage({ route, sidebarCollapsed, onOpen, onMenu }: ChatPageProps) {
   const parley = useParley();
+  // A chat that starts with its first message has no id yet.
+  const { chatId } = route;
   const chat = useMemo(() => (chatId === null ? null : parley.watch(chatId)), [parley, chatId]);
   const snapshot = useObservable<ChatSnapshot | null>(chat ?? NOTHING);
   const [drafts, setDrafts] = useState<Readonly<Record<string, string>>>({});
-  const [newModel, setNewModel] = useState<string | null>(null);
-  const [choice, setChoice] = useState<BranchChoice | null>(null);
+  const [newModel, setNewModel] = useStored<string | null>("new-chat-model", null);
+  const [chosen, setChosen] = useState<BranchChoice | null>(null);
+  const [renaming, setRenaming] = useState(false);
   const [notice, setNotice] = useState<string | null>(null);
 
   const tip = snapshot?.state.chat?.tip_id ?? null;
+  const remembered = useMemo(() => (chatId === null ? null : choices.get(chatId)), [chatId]);
+  const choice = chosen?.chatId === chatId ? chosen : remembered;
   const leaf = choice !== null && choice.tip === tip ? choice.leaf : null;
   const entries = useMemo(() => (snapshot === null ? [] : entriesOf(snapshot, leaf)), [snapshot, leaf]);
   const running = snapshot !== null && isRunning(snapshot);
@@ -53,12 +63,22 @@ export function ChatPage({ chatId, sidebarCollapsed, onOpen, onMenu }: ChatPageP
   }, [title]);
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: a notice belongs to the chat that it came up in
-  useEffect(() => setNotice(null), [chatId]);
+  useEffect(() => {
+    setNotice(null);
+    setRenaming(false);
+  }, [chatId]);
 
   /** Does something that the server can refuse, and says why it did. */
   const attempt = (action: Promise<void>) => {
     setNotice(null);
     action.catch((error: unknown) => setNotice(error instanceof Error ? error.message : String(error)));
+  };
+
+  const choose = (id: string) => {
+    if (chatId === null) return;
+    const choice = { chatId, leaf: id, tip };
+    setChosen(choice);
+    choices.set(chatId, choice);
   };
 
   const send = (content: string, parentId?: string | null) => {
@@ -96,9 +116,31 @@ export function ChatPage({ chatId, sidebarCollapsed, onOpen, onMenu }: ChatPageP
         >
           <MenuIcon className="size-5" />
         </button>
-        <h1 className="min-w-0 flex-1 truncate font-medium text-sm" dir="auto">
-          {title ?? (chatId === null ? "New chat" : "")}
-        </h1>
+        {chat !== null && renaming ? (
+          <TitleEditor
+            onEnd={() => setRenaming(false)}
+            onSave={(wanted) => attempt(parley.chats.rename(chat.id, wanted))}
+            title={title ?? ""}
+          />
+        ) : (
+          <h1 className="min-w-0 flex-1 font-medium text-sm" dir="auto">
+            {title !== null && !gone ? (
+              <button
+                className="chat-title"
+                data-testid="title"
+                onClick={() => setRenaming(true)}
+                title={`${title}\n\nClick to rename`}
+                type="button"
+              >
+                {title}
+              </button>
+            ) : chatId === null ? (
+              "New chat"
+            ) : (
+              ""
+            )}
+          </h1>
+        )}
         <ModelPicker
           model={snapshot === null ? newModel : (snapshot.state.chat?.model ?? null)}
           onChange={(model) => (chat === null ? setNewModel(model) : attempt(chat.setModel(model)))}
@@ -114,8 +156,9 @@ export function ChatPage({ chatId, sidebarCollapsed, onOpen, onMenu }: ChatPageP
           loadingOlder={snapshot?.loadingOlder === true}
           more={snapshot !== null && snapshot.state.next !== null}
           onAttempt={attempt}
-          onChoose={(id) => setChoice({ leaf: id, tip })}
+          onChoose={choose}
           onEdit={edit}
+          route={route}
           running={running}
           state={snapshot?.state ?? null}
         />

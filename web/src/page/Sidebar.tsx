@@ -1,10 +1,13 @@
-import { type MouseEvent, useState } from "react";
+import { type MouseEvent, useEffect, useRef, useState } from "react";
 import type { ChatSummary } from "../client";
 import { DeleteDialog } from "./DeleteDialog";
-import { CloseIcon, EditIcon, PanelIcon, TrashIcon } from "./icons";
+import { CloseIcon, EditIcon, PanelIcon, PlusIcon, SearchIcon, TrashIcon } from "./icons";
 import { Menu, MenuItem } from "./Menu";
 import { useObservable, useParley } from "./parley";
 import { pathOf } from "./route";
+import { TitleEditor } from "./TitleEditor";
+
+const SHORTCUT = /Mac|iP(hone|ad|od)/.test(navigator.userAgent) ? "⌘K" : "Ctrl K";
 
 interface SidebarProps {
   readonly chatId: string | null;
@@ -15,9 +18,10 @@ interface SidebarProps {
   onChoose(chatId: string | null): void;
   onClose(): void;
   onCollapse(): void;
+  onSearch(): void;
 }
 
-export function Sidebar({ chatId, open, collapsed, onChoose, onClose, onCollapse }: SidebarProps) {
+export function Sidebar({ chatId, open, collapsed, onChoose, onClose, onCollapse, onSearch }: SidebarProps) {
   const parley = useParley();
   const { items, next, loaded } = useObservable(parley.chats);
   const [deleting, setDeleting] = useState<ChatSummary | null>(null);
@@ -77,8 +81,18 @@ export function Sidebar({ chatId, open, collapsed, onChoose, onClose, onCollapse
             href={pathOf(null)}
             onClick={(event) => follow(event, () => onChoose(null))}
           >
-            <EditIcon className="size-4.5" /> New chat
+            <PlusIcon className="size-4.5" /> New chat
           </a>
+          <button
+            aria-keyshortcuts="Control+K Meta+K"
+            className="sidebar-row gap-2.5 font-medium"
+            data-testid="open-search"
+            onClick={onSearch}
+            type="button"
+          >
+            <SearchIcon className="size-4.5" /> Search
+            <kbd className="ml-auto font-normal font-sans text-muted-foreground text-xs">{SHORTCUT}</kbd>
+          </button>
         </div>
         <div className="min-h-0 flex-1 overflow-y-auto px-2 pb-4">
           {groupsOf(items, new Date()).map(({ name, chats }) => (
@@ -92,6 +106,7 @@ export function Sidebar({ chatId, open, collapsed, onChoose, onClose, onCollapse
                     key={chat.id}
                     onChoose={onChoose}
                     onDelete={setDeleting}
+                    onRename={(title) => attempt(parley.chats.rename(chat.id, title))}
                   />
                 ))}
               </ul>
@@ -132,9 +147,26 @@ interface ChatItemProps {
   readonly current: boolean;
   onChoose(chatId: string): void;
   onDelete(chat: ChatSummary): void;
+  onRename(title: string): void;
 }
 
-function ChatItem({ chat, current, onChoose, onDelete }: ChatItemProps) {
+function ChatItem({ chat, current, onChoose, onDelete, onRename }: ChatItemProps) {
+  const [renaming, setRenaming] = useState(false);
+  const link = useRef<HTMLAnchorElement>(null);
+  const wasRenaming = useRef(false);
+
+  useEffect(() => {
+    if (wasRenaming.current && !renaming && document.activeElement === document.body) link.current?.focus();
+    wasRenaming.current = renaming;
+  }, [renaming]);
+
+  if (renaming) {
+    return (
+      <li className="chat-item" data-chat-id={chat.id} data-current={current} data-testid="chat-item">
+        <TitleEditor onEnd={() => setRenaming(false)} onSave={onRename} title={chat.title ?? ""} />
+      </li>
+    );
+  }
   return (
     <li className="chat-item" data-chat-id={chat.id} data-current={current} data-testid="chat-item">
       <a
@@ -143,6 +175,8 @@ function ChatItem({ chat, current, onChoose, onDelete }: ChatItemProps) {
         dir="auto"
         href={pathOf(chat.id)}
         onClick={(event) => follow(event, () => onChoose(chat.id))}
+        ref={link}
+        title={titleOf(chat)}
       >
         <span className="truncate">{titleOf(chat)}</span>
         {chat.running && (
@@ -152,6 +186,9 @@ function ChatItem({ chat, current, onChoose, onDelete }: ChatItemProps) {
         )}
       </a>
       <Menu label={`Actions for “${titleOf(chat)}”`}>
+        <MenuItem icon={<EditIcon />} onChoose={() => setRenaming(true)}>
+          Rename
+        </MenuItem>
         <MenuItem danger icon={<TrashIcon />} onChoose={() => onDelete(chat)}>
           Delete
         </MenuItem>

@@ -1,9 +1,12 @@
-import { type RefObject, useEffect, useRef } from "react";
+import { type RefObject, useEffect, useMemo, useRef } from "react";
 import { type ChatState, type Message, newestLeaf, type WatchedChat } from "../client";
 import { Answer } from "./Answer";
+import { placeOf, useArrival, useNotedPlace } from "./arrival";
 import { useFollow, usePlaceKept } from "./follow";
 import { DownIcon } from "./icons";
 import { Prompt } from "./Prompt";
+import { arrived, type Route } from "./route";
+import { useStable } from "./stable";
 import type { Entry } from "./transcript";
 
 interface TranscriptProps {
@@ -14,6 +17,7 @@ interface TranscriptProps {
   /** Whether there are older messages to load. */
   readonly more: boolean;
   readonly loadingOlder: boolean;
+  readonly route: Route;
   onAttempt(action: Promise<void>): void;
   /** The reader wants to see the branch that ends with this message. */
   onChoose(leaf: string): void;
@@ -28,6 +32,7 @@ export function Transcript({
   running,
   more,
   loadingOlder,
+  route,
   onAttempt,
   onChoose,
   onEdit,
@@ -35,7 +40,8 @@ export function Transcript({
   const scroller = useRef<HTMLDivElement>(null);
   const content = useRef<HTMLDivElement>(null);
   const sentinel = useRef<HTMLDivElement>(null);
-  const { following, jump } = useFollow(scroller, content);
+  const { following, jump, release } = useFollow(scroller, content);
+  useNotedPlace(chat.id, scroller, following);
   usePlaceKept(scroller, entries[0]?.id ?? null);
   useOlderMessages(chat, more && !loadingOlder, sentinel, scroller);
 
@@ -46,7 +52,29 @@ export function Transcript({
     if (sent !== null) jump();
   }, [sent, jump]);
 
-  const choose = (id: string) => onChoose(state === null ? id : newestLeaf(state, id));
+  const choose = useStable((id: string) => onChoose(state === null ? id : newestLeaf(state, id)));
+  const edit = useStable(onEdit);
+
+  const { visit, messageId } = route;
+  const opened = useRef(visit);
+  const place = useMemo(
+    () => (messageId !== null || visit === opened.current ? placeOf(chat.id, messageId) : null),
+    [chat, visit, messageId],
+  );
+  const drawn = place !== null && entries.some(({ id }) => id === place.id);
+  useArrival(scroller, { place, found: messageId !== null, visit, drawn, release, onArrived: arrived });
+  useWantedMessage(chat, {
+    id: place === null || drawn ? null : place.id,
+    visit,
+    known: state?.messages.some(({ id }) => id === place?.id) === true,
+    more,
+    loadingOlder,
+    onKnown: choose,
+    onMissing: () => {
+      if (messageId !== null)
+        onAttempt(Promise.reject(new Error("This message is not in the chat any more.")));
+    },
+  });
 
   return (
     <div className="relative min-h-0 flex-1">
@@ -78,7 +106,7 @@ export function Transcript({
                   key={entry.id}
                   onAttempt={onAttempt}
                   onChoose={choose}
-                  onEdit={onEdit}
+                  onEdit={edit}
                 />
               ),
             )}
@@ -98,6 +126,37 @@ export function Transcript({
       )}
     </div>
   );
+}
+
+interface Wanted {
+  /** The message that is to be drawn; null when there is none, or when it is. */
+  readonly id: string | null;
+  readonly visit: string;
+  /** Whether it is loaded, on another branch than the one that is shown. */
+  readonly known: boolean;
+  readonly more: boolean;
+  readonly loadingOlder: boolean;
+  onKnown(id: string): void;
+  onMissing(): void;
+}
+
+/** Loads older messages until a message is there, and shows its branch. */
+function useWantedMessage(chat: WatchedChat, wanted: Wanted): void {
+  const { id, visit, known, more, loadingOlder } = wanted;
+  const failed = useRef<string | null>(null);
+  const onKnown = useStable(wanted.onKnown);
+  const onMissing = useStable(wanted.onMissing);
+
+  useEffect(() => {
+    if (id === null || failed.current === visit) return;
+    if (known) onKnown(id);
+    else if (!more) onMissing();
+    else if (!loadingOlder) {
+      chat.loadOlder().catch(() => {
+        failed.current = visit;
+      });
+    }
+  }, [chat, id, visit, known, more, loadingOlder, onKnown, onMissing]);
 }
 
 /** Loads older messages when the beginning of what is loaded comes near. */

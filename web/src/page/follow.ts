@@ -8,6 +8,8 @@ interface Follow {
   readonly following: boolean;
   /** Goes to the end, and follows from there. */
   jump(): void;
+  /** Follows no more, until the reader comes to the end. */
+  release(): void;
 }
 
 /**
@@ -63,7 +65,9 @@ export function useFollow(
     };
   }, [scroller, content, follow]);
 
-  return { following, jump };
+  const release = useCallback(() => follow(false), [follow]);
+
+  return { following, jump, release };
 }
 
 /** Keeps what the reader looks at where it is when messages are put in above `firstId`, the first one so far. */

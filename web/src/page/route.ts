@@ -1,25 +1,55 @@
 import { useCallback, useSyncExternalStore } from "react";
 import { isId } from "../client";
 
+/** What the address names. */
+export interface Route {
+  /** The chat; null for a new one. */
+  readonly chatId: string | null;
+  /** The message to go to. */
+  readonly messageId: string | null;
+  /** Whether this page has nothing at the address. */
+  readonly unknown: boolean;
+  /** Another one each time something is gone to. */
+  readonly visit: string;
+}
+
 const listeners = new Set<() => void>();
+let visits = 0;
+
+function visited(): void {
+  visits += 1;
+  for (const listener of [...listeners]) listener();
+}
 
 function subscribe(listener: () => void): () => void {
+  if (listeners.size === 0) window.addEventListener("popstate", visited);
   listeners.add(listener);
-  window.addEventListener("popstate", listener);
   return () => {
     listeners.delete(listener);
-    window.removeEventListener("popstate", listener);
+    if (listeners.size === 0) window.removeEventListener("popstate", visited);
   };
 }
 
 /** Where the page is served: `/`, or a path that ends with a slash. */
 const BASE = new URL(".", document.baseURI).pathname;
 
-function chatIdOf(pathname: string): string | null {
-  const id = pathname.startsWith(BASE)
-    ? (/^c\/([^/]+)\/?$/.exec(pathname.slice(BASE.length))?.[1] ?? "")
-    : "";
-  return isId(id) ? id : null;
+let last: Route | null = null;
+
+function current(): Route {
+  const visit = `${visits} ${location.pathname}`;
+  if (last?.visit !== visit) {
+    const path = location.pathname.startsWith(BASE) ? location.pathname.slice(BASE.length) : "";
+    const id = /^c\/([^/]+)\/?$/.exec(path)?.[1];
+    const chatId = id !== undefined && isId(id) ? id : null;
+    const message = location.hash.slice(1);
+    last = {
+      chatId,
+      messageId: chatId !== null && isId(message) ? message : null,
+      unknown: chatId === null && path !== "" && path !== "index.html",
+      visit,
+    };
+  }
+  return last;
 }
 
 /** The path of a chat's own page; of the page for a new chat without an id. */
@@ -27,12 +57,23 @@ export function pathOf(chatId: string | null): string {
   return chatId === null ? BASE : `${BASE}c/${chatId}`;
 }
 
-/** The chat named by the address, null for a new one, and a function that goes to another. */
-export function useRoute(): readonly [chatId: string | null, open: (chatId: string | null) => void] {
-  const chatId = useSyncExternalStore(subscribe, () => chatIdOf(location.pathname));
-  const open = useCallback((id: string | null) => {
-    if (location.pathname !== pathOf(id)) history.pushState(null, "", pathOf(id));
-    for (const listener of [...listeners]) listener();
+/** What the address names, and a function that goes to a chat and a message of it. */
+export function useRoute(): readonly [
+  route: Route,
+  open: (chatId: string | null, messageId?: string | null) => void,
+] {
+  const route = useSyncExternalStore(subscribe, current);
+  const open = useCallback((id: string | null, messageId: string | null = null) => {
+    const path = pathOf(id);
+    const address = messageId === null ? path : `${path}#${messageId}`;
+    if (location.pathname === path) history.replaceState(null, "", address);
+    else history.pushState(null, "", address);
+    visited();
   }, []);
-  return [chatId, open];
+  return [route, open];
+}
+
+/** The message of the address was gone to: from now on the address names its chat, and the reader may be anywhere. */
+export function arrived(): void {
+  if (location.hash !== "") history.replaceState(null, "", location.pathname);
 }
