@@ -34,12 +34,49 @@ async def http(dist: Path) -> AsyncIterator[httpx.AsyncClient]:
         yield http
 
 
-@pytest.mark.parametrize("path", ["/", "/c/0199f3a2-7c1e-7d3a-9b64-2f1d5c0e8a11", "/c", "/c/anything/else"])
+CHAT = "/c/0199f3a2-7c1e-7d3a-9b64-2f1d5c0e8a11"
+
+
+@pytest.mark.parametrize("path", ["/", CHAT, f"{CHAT}/"])
 async def test_the_pages_own_addresses_all_show_the_page(http: httpx.AsyncClient, path: str) -> None:
     answer = await http.get(path)
     assert (answer.status_code, answer.text) == (200, INDEX)
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert answer.headers["cache-control"] == "no-cache"
+
+
+BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "sec-fetch-mode": "navigate"}
+UNKNOWN = ["/c/nonsense", "/c", "/c/", f"{CHAT}/more", "/nothing", "/a/b/c", "/favicon.ico", "/.hidden"]
+
+
+@pytest.mark.parametrize("path", UNKNOWN)
+async def test_a_browser_at_an_unknown_address_is_shown_the_page_which_says_so(
+    http: httpx.AsyncClient, path: str
+) -> None:
+    answer = await http.get(path, headers=BROWSER)
+    assert (answer.status_code, answer.text) == (404, INDEX)
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "script-src 'self'" in answer.headers["content-security-policy"]
+    assert "Accept" in answer.headers["vary"].split(", ")
+    again = await http.get(path, headers={**BROWSER, "if-none-match": answer.headers["etag"]})
+    assert again.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        *((path, {"accept": "*/*"}) for path in UNKNOWN),
+        ("/nothing", {**BROWSER, "sec-fetch-mode": "cors"}),
+        ("/v1/nothing", BROWSER),
+        ("/assets/nothing.js", BROWSER),
+    ],
+)
+async def test_a_program_at_an_unknown_address_is_told_so_as_a_problem(
+    http: httpx.AsyncClient, path: str, headers: dict[str, str]
+) -> None:
+    answer = await http.get(path, headers=headers)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
 
 
 async def test_the_page_may_load_only_from_here_and_connect_only_to_push(http: httpx.AsyncClient) -> None:

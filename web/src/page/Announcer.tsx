@@ -1,3 +1,4 @@
+import { useRef } from "react";
 import type { Entry } from "./transcript";
 
 const SAID: Record<string, string> = {
@@ -9,20 +10,31 @@ const SAID: Record<string, string> = {
 };
 
 interface AnnouncerProps {
+  readonly chatId: string | null;
   readonly entries: readonly Entry[];
 }
 
 /**
- * Tells a screen reader how the newest answer is. Not its text while that grows: a live region that speaks every token
- * cannot be listened to.
+ * Tells a screen reader how the newest answer is, when that changes before the reader's eyes: not of a chat that was
+ * opened with its answer complete, nor of another version that is looked at. Not its text while that grows: a live
+ * region that speaks every token cannot be listened to.
  */
-export function Announcer({ entries }: AnnouncerProps) {
+export function Announcer({ chatId, entries }: AnnouncerProps) {
   const answer = entries.findLast((entry) => entry.kind === "answer");
+  const id = answer?.id ?? null;
   const status =
     answer === undefined ? "" : answer.item.generation?.text ? "streaming" : answer.item.message.status;
+  const seen = useRef({ chatId, id, status, said: "" });
+  const before = seen.current;
+  if (before.chatId !== chatId || before.id !== id || before.status !== status) {
+    const running = status === "pending" || status === "streaming";
+    const watched = before.chatId === chatId && before.id === id;
+    const begun = before.chatId === chatId && before.id !== id && running;
+    seen.current = { chatId, id, status, said: watched || begun ? (SAID[status] ?? "") : "" };
+  }
   return (
-    <p aria-live="polite" className="sr-only" role="status">
-      {SAID[status] ?? ""}
+    <p aria-live="polite" className="sr-only" data-testid="announcer" role="status">
+      {seen.current.said}
     </p>
   );
 }

@@ -139,7 +139,9 @@ function RetryingNotice({ at }: { readonly at: string | null }) {
   const seconds = at === null ? 0 : Math.ceil((Date.parse(at) - now) / 1000);
   return (
     <p className="text-muted-foreground leading-7" data-testid="retrying" role="status">
-      The model is not available right now. Trying again{seconds > 0 ? ` in ${seconds} s` : ""}…
+      The model is not available right now. Trying again
+      {/* Counted for the eyes only: a screen reader would speak every second. */}
+      <span aria-hidden="true">{seconds > 0 ? ` in ${seconds} s` : ""}</span>…
     </p>
   );
 }

@@ -1,10 +1,16 @@
 import { useEffect, useState } from "react";
+import { flushSync } from "react-dom";
 import { ChatPage } from "./ChatPage";
 import { useParley } from "./parley";
+import { UnknownPage } from "./places";
 import { useRoute } from "./route";
 import { SearchDialog } from "./SearchDialog";
 import { Sidebar } from "./Sidebar";
+import { useStable } from "./stable";
 import { useStored } from "./stored";
+
+/** Where the list of chats stands beside the chat. */
+const WIDE = "(min-width: 48rem)";
 
 /** The whole page: the list of chats beside the chat that the address names. */
 export function App() {
@@ -34,15 +40,46 @@ export function App() {
     };
   }, [parley]);
 
+  const closeMenu = useStable(() => {
+    if (!menuOpen) return;
+    // Nothing behind the list takes the focus while it is open.
+    flushSync(() => setMenuOpen(false));
+    document.querySelector<HTMLElement>("[data-testid=open-list]")?.focus();
+  });
+
   useEffect(() => {
     const onKeyDown = (event: KeyboardEvent) => {
       const command = event.ctrlKey || event.metaKey;
+      if (event.key === "Escape" && !event.defaultPrevented) closeMenu();
       if (!command || event.shiftKey || event.altKey || event.key.toLowerCase() !== "k") return;
       event.preventDefault();
       setSearching(true);
     };
     window.addEventListener("keydown", onKeyDown);
     return () => window.removeEventListener("keydown", onKeyDown);
+  }, [closeMenu]);
+
+  useEffect(() => {
+    // A browser would go to a file that is dropped anywhere, and leave the page.
+    const refuse = (event: DragEvent) => {
+      if (event.dataTransfer?.types.includes("Files") !== true) return;
+      event.preventDefault();
+      event.dataTransfer.dropEffect = "none";
+    };
+    window.addEventListener("dragover", refuse);
+    window.addEventListener("drop", refuse);
+    return () => {
+      window.removeEventListener("dragover", refuse);
+      window.removeEventListener("drop", refuse);
+    };
+  }, []);
+
+  // The list covers the page only where there is no room beside it.
+  useEffect(() => {
+    const wide = window.matchMedia(WIDE);
+    const onChange = () => wide.matches && setMenuOpen(false);
+    wide.addEventListener("change", onChange);
+    return () => wide.removeEventListener("change", onChange);
   }, []);
 
   const choose = (id: string | null, messageId: string | null = null) => {
@@ -50,20 +87,22 @@ export function App() {
     open(id, messageId);
   };
 
+  if (route.unknown) return <UnknownPage onHome={() => choose(null)} />;
   return (
     <div className="flex h-full">
       <Sidebar
         chatId={route.chatId}
         collapsed={collapsed}
         onChoose={choose}
-        onClose={() => setMenuOpen(false)}
+        onClose={closeMenu}
         onCollapse={() => setCollapsed(true)}
         onSearch={() => setSearching(true)}
         open={menuOpen}
       />
       <ChatPage
+        covered={menuOpen}
         onMenu={() => {
-          setMenuOpen(true);
+          setMenuOpen(!window.matchMedia(WIDE).matches);
           setCollapsed(false);
         }}
         onOpen={choose}

@@ -1,12 +1,14 @@
-import { useEffect, useMemo, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import type { ChatSnapshot, Message, Observable, WatchedChat } from "../client";
 import { Announcer } from "./Announcer";
 import { Composer } from "./Composer";
 import { ConnectionNotice } from "./ConnectionNotice";
 import { MenuIcon } from "./icons";
+import { restingPlace, useKeptFocus } from "./keptFocus";
 import { ModelPicker } from "./ModelPicker";
 import { useObservable, useParley } from "./parley";
 import { EmptyPage, LoadingPage, Suggestions, UnavailablePage } from "./places";
+import { usePrinting } from "./printing";
 import { ReloadNotice } from "./Reload";
 import type { Route } from "./route";
 import { ChatMemory, useStored } from "./stored";
@@ -18,6 +20,8 @@ interface ChatPageProps {
   readonly route: Route;
   /** Whether the list of chats is put away, so that it is opened from here. */
   readonly sidebarCollapsed: boolean;
+  /** Whether the list of chats lies over this on a narrow screen. */
+  readonly covered: boolean;
   onOpen(chatId: string | null): void;
   onMenu(): void;
 }
@@ -34,7 +38,7 @@ const choices = new ChatMemory<BranchChoice>("local", "versions");
 const NOTHING: Observable<null> = { subscribe: () => () => undefined, getSnapshot: () => null };
 
 /** One chat: its messages, and where the next one is written. */
-export function ChatPage({ route, sidebarCollapsed, onOpen, onMenu }: ChatPageProps) {
+export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: ChatPageProps) {
   const parley = useParley();
   // A chat that starts with its first message has no id yet.
   const { chatId } = route;
@@ -74,6 +78,10 @@ export function ChatPage({ route, sidebarCollapsed, onOpen, onMenu }: ChatPagePr
     action.catch((error: unknown) => setNotice(error instanceof Error ? error.message : String(error)));
   };
 
+  const main = useRef<HTMLElement>(null);
+  useKeptFocus(main, restingPlace);
+  usePrinting(chat, attempt);
+
   const choose = (id: string) => {
     if (chatId === null) return;
     const choice = { chatId, leaf: id, tip };
@@ -106,10 +114,11 @@ export function ChatPage({ route, sidebarCollapsed, onOpen, onMenu }: ChatPagePr
   };
 
   return (
-    <main className="relative flex min-w-0 flex-1 flex-col">
+    <main className="relative flex min-w-0 flex-1 flex-col" inert={covered} ref={main}>
       <header className="flex h-14 shrink-0 items-center gap-2 border-b px-3 md:border-transparent md:px-4">
         <button
           aria-label="Open the list of chats"
+          data-testid="open-list"
           className={`icon-button ${sidebarCollapsed ? "" : "md:hidden"}`}
           onClick={onMenu}
           type="button"
@@ -193,7 +202,7 @@ export function ChatPage({ route, sidebarCollapsed, onOpen, onMenu }: ChatPagePr
           {empty && <Suggestions onChoose={setDraft} />}
         </div>
       )}
-      <Announcer entries={entries} />
+      <Announcer chatId={chatId} entries={entries} />
     </main>
   );
 }

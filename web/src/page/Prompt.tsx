@@ -1,4 +1,4 @@
-import { type KeyboardEvent, memo, useState } from "react";
+import { type KeyboardEvent, memo, useRef, useState } from "react";
 import type { Message, WatchedChat } from "../client";
 import { BranchSwitch } from "./BranchSwitch";
 import { CloseIcon, EditIcon } from "./icons";
@@ -17,6 +17,7 @@ interface PromptProps {
 export const Prompt = memo(
   function Prompt({ chat, entry, onAttempt, onChoose, onEdit }: PromptProps) {
     const [editing, setEditing] = useState(false);
+    const cancelled = useRef(false);
     const { id, content, status, item } = entry;
 
     return (
@@ -25,7 +26,10 @@ export const Prompt = memo(
         {editing && item !== null ? (
           <PromptEditor
             content={content}
-            onCancel={() => setEditing(false)}
+            onCancel={() => {
+              setEditing(false);
+              cancelled.current = true;
+            }}
             onSave={(text) => {
               setEditing(false);
               onEdit(text, item.message);
@@ -40,6 +44,10 @@ export const Prompt = memo(
                   aria-label="Edit this message"
                   className="icon-button"
                   onClick={() => setEditing(true)}
+                  ref={(button) => {
+                    if (cancelled.current) button?.focus({ preventScroll: true });
+                    cancelled.current = false;
+                  }}
                   title="Edit"
                   type="button"
                 >

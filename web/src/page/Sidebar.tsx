@@ -38,6 +38,11 @@ export function Sidebar({ chatId, open, collapsed, onChoose, onClose, onCollapse
     attempt(parley.deleteChat(chat.id));
   };
 
+  const closeButton = useRef<HTMLButtonElement>(null);
+  useEffect(() => {
+    if (open) closeButton.current?.focus();
+  }, [open]);
+
   return (
     <>
       <button
@@ -60,6 +65,7 @@ export function Sidebar({ chatId, open, collapsed, onChoose, onClose, onCollapse
             aria-label="Close the list of chats"
             className="icon-button md:hidden"
             onClick={onClose}
+            ref={closeButton}
             type="button"
           >
             <CloseIcon className="size-5" />

@@ -1,4 +1,4 @@
-import { type RefObject, useEffect, useMemo, useRef } from "react";
+import { type RefObject, useEffect, useLayoutEffect, useMemo, useRef } from "react";
 import { type ChatState, type Message, newestLeaf, type WatchedChat } from "../client";
 import { Answer } from "./Answer";
 import { placeOf, useArrival, useNotedPlace } from "./arrival";
@@ -52,8 +52,26 @@ export function Transcript({
     if (sent !== null) jump();
   }, [sent, jump]);
 
-  const choose = useStable((id: string) => onChoose(state === null ? id : newestLeaf(state, id)));
+  const choose = useStable((id: string) => {
+    // The buttons that the reader is at go away with the version.
+    const button = document.activeElement?.closest("[data-testid=branch] button");
+    if (button != null) turned.current = { id, label: button.getAttribute("aria-label") ?? "" };
+    onChoose(state === null ? id : newestLeaf(state, id));
+  });
   const edit = useStable(onEdit);
+  const turned = useRef<{ readonly id: string; readonly label: string } | null>(null);
+
+  useLayoutEffect(() => {
+    if (turned.current === null) return;
+    const { id, label } = turned.current;
+    const buttons = scroller.current?.querySelectorAll<HTMLButtonElement>(
+      `[data-message-id="${CSS.escape(id)}"] [data-testid=branch] button:not(:disabled)`,
+    );
+    if (buttons === undefined || buttons.length === 0) return;
+    turned.current = null;
+    const same = [...buttons].find((button) => button.getAttribute("aria-label") === label);
+    (same ?? buttons[0])?.focus({ preventScroll: true });
+  });
 
   const { visit, messageId } = route;
   const opened = useRef(visit);
@@ -78,12 +96,22 @@ export function Transcript({
 
   return (
     <div className="relative min-h-0 flex-1">
-      <div className="h-full overflow-y-auto overscroll-contain" data-testid="scroller" ref={scroller}>
+      <div
+        className="h-full overflow-y-auto overscroll-contain"
+        data-testid="scroller"
+        ref={scroller}
+        tabIndex={-1}
+      >
         <div className="mx-auto w-full max-w-3xl px-4 pt-4 pb-6 md:px-6" ref={content}>
           <div aria-hidden="true" className="h-px" ref={sentinel} />
           {more && (
             <p className="py-3 text-center text-muted-foreground text-sm">
-              {loadingOlder ? "Loading older messages…" : "Older messages above"}
+              <span className="print:hidden">
+                {loadingOlder ? "Loading older messages…" : "Older messages above"}
+              </span>
+              <span className="hidden print:inline">
+                Older messages are not printed here. Print with the keys Ctrl P or ⌘P to have them all.
+              </span>
             </p>
           )}
           <ol aria-label="Messages" className="messages">

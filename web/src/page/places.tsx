@@ -1,5 +1,6 @@
 import { useEffect, useState } from "react";
 import { useParley } from "./parley";
+import { pathOf } from "./route";
 
 /** Before the first message of a chat. */
 export function EmptyPage() {
@@ -98,5 +99,31 @@ export function UnavailablePage({ deleted, onNewChat }: UnavailablePageProps) {
         Start a new chat
       </button>
     </div>
+  );
+}
+
+/** For an address that names nothing here. */
+export function UnknownPage({ onHome }: { onHome(): void }) {
+  useEffect(() => {
+    document.title = "Not found · Parley";
+  }, []);
+  return (
+    <main
+      className="flex h-full flex-col items-center justify-center gap-4 px-6 text-center"
+      data-testid="not-found"
+    >
+      <h1 className="font-semibold text-2xl tracking-tight">There is nothing at this address.</h1>
+      <p className="text-muted-foreground">The link may be cut short, or made for another place.</p>
+      <a
+        className="button"
+        href={pathOf(null)}
+        onClick={(event) => {
+          event.preventDefault();
+          onHome();
+        }}
+      >
+        Go to your chats
+      </a>
+    </main>
   );
 }

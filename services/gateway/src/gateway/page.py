@@ -1,4 +1,8 @@
-"""The built page: ``index.html`` for its own addresses, and its files. What no route takes comes here."""
+"""The built page: ``index.html`` for its own addresses, and its files. What no route takes comes here.
+
+An address that is nothing's is a 404: the page, which says so and leads home, for a browser that goes there, and a
+problem for everybody else.
+"""
 
 import asyncio
 import gzip
@@ -13,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.errors import MethodNotAllowed, NotFound
 from gateway.push_url import public_push_url, socket_origin
 from gateway.settings import Settings
+from parley.contracts.ids import is_id
 
 _TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -41,6 +46,9 @@ _DIAGRAM = "/diagram.html"
 
 _PUBLIC = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
 """Of the assets, which hold nothing that is anybody's: a document without an origin asks for them as a stranger."""
+
+_INTERFACES = ("/v1/", "/assets/")
+"""Below these nothing is for people."""
 
 _NOT_BUILT = "The page is not built: run `make web`, or set WEB_DIST to its folder. The interface is at /v1.\n"
 
@@ -74,17 +82,22 @@ class Page:
 
     async def _respond(self, request: Request) -> Response:
         path = request.scope["path"]
-        is_page = path == "/" or path == "/c" or path.startswith("/c/")
+        is_page = path == "/" or _is_chat(path)
         is_asset = path.startswith("/assets/")
         name = "index.html" if is_page else path.lstrip("/")
         file = _locate(self._root, name) or (_locate(self._previous, name) if is_asset else None)
+        status = 200
         if file is None and not is_page:
-            raise NotFound("There is nothing at this address.")
+            file, status = _locate(self._root, "index.html"), 404
+            if file is None or not _goes_there(request):
+                raise NotFound("There is nothing at this address.", headers={"Vary": "Accept"})
         if request.method not in ("GET", "HEAD"):
             raise MethodNotAllowed("The page can only be read.", headers={"Allow": "GET, HEAD"})
         if file is None:
             return PlainTextResponse(_NOT_BUILT, 503)
         headers = {"Cache-Control": _IMMUTABLE, **_PUBLIC} if is_asset else {"Cache-Control": _REVALIDATE}
+        if status == 404:
+            headers["Vary"] = "Accept"
         if path == _DIAGRAM:
             headers["X-Frame-Options"] = "SAMEORIGIN"
             headers["Content-Security-Policy"] = diagram_security_policy()
@@ -92,22 +105,22 @@ class Page:
             headers["Content-Security-Policy"] = content_security_policy(
                 socket_origin(public_push_url(self._settings, request.headers.get("host", "")))
             )
-        return await self._deliver(request, file, headers)
+        return await self._deliver(request, file, headers, status)
 
-    async def _deliver(self, request: Request, path: Path, headers: dict[str, str]) -> Response:
+    async def _deliver(self, request: Request, path: Path, headers: dict[str, str], status: int) -> Response:
         file = await self._load(path)
         headers["ETag"] = file.etag
-        if file.etag in map(str.strip, request.headers.get("if-none-match", "").split(",")):
+        if status == 200 and file.etag in map(str.strip, request.headers.get("if-none-match", "").split(",")):
             return Response(None, 304, headers)
         body = file.body
         if file.zipped is not None:
-            headers["Vary"] = "Accept-Encoding"
+            headers["Vary"] = ", ".join(filter(None, (headers.get("Vary"), "Accept-Encoding")))
             if "gzip" in request.headers.get("accept-encoding", ""):
                 headers["Content-Encoding"] = "gzip"
                 body = file.zipped
         media_type = _TYPES.get(path.suffix, "application/octet-stream")
         headers["Content-Type"] = media_type
-        return Response(body, 200, headers)
+        return Response(body, status, headers)
 
     async def _load(self, path: Path) -> _File:
         stamp = _stamp(path)
@@ -116,6 +129,22 @@ class Page:
             file = await asyncio.to_thread(_read, path, stamp, self._settings.base_path)
             self._files[path] = file
         return file
+
+
+def _is_chat(path: str) -> bool:
+    begin, _, chat_id = path.rstrip("/").rpartition("/")
+    return begin == "/c" and is_id(chat_id)
+
+
+def _goes_there(request: Request) -> bool:
+    """Whether a person's browser goes to the address, and not a program or a page's request."""
+    path: str = request.scope["path"]
+    return (
+        request.method in ("GET", "HEAD")
+        and not path.startswith(_INTERFACES)
+        and "text/html" in request.headers.get("accept", "")
+        and request.headers.get("sec-fetch-mode", "navigate") == "navigate"
+    )
 
 
 def _locate(root: Path | None, name: str) -> Path | None:
