@@ -469,3 +469,37 @@ async def test_the_certificate_is_checked_and_may_be_ones_own(
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         async with provider(server.url) as asked:
             assert await answer(asked) == EVENT
+
+
+async def test_a_provider_over_tls_is_reached_through_the_tunnel_of_a_proxy(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_for: list[str] = []
+
+    async def tunnel(server: Server, request: Request, reader: asyncio.StreamReader, writer: Any) -> None:
+        asked_for.append(request.line)
+        to_provider, from_provider = await asyncio.open_connection("127.0.0.1", provider_server.port), writer
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_pump(reader, to_provider[1]))
+            group.create_task(_pump(to_provider[0], from_provider))
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    for name in ("no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(httpx2, "create_ssl_context", _create_ssl_context.__wrapped__)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    async with Server(WHOLE, tls=context) as provider_server, Server(tunnel) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        async with provider("https://localhost:9/v1") as asked:
+            assert await answer(asked) == EVENT
+        assert asked_for == ["CONNECT localhost:9 HTTP/1.1"]
+        [request] = provider_server.requests
+        assert request.line == "POST /v1/chat/completions HTTP/1.1"
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while read := await reader.read(65_536):
+        writer.write(read)
+    writer.close()
