@@ -115,6 +115,6 @@ async def test_a_consumer_that_is_gone_is_named_and_the_worker_goes_on_when_it_i
             await provision(nc, ack_wait=ACK_WAIT)
             await eventually(lambda: process.get("/readyz")[0] == 200, deadline=30)
             await on_stage.ended(await on_stage.ask("after"))
-            assert process.log.count(f"Not ready: {sentence}") == 1
+            await eventually(lambda: process.log.count(f"Not ready: {sentence}") == 1)
         finally:
             await nc.close()

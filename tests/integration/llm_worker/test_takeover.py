@@ -204,7 +204,7 @@ async def test_a_worker_cut_off_for_too_long_gives_up_and_the_answer_is_made_aga
         nats_server.start()
         end = await on_stage.ended(turn, deadline=60)
         assert (end.outcome, end.attempt) == ("complete", 2)
-        assert "heartbeats were late" in process.log
+        await eventually(lambda: "heartbeats were late" in process.log)
 
 
 # --- poison -----------------------------------------------------------------------------------------------------------

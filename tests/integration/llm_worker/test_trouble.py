@@ -96,7 +96,7 @@ async def test_what_no_retry_can_cure_fails_at_once(
     assert end.error is not None
     assert end.error.code == code
     assert not [frame for frame in turn.generations() if frame.status == "retrying"]
-    assert code in shared_worker.log
+    await eventually(lambda: code in shared_worker.log)
 
 
 async def test_a_refusal_keeps_what_the_model_said(shared: Stage) -> None:
@@ -146,7 +146,7 @@ async def test_a_provider_that_is_not_there_is_named_in_the_log_only(on_stage: S
         assert end.error is not None
         assert end.error.code == "provider_unavailable"
         assert str(port) not in end.error.message
-        assert str(port) in process.log
+        await eventually(lambda: str(port) in process.log)
 
 
 async def test_an_answer_goes_on_when_the_provider_comes_back(on_stage: Stage, worker: StartWorker) -> None:
@@ -181,7 +181,7 @@ async def test_a_server_that_is_no_provider_is_told_apart(on_stage: Stage, worke
         end = await on_stage.ended(turn)
         assert end.error is not None
         assert (end.error.code, end.error.retryable) == ("provider_error", False)
-        assert "OPENAI_BASE_URL must be an OpenAI-compatible API" in process.log
+        await eventually(lambda: "OPENAI_BASE_URL must be an OpenAI-compatible API" in process.log)
 
 
 async def test_no_key_and_no_base_url_say_in_the_log_what_to_set(on_stage: Stage, worker: StartWorker) -> None:
@@ -190,5 +190,5 @@ async def test_no_key_and_no_base_url_say_in_the_log_what_to_set(on_stage: Stage
         end = await on_stage.ended(turn)
         assert end.error is not None
         assert end.error.code == "provider_auth"
-        assert "Set OPENAI_API_KEY" in process.log
+        await eventually(lambda: "Set OPENAI_API_KEY" in process.log)
         assert end.model == "gpt-4o-mini"

@@ -23,6 +23,7 @@ from parley.runtime.server_urls import FORMS, UrlSetting, check_server_url
 CONNECT_TIMEOUT: Final = 5.0
 _CLOSE_TIMEOUT: Final = 2.0
 _NATS_TRIES_TIMEOUT: Final = 3.0
+_RESET_TRIES: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,13 +152,20 @@ async def nats_client(
     options = bus.connect_options(url, name, on_error=failed)
     options |= {"allow_reconnect": False, "max_reconnect_attempts": 1, "reconnect_time_wait": 0.05}
     options |= {"connect_timeout": _NATS_TRIES_TIMEOUT, "disconnected_cb": None}
-    client = Client()
-    try:
-        async with asyncio.timeout(3 * _NATS_TRIES_TIMEOUT):
-            await client.connect(**options)
-    except Exception as error:
-        await _close(client)
-        raise ServerTrouble(_nats_trouble(url, last[0] if last else error)) from error
+    for _ in range(_RESET_TRIES):
+        client = Client()
+        try:
+            async with asyncio.timeout(3 * _NATS_TRIES_TIMEOUT):
+                await client.connect(**options)
+            break
+        except Exception as error:
+            await _close(client)
+            refused = _nats_trouble(url, last[0] if last else error)
+            # A server that refuses says why and closes; what the client has written by then can cost it those words.
+            if not isinstance(last[0] if last else error, ConnectionResetError | BrokenPipeError):
+                raise ServerTrouble(refused) from error
+    else:
+        raise ServerTrouble(refused)
     try:
         yield client
     finally:
@@ -180,6 +188,12 @@ def _nats_trouble(url: str, error: Exception) -> Trouble:
         return Trouble(
             text=f"NATS at {where} refuses the user or the password ({user}).",
             remedy=f"Set NATS_URL to {FORMS['NATS_URL']} as the server's configuration has them.",
+            may_pass=True,
+        )
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return Trouble(
+            text=f"NATS at {where} breaks the connection off: {said}.",
+            remedy="Look at its log: a user or a password that it refuses can look like this.",
             may_pass=True,
         )
     return Trouble(

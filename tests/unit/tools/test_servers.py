@@ -1,0 +1,54 @@
+"""What is said of servers that cannot be used."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+
+import pytest
+
+from parley_tools.servers import ServerTrouble, nats_client
+
+INFO = b'INFO {"server_id":"x","version":"2.12.0","max_payload":1048576,"auth_required":true}\r\n'
+
+
+async def _said_of(resets: int) -> str:
+    """What is said of a NATS server that refuses everybody, and that resets the first connections while it does."""
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        reset = connections <= resets
+        with contextlib.suppress(OSError):
+            writer.write(INFO)
+            await reader.readline()
+            if reset:
+                connection = writer.get_extra_info("socket")
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            else:
+                writer.write(b"-ERR 'Authorization Violation'\r\n")
+            writer.close()
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        with pytest.raises(ServerTrouble) as refused:
+            async with nats_client(f"nats://ann:secret@127.0.0.1:{port}", "test"):
+                pass
+    return str(refused.value)
+
+
+async def test_a_refusal_whose_words_are_lost_once_is_a_refusal() -> None:
+    said = await _said_of(2)
+    assert "refuses the user or the password (ann)" in said
+    assert "secret" not in said
+
+
+async def test_a_server_that_always_breaks_off_may_refuse_the_password() -> None:
+    said = await _said_of(100)
+    assert "breaks the connection off" in said
+    assert "a password that it refuses" in said
