@@ -44,11 +44,15 @@ async def test_page_chat_socket_and_stream_are_served_as_any_host(installation: 
         page = await visitor.http.get("/", headers=visitor.headers)
         assert page.status_code == 200
         assert "<title>" in page.text
-        chat = await visitor.new_chat()
+        chat = await visitor.new_chat("demo")
         async with visitor.socket() as socket:
             await visitor.authenticate(socket)
             await socket.send(msgspec.json.encode({"type": "watch", "chat_id": chat, "after": None}).decode())
-            streaming = asyncio.create_task(_streamed(visitor, chat))
+            joined = asyncio.Event()
+            streaming = asyncio.create_task(_streamed(visitor, chat, joined))
+            # Who joins after the answer gets it in one snapshot.
+            async with asyncio.timeout(60):
+                await joined.wait()
             message = await visitor.send(chat, "What is a cursor?")
             text = ""
             async with asyncio.timeout(60):
@@ -63,8 +67,8 @@ async def test_page_chat_socket_and_stream_are_served_as_any_host(installation: 
         assert "delta" in await streaming
 
 
-async def _streamed(visitor: Visitor, chat: str) -> str:
-    """Return what the events say until the answer's first text."""
+async def _streamed(visitor: Visitor, chat: str, joined: asyncio.Event) -> str:
+    """Return what the events say until the answer's first text; ``joined`` is set by the first event."""
     said = ""
     async with (
         asyncio.timeout(60),
@@ -72,6 +76,8 @@ async def _streamed(visitor: Visitor, chat: str) -> str:
     ):
         async for line in events.aiter_lines():
             said += line
+            if "snapshot" in line:
+                joined.set()
             if "delta" in line:
                 break
     return said
@@ -291,23 +297,25 @@ async def test_the_published_port_moves(installation: Installation) -> None:
 
 async def test_two_of_each_serve_and_one_worker_takes_over_from_the_other(installation: Installation) -> None:
     scale = [word for name in SERVICES for word in ("--scale", f"{name}=2")]
-    await asyncio.to_thread(installation.up, *scale)
-    assert all(len(installation.ids(name)) == 2 for name in SERVICES)
-    async with Visitor(installation.port) as visitor:
-        for _ in range(4):
-            chat = await visitor.new_chat()
-            await visitor.answer(chat, await visitor.send(chat, "Who of you answers?"))
-        chat = await visitor.new_chat("demo-rate-20x400")
-        message = await visitor.send(chat, "Tell me something long.")
-        owner = await eventually(lambda: _owner(installation), deadline=30, every=0.1, what="a worker that answers")
-        installation.run("docker", "kill", owner)
-        began = time.monotonic()
-        other = next(each for each in installation.ids("llm-worker") if each != owner)
-        await eventually(lambda: _answering(installation, other), deadline=60, every=0.1, what="a takeover")
-        FIGURES["takeover after a worker was killed, seconds"] = f"{time.monotonic() - began:.1f}"
-        await visitor.answer(chat, message)
-    installation.run("docker", "start", owner)
-    await asyncio.to_thread(installation.up)
+    try:
+        await asyncio.to_thread(installation.up, *scale)
+        assert all(len(installation.ids(name)) == 2 for name in SERVICES)
+        async with Visitor(installation.port) as visitor:
+            for _ in range(4):
+                chat = await visitor.new_chat()
+                await visitor.answer(chat, await visitor.send(chat, "Who of you answers?"))
+            chat = await visitor.new_chat("demo-rate-20x400")
+            message = await visitor.send(chat, "Tell me something long.")
+            owner = await eventually(lambda: _owner(installation), deadline=30, every=0.1, what="a worker that answers")
+            installation.run("docker", "kill", owner)
+            began = time.monotonic()
+            other = next(each for each in installation.ids("llm-worker") if each != owner)
+            await eventually(lambda: _answering(installation, other), deadline=60, every=0.1, what="a takeover")
+            FIGURES["takeover after a worker was killed, seconds"] = f"{time.monotonic() - began:.1f}"
+            await visitor.answer(chat, message)
+        installation.run("docker", "start", owner)
+    finally:
+        await asyncio.to_thread(installation.up)
     assert all(len(installation.ids(name)) == 1 for name in SERVICES)
 
 

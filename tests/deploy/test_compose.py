@@ -161,20 +161,20 @@ def choose(service: str, **environment: str) -> dict[str, str]:
         timeout=60,
     )
     lines = dict(line.split("=", 1) for line in told.stdout.splitlines())
-    return {name: lines.get(name, "") for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "MODEL", "DEMO")}
+    return {name: lines.get(name, "") for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "MODEL", "ANY_MODEL", "DEMO")}
 
 
 @pytest.mark.parametrize(
     ("environment", "base_url", "model", "demo"),
     [
-        ({}, "http://demo-model:8002/v1", "", "true"),
+        ({}, "http://demo-model:8002/v1", "demo", "true"),
         ({"MODEL": "demo-fast"}, "http://demo-model:8002/v1", "demo-fast", "true"),
         ({"OPENAI_API_KEY": "sk-some"}, "", "", ""),
         ({"OPENAI_BASE_URL": "http://x/v1", "MODEL": "m"}, "http://x/v1", "m", ""),
         ({"COMPOSE_PROFILES": "observability,ollama"}, "http://ollama:11434/v1", "qwen3:0.6b", ""),
         ({"COMPOSE_PROFILES": "ollama", "OLLAMA_MODEL": "some:x"}, "http://ollama:11434/v1", "some:x", ""),
         ({"COMPOSE_PROFILES": "ollama", "OPENAI_API_KEY": "sk-some"}, "", "", ""),
-        ({"COMPOSE_PROFILES": "observability"}, "http://demo-model:8002/v1", "", "true"),
+        ({"COMPOSE_PROFILES": "observability"}, "http://demo-model:8002/v1", "demo", "true"),
     ],
 )
 def test_the_demo_model_answers_until_another_is_set(
@@ -183,6 +183,8 @@ def test_the_demo_model_answers_until_another_is_set(
     for service in ("gateway", "llm-worker"):
         told = choose(service, **environment)
         assert (told["OPENAI_BASE_URL"], told["MODEL"], told["DEMO"]) == (base_url, model, demo)
+    # As `parley up` has it: the demo model's named behaviours are not listed, and cost nothing.
+    assert choose("llm-worker", **environment)["ANY_MODEL"] == demo
     # The key is the worker's alone.
     assert choose("llm-worker", **environment)["OPENAI_API_KEY"] == environment.get("OPENAI_API_KEY", "")
     assert choose("gateway", **environment)["OPENAI_API_KEY"] in ("", "set")

@@ -316,6 +316,13 @@ def test_a_service_waits_for_the_migration_longer_than_that_waits_for_its_server
         assert float(settings_of(resources, deployment)["MIGRATION_WAIT"]) >= migrate >= 300
 
 
+def test_the_demo_model_of_the_local_overlay_is_asked_as_by_parley_up() -> None:
+    resources = overlay("local")
+    of = {name: settings_of(resources, each) for name, each in kubernetes.of_kind(resources, "Deployment").items()}
+    assert (of["gateway"]["DEMO"], of["gateway"]["MODEL"]) == ("true", "demo")
+    assert (of["llm-worker"]["MODEL"], of["llm-worker"]["ANY_MODEL"]) == ("demo", "true")
+
+
 def test_the_page_of_the_local_overlay_finds_its_socket_through_a_forward() -> None:
     gateway = kubernetes.of_kind(overlay("local"), "Deployment")["gateway"]
     settings = settings_of(overlay("local"), gateway)

@@ -13,7 +13,7 @@ GOOD = {"NATS_URL": "nats://127.0.0.1:1", "SECRET_KEY": "k" * 32}
     ("change", "said"),
     [
         ({"SECRET_KEY": None}, "SECRET_KEY: Field required"),
-        ({"SECRET_KEY": "short"}, "SECRET_KEY: Value should have at least 32"),
+        ({"SECRET_KEY": "short"}, "SECRET_KEY: String should have at least 32 characters"),
         ({"NATS_URL": None}, "NATS_URL: Field required"),
         ({"PORT": "http"}, "PORT: Input should be a valid integer"),
         ({"ALLOWED_ORIGINS": "*"}, "ALLOWED_ORIGINS: '*' is not an origin"),

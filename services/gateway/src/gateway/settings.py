@@ -2,8 +2,9 @@
 
 import re
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, Secret, field_validator
 
 from parley.contracts.limits import MAX_MODEL_LENGTH
 from parley.runtime.forwarded import TrustedProxies
@@ -18,7 +19,9 @@ class Settings(MigratedServiceSettings):
 
     host: str = Field("127.0.0.1", description="where it listens")
     port: int = Field(8000, ge=0, le=65535, description="shared by all replicas on this machine (SO_REUSEPORT)")
-    secret_key: SecretStr = Field(min_length=32, description="signs session tokens and push tickets")
+    secret_key: Secret[Annotated[str, Field(min_length=32)]] = Field(
+        description="signs session tokens and push tickets"
+    )
     session_seconds: float = Field(30 * 86400, gt=0, description="how long a session lasts; renewed by each visit")
     guests: bool = Field(True, description="whether anybody may start a session")
     base_path: str = Field(
