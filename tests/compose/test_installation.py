@@ -460,9 +460,17 @@ async def test_a_backup_is_restored_as_documented(installation: Installation) ->
     await still_there(installation, before)
 
 
+CLOCKS = ["--service=gateway:8000", "--service=chat-store:9000", "--service=llm-worker:9000", "--service=push:9000"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["doctor"], "Nothing is wrong."), (["dead-letters", "list"], ""), (["--help"], "demo-model")],
+    [
+        (["doctor"], "Nothing is wrong."),
+        (["doctor", *CLOCKS], "The clocks of 4 services agree"),
+        (["dead-letters", "list"], ""),
+        (["--help"], "demo-model"),
+    ],
 )
 def test_the_operators_commands_work(installation: Installation, arguments: list[str], said: str) -> None:
     assert said in operate(installation, *arguments)

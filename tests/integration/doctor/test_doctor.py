@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -301,6 +302,16 @@ def test_postgres_that_is_away_or_refuses(here: Installation) -> None:
         assert len(examined.problems) == 1
         assert problem in examined.problems[0]
         assert ":test@" not in json.dumps(examined.findings)
+
+
+async def test_the_version_of_postgres_is_what_it_says_itself(here: Installation) -> None:
+    connection = await asyncpg.connect(here.environment["DATABASE_URL"])
+    try:
+        said = str(await connection.fetchval("SHOW server_version")).split()[0]
+    finally:
+        await connection.close()
+    assert re.fullmatch(r"\d+\.\d+|\d+(devel|beta\d+|rc\d+)", said)
+    assert here.examined().said("ok", f"answers, version {said}.")
 
 
 async def test_a_schema_that_is_missing_too_new_or_out_of_reach(here: Installation, databases: Databases) -> None:

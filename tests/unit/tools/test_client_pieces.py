@@ -110,6 +110,22 @@ def test_an_answer_that_starts_over_says_so() -> None:
     assert "starts over" in notes.getvalue()
 
 
+def test_retries_are_told_once_until_text_comes_again() -> None:
+    out, notes = io.StringIO(), io.StringIO()
+    printer = Printer(out, notes)
+    for _ in range(12):
+        retrying = _generation("He")
+        retrying.status = "retrying"
+        printer.show(retrying)
+    assert notes.getvalue().count("is tried again") == 1
+    printer.show(_generation("Hello"))
+    again = _generation("Hello")
+    again.status = "retrying"
+    printer.show(again)
+    assert notes.getvalue().count("is tried again") == 2
+    assert out.getvalue() == "Hello"
+
+
 def test_trouble_goes_to_the_notes_and_the_outcome() -> None:
     out, notes = io.StringIO(), io.StringIO()
     printer = Printer(out, notes)

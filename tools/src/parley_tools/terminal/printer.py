@@ -20,10 +20,10 @@ class Printer:
 
     def show(self, generation: Generation) -> None:
         """Print what has come since the last call."""
+        self._grow(generation.text, generation.reasoning)
         if generation.status == "retrying" and not self._told_of_retries:
             self._told_of_retries = True  # once for all tries, until text comes again
             self._note("The model has trouble; it is tried again.")
-        self._grow(generation.text, generation.reasoning)
 
     def end(self, answer: Message) -> bool:
         """Print the rest and return whether the answer is one to be content with."""
