@@ -221,10 +221,10 @@ def test_the_time_until_an_answer_begins_counts_from_the_prompt_or_the_end_of_th
     again = replace(GENERATION, id="i", message_id="a2", created_at=60.0, ended_at=61.0)
     stored = Stored({"c": 4}, messages, [first, queued, again])
     found = standstills(stored, Progress(), {"p": 1.0, "q": 2.0}, kills=[11.0], now=NOW)
-    assert [(each.generation_id, each.seconds, each.struck) for each in found] == [
-        ("g", 4.0, False),
-        ("h", 10.0, True),
-        ("i", 1.0, False),
+    assert [(each.generation_id, each.began, each.seconds, each.struck) for each in found] == [
+        ("g", 1.0, 4.0, False),
+        ("h", 6.0, 10.0, True),
+        ("i", 60.0, 1.0, False),
     ]
 
 

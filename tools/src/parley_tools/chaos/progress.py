@@ -39,11 +39,13 @@ class Standstill:
     """The longest time in which nothing happened to an answer, from the moment at which it was due.
 
     Attributes:
+        began: When (Unix seconds).
         struck: Something was killed meanwhile, or in the second before.
     """
 
     generation_id: str
     chat_id: str
+    began: float
     seconds: float
     struck: bool
 
@@ -74,5 +76,5 @@ def standstills(
         moments = [due, generation.created_at, *seen, ended_at]
         seconds, start = max((end - start, start) for start, end in pairwise(moments))
         struck = any(start - 1.0 <= kill <= start + seconds for kill in kills)
-        found.append(Standstill(generation.id, generation.chat_id, seconds, struck))
+        found.append(Standstill(generation.id, generation.chat_id, start, seconds, struck))
     return found

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from parley_tools.chaos.checks import Findings
 from parley_tools.chaos.ledger import Ledger
+from parley_tools.chaos.load import Load
 from parley_tools.chaos.plan import PARTS
+from parley_tools.chaos.progress import Standstill
 from parley_tools.chaos.saboteur import Saboteur
 from parley_tools.chaos.stored import Stored
 
 _SHOWN = 10
+_STANDSTILLS_SHOWN = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +24,8 @@ class Report:
     """Everything that a run has to say.
 
     Attributes:
+        began: Of the deeds, in Unix seconds.
+        load: Of the machine meanwhile.
         unsent: Messages that no gateway would take, though all was well again.
         rest: Seconds from the last deed until everything had ended and every reader was up to date.
         tracebacks: In the services' logs.
@@ -27,6 +33,8 @@ class Report:
 
     seed: int
     seconds: float
+    began: float
+    load: Load
     ledger: Ledger
     stored: Stored
     findings: Findings
@@ -60,6 +68,9 @@ class Report:
             f"{findings.witnessed_whole} of them to the last token before they were told of it"
         )
         yield f"without progress: {self._standstill()}"
+        longest = sorted(findings.standstills, key=lambda each: each.seconds, reverse=True)
+        for each in longest[: max(_STANDSTILLS_SHOWN, len(findings.stalled))]:
+            yield f"  {self._circumstances(each)}"
         yield f"at rest {self.rest:.1f} s after the last deed; {self.tracebacks} tracebacks in the logs"
         for name, wrong in (
             ("lost", findings.lost),
@@ -88,6 +99,21 @@ class Report:
         if struck:
             text += f"; around kills: median {statistics.median(struck):.1f} s, at most {max(struck):.1f} s"
         return text
+
+    def _circumstances(self, standstill: Standstill) -> str:
+        """When an answer stood still, what was broken meanwhile, and how busy the machine was."""
+        begin, end = standstill.began, standstill.began + standstill.seconds
+        deeds = [
+            f"{done.disruption} at {done.at - self.began:.0f} s"
+            for done in self.saboteur.done
+            if done.at <= end and done.at + done.disruption.duration >= begin - 1.0
+        ]
+        load = self.load.most(begin, end)
+        return (
+            f"{standstill.seconds:.1f} s from {begin - self.began:.1f} s on, generation {standstill.generation_id}: "
+            f"{', '.join(deeds) or 'nothing was broken'}"
+            + (f"; load average up to {load:.1f} on {os.cpu_count()} CPUs" if load is not None else "")
+        )
 
 
 def _counts(pairs: Iterable[tuple[str, int]]) -> str:

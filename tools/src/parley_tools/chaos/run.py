@@ -14,6 +14,7 @@ from parley_tools.chaos.checks import check
 from parley_tools.chaos.cluster import Cluster, connection
 from parley_tools.chaos.crowd import Crowd
 from parley_tools.chaos.detours import Detours
+from parley_tools.chaos.load import Load
 from parley_tools.chaos.plan import LINKS, PARTS, SERVICES, plan
 from parley_tools.chaos.report import Report
 from parley_tools.chaos.rest import rest
@@ -100,15 +101,19 @@ async def _disturb(
         parts=options.parts,
         links=options.links,
     )
-    await saboteur.run(deeds, options.seconds)
-    say("all that was broken is whole again; waiting for rest")
-    began = time.monotonic()
-    stored = await rest(crowd, stack.database_url, say)
-    rested = time.monotonic() - began
+    began = time.time()
+    async with Load() as load:
+        await saboteur.run(deeds, options.seconds)
+        say("all that was broken is whole again; waiting for rest")
+        done = time.monotonic()
+        stored = await rest(crowd, stack.database_url, say)
+        rested = time.monotonic() - done
     log_text = (options.folder / LOG).read_text(errors="replace")
     return Report(
         seed=options.seed,
         seconds=options.seconds,
+        began=began,
+        load=load,
         ledger=crowd.ledger,
         stored=stored,
         findings=check(

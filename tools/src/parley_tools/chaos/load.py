@@ -1,0 +1,42 @@
+"""How busy the machine was: what stands still on an overloaded one may be its fault."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from types import TracebackType
+
+_EVERY = 1.0
+
+
+class Load:
+    """Notes the load average (of the last minute) each second; an asynchronous context manager.
+
+    Attributes:
+        samples: (Unix seconds, load average), in order of time.
+    """
+
+    def __init__(self) -> None:
+        self.samples: list[tuple[float, float]] = []
+        self._sampling: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Load:
+        self._sampling = asyncio.create_task(self._sample())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._sampling is not None
+        self._sampling.cancel()
+        await asyncio.gather(self._sampling, return_exceptions=True)
+
+    def most(self, begin: float, end: float) -> float | None:
+        """The highest load average between two moments; None when none was noted."""
+        return max((load for at, load in self.samples if begin - _EVERY <= at <= end + _EVERY), default=None)
+
+    async def _sample(self) -> None:
+        while True:
+            self.samples.append((time.time(), os.getloadavg()[0]))
+            await asyncio.sleep(_EVERY)
