@@ -1,5 +1,6 @@
 """Probes and metrics over real HTTP."""
 
+import asyncio
 import time
 
 import httpx
@@ -48,3 +49,29 @@ async def test_anything_else_is_refused(method: str, path: str, status: int) -> 
 async def test_without_a_port_nothing_listens() -> None:
     async with HealthServer("127.0.0.1", None, ready) as server:
         assert server.port is None
+
+
+@pytest.mark.parametrize("how", ["the server ends", "its task is cancelled"])
+async def test_a_probe_in_hand_that_is_ended_leaves_no_traceback(how: str, caplog: pytest.LogCaptureFixture) -> None:
+    asked = asyncio.Event()
+
+    async def never() -> dict[str, str]:
+        asked.set()
+        await asyncio.Event().wait()
+        return {}
+
+    before = asyncio.all_tasks()
+    async with HealthServer("127.0.0.1", 0, never) as server:
+        assert server.port is not None
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /readyz HTTP/1.1\r\n\r\n")
+        await asyncio.wait_for(asked.wait(), 10)
+        if how == "its task is cancelled":
+            for task in asyncio.all_tasks() - before:
+                task.cancel()
+            assert await asyncio.wait_for(reader.read(), 10) == b""
+    assert await asyncio.wait_for(reader.read(), 10) == b"", "the connection has ended with the server"
+    writer.close()
+    await writer.wait_closed()
+    assert asyncio.all_tasks() == before
+    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]

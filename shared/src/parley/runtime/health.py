@@ -16,6 +16,8 @@ from types import TracebackType
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from parley.runtime import tasks
+
 log = logging.getLogger(__name__)
 
 Ready = Callable[[], Awaitable[dict[str, str]]]
@@ -50,6 +52,7 @@ class HealthServer:
         self._port = port
         self._ready = ready
         self._server: asyncio.Server | None = None
+        self._serving: set[asyncio.Task[None]] = set()
 
     @property
     def port(self) -> int | None:
@@ -62,7 +65,7 @@ class HealthServer:
     async def __aenter__(self) -> "HealthServer":
         if self._port is not None:
             listener = _listen(self._host, self._port)
-            self._server = await asyncio.start_server(self._serve, sock=listener, limit=16 * 1024)
+            self._server = await asyncio.start_server(self._accept, sock=listener, limit=16 * 1024)
         return self
 
     async def __aexit__(
@@ -70,6 +73,13 @@ class HealthServer:
     ) -> None:
         if self._server is not None:
             self._server.close()
+            await tasks.end(*self._serving)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of our own: that of asyncio's streams logs a traceback when it is cancelled (until Python 3.12).
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # One request per connection: probes and scrapers come seldom, and nothing can linger.
@@ -87,6 +97,8 @@ class HealthServer:
             await writer.drain()
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError):
             pass
+        except Exception:
+            log.exception("A probe failed")
         finally:
             writer.close()
             with contextlib.suppress(OSError):
