@@ -25,9 +25,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
         yield server
 
 
-# nats-py leaves the socket of a refused try to the collector of garbage.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 async def test_a_broker_outlives_a_password_that_is_refused_for_a_while(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -36,7 +33,7 @@ async def test_a_broker_outlives_a_password_that_is_refused_for_a_while(
     with server:
         options = bus.connect_options(server.url_of("gateway"), "test")
         broker = NatsBroker(**options, logger=None)
-        bus.keep_reconnecting(broker, options)
+        bus.use_client(broker, options)
         client = await broker.connect()
         other = NatsServer(tmp_path, passwords=wrong, port=server.port)
         await asyncio.to_thread(server.stop)

@@ -18,6 +18,7 @@ from nats.aio.client import Client
 
 from parley.contracts.streams import CHAT
 from parley.runtime import bus
+from parley.runtime.client import ReconnectingClient
 from parley.runtime.server_urls import FORMS, UrlSetting, check_server_url
 
 CONNECT_TIMEOUT: Final = 5.0
@@ -153,7 +154,7 @@ async def nats_client(
     options |= {"allow_reconnect": False, "max_reconnect_attempts": 1, "reconnect_time_wait": 0.05}
     options |= {"connect_timeout": _NATS_TRIES_TIMEOUT, "disconnected_cb": None}
     for _ in range(_RESET_TRIES):
-        client = Client()
+        client = ReconnectingClient()
         try:
             async with asyncio.timeout(3 * _NATS_TRIES_TIMEOUT):
                 await client.connect(**options)

@@ -74,7 +74,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     broker = NatsBroker(
         **options, apply_types=False, logger=None, graceful_timeout=settings.shutdown_grace, drain_timeout=5
     )
-    bus.keep_reconnecting(broker, options)
+    bus.use_client(broker, options)
     database = Database(
         settings.database_url,
         size=settings.database_pool_size,

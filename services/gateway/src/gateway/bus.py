@@ -128,7 +128,7 @@ class Bus:
             on_reconnected=self._on_reconnected,
         )
         broker: NatsBroker = module.NatsBroker(**options, logger=None)
-        bus.keep_reconnecting(broker, options)
+        bus.use_client(broker, options)
         self._client = await broker.connect()
         self._js = self._client.jetstream()
         return broker

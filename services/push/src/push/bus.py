@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import msgspec
-from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
@@ -15,6 +14,7 @@ from parley.contracts import rpc, subjects
 from parley.contracts.live import TicketUsed
 from parley.runtime import bus as runtime_bus
 from parley.runtime.bus import BusUnavailable
+from parley.runtime.client import ReconnectingClient
 from push.mark import Mark, mark_of
 
 __all__ = ["Bus", "Handler", "LiveClient", "LiveSubscription"]
@@ -67,7 +67,7 @@ class LiveParser(Parser):  # type: ignore[misc,unused-ignore]
         return data[position:] if position else data
 
 
-class LiveClient(Client):  # type: ignore[misc,unused-ignore]
+class LiveClient(ReconnectingClient):
     """A NATS client that hands live messages to their room at once.
 
     nats-py puts each message of a subscription into its queue, for a task of its own to take it out: that is one task

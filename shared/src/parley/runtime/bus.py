@@ -10,7 +10,6 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
-import nats
 import nats.errors
 import nats.js.errors
 from nats.aio.client import DEFAULT_INBOX_PREFIX, Client
@@ -29,6 +28,7 @@ from parley.contracts.permissions import inbox_prefix
 from parley.contracts.rpc import RpcError
 from parley.contracts.streams import ConsumerSpec, StreamSpec
 from parley.runtime import tracing
+from parley.runtime.client import ReconnectingClient
 from parley.runtime.connection_log import ConnectionLog
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def connect_options(
     on_reconnected: Hook | None = None,
     on_error: Callable[[Exception], Awaitable[None]] | None = None,
 ) -> dict[str, Any]:
-    """Return the options of a connection that reconnects for ever, for ``nats.connect`` and for ``NatsBroker``.
+    """Return the options of a connection that reconnects for ever, for a client and for ``NatsBroker``.
 
     A connection that is closed all the same (a refused password, say) will not come back by itself: ``on_closed``
     must end the process, so that its supervisor starts it again.
@@ -139,13 +139,19 @@ def connect_options(
     }
 
 
-def keep_reconnecting(broker: Any, options: Mapping[str, Any]) -> None:
-    """Let a FastStream broker made with ``options`` connect for ever, too, when its password is refused.
+def use_client(broker: Any, options: Mapping[str, Any]) -> None:
+    """Let a FastStream broker connect as :func:`connect` does, with ``options``.
 
-    FastStream (0.7) wraps ``error_cb`` in one that raises such an error within the client, and the client's task that
-    connects ends with it: at the start of a process with a traceback, later without a word and for ever.
+    Its own way (0.7) makes nats-py's client, and wraps ``error_cb`` in one that raises a refused password within it:
+    the task that connects ends with that, at the start of a process with a traceback, later silently and for ever.
     """
-    broker._connection_kwargs["error_cb"] = options["error_cb"]
+
+    async def connected() -> Client:
+        client = await _connected(options)
+        broker.config.connect(client)
+        return client
+
+    broker._connect = connected
 
 
 async def connect(
@@ -158,8 +164,8 @@ async def connect(
     on_error: Callable[[Exception], Awaitable[None]] | None = None,
 ) -> Client:
     """Connect to NATS; waits while no server answers yet."""
-    return await nats.connect(
-        **connect_options(
+    return await _connected(
+        connect_options(
             url,
             name,
             on_closed=on_closed,
@@ -168,6 +174,12 @@ async def connect(
             on_error=on_error,
         )
     )
+
+
+async def _connected(options: Mapping[str, Any]) -> Client:
+    client = ReconnectingClient()
+    await client.connect(**options)
+    return client
 
 
 class TimedMsg(Msg):

@@ -1,0 +1,92 @@
+"""The NATS client of every process: nats-py's, with what its reconnecting lacks (``docs/decisions/0026``)."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from nats.aio.client import Client
+from nats.aio.transport import TcpTransport
+
+log = logging.getLogger(__name__)
+
+_CLOSE_TIMEOUT: Final = 1.0
+"""Seconds for what is written to go out before a connection is ended by force."""
+
+
+class ReconnectingClient(Client):  # type: ignore[misc,unused-ignore]
+    """Comes back whatever ends a try to reconnect, and leaves no connection open."""
+
+    async def connect(self, *arguments: Any, **options: Any) -> None:
+        try:
+            await super().connect(*arguments, **options)
+        except BaseException:
+            # Given up, or cancelled while a server has not said a word yet.
+            if isinstance(self._transport, _Transport):
+                self._transport.abort()
+            raise
+
+    async def _connect_to_server(self, server: Any) -> None:
+        if self._transport is None and server.uri.scheme not in ("ws", "wss"):
+            self._transport = _Transport()  # type: ignore[no-untyped-call]
+        await super()._connect_to_server(server)
+
+    async def _attempt_reconnect(self) -> None:
+        while True:
+            try:
+                await super()._attempt_reconnect()
+                return
+            except Exception as error:
+                # The library expects some errors only; its task would end with this one, and nobody would try again.
+                log.debug("Reconnecting to NATS: %r", error)
+            if self.is_connected or self.is_closed:
+                return
+            self._status = Client.RECONNECTING
+            await asyncio.sleep(self.options["reconnect_time_wait"])
+
+
+class _Transport(TcpTransport):  # type: ignore[misc,unused-ignore]
+    """A connection that ends for certain, and whose errors are those of a connection."""
+
+    def __bool__(self) -> bool:
+        # The library makes one of its own in the place of one that is not connected yet.
+        return True
+
+    async def connect(self, *arguments: Any, **options: Any) -> None:
+        # A server that refused us, or did not say a word, has left its connection open.
+        self.abort()
+        await super().connect(*arguments, **options)
+
+    async def wait_closed(self) -> None:
+        """Return when the connection has ended.
+
+        What is written is waited for only for a moment: a server that is gone without a word takes nothing, and the
+        kernel goes on trying for a quarter of an hour.
+        """
+        try:
+            await asyncio.wait_for(super().wait_closed(), _CLOSE_TIMEOUT)  # type: ignore[no-untyped-call]
+        except TimeoutError:
+            self.abort()
+
+    def write(self, payload: bytes) -> None:
+        with _closed_is_lost():
+            super().write(payload)  # type: ignore[no-untyped-call]
+
+    def writelines(self, payload: Iterable[bytes]) -> None:
+        with _closed_is_lost():
+            super().writelines(payload)  # type: ignore[no-untyped-call]
+
+    def abort(self) -> None:
+        for writer in (self._io_writer, self._bare_io_writer):
+            if writer is not None:
+                writer.transport.abort()
+
+
+@contextlib.contextmanager
+def _closed_is_lost() -> Iterator[None]:
+    """A write to a socket that uvloop has closed already is, for the library, a connection that is lost."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ConnectionResetError(str(error)) from error
