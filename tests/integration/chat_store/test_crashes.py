@@ -18,6 +18,7 @@ from parley.contracts import rpc
 from parley.contracts.streams import CHAT_STORE_PROMPTS
 from parley.runtime import bus
 from parley.runtime.bus import BusUnavailable, RpcRefused
+from parley_tools.chaos.proxy import Proxy
 from parley_tools.embedded.nats import NatsServer
 from tests.integration.chat_store.client import Neighbour
 from tests.integration.chat_store.conftest import StartStore
@@ -187,6 +188,30 @@ async def test_a_prompt_whose_delivery_is_lost_is_not_overtaken(
         await thief.close()
         prompts.append(await neighbour.say(chat_id, "and one more"))
         await all_stored(neighbour, chat_id, prompts, deadline=15)
+
+
+async def test_a_prompt_that_was_lost_with_the_connection_is_stored_once_there_is_another(
+    start_store: StartStore, neighbour: Neighbour, nats_server: NatsServer
+) -> None:
+    """Nobody sends anything more; the server would give it out again after ``ack_wait``."""
+    async with Proxy("chat-store", ("127.0.0.1", nats_server.port)) as proxy:
+        through = nats_server.url.replace(str(nats_server.port), str(proxy.port))
+        async with start_store(NATS_URL=through) as store:
+            await eventually(lambda: _leads(store), deadline=30, what="leading")
+            chat_id = await neighbour.chat()
+            # What the server sends arrives nowhere.
+            proxy.stall(on=True)
+            prompts = [await neighbour.say(chat_id)]
+            await eventually(lambda: _pending(neighbour), deadline=10, what="the delivery")
+            proxy.reset()
+            proxy.stall(on=False)
+            await all_stored(neighbour, chat_id, prompts, deadline=0.75 * CHAT_STORE_PROMPTS.ack_wait)
+
+
+async def _pending(neighbour: Neighbour) -> bool:
+    """Whether a prompt is with somebody."""
+    info = await neighbour.js.consumer_info(CHAT_STORE_PROMPTS.stream, CHAT_STORE_PROMPTS.name)
+    return bool(info.num_ack_pending)
 
 
 async def test_two_replicas_keep_the_order_of_a_chat(start_store: StartStore, neighbour: Neighbour) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
+import pytest
 from nats.aio.msg import Msg
 
 from chat_store.pull import Pull
@@ -120,12 +121,23 @@ async def test_no_request_is_repeated_while_all_workers_are_busy(start_store: St
         assert 'kind="without_owner"' in store.get("/metrics")[1]
 
 
-async def test_an_end_that_lies_in_the_stream_is_found(start_store: StartStore, neighbour: Neighbour) -> None:
-    store = start_store(ORPHAN_AFTER="4")
+@pytest.mark.parametrize("owner", ["gone", "alive"])
+async def test_an_end_that_lies_in_the_stream_is_found(
+    start_store: StartStore, neighbour: Neighbour, owner: str
+) -> None:
+    async def answer(message: Msg) -> None:
+        await message.respond(b"{}")
+
+    store = start_store(ORPHAN_AFTER="600")
     async with store, worker(neighbour):
         chat_id = await neighbour.chat()
         await neighbour.say(chat_id)
-        claimed = await neighbour.claimed(await neighbour.request_for(chat_id))
+        request = await neighbour.request_for(chat_id)
+        if owner == "alive":
+            # A worker answers for an answer until it can be read.
+            subject = subjects.rpc_generation_snapshot(request.generation_id)
+            await neighbour.nc.subscribe(subject, cb=answer)
+        claimed = await neighbour.claimed(request)
         await asyncio.to_thread(store.stop)
         # As when another chat-store dies with the event in hand: the server gives it out again only after ack_wait.
         holder = Pull(neighbour.nc, CHAT_STORE_FINISHED, batch=1)
@@ -139,9 +151,10 @@ async def test_an_end_that_lies_in_the_stream_is_found(start_store: StartStore, 
             answer = await neighbour.message(chat_id, claimed.message_id)
             return answer is not None and answer.content == "whole"
 
-        await eventually(stored, deadline=25)
+        await eventually(stored, deadline=CHAT_STORE_FINISHED.ack_wait / 2)
         assert 'kind="end_found"} 1.0' in store.get("/metrics")[1]
         assert not held[0].is_acked
+        assert [one.request for one in neighbour.requested if one.chat_id == chat_id] == [1]
         await holder.close()
 
 

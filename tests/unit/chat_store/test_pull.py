@@ -39,3 +39,15 @@ async def test_asking_goes_on_after_a_write_that_failed(monkeypatch: Any) -> Non
     (message,) = await taking.next()
     assert message.data == b"!"
     assert client.asked >= client.failures + 1
+
+
+async def test_after_a_renewal_one_batch_is_empty() -> None:
+    client = BrokenOff()
+    client.failures = 0
+    taking = Pull(cast(Client, client), CHAT_STORE_PROMPTS, batch=1)
+    await taking.open()
+    assert await taking.next()
+    taking.renew()
+    assert await taking.next() == [], "what may have been lost is looked for before anything else is carried out"
+    assert await taking.next()
+    assert await taking.next()

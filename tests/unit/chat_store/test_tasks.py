@@ -24,7 +24,7 @@ async def test_a_cancellation_waits_for_what_is_in_hand() -> None:
 
 
 async def test_what_takes_too_long_is_cancelled() -> None:
-    task = asyncio.create_task(finish_even_if_cancelled(asyncio.Event().wait(), 0.01))  # type: ignore[arg-type]
+    task = asyncio.create_task(finish_even_if_cancelled(asyncio.Event().wait(), 0.01))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

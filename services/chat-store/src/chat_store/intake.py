@@ -47,6 +47,8 @@ Reject = Callable[[Sequence[Rejection]], Awaitable[None]]
 _NO_CHAT: Final = "no_chat"
 _CODES: Final = {_NO_CHAT: CHAT_NOT_FOUND, "not_a_member": NOT_A_MEMBER, "id_taken": ID_TAKEN}
 """Why a prompt was not stored, by what came of its command."""
+_NOTHING_NEW: Final = frozenset({"stale", "duplicate"})
+"""What comes of the command of an event that was carried out before."""
 
 
 class Unreadable(Exception):
@@ -111,12 +113,16 @@ class Intake(Generic[E]):
         for part in _one_end_per_chat(commands, lambda item: item[1]):
             await self._handle_part(part, execute)
 
-    async def replay(self, stored: Sequence[RawStreamMsg], execute: Execute) -> None:
+    async def replay(self, stored: Sequence[RawStreamMsg], execute: Execute) -> int:
         """Carry out events that were delivered to somebody who may be gone. The server delivers them again, too.
+
+        Returns:
+            How many changed something.
 
         Raises:
             Exception: Postgres is away.
         """
+        due = 0
         batch: list[tuple[E, Command[str]]] = []
         for message in stored:
             try:
@@ -126,9 +132,10 @@ class Intake(Generic[E]):
             batch.append((event, self._command(event, _traceparent(message))))
         for begin in range(0, len(batch), REPLAY_BATCH):
             for part in _one_end_per_chat(batch[begin : begin + REPLAY_BATCH], lambda item: item[1]):
-                await self._replay_part(part, execute)
+                due += await self._replay_part(part, execute)
+        return due
 
-    async def _replay_part(self, part: "list[tuple[E, Command[str]]]", execute: Execute) -> None:
+    async def _replay_part(self, part: "list[tuple[E, Command[str]]]", execute: Execute) -> int:
         try:
             outcome = await self._run([command for _, command in part], execute)
             await self._publisher.announce(outcome.changes)
@@ -138,9 +145,9 @@ class Intake(Generic[E]):
                 raise
             if len(part) == 1:
                 log.warning("Replaying an event: %r", error, extra={"consumer": self._spec.name})
-                return
-            for one in part:
-                await self._replay_part([one], execute)
+                return 0
+            return sum([await self._replay_part([one], execute) for one in part])
+        return sum(result is not None and result not in _NOTHING_NEW for result in outcome.results)
 
     async def _run(self, commands: "list[Command[str]]", execute: Execute) -> Outcome[str]:
         """Run commands; what was written before an error is announced before that is raised."""

@@ -54,6 +54,7 @@ class Pull:
         self._outstanding = 0
         self._expires_at = 0.0
         self._not_before = 0.0
+        self._renewed = False
 
     async def open(self) -> None:
         self._inbox = self._nc.new_inbox()
@@ -74,11 +75,15 @@ class Pull:
         """Ask anew: the request that was open is gone with the connection that it was made on."""
         self._outstanding = 0
         self._not_before = 0.0
+        self._renewed = True
         self._arrived.set()
 
     async def next(self) -> list[Msg]:
-        """Wait for messages and return those that have arrived, oldest first."""
-        while not self._gathered:
+        """Wait for messages and return those that have arrived, oldest first.
+
+        None at first after a renewal: what was on its way on the connection before is out, and will not arrive.
+        """
+        while not (self._gathered or self._renewed):
             self._arrived.clear()
             wait = await self._ask()
             try:
@@ -86,6 +91,9 @@ class Pull:
                     await self._arrived.wait()
             except TimeoutError:
                 continue
+        if self._renewed:
+            self._renewed = False
+            return []
         batch = [self._gathered.popleft() for _ in range(min(len(self._gathered), self._batch))]
         # Now, so that the next ones gather while these are in hand.
         await self._ask()

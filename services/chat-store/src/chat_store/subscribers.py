@@ -46,6 +46,11 @@ log = logging.getLogger(__name__)
 OUTAGE_PAUSE: Final = 0.5
 """Seconds between two tries while Postgres is away."""
 
+IN_HAND_TIMEOUT: Final = 5.0
+"""Seconds for finding out which prompts were delivered and are not acknowledged."""
+IN_HAND_TRIES: Final = 4
+"""Tries after which it is worth a line that this is not known."""
+
 MAX_REQUESTS: Final = 5
 """How often an answer is requested before it ends as failed: each request has ``max_deliver`` deliveries."""
 
@@ -113,6 +118,10 @@ class Prompts:
         try:
             while True:
                 messages = await self._pull.next()
+                if not messages:
+                    # What the server sent on the connection before may not have arrived.
+                    await self._catch_up(leader.execute)
+                    continue
                 try:
                     if not self._come_next(messages):
                         await self._catch_up(leader.execute)
@@ -143,14 +152,17 @@ class Prompts:
         The server gives those out again only when ``ack_wait`` has passed, and newer prompts of the same chats must not
         overtake them.
         """
-        level = logging.WARNING
+        tries = 0
         while True:
             try:
-                in_hand = await self._in_hand()
+                async with asyncio.timeout(IN_HAND_TIMEOUT):
+                    in_hand = await self._in_hand()
                 break
             except TROUBLE as error:
+                # A server that has just started does not know yet; that is no news.
+                tries += 1
+                level = logging.WARNING if tries == IN_HAND_TRIES else logging.DEBUG
                 log.log(level, "Prompts wait until NATS says which are in hand: %r", error)
-                level = logging.DEBUG
             await asyncio.sleep(OUTAGE_PAUSE)
         if in_hand:
             log.info("Carrying out %d prompts that were delivered and not acknowledged", len(in_hand))
@@ -163,20 +175,26 @@ class Prompts:
         self._delivered = info.delivered.consumer_seq
         if not info.num_ack_pending:
             return []
-        floor, last = info.ack_floor.stream_seq, info.delivered.stream_seq
-        stored = []
-        while floor < last:
-            try:
-                message = await self._js.get_msg(
-                    CHAT.name, seq=floor + 1, subject=subjects.ANY_PROMPT_SUBMITTED, next=True
-                )
-            except nats.js.errors.NotFoundError:
-                break
-            if message.seq is None or message.seq > last:
-                break
-            floor = message.seq
-            stored.append(message)
-        return stored
+        return await stored_between(
+            self._js, subjects.ANY_PROMPT_SUBMITTED, info.ack_floor.stream_seq, info.delivered.stream_seq
+        )
+
+
+async def stored_between(
+    js: JetStreamContext, subject: str, after: int, last: int, *, limit: int | None = None
+) -> list[RawStreamMsg]:
+    """Return the messages of ``CHAT`` on ``subject`` with a sequence above ``after`` and up to ``last``."""
+    stored: list[RawStreamMsg] = []
+    while after < last and (limit is None or len(stored) < limit):
+        try:
+            message = await js.get_msg(CHAT.name, seq=after + 1, subject=subject, next=True)
+        except nats.js.errors.NotFoundError:
+            break
+        if message.seq is None or message.seq > last:
+            break
+        after = message.seq
+        stored.append(message)
+    return stored
 
 
 class Finished:
@@ -213,6 +231,8 @@ class Finished:
         try:
             while True:
                 messages = await self._pull.next()
+                if not messages:
+                    continue
                 try:
                     await finish_even_if_cancelled(self._until_handled(messages), self._grace)
                 finally:
@@ -234,13 +254,13 @@ class Finished:
                     level = logging.DEBUG
                 await asyncio.sleep(OUTAGE_PAUSE)
 
-    async def heal(self, end: RawStreamMsg) -> None:
-        """Carry out an end that lies in the stream, when its generation seems to have no owner.
+    async def heal(self, ends: Sequence[RawStreamMsg]) -> int:
+        """Carry out ends that lie in the stream and that nobody seems to have in hand; return how many were due.
 
         Raises:
             Exception: Postgres is away.
         """
-        await self._intake.replay([end], self._execute)
+        return await self._intake.replay(ends, self._execute)
 
     async def _execute(self, commands: Sequence[Command[str]]) -> Outcome[str]:
         async with self._database.connection() as connection:

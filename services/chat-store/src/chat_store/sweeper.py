@@ -4,8 +4,9 @@
 - A worker that must stop is told so again each second, until the answer is over.
 - An active generation without an owner is requested again: within seconds when its worker's connection has ended (the
   process died), after ``orphan_after`` when the worker is connected and silent (by then JetStream has delivered the
-  request to another worker, as a rule). First its end is looked for in the stream: the worker may have published it,
-  and the chat-store that received it died.
+  request to another worker, as a rule). First its end is looked for in the stream.
+- The end of an answer that was delivered to a chat-store and is not acknowledged for two seconds is carried out: the
+  connection broke under it, or that chat-store died. The server would give it out again only after ``ack_wait``.
 - The streams are purged of deleted chats (:mod:`chat_store.purge`).
 
 Nobody owns a generation when nobody answers ``rpc.generation.<id>.snapshot`` (:mod:`chat_store.orphans`). While no
@@ -15,6 +16,8 @@ not count.
 
 import asyncio
 import logging
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -31,11 +34,11 @@ from chat_store.orphans import Absence, Orphans
 from chat_store.publisher import Publisher
 from chat_store.purge import Purger
 from chat_store.records import GenerationRecord
-from chat_store.subscribers import Finished, again_or_fail
+from chat_store.subscribers import Finished, again_or_fail, stored_between
 from chat_store.tasks import finish_even_if_cancelled
 from parley.contracts import subjects
 from parley.contracts.events import GenerationFinished
-from parley.contracts.streams import CHAT, LLM_WORKER_REQUESTS
+from parley.contracts.streams import CHAT, CHAT_STORE_FINISHED, LLM_WORKER_REQUESTS
 from parley.runtime import bus
 
 log = logging.getLogger(__name__)
@@ -61,8 +64,42 @@ KEEP_REJECTED_FOR: Final = timedelta(days=7)
 BATCH: Final = 500
 GRACE: Final = 1.0
 """Seconds for a round to finish when the leader steps down."""
+IN_HAND_FOR: Final = 2.0
+"""Seconds after which an end that a chat-store was given counts as lost; to carry it out twice changes nothing."""
+ENDS_BATCH: Final = 128
 REQUESTED_FOR: Final = 15.0
 """Seconds after which a request that nobody claimed is looked for, at most."""
+
+
+class EndsInHand:
+    """Which ends have been delivered and not acknowledged for :data:`IN_HAND_FOR` seconds. Pure."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+        self._done = 0
+
+    def overdue(self, floor: int, delivered: int, now: float) -> tuple[int, int] | None:
+        """Return the sequences after which and up to which they lie; None: there are none.
+
+        Args:
+            floor: Up to here all is acknowledged.
+            delivered: The newest that was delivered.
+            now: By the monotonic clock.
+        """
+        self._seen.append((now, delivered))
+        last = 0
+        while self._seen and self._seen[0][0] <= now - IN_HAND_FOR:
+            last = self._seen[0][1]
+            if len(self._seen) > 1 and self._seen[1][0] <= now - IN_HAND_FOR:
+                self._seen.popleft()
+            else:
+                break
+        after = max(floor, self._done)
+        return (after, last) if last > after else None
+
+    def done(self, last: int) -> None:
+        """They are carried out up to the sequence ``last``."""
+        self._done = last
 
 
 class Sweeper:
@@ -88,14 +125,17 @@ class Sweeper:
         self._owner_check = min(MAX_OWNER_CHECK, orphan_after / 4)
         self._orphans = Orphans(nc)
         self._absences: dict[str, Absence] = {}
+        self._ends_in_hand = EndsInHand()
 
     async def run(self) -> None:
         """Until cancelled; whether Postgres is away is for the leader to notice."""
         self._orphans = Orphans(self._nc)
         self._absences.clear()
+        self._ends_in_hand = EndsInHand()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._each(TICK, self._urgent))
+                group.create_task(self._each(TICK, self._ends))
                 group.create_task(self._each(TICK, self._purger.purge))
                 group.create_task(self._each(self._owner_check, self._owners))
                 group.create_task(self._each(3600.0, self._forget))
@@ -163,12 +203,14 @@ class Sweeper:
             elif consumer.num_waiting:
                 absence = self._absences.get(generation.id) or Absence()
                 self._absences[generation.id] = absence.after(self._owner_check, gone=suspect.gone)
-                if absence.seconds == 0.0 and await self._ended_in_stream(generation):
-                    continue
                 if absence.gone_seconds >= min(GONE_AFTER, self._orphan_after):
-                    await self._again(generation, "worker_gone")
+                    await self._end_or_again(generation, "worker_gone")
                 elif absence.seconds >= self._orphan_after:
-                    await self._again(generation, "without_owner")
+                    await self._end_or_again(generation, "without_owner")
+
+    async def _end_or_again(self, generation: GenerationRecord, kind: str) -> None:
+        if not await self._ended_in_stream(generation):
+            await self._again(generation, kind)
 
     async def _ended_in_stream(self, generation: GenerationRecord) -> bool:
         """Whether the end of this attempt lies in the stream; then it is carried out."""
@@ -179,9 +221,24 @@ class Sweeper:
             return False
         if event.generation_id != generation.id or event.attempt != generation.attempt:
             return False
-        metrics.SWEPT.labels("end_found").inc()
-        await self._finished.heal(stored)
+        metrics.SWEPT.labels("end_found").inc(await self._finished.heal([stored]))
         return True
+
+    async def _ends(self) -> None:
+        """Carry out the ends that were delivered to somebody and have not been acknowledged for a while."""
+        info = await self._js.consumer_info(CHAT.name, CHAT_STORE_FINISHED.name)
+        if not info.num_ack_pending or info.ack_floor is None or info.delivered is None:
+            self._ends_in_hand = EndsInHand()
+            return
+        span = self._ends_in_hand.overdue(info.ack_floor.stream_seq, info.delivered.stream_seq, time.monotonic())
+        if span is None:
+            return
+        ends = await stored_between(self._js, subjects.ANY_GENERATION_FINISHED, *span, limit=ENDS_BATCH)
+        found = await self._finished.heal(ends)
+        if found:
+            log.warning("Carried out %d ends of answers that were delivered and not acknowledged", found)
+            metrics.SWEPT.labels("end_found").inc(found)
+        self._ends_in_hand.done(ends[-1].seq if len(ends) == ENDS_BATCH and ends[-1].seq is not None else span[1])
 
     async def _again(self, generation: GenerationRecord, kind: str) -> None:
         log.warning("Requesting an answer again: %s", kind.replace("_", " "), extra={"generation_id": generation.id})

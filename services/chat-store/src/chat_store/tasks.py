@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from parley.runtime.tasks import end
 
 
-async def finish_even_if_cancelled(work: Awaitable[None], grace: float) -> None:
+async def finish_even_if_cancelled(work: Awaitable[object], grace: float) -> None:
     """Await ``work``; a cancellation reaches it only after ``grace`` seconds, so that what is in hand gets done."""
     task = asyncio.ensure_future(work)
     try:
