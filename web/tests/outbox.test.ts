@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { WatchedChat } from "../src/client";
+import { LenientStore, MemoryStore, type WatchedChat } from "../src/client";
 import { pass, Setup, settle } from "./support/client";
 import { CHAT } from "./support/room";
 import { json, problem } from "./support/server";
@@ -152,6 +152,212 @@ describe("sending", () => {
       ["a new root", null],
       ["a branch", CHAT],
     ]);
+  });
+});
+
+describe("messages written offline", () => {
+  const contents = (chat: WatchedChat) =>
+    chat
+      .getSnapshot()
+      .state.messages.filter(({ role }) => role === "user")
+      .map(({ content }) => content);
+
+  it("wait for the network as long as it takes", async () => {
+    const chat = await setup.watch();
+    setup.server.unreachable = true;
+    chat.send("Hello");
+    await pass(60 * 60_000);
+    expect(outbox(chat)).toEqual([["Hello", "sending"]]);
+    setup.server.unreachable = false;
+    await pass(10_000);
+    expect(contents(chat)).toEqual(["Hello"]);
+  });
+
+  it("are sent by the next page, in their order, when this one ends before", async () => {
+    const chat = await setup.watch();
+    setup.server.unreachable = true;
+    for (const text of ["one", "two", "three"]) chat.send(text);
+    await settle();
+    setup.parley.close();
+    await pass(60_000);
+    setup.server.unreachable = false;
+    const again = await setup.watch(CHAT, await setup.open());
+    expect(sent().map(({ content }) => content)).toEqual(["one", "two", "three"]);
+    expect(contents(again)).toEqual(["one", "two", "three"]);
+    expect(outbox(again)).toEqual([]);
+    expect(await setup.server.store.outgoing("u")).toEqual([]);
+  });
+
+  it("are sent by the next page also when their chat is not looked at", async () => {
+    const chat = await setup.watch();
+    setup.server.unreachable = true;
+    chat.send("Hello");
+    await settle();
+    setup.parley.close();
+    setup.server.unreachable = false;
+    await setup.open();
+    expect(sent().map(({ content }) => content)).toEqual(["Hello"]);
+  });
+
+  it("are shown by all tabs, and sent once by one of them", async () => {
+    const tabs = [setup.parley, await setup.open(), await setup.open()];
+    const chats = [];
+    for (const tab of tabs) chats.push(await setup.watch(CHAT, tab));
+    setup.server.unreachable = true;
+    chats[0]?.send("one");
+    await settle();
+    chats[1]?.send("two");
+    await settle();
+    for (const chat of chats) {
+      expect(outbox(chat)).toEqual([
+        ["one", "sending"],
+        ["two", "sending"],
+      ]);
+    }
+    setup.server.unreachable = false;
+    await pass(30_000);
+    expect(sent().map(({ content }) => content)).toEqual(["one", "two"]);
+    for (const chat of chats) expect([outbox(chat), contents(chat)]).toEqual([[], ["one", "two"]]);
+  });
+
+  it("create their chat first, in the next page too, which shows them until then", async () => {
+    setup.server.unreachable = true;
+    const chat = setup.parley.newChat({ title: "Greetings" });
+    chat.send("one");
+    chat.send("two");
+    await settle();
+    setup.parley.close();
+    setup.server.unreachable = false;
+    setup.server.overrides.set("POST /v1/chats", () => problem(503, "unavailable"));
+    const parley = await setup.open();
+    const again = await setup.watch(chat.id, parley);
+    expect(again.getSnapshot().phase).toBe("draft");
+    expect(outbox(again).map(([content]) => content)).toEqual(["one", "two"]);
+    setup.server.overrides.clear();
+    await pass(10_000);
+    expect(contents(again)).toEqual(["one", "two"]);
+    expect(again.getSnapshot().phase).toBe("ready");
+    expect(setup.server.requests("POST", "/v1/chats").at(-1)?.body).toMatchObject({ title: "Greetings" });
+  });
+
+  it("do not overtake one that was given up for the moment", async () => {
+    const chat = await setup.watch();
+    setup.server.overrides.set(POST, () => problem(503, "unavailable"));
+    chat.send("one");
+    chat.send("two");
+    await pass(120_000);
+    expect(outbox(chat)).toEqual([
+      ["one", "failed"],
+      ["two", "failed"],
+    ]);
+    expect(new Set(sent().map(({ content }) => content))).toEqual(new Set(["one"]));
+  });
+
+  it("that were accepted and never stored are shown as failed by the next page", async () => {
+    const chat = await setup.watch();
+    setup.server.overrides.set(POST, () => json({}, 202));
+    const id = chat.send("Hello");
+    await settle();
+    setup.parley.close();
+    const error = { code: "not_stored", message: "It could not be stored.", retryable: true };
+    setup.server.overrides.set(`GET /v1/chats/${CHAT}/messages/${id}`, () =>
+      json({ status: "rejected", error }),
+    );
+    const again = await setup.watch(CHAT, await setup.open());
+    expect(again.getSnapshot().outbox).toMatchObject([
+      { status: "failed", problem: "It could not be stored." },
+    ]);
+  });
+
+  it("that were accepted are forgotten by the next page, whatever part of the chat it shows", async () => {
+    const chat = await setup.watch();
+    setup.server.overrides.set(POST, () => json({}, 202));
+    const id = chat.send("Hello");
+    await settle();
+    setup.parley.close();
+    setup.server.overrides.set(`GET /v1/chats/${CHAT}/messages/${id}`, () => json({ status: "sent" }));
+    const again = await setup.watch(CHAT, await setup.open());
+    expect(outbox(again)).toEqual([]);
+    expect(await setup.server.store.outgoing("u")).toEqual([]);
+  });
+
+  it("are sent from memory where the browser stores nothing", async () => {
+    const refuse = () => Promise.reject(new DOMException("denied", "SecurityError"));
+    const denied = Object.fromEntries(
+      ["lastUser", "setUser", "outgoing", "add", "change", "remove", "draft", "setDraft"].map((name) => [
+        name,
+        refuse,
+      ]),
+    );
+    setup.parley.close();
+    setup.server.store = new LenientStore(Object.assign(new MemoryStore(), denied));
+    const chat = await setup.watch(CHAT, await setup.open());
+    setup.server.unreachable = true;
+    chat.send("one");
+    chat.send("two");
+    await pass(60_000);
+    setup.server.unreachable = false;
+    await pass(10_000);
+    expect(contents(chat)).toEqual(["one", "two"]);
+    expect(sent()).toHaveLength(2);
+  });
+});
+
+describe("messages of a user", () => {
+  it("are not sent as another one, whom another tab became", async () => {
+    const chat = await setup.watch();
+    setup.server.unreachable = true;
+    chat.send("of the first");
+    await settle();
+    setup.server.unreachable = false;
+    setup.server.user = "another";
+    await pass(30_000);
+    const accepted = setup.server.room.messages.filter(({ role }) => role === "user");
+    expect(accepted).toEqual([]);
+    expect(setup.parley.http.user.getSnapshot()).toBe("another");
+    expect(outbox(chat)).toEqual([]);
+    // They are there when the user is.
+    expect((await setup.server.store.outgoing("u")).map(({ content }) => content)).toEqual(["of the first"]);
+  });
+
+  it("fail with the reason when the session is lost, and wait for a person", async () => {
+    const chat = await setup.watch();
+    setup.server.overrides.set("POST /v1/session", () => problem(401, "token_invalid"));
+    setup.server.overrides.set(POST, () => problem(401, "token_invalid"));
+    chat.send("one");
+    chat.send("two");
+    await settle();
+    const reason = "This browser's session is not valid here any more.";
+    expect(chat.getSnapshot().outbox).toMatchObject([
+      { content: "one", status: "failed", problem: reason },
+      { content: "two", status: "failed", problem: reason },
+    ]);
+  });
+
+  it("become the new guest's draft when the person starts over, with the draft that was shown", async () => {
+    const other = await setup.open();
+    const chat = await setup.watch();
+    setup.server.overrides.set("POST /v1/session", ({ body }) => {
+      if ((body as { start_over?: boolean }).start_over !== true) return problem(401, "token_invalid");
+      setup.server.user = "new";
+      setup.server.overrides.clear();
+      return json({ user_id: "new", access_token: "t", expires_at: "2100-01-01T00:00:00Z" });
+    });
+    setup.server.overrides.set(POST, () => problem(401, "token_invalid"));
+    chat.send("not sent");
+    setup.parley.drafts.of(CHAT).write("half a sent");
+    await settle();
+    await setup.parley.startOver(CHAT);
+    setup.parley.drafts.of(null);
+    await settle();
+    expect(await setup.server.store.draft("new", CHAT)).toBe("");
+    expect(sent()).toHaveLength(1);
+    expect(outbox(chat)).toEqual([]);
+    expect(setup.parley.drafts.of(null).getSnapshot()).toBe("not sent\n\nhalf a sent");
+    expect(setup.parley.drafts.of(CHAT).getSnapshot()).toBe("");
+    // The other tab goes on as the new guest, without being asked.
+    expect(other.http.user.getSnapshot()).toBe("new");
+    expect(other.session.getSnapshot()).toBe("good");
   });
 });
 

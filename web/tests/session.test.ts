@@ -69,11 +69,13 @@ describe("a session", () => {
 describe("a socket of another user than the cookie's", () => {
   it("is opened anew when it does not see a chat, and sees it then", async () => {
     setup.server.user = "another tab's";
+    setup.server.overrides.set("POST /v1/session", () => {
+      // The cookie's user made it: the next socket finds it.
+      setup.server.rooms.set(OTHER, new Room(OTHER));
+      return json({ user_id: setup.server.user, access_token: "t", expires_at: "2100-01-01T00:00:00Z" });
+    });
     const chat = setup.parley.watch(OTHER);
     setup.listen(chat);
-    await settle();
-    // Made by the cookie's user meanwhile: the new socket finds it.
-    setup.server.rooms.set(OTHER, new Room(OTHER));
     await pass(1_000);
     expect(setup.server.sockets).toHaveLength(2);
     expect(setup.server.socket.cursors(OTHER)).toHaveLength(1);

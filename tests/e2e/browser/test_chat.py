@@ -1,6 +1,7 @@
 """What a person sees: issue by issue, in a real browser."""
 
 import re
+from urllib.parse import urljoin
 
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
@@ -23,7 +24,7 @@ def open_chat(page: Page, model: str) -> None:
         }""",
         model,
     )
-    page.goto(f"/c/{chat}")
+    page.goto(urljoin(page.url, f"/c/{chat}"))
 
 
 def send(page: Page, text: str) -> None:

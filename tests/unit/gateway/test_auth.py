@@ -75,6 +75,16 @@ async def test_a_cookie_that_is_no_good_is_replaced_only_when_the_page_says_so(c
         assert again.json()["user_id"] == anew.json()["user_id"]
 
 
+@pytest.mark.parametrize("path", ["/v1/chats", f"/v1/chats/{CHAT}/messages"])
+async def test_what_one_user_meant_to_do_is_not_done_as_another(path: str) -> None:
+    async with client(app(), cookies={COOKIE: token()}) as http:
+        answer = await http.post(path, json={"content": "Hello"}, headers={"parley-user": CHAT})
+        assert answer.status_code == 412
+        assert answer.json()["code"] == "other_user"
+        # The bus is away in this test: whoever is meant gets as far as that.
+        assert (await http.post(path, json={"content": "Hello"}, headers={"parley-user": USER})).status_code == 503
+
+
 async def test_starting_over_does_not_end_a_session_that_is_good() -> None:
     async with client(app(), cookies={COOKIE: token()}) as http:
         answer = await http.post("/v1/session", json={"start_over": True})

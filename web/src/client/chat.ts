@@ -1,10 +1,11 @@
 import { Backoff } from "./backoff";
 import type { Connection, Subscriber } from "./connection";
+import type { Draft } from "./drafts";
 import type { Http, NewChat } from "./http";
 import { newId } from "./ids";
 import { type ChatState, cursorOf, emptyState, merge, mergeOlder } from "./merge";
 import { type Observable, Subject } from "./observable";
-import { Outbox, type OutgoingMessage } from "./outbox";
+import { type Delivery, Outbox, type OutgoingMessage } from "./outbox";
 import type { Chat, Cursor, ErrorFrame, ListenerFrame } from "./protocol";
 
 /** A chat as a page shows it. */
@@ -50,16 +51,15 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
   constructor(
     id: string,
     creation: NewChat | null,
-    http: Http,
+    delivery: Delivery,
     connection: Connection,
-    random: () => number,
     onChat: (chat: Chat) => void,
   ) {
     this.id = id;
-    this.http = http;
+    this.http = delivery.http;
     this.connection = connection;
     this.onChat = onChat;
-    this.backoff = new Backoff(REWATCH, random);
+    this.backoff = new Backoff(REWATCH, delivery.random);
     this.subject = new Subject<ChatSnapshot>({
       state: emptyState(id),
       outbox: [],
@@ -67,8 +67,8 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
       problem: null,
       loadingOlder: false,
     });
-    this.outbox = new Outbox(http, id, creation, () => this.onCreated(), random);
-    this.outbox.messages.subscribe(() => this.subject.update({ outbox: this.outbox.messages.getSnapshot() }));
+    this.outbox = new Outbox(delivery, id, creation);
+    this.outbox.messages.subscribe(() => this.onOutbox());
   }
 
   readonly getSnapshot = (): ChatSnapshot => this.subject.getSnapshot();
@@ -91,9 +91,10 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
     return this.listeners === 0 && this.subject.getSnapshot().outbox.length === 0;
   }
 
-  /** Forgets timers and stops watching. */
+  /** Forgets timers, and stops watching and sending. */
   close(): void {
     clearTimeout(this.linger);
+    this.outbox.close();
     this.unwatch();
   }
 
@@ -103,11 +104,13 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
    * Sends a message: shown at once, sent until it is accepted or refused.
    *
    * @param parentId Undefined continues at the chat's tip; null starts a new root; an id branches there.
+   * @param draft The draft that the message was, which ends with it.
    * @returns The message's id.
    */
-  send(content: string, parentId?: string | null): string {
+  send(content: string, parentId?: string | null, draft?: Draft): string {
     const id = newId();
-    this.outbox.add({ id, content, parent_id: parentId });
+    this.outbox.add({ id, content, parent_id: parentId }, draft?.chatId ?? null);
+    draft?.sent();
     return id;
   }
 
@@ -124,6 +127,18 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
   /** Tries at once what waits for its next try. */
   hurry(): void {
     this.outbox.hurry();
+  }
+
+  /** Shows and sends what other tabs did with the messages on their way. */
+  reloadOutbox(): void {
+    void this.outbox.reload();
+  }
+
+  /** The browser is another user's now. */
+  onUser(): void {
+    this.outbox.onUser();
+    // What the former user could see is not this one's: asked anew, and told when it is not there.
+    if (this.listeners > 0 && !this.outbox.creates) this.connection.watch(this.id, this);
   }
 
   /**
@@ -201,12 +216,23 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
   }
 
   private onError(frame: ErrorFrame): void {
-    if (FINAL.has(frame.code)) {
-      this.connection.unwatch(this.id);
-      this.subject.update({ phase: "unavailable", problem: { code: frame.code, message: frame.message } });
-    } else {
+    if (!FINAL.has(frame.code)) {
       this.watchLater();
+      return;
     }
+    this.connection.unwatch(this.id);
+    const problem = { code: frame.code, message: frame.message };
+    void this.outbox.restored.then(() => {
+      // An earlier page may have been closed before it could create the chat.
+      this.subject.update(this.outbox.creates ? { phase: "draft" } : { phase: "unavailable", problem });
+    });
+  }
+
+  private onOutbox(): void {
+    this.subject.update({ outbox: this.outbox.messages.getSnapshot() });
+    // What another tab sent may be here already.
+    this.dropDelivered();
+    if (this.subject.getSnapshot().phase === "draft" && !this.outbox.creates) this.onCreated();
   }
 
   /** At once, the first time; with backoff when that did not help. */

@@ -110,6 +110,11 @@ export class ChatList implements Observable<ChatListState> {
     this.subject.update({ items: items.filter((chat) => chat.id !== chatId) });
   }
 
+  /** Forgets what it knows: it is another user's. */
+  clear(): void {
+    this.subject.set({ items: [], next: null, loaded: false });
+  }
+
   /** Reads nothing by itself any more. */
   close(): void {
     this.closed = true;

@@ -131,6 +131,22 @@ export class Connection {
     if (this.socket === null && !this.dialling) this.connect();
   }
 
+  /** Opens the socket anew, as another user's. */
+  restart(): void {
+    this.epoch += 1;
+    this.dialling = false;
+    this.socket?.close();
+    this.socket = null;
+    clearTimeout(this.watchdog);
+    this.doubted = [];
+    for (const [chatId, chat] of this.eventLines) {
+      chat.close();
+      const subscriber = this.watched.get(chatId);
+      if (subscriber !== undefined) this.openEvents(chatId, subscriber);
+    }
+    this.reconnect();
+  }
+
   /** Follows a chat, or, when it is followed already, asks again from the subscriber's cursor. */
   watch(chatId: string, subscriber: Subscriber): void {
     this.watched.set(chatId, subscriber);
@@ -260,7 +276,7 @@ export class Connection {
   }
 
   private onPageEvent(event: PageEvent): void {
-    if (this.subject.getSnapshot().refusal !== null) return;
+    if (event === "hidden" || this.subject.getSnapshot().refusal !== null) return;
     if (event === "offline") {
       // The socket looks open until the network's silence has lasted; the person knows already.
       this.subject.update({ status: "offline" });

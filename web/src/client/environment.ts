@@ -1,4 +1,6 @@
+import { IndexedStore } from "./database";
 import type { Fetch } from "./http";
+import { LenientStore, type Store } from "./store";
 
 /** What a socket tells. */
 export interface SocketHandlers {
@@ -13,8 +15,17 @@ export interface SocketLike {
   close(code?: number): void;
 }
 
-/** What happened to the page: the network went or came, a person looks at it again, or the device slept. */
-export type PageEvent = "online" | "offline" | "visible" | "awake";
+/**
+ * What happened to the page: the network went or came, a person looks at it again or looks away (after which it may end
+ * without a word), or the device slept.
+ */
+export type PageEvent = "online" | "offline" | "visible" | "hidden" | "awake";
+
+export interface LastWords {
+  get(name: string): string | null;
+  /** Null forgets it. */
+  set(name: string, text: string | null): void;
+}
 
 /** Milliseconds between two looks at the clock. */
 const CLOCK_EVERY = 5_000;
@@ -33,6 +44,10 @@ export interface Environment {
   readonly base: string;
   /** Does some work while no other tab of this browser does work of the same name. */
   exclusively<Result>(name: string, work: () => Promise<Result>): Promise<Result>;
+  /** What all tabs of this browser share. */
+  readonly store: Store;
+  /** Texts that this tab alone has, written while its page ends, when there is no time for the store. */
+  readonly lastWords: LastWords;
   onPageEvent(listener: (event: PageEvent) => void): () => void;
   /** Whether the browser believes that there is no network. */
   isOffline(): boolean;
@@ -43,9 +58,7 @@ export interface Environment {
 /** How long to wait for other tabs, in milliseconds: one that hangs must not hold up all. */
 const PATIENCE = 8_000;
 
-/** By the Web Locks API, which pages have over HTTPS and on this machine; elsewhere tabs do not wait for each other. */
-async function whileNoOtherTab<Result>(name: string, work: () => Promise<Result>): Promise<Result> {
-  if (navigator.locks === undefined) return work();
+async function whileLocked<Result>(name: string, work: () => Promise<Result>): Promise<Result> {
   let begun = false;
   const begin = () => {
     begun = true;
@@ -59,8 +72,29 @@ async function whileNoOtherTab<Result>(name: string, work: () => Promise<Result>
   }
 }
 
+/** In the tab's own storage, where the browser has that: it survives a reload, and is written at once. */
+const lastWords: LastWords = {
+  get(name) {
+    try {
+      return sessionStorage.getItem(`parley-draft ${name}`);
+    } catch {
+      return null;
+    }
+  },
+  set(name, text) {
+    try {
+      if (text === null) sessionStorage.removeItem(`parley-draft ${name}`);
+      else sessionStorage.setItem(`parley-draft ${name}`, text);
+    } catch {
+      // Refused; then only what is stored already survives.
+    }
+  },
+};
+
 /** The environment of a page in a browser. */
 export function browserEnvironment(): Environment {
+  const base = new URL(".", document.baseURI).pathname.replace(/\/$/, "");
+  const store = new IndexedStore(`parley${base}`);
   return {
     fetch: (input, init) => fetch(input, init),
     openSocket(url, handlers) {
@@ -72,16 +106,19 @@ export function browserEnvironment(): Environment {
     },
     random: Math.random,
     origin: location.origin,
-    base: new URL(".", document.baseURI).pathname.replace(/\/$/, ""),
-    exclusively: whileNoOtherTab,
+    base,
+    store: new LenientStore(store),
+    lastWords,
+    // Pages have Web Locks over HTTPS and on this machine; over plain HTTP they have the database.
+    exclusively: (name, work) =>
+      navigator.locks === undefined ? store.whileLeased(name, PATIENCE, work) : whileLocked(name, work),
     isOffline: () => !navigator.onLine,
     isHidden: () => document.hidden,
     onPageEvent(listener) {
       const online = () => listener("online");
       const offline = () => listener("offline");
-      const visible = () => {
-        if (!document.hidden) listener("visible");
-      };
+      const visible = () => listener(document.hidden ? "hidden" : "visible");
+      const hidden = () => listener("hidden");
       // A page that comes back from the back/forward cache has lost its socket without being told.
       const shown = (event: PageTransitionEvent) => {
         if (event.persisted) listener("visible");
@@ -96,12 +133,14 @@ export function browserEnvironment(): Environment {
       window.addEventListener("online", online);
       window.addEventListener("offline", offline);
       window.addEventListener("pageshow", shown);
+      window.addEventListener("pagehide", hidden);
       document.addEventListener("visibilitychange", visible);
       return () => {
         clearInterval(clock);
         window.removeEventListener("online", online);
         window.removeEventListener("offline", offline);
         window.removeEventListener("pageshow", shown);
+        window.removeEventListener("pagehide", hidden);
         document.removeEventListener("visibilitychange", visible);
       };
     },

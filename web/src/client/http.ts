@@ -100,13 +100,24 @@ export class UnreachableError extends Error {
   }
 }
 
+/** This browser has no session, and cannot begin one: `lost` or `refused` ({@link SessionState}). */
+export class SessionError extends ProblemError {
+  constructor({ problem, retryAfter }: ProblemError, message: string) {
+    super({ ...problem, detail: message }, retryAfter);
+    this.name = "SessionError";
+  }
+}
+
 /** Whether it makes sense to repeat what failed with this error. */
 export function isTransient(error: unknown): boolean {
   return error instanceof UnreachableError || (error instanceof ProblemError && error.transient);
 }
 
-/** `lost`: the browser's cookie does not verify here. It is kept until the person starts over ({@link Http.startOver}). */
-export type SessionState = "unknown" | "good" | "lost";
+/**
+ * `lost`: the browser's cookie does not verify here. It is kept until the person starts over ({@link Http.startOver}).
+ * `refused`: there is none, and guests are not allowed.
+ */
+export type SessionState = "unknown" | "good" | "lost" | "refused";
 
 export type Fetch = (input: string, init: RequestInit) => Promise<Response>;
 
@@ -117,6 +128,13 @@ const TICKET_TIMEOUT = 5_000;
 const RENEWAL_MARGIN = 5 * 60_000;
 /** But not more often than this, whatever the clocks say. */
 const RENEWAL_INTERVAL = 60_000;
+/** And at least so often, since a clock that was set wrong says nothing about the session's end. */
+const LONGEST_UNRENEWED = 24 * 60 * 60_000;
+
+const PROBLEMS: Readonly<Record<"lost" | "refused", string>> = {
+  lost: "This browser's session is not valid here any more.",
+  refused: "This server takes no guests, and this browser has no session here.",
+};
 
 /**
  * The HTTP interface, typed. Authenticates by the session's cookie and renews the session when it ends.
@@ -129,7 +147,9 @@ export class Http {
   private readonly base: string;
   private readonly exclusively: Environment["exclusively"];
   private readonly sessionState = new Subject<SessionState>("unknown");
+  private readonly userSubject = new Subject<string | null>(null);
   private session: Session | null = null;
+  private renewedAt = 0;
   private renewAt = 0;
   private renewal: Promise<Session> | null = null;
 
@@ -143,9 +163,9 @@ export class Http {
     return this.sessionState;
   }
 
-  /** The user that the session belongs to; null before the first request. */
-  get userId(): string | null {
-    return this.session?.user_id ?? null;
+  /** The user that the session belongs to; null before the first one. */
+  get user(): Observable<string | null> {
+    return this.userSubject;
   }
 
   /**
@@ -162,19 +182,28 @@ export class Http {
     return this.renew({ start_over: true });
   }
 
+  /** The session that requests are made with; started or renewed first when that is due. */
+  async currentSession(): Promise<Session> {
+    return this.session === null || this.renewalIsDue() ? this.startSession() : this.session;
+  }
+
   private renew(body: { readonly start_over?: true }): Promise<Session> {
     this.renewal ??= this.exclusively("parley-session", () => this.send<Session>("POST", "/session", body))
       .catch((error: unknown) => {
-        if (error instanceof ProblemError && error.problem.status === 401) this.sessionState.set("lost");
-        throw error;
+        const state = stateAfter(error);
+        if (state === null) throw error;
+        this.sessionState.set(state);
+        throw new SessionError(error as ProblemError, PROBLEMS[state]);
       })
       .then((session) => {
         this.session = session;
-        this.sessionState.set("good");
-        this.renewAt = Math.max(
-          Date.parse(session.expires_at) - RENEWAL_MARGIN,
-          Date.now() + RENEWAL_INTERVAL,
+        this.renewedAt = Date.now();
+        this.renewAt = Math.min(
+          Math.max(Date.parse(session.expires_at) - RENEWAL_MARGIN, this.renewedAt + RENEWAL_INTERVAL),
+          this.renewedAt + LONGEST_UNRENEWED,
         );
+        this.userSubject.set(session.user_id);
+        this.sessionState.set("good");
         return session;
       })
       .finally(() => {
@@ -195,8 +224,9 @@ export class Http {
     return this.request("POST", "/push-ticket", {}, TICKET_TIMEOUT);
   }
 
-  createChat(chat: NewChat): Promise<Chat> {
-    return this.request("POST", "/chats", chat);
+  /** @param user Who creates it, and nobody else: refused when the session is another user's. */
+  createChat(chat: NewChat, user?: string): Promise<Chat> {
+    return this.request("POST", "/chats", chat, TIMEOUT, user);
   }
 
   listChats(before: string | null = null, limit = 50): Promise<Page<Chat>> {
@@ -215,9 +245,17 @@ export class Http {
     return this.request("GET", `/chats/${chatId}/messages${query({ before, limit })}`);
   }
 
-  /** Accepted means kept: the message is in a durable stream. The same id again changes nothing. */
-  async submit(chatId: string, message: NewMessage): Promise<void> {
-    await this.request("POST", `/chats/${chatId}/messages`, message);
+  getMessage(chatId: string, messageId: string): Promise<Message> {
+    return this.request("GET", `/chats/${chatId}/messages/${messageId}`);
+  }
+
+  /**
+   * Accepted means kept: the message is in a durable stream. The same id again changes nothing.
+   *
+   * @param user Who sends it, and nobody else: refused when the session is another user's.
+   */
+  async submit(chatId: string, message: NewMessage, user?: string): Promise<void> {
+    await this.request("POST", `/chats/${chatId}/messages`, message, TIMEOUT, user);
   }
 
   async regenerate(chatId: string, messageId: string): Promise<void> {
@@ -247,13 +285,20 @@ export class Http {
     });
   }
 
-  private request<Answer>(method: string, path: string, body?: unknown, timeout = TIMEOUT): Promise<Answer> {
-    return this.authenticated(() => this.send<Answer>(method, path, body, timeout));
+  private request<Answer>(
+    method: string,
+    path: string,
+    body?: unknown,
+    timeout = TIMEOUT,
+    user?: string,
+  ): Promise<Answer> {
+    const headers = user === undefined ? {} : { "parley-user": user };
+    return this.authenticated(() => this.send<Answer>(method, path, body, timeout, headers));
   }
 
   /** Makes a request with a session that is valid; renews it once when the server says that it is not. */
   private async authenticated<Answer>(request: () => Promise<Answer>): Promise<Answer> {
-    if (Date.now() >= this.renewAt) await this.startSession();
+    if (this.renewalIsDue()) await this.startSession();
     try {
       return await request();
     } catch (error) {
@@ -263,16 +308,24 @@ export class Http {
     }
   }
 
+  /** Also after the clock was set back, by which nothing can be measured. */
+  private renewalIsDue(): boolean {
+    const now = Date.now();
+    const state = this.sessionState.getSnapshot();
+    return now >= this.renewAt || now < this.renewedAt - RENEWAL_INTERVAL || state === "lost";
+  }
+
   private async send<Answer>(
     method: string,
     path: string,
     body?: unknown,
     timeout = TIMEOUT,
+    headers: Readonly<Record<string, string>> = {},
   ): Promise<Answer> {
     const response = await this.reach(path, {
       method,
       // Said with every write, also without a body: a form of another site cannot say it.
-      headers: method === "GET" ? {} : { "content-type": "application/json" },
+      headers: method === "GET" ? headers : { "content-type": "application/json", ...headers },
       ...(body !== undefined && { body: JSON.stringify(body) }),
       signal: AbortSignal.timeout(timeout),
     });
@@ -292,6 +345,13 @@ export class Http {
       throw new UnreachableError(error);
     }
   }
+}
+
+/** What a failure to begin a session means for it; null when it means nothing. */
+function stateAfter(error: unknown): "lost" | "refused" | null {
+  if (!(error instanceof ProblemError)) return null;
+  if (error.problem.status === 401) return "lost";
+  return error.problem.code === "guests_not_allowed" ? "refused" : null;
 }
 
 function query(parameters: Record<string, string | number | null>): string {

@@ -17,9 +17,11 @@ export { type BranchItem, newestLeaf, queuedPrompts, reasoningOf, textOf, visibl
 export { type ChatSnapshot, WatchedChat } from "./chat";
 export { ChatList, type ChatListState } from "./chats";
 export type { ConnectionState, ConnectionStatus } from "./connection";
+export { Draft, Drafts } from "./drafts";
 export {
   browserEnvironment,
   type Environment,
+  type LastWords,
   type PageEvent,
   type SocketHandlers,
   type SocketLike,
@@ -33,6 +35,8 @@ export {
   ProblemError,
   type SearchHit,
   type ServerConfig,
+  SessionError,
+  type SessionState,
   UnreachableError,
 } from "./http";
 export { isId, newId } from "./ids";
@@ -49,3 +53,4 @@ export type { Observable } from "./observable";
 export type { OutgoingMessage } from "./outbox";
 export { connect, Parley } from "./parley";
 export * from "./protocol";
+export { LenientStore, MemoryStore, type OutgoingRecord, type Store, type StoreChange } from "./store";

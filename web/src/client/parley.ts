@@ -1,11 +1,14 @@
 import { type ChatSnapshot, WatchedChat } from "./chat";
 import { ChatList } from "./chats";
 import { Connection, type ConnectionState } from "./connection";
-import { browserEnvironment, type Environment } from "./environment";
+import { Drafts } from "./drafts";
+import { browserEnvironment, type Environment, type PageEvent } from "./environment";
 import { Http, type Models, type NewChat, type ServerConfig, type SessionState } from "./http";
 import { newId } from "./ids";
 import type { ChatState } from "./merge";
 import type { Observable } from "./observable";
+import type { Delivery } from "./outbox";
+import type { StoreChange } from "./store";
 
 /** How many chats nobody looks at are remembered, for going back without loading. */
 const REMEMBERED = 20;
@@ -15,24 +18,45 @@ export class Parley {
   readonly http: Http;
   /** The user's chats. */
   readonly chats: ChatList;
+  /** What the user writes and has not sent. */
+  readonly drafts: Drafts;
   private readonly environment: Environment;
   private readonly line: Connection;
   private readonly opened = new Map<string, WatchedChat>();
-  private readonly unlisten: () => void;
+  private readonly delivery: Delivery;
+  private readonly releases: (() => void)[] = [];
+  /** Who this browser is, or was last; empty while that is not known. */
+  private userId = "";
   private configuration: Promise<ServerConfig> | null = null;
 
   constructor(environment: Environment) {
     this.environment = environment;
     this.http = new Http(environment);
     this.chats = new ChatList(this.http, environment.random);
+    const { store, exclusively, random } = environment;
+    const user = () => this.userId;
+    this.drafts = new Drafts(environment, user);
+    this.delivery = { http: this.http, store, exclusively, random, user };
     this.line = new Connection(
       this.http,
       environment,
       () => this.pushUrl(),
       (frame) => this.chats.onFrame(frame),
     );
-    this.unlisten = environment.onPageEvent((event) => {
-      if (event === "online") for (const chat of this.opened.values()) chat.hurry();
+    let status = this.line.state.getSnapshot().status;
+    this.releases.push(
+      environment.onPageEvent((event) => this.onPageEvent(event)),
+      store.onChange((change) => this.onStoreChange(change)),
+      this.http.user.subscribe(() => this.onUser(this.http.user.getSnapshot() ?? "", true)),
+      this.line.state.subscribe(() => {
+        const before = status;
+        status = this.line.state.getSnapshot().status;
+        if (status === "online" && before !== "online") this.hurry();
+      }),
+    );
+    // What an earlier page left is shown before the server has said who this is.
+    void store.lastUser().then((last) => {
+      if (this.http.user.getSnapshot() === null) this.onUser(last, false);
     });
     this.line.open();
   }
@@ -47,11 +71,20 @@ export class Parley {
     return this.http.state;
   }
 
-  /** Begins as a new guest where the session is lost. */
-  async startOver(): Promise<void> {
-    await this.http.startOver();
-    await this.chats.refresh();
-    this.line.reconnect();
+  /**
+   * Begins as a new guest where the session is lost. What was not sent is not sent as the new guest: it becomes, with
+   * the draft of the chat that is shown, the draft of a new chat.
+   *
+   * @param chatId The chat that is shown.
+   */
+  async startOver(chatId: string | null = null): Promise<void> {
+    const before = this.userId;
+    const draft = this.drafts.of(chatId).getSnapshot();
+    const { user_id } = await this.http.startOver();
+    if (user_id === before) return;
+    this.drafts.clear();
+    await this.environment.store.handOver(before, user_id, draft);
+    this.drafts.reload();
   }
 
   /** Tries to connect at once, also after the server refused. */
@@ -85,8 +118,11 @@ export class Parley {
   /** Deletes a chat for all its members. */
   async deleteChat(chatId: string): Promise<void> {
     await this.chats.remove(chatId);
-    this.opened.get(chatId)?.close();
+    const chat = this.opened.get(chatId);
+    for (const { id } of chat?.getSnapshot().outbox ?? []) chat?.discard(id);
+    chat?.close();
     this.opened.delete(chatId);
+    this.drafts.of(chatId).write("");
   }
 
   /** For debugging and tests: what is assembled of a chat, raw texts among it; null when it was never watched. */
@@ -101,7 +137,7 @@ export class Parley {
 
   /** Ends the connection and everything that waits. */
   close(): void {
-    this.unlisten();
+    for (const release of this.releases) release();
     for (const chat of this.opened.values()) chat.close();
     this.chats.close();
     this.line.close();
@@ -113,11 +149,58 @@ export class Parley {
       chat.close();
       this.opened.delete(chat.id);
     }
-    const chat = new WatchedChat(chatId, creation, this.http, this.line, this.environment.random, (fields) =>
+    const chat = new WatchedChat(chatId, creation, this.delivery, this.line, (fields) =>
       this.chats.take(fields),
     );
     this.opened.set(chatId, chat);
     return chat;
+  }
+
+  // --- the browser, its user, and its other tabs --------------------------------------------------------------------
+
+  private onPageEvent(event: PageEvent): void {
+    if (event === "online") this.hurry();
+    if (event === "hidden") this.drafts.save();
+    if (event !== "visible") return;
+    this.drafts.reload();
+    for (const chat of this.opened.values()) chat.reloadOutbox();
+  }
+
+  private hurry(): void {
+    for (const chat of this.opened.values()) chat.hurry();
+  }
+
+  /** @param certain Whether the server said so; else it is who this browser was last. */
+  private onUser(userId: string, certain: boolean): void {
+    const before = this.userId;
+    this.userId = userId;
+    if (certain) void this.environment.store.setUser(userId);
+    if (before === userId) return;
+    this.drafts.onUser();
+    for (const chat of this.opened.values()) chat.onUser();
+    void this.restore();
+    if (!certain || before === "") return;
+    // Another user's list and socket.
+    this.chats.clear();
+    this.chats.refresh().catch(() => undefined);
+    this.line.restart();
+  }
+
+  /** Sends what earlier pages left, also of chats that are not looked at. */
+  private async restore(): Promise<void> {
+    const records = await this.environment.store.outgoing(this.userId);
+    for (const { chat_id } of records) this.watch(chat_id);
+  }
+
+  private onStoreChange(change: StoreChange): void {
+    if (change.kind === "outgoing") {
+      this.opened.get(change.chat_id)?.reloadOutbox();
+    } else if (change.kind === "draft") {
+      this.drafts.onChange(change);
+    } else if (change.user_id !== this.http.user.getSnapshot() || this.session.getSnapshot() !== "good") {
+      // Another tab began anew: the cookie is another user's.
+      this.http.startSession().catch(() => undefined);
+    }
   }
 
   private async pushUrl(): Promise<string> {

@@ -1,5 +1,5 @@
-import { useEffect, useMemo, useRef, useState } from "react";
-import type { ChatSnapshot, Message, Observable, WatchedChat } from "../client";
+import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
+import type { ChatSnapshot, Draft, Message, Observable, WatchedChat } from "../client";
 import { Announcer } from "./Announcer";
 import { Composer } from "./Composer";
 import { ConnectionNotice } from "./ConnectionNotice";
@@ -14,7 +14,7 @@ import type { Route } from "./route";
 import { ChatMemory, useStored } from "./stored";
 import { TitleEditor } from "./TitleEditor";
 import { Transcript } from "./Transcript";
-import { entriesOf, isRunning, titleFrom } from "./transcript";
+import { entriesOf, isBelow, isRunning, runningAnswer, titleFrom } from "./transcript";
 
 interface ChatPageProps {
   readonly route: Route;
@@ -44,7 +44,9 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
   const { chatId } = route;
   const chat = useMemo(() => (chatId === null ? null : parley.watch(chatId)), [parley, chatId]);
   const snapshot = useObservable<ChatSnapshot | null>(chat ?? NOTHING);
-  const [drafts, setDrafts] = useState<Readonly<Record<string, string>>>({});
+  const draft = parley.drafts.of(chatId);
+  // Not useObservable: what is typed has to be there before the next key.
+  const text = useSyncExternalStore(draft.subscribe, draft.getSnapshot);
   const [newModel, setNewModel] = useStored<string | null>("new-chat-model", null);
   const [chosen, setChosen] = useState<BranchChoice | null>(null);
   const [renaming, setRenaming] = useState(false);
@@ -59,8 +61,6 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
   const title = snapshot?.state.chat?.title ?? null;
   const gone = snapshot?.phase === "unavailable" || snapshot?.state.deleted === true;
   const empty = !gone && entries.length === 0 && snapshot?.phase !== "loading";
-  const draftKey = chatId ?? "";
-  const setDraft = (text: string) => setDrafts((all) => ({ ...all, [draftKey]: text }));
 
   useEffect(() => {
     document.title = title === null ? "Parley" : `${title} · Parley`;
@@ -89,28 +89,19 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
     choices.set(chatId, choice);
   };
 
-  const send = (content: string, parentId?: string | null) => {
+  const send = (content: string, from: Draft) => {
     const target: WatchedChat = chat ?? parley.newChat({ title: titleFrom(content), model: newModel });
-    target.send(
-      content,
-      parentId ?? (parentId === undefined && leaf !== null && leaf !== tip ? leaf : parentId),
-    );
-    setDraft("");
+    target.send(content, leaf !== null && leaf !== tip ? leaf : undefined, from);
     if (chat === null) onOpen(target.id);
   };
 
-  /** Sends another message in the place of one. An answer to that one is of no use any more: it is stopped first. */
+  /** Sends another message in the place of one. An answer to that one is of no use any more: it is stopped. */
   const edit = (content: string, edited: Message) => {
-    const answering = snapshot?.state.generation?.message_id;
-    const answer = snapshot?.state.messages.find(({ id }) => id === answering);
-    if (chat === null || answer?.parent_id !== edited.id) {
-      send(content, edited.parent_id);
-      return;
-    }
-    chat
-      .stop()
-      .catch(() => undefined)
-      .finally(() => send(content, edited.parent_id));
+    if (chat === null || snapshot === null) return;
+    const running = runningAnswer(snapshot.state);
+    // Named by its id, so that it is this one that ends and not the one to come.
+    if (running !== null && isBelow(snapshot.state, running, edited.id)) chat.stop().catch(() => undefined);
+    chat.send(content, edited.parent_id);
   };
 
   return (
@@ -193,13 +184,13 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
           )}
           <Composer
             chatId={chatId}
-            onChange={setDraft}
-            onSend={send}
+            onChange={(written) => draft.write(written)}
+            onSend={(content) => send(content, draft)}
             onStop={() => chat !== null && attempt(chat.stop())}
             running={running}
-            text={drafts[draftKey] ?? ""}
+            text={text}
           />
-          {empty && <Suggestions onChoose={setDraft} />}
+          {empty && <Suggestions onChoose={(suggestion) => draft.write(suggestion)} />}
         </div>
       )}
       <Announcer chatId={chatId} entries={entries} />

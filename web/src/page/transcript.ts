@@ -1,6 +1,7 @@
 import {
   type BranchItem,
   type ChatSnapshot,
+  type ChatState,
   type Message,
   type OutgoingMessage,
   queuedPrompts,
@@ -78,6 +79,26 @@ export function isRunning({ state, outbox }: ChatSnapshot): boolean {
     state.chat?.running === true ||
     outbox.some(({ status }) => status === "accepted")
   );
+}
+
+/** The answer that is requested or running, if it is known which. */
+export function runningAnswer({ messages, generation }: ChatState): Message | null {
+  return (
+    messages.find(({ id }) => id === generation?.message_id) ??
+    messages.find(({ status }) => status === "pending" || status === "streaming") ??
+    null
+  );
+}
+
+/** Whether a message is an answer to another one, or to one that came after it on the same branch. */
+export function isBelow({ messages }: ChatState, message: Message, ancestorId: string): boolean {
+  const parents = new Map(messages.map(({ id, parent_id }) => [id, parent_id]));
+  let at: string | null | undefined = message.parent_id;
+  for (let steps = 0; at && steps < messages.length; steps++) {
+    if (at === ancestorId) return true;
+    at = parents.get(at);
+  }
+  return false;
 }
 
 /** A chat's title before it has one: the beginning of its first prompt. */

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, vi } from "vitest";
 import {
   type ChatSnapshot,
   connect,
+  type Environment,
   type Parley,
   textOf,
   visibleBranch,
@@ -48,8 +49,16 @@ export class Setup {
     return release;
   }
 
-  async watch(chatId: string = CHAT): Promise<WatchedChat> {
-    const chat = this.parley.watch(chatId);
+  /** Opens another tab of the same browser, or the page again after it was closed. */
+  async open(environment: Environment = this.server): Promise<Parley> {
+    const parley = connect(environment);
+    this.releases.push(() => parley.close());
+    await settle();
+    return parley;
+  }
+
+  async watch(chatId: string = CHAT, parley: Parley = this.parley): Promise<WatchedChat> {
+    const chat = parley.watch(chatId);
     this.listen(chat);
     await settle();
     return chat;

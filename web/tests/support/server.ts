@@ -1,11 +1,14 @@
-import type {
-  Cursor,
-  Environment,
-  PageEvent,
-  RejectedFrame,
-  RoomFrame,
-  ServerFrame,
-  SocketHandlers,
+import {
+  type Cursor,
+  type Environment,
+  type LastWords,
+  MemoryStore,
+  type PageEvent,
+  type RejectedFrame,
+  type RoomFrame,
+  type ServerFrame,
+  type SocketHandlers,
+  type Store,
 } from "../../src/client";
 import { type Act, CHAT, Room } from "./room";
 
@@ -29,6 +32,13 @@ export class FakeServer implements Environment {
   /** Whose session the cookie names, and whose tickets are given. */
   user = "u";
   readonly exclusively = <Result>(_: string, work: () => Promise<Result>): Promise<Result> => work();
+  /** What the tabs of the browser share, and what is left when they are gone. */
+  store: Store = new MemoryStore();
+  readonly words = new Map<string, string>();
+  readonly lastWords: LastWords = {
+    get: (name) => this.words.get(name) ?? null,
+    set: (name, text) => void (text === null ? this.words.delete(name) : this.words.set(name, text)),
+  };
   readonly rooms = new Map<string, Room>();
   readonly sockets: FakeSocket[] = [];
   readonly streams: FakeStream[] = [];
@@ -143,6 +153,8 @@ export class FakeServer implements Environment {
     this.received.push(request);
     const override = this.overrides.get(`${request.method} ${url.pathname}`);
     if (override !== undefined) return override(request);
+    const user = new Headers(init.headers).get("parley-user");
+    if (user !== null && user !== this.user) return problem(412, "other_user");
     return this.respond(request, init, url);
   };
 
@@ -169,6 +181,8 @@ export class FakeServer implements Environment {
         this.publish(this.roomOf(chatId).ask(content, id));
         return json({ message_id: id, chat_id: chatId }, 202);
       }
+      case "GET /v1/chats":
+        return json({ items: [], next: null });
       case "GET /v1/chats/:id/messages":
         return json({ items: [], next: null });
       case "GET /v1/chats/:id/stream": {

@@ -71,7 +71,7 @@ def build_app(gateway: Gateway) -> ASGIApp:
             allow_origins=sorted(gateway.settings.origins),
             allow_credentials=True,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "X-Request-Id"],
+            allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "Parley-User", "X-Request-Id"],
             expose_headers=["Location", "Retry-After", "X-Request-Id"],
             max_age=600,
         )

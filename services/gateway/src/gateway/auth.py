@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.context import Gateway, GatewayDependency
-from gateway.errors import Forbidden, NotAuthenticated, TooMany, Unavailable, UnsupportedMediaType
+from gateway.errors import Forbidden, NotAuthenticated, OtherUser, TooMany, Unavailable, UnsupportedMediaType
 from gateway.metrics import RATE_LIMITED
 from gateway.requests import is_json
 from parley.runtime.tokens import TokenExpired, TokenInvalid, TokenNotYet, verify
@@ -52,6 +52,10 @@ async def reader(request: Request, gateway: GatewayDependency) -> Identity:
     identity = identify(request, gateway)
     if identity is None:
         raise NotAuthenticated("Start a session first: POST /v1/session.")
+    # All tabs of a browser share the cookie: another one may have become another user since this one looked.
+    meant = request.headers.get("parley-user")
+    if meant is not None and meant != identity.user_id:
+        raise OtherUser("The session is another user's. Start a session to see whose.")
     request.state.user_id = identity.user_id
     return identity
 

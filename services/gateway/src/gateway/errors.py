@@ -76,6 +76,13 @@ class Conflict(GatewayError):
     default_code = "conflict"
 
 
+class OtherUser(GatewayError):
+    """The request is meant for another user's session than it carries."""
+
+    status = 412
+    default_code = "other_user"
+
+
 class TooLarge(GatewayError):
     status = 413
     default_code = "too_large"
