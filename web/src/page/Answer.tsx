@@ -22,6 +22,7 @@ interface AnswerProps {
 const ENDINGS: Readonly<Record<string, string>> = {
   length: "The answer ends here: it has reached the limit of its length.",
   tool_calls: "The model asked for a tool, which it does not have here.",
+  content_filter: "The answer ends here: the provider's content rules do not allow the rest.",
 };
 
 /** A model's message: thinking, growing, or over. */

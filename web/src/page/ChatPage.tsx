@@ -91,7 +91,9 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
 
   const send = (content: string, from: Draft) => {
     const target: WatchedChat = chat ?? parley.newChat({ title: titleFrom(content), model: newModel });
-    target.send(content, leaf !== null && leaf !== tip ? leaf : undefined, from);
+    // What is written after a message that is on its way to another version goes on there, where the tip will be.
+    const branches = leaf !== null && leaf !== tip && snapshot?.outbox.length === 0;
+    target.send(content, branches ? leaf : undefined, from);
     if (chat === null) onOpen(target.id);
   };
 

@@ -15,12 +15,21 @@ interface ComposerProps {
   onStop(): void;
 }
 
-/** Where a message is written: Enter sends, Shift+Enter breaks the line. */
+/** Milliseconds after sending in which the button, which is Stop by then, does nothing: it was pressed twice. */
+const TWICE = 600;
+
+/**
+ * Where a message is written: Enter sends, Shift+Enter breaks the line. One line that grows, and one button: Stop while
+ * an answer runs and nothing is written, else Send.
+ */
 export function Composer({ chatId, text, running, onChange, onSend, onStop }: ComposerProps) {
   const area = useRef<HTMLTextAreaElement>(null);
+  const sentAt = useRef(Number.NEGATIVE_INFINITY);
   const limit = useLimit();
   const tooLong = text.length * 3 > limit && new TextEncoder().encode(text).length > limit;
-  const canSend = text.trim() !== "" && !tooLong;
+  const empty = text.trim() === "";
+  const canSend = !empty && !tooLong;
+  const stops = running && empty;
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: going to another chat means to write there
   useEffect(() => {
@@ -38,8 +47,16 @@ export function Composer({ chatId, text, running, onChange, onSend, onStop }: Co
 
   const send = () => {
     if (!canSend) return;
+    sentAt.current = performance.now();
     onSend(text);
     area.current?.focus();
+  };
+
+  const stop = () => {
+    if (performance.now() - sentAt.current < TWICE) return;
+    onStop();
+    // Its button is another one now.
+    if (window.matchMedia("(pointer: fine)").matches) area.current?.focus();
   };
 
   const onKeyDown = (event: KeyboardEvent) => {
@@ -50,54 +67,46 @@ export function Composer({ chatId, text, running, onChange, onSend, onStop }: Co
 
   return (
     <form
-      className="rounded-2xl border bg-card shadow-sm transition-colors focus-within:border-ring"
+      className="rounded-3xl border bg-card shadow-sm transition-colors focus-within:border-ring"
       onSubmit={(event) => {
         event.preventDefault();
-        send();
+        if (stops) stop();
+        else send();
       }}
     >
-      <textarea
-        aria-describedby={tooLong ? "too-long" : undefined}
-        aria-invalid={tooLong}
-        aria-label="Message"
-        autoComplete="off"
-        className="block max-h-[40dvh] w-full resize-none bg-transparent px-4 pt-3 pb-1 text-base leading-6 outline-none placeholder:text-muted-foreground"
-        data-testid="composer"
-        dir="auto"
-        enterKeyHint="send"
-        onChange={(event) => onChange(event.target.value)}
-        onKeyDown={onKeyDown}
-        placeholder="Write a message"
-        ref={area}
-        rows={1}
-        value={text}
-      />
-      <div className="flex items-center justify-end gap-2 px-2 pb-2">
-        {tooLong && (
-          <p className="mr-auto pl-2 text-destructive text-sm" id="too-long" role="alert">
-            This message is too long to send.
-          </p>
-        )}
-        {running && (
-          <button
-            className="inline-flex h-9 items-center gap-1 rounded-full border px-3 font-medium text-sm hover:bg-accent"
-            data-testid="stop"
-            onClick={onStop}
-            type="button"
-          >
-            <StopIcon className="size-4" /> Stop
-          </button>
-        )}
+      <div className="flex items-end gap-2 p-1.5">
+        <textarea
+          aria-describedby={tooLong ? "too-long" : undefined}
+          aria-invalid={tooLong}
+          aria-label="Message"
+          autoComplete="off"
+          className="block max-h-[40dvh] min-w-0 flex-1 resize-none bg-transparent py-1.5 pl-3 text-base leading-6 outline-none placeholder:text-muted-foreground"
+          data-testid="composer"
+          dir="auto"
+          enterKeyHint="send"
+          onChange={(event) => onChange(event.target.value)}
+          onKeyDown={onKeyDown}
+          placeholder="Write a message"
+          ref={area}
+          rows={1}
+          value={text}
+        />
         <button
-          aria-label="Send"
-          className="inline-flex size-9 items-center justify-center rounded-full bg-primary text-primary-foreground transition-opacity disabled:opacity-35"
-          data-testid="send"
-          disabled={!canSend}
+          aria-label={stops ? "Stop" : "Send"}
+          className="composer-button"
+          data-testid={stops ? "stop" : "send"}
+          disabled={!stops && !canSend}
+          title={stops ? "Stop" : "Send"}
           type="submit"
         >
-          <SendIcon className="size-5" />
+          {stops ? <StopIcon className="size-5" /> : <SendIcon className="size-5" />}
         </button>
       </div>
+      {tooLong && (
+        <p className="px-4 pb-2.5 text-destructive text-sm" id="too-long" role="alert">
+          This message is too long to send.
+        </p>
+      )}
     </form>
   );
 }
