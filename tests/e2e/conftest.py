@@ -3,10 +3,15 @@
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
 
+import httpx
 import pytest
 
 from parley_tools.client import ParleyClient
+from tests.deploy.support.stack import Proxy, nginx_program
 from tests.support.stack import RunningStack
+
+BASE = "/chat"
+"""Where :func:`site` has Parley."""
 
 _SHARED = pytest.StashKey[RunningStack]()
 
@@ -25,6 +30,21 @@ async def client(stack: RunningStack) -> AsyncIterator[ParleyClient]:
     """A new guest."""
     async with stack.client() as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Parley below a path of a site that is others': nginx's address, without the path."""
+    if nginx_program() is None:
+        pytest.skip("nginx is not installed (Debian: nginx-light), so the proxy was not tried")
+    folder = tmp_path_factory.mktemp("below")
+    settings = {"BASE_PATH": BASE, "PUBLIC_PUSH_URL": "/ws"}
+    with RunningStack(folder / "data", environment=settings) as stack:
+        gateway, push = (httpx.URL(url).port for url in (stack.state.url, stack.state.push_url))
+        assert gateway is not None
+        assert push is not None
+        with Proxy(folder / "proxy", gateway=gateway, push=push, config="below-a-path.conf") as proxy:
+            yield proxy.url
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,33 +1,14 @@
 """Parley at /chat/ of a site that belongs to others, behind nginx with the configuration that is shipped for it."""
 
 import re
-from collections.abc import Iterator
 from urllib.parse import urljoin
 
 import httpx
 import pytest
 
 from parley_tools.client import ParleyClient
-from tests.deploy.support.stack import Proxy, nginx_program
-from tests.support.stack import RunningStack
+from tests.e2e.conftest import BASE
 from tests.support.waiting import eventually
-
-BASE = "/chat"
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Nginx's address, without the path."""
-    if nginx_program() is None:
-        pytest.skip("nginx is not installed (Debian: nginx-light), so the proxy was not tried")
-    folder = tmp_path_factory.mktemp("below")
-    settings = {"BASE_PATH": BASE, "PUBLIC_PUSH_URL": "/ws"}
-    with RunningStack(folder / "data", environment=settings) as stack:
-        gateway, push = (httpx.URL(url).port for url in (stack.state.url, stack.state.push_url))
-        assert gateway is not None
-        assert push is not None
-        with Proxy(folder / "proxy", gateway=gateway, push=push, config="below-a-path.conf") as proxy:
-            yield proxy.url
 
 
 async def test_the_page_finds_its_files_below_the_path(site: str) -> None:

@@ -6,9 +6,11 @@ import { connect, type Message, type Parley, type WatchedChat } from "../src/cli
 import { Answer } from "../src/page/Answer";
 import { Composer } from "../src/page/Composer";
 import { ConnectionNotice } from "../src/page/ConnectionNotice";
+import { Prompt } from "../src/page/Prompt";
 import { ParleyContext, useObservable } from "../src/page/parley";
+import { entriesOf, type PromptEntry } from "../src/page/transcript";
 import { CHAT } from "./support/room";
-import { FakeServer } from "./support/server";
+import { FakeServer, json, problem } from "./support/server";
 
 let server: FakeServer;
 let parley: Parley;
@@ -98,9 +100,143 @@ describe("the composer", () => {
   });
 });
 
+describe("the composer's one button", () => {
+  const [onSend, onStop] = [vi.fn(), vi.fn()];
+  const show = (text: string, running: boolean) =>
+    render(
+      <Composer
+        chatId={null}
+        onChange={() => undefined}
+        onSend={onSend}
+        onStop={onStop}
+        running={running}
+        text={text}
+      />,
+    );
+  const press = () => act(async () => document.querySelector<HTMLElement>("form button")?.click());
+
+  beforeEach(() => {
+    onSend.mockClear();
+    onStop.mockClear();
+  });
+
+  it("stops a running answer while nothing is written, and sends what is written", async () => {
+    await show("", true);
+    expect(find("send")).toBeNull();
+    expect(document.querySelectorAll("form button")).toHaveLength(1);
+    await press();
+    expect(onStop).toHaveBeenCalledOnce();
+    await act(async () => unmount());
+    await show("And then?", true);
+    expect(find("stop")).toBeNull();
+    await press();
+    expect(onSend).toHaveBeenCalledWith("And then?");
+    expect(onStop).toHaveBeenCalledOnce();
+  });
+
+  it("does not stop the answer to what it sent by a double click", async () => {
+    await show("", true);
+    const second = new MouseEvent("click", { bubbles: true, cancelable: true, detail: 2 });
+    await act(async () => find("stop")?.dispatchEvent(second));
+    expect(onStop).not.toHaveBeenCalled();
+    await press();
+    expect(onStop).toHaveBeenCalledOnce();
+  });
+
+  it("stops nothing by Enter", async () => {
+    await show("", true);
+    const event = new KeyboardEvent("keydown", { key: "Enter", bubbles: true, cancelable: true });
+    await act(async () => find("composer")?.dispatchEvent(event));
+    expect(onStop).not.toHaveBeenCalled();
+  });
+});
+
+describe("a message that is not sent yet", () => {
+  const draw = () => {
+    const chat = parley.watch(CHAT);
+    const [entry] = entriesOf(chat.getSnapshot(), null).filter(({ kind }) => kind === "prompt");
+    return render(
+      <ul>
+        <Prompt
+          chat={chat}
+          entry={entry as PromptEntry}
+          onAttempt={() => undefined}
+          onChoose={() => undefined}
+          onEdit={() => undefined}
+        />
+      </ul>,
+    );
+  };
+  const POST = `POST /v1/chats/${CHAT}/messages`;
+
+  it("says that it waits for the network, and can be taken back", async () => {
+    server.unreachable = true;
+    server.offline = true;
+    server.tell("offline");
+    parley.watch(CHAT).send("Hello");
+    await draw();
+    await pass(50);
+    expect(document.body.textContent).toContain("Sent when you are online again");
+    await act(async () =>
+      document.querySelector<HTMLElement>('[aria-label="Do not send this message"]')?.click(),
+    );
+    expect(parley.watch(CHAT).getSnapshot().outbox).toEqual([]);
+  });
+
+  it("offers to send it again where that can help", async () => {
+    server.overrides.set(POST, () => problem(503, "unavailable"));
+    parley.watch(CHAT).send("Hello");
+    await pass(120_000);
+    await draw();
+    expect(find("not-sent")?.textContent).toBe("Not sent. It is unavailable.Send againEditDiscard");
+  });
+
+  it("offers only to edit or to discard it where sending it again cannot help", async () => {
+    server.overrides.set(POST, () => problem(413, "too_large"));
+    parley.watch(CHAT).send("Hello");
+    await pass(100);
+    parley.drafts.of(CHAT).write("World");
+    await draw();
+    expect(find("not-sent")?.textContent).toBe("Not sent. It is too_large.EditDiscard");
+    await act(async () => find("not-sent")?.querySelector("button")?.click());
+    expect(parley.drafts.of(CHAT).getSnapshot()).toBe("Hello\n\nWorld");
+    expect(parley.watch(CHAT).getSnapshot().outbox).toEqual([]);
+  });
+});
+
+const opened = vi.fn();
+
 describe("the connection notice", () => {
+  it("says at once that the session is lost, and begins anew on request", async () => {
+    await render(<ConnectionNotice chatId={CHAT} onOpen={opened} />);
+    server.overrides.set("POST /v1/session", ({ body }) =>
+      (body as { start_over?: boolean }).start_over
+        ? json({ user_id: "new", access_token: "t", expires_at: "2100-01-01T00:00:00Z" })
+        : problem(401, "token_invalid"),
+    );
+    await act(async () => parley.http.startSession().catch(() => undefined));
+    await pass(50);
+    expect(find("connection")?.textContent).toContain("not valid here");
+    await act(async () => find("start-over")?.click());
+    await pass(50);
+    expect(opened).toHaveBeenCalledWith(null);
+    expect(find("connection")?.textContent).toBe("");
+  });
+
+  it("says that guests are not allowed, and not that it connects", async () => {
+    server.overrides.set("POST /v1/session", () => problem(403, "guests_not_allowed"));
+    const before = parley;
+    parley = connect(server);
+    before.close();
+    await render(<ConnectionNotice chatId={null} onOpen={opened} />);
+    await pass(60_000);
+    expect(find("connection")?.dataset.session).toBe("refused");
+    expect(find("connection")?.textContent).toContain("takes no guests");
+    expect(find("connection")?.querySelector("button")).toBeNull();
+  });
+
   it("is silent about a line that is back at once, and says reconnecting when it is not", async () => {
-    await render(<ConnectionNotice />);
+    await render(<ConnectionNotice chatId={null} onOpen={opened} />);
     expect(find("connection")?.dataset.status).toBe("online");
     server.unreachable = true;
     act(() => server.socket.cut());
@@ -116,7 +252,7 @@ describe("the connection notice", () => {
   });
 
   it("offers to connect again after a refusal", async () => {
-    await render(<ConnectionNotice />);
+    await render(<ConnectionNotice chatId={null} onOpen={opened} />);
     act(() => server.socket.cut(4401));
     await pass(1_500);
     await act(async () => document.querySelector("button")?.click());

@@ -31,6 +31,7 @@ function record(id: string, fields: Partial<OutgoingRecord> = {}): OutgoingRecor
     creation: null,
     status: "sending",
     problem: null,
+    retryable: true,
     created_at: new Date().toISOString(),
     ...fields,
   };

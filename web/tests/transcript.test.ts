@@ -1,6 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { type ChatSnapshot, emptyState, type OutgoingMessage } from "../src/client";
-import { entriesOf, isRunning, type PromptEntry, titleFrom } from "../src/page/transcript";
+import {
+  entriesOf,
+  isBelow,
+  isRunning,
+  type PromptEntry,
+  runningAnswer,
+  titleFrom,
+} from "../src/page/transcript";
 import { aMessage, anId, CHAT, Room } from "./support/room";
 
 function snapshot(room: Room, outbox: readonly Partial<OutgoingMessage>[] = []): ChatSnapshot {
@@ -12,6 +19,7 @@ function snapshot(room: Room, outbox: readonly Partial<OutgoingMessage>[] = []):
       parent_id: undefined,
       status: "sending",
       problem: null,
+      retryable: true,
       created_at: "2026-01-01T00:00:00Z",
       ...message,
     })),
@@ -102,5 +110,25 @@ describe("a title", () => {
     ["\u{1F600}".repeat(61), `${"\u{1F600}".repeat(59)}…`],
   ])("of %j is %j", (content, title) => {
     expect(titleFrom(content)).toBe(title);
+  });
+});
+
+describe("the answer that an edited prompt replaces", () => {
+  it("is the one to the prompt, or to one that came after it; not one of another version", () => {
+    const room = talk();
+    const { messages, generation, chat } = { ...snapshot(room).state, generation: room.generation };
+    const state = { ...emptyState(CHAT), messages, chat };
+    const running = runningAnswer(state);
+    expect(running?.id).toBe(generation?.message_id);
+    const [one, answer, two] = messages;
+    if (running === null || !one || !answer || !two) throw new Error("the chat is not as it was made");
+    expect([one, answer, two].map(({ id }) => isBelow(state, running, id))).toEqual([true, true, true]);
+    expect(isBelow(state, running, running.id)).toBe(false);
+    expect(isBelow(state, answer, two.id)).toBe(false);
+  });
+
+  it("is none when none runs", () => {
+    const room = new Room();
+    expect(runningAnswer(snapshot(room).state)).toBeNull();
   });
 });

@@ -206,3 +206,66 @@ def test_a_browser_that_stores_nothing_sends_all_the_same(browser: Browser, stac
     done(page)
     assert prompts(page) == ["Hello"]
     context.close()
+
+
+@pytest.mark.parametrize("width", [390, 1100])
+def test_on_a_touch_screen_of_any_width_the_actions_are_there_and_large_enough(
+    browser: Browser, stack: RunningStack, width: int
+) -> None:
+    context = browser.new_context(base_url=stack.url, viewport={"width": width, "height": 800}, has_touch=True)
+    page = context.new_page()
+    page.goto("/")
+    choose(page, "demo-fast")
+    for count, text in enumerate(["Hello", "And then?"], start=1):
+        send(page, text)
+        done(page, count)
+    # Of the message before the last, which no pointer is at.
+    actions = answers(page).first.locator(".actions")
+    actions.scroll_into_view_if_needed()
+    expect(actions).to_have_css("opacity", "1")
+    for name in ("Copy the answer", "Answer again"):
+        box = actions.get_by_label(name).bounding_box()
+        assert box is not None
+        assert min(box["width"], box["height"]) >= 44
+    context.close()
+
+
+def test_the_composer_is_one_line_that_grows_with_one_button_to_send_and_to_stop(page: Page) -> None:
+    choose(page, "demo-slow")
+    composer = page.get_by_test_id("composer")
+    form = page.locator("form:has([data-testid=composer])")
+    empty = form.bounding_box()
+    assert empty is not None
+    assert empty["height"] < 64
+    composer.fill("one\ntwo\nthree")
+    grown = form.bounding_box()
+    assert grown is not None
+    assert grown["height"] >= empty["height"] + 40
+    send(page, "A long story, please")
+    expect(page.get_by_test_id("stop")).to_be_visible()
+    expect(form.get_by_role("button")).to_have_count(1)
+    composer.fill("Meanwhile")
+    expect(page.get_by_test_id("send")).to_be_enabled()
+    expect(page.get_by_test_id("stop")).to_have_count(0)
+    composer.fill("")
+    expect(answers(page).first).to_have_attribute("data-status", "streaming")
+    page.get_by_test_id("stop").click()
+    expect(answers(page).first).to_have_attribute("data-status", "stopped")
+    expect(composer).to_be_focused()
+
+
+def test_editing_an_earlier_prompt_stops_the_answer_that_runs_below_it(page: Page) -> None:
+    choose(page, "demo-fast")
+    send(page, "first question")
+    done(page)
+    choose(page, "demo-slow")
+    send(page, "second question")
+    expect(answers(page).last).to_have_attribute("data-status", "streaming")
+    page.get_by_test_id("message-user").first.hover()
+    page.get_by_label("Edit this message").first.click()
+    page.get_by_label("Edit the message").fill("another first question")
+    page.get_by_label("Edit the message").press("Enter")
+    # Demo-slow would go on for a minute: the new prompt does not wait for its end.
+    expect(answers(page)).to_have_count(1)
+    expect(answers(page).first).to_have_attribute("data-status", "streaming", timeout=15_000)
+    assert "stopped" in {message["status"] for message in stored(page)}

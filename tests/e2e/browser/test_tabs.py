@@ -1,9 +1,12 @@
 """Several tabs of one browser that has never been here are one guest."""
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 
-from playwright.sync_api import BrowserContext, Page, Route
+import pytest
+from playwright.sync_api import BrowserContext, Page, Playwright, Route
 
+from tests.e2e.browser.conftest import FLAGS, chromium_path
 from tests.e2e.browser.test_chat import choose, done, send
 from tests.support.stack import RunningStack
 
@@ -44,6 +47,17 @@ def begin_sessions_together(tabs: list[Page], url: str) -> list[str]:
     return [session.value.json()["user_id"] for session in sessions]
 
 
+@pytest.fixture
+def plain_http(playwright: Playwright) -> Iterator[BrowserContext]:
+    """A browser that knows this machine by another name: pages from there by plain HTTP have no Web Locks."""
+    flags = [*FLAGS, "--host-resolver-rules=MAP parley.test 127.0.0.1"]
+    browser = playwright.chromium.launch(executable_path=chromium_path(), args=flags)
+    context = browser.new_context()
+    context.set_default_timeout(30_000)
+    yield context
+    browser.close()
+
+
 def test_tabs_at_a_first_visit_are_one_guest_and_share_their_chats(
     context: BrowserContext, stack: RunningStack
 ) -> None:
@@ -60,3 +74,18 @@ def test_tabs_at_a_first_visit_are_one_guest_and_share_their_chats(
     send(second, "A question of the second tab")
     done(second, 2)
     done(first, 2)
+
+
+def test_tabs_at_a_first_visit_by_plain_http_are_one_guest(plain_http: BrowserContext, stack: RunningStack) -> None:
+    url = stack.url.replace("127.0.0.1", "parley.test")
+    tabs = [plain_http.new_page() for _ in range(TABS)]
+    users = begin_sessions_together(tabs, url)
+    assert tabs[0].evaluate("navigator.locks === undefined")
+    assert len(set(users)) == 1
+    assert len(plain_http.cookies()) == 1
+    first, second = tabs[:2]
+    choose(first, "demo-fast")
+    send(first, "A question of the first tab")
+    done(first)
+    second.goto(first.url)
+    done(second)

@@ -194,7 +194,7 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
       return;
     }
     if (frame.type === "rejected") {
-      this.outbox.reject(frame.message_id, frame.error.message);
+      this.outbox.reject(frame.message_id, frame.error.message, frame.error.retryable);
       return;
     }
     const before = this.subject.getSnapshot();

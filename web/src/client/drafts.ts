@@ -9,6 +9,8 @@ export class Draft implements Observable<string> {
   private readonly drafts: Drafts;
   /** Whether its text was written in this tab: then no other tab may replace it. */
   private written = false;
+  /** Whether a person wrote or sent here: from then on this tab does not show what others write. */
+  private touched = false;
   private saving = false;
   private unsaved = false;
 
@@ -23,6 +25,7 @@ export class Draft implements Observable<string> {
 
   /** Takes what a person writes, and stores it at once: one write at a time, the newest text next. */
   write(text: string): void {
+    this.touched = true;
     this.written = text !== "";
     this.subject.set(text);
     this.store();
@@ -30,6 +33,7 @@ export class Draft implements Observable<string> {
 
   /** Ends the draft with the message that it became, which is stored in the same step. */
   sent(): void {
+    this.touched = true;
     this.written = false;
     this.unsaved = false;
     this.subject.set("");
@@ -39,7 +43,7 @@ export class Draft implements Observable<string> {
   async load(): Promise<void> {
     const user = this.drafts.user();
     const text = await this.drafts.store.draft(user, this.chatId);
-    if (this.written || user !== this.drafts.user()) return;
+    if (this.touched || user !== this.drafts.user()) return;
     const last = this.drafts.lastWords.get(this.name);
     if (last === null) this.subject.set(text);
     else this.write(last);
@@ -59,10 +63,19 @@ export class Draft implements Observable<string> {
     else void this.load();
   }
 
-  /** Another tab wrote, or sent. A text that is only shown here follows; one that was written here stays. */
+  /** Shows what is stored now, whatever was written here. */
+  reset(): void {
+    this.touched = false;
+    this.written = false;
+    void this.load();
+  }
+
+  /** Another tab wrote, or sent: a text that was not written here is the same text, one that was stays. */
   onChange({ text, sent }: Extract<StoreChange, { kind: "draft" }>): void {
-    if (!this.written || (sent !== null && sent === this.getSnapshot())) {
+    if (sent !== null && sent === this.getSnapshot()) {
       this.written = false;
+      this.subject.set("");
+    } else if (!this.touched) {
       this.subject.set(text);
     } else if (text === "") {
       this.save();
@@ -121,6 +134,10 @@ export class Drafts {
 
   clear(): void {
     for (const draft of this.drafts.values()) draft.write("");
+  }
+
+  reset(): void {
+    for (const draft of this.drafts.values()) draft.reset();
   }
 
   /** The page may end now: what another tab stored since is replaced by what is shown here. */

@@ -14,6 +14,8 @@ export interface OutgoingMessage {
   readonly status: "sending" | "accepted" | "failed";
   /** Why it failed, for people. */
   readonly problem: string | null;
+  /** Whether sending it again can help, when it failed. */
+  readonly retryable: boolean;
   /** ISO 8601, by this device's clock. */
   readonly created_at: string;
 }
@@ -96,6 +98,7 @@ export class Outbox {
         this.creation ?? this.subject.getSnapshot().find(({ creation }) => creation)?.creation ?? null,
       status: "sending",
       problem: null,
+      retryable: true,
       created_at: new Date().toISOString(),
     };
     this.edits += 1;
@@ -114,8 +117,8 @@ export class Outbox {
   }
 
   /** Fails a message that the server accepted and could not store. */
-  reject(id: string, problem: string): void {
-    this.change([id], { status: "failed", problem });
+  reject(id: string, problem: string, retryable: boolean): void {
+    this.change([id], { status: "failed", problem, retryable });
   }
 
   /** Forgets a message: a person gave it up, or the chat shows it now. */
@@ -222,10 +225,11 @@ export class Outbox {
       return Math.max(this.backoff.next(), Math.min(asked, RESEND.cap));
     }
     // What waits behind it would come before it, if it went on alone; unless only this one is refused.
-    const all = isTransient(error) || error instanceof SessionError;
+    const retryable = isTransient(error) || error instanceof SessionError;
     const failed = this.subject.getSnapshot().filter(({ status }) => status === "sending");
     this.tries.clear();
-    await this.change(all ? failed.map(({ id }) => id) : [message.id], { status: "failed", problem });
+    const ids = retryable ? failed.map(({ id }) => id) : [message.id];
+    await this.change(ids, { status: "failed", problem, retryable });
     return 0;
   }
 
@@ -252,7 +256,8 @@ export class Outbox {
   private async settle(id: string): Promise<void> {
     try {
       const { status, error } = await this.delivery.http.getMessage(this.chatId, id);
-      if (status === "rejected") this.reject(id, error?.message ?? "It was not stored.");
+      if (status === "rejected")
+        this.reject(id, error?.message ?? "It was not stored.", error?.retryable === true);
       else this.remove(id);
     } catch (error) {
       // Deleted with its chat, else asked again by the next page.

@@ -76,15 +76,17 @@ export class Parley {
    * the draft of the chat that is shown, the draft of a new chat.
    *
    * @param chatId The chat that is shown.
+   * @returns Whether this is a new guest; else the session is good again.
    */
-  async startOver(chatId: string | null = null): Promise<void> {
+  async startOver(chatId: string | null = null): Promise<boolean> {
     const before = this.userId;
     const draft = this.drafts.of(chatId).getSnapshot();
     const { user_id } = await this.http.startOver();
-    if (user_id === before) return;
+    if (user_id === before) return false;
     this.drafts.clear();
     await this.environment.store.handOver(before, user_id, draft);
-    this.drafts.reload();
+    this.drafts.reset();
+    return true;
   }
 
   /** Tries to connect at once, also after the server refused. */

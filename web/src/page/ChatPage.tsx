@@ -11,6 +11,7 @@ import { EmptyPage, LoadingPage, Suggestions, UnavailablePage } from "./places";
 import { usePrinting } from "./printing";
 import { ReloadNotice } from "./Reload";
 import type { Route } from "./route";
+import { NO_SESSION, NoSessionPage } from "./Session";
 import { ChatMemory, useStored } from "./stored";
 import { TitleEditor } from "./TitleEditor";
 import { Transcript } from "./Transcript";
@@ -44,6 +45,7 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
   const { chatId } = route;
   const chat = useMemo(() => (chatId === null ? null : parley.watch(chatId)), [parley, chatId]);
   const snapshot = useObservable<ChatSnapshot | null>(chat ?? NOTHING);
+  const session = useObservable(parley.session);
   const draft = parley.drafts.of(chatId);
   // Not useObservable: what is typed has to be there before the next key.
   const text = useSyncExternalStore(draft.subscribe, draft.getSnapshot);
@@ -165,7 +167,11 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
           state={snapshot?.state ?? null}
         />
       ) : snapshot?.phase === "loading" ? (
-        <LoadingPage />
+        NO_SESSION[session] === undefined ? (
+          <LoadingPage />
+        ) : (
+          <NoSessionPage />
+        )
       ) : (
         <EmptyPage />
       )}
@@ -174,7 +180,7 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
           className={`mx-auto w-full max-w-3xl px-3 md:px-6 ${empty ? "start-composer" : ""} pb-[max(0.75rem,env(safe-area-inset-bottom))]`}
         >
           <ReloadNotice />
-          <ConnectionNotice />
+          <ConnectionNotice chatId={chatId} onOpen={onOpen} />
           {notice !== null && (
             <p
               className="mb-2 rounded-md bg-destructive-soft px-3 py-2 text-destructive text-sm"

@@ -15,16 +15,12 @@ interface ComposerProps {
   onStop(): void;
 }
 
-/** Milliseconds after sending in which the button, which is Stop by then, does nothing: it was pressed twice. */
-const TWICE = 600;
-
 /**
  * Where a message is written: Enter sends, Shift+Enter breaks the line. One line that grows, and one button: Stop while
  * an answer runs and nothing is written, else Send.
  */
 export function Composer({ chatId, text, running, onChange, onSend, onStop }: ComposerProps) {
   const area = useRef<HTMLTextAreaElement>(null);
-  const sentAt = useRef(Number.NEGATIVE_INFINITY);
   const limit = useLimit();
   const tooLong = text.length * 3 > limit && new TextEncoder().encode(text).length > limit;
   const empty = text.trim() === "";
@@ -47,13 +43,11 @@ export function Composer({ chatId, text, running, onChange, onSend, onStop }: Co
 
   const send = () => {
     if (!canSend) return;
-    sentAt.current = performance.now();
     onSend(text);
     area.current?.focus();
   };
 
   const stop = () => {
-    if (performance.now() - sentAt.current < TWICE) return;
     onStop();
     // Its button is another one now.
     if (window.matchMedia("(pointer: fine)").matches) area.current?.focus();
@@ -96,6 +90,10 @@ export function Composer({ chatId, text, running, onChange, onSend, onStop }: Co
           className="composer-button"
           data-testid={stops ? "stop" : "send"}
           disabled={!stops && !canSend}
+          onClick={(event) => {
+            // The second half of a double click on Send.
+            if (stops && event.detail > 1) event.preventDefault();
+          }}
           title={stops ? "Stop" : "Send"}
           type="submit"
         >

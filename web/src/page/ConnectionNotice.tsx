@@ -1,57 +1,55 @@
 import { useEffect, useState } from "react";
 import type { ConnectionState } from "../client";
 import { useObservable, useParley } from "./parley";
+import { NO_SESSION, StartOverButton } from "./Session";
 
 /** Milliseconds: a line that is back so soon is not worth a word. */
 const PATIENCE = 1_000;
 
-const LOST =
-  "This browser's session is not valid here, so its chats cannot be shown. Try again later, or start over without them.";
+interface ConnectionNoticeProps {
+  readonly chatId: string | null;
+  onOpen(chatId: string | null): void;
+}
 
-/** Says how the line is when it is not there. Not an error: the page goes on by itself. */
-export function ConnectionNotice() {
+/** Says how the line is when it is not there, and when there is no session. Not an error: the page goes on by itself. */
+export function ConnectionNotice({ chatId, onOpen }: ConnectionNoticeProps) {
   const parley = useParley();
   const { status, transport, refusal } = useObservable(parley.connection);
-  const [shown, setShown] = useState(false);
-  const lost = useObservable(parley.session) === "lost";
-  const online = status === "online" && !lost;
+  const session = useObservable(parley.session);
+  const [late, setLate] = useState(false);
+  const problem = NO_SESSION[session];
+  const online = status === "online" && problem === undefined;
 
   useEffect(() => {
     if (online) {
-      setShown(false);
+      setLate(false);
       return;
     }
-    const timer = setTimeout(() => setShown(true), PATIENCE);
+    const timer = setTimeout(() => setLate(true), PATIENCE);
     return () => clearTimeout(timer);
   }, [online]);
 
+  const shown = !online && (late || problem !== undefined);
   return (
     <div
       className={
         shown ? "mb-2 flex items-center justify-center gap-2 py-1 text-muted-foreground text-sm" : "sr-only"
       }
+      data-session={session}
       data-status={status}
       data-testid="connection"
       data-transport={transport}
       role="status"
     >
-      {shown && !online && (
+      {shown && (
         <>
           <span
             aria-hidden="true"
-            className={`size-2 rounded-full ${status === "offline" ? "bg-muted-foreground" : "animate-pulse bg-amber-500"}`}
+            className={`size-2 shrink-0 rounded-full ${status === "offline" || session === "refused" ? "bg-muted-foreground" : "animate-pulse bg-amber-500"}`}
           />
-          {lost ? LOST : sentence(status, refusal)}
-          {lost && (
-            <button
-              className="underline"
-              onClick={() => parley.startOver().catch(() => undefined)}
-              type="button"
-            >
-              Start over
-            </button>
-          )}
-          {refusal !== null && !lost && (
+          {problem ?? sentence(status, refusal)}
+          {session === "lost" && <StartOverButton chatId={chatId} onOpen={onOpen} />}
+          {refusal !== null && problem === undefined && (
             <button className="underline" onClick={() => parley.reconnect()} type="button">
               Connect again
             </button>

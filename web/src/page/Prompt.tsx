@@ -3,6 +3,7 @@ import type { Message, WatchedChat } from "../client";
 import { BranchSwitch } from "./BranchSwitch";
 import { CloseIcon, EditIcon } from "./icons";
 import { isForInputMethod } from "./keyboard";
+import { useObservable, useParley } from "./parley";
 import type { PromptEntry } from "./transcript";
 
 interface PromptProps {
@@ -72,17 +73,8 @@ export const Prompt = memo(
               </button>
             </>
           )}
-          {status === "failed" && (
-            <span className="flex items-center gap-3 text-destructive" role="alert">
-              Not sent. {entry.problem}
-              <button className="font-medium underline" onClick={() => chat.resend(id)} type="button">
-                Send again
-              </button>
-              <button className="underline" onClick={() => chat.discard(id)} type="button">
-                Discard
-              </button>
-            </span>
-          )}
+          {status === "sending" && <Waiting onDiscard={() => chat.discard(id)} />}
+          {status === "failed" && <NotSent chat={chat} entry={entry} />}
         </div>
       </li>
     );
@@ -93,10 +85,64 @@ export const Prompt = memo(
     before.entry.status === after.entry.status &&
     before.entry.content === after.entry.content &&
     before.entry.problem === after.entry.problem &&
+    before.entry.retryable === after.entry.retryable &&
     before.entry.ahead === after.entry.ahead &&
     before.entry.item?.message === after.entry.item?.message &&
     before.entry.item?.siblings.join() === after.entry.item?.siblings.join(),
 );
+
+/** Of a message that is not sent yet: says so when it takes long, since the line is away. */
+function Waiting({ onDiscard }: { onDiscard(): void }) {
+  const parley = useParley();
+  const { status } = useObservable(parley.connection);
+  if (status === "online") return null;
+  return (
+    <>
+      <span>{status === "offline" ? "Sent when you are online again" : "Waiting to be sent"}</span>
+      <button
+        aria-label="Do not send this message"
+        className="icon-button"
+        onClick={onDiscard}
+        title="Do not send"
+        type="button"
+      >
+        <CloseIcon />
+      </button>
+    </>
+  );
+}
+
+/** Why a message was not sent, and what a person can do about it. */
+function NotSent({ chat, entry }: { readonly chat: WatchedChat; readonly entry: PromptEntry }) {
+  const { id, content, problem, retryable } = entry;
+  const parley = useParley();
+  const edit = () => {
+    const draft = parley.drafts.of(chat.id);
+    draft.write([content, draft.getSnapshot()].filter((text) => text.trim() !== "").join("\n\n"));
+    chat.discard(id);
+    document.querySelector<HTMLElement>("[data-testid=composer]")?.focus();
+  };
+  return (
+    <span
+      className="flex flex-wrap items-center justify-end gap-x-3 gap-y-1 text-destructive"
+      data-testid="not-sent"
+      role="alert"
+    >
+      Not sent. {problem}
+      {retryable && (
+        <button className="font-medium underline" onClick={() => chat.resend(id)} type="button">
+          Send again
+        </button>
+      )}
+      <button className="underline" onClick={edit} type="button">
+        Edit
+      </button>
+      <button className="underline" onClick={() => chat.discard(id)} type="button">
+        Discard
+      </button>
+    </span>
+  );
+}
 
 /** Lines and characters of a prompt that are shown at first. */
 const FIRST_LINES = 12;

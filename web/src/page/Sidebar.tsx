@@ -5,6 +5,7 @@ import { CloseIcon, EditIcon, PanelIcon, PlusIcon, SearchIcon, TrashIcon } from 
 import { Menu, MenuItem } from "./Menu";
 import { useObservable, useParley } from "./parley";
 import { pathOf } from "./route";
+import { NO_SESSION, StartOverButton } from "./Session";
 import { TitleEditor } from "./TitleEditor";
 
 const SHORTCUT = /Mac|iP(hone|ad|od)/.test(navigator.userAgent) ? "⌘K" : "Ctrl K";
@@ -24,6 +25,8 @@ interface SidebarProps {
 export function Sidebar({ chatId, open, collapsed, onChoose, onClose, onCollapse, onSearch }: SidebarProps) {
   const parley = useParley();
   const { items, next, loaded } = useObservable(parley.chats);
+  const session = useObservable(parley.session);
+  const noSession = NO_SESSION[session];
   const [deleting, setDeleting] = useState<ChatSummary | null>(null);
   const [problem, setProblem] = useState<string | null>(null);
 
@@ -127,7 +130,12 @@ export function Sidebar({ chatId, open, collapsed, onChoose, onClose, onCollapse
               Show more
             </button>
           )}
-          {loaded && items.length === 0 && (
+          {noSession !== undefined && (
+            <p className="px-3 py-2 text-muted-foreground text-sm" data-testid="sidebar-problem">
+              {noSession} {session === "lost" && <StartOverButton chatId={chatId} onOpen={onChoose} />}
+            </p>
+          )}
+          {loaded && items.length === 0 && noSession === undefined && (
             <p className="px-3 py-2 text-muted-foreground text-sm">Your chats will be listed here.</p>
           )}
         </div>

@@ -16,6 +16,8 @@ export interface PromptEntry {
   readonly status: Message["status"] | OutgoingMessage["status"];
   /** Why it could not be sent, for people. */
   readonly problem: string | null;
+  /** Whether sending it again can help. */
+  readonly retryable: boolean;
   /** How many prompts of the chat are answered before it, while it waits in the queue. */
   readonly ahead: number;
   /** Set for what has its place in the tree. */
@@ -47,17 +49,19 @@ export function entriesOf({ state, outbox }: ChatSnapshot, leaf: string | null):
         content,
         status,
         problem: null,
+        retryable: false,
         ahead,
         item: null,
       }),
     ),
     ...outbox.map(
-      ({ id, content, status, problem }): Entry => ({
+      ({ id, content, status, problem, retryable }): Entry => ({
         kind: "prompt",
         id,
         content,
         status,
         problem,
+        retryable,
         ahead: 0,
         item: null,
       }),
@@ -69,7 +73,7 @@ function placed(item: BranchItem): Entry {
   const { id, role, content, status } = item.message;
   return role === "assistant"
     ? { kind: "answer", id, item }
-    : { kind: "prompt", id, content, status, problem: null, ahead: 0, item };
+    : { kind: "prompt", id, content, status, problem: null, retryable: false, ahead: 0, item };
 }
 
 /** Whether an answer is requested or running, so that there is something to stop. */

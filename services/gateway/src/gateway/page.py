@@ -193,7 +193,7 @@ def content_security_policy(push_origin: str | None) -> str:
             "frame-src 'self'",
             # Of index.html, for everything else of it is relative to that.
             "base-uri 'self'",
-            "form-action 'none'",
+            "form-action 'self'",
             "frame-ancestors 'none'",
             "require-trusted-types-for 'script'",
             "trusted-types 'none'",
