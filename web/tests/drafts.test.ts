@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
-import type { Parley } from "../src/client";
+import { newId, type Parley } from "../src/client";
 import { Setup, settle } from "./support/client";
 import { CHAT } from "./support/room";
 
@@ -103,6 +103,38 @@ describe("a draft", () => {
     expect(text(again)).toBe("half a sentence");
     expect(await setup.server.store.draft("u", CHAT)).toBe("half a sentence");
     expect(setup.server.words.size).toBe(0);
+  });
+
+  it("is as another tab left it when the page comes back, which heard nothing meanwhile", async () => {
+    const shared = setup.server.store;
+    setup.parley.close();
+    vi.spyOn(shared, "onChange").mockReturnValue(() => undefined);
+    const away = await setup.open();
+    away.drafts.of(CHAT);
+    const chat = await setup.watch(CHAT, away);
+    setup.server.unreachable = true;
+    await shared.setDraft("u", CHAT, "half a sentence");
+    await shared.add(
+      {
+        id: newId(),
+        chat_id: CHAT,
+        user_id: "u",
+        content: "not sent",
+        parent_id: undefined,
+        creation: null,
+        status: "sending",
+        problem: null,
+        retryable: true,
+        created_at: new Date().toISOString(),
+      },
+      null,
+    );
+    await settle();
+    expect([text(away), chat.getSnapshot().outbox]).toEqual(["", []]);
+    setup.server.tell("visible");
+    await settle();
+    expect(text(away)).toBe("half a sentence");
+    expect(chat.getSnapshot().outbox).toMatchObject([{ content: "not sent" }]);
   });
 
   it("of a chat that is deleted is deleted", async () => {

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { connect, type Environment } from "../src/client";
 import { pass, Setup, settle } from "./support/client";
 import { CHAT, Room } from "./support/room";
@@ -54,6 +54,32 @@ describe("a session", () => {
     await settle();
     expect(setup.parley.session.getSnapshot()).toBe("good");
     expect(setup.status).toBe("online");
+  });
+
+  it("is renewed in time also when the clock was set back, or is wrong by years", async () => {
+    const renewals = () => setup.server.requests("POST", "/session").length;
+    const before = renewals();
+    vi.setSystemTime(Date.now() - 365 * 24 * 60 * 60_000);
+    await setup.parley.http.models().catch(() => undefined);
+    expect(renewals()).toBe(before + 1);
+    // The session ends in an hour, by the server's clock; by this one in a year.
+    setup.server.overrides.set("POST /v1/session", () =>
+      json({ user_id: "u", access_token: "t", expires_at: new Date(Date.now() + 365 * 24 * 3_600_000) }),
+    );
+    await setup.parley.http.startSession();
+    await pass(23 * 60 * 60_000);
+    const renewed = renewals();
+    await pass(2 * 60 * 60_000);
+    await setup.parley.http.models().catch(() => undefined);
+    expect(renewals()).toBe(renewed + 1);
+  });
+
+  it("that another tab got back is good here, too, with the next request", async () => {
+    setup.server.overrides.set("POST /v1/session", () => problem(401, "token_invalid"));
+    await expect(setup.parley.http.startSession()).rejects.toThrow("not valid here any more");
+    setup.server.overrides.clear();
+    await setup.parley.http.listChats();
+    expect(setup.parley.session.getSnapshot()).toBe("good");
   });
 
   it("that comes back by itself is good again", async () => {

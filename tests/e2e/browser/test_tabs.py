@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, Playwright, Route
+from playwright.sync_api import BrowserContext, Page, Playwright, Route, expect
 
 from tests.e2e.browser.conftest import FLAGS, chromium_path
 from tests.e2e.browser.test_chat import choose, done, send
+from tests.e2e.browser.test_sending import accepted
 from tests.support.stack import RunningStack
 
 TABS = 4
@@ -89,3 +90,13 @@ def test_tabs_at_a_first_visit_by_plain_http_are_one_guest(plain_http: BrowserCo
     done(first)
     second.goto(first.url)
     done(second)
+    # Nor is what they write offline sent twice, or in another order.
+    posts = accepted(plain_http)
+    plain_http.set_offline(True)
+    for tab, text in ((first, "one"), (second, "two"), (first, "three")):
+        send(tab, text)
+        expect(first.locator("[data-status=sending]").filter(has_text=text)).to_be_visible()
+    plain_http.set_offline(False)
+    done(first, 4)
+    done(second, 4)
+    assert posts == ["one", "two", "three"]

@@ -185,12 +185,12 @@ export class Connection {
     let readyAt: number | null = null;
     this.socket = new SocketLine(this.environment, url, ticket, {
       onReady: (userId) => {
-        readyAt = Date.now();
+        readyAt = performance.now();
         this.socketUser = userId ?? null;
         this.onReady();
       },
       onFrame: (frame) => this.onSocketFrame(frame),
-      onEnd: (code) => this.onSocketEnd(code, readyAt !== null && Date.now() - readyAt >= STABLE),
+      onEnd: (code) => this.onSocketEnd(code, readyAt !== null && performance.now() - readyAt >= STABLE),
     });
   }
 

@@ -130,6 +130,9 @@ function PlainText({ text }: { readonly text: string }) {
   );
 }
 
+/** Seconds: no wait of a worker is longer. */
+const LONGEST_WAIT = 300;
+
 /** Says that the provider is in trouble and when it is tried again. */
 function RetryingNotice({ at }: { readonly at: string | null }) {
   const [now, setNow] = useState(() => Date.now());
@@ -137,7 +140,9 @@ function RetryingNotice({ at }: { readonly at: string | null }) {
     const timer = setInterval(() => setNow(Date.now()), 1000);
     return () => clearInterval(timer);
   }, []);
-  const seconds = at === null ? 0 : Math.ceil((Date.parse(at) - now) / 1000);
+  const left = at === null ? 0 : Math.ceil((Date.parse(at) - now) / 1000);
+  // The server's clock and this device's: where they differ by more than a wait can be, the number says nothing.
+  const seconds = left <= LONGEST_WAIT ? left : 0;
   return (
     <p className="text-muted-foreground leading-7" data-testid="retrying" role="status">
       The model is not available right now. Trying again

@@ -21,7 +21,7 @@ export class Setup {
   static use(): Setup {
     const setup = new Setup();
     beforeEach(async () => {
-      vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] });
+      vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date", "performance"] });
       setup.server = new FakeServer();
       setup.parley = connect(setup.server);
       await settle();
