@@ -334,6 +334,27 @@ describe("messages of a user", () => {
     ]);
   });
 
+  it("become the new guest's draft when the browser lost its cookie, as by a crash soon after the first visit", async () => {
+    const chat = await setup.watch();
+    setup.server.unreachable = true;
+    chat.send("not sent");
+    setup.parley.drafts.of(CHAT).write("half a sent");
+    await settle();
+    setup.parley.close();
+    setup.server.unreachable = false;
+    setup.server.user = "new";
+    setup.server.overrides.set("POST /v1/session", () =>
+      json({ user_id: "new", access_token: "t", expires_at: "2100-01-01T00:00:00Z", new_guest: true }),
+    );
+    const again = await setup.open();
+    again.drafts.of(null);
+    again.drafts.of(CHAT);
+    await settle();
+    expect(sent()).toEqual([]);
+    expect(again.drafts.of(null).getSnapshot()).toContain("not sent");
+    expect(await setup.server.store.outgoing("u")).toEqual([]);
+  });
+
   it("become the new guest's draft when the person starts over, with the draft that was shown", async () => {
     const other = await setup.open();
     const chat = await setup.watch();
@@ -341,13 +362,13 @@ describe("messages of a user", () => {
       if ((body as { start_over?: boolean }).start_over !== true) return problem(401, "token_invalid");
       setup.server.user = "new";
       setup.server.overrides.clear();
-      return json({ user_id: "new", access_token: "t", expires_at: "2100-01-01T00:00:00Z" });
+      return json({ user_id: "new", access_token: "t", expires_at: "2100-01-01T00:00:00Z", new_guest: true });
     });
     setup.server.overrides.set(POST, () => problem(401, "token_invalid"));
     chat.send("not sent");
     setup.parley.drafts.of(CHAT).write("half a sent");
     await settle();
-    await setup.parley.startOver(CHAT);
+    expect(await setup.parley.startOver()).toBe(true);
     setup.parley.drafts.of(null);
     await settle();
     expect(await setup.server.store.draft("new", CHAT)).toBe("");

@@ -208,7 +208,7 @@ const opened = vi.fn();
 
 describe("the connection notice", () => {
   it("says at once that the session is lost, and begins anew on request", async () => {
-    await render(<ConnectionNotice chatId={CHAT} onOpen={opened} />);
+    await render(<ConnectionNotice onOpen={opened} />);
     server.overrides.set("POST /v1/session", ({ body }) =>
       (body as { start_over?: boolean }).start_over
         ? json({ user_id: "new", access_token: "t", expires_at: "2100-01-01T00:00:00Z" })
@@ -228,7 +228,7 @@ describe("the connection notice", () => {
     const before = parley;
     parley = connect(server);
     before.close();
-    await render(<ConnectionNotice chatId={null} onOpen={opened} />);
+    await render(<ConnectionNotice onOpen={opened} />);
     await pass(60_000);
     expect(find("connection")?.dataset.session).toBe("refused");
     expect(find("connection")?.textContent).toContain("takes no guests");
@@ -236,7 +236,7 @@ describe("the connection notice", () => {
   });
 
   it("is silent about a line that is back at once, and says reconnecting when it is not", async () => {
-    await render(<ConnectionNotice chatId={null} onOpen={opened} />);
+    await render(<ConnectionNotice onOpen={opened} />);
     expect(find("connection")?.dataset.status).toBe("online");
     server.unreachable = true;
     act(() => server.socket.cut());
@@ -252,7 +252,7 @@ describe("the connection notice", () => {
   });
 
   it("offers to connect again after a refusal", async () => {
-    await render(<ConnectionNotice chatId={null} onOpen={opened} />);
+    await render(<ConnectionNotice onOpen={opened} />);
     act(() => server.socket.cut(4401));
     await pass(1_500);
     await act(async () => document.querySelector("button")?.click());

@@ -104,7 +104,8 @@ describe.each(stores)("a store %s", (_, make) => {
     const store = make();
     await store.add(record("a", { user_id: "" }), null);
     await store.setDraft("", "c", "early");
-    await store.setUser("u");
+    expect(await store.setUser("u")).toBe("");
+    expect(await store.setUser("u")).toBe("u");
     expect(await store.lastUser()).toBe("u");
     expect(await ids(store)).toEqual(["a"]);
     expect(await store.draft("u", "c")).toBe("early");
@@ -118,7 +119,7 @@ describe.each(stores)("a store %s", (_, make) => {
     await store.add(record("c", { status: "failed" }), null);
     await store.setDraft("u", "c", "seen");
     await store.setDraft("u", "d", "elsewhere");
-    await store.handOver("u", "next", "seen");
+    await store.handOver("u", "next", "c");
     expect(await store.draft("next", "")).toBe("text of a\n\ntext of c\n\nseen");
     expect(await ids(store)).toEqual([]);
     expect(await ids(store, "next")).toEqual([]);

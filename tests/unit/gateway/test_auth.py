@@ -29,7 +29,7 @@ async def test_a_guest_gets_a_token_and_the_same_as_a_cookie_that_scripts_cannot
         answer = await http.post("/v1/session", json={})
     assert answer.status_code == 200
     session = answer.json()
-    assert set(session) == {"user_id", "access_token", "expires_at"}
+    assert set(session) == {"user_id", "access_token", "expires_at", "new_guest"}
     assert datetime.fromisoformat(session["expires_at"]) > datetime.now(UTC)
     cookie = answer.headers["set-cookie"]
     assert f"{COOKIE}={session['access_token']}" in cookie
@@ -58,6 +58,7 @@ async def test_a_session_goes_on_by_cookie_and_by_bearer() -> None:
         bearer = {"authorization": f"Bearer {first['access_token']}"}
         by_bearer = (await http.post("/v1/session", headers=bearer)).json()
     assert first["user_id"] == by_cookie["user_id"] == by_bearer["user_id"]
+    assert [session["new_guest"] for session in (first, by_cookie, by_bearer)] == [True, False, False]
 
 
 @pytest.mark.parametrize("name", [COOKIE, "parley_session"])

@@ -51,10 +51,11 @@ export class IndexedStore implements Store {
     return this.run(async (database) => (await database.get("values", "user")) ?? "");
   }
 
-  setUser(userId: string): Promise<void> {
-    return this.writing(["outgoing", "drafts", "values"], async (transaction) => {
+  async setUser(userId: string): Promise<string> {
+    let before = "";
+    await this.writing(["outgoing", "drafts", "values"], async (transaction) => {
       const [outgoing, drafts] = [transaction.objectStore("outgoing"), transaction.objectStore("drafts")];
-      const before = await transaction.objectStore("values").get("user");
+      before = (await transaction.objectStore("values").get("user")) ?? "";
       await transaction.objectStore("values").put(userId, "user");
       for (let at = await outgoing.openCursor(); at !== null; at = await at.continue()) {
         const { user_id, created_at } = at.value;
@@ -68,6 +69,7 @@ export class IndexedStore implements Store {
       }
       return before === userId ? [] : [{ kind: "user", user_id: userId }];
     });
+    return before;
   }
 
   outgoing(userId: string): Promise<readonly OutgoingRecord[]> {
@@ -130,10 +132,11 @@ export class IndexedStore implements Store {
     });
   }
 
-  handOver(from: string, to: string, draft: string): Promise<void> {
+  handOver(from: string, to: string, chatId: string): Promise<void> {
     return this.writing(["outgoing", "drafts"], async (transaction) => {
       const [outgoing, drafts] = [transaction.objectStore("outgoing"), transaction.objectStore("drafts")];
-      const text = joined(await outgoing.index("user_id").getAll(from), draft);
+      const draft = await drafts.get([from, chatId]);
+      const text = joined(await outgoing.index("user_id").getAll(from), draft?.text ?? "");
       for (const key of await outgoing.index("user_id").getAllKeys(from)) await outgoing.delete(key);
       for (const key of await drafts.getAllKeys()) {
         if (key[0] === from) await drafts.delete(key);

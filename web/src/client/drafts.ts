@@ -67,6 +67,7 @@ export class Draft implements Observable<string> {
   reset(): void {
     this.touched = false;
     this.written = false;
+    this.unsaved = false;
     void this.load();
   }
 
@@ -109,6 +110,8 @@ export class Drafts {
   /** Who writes here; empty while that is not known. */
   readonly user: () => string;
   private readonly drafts = new Map<string, Draft>();
+  /** The chat whose draft was asked for last: the one that is shown. */
+  shown = "";
 
   constructor({ store, lastWords }: Pick<Environment, "store" | "lastWords">, user: () => string) {
     this.store = store;
@@ -119,6 +122,7 @@ export class Drafts {
   /** The draft of a chat; of one that does not exist yet, for null. */
   of(chatId: string | null): Draft {
     const key = chatId ?? "";
+    this.shown = key;
     const draft = this.drafts.get(key) ?? new Draft(this, key);
     this.drafts.set(key, draft);
     return draft;
@@ -130,10 +134,6 @@ export class Drafts {
 
   onUser(): void {
     for (const draft of this.drafts.values()) draft.onUser();
-  }
-
-  clear(): void {
-    for (const draft of this.drafts.values()) draft.write("");
   }
 
   reset(): void {

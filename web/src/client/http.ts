@@ -19,6 +19,8 @@ export interface Session {
   readonly user_id: string;
   readonly access_token: string;
   readonly expires_at: string;
+  /** Whether it began a guest: the browser had no cookie, or starts over. */
+  readonly new_guest?: boolean;
 }
 
 export interface Ticket {
@@ -148,7 +150,8 @@ export class Http {
   private readonly exclusively: Environment["exclusively"];
   private readonly sessionState = new Subject<SessionState>("unknown");
   private readonly userSubject = new Subject<string | null>(null);
-  private session: Session | null = null;
+  /** The session that was begun or renewed last. */
+  session: Session | null = null;
   private renewedAt = 0;
   private renewAt = 0;
   private renewal: Promise<Session> | null = null;

@@ -27,6 +27,8 @@ export class Parley {
   private readonly releases: (() => void)[] = [];
   /** Who this browser is, or was last; empty while that is not known. */
   private userId = "";
+  /** Resolves when what was stored fits the user. */
+  private becoming: Promise<void> = Promise.resolve();
   private configuration: Promise<ServerConfig> | null = null;
 
   constructor(environment: Environment) {
@@ -72,21 +74,15 @@ export class Parley {
   }
 
   /**
-   * Begins as a new guest where the session is lost. What was not sent is not sent as the new guest: it becomes, with
-   * the draft of the chat that is shown, the draft of a new chat.
+   * Begins as a new guest where the session is lost.
    *
-   * @param chatId The chat that is shown.
    * @returns Whether this is a new guest; else the session is good again.
    */
-  async startOver(chatId: string | null = null): Promise<boolean> {
+  async startOver(): Promise<boolean> {
     const before = this.userId;
-    const draft = this.drafts.of(chatId).getSnapshot();
     const { user_id } = await this.http.startOver();
-    if (user_id === before) return false;
-    this.drafts.clear();
-    await this.environment.store.handOver(before, user_id, draft);
-    this.drafts.reset();
-    return true;
+    await this.becoming;
+    return user_id !== before;
   }
 
   /** Tries to connect at once, also after the server refused. */
@@ -176,9 +172,10 @@ export class Parley {
   private onUser(userId: string, certain: boolean): void {
     const before = this.userId;
     this.userId = userId;
-    if (certain) void this.environment.store.setUser(userId);
+    const newGuest = certain && this.http.session?.new_guest === true;
+    if (certain) this.becoming = this.become(userId, newGuest);
     if (before === userId) return;
-    this.drafts.onUser();
+    if (!newGuest || before === "") this.drafts.onUser();
     for (const chat of this.opened.values()) chat.onUser();
     void this.restore();
     if (!certain || before === "") return;
@@ -186,6 +183,19 @@ export class Parley {
     this.chats.clear();
     this.chats.refresh().catch(() => undefined);
     this.line.restart();
+  }
+
+  /**
+   * A guest that begins in a browser that was another user ends that one: by starting over, or since the browser lost
+   * its cookie. What was not sent is not sent as the new guest: it becomes, with the draft of the chat that is shown,
+   * the draft of a new chat.
+   */
+  private async become(userId: string, newGuest: boolean): Promise<void> {
+    const { store } = this.environment;
+    const before = await store.setUser(userId);
+    if (!newGuest || before === "" || before === userId) return;
+    await store.handOver(before, userId, this.drafts.shown);
+    this.drafts.reset();
   }
 
   /** Sends what earlier pages left, also of chats that are not looked at. */

@@ -30,8 +30,12 @@ export type StoreChange =
 export interface Store {
   /** The user that this browser was last; empty when there was none. */
   lastUser(): Promise<string>;
-  /** Remembers who this browser is now, and gives that user what was written before any was known. */
-  setUser(userId: string): Promise<void>;
+  /**
+   * Remembers who this browser is now, and gives that user what was written before any was known.
+   *
+   * @returns Who it was before; empty when there was none.
+   */
+  setUser(userId: string): Promise<string>;
   /** A user's messages on their way, in the order in which they were written. */
   outgoing(userId: string): Promise<readonly OutgoingRecord[]>;
   /** Stores a message behind all others, and in the same step ends the draft that it came from. */
@@ -42,18 +46,18 @@ export interface Store {
   draft(userId: string, chatId: string): Promise<string>;
   setDraft(userId: string, chatId: string, text: string): Promise<void>;
   /**
-   * Ends a user for good: what was not sent and `draft` become the draft of a new chat of the user `to`, for a person
-   * to send or not; the rest of what was stored of `from` is deleted.
+   * Ends a user for good: what was not sent and the draft of one chat become the draft of a new chat of the user `to`,
+   * for a person to send or not; the rest of what was stored of `from` is deleted.
    */
-  handOver(from: string, to: string, draft: string): Promise<void>;
+  handOver(from: string, to: string, chatId: string): Promise<void>;
   /** Calls `listener` after changes by other tabs, until the returned function is called. */
   onChange(listener: (change: StoreChange) => void): () => void;
 }
 
-/** A new chat's draft made of messages that were not sent and of a draft. */
-export function joined(records: readonly OutgoingRecord[], draft: string): string {
+/** A new chat's draft made of messages that were not sent and of drafts. */
+export function joined(records: readonly OutgoingRecord[], ...drafts: readonly string[]): string {
   const unsent = records.filter(({ status }) => status !== "accepted").map(({ content }) => content);
-  return [...unsent, draft].filter((text) => text.trim() !== "").join("\n\n");
+  return [...unsent, ...drafts].filter((text) => text.trim() !== "").join("\n\n");
 }
 
 /** A store in memory: gone with the tab. */
@@ -67,7 +71,8 @@ export class MemoryStore implements Store {
     return this.user;
   }
 
-  async setUser(userId: string): Promise<void> {
+  async setUser(userId: string): Promise<string> {
+    const before = this.user;
     this.user = userId;
     this.records = this.records.map((record) =>
       record.user_id === "" ? { ...record, user_id: userId } : record,
@@ -77,7 +82,8 @@ export class MemoryStore implements Store {
       this.drafts.delete(key);
       this.drafts.set(`${userId}${key}`, text);
     }
-    this.tell({ kind: "user", user_id: userId });
+    if (before !== userId) this.tell({ kind: "user", user_id: userId });
+    return before;
   }
 
   async outgoing(userId: string): Promise<readonly OutgoingRecord[]> {
@@ -119,8 +125,8 @@ export class MemoryStore implements Store {
     this.tell({ kind: "draft", user_id: userId, chat_id: chatId, text, sent: null });
   }
 
-  async handOver(from: string, to: string, draft: string): Promise<void> {
-    const text = joined(await this.outgoing(from), draft);
+  async handOver(from: string, to: string, chatId: string): Promise<void> {
+    const text = joined(await this.outgoing(from), await this.draft(from, chatId));
     this.records = this.records.filter(({ user_id }) => user_id !== from);
     for (const key of [...this.drafts.keys()]) {
       if (key.startsWith(`${from} `)) this.drafts.delete(key);
@@ -161,10 +167,10 @@ export class LenientStore implements Store {
     return (await this.durable.lastUser().catch(() => "")) || this.memory.lastUser();
   }
 
-  async setUser(userId: string): Promise<void> {
+  async setUser(userId: string): Promise<string> {
     const stored = this.durable.setUser(userId);
-    await this.memory.setUser(userId);
-    await stored.catch(() => undefined);
+    const before = await this.memory.setUser(userId);
+    return await stored.catch(() => before);
   }
 
   async outgoing(userId: string): Promise<readonly OutgoingRecord[]> {
@@ -225,14 +231,14 @@ export class LenientStore implements Store {
     }
   }
 
-  async handOver(from: string, to: string, draft: string): Promise<void> {
-    const here = joined(await this.memory.outgoing(from), draft);
-    await this.memory.handOver(from, to, "");
-    try {
-      await this.durable.handOver(from, to, here);
-    } catch {
-      await this.setDraft(to, "", here);
-    }
+  async handOver(from: string, to: string, chatId: string): Promise<void> {
+    const stored = await this.durable.handOver(from, to, chatId).then(
+      () => this.durable.draft(to, ""),
+      () => "",
+    );
+    await this.memory.handOver(from, to, chatId);
+    const here = await this.memory.draft(to, "");
+    if (here !== "") await this.setDraft(to, "", joined([], stored, here));
   }
 
   onChange(listener: (change: StoreChange) => void): () => void {

@@ -180,7 +180,7 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
           className={`mx-auto w-full max-w-3xl px-3 md:px-6 ${empty ? "start-composer" : ""} pb-[max(0.75rem,env(safe-area-inset-bottom))]`}
         >
           <ReloadNotice />
-          <ConnectionNotice chatId={chatId} onOpen={onOpen} />
+          <ConnectionNotice onOpen={onOpen} />
           {notice !== null && (
             <p
               className="mb-2 rounded-md bg-destructive-soft px-3 py-2 text-destructive text-sm"

@@ -7,12 +7,11 @@ import { NO_SESSION, StartOverButton } from "./Session";
 const PATIENCE = 1_000;
 
 interface ConnectionNoticeProps {
-  readonly chatId: string | null;
   onOpen(chatId: string | null): void;
 }
 
 /** Says how the line is when it is not there, and when there is no session. Not an error: the page goes on by itself. */
-export function ConnectionNotice({ chatId, onOpen }: ConnectionNoticeProps) {
+export function ConnectionNotice({ onOpen }: ConnectionNoticeProps) {
   const parley = useParley();
   const { status, transport, refusal } = useObservable(parley.connection);
   const session = useObservable(parley.session);
@@ -48,7 +47,7 @@ export function ConnectionNotice({ chatId, onOpen }: ConnectionNoticeProps) {
             className={`size-2 shrink-0 rounded-full ${status === "offline" || session === "refused" ? "bg-muted-foreground" : "animate-pulse bg-amber-500"}`}
           />
           {problem ?? sentence(status, refusal)}
-          {session === "lost" && <StartOverButton chatId={chatId} onOpen={onOpen} />}
+          {session === "lost" && <StartOverButton onOpen={onOpen} />}
           {refusal !== null && problem === undefined && (
             <button className="underline" onClick={() => parley.reconnect()} type="button">
               Connect again

@@ -9,17 +9,15 @@ export const NO_SESSION: Readonly<Partial<Record<SessionState, string>>> = {
 };
 
 interface StartOverButtonProps {
-  /** The chat that is shown. */
-  readonly chatId: string | null;
   onOpen(chatId: string | null): void;
 }
 
 /** Begins as a new guest; what was not sent is in the composer of a new chat then. */
-export function StartOverButton({ chatId, onOpen }: StartOverButtonProps) {
+export function StartOverButton({ onOpen }: StartOverButtonProps) {
   const parley = useParley();
   const startOver = () => {
     // What fails here leaves the session lost, and the notice that says so.
-    parley.startOver(chatId).then(
+    parley.startOver().then(
       (anew) => anew && onOpen(null),
       () => undefined,
     );

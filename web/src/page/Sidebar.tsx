@@ -132,7 +132,7 @@ export function Sidebar({ chatId, open, collapsed, onChoose, onClose, onCollapse
           )}
           {noSession !== undefined && (
             <p className="px-3 py-2 text-muted-foreground text-sm" data-testid="sidebar-problem">
-              {noSession} {session === "lost" && <StartOverButton chatId={chatId} onOpen={onChoose} />}
+              {noSession} {session === "lost" && <StartOverButton onOpen={onChoose} />}
             </p>
           )}
           {loaded && items.length === 0 && noSession === undefined && (

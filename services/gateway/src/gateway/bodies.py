@@ -91,9 +91,16 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """A session.
+
+    Attributes:
+        new_guest: Whether it began a guest, since the request named nobody.
+    """
+
     user_id: str
     access_token: str
     expires_at: datetime
+    new_guest: bool = False
 
 
 class PushTicket(msgspec.Struct, frozen=True, kw_only=True):

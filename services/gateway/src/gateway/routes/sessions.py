@@ -36,7 +36,8 @@ async def start_session(
     seconds = gateway.settings.session_seconds
     token, expires_at = issue(gateway.key, "session", user_id, seconds)
     request.state.user_id = user_id
-    response = json_response(Session(user_id=user_id, access_token=token, expires_at=expires_at))
+    new = Session(user_id=user_id, access_token=token, expires_at=expires_at, new_guest=identity is None)
+    response = json_response(new)
     set_cookie(response, request, gateway, token, seconds)
     return response
 
