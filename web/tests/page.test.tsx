@@ -8,6 +8,7 @@ import { Composer } from "../src/page/Composer";
 import { ConnectionNotice } from "../src/page/ConnectionNotice";
 import { Prompt } from "../src/page/Prompt";
 import { ParleyContext, useObservable } from "../src/page/parley";
+import { EmptyPage } from "../src/page/places";
 import { entriesOf, type PromptEntry } from "../src/page/transcript";
 import { CHAT } from "./support/room";
 import { FakeServer, json, problem } from "./support/server";
@@ -258,6 +259,31 @@ describe("the connection notice", () => {
     await act(async () => document.querySelector("button")?.click());
     await pass(100);
     expect(find("connection")?.dataset.status).toBe("online");
+  });
+});
+
+describe("the start page", () => {
+  const start = async (hostname: string) => {
+    server.overrides.set("GET /v1/config", () =>
+      json({ push_url: "/ws", demo: true, limits: { content_bytes: 1024 } }),
+    );
+    const before = parley;
+    parley = connect(server);
+    before.close();
+    vi.stubGlobal("location", { hostname });
+    await render(<EmptyPage />);
+    await pass(50);
+    return document.body.textContent;
+  };
+
+  it("tells who runs the demo how to use a real model", async () => {
+    expect(await start("127.0.0.1")).toContain("OPENAI_API_KEY");
+  });
+
+  it("tells others only that it is a demo", async () => {
+    const text = await start("chat.example");
+    expect(text).toContain("demo model");
+    expect(text).not.toContain("OPENAI_API_KEY");
   });
 });
 

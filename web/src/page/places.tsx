@@ -2,6 +2,11 @@ import { useEffect, useState } from "react";
 import { useParley } from "./parley";
 import { pathOf } from "./route";
 
+/** Whether the page is read where it is served, as by whoever runs it; what helps them does not help others. */
+function onThisMachine(): boolean {
+  return /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(location.hostname);
+}
+
 /** Before the first message of a chat. */
 export function EmptyPage() {
   const parley = useParley();
@@ -25,8 +30,13 @@ export function EmptyPage() {
       </p>
       {demo && (
         <p className="max-w-md text-muted-foreground text-sm">
-          The built-in demo model answers here. Set <code>OPENAI_API_KEY</code> or{" "}
-          <code>OPENAI_BASE_URL</code> to talk to a real one.
+          The built-in demo model answers here.
+          {onThisMachine() && (
+            <>
+              {" "}
+              Set <code>OPENAI_API_KEY</code> or <code>OPENAI_BASE_URL</code> to talk to a real one.
+            </>
+          )}
         </p>
       )}
     </div>
