@@ -210,6 +210,21 @@ describe("a store that refuses", () => {
     expect(await ids(store)).toEqual(["b"]);
   });
 
+  it("has a message once that was stored after it counted as refused", async () => {
+    const durable = new MemoryStore();
+    const store = new LenientStore(durable);
+    const add = durable.add.bind(durable);
+    vi.spyOn(durable, "add").mockImplementationOnce(async (...message) => {
+      await add(...message);
+      throw new Error("The browser's database does not answer.");
+    });
+    await store.add(record("a"), null);
+    await store.add(record("b"), null);
+    expect(await ids(store)).toEqual(["a", "b"]);
+    await store.remove("a");
+    expect(await ids(store)).toEqual(["b"]);
+  });
+
   it("takes no message before one that it could not store", async () => {
     const durable = new MemoryStore();
     const refused = vi

@@ -179,7 +179,9 @@ export class LenientStore implements Store {
       const change = this.changes.get(record.id);
       return change === null ? [] : [{ ...record, ...change }];
     });
-    return [...changed, ...(await this.memory.outgoing(userId))];
+    // A write that took too long counted as refused, and may have been done all the same.
+    const ids = new Set(stored.map(({ id }) => id));
+    return [...changed, ...(await this.memory.outgoing(userId)).filter(({ id }) => !ids.has(id))];
   }
 
   async add(record: OutgoingRecord, draft: string | null): Promise<void> {
