@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 from tests.support.stack import RunningStack
 
@@ -26,6 +26,10 @@ def chromium_path() -> str:
     path = os.environ.get("BROWSER_PATH") or shutil.which("chromium") or shutil.which("google-chrome")
     assert path is not None, "no Chromium: set BROWSER_PATH, or install Debian's package chromium"
     return path
+
+
+# Milliseconds: a deadline for a busy machine, not a delay.
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="session")

@@ -223,8 +223,16 @@ def test_on_a_touch_screen_of_any_width_the_actions_are_there_and_large_enough(
     actions = answers(page).first.locator(".actions")
     actions.scroll_into_view_if_needed()
     expect(actions).to_have_css("opacity", "1")
-    for name in ("Copy the answer", "Answer again"):
-        box = actions.get_by_label(name).bounding_box()
+    page.route("**/messages", lambda route: route.fulfill(status=413, json={"status": 413, "code": "too_large"}))
+    send(page, "Too long for the server")
+    page.get_by_test_id("not-sent").wait_for()
+    for button in (
+        actions.get_by_label("Copy the answer"),
+        actions.get_by_label("Answer again"),
+        page.get_by_role("button", name="Discard"),
+        page.get_by_test_id("send"),
+    ):
+        box = button.bounding_box()
         assert box is not None
         assert min(box["width"], box["height"]) >= 44
     context.close()

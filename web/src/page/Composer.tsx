@@ -74,7 +74,7 @@ export function Composer({ chatId, text, running, onChange, onSend, onStop }: Co
           aria-invalid={tooLong}
           aria-label="Message"
           autoComplete="off"
-          className="block max-h-[40dvh] min-w-0 flex-1 resize-none bg-transparent py-1.5 pl-3 text-base leading-6 outline-none placeholder:text-muted-foreground"
+          className="block max-h-[40dvh] min-w-0 flex-1 resize-none bg-transparent py-1.5 pl-3 pointer-coarse:py-2.5 text-base leading-6 outline-none placeholder:text-muted-foreground"
           data-testid="composer"
           dir="auto"
           enterKeyHint="send"

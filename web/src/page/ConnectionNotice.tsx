@@ -49,7 +49,7 @@ export function ConnectionNotice({ onOpen }: ConnectionNoticeProps) {
           {problem ?? sentence(status, refusal)}
           {session === "lost" && <StartOverButton onOpen={onOpen} />}
           {refusal !== null && problem === undefined && (
-            <button className="underline" onClick={() => parley.reconnect()} type="button">
+            <button className="link-button" onClick={() => parley.reconnect()} type="button">
               Connect again
             </button>
           )}

@@ -130,14 +130,14 @@ function NotSent({ chat, entry }: { readonly chat: WatchedChat; readonly entry: 
     >
       Not sent. {problem}
       {retryable && (
-        <button className="font-medium underline" onClick={() => chat.resend(id)} type="button">
+        <button className="link-button font-medium" onClick={() => chat.resend(id)} type="button">
           Send again
         </button>
       )}
-      <button className="underline" onClick={edit} type="button">
+      <button className="link-button" onClick={edit} type="button">
         Edit
       </button>
-      <button className="underline" onClick={() => chat.discard(id)} type="button">
+      <button className="link-button" onClick={() => chat.discard(id)} type="button">
         Discard
       </button>
     </span>

@@ -23,7 +23,7 @@ export function StartOverButton({ onOpen }: StartOverButtonProps) {
     );
   };
   return (
-    <button className="shrink-0 underline" data-testid="start-over" onClick={startOver} type="button">
+    <button className="link-button shrink-0" data-testid="start-over" onClick={startOver} type="button">
       Start over
     </button>
   );
