@@ -7,22 +7,31 @@ const SECOND_TRY = 1_000;
 /** Whether a part of the page could not be loaded, as when the server has a newer version. */
 export const incomplete = new Subject(false);
 
+/** Where a browser says which module it could not load. */
+const ADDRESS = /https?:\/\/[^\s?]+\.js/;
+
 /** Loads a part of the page when it is first needed; a failure is tried again once, and again at the next need. */
 export class Part<Module> {
   private readonly load: () => Promise<Module>;
+  private readonly importFrom: (address: string) => Promise<Module>;
   private loading: Promise<Module> | null = null;
+  private failures = 0;
   /** The part, once it is there. */
   module: Module | null = null;
 
-  constructor(load: () => Promise<Module>) {
+  constructor(
+    load: () => Promise<Module>,
+    importFrom = (address: string): Promise<Module> => import(/* @vite-ignore */ address),
+  ) {
     this.load = load;
+    this.importFrom = importFrom;
   }
 
   get(): Promise<Module> {
     this.loading ??= this.load()
-      .catch(async () => {
+      .catch(async (error: unknown) => {
         await new Promise((resolve) => setTimeout(resolve, SECOND_TRY));
-        return this.load();
+        return this.loadAgain(error);
       })
       .then(
         (module) => {
@@ -36,6 +45,13 @@ export class Part<Module> {
         },
       );
     return this.loading;
+  }
+
+  /** Some browsers remember that an address gave no module, and do not ask there again: then at one like it. */
+  private loadAgain(error: unknown): Promise<Module> {
+    const address = ADDRESS.exec(error instanceof Error ? error.message : "")?.[0];
+    this.failures += 1;
+    return address === undefined ? this.load() : this.importFrom(`${address}?again=${this.failures}`);
   }
 }
 
