@@ -37,6 +37,39 @@ async def test_a_page_of_messages_begins_in_the_index(connection: asyncpg.Connec
     assert "$1" in conditions[0]
 
 
+async def test_a_page_of_chats_is_read_from_the_index_and_not_sorted_out_of_all(
+    connection: asyncpg.Connection[asyncpg.Record],
+) -> None:
+    values = ("'ann'", "now()", "gen_random_uuid()", "50")
+    nodes = await _plan(connection, repository.LIST_CHATS, *values)
+    (scan,) = [node for node in nodes if node.get("Index Name") == "members_in_order"]
+    assert "$1" in scan["Index Cond"]
+    assert "$2" in scan["Index Cond"], "where the page begins is looked up and not filtered"
+    (limit,) = [node for node in nodes if node["Node Type"] == "Limit"]
+    assert limit["Plans"][0]["Node Type"] in ("Index Scan", "Index Only Scan"), "what is sorted is a page"
+
+
+async def test_a_page_of_chats_costs_a_page_however_many_there_are(
+    connection: asyncpg.Connection[asyncpg.Record],
+) -> None:
+    await connection.execute(
+        """
+        INSERT INTO chats (id, owner_id, created_at, updated_at, version)
+        SELECT gen_random_uuid(), 'ann', now(), now() - number * interval '1 minute', 1
+        FROM generate_series(1, 20000) number;
+        INSERT INTO members (chat_id, user_id, role, added_at) SELECT id, 'ann', 'owner', now() FROM chats;
+        ANALYZE;
+        """
+    )
+    await connection.execute(f"PREPARE page AS {repository.LIST_CHATS}")
+    read = await connection.fetchval(
+        "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE page('ann', now(), gen_random_uuid(), 50)"
+    )
+    plan = msgspec.json.decode(read)[0]["Plan"]
+    assert plan["Actual Rows"] == 50
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 1000
+
+
 async def test_the_messages_that_a_batch_names_are_looked_up_in_their_own_chats(
     connection: asyncpg.Connection[asyncpg.Record],
 ) -> None:

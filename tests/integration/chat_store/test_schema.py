@@ -2,13 +2,16 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
-from chat_store import schema
+from chat_store import repository, schema
+from chat_store.cursors import BeforeChat
 from chat_store.errors import SchemaMismatch
+from parley.contracts import ids
 from parley.contracts.streams import CONSUMERS, STREAMS
 from parley.runtime import bus
 from parley.runtime.provision import provision
@@ -108,7 +111,7 @@ FILL[3] = f"""{FILL[2]}
     INSERT INTO deleted_chats (id, owner_id, deleted_at)
     VALUES ('00000000-0000-7000-8000-000000000006', 'ann', now());
 """
-FILL[4] = FILL[3]
+FILL |= dict.fromkeys(range(4, 8), FILL[3])
 """What a database of each version holds when it is upgraded; a new version brings a line."""
 
 
@@ -209,3 +212,37 @@ async def _refuses(settings: dict[str, str], code: int, sentence: str) -> None:
     async with run_service("chat_store", settings, ready=False) as service:
         assert await asyncio.to_thread(service.wait) == code
         assert sentence in service.log
+
+
+async def test_every_membership_knows_when_its_chat_changed_last_whoever_writes(empty_database_url: str) -> None:
+    """Also a program that does not know the column (before migration 5)."""
+    connection = await asyncpg.connect(empty_database_url)
+    chat = "INSERT INTO chats (id, owner_id, created_at, updated_at, version) VALUES ($1, 'ann', now(), $2, 1)"
+    member = "INSERT INTO members (chat_id, user_id, role, added_at) VALUES ($1, $2, $3, now())"
+    old, new = ids.new_id(), ids.new_id()
+    times = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2, 3)]
+    try:
+        await schema.migrate(connection, to=4)
+        await connection.execute(chat, old, times[0])
+        await connection.execute(member, old, "ann", "owner")
+        await schema.migrate(connection)
+        await connection.execute(chat, new, times[1])
+        await connection.execute(member, new, "ann", "owner")
+        await connection.execute(member, new, "ben", "member")
+
+        async def order() -> list[str]:
+            page = await repository.list_chats(connection, "ann", before=None, limit=9)
+            later = [BeforeChat(updated_at=one.updated_at.isoformat(), id=one.id) for one in page]
+            for place, before in enumerate(later, 1):
+                assert await repository.list_chats(connection, "ann", before=before, limit=9) == page[place:]
+            return [one.id for one in page]
+
+        assert await order() == [new, old]
+        await connection.execute("UPDATE chats SET updated_at = $2, version = 2 WHERE id = $1", old, times[2])
+        assert await order() == [old, new]
+        await connection.execute("UPDATE chats SET updated_at = $1", times[0])
+        assert await order() == sorted([old, new], reverse=True)
+        changed = await connection.fetch("SELECT user_id, changed_at FROM members WHERE chat_id = $1", new)
+        assert {row["user_id"]: row["changed_at"] for row in changed} == {"ann": times[0], "ben": times[0]}
+    finally:
+        await connection.close()

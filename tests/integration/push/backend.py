@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
-import nats
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -19,6 +18,7 @@ from parley.contracts.frames import Delta, Generation, Kind
 from parley.contracts.ids import new_id
 from parley.contracts.live import Changed, ListChanged, PromptRejected
 from parley.runtime.bus import settled
+from parley.runtime.client import ReconnectingClient
 from tests.unit.push.world import ChatStore
 
 
@@ -166,7 +166,8 @@ async def backend_on(store_url: str, worker_url: str | None = None) -> AsyncIter
 
 @asynccontextmanager
 async def _connected(url: str) -> AsyncIterator[Nats]:
-    connection = await nats.connect(url, max_reconnect_attempts=-1, reconnect_time_wait=0.1, error_cb=_ignore)
+    connection = ReconnectingClient()
+    await connection.connect(url, max_reconnect_attempts=-1, reconnect_time_wait=0.1, error_cb=_ignore)
     try:
         yield connection
     finally:

@@ -218,12 +218,14 @@ SELECT row_to_json(r) FROM (
 ) r
 """
 
+# A membership repeats when its chat changed last, so that an index has a user's chats in order.
 LIST_CHATS: Final = f"""
 SELECT row_to_json(r) FROM (
-    SELECT {_CHAT} FROM members JOIN chats c ON c.id = members.chat_id
-    WHERE members.user_id = $1
-    AND (c.updated_at, c.id) < ($2, $3::uuid)
-    ORDER BY c.updated_at DESC, c.id DESC LIMIT $4
+    SELECT {_CHAT} FROM (
+        SELECT chat_id FROM members WHERE user_id = $1 AND (changed_at, chat_id) < ($2, $3::uuid)
+        ORDER BY changed_at DESC, chat_id DESC LIMIT $4
+    ) page JOIN chats c ON c.id = page.chat_id
+    ORDER BY c.updated_at DESC, c.id DESC
 ) r
 """
 
