@@ -13,6 +13,7 @@ from nats.aio.msg import Msg
 
 from chat_store import app, schema
 from chat_store.publisher import Publisher
+from chat_store.pull import Pull
 from chat_store.settings import Settings
 from parley.contracts import rpc
 from parley.contracts.streams import CHAT_STORE_PROMPTS
@@ -188,6 +189,32 @@ async def test_a_prompt_whose_delivery_is_lost_is_not_overtaken(
         await thief.close()
         prompts.append(await neighbour.say(chat_id, "and one more"))
         await all_stored(neighbour, chat_id, prompts, deadline=15)
+
+
+async def test_a_new_leader_carries_out_what_the_one_before_had_in_hand(
+    start_store: StartStore, neighbour: Neighbour
+) -> None:
+    """More than one transaction takes; the server would give it out again after ``ack_wait``."""
+    store = start_store()
+    async with store:
+        chats = [await neighbour.chat() for _ in range(3)]
+        await asyncio.to_thread(store.stop)
+        prompts: dict[str, list[str]] = {chat_id: [] for chat_id in chats}
+        for number in range(100):
+            for chat_id in chats:
+                prompts[chat_id].append(await neighbour.say(chat_id, str(number)))
+        dead = Pull(neighbour.nc, CHAT_STORE_PROMPTS, batch=512)
+        await dead.open()
+        taken = 0
+        while taken < 300:
+            taken += len(await asyncio.wait_for(dead.next(), 30))
+        # The open request takes these, too.
+        last = {chat_id: await neighbour.say(chat_id, "last") for chat_id in chats}
+        store.start()
+        await asyncio.to_thread(store.wait_ready)
+        for chat_id in chats:
+            await all_stored(neighbour, chat_id, [*prompts[chat_id], last[chat_id]], deadline=20)
+        assert "Carrying out 303 prompts" in store.log
 
 
 async def test_a_prompt_that_was_lost_with_the_connection_is_stored_once_there_is_another(

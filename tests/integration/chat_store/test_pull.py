@@ -1,0 +1,39 @@
+"""Taking messages from a real server: how much at once."""
+
+import asyncio
+import time
+
+from chat_store.pull import MAX_BYTES, Pull
+from parley.contracts import ids, subjects
+from parley.contracts.streams import CHAT_STORE_PROMPTS
+from tests.integration.chat_store.client import Neighbour
+from tests.integration.chat_store.conftest import StartStore
+
+SIZE = 700_000
+COUNT = 64
+
+
+async def test_a_request_for_many_long_messages_brings_no_more_than_its_bytes(
+    start_store: StartStore, neighbour: Neighbour
+) -> None:
+    """No chat-store runs: ``start_store`` has made the streams."""
+    subject = subjects.prompt_submitted(ids.new_id())
+    for number in range(COUNT):
+        await neighbour.js.publish(subject, number.to_bytes(2, "big") + bytes(SIZE), timeout=10)
+    pull = Pull(neighbour.nc, CHAT_STORE_PROMPTS, batch=COUNT)
+    await pull.open()
+    seen: list[int] = []
+    began = time.monotonic()
+    largest = 0
+    while len(seen) < COUNT:
+        # All that the request brings arrives meanwhile.
+        await asyncio.sleep(0.2)
+        batch = await asyncio.wait_for(pull.next(), 30)
+        largest = max(largest, sum(len(message.data) for message in batch))
+        seen += [int.from_bytes(message.data[:2], "big") for message in batch]
+        for message in batch:
+            await message.ack()
+    await pull.close()
+    assert seen == list(range(COUNT)), "all of them, each once, in their order"
+    assert SIZE < largest <= MAX_BYTES
+    assert time.monotonic() - began < 20, "the next request is made at once"

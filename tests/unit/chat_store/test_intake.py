@@ -1,0 +1,108 @@
+"""What a new leader finds in hand is carried out in batches, and one event that fails holds up no other."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import cast
+
+import msgspec
+import pytest
+from nats.js import JetStreamContext
+from nats.js.api import RawStreamMsg
+
+from chat_store.errors import Unavailable
+from chat_store.intake import REPLAY_BATCH, Intake
+from chat_store.publisher import Publisher
+from chat_store.rejections import Rejection
+from chat_store.subscribers import submit
+from chat_store.transactions import Command, Outcome
+from parley.contracts import ids
+from parley.contracts.events import PromptSubmitted
+from parley.contracts.streams import CHAT_STORE_PROMPTS
+
+
+class Told:
+    """A publisher that counts what it announces."""
+
+    def __init__(self) -> None:
+        self.announced = 0
+
+    async def announce(self, _changes: Sequence[object]) -> None:
+        self.announced += 1
+
+
+class Store:
+    """Carries out commands; some fail."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.fails: dict[str, Exception] = {}
+
+    async def execute(self, commands: Sequence[Command[str]]) -> Outcome[str]:
+        chats = [command.chat_id for command in commands]
+        for chat_id in chats:
+            if chat_id in self.fails:
+                raise self.fails[chat_id]
+        self.batches.append(chats)
+        return Outcome(results=["started"] * len(chats), missing=frozenset(), changes=[])
+
+
+def stored(count: int) -> tuple[list[str], list[RawStreamMsg]]:
+    """Prompts as they lie in the stream, each of a chat of its own."""
+    chats = [ids.new_id() for _ in range(count)]
+    return chats, [
+        RawStreamMsg(
+            data=msgspec.json.encode(
+                PromptSubmitted(
+                    chat_id=chat_id,
+                    message_id=ids.new_id(),
+                    user_id="ann",
+                    content="hello",
+                    occurred_at=datetime.now(UTC),
+                )
+            )
+        )
+        for chat_id in chats
+    ]
+
+
+@pytest.fixture
+def intake() -> Intake[PromptSubmitted]:
+    async def reject(_rejections: Sequence[Rejection]) -> None:
+        raise AssertionError("nothing is rejected")
+
+    return Intake(
+        CHAT_STORE_PROMPTS,
+        kind=PromptSubmitted,
+        command=submit,
+        js=cast(JetStreamContext, None),
+        publisher=cast(Publisher, Told()),
+        reject=reject,
+    )
+
+
+async def test_what_a_new_leader_finds_in_hand_is_carried_out_in_batches(intake: Intake[PromptSubmitted]) -> None:
+    store = Store()
+    chats, messages = stored(2 * REPLAY_BATCH + 7)
+    assert await intake.replay(messages, store.execute) == len(chats)
+    assert [len(batch) for batch in store.batches] == [REPLAY_BATCH, REPLAY_BATCH, 7]
+    assert [chat_id for batch in store.batches for chat_id in batch] == chats, "in the order of the stream"
+
+
+async def test_one_that_fails_is_left_for_its_next_delivery_and_holds_up_no_other(
+    intake: Intake[PromptSubmitted],
+) -> None:
+    store = Store()
+    chats, messages = stored(9)
+    store.fails[chats[4]] = ValueError("its data")
+    messages.insert(2, RawStreamMsg(data=b"not an event"))
+    assert await intake.replay(messages, store.execute) == 8
+    assert [chat_id for batch in store.batches for chat_id in batch] == [*chats[:4], *chats[5:]]
+
+
+async def test_an_outage_ends_the_replay(intake: Intake[PromptSubmitted]) -> None:
+    store = Store()
+    chats, messages = stored(REPLAY_BATCH + 1)
+    store.fails[chats[-1]] = Unavailable()
+    with pytest.raises(Unavailable):
+        await intake.replay(messages, store.execute)
+    assert len(store.batches) == 1
