@@ -1,8 +1,10 @@
 """Whose worker is gone, and how many questions it takes to know."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import nats.errors
 import pytest
 
@@ -21,12 +23,13 @@ class FakeNats:
         self.answering: set[str] = set()
         self.silent: set[str] = set()
         self.asked: list[str] = []
+        self.reply = b"{}"
 
-    async def request(self, subject: str, body: bytes, *, timeout: float) -> object:
+    async def request(self, subject: str, body: bytes, *, timeout: float) -> SimpleNamespace:
         generation_id = subject.split(".")[2]
         self.asked.append(generation_id)
         if generation_id in self.answering:
-            return object()
+            return SimpleNamespace(data=self.reply)
         raise nats.errors.TimeoutError if generation_id in self.silent else nats.errors.NoRespondersError
 
 
@@ -100,6 +103,16 @@ async def test_a_single_answer_that_its_worker_forgot_is_found_too(nc: FakeNats,
 async def test_a_worker_that_is_connected_and_silent_is_not_gone(nc: FakeNats, orphans: Orphans) -> None:
     nc.silent = {"a0"}
     assert await found(orphans, running(0, "a")) == {"a0": False}
+
+
+@pytest.mark.parametrize(("attempt", "counts"), [(0, True), (1, False), (2, True), (3, True)])
+async def test_who_makes_an_earlier_attempt_does_not_make_the_one_that_counts(
+    nc: FakeNats, orphans: Orphans, attempt: int, counts: bool
+) -> None:
+    """0: it waits for the reply to its claim. Above: the claim is newer than what was read."""
+    nc.answering = {"a0"}
+    nc.reply = msgspec.json.encode({"type": "generation_snapshot", "attempt": attempt, "text": "so far"})
+    assert await found(orphans, running(0, "a", attempt=2)) == ({} if counts else {"a0": True})
 
 
 async def test_a_request_that_nobody_claimed_is_a_suspect_without_a_question(nc: FakeNats, orphans: Orphans) -> None:

@@ -18,14 +18,22 @@ from parley.contracts import rpc, subjects
 
 AT_ONCE: Final = 16
 TIMEOUT: Final = 1.0
-EACH_EVERY: Final = 15.0
+EACH_EVERY: Final = 4.0
 """Seconds until an owner that answered is asked again, as long as its worker answers for another generation."""
+
+_QUESTION: Final = msgspec.json.encode(rpc.SnapshotRequest(brief=True))
 
 
 class _Owner(Enum):
     ANSWERS = "it answers"
     SILENT = "it is connected and does not answer: paused, or busy"
-    GONE = "NATS knows of no connection that would answer"
+    GONE = "NATS knows of no connection that would answer for this attempt"
+
+
+class _Attempt(msgspec.Struct, frozen=True):
+    """What matters here of a GenerationSnapshot."""
+
+    attempt: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,8 +67,9 @@ class Absence:
 class Orphans:
     """Asks workers whether they still make the answers that they claimed.
 
-    An owner's reply carries all of its text. So one generation of each worker is asked in each round, the newest, which
-    has the least; the worker's others only every ``EACH_EVERY`` seconds, or when nobody replies for that one.
+    One generation of each worker is asked about in each round, the newest; the worker's others only every
+    ``EACH_EVERY`` seconds, or when nobody replies for that one. A worker that answers for an earlier attempt has lost
+    the answer to the claim of another; for the attempt that counts it is nobody.
     """
 
     def __init__(self, nc: Client) -> None:
@@ -100,21 +109,25 @@ class Orphans:
         return suspects
 
     async def _ask(self, generations: Iterable[GenerationRecord]) -> dict[str, _Owner]:
-        async def ask(generation_id: str) -> tuple[str, _Owner]:
+        async def ask(generation: GenerationRecord) -> tuple[str, _Owner]:
             async with self._at_once:
-                return generation_id, await self._owner(generation_id)
+                return generation.id, await self._owner(generation)
 
-        return dict(await asyncio.gather(*[ask(one.id) for one in generations]))
+        return dict(await asyncio.gather(*[ask(one) for one in generations]))
 
-    async def _owner(self, generation_id: str) -> _Owner:
-        body = msgspec.json.encode(rpc.SnapshotRequest())
+    async def _owner(self, generation: GenerationRecord) -> _Owner:
+        subject = subjects.rpc_generation_snapshot(generation.id)
         try:
-            await self._nc.request(subjects.rpc_generation_snapshot(generation_id), body, timeout=TIMEOUT)
+            reply = await self._nc.request(subject, _QUESTION, timeout=TIMEOUT)
         except nats.errors.NoRespondersError:
             return _Owner.GONE
         except nats.errors.TimeoutError:
             return _Owner.SILENT
-        return _Owner.ANSWERS
+        try:
+            attempt = msgspec.json.decode(reply.data, type=_Attempt).attempt
+        except msgspec.MsgspecError:
+            return _Owner.ANSWERS
+        return _Owner.GONE if 0 < attempt < generation.attempt else _Owner.ANSWERS
 
 
 def _newest_of_each_worker(running: Iterable[GenerationRecord]) -> list[GenerationRecord]:

@@ -12,6 +12,7 @@ from nats.aio.subscription import Subscription
 
 from llm_worker.generation import Generation
 from parley.contracts import subjects
+from parley.contracts.rpc import SnapshotRequest
 from parley.runtime.bus import TROUBLE
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,7 @@ _ID: Final = 2
 """Where the generation's id stands in ``ctl.generation.<id>.stop``."""
 
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(SnapshotRequest).decode
 
 
 class Owners:
@@ -46,8 +48,11 @@ class Owners:
 
         async def tell(message: Msg) -> None:
             if message.reply:
+                snapshot = await generation.snapshot()
+                if _is_brief(message.data):
+                    snapshot = msgspec.structs.replace(snapshot, text="", reasoning="")
                 with contextlib.suppress(*TROUBLE):
-                    await self._nc.publish(message.reply, _encode(await generation.snapshot()))
+                    await self._nc.publish(message.reply, _encode(snapshot))
 
         self._generations[generation.id] = generation
         # The server sees it before anything that we publish from here on: whoever learns of the claim finds the owner.
@@ -65,3 +70,10 @@ class Owners:
         generation = self._generations.get(message.subject.split(".")[_ID])
         if generation is not None:
             generation.stop()
+
+
+def _is_brief(request: bytes) -> bool:
+    try:
+        return _decode(request).brief
+    except msgspec.MsgspecError:
+        return False

@@ -89,7 +89,7 @@ class StoreClient:
             await request(
                 self._nc,
                 subjects.rpc_generation_snapshot(generation_id),
-                SnapshotRequest(),
+                SnapshotRequest(brief=True),
                 GenerationSnapshot,
                 timeout=_OWNER_TIMEOUT,
             )

@@ -352,7 +352,13 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SnapshotRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """→ GenerationSnapshot."""
+    """→ GenerationSnapshot.
+
+    Attributes:
+        brief: Without the text: whoever asks wants to know who makes the answer.
+    """
+
+    brief: bool = False
 
 
 class GenerationSnapshot(_Reply, frozen=True, kw_only=True, tag="generation_snapshot"):
