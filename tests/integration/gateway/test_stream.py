@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -159,6 +160,36 @@ async def test_frames_come_as_events_whose_id_is_the_cursor(user: User, push: Fa
             assert {name: named[name] for name in cursor} == cursor
             assert named["generation_id"] == (GENERATION if "seq" in cursor else None)
     await reader.closed.wait()
+
+
+async def test_http_1_0_is_sent_the_events_unframed_and_at_once(user: User, push: FakePush, chat_id: str) -> None:
+    """It knows no chunks: their sizes would stand between the events."""
+    host, port = user.http.base_url.host, user.http.base_url.port
+    reader, writer = await asyncio.open_connection(host, port)
+    cookies = "; ".join(f"{name}={value}" for name, value in user.http.cookies.items())
+    bearer = user.http.headers.get("authorization", "")
+    writer.write(
+        f"GET /v1/chats/{chat_id}/stream HTTP/1.0\r\nHost: {host}:{port}\r\nConnection: keep-alive\r\n"
+        f"Cookie: {cookies}\r\nAuthorization: {bearer}\r\n\r\n".encode()
+    )
+    async with asyncio.timeout(20):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        assert head.startswith(("http/1.1 200 ", "http/1.0 200 "))
+        assert "transfer-encoding" not in head
+        assert "content-length" not in head
+        assert "connection: close" in head
+        pushed = await push.reader()
+        await pushed.watched()
+        read = await reader.readuntil(b": connected\n\n")
+        await pushed.send(snapshot(chat_id, seq=1, text="a"))
+        # It is there while the stream goes on, and nothing but it.
+        read += await reader.readuntil(b"\n\n")
+    blocks = [block for block in read.decode().split("\n\n") if block]
+    assert all(re.match(r"(retry|id|data|event|: ?)", line) for block in blocks for line in block.split("\n"))
+    data = next(line for line in blocks[-1].split("\n") if line.startswith("data: "))
+    assert msgspec.json.decode(data[6:])["type"] == "snapshot"
+    writer.close()
+    await writer.wait_closed()
 
 
 @pytest.mark.parametrize("where", ["header", "query"])

@@ -7,9 +7,11 @@ import signal
 import socket
 from pathlib import Path
 
+import pytest
+
 from parley.contracts import permissions
 from parley_tools.embedded.nats import NatsServer
-from tests.integration.push.backend import backend_on
+from tests.integration.push.backend import Backend, backend_on
 from tests.integration.push.conftest import Describe, describe_on, url_of
 from tests.integration.push.reader import reading
 from tests.support.service import run_service
@@ -22,6 +24,17 @@ async def test_a_port_that_is_taken_is_said_in_a_sentence(describe: Describe) ->
         async with describe(ready=False, PORT=port) as push:
             assert await asyncio.to_thread(push.wait) == 1
             assert f"Cannot listen on 127.0.0.1:{port}" in push.log
+
+
+@pytest.mark.parametrize(("host", "address"), [("::", "[::1]"), ("::1", "[::1]"), ("0.0.0.0", "127.0.0.1")])
+async def test_it_listens_on_every_family_of_addresses(
+    backend: Backend, describe: Describe, host: str, address: str
+) -> None:
+    async with describe(HOST=host) as push:
+        url = url_of(push).replace("127.0.0.1", address)
+        async with reading(url) as reader:
+            client = await reader.follow(backend.new_chat("ann"))
+            assert client.version
 
 
 async def test_settings_that_are_missing_are_named() -> None:

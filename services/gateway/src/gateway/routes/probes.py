@@ -1,5 +1,7 @@
 """Probes and metrics, on the same port as everything else."""
 
+import time
+
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import PlainTextResponse, Response
@@ -22,7 +24,8 @@ async def health() -> Response:
 async def ready(gateway: GatewayDependency) -> Response:
     """Whether requests should be sent here."""
     problems = await gateway.problems()
-    return json_response({"ready": not problems, "problems": problems}, 503 if problems else 200)
+    body = {"ready": not problems, "problems": problems, "time": time.time()}
+    return json_response(body, 503 if problems else 200)
 
 
 async def metrics() -> Response:
