@@ -1,4 +1,4 @@
-"""The oldest and the newest PostgreSQL that the documentation names."""
+"""Each PostgreSQL that the documentation names."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ import re
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 from chat_store import database
 from parley.contracts import rpc
 from parley_tools.embedded.postgres import MAJOR_VERSION
 from tests.integration.chat_store.client import Neighbour
 from tests.integration.chat_store.conftest import environment, migrate
-from tests.support.debian_postgres import DebianPostgres
+from tests.support.other_postgres import OtherPostgres
 from tests.support.service import run_service
 from tests.support.waiting import eventually
 
 
-async def test_the_oldest_supported_postgres_takes_the_schema_and_serves(nats_url: str, neighbour: Neighbour) -> None:
-    with DebianPostgres(database.MIN_VERSION) as postgres:
+@pytest.mark.parametrize("version", range(database.MIN_VERSION, database.MAX_VERSION))
+async def test_an_older_supported_postgres_takes_the_schema_and_serves(
+    nats_url: str, neighbour: Neighbour, version: int
+) -> None:
+    with OtherPostgres(version) as postgres:
         run = await asyncio.to_thread(migrate, nats_url, postgres.url)
         assert run.returncode == 0, run.stderr
         async with run_service("chat_store", environment(nats_url, postgres.url)):
@@ -35,6 +39,8 @@ async def test_the_oldest_supported_postgres_takes_the_schema_and_serves(nats_ur
                 rpc.Search(user_id="ann", query="quest", before=None, limit=10), rpc.SearchReply
             )
             assert len(found.items) == 3
+            page = await neighbour.ask(rpc.ListChats(user_id="ann"), rpc.ChatList)
+            assert [chat.id for chat in page.items] == [chat_id]
             assert (await neighbour.sync(chat_id)).version > 0
             await eventually(lambda: neighbour.ask(rpc.GetUsage(user_id="ann"), rpc.UsageReply))
 

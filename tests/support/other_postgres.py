@@ -1,4 +1,4 @@
-"""The PostgreSQL of the machine's Debian, an older one than the suite's own."""
+"""A PostgreSQL of another version than the suite's own, where there is one."""
 
 from __future__ import annotations
 
@@ -12,21 +12,33 @@ from pathlib import Path
 import pytest
 
 from parley_tools.embedded.ports import LOOPBACK, free_port
+from parley_tools.embedded.postgres import postgres_program
 from tests.support.program import Program
 from tests.support.waiting import wait_until
 
 
-class DebianPostgres(Program):
-    """``with DebianPostgres(15) as postgres:``; skips the test where that version is not installed.
+def _programs(version: int) -> Path:
+    """Debian's (12 has version 15, 13 has 17), or the second one that the wheel of the suite's own brings (16)."""
+    debian = Path(f"/usr/lib/postgresql/{version}/bin")
+    if debian.exists():
+        return debian
+    wheel = Path(postgres_program("postgres")).parents[2] / "pginstall" / "bin"
+    if (wheel / "postgres").exists():
+        said = subprocess.run([wheel / "postgres", "--version"], check=True, capture_output=True, text=True).stdout
+        if f" {version}." in said:
+            return wheel
+    pytest.skip(f"PostgreSQL {version} is not installed (Debian: postgresql-{version})")
+
+
+class OtherPostgres(Program):
+    """``with OtherPostgres(15) as postgres:``; skips the test where that version is not installed.
 
     Attributes:
         url: Of its database, as a superuser.
     """
 
     def __init__(self, version: int) -> None:
-        programs = Path(f"/usr/lib/postgresql/{version}/bin")
-        if not programs.exists():
-            pytest.skip(f"PostgreSQL {version} is not installed (Debian 12: postgresql)")
+        programs = _programs(version)
         # Not below pytest's folder, which is closed to the account that it runs as.
         self._folder = Path(tempfile.mkdtemp(prefix="parley-postgres-"))
         self._port = free_port()
