@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import zlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from tests.integration.push.conftest import Describe, url_of
 from tests.integration.push.reader import DEADLINE, SECRET_KEY, is_closed_with, reading, ticket
 from tests.support.service import ServiceProcess
 from tests.support.waiting import eventually
+from tests.unit.push.world import Client
 
 
 async def code_after(url: str, *messages: str | bytes, user: str | None = None) -> int | None:
@@ -59,6 +62,7 @@ def auth(ticket: Any) -> str:
         '{"type":"delta"}',
         '{"type":"unwatch","chat_id":null}',
         "[" * 5000,
+        '{"type":"watch","chat_id":"x","more":' + "[" * 8000 + "]" * 8000 + "}",
         b"\x00\x01",
         b'{"type":"unwatch","chat_id":"x"}',
     ],
@@ -104,6 +108,68 @@ async def test_no_ticket_in_time_is_4401(describe: Describe) -> None:
 async def test_a_frame_too_large_is_1009(url: str) -> None:
     assert await code_after(url, auth("x" * 20_000)) == 1009
     assert await code_after(url, json.dumps({"type": "watch", "chat_id": "x" * 200_000}), user="ann") == 1009
+
+
+async def test_a_message_without_an_end_is_1009_and_costs_no_memory(push: ServiceProcess, url: str) -> None:
+    async def pieces() -> AsyncIterator[str]:
+        while True:
+            yield "x" * 1000
+            await asyncio.sleep(0)
+
+    async with reading(url) as reader:
+        with contextlib.suppress(ConnectionClosed):
+            await asyncio.wait_for(reader.socket.send(pieces()), DEADLINE)
+        assert await reader.wait_closed() in (1009, 4429)
+
+
+async def test_a_message_in_pieces_is_one_message(url: str, backend: Backend) -> None:
+    chat = backend.new_chat("ann")
+    text = json.dumps({"type": "watch", "chat_id": chat})
+    async with reading(url) as reader:
+        client = reader.clients.setdefault(chat, Client())
+        await reader.socket.send(list(text))
+        await eventually(lambda: client.version > 0, deadline=DEADLINE)
+
+
+async def test_pieces_without_a_word_in_them_are_4429_or_1009(describe: Describe) -> None:
+    """Each costs six bytes and no text, so a limit of bytes alone would let them come for ever."""
+
+    async def nothing() -> AsyncIterator[str]:
+        while True:
+            yield ""
+            await asyncio.sleep(0)
+
+    async with describe(FRAMES_PER_SECOND="20", FRAMES_BURST="250") as push, reading(url_of(push)) as reader:
+        with contextlib.suppress(ConnectionClosed):
+            await asyncio.wait_for(reader.socket.send(nothing()), DEADLINE)
+        assert await reader.wait_closed() in (1009, 4429)
+
+
+async def test_compression_is_not_agreed_on_and_what_is_compressed_all_the_same_is_1002(url: str) -> None:
+    """A bomb of a few bytes would be a message of megabytes."""
+    async with connect(url, compression="deflate", proxy=None, ping_interval=None) as ws:
+        assert ws.protocol.extensions == []
+        bomb = zlib.compress(b"x" * 10_000_000, wbits=-15)[:100]
+        # Final, RSV1, text; masked with zeros.
+        ws.transport.write(bytes([0xC1, 0x80 | len(bomb), 0, 0, 0, 0]) + bomb)
+        with pytest.raises(ConnectionClosed) as closed:
+            await asyncio.wait_for(ws.recv(), DEADLINE)
+        assert is_closed_with(closed.value) == 1002
+
+
+async def test_a_chat_that_is_opened_and_closed_again_and_again_leaves_one_room(
+    backend: Backend, describe: Describe
+) -> None:
+    chat = backend.new_chat("ann")
+    async with describe(FRAMES_PER_SECOND="100000", FRAMES_BURST="100000") as push, reading(url_of(push)) as reader:
+        client = await reader.follow(chat)
+        for _ in range(500):
+            await reader.socket.send(json.dumps({"type": "unwatch", "chat_id": chat}))
+            await reader.socket.send(json.dumps({"type": "watch", "chat_id": chat}))
+        await backend.submit(chat)
+        await eventually(lambda: client.version == backend.chats[chat].version, deadline=DEADLINE)
+        await eventually(lambda: "parley_push_rooms 1.0" in push.get("/metrics")[1])
+        assert backend.asked["sync"] < 100
 
 
 async def test_too_many_sockets_of_a_user_is_4429(describe: Describe) -> None:

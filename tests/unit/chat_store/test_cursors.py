@@ -24,6 +24,13 @@ def test_any_other_text_is_refused(text: str) -> None:
             cursors.decode(text, kind)
 
 
+@pytest.mark.parametrize("kind", [BeforeMessage, BeforeChat, BeforeHit])
+def test_one_that_is_nested_without_end_is_refused(kind: type) -> None:
+    for text in (b"[" * 4000 + b"]" * 4000, b'["c",' + b"[" * 4000 + b"]" * 4000 + b"]", b'{"":' * 4000):
+        with pytest.raises(Invalid):
+            cursors.decode(base64.urlsafe_b64encode(b"[" + text + b"]").rstrip(b"=").decode(), kind)
+
+
 def test_a_cursor_of_another_list_is_refused() -> None:
     with pytest.raises(Invalid):
         cursors.decode(cursors.encode(BeforeMessage(1)), BeforeChat)

@@ -10,7 +10,7 @@ from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 
 from chat_store.errors import Unavailable
-from chat_store.intake import REPLAY_BATCH, Intake
+from chat_store.intake import REPLAY_BATCH, Intake, Unreadable, decode
 from chat_store.publisher import Publisher
 from chat_store.rejections import Rejection
 from chat_store.subscribers import submit
@@ -97,6 +97,12 @@ async def test_one_that_fails_is_left_for_its_next_delivery_and_holds_up_no_othe
     messages.insert(2, RawStreamMsg(data=b"not an event"))
     assert await intake.replay(messages, store.execute) == 8
     assert [chat_id for batch in store.batches for chat_id in batch] == [*chats[:4], *chats[5:]]
+
+
+@pytest.mark.parametrize("more", ["", "[" * 9000 + "]" * 9000, '{"a":' * 9000 + "1" + "}" * 9000])
+def test_what_cannot_be_decoded_is_unreadable_and_not_an_error_of_ours(more: str) -> None:
+    with pytest.raises(Unreadable):
+        decode(f'{{"type":"prompt.submitted","more":{more}}}'.encode(), PromptSubmitted)
 
 
 async def test_an_outage_ends_the_replay(intake: Intake[PromptSubmitted]) -> None:

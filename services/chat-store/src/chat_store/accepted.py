@@ -18,6 +18,7 @@ from chat_store import repository
 from chat_store.database import Database
 from chat_store.errors import Unavailable
 from parley.contracts import subjects
+from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.ids import is_id
 from parley.contracts.streams import CHAT, CHAT_STORE_PROMPTS
 from parley.runtime.bus import TROUBLE
@@ -74,7 +75,7 @@ class Accepted:
 
     async def _is_handled(self, chat_id: str, last: RawStreamMsg) -> bool:
         """Whether a prompt was stored or rejected, or is at least behind what is in hand: then it never will be."""
-        with contextlib.suppress(msgspec.MsgspecError):
+        with contextlib.suppress(*UNDECODABLE):
             message_id = msgspec.json.decode(last.data or b"", type=_Named).message_id
             async with self._database.connection() as connection:
                 if is_id(message_id) and await repository.is_handled(connection, chat_id, message_id):

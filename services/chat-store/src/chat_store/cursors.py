@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from chat_store.errors import Invalid
+from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.ids import is_id
 
 T = TypeVar("T")
@@ -23,7 +24,7 @@ def decode(cursor: str, place_type: type[T]) -> T:
     try:
         data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         return msgspec.json.decode(data, type=place_type)
-    except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
+    except (binascii.Error, ValueError, *UNDECODABLE) as error:
         raise Invalid("That is not a cursor of this list.") from error
 
 

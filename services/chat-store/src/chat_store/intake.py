@@ -27,6 +27,7 @@ from chat_store.pull import hand_back
 from chat_store.rejections import CHAT_NOT_FOUND, ID_TAKEN, NOT_A_MEMBER, NOT_STORED, Rejection
 from chat_store.transactions import Command, Interrupted, Outcome
 from parley.contracts import ids
+from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.events import VERSION, GenerationFinished, PromptSubmitted
 from parley.contracts.streams import ConsumerSpec
 from parley.runtime import bus, dead_letters, tracing
@@ -59,7 +60,7 @@ def decode(data: bytes, kind: type[E]) -> E:
     """Raises: Unreadable."""
     try:
         event = msgspec.json.decode(data, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise Unreadable(f"does not decode: {error}") from error
     if event.v > VERSION:
         raise Unreadable(f"version {event.v} is newer than {VERSION}, the newest that is known here")
@@ -241,7 +242,7 @@ class Intake(Generic[E]):
             await hand_back([message], delay=5.0)
             return
         log.error("Dead letter: %s", reason, extra={"consumer": self._spec.name, "subject": message.subject})
-        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+        with contextlib.suppress(*UNDECODABLE):
             # Of a version to come, say: it still says whose it is.
             event = msgspec.json.decode(message.data, type=self._kind)
             if isinstance(event, PromptSubmitted) and ids.is_id(event.chat_id) and ids.is_id(event.message_id):

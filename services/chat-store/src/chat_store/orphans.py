@@ -15,6 +15,7 @@ from nats.aio.client import Client
 
 from chat_store.records import GenerationRecord
 from parley.contracts import rpc, subjects
+from parley.contracts.decoding import UNDECODABLE
 
 AT_ONCE: Final = 16
 TIMEOUT: Final = 1.0
@@ -125,7 +126,7 @@ class Orphans:
             return _Owner.SILENT
         try:
             attempt = msgspec.json.decode(reply.data, type=_Attempt).attempt
-        except msgspec.MsgspecError:
+        except UNDECODABLE:
             return _Owner.ANSWERS
         return _Owner.GONE if 0 < attempt < generation.attempt else _Owner.ANSWERS
 

@@ -32,6 +32,7 @@ from chat_store.publisher import Publisher
 from chat_store.searches import Searches
 from chat_store.transactions import Command
 from parley.contracts import ids, limits, rpc, subjects
+from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.resources import Member, Message
 from parley.runtime import bus, tracing
 
@@ -498,7 +499,7 @@ async def respond(verb: str, decoder: "msgspec.json.Decoder[Any]", answer: Answe
     """Answer one request; every error becomes an ``RpcError`` here, and only here."""
     try:
         request = decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         return rpc.RpcError(code="invalid", message=f"The request does not decode: {error}")
     try:
         try:

@@ -30,6 +30,7 @@ from chat_store.rejections import Rejection
 from chat_store.tasks import finish_even_if_cancelled
 from chat_store.transactions import Command, Outcome
 from parley.contracts import subjects
+from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.events import GenerationFinished, GenerationRequested, PromptSubmitted
 from parley.contracts.resources import MessageError
 from parley.contracts.streams import (
@@ -305,7 +306,7 @@ class Advisories:
         try:
             await self._carry_out(msgspec.json.decode(message.data, type=_Advisory))
             await message.ack()
-        except msgspec.MsgspecError as error:
+        except UNDECODABLE as error:
             log.error("An advisory does not decode: %s", error)
             with contextlib.suppress(*TROUBLE):
                 await message.term()
@@ -321,7 +322,7 @@ class Advisories:
         try:
             stored = await self._js.get_msg(CHAT.name, seq=advisory.stream_seq)
             request = msgspec.json.decode(stored.data or b"", type=GenerationRequested)
-        except (nats.js.errors.NotFoundError, msgspec.MsgspecError):
+        except (nats.js.errors.NotFoundError, *UNDECODABLE):
             return
         await again_or_fail(self._database, self._publisher, request.chat_id, request.generation_id, request.request)
 

@@ -37,6 +37,7 @@ from chat_store.records import GenerationRecord
 from chat_store.subscribers import Finished, again_or_fail, stored_between
 from chat_store.tasks import finish_even_if_cancelled
 from parley.contracts import subjects
+from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.events import GenerationFinished
 from parley.contracts.streams import CHAT, CHAT_STORE_FINISHED, LLM_WORKER_REQUESTS
 from parley.runtime import bus
@@ -217,7 +218,7 @@ class Sweeper:
         try:
             stored = await self._js.get_last_msg(CHAT.name, subjects.generation_finished(generation.chat_id))
             event = msgspec.json.decode(stored.data or b"", type=GenerationFinished)
-        except (nats.js.errors.NotFoundError, msgspec.MsgspecError):
+        except (nats.js.errors.NotFoundError, *UNDECODABLE):
             return False
         if event.generation_id != generation.id or event.attempt != generation.attempt:
             return False

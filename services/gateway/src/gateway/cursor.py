@@ -4,6 +4,7 @@ from enum import Enum
 
 import msgspec
 
+from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.frames import Cursor
 
 _TERMINAL = frozenset({"complete", "stopped", "failed"})
@@ -231,5 +232,5 @@ def parse_event_id(text: str | None) -> Cursor | None:
         return None
     try:
         return msgspec.json.decode(text, type=Cursor)
-    except (msgspec.DecodeError, UnicodeError):
+    except (*UNDECODABLE, UnicodeEncodeError):
         return None

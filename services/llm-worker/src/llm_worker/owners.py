@@ -12,6 +12,7 @@ from nats.aio.subscription import Subscription
 
 from llm_worker.generation import Generation
 from parley.contracts import subjects
+from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.rpc import SnapshotRequest
 from parley.runtime.bus import TROUBLE
 
@@ -75,5 +76,5 @@ class Owners:
 def _is_brief(request: bytes) -> bool:
     try:
         return _decode(request).brief
-    except msgspec.MsgspecError:
+    except UNDECODABLE:
         return False

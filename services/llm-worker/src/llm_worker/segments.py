@@ -13,6 +13,7 @@ from nats.js import JetStreamContext
 
 from llm_worker.deltas import Run
 from parley.contracts import subjects
+from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.events import GenerationSegment
 from parley.contracts.streams import SEGMENTS
 from parley.runtime.bus import TROUBLE, BusUnavailable, publish_durable
@@ -154,5 +155,5 @@ async def _read(js: JetStreamContext, chat_id: str) -> list[GenerationSegment]:
             return segments
         assert message.seq is not None  # a stored message has one
         sequence = message.seq + 1
-        with contextlib.suppress(msgspec.DecodeError):
+        with contextlib.suppress(*UNDECODABLE):
             segments.append(msgspec.json.decode(message.data or b"", type=GenerationSegment))

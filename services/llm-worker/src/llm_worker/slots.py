@@ -15,6 +15,7 @@ from llm_worker.lease import Lease
 from llm_worker.owners import Owners
 from llm_worker.pull import Fetched, Pull
 from parley.contracts import events
+from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.events import GenerationRequested
 from parley.contracts.ids import is_id
 from parley.contracts.streams import LLM_WORKER_REQUESTS
@@ -142,7 +143,7 @@ class Slots:
             reason = _unreadable(requested)
             if reason is None:
                 return requested
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNDECODABLE as error:
             reason = f"not a generation.requested: {error}"
         await self._bury(fetched, lease, reason)
         return None

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import msgspec
 
+from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.frames import Delta, Generation
 from parley.contracts.live import Changed
 from parley.contracts.rpc import GenerationSnapshot, SyncReply
@@ -177,7 +178,7 @@ class Keeper:
                 self._on_news(self)
             elif subject.endswith(b".generation"):
                 room.generation(_generation.decode(payload), payload)
-        except msgspec.MsgspecError as error:
+        except UNDECODABLE as error:
             log.warning("A live message does not decode: %s", error, extra={"subject": subject.decode()})
             room.doubt()
         self.drive()

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.frames import Listed, Relist
 from parley.contracts.live import ListChanged
 from parley.runtime.bus import BusUnavailable
@@ -60,7 +61,7 @@ class _List:
     def receive(self, _subject: bytes, payload: bytes, _mark: object = None) -> None:
         try:
             changed = _list_changed.decode(payload)
-        except msgspec.MsgspecError as error:
+        except UNDECODABLE as error:
             log.warning("A change of a list does not decode: %s", error)
             self.tell(RELIST)
             return

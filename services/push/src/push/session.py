@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.frames import Auth, ClientFrame, Cursor, Error, Ready, Rejected, ServerFrame, Unwatch, Watch
 from parley.contracts.ids import is_id
 from parley.contracts.live import PromptRejected
@@ -75,7 +76,7 @@ class Desk:
         """Tell the author of a prompt that was not stored, on all of the author's sockets."""
         try:
             rejected = _rejected.decode(payload)
-        except msgspec.MsgspecError as error:
+        except UNDECODABLE as error:
             log.warning("A rejection does not decode: %s", error)
             return
         frame = Rejected(chat_id=rejected.chat_id, message_id=rejected.message_id, error=rejected.error)
@@ -113,7 +114,7 @@ class Session:
         """
         try:
             frame = _client_frame.decode(payload)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNDECODABLE as error:
             raise BadFrame("not a frame of this protocol") from error
         match frame:
             case Auth():

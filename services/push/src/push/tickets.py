@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.live import TicketUsed
 
 __all__ = ["Tickets"]
@@ -60,7 +61,7 @@ class Tickets:
         """Take another process's word."""
         try:
             used = _used.decode(payload)
-        except msgspec.MsgspecError as error:
+        except UNDECODABLE as error:
             log.warning("A used ticket does not decode: %s", error)
             return
         self._remember(used.ticket, used.expires_at)

@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 from nats.js.api import RawStreamMsg
 
+from parley.contracts.decoding import UNDECODABLE
 from parley.runtime import bus, dead_letters
 
 _OURS = {
@@ -51,7 +52,7 @@ class Letter:
         """The body as JSON when it is that, else as text with what is not text escaped."""
         try:
             return msgspec.json.decode(self.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNDECODABLE:
             return self.body.decode("utf-8", "backslashreplace")
 
     @property
