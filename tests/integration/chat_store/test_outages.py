@@ -66,6 +66,12 @@ REFUSALS = {
         "ALTER DATABASE {database} ALLOW_CONNECTIONS true",
         "Postgres refuses (SQLSTATE 55000",
     ),
+    # As a standby is after a failover.
+    "25006": (
+        "ALTER ROLE {role} SET default_transaction_read_only = on",
+        "ALTER ROLE {role} RESET default_transaction_read_only",
+        "Postgres cannot be written: it is a standby",
+    ),
 }
 
 
@@ -103,6 +109,28 @@ async def test_a_refused_login_is_an_outage_and_nobodys_message_is_given_up(
             assert len(store.log.splitlines()) < 20
     finally:
         await operator.close()
+
+
+async def test_timeouts_that_are_set_for_people_do_not_end_its_statements(
+    start_store: StartStore, neighbour: Neighbour, databases: Databases, database_url: str
+) -> None:
+    operator = await asyncpg.connect(databases.server.url)
+    try:
+        async with _role(databases, database_url) as (role, url):
+            await operator.execute(f"ALTER ROLE {role} SET statement_timeout = 1")
+            await operator.execute(f"ALTER ROLE {role} SET lock_timeout = 1")
+            async with start_store(DATABASE_URL=url) as store:
+                chat_id = await neighbour.chat()
+                for number in range(20):
+                    await neighbour.say(chat_id, f"{number} " + "x" * 100_000)
+                await eventually(lambda: _count_is(neighbour, chat_id, 20), deadline=30)
+                assert "timeout" not in store.log
+    finally:
+        await operator.close()
+
+
+async def _count_is(neighbour: Neighbour, chat_id: str, prompts: int) -> bool:
+    return len([one for one in await neighbour.messages(chat_id) if one.role == "user"]) == prompts
 
 
 async def _refuse(operator: asyncpg.Connection[asyncpg.Record], statement: str, database: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import asyncpg
 
-from chat_store.errors import CannotServe, Unavailable, describe
+from chat_store.errors import READ_ONLY, CannotServe, Unavailable, describe
 from chat_store.repository import Connection
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,9 @@ SESSION_SETTINGS: Final = {
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
     "enable_seqscan": "off",
+    # What is set for the role or the database is meant for people: here each statement has its timeout, and each wait.
+    "statement_timeout": "0",
+    "lock_timeout": "0",
 }
 CONNECT_TIMEOUT: Final = 3.0
 _RELEASE_TIMEOUT: Final = 5.0
@@ -173,6 +176,10 @@ class Database:
             raise Unavailable from error
         try:
             yield connection
+        except asyncpg.ReadOnlySQLTransactionError:
+            # A session may stay read-only when the server, or its role, is so no longer.
+            connection.terminate()
+            raise
         finally:
             await self._release(self._pool, connection)
 
@@ -198,10 +205,12 @@ class Database:
         )
 
     async def problem(self) -> str | None:
-        """A sentence when Postgres cannot be used; raises nothing."""
+        """A sentence when Postgres cannot be used or written; raises nothing."""
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT), self.connection() as connection:
-                await connection.fetchval("SELECT 1")
+                if await connection.fetchval("SELECT current_setting('transaction_read_only')::boolean"):
+                    connection.terminate()
+                    return READ_ONLY
         except Exception as error:
             return describe(error)
         return None

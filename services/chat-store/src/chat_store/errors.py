@@ -120,6 +120,11 @@ class CannotServe(Exception):
     """The process has to end; the text says why, for a person. Its supervisor starts it again."""
 
 
+READ_ONLY = (
+    "Postgres cannot be written: it is a standby, or read-only by a setting. Let DATABASE_URL lead to the primary, or "
+    "take default_transaction_read_only back."
+)
+
 _DATA_CLASSES = (
     "21",  # cardinality violation
     "22",  # data exception: what cannot be encoded, converted or computed
@@ -172,7 +177,7 @@ def describe(error: BaseException) -> str:
         case asyncpg.DiskFullError():
             return f"The disk of Postgres is full ({reason})."
         case asyncpg.ReadOnlySQLTransactionError():
-            return f"Postgres is a standby, which cannot be written ({reason})."
+            return READ_ONLY
         case asyncpg.PostgresError() if error.sqlstate is not None:
             return f"Postgres refuses (SQLSTATE {error.sqlstate}: {reason})."
         case asyncpg.InternalClientError():
