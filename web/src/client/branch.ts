@@ -16,24 +16,45 @@ export interface BranchItem {
  * @param leaf Where the branch ends: a reader's own choice, else the chat's tip.
  */
 export function visibleBranch(state: ChatState, leaf: string | null = null): BranchItem[] {
-  const placed = state.messages.filter(isPlaced);
-  const byId = new Map(placed.map((message) => [message.id, message]));
-  const siblings = groupSiblings(placed);
+  const { placed, byId, siblings } = treeOf(state.messages);
+  const seen = new Set<string>();
   const branch: BranchItem[] = [];
   const start = leaf ?? state.chat?.tip_id ?? null;
   let message = start === null ? undefined : byId.get(start);
   message ??= placed.at(-1);
-  while (message !== undefined) {
+  // A circle, which the store never makes, must not hang the page.
+  while (message !== undefined && !seen.has(message.id)) {
+    seen.add(message.id);
     branch.push({
       message,
       siblings: siblings.get(siblingKey(message)) ?? [message.id],
       generation: generationOf(state, message),
     });
-    // Taken out so that a circle, which the store never makes, cannot hang the page.
-    byId.delete(message.id);
     message = message.parent_id === null ? undefined : byId.get(message.parent_id);
   }
   return branch.reverse();
+}
+
+interface Tree {
+  readonly placed: readonly Message[];
+  readonly byId: ReadonlyMap<string, Message>;
+  readonly siblings: ReadonlyMap<string, readonly string[]>;
+}
+
+/** Trees of lists of messages, which are made anew when they change: while an answer grows, they stay the same. */
+const trees = new WeakMap<readonly Message[], Tree>();
+
+function treeOf(messages: readonly Message[]): Tree {
+  const known = trees.get(messages);
+  if (known !== undefined) return known;
+  const placed = messages.filter(isPlaced);
+  const tree = {
+    placed,
+    byId: new Map(placed.map((message) => [message.id, message])),
+    siblings: groupSiblings(placed),
+  };
+  trees.set(messages, tree);
+  return tree;
 }
 
 /** Prompts that wait for their turn, in the order in which they will be answered. */

@@ -1,7 +1,8 @@
-import { type MouseEvent, memo, useDeferredValue, useRef, useState } from "react";
+import { type MouseEvent, memo, useRef, useState } from "react";
 import remend from "remend";
 import { MarkdownDocument } from "./markdown/document";
 import { Block, Notes, NotesContext } from "./markdown/render";
+import { useDrawn } from "./turns";
 
 /** Characters at the end of a growing text in which open emphasis and links are completed. */
 const UNFINISHED = 4_000;
@@ -14,19 +15,23 @@ interface MarkdownProps {
 
 /**
  * A text of Markdown. While it grows, only what changes is parsed and drawn again; one that is over already is drawn
- * in the background, so that a long chat opens without stopping the page.
+ * in the background and piece by piece, so that a long chat opens without stopping the page.
  */
 export const Markdown = memo(function Markdown({ text, growing }: MarkdownProps) {
   const [atOnce] = useState(growing);
-  const deferred = useDeferredValue(atOnce ? "" : text, "");
+  const drawn = useDrawn(text.length, atOnce);
+  const whole = drawn >= text.length;
   const document = useRef<MarkdownDocument>(null);
   document.current ??= new MarkdownDocument();
-  const { nodes, notes } = document.current.update(atOnce ? text : deferred, growing ? finish : undefined);
+  const { nodes, notes } = document.current.update(
+    whole ? text : text.slice(0, drawn),
+    growing || !whole ? finish : undefined,
+  );
   return (
     <NotesContext value={notes}>
       {/* biome-ignore lint/a11y/noStaticElementInteractions: the links within are followed, by whatever means */}
       {/* biome-ignore lint/a11y/useKeyWithClickEvents: a key that follows a link is a click */}
-      <div className="markdown" data-drawn={atOnce || deferred === text} onClick={jump}>
+      <div className="markdown" data-drawn={whole} onClick={jump}>
         {nodes.map((node, index) => (
           // biome-ignore lint/suspicious/noArrayIndexKey: blocks are only added at the end
           <Block key={index} node={node} />

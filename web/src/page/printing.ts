@@ -1,6 +1,9 @@
 import { useEffect, useState } from "react";
 import type { WatchedChat } from "../client";
 
+/** Milliseconds in which the code that was drawn last is coloured. */
+const COLOURING = 500;
+
 /**
  * Prints the whole of a chat: what is not loaded yet is loaded before. Only the keys can be waited with; whoever prints
  * by the browser's menu is told on the paper that older messages are missing.
@@ -27,7 +30,8 @@ export function usePrinting(chat: WatchedChat | null, onProblem: (action: Promis
     const load = async () => {
       while (current && wanted.getSnapshot().state.next !== null) await loadOlder(wanted);
       // Drawn, and its code coloured, before it is printed.
-      await new Promise((resolve) => setTimeout(resolve, 500));
+      do await new Promise((resolve) => setTimeout(resolve, COLOURING));
+      while (current && document.querySelector(".markdown[data-drawn=false]") !== null);
       if (current) window.print();
     };
     onProblem(load().finally(() => current && setWanted(null)));
