@@ -180,8 +180,9 @@ def unknown(context: BrowserContext, server: ScriptedPage) -> Page:
 
 def offline(context: BrowserContext, server: ScriptedPage) -> Page:
     page = start_page(context, server)
+    expect(page.get_by_test_id("connection")).to_have_attribute("data-status", "online")
     context.set_offline(True)
-    page.get_by_text("You are offline.").wait_for()
+    expect(page.get_by_test_id("connection")).to_contain_text("offline")
     return page
 
 
