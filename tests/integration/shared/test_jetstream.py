@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import io
 import signal
 from pathlib import Path
@@ -9,10 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from parley.contracts import streams, subjects
+from chat_store.pull import Pull
+from parley.contracts import ids, streams, subjects
 from parley.runtime import bus, jetstream
 from parley.runtime.jetstream import NOBODY, Needs
 from parley.runtime.provision import provision
+from parley.runtime.tasks import end
 from parley_tools.chaos.cluster import Cluster
 from parley_tools.stack.log import CombinedLog
 from tests.support.waiting import eventually
@@ -52,4 +56,50 @@ async def test_a_cluster_without_a_majority_is_told_and_then_well_again(tmp_path
         finally:
             for one in paused:
                 one.send_signal(signal.SIGCONT)
+            await nc.close()
+
+
+@pytest.mark.timeout(180)
+async def test_while_the_leaders_of_a_cluster_change_each_message_is_stored_once_and_each_is_delivered(
+    tmp_path: Path,
+) -> None:
+    async with Cluster(tmp_path, CombinedLog(io.StringIO(), colour=False)) as cluster:
+        nc = await bus.connect(cluster.url, name="test")
+        try:
+            await provision(nc, replicas=3)
+            js = nc.jetstream()
+            chat_id = ids.new_id()
+            subject = subjects.prompt_submitted(chat_id)
+            pull = Pull(nc, streams.CHAT_STORE_PROMPTS, batch=16)
+            await pull.open()
+            taken: list[bytes] = []
+            changes: set[str] = set()
+
+            async def take() -> None:
+                while True:
+                    for message in await pull.next():
+                        taken.append(message.data)
+                        await message.ack()
+
+            async def change_leaders() -> None:
+                consumer = f"$JS.API.CONSUMER.LEADER.STEPDOWN.CHAT.{streams.CHAT_STORE_PROMPTS.name}"
+                for api in ("$JS.API.STREAM.LEADER.STEPDOWN.CHAT", consumer) * 4:
+                    with contextlib.suppress(*bus.TROUBLE):
+                        if b'"success":true' in (await nc.request(api, b"", timeout=2)).data:
+                            changes.add(api)
+                    await asyncio.sleep(0.3)
+
+            taking, changing = asyncio.create_task(take()), asyncio.create_task(change_leaders())
+            sent: list[bytes] = []
+            while not changing.done() or len(sent) < 100:
+                sent.append(str(len(sent)).encode())
+                await bus.publish_durable_raw(js, subject, sent[-1], ids.new_id(), deadline=30)
+            await changing
+            assert len(changes) == 2
+            await eventually(lambda: set(taken) >= set(sent), deadline=60, what="every delivery")
+            await end(taking)
+            await pull.close()
+            found = await js.stream_info("CHAT", subjects_filter=subject)
+            assert found.state.subjects == {subject: len(sent)}
+        finally:
             await nc.close()
