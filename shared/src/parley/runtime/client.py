@@ -1,9 +1,8 @@
 """The NATS client of every process: nats-py's, with what its reconnecting lacks (``docs/decisions/0026``)."""
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Final
 
 from nats.aio.client import Client
@@ -70,23 +69,19 @@ class _Transport(TcpTransport):  # type: ignore[misc,unused-ignore]
             self.abort()
 
     def write(self, payload: bytes) -> None:
-        with _closed_is_lost():
+        try:
             super().write(payload)  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            # uvloop's word for a socket that it has closed already.
+            raise ConnectionResetError(str(error)) from error
 
     def writelines(self, payload: Iterable[bytes]) -> None:
-        with _closed_is_lost():
+        try:
             super().writelines(payload)  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            raise ConnectionResetError(str(error)) from error
 
     def abort(self) -> None:
         for writer in (self._io_writer, self._bare_io_writer):
             if writer is not None:
                 writer.transport.abort()
-
-
-@contextlib.contextmanager
-def _closed_is_lost() -> Iterator[None]:
-    """A write to a socket that uvloop has closed already is, for the library, a connection that is lost."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise ConnectionResetError(str(error)) from error
