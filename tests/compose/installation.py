@@ -39,7 +39,7 @@ class Installation:
     """A project of its own name, port, images and volumes, all gone at the end. A context manager."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder / "parley"
+        self.folder = folder / "my parley"
         self.project = f"parley-test-{secrets.token_hex(4)}"
         self.port = free_port()
         self.settings: dict[str, str] = {}
@@ -168,7 +168,8 @@ class Installation:
 
     def variables(self, service: str) -> dict[str, str]:
         """Return the environment of the service's process, which its entry point may have added to."""
-        said = self.compose("exec", "--no-TTY", service, "cat", "/proc/1/environ")
+        find = "for each in /proc/[0-9]*; do grep -q python $each/comm && cat $each/environ && exit; done"
+        said = self.compose("exec", "--no-TTY", service, "sh", "-c", find)
         return dict(line.split("=", 1) for line in said.split("\0") if "=" in line)
 
     def hashes(self) -> dict[str, str]:

@@ -14,6 +14,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus
 
+from parley_tools.demo_model.answers import numbered
 from parley_tools.embedded.ports import free_port
 from tests.compose.figures import FIGURES
 from tests.compose.installation import SERVICES, Installation
@@ -292,6 +293,30 @@ async def test_the_published_port_moves(installation: Installation) -> None:
     assert not _answers(old)
 
 
+async def test_prometheus_sees_every_service_and_has_its_rules(installation: Installation) -> None:
+    # What else the profile has are images of others.
+    port, before = free_port(), installation.started()
+    installation.configure(PROMETHEUS_PORT=str(port))
+    try:
+        installation.compose("--profile", "observability", "up", "--detach", "prometheus")
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}/api/v1", trust_env=False) as http:
+
+            async def seen() -> bool:
+                try:
+                    answer = (await http.get("query", params={"query": "up == 1"})).json()
+                except (httpx.HTTPError, ValueError):
+                    return False
+                return {each["metric"]["job"] for each in answer["data"]["result"]} == {f"parley-{s}" for s in SERVICES}
+
+            await eventually(seen, deadline=90, every=0.5, what="scrapes of all services")
+            rules = (await http.get("rules")).json()["data"]["groups"]
+        assert all(rule["health"] != "err" for group in rules for rule in group["rules"])
+        assert {rule["name"] for group in rules for rule in group["rules"]} >= {"ParleyPromptsRefused"}
+        assert installation.changed(before) == {"prometheus"}
+    finally:
+        installation.compose("--profile", "observability", "rm", "--force", "--stop", "prometheus")
+
+
 # --- scaled, killed ---------------------------------------------------------------------------------------------------
 
 
@@ -338,17 +363,27 @@ def _owner(installation: Installation) -> str:
 )
 async def test_an_answer_survives_the_death_of_any_part(installation: Installation, part: str) -> None:
     async with Visitor(installation.port) as visitor:
-        chat = await visitor.new_chat("demo-rate-40x120")
-        message = await visitor.send(chat, "Go on whatever happens.")
+        chat, prompt = await visitor.new_chat("demo-rate-40x300"), "Go on whatever happens."
+        message = await visitor.send(chat, prompt)
         await eventually(lambda: _owner(installation), deadline=30, every=0.1, what="a worker that answers")
         container = installation.ids(part)[0]
         installation.run("docker", "kill", container)
         # An engine restarts what died by itself, but not what it was told to kill.
         installation.run("docker", "start", container)
         answer = await visitor.answer(chat, message)
-        assert answer["content"]
-        assert [m["status"] for m in await visitor.messages(chat)] == ["complete", "complete"]
+        assert answer["content"] == "".join(numbered(300, prompt))
+        assert [m["status"] for m in await visitor.messages(chat)] == ["sent", "complete"]
     await asyncio.to_thread(installation.wait_ready)
+
+
+async def test_a_service_that_is_stopped_while_it_starts_ends_at_once(installation: Installation) -> None:
+    ids = [each for name in SERVICES for each in installation.ids(name)]
+    installation.run("docker", "stop", "--time", "60", *ids)
+    installation.run("docker", "start", *ids)
+    began = time.monotonic()
+    installation.run("docker", "stop", "--time", "60", *ids)
+    assert time.monotonic() - began < 45
+    await asyncio.to_thread(installation.up)
 
 
 # --- upgraded ---------------------------------------------------------------------------------------------------------

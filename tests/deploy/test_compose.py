@@ -131,6 +131,11 @@ def test_no_secret_stands_in_the_file() -> None:
                 assert value == "", f"{name}: {variable}"
 
 
+@pytest.mark.parametrize("service", [*OURS, "migrate", "demo-model"])
+def test_a_process_that_is_told_to_end_while_it_starts_is_not_the_first_of_its_container(service: str) -> None:
+    assert SERVICES[service]["init"] is True
+
+
 def test_a_service_gets_more_time_to_stop_than_it_takes() -> None:
     seconds = {name: _seconds(SERVICES[name]["stop_grace_period"]) for name in [*OURS, "nats"]}
     assert seconds["push"] > float(SERVICES["push"]["environment"]["DRAIN_SECONDS"]) + 5

@@ -316,6 +316,13 @@ def test_a_service_waits_for_the_migration_longer_than_that_waits_for_its_server
         assert float(settings_of(resources, deployment)["MIGRATION_WAIT"]) >= migrate >= 300
 
 
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_a_process_that_is_told_to_end_while_it_starts_is_not_the_first_of_its_pod(name: str) -> None:
+    ours = [each for each in workloads(overlay(name)) if each["metadata"]["name"] in (*SERVICES, "migrate")]
+    assert len(ours) == len(SERVICES) + 1
+    assert all(pod_of(each)["shareProcessNamespace"] for each in ours)
+
+
 def test_the_demo_model_of_the_local_overlay_is_asked_as_by_parley_up() -> None:
     resources = overlay("local")
     of = {name: settings_of(resources, each) for name, each in kubernetes.of_kind(resources, "Deployment").items()}
