@@ -32,8 +32,12 @@ class Visitor:
         self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
 
     async def __aenter__(self) -> Visitor:
-        if not self.token:
-            self.token = (await self.ask("POST", "/v1/session", {}))["access_token"]
+        try:
+            if not self.token:
+                self.token = (await self.ask("POST", "/v1/session", {}))["access_token"]
+        except BaseException:
+            await self.http.aclose()
+            raise
         return self
 
     async def __aexit__(

@@ -1,6 +1,7 @@
 """What surrounds every request: its id, its line in the log, the headers, the last resort."""
 
 import logging
+import time
 
 import httpx
 import pytest
@@ -112,6 +113,13 @@ async def test_metrics_count_by_route_and_never_by_path() -> None:
     assert 'route="none",status="404"' in text
     assert "nothing-like-it" not in text
     assert "0199f3a2" not in text
+
+
+async def test_a_gateway_says_what_time_it_is_where_it_says_whether_it_is_ready() -> None:
+    before = time.time()
+    async with client(app()) as http:
+        said = (await http.get("/readyz")).json()
+    assert before <= said["time"] <= time.time()
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/v1/config"])
