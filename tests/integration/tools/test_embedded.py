@@ -98,12 +98,19 @@ async def test_nats_keeps_what_was_acknowledged(tmp_path: Path, end: str) -> Non
 def test_servers_end_with_a_parent_that_is_killed_and_start_again(tmp_path: Path, number: int) -> None:
     parent = subprocess.Popen([sys.executable, "-c", _PARENT, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
-    processes = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
+    servers = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
     parent.stdout.close()
-    processes += [child for process in processes for child in process.children(recursive=True)]
-    assert len(processes) > 4
-    parent.send_signal(number)
-    parent.wait()
+
+    def found() -> list[psutil.Process]:
+        processes = [*servers, *(child for process in servers for child in process.children(recursive=True))]
+        return processes if len(processes) > 4 else []
+
+    try:
+        # Postgres answers before it has started all of its own.
+        processes = wait_until(found, what="all processes")
+    finally:
+        parent.send_signal(number)
+        parent.wait()
     wait_until(lambda: not any(process.is_running() for process in processes), what="the end of all children")
     with NatsServer(tmp_path / "nats"), PostgresServer(tmp_path / "postgres", password="test"):
         pass

@@ -1,6 +1,7 @@
 """What is in hand gets done, and a cancellation always arrives."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -52,3 +53,25 @@ async def test_errors_come_through() -> None:
 
     with pytest.raises(ValueError, match="broken"):
         await finish_even_if_cancelled(work(), 1)
+
+
+async def test_what_fails_after_the_cancellation_is_nobodys() -> None:
+    said: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+    broken = asyncio.Event()
+
+    async def work() -> None:
+        await broken.wait()
+        raise ValueError("broken")
+
+    task = asyncio.create_task(finish_even_if_cancelled(work(), 10))
+    await asyncio.sleep(0)
+    task.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    broken.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.sleep(0)
+    gc.collect()
+    assert said == []

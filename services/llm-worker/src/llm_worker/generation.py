@@ -146,7 +146,9 @@ class Generation:
         # Not interrupted by a stop: an end is only accepted with the attempt that the claim's answer names.
         claiming = asyncio.create_task(self._bench.store.claim(self._requested))
         try:
-            claim = await asyncio.shield(claiming)
+            # Not `shield`: since Python 3.14 it logs what a task raises after its waiter was cancelled.
+            await asyncio.wait([claiming])
+            claim = claiming.result()
         except asyncio.CancelledError:
             await self._await_claim(claiming)
             raise

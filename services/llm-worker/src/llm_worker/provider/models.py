@@ -128,7 +128,10 @@ class Models:
             if self._clock() < self._asked_at + after:
                 return
             self._asking = asyncio.create_task(self._ask())
-        await asyncio.shield(self._asking)
+        asking = self._asking
+        # Not `shield`: since Python 3.14 it logs what a task raises after its waiter was cancelled.
+        await asyncio.wait([asking])
+        asking.result()
 
     async def _ask(self) -> None:
         try:
