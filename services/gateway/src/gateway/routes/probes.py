@@ -22,7 +22,7 @@ async def health() -> Response:
 
 
 async def ready(gateway: GatewayDependency) -> Response:
-    """Whether requests should be sent here, and the time by the clock here, as the other services say it."""
+    """Whether requests should be sent here."""
     problems = await gateway.problems()
     body = {"ready": not problems, "problems": problems, "time": time.time()}
     return json_response(body, 503 if problems else 200)
