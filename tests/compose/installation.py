@@ -168,8 +168,9 @@ class Installation:
 
     def variables(self, service: str) -> dict[str, str]:
         """Return the environment of the service's process, which its entry point may have added to."""
-        find = "for each in /proc/[0-9]*; do grep -q python $each/comm && cat $each/environ && exit; done"
-        said = self.compose("exec", "--no-TTY", service, "sh", "-c", find)
+        # The first process is init, which has what the container was given; a health check has that too.
+        child = "read first others </proc/1/task/1/children; cat /proc/$first/environ"
+        said = self.compose("exec", "--no-TTY", service, "sh", "-c", child)
         return dict(line.split("=", 1) for line in said.split("\0") if "=" in line)
 
     def hashes(self) -> dict[str, str]:
