@@ -100,7 +100,9 @@ export function Sidebar({ chatId, open, collapsed, onChoose, onClose, onCollapse
             type="button"
           >
             <SearchIcon className="size-4.5" /> Search
-            <kbd className="ml-auto font-normal font-sans text-muted-foreground text-xs">{SHORTCUT}</kbd>
+            <kbd className="ml-auto pointer-coarse:hidden font-normal font-sans text-muted-foreground text-xs">
+              {SHORTCUT}
+            </kbd>
           </button>
         </div>
         <div className="min-h-0 flex-1 overflow-y-auto px-2 pb-4">
