@@ -2,6 +2,9 @@ import { type RefObject, useCallback, useEffect, useLayoutEffect, useRef, useSta
 
 /** Pixels from the end within which scrolling down means: follow again. */
 const NEAR = 32;
+/** Milliseconds after a wheel, a finger or a key in which a move of the view is the reader's for certain. */
+const RECENT = 1_000;
+const INPUTS = ["wheel", "touchmove", "pointerdown", "keydown"] as const;
 
 interface Follow {
   /** Whether the end is kept in sight. */
@@ -25,10 +28,15 @@ export function useFollow(
   const [following, setFollowing] = useState(true);
   const followed = useRef(true);
 
-  const follow = useCallback((wanted: boolean) => {
-    followed.current = wanted;
-    setFollowing(wanted);
-  }, []);
+  const follow = useCallback(
+    (wanted: boolean) => {
+      followed.current = wanted;
+      setFollowing(wanted);
+      // What is drawn above the view must not move a view that is kept at the end: that looks like a reader's move.
+      if (scroller.current !== null) scroller.current.style.overflowAnchor = wanted ? "none" : "auto";
+    },
+    [scroller],
+  );
 
   const jump = useCallback(() => {
     const element = scroller.current;
@@ -41,27 +49,39 @@ export function useFollow(
     const element = scroller.current;
     const inner = content.current;
     if (element === null || inner === null) return;
+    let height = element.scrollHeight;
     const keep = () => {
       if (followed.current) element.scrollTop = element.scrollHeight;
+      height = element.scrollHeight;
     };
     let last = element.scrollTop;
+    let input = Number.NEGATIVE_INFINITY;
+    const onInput = () => {
+      input = performance.now();
+    };
     const onScroll = () => {
       const top = element.scrollTop;
       const distance = element.scrollHeight - element.clientHeight - top;
       // At the very end also a move up is none of the reader's: the content became shorter.
+      // And before the view is kept at a new end, it may have grown again.
+      const readers = element.scrollHeight === height || performance.now() - input < RECENT;
       if (distance <= 1) follow(true);
-      else if (top < last) follow(false);
+      else if (top < last && readers) follow(false);
       else if (top > last && distance <= NEAR) follow(true);
-      last = top;
+      keep();
+      last = element.scrollTop;
     };
+    element.style.overflowAnchor = followed.current ? "none" : "auto";
     keep();
     const observer = new ResizeObserver(keep);
     observer.observe(inner);
     observer.observe(element);
     element.addEventListener("scroll", onScroll, { passive: true });
+    for (const event of INPUTS) window.addEventListener(event, onInput, { passive: true, capture: true });
     return () => {
       observer.disconnect();
       element.removeEventListener("scroll", onScroll);
+      for (const event of INPUTS) window.removeEventListener(event, onInput, { capture: true });
     };
   }, [scroller, content, follow]);
 
