@@ -304,3 +304,39 @@ def test_the_seconds_until_the_next_try_are_not_announced(scripted: BrowserConte
         }"""
     )
     assert not re.search(r"\d", heard)
+
+
+# --- the list of chats, and long prompts ------------------------------
+
+
+def test_the_list_of_chats_is_put_away_and_stays_away_over_a_reload(
+    scripted: BrowserContext, server: ScriptedPage
+) -> None:
+    server.add_chat("A chat")
+    page = open_page(scripted)
+    chats = page.get_by_role("navigation", name="Chats")
+    page.get_by_role("button", name="Hide the list of chats").click()
+    expect(chats).to_be_hidden()
+    page.reload()
+    page.get_by_test_id("composer").wait_for()
+    expect(chats).to_be_hidden()
+    page.get_by_test_id("open-list").click()
+    expect(chats).to_be_visible()
+    expect(page.get_by_test_id("composer")).to_be_enabled()
+    page.get_by_test_id("composer").click()
+    expect(page.get_by_test_id("composer")).to_be_focused()
+
+
+def test_a_long_prompt_is_cut_short_and_shown_whole_on_request(scripted: BrowserContext, server: ScriptedPage) -> None:
+    chat = server.add_chat("Long")
+    server.add_turn(chat, "A line of a long prompt.\n" * 60, "an answer")
+    page = open_page(scripted, f"/c/{chat}")
+    prompt = page.get_by_test_id("message-user")
+    box = prompt.bounding_box()
+    assert box is not None
+    assert box["height"] < 400
+    prompt.get_by_role("button", name="Show all").click()
+    expect(prompt.get_by_role("button", name="Show less")).to_have_attribute("aria-expanded", "true")
+    box = prompt.bounding_box()
+    assert box is not None
+    assert box["height"] > 1200
