@@ -184,6 +184,16 @@ describe("a message that is not sent yet", () => {
     expect(parley.watch(CHAT).getSnapshot().outbox).toEqual([]);
   });
 
+  it("says that it waits also when only sending it takes long", async () => {
+    server.overrides.set(POST, () => new Promise<Response>(() => undefined));
+    parley.watch(CHAT).send("Hello");
+    await draw();
+    await pass(4_000);
+    expect(document.body.textContent).not.toContain("Waiting to be sent");
+    await pass(2_000);
+    expect(document.body.textContent).toContain("Waiting to be sent");
+  });
+
   it("offers to send it again where that can help", async () => {
     server.overrides.set(POST, () => problem(503, "unavailable"));
     parley.watch(CHAT).send("Hello");

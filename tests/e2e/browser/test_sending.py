@@ -277,3 +277,28 @@ def test_editing_an_earlier_prompt_stops_the_answer_that_runs_below_it(page: Pag
     expect(answers(page)).to_have_count(1)
     expect(answers(page).first).to_have_attribute("data-status", "streaming", timeout=15_000)
     assert "stopped" in {message["status"] for message in stored(page)}
+
+
+def test_going_away_and_back_finds_the_chat_as_it_is_and_the_draft(
+    playwright: Playwright, stack: RunningStack, tmp_path: Path
+) -> None:
+    # A browser of its own: Playwright's has no back/forward cache, which keeps pages as they were.
+    with Chromium(playwright, tmp_path / "browser") as browser:
+        page = browser.open(stack.url)
+        choose(page, "demo-fast")
+        send(page, "Hello")
+        done(page)
+        write(page, "half a sentence")
+        address = page.url
+        page.goto(f"{stack.url}/v1/config")
+        other = browser.open(address)
+        expect(other.get_by_test_id("composer")).to_have_value("half a sentence")
+        other.get_by_test_id("composer").fill("from elsewhere")
+        other.get_by_test_id("composer").press("Enter")
+        done(other, 2)
+        page.go_back()
+        done(page, 2)
+        expect(page.get_by_test_id("connection")).to_have_attribute("data-status", "online")
+        send(page, "And again")
+        done(page, 3)
+        assert prompts(page) == ["Hello", "from elsewhere", "And again"]

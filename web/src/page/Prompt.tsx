@@ -1,4 +1,4 @@
-import { type KeyboardEvent, memo, useRef, useState } from "react";
+import { type KeyboardEvent, memo, useEffect, useRef, useState } from "react";
 import type { Message, WatchedChat } from "../client";
 import { BranchSwitch } from "./BranchSwitch";
 import { CloseIcon, EditIcon } from "./icons";
@@ -91,11 +91,19 @@ export const Prompt = memo(
     before.entry.item?.siblings.join() === after.entry.item?.siblings.join(),
 );
 
-/** Of a message that is not sent yet: says so when it takes long, since the line is away. */
+/** Milliseconds after which a message that is not sent yet is told to wait, though the line seems to be there. */
+const LATE = 5_000;
+
+/** Of a message that is not sent yet: says so when the line is away, or when it takes long. */
 function Waiting({ onDiscard }: { onDiscard(): void }) {
   const parley = useParley();
   const { status } = useObservable(parley.connection);
-  if (status === "online") return null;
+  const [late, setLate] = useState(false);
+  useEffect(() => {
+    const timer = setTimeout(() => setLate(true), LATE);
+    return () => clearTimeout(timer);
+  }, []);
+  if (status === "online" && !late) return null;
   return (
     <>
       <span>{status === "offline" ? "Sent when you are online again" : "Waiting to be sent"}</span>
