@@ -166,6 +166,23 @@ def test_a_draft_survives_a_reload_in_each_chat_and_for_a_new_one(page: Page) ->
     expect(page.get_by_test_id("composer")).to_have_value("")
 
 
+def test_what_is_written_in_place_of_a_message_survives_a_reload(page: Page) -> None:
+    choose(page, "demo-fast")
+    send(page, "Hello")
+    done(page)
+    page.get_by_test_id("message-user").hover()
+    page.get_by_label("Edit this message").click()
+    page.get_by_label("Edit the message").fill("Hello again")
+    page.reload()
+    expect(page.get_by_label("Edit the message")).to_have_value("Hello again")
+    page.get_by_label("Edit the message").press("Enter")
+    expect(page.get_by_test_id("message-user")).to_contain_text("Hello again")
+    done(page)
+    page.reload()
+    done(page)
+    expect(page.get_by_label("Edit the message")).to_have_count(0)
+
+
 def test_two_tabs_that_write_in_one_chat_each_keep_their_text_over_a_reload(
     page: Page, context: BrowserContext
 ) -> None:

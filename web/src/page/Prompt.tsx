@@ -4,7 +4,11 @@ import { BranchSwitch } from "./BranchSwitch";
 import { CloseIcon, EditIcon } from "./icons";
 import { isForInputMethod } from "./keyboard";
 import { useObservable, useParley } from "./parley";
+import { ChatMemory } from "./stored";
 import type { PromptEntry } from "./transcript";
+
+/** What is written in place of messages, by their ids: there again after a reload. */
+const edits = new ChatMemory<string>("session", "edits");
 
 interface PromptProps {
   readonly chat: WatchedChat;
@@ -17,22 +21,29 @@ interface PromptProps {
 /** A person's message. */
 export const Prompt = memo(
   function Prompt({ chat, entry, onAttempt, onChoose, onEdit }: PromptProps) {
-    const [editing, setEditing] = useState(false);
-    const cancelled = useRef(false);
     const { id, content, status, item } = entry;
+    const [editing, setEditing] = useState(() => item !== null && edits.get(id) !== null);
+    const cancelled = useRef(false);
+
+    const endEditing = () => {
+      setEditing(false);
+      edits.set(id, null);
+    };
 
     return (
       <li className="message prompt" data-message-id={id} data-status={status} data-testid="message-user">
         <h2 className="sr-only">You</h2>
         {editing && item !== null ? (
           <PromptEditor
+            begun={edits.get(id) ?? content}
             content={content}
             onCancel={() => {
-              setEditing(false);
+              endEditing();
               cancelled.current = true;
             }}
+            onChange={(text) => edits.set(id, text)}
             onSave={(text) => {
-              setEditing(false);
+              endEditing();
               onEdit(text, item.message);
             }}
           />
@@ -176,12 +187,15 @@ function PromptText({ text, faded }: { readonly text: string; readonly faded: bo
 
 interface PromptEditorProps {
   readonly content: string;
+  /** What stands there at first. */
+  readonly begun: string;
+  onChange(text: string): void;
   onSave(text: string): void;
   onCancel(): void;
 }
 
-function PromptEditor({ content, onSave, onCancel }: PromptEditorProps) {
-  const [text, setText] = useState(content);
+function PromptEditor({ content, begun, onChange, onSave, onCancel }: PromptEditorProps) {
+  const [text, setText] = useState(begun);
   const changed = text.trim() !== "" && text !== content;
 
   const onKeyDown = (event: KeyboardEvent) => {
@@ -200,7 +214,10 @@ function PromptEditor({ content, onSave, onCancel }: PromptEditorProps) {
         autoFocus
         aria-label="Edit the message"
         className="field-sizing-content block max-h-[40dvh] w-full resize-none bg-transparent px-2 py-1 leading-6 outline-none"
-        onChange={(event) => setText(event.target.value)}
+        onChange={(event) => {
+          setText(event.target.value);
+          onChange(event.target.value);
+        }}
         onKeyDown={onKeyDown}
         rows={Math.min(12, content.split("\n").length)}
         value={text}
