@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from parley_tools.embedded.guard import guarded
 from parley_tools.embedded.ports import LOOPBACK, free_port
 from parley_tools.embedded.postgres import postgres_program
 from tests.support.program import Program
@@ -30,6 +32,15 @@ def _programs(version: int) -> Path:
     pytest.skip(f"PostgreSQL {version} is not installed (Debian: postgresql-{version})")
 
 
+def _as_owner(folder: Path, command: list[str]) -> list[str]:
+    """The command as the account that Postgres takes, which may pass what is closed to it, such as /root."""
+    if os.geteuid() != 0:
+        return command
+    account = pwd.getpwnam("postgres")
+    os.chown(folder, account.pw_uid, account.pw_gid)
+    return guarded(command, account=(account.pw_uid, account.pw_gid), keep_reach=True)
+
+
 class OtherPostgres(Program):
     """``with OtherPostgres(15) as postgres:``; skips the test where that version is not installed.
 
@@ -43,17 +54,9 @@ class OtherPostgres(Program):
         self._folder = Path(tempfile.mkdtemp(prefix="parley-postgres-"))
         self._port = free_port()
         self.url = f"postgresql://parley@{LOOPBACK}:{self._port}/postgres"
-        self._as_owner: list[str] = []
-        if os.geteuid() == 0:
-            shutil.chown(self._folder, "postgres")
-            self._as_owner = [
-                shutil.which("setpriv") or "setpriv",
-                "--reuid=postgres",
-                "--regid=postgres",
-                "--clear-groups",
-            ]
         self._data = self._folder / "data"
-        self._initdb = [*self._as_owner, str(programs / "initdb"), "-D", str(self._data), "-U", "parley", "--no-sync"]
+        initdb = [str(programs / "initdb"), "-D", str(self._data), "-U", "parley", "--no-sync"]
+        self._initdb = [*initdb, "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"]
         settings = {
             "port": str(self._port),
             "listen_addresses": LOOPBACK,
@@ -63,15 +66,13 @@ class OtherPostgres(Program):
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         super().__init__(
             f"PostgreSQL {version}",
-            [*self._as_owner, str(programs / "postgres"), "-D", str(self._data), *options],
+            _as_owner(self._folder, [str(programs / "postgres"), "-D", str(self._data), *options]),
             dict(os.environ),
             self._folder / "server.log",
         )
 
     def start(self) -> None:
-        subprocess.run(
-            [*self._initdb, "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"], check=True, capture_output=True
-        )
+        subprocess.run(_as_owner(self._folder, self._initdb), check=True, capture_output=True)
         super().start()
 
     def wait_ready(self) -> None:

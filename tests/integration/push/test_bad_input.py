@@ -62,7 +62,8 @@ def auth(ticket: Any) -> str:
         '{"type":"delta"}',
         '{"type":"unwatch","chat_id":null}',
         "[" * 5000,
-        '{"type":"watch","chat_id":"x","more":' + "[" * 8000 + "]" * 8000 + "}",
+        # How deep is too deep depends on the interpreter.
+        '{"more":' + "[" * 8000 + "]" * 8000 + ',"type":"dance"}',
         b"\x00\x01",
         b'{"type":"unwatch","chat_id":"x"}',
     ],
