@@ -92,15 +92,21 @@ def test_a_command_names_objects_that_there_are(command: Command) -> None:
     "command", [command for command in KUBECTL if command.words[1] == "port-forward"], ids=lambda c: c.text
 )
 def test_a_forward_leads_to_a_port_that_there_is(command: Command) -> None:
-    service, port = command.arguments()[1:]
+    target, port = command.arguments()[1:]
+    resources = [resource for name in ("local", "production") for resource in overlay(name)]
     ports = {
         (f"service/{resource['metadata']['name']}", str(port["port"]))
-        for name in ("local", "production")
-        for resource in overlay(name)
+        for resource in resources
         if resource["kind"] == "Service"
         for port in resource["spec"]["ports"]
+    } | {
+        (f"deployment/{resource['metadata']['name']}", str(port["containerPort"]))
+        for resource in resources
+        if resource["kind"] == "Deployment"
+        for container in resource["spec"]["template"]["spec"]["containers"]
+        for port in container.get("ports", ())
     }
-    assert (service, port) in ports | {("service/postgres-rw", "5432")}
+    assert (target, port) in ports | {("service/postgres-rw", "5432")}
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,8 @@ async def test_a_reader_who_stops_reading_catches_up_in_a_few_frames(backend: Ba
         assert "parley_push_lagging_readers 1.0" in push.get("/metrics")[1]
         assert reader.running is not None
         text = len(reader.running.text.encode())
-        # A queue of its frames would be five times as much.
-        assert resident(push) - before < 1_000_000 + text, "the text once, and next to nothing else"
+        # A queue of its frames, of 190 bytes and more each, would be over twice as much.
+        assert resident(push) - before < 1_500_000 + text, "the text once, and next to nothing else"
         seen = len(sleeper.frames)
         slow.go_on_reading()
         await eventually(lambda: sleeper.running is not None and sleeper.running.seq == warm + tokens, deadline=60)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterable
@@ -17,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 
 from chat_store.search_index import INDEX
-from parley_tools import servers
+from parley_tools import servers, signals
 from parley_tools.backup.errors import BackupError, ProgramFailed
 from parley_tools.embedded.errors import NotInstalled
 from parley_tools.embedded.postgres import postgres_program
@@ -144,7 +145,7 @@ class Database:
         except BrokenPipeError:
             pass  # psql has given up, and says why
         except BaseException:
-            psql.kill()  # it may never end by itself; what it has not committed is undone
+            signals.send(psql, signal.SIGKILL)  # it may never end by itself; what it has not committed is undone
             raise
         finally:
             os.close(writing)
@@ -211,9 +212,8 @@ def left_to_migrate(line: str) -> bool:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.kill()
-        await process.wait()
+    signals.send(process, signal.SIGKILL)
+    await process.wait()
 
 
 def _program(name: str, server_major: int) -> str:

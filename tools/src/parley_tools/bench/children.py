@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from parley_tools import signals
 from parley_tools.bench.scenario import NoMeasurement
 from parley_tools.embedded.guard import guarded
 
@@ -39,12 +41,12 @@ async def child(
         yield process.pid
     finally:
         if process.returncode is None:
-            process.terminate()
+            signals.send(process, signal.SIGTERM)
             try:
                 async with asyncio.timeout(_ENDING):
                     await process.wait()
             except TimeoutError:
-                process.kill()
+                signals.send(process, signal.SIGKILL)
                 await process.wait()
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from types import TracebackType
 from typing import Any
 
 import msgspec
 
+from parley_tools import signals
 from parley_tools.embedded.guard import guarded
 
 
@@ -41,7 +43,7 @@ class Crew:
             async with asyncio.timeout(5):
                 await self._process.wait()
         except TimeoutError:
-            self._process.kill()
+            signals.send(self._process, signal.SIGKILL)
             await self._process.wait()
 
     @property

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib.util
+import signal
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from parley_tools import servers
+from parley_tools import servers, signals
 from parley_tools.embedded.guard import guarded
 from parley_tools.stack.errors import StackError
 
@@ -53,7 +54,7 @@ async def migrate(environment: Mapping[str, str], say: Callable[[str], None] = l
             say(said[-1])
         await process.wait()
     except BaseException:
-        process.kill()
+        signals.send(process, signal.SIGKILL)
         await process.wait()
         raise
     if process.returncode != 0:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from parley_tools import signals
 from parley_tools.embedded.errors import EmbeddedError
 from parley_tools.stack.errors import StackError
 from parley_tools.stack.log import CombinedLog, Lines
@@ -189,9 +190,8 @@ class SupervisedProcess:
             self._on_change()
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGCONT)
-            process.send_signal(self.spec.stop_signal)
+        signals.send(process, signal.SIGCONT)
+        signals.send(process, self.spec.stop_signal)
         try:
             async with asyncio.timeout(self.spec.stop_seconds):
                 await process.wait()

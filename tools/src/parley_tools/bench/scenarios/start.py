@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from parley_tools import signals
 from parley_tools.bench.scenario import NoMeasurement, Size, Table, Tell, brief, until
 from parley_tools.embedded.guard import guarded
 from parley_tools.embedded.ports import free_port
@@ -57,7 +58,6 @@ async def _start(folder: Path) -> tuple[float, float]:
         took = time.monotonic() - began
     finally:
         ending = time.monotonic()
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
+        signals.send(process, signal.SIGTERM)
         await process.wait()
     return took, time.monotonic() - ending

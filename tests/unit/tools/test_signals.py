@@ -1,0 +1,31 @@
+"""Signals to processes that the event loop waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from parley_tools import signals
+
+SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
+
+
+async def test_the_exit_status_is_left_to_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = await asyncio.create_subprocess_exec(*SLEEPER, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    await process.stdout.readline()
+    asked: list[object] = []
+    monkeypatch.setattr(subprocess.Popen, "poll", asked.append)
+    signals.send(process, signal.SIGTERM)
+    assert await process.wait() == -signal.SIGTERM
+    assert not asked
+
+
+async def test_a_process_that_has_ended_is_left_alone() -> None:
+    process = await asyncio.create_subprocess_exec("true")
+    await process.wait()
+    signals.send(process, signal.SIGKILL)
