@@ -68,6 +68,9 @@ class Prometheus(EmbeddedServer):
         try:
             with urllib.request.urlopen(f"{self.url}/-/ready", timeout=1):
                 return True
+        except urllib.error.HTTPError as error:
+            error.close()  # or Python 3.14 warns of it
+            return False
         except OSError:
             return False
 

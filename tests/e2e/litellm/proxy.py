@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -66,5 +67,8 @@ class LiteLLMProxy(Program):
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/health/liveliness", timeout=5):
                 return True
+        except urllib.error.HTTPError as error:
+            error.close()  # or Python 3.14 warns of it
+            return False
         except OSError:
             return False
