@@ -7,6 +7,7 @@ A tier whose tests fail does not keep the others from running. The last line sum
 failed or a tier ran none. The counts are also added to the file that TEST_COUNTS names.
 """
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -29,6 +30,9 @@ PROGRAMS = {
     "prometheus": "prometheus",
 }
 """What some tests try Parley against, and the Debian package that has it; without it those tests say so and skip."""
+
+LIBRARIES = {"libgomp.so.1": "libgomp1"}
+"""What llama.cpp, the program of the real model, loads from the system."""
 
 
 PROVIDERS = {".venv/.smollm2": "a real model", ".venv-litellm/.installed": "LiteLLM's proxy"}
@@ -149,10 +153,19 @@ def find_browser() -> str | None:
     return os.environ.get("BROWSER_PATH") or next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
+def has_library(name: str) -> bool:
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True
+
+
 def install_missing() -> None:
     """Install the programs that tests use, where that takes no more than root on a Debian machine."""
     install_providers()
     packages = [package for program, package in PROGRAMS.items() if not shutil.which(program, path=SEARCH_PATH)]
+    packages += [package for library, package in LIBRARIES.items() if not has_library(library)]
     if find_browser() is None:
         packages.append("chromium")
     if not packages or not shutil.which("apt-get") or os.geteuid() != 0:
