@@ -16,8 +16,10 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from parley.contracts import subjects
 from parley.contracts.frames import Snapshot
 from parley.contracts.ids import new_id
+from parley.runtime import bus
 from parley_tools.embedded.nats import NatsServer
 from parley_tools.embedded.ports import LOOPBACK, free_port
 from parley_tools.embedded.server import EmbeddedServer
@@ -188,14 +190,28 @@ async def test_a_socket_that_sends_and_never_reads_is_dropped(describe: Describe
         assert not reader.at_eof()
 
 
-async def test_a_used_ticket_opens_no_second_socket_on_any_process(describe: Describe) -> None:
+async def test_a_used_ticket_opens_no_second_socket_on_any_process(
+    backend: Backend, describe: Describe, module_nats_url: str
+) -> None:
     one = auth(ticket())
-    async with describe() as here, describe() as there, connect(url_of(here), proxy=None) as ws:
+    nc = await bus.connect(module_nats_url, name="test")
+    told = await nc.subscribe(subjects.CTL_TICKET_USED)
+    await bus.settled(nc)
+    async with (
+        describe() as here,
+        describe() as there,
+        connect(url_of(here), proxy=None) as ws,
+        reading(url_of(there)) as reader,
+    ):
         await ws.send(one)
         assert json.loads(await ws.recv())["type"] == "ready"
         assert await code_after(url_of(here), one) == 4002
-        # The other process was told by then.
+        for _ in (reader, ws):
+            await told.next_msg(timeout=DEADLINE)
+        # What the server sends to the other process after that comes after that.
+        await reader.follow(backend.new_chat("ann"))
         assert await code_after(url_of(there), one) == 4002
+    await nc.close()
 
 
 async def status_of(url: str, **headers: str) -> int:
