@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.compose.installation import engine_problem
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(1800)
@@ -29,13 +30,6 @@ RUN apt-get update -qq \
  && useradd --create-home --shell /bin/sh person && chmod 0700 /root /home/person
 """
 _START_SECONDS = 1500.0
-
-
-def _engine_problem() -> str | None:
-    if shutil.which("docker") is None:
-        return "no `docker` in PATH"
-    said = subprocess.run(["docker", "version"], capture_output=True, text=True, check=False, timeout=60)
-    return None if said.returncode == 0 else f"`docker version` failed: {said.stderr.strip().splitlines()[-1:]}"
 
 
 def _docker(*arguments: str, stdin: str | None = None) -> str:
@@ -58,7 +52,7 @@ def _registry() -> list[str]:
 
 @pytest.fixture(scope="module")
 def container() -> Iterator[str]:
-    if problem := _engine_problem():
+    if problem := engine_problem():
         pytest.skip(problem)
     name = f"parley-first-start-{secrets.token_hex(4)}"
     _docker("build", "--quiet", "--network", "host", "--tag", name, "-", stdin=_PREPARED)

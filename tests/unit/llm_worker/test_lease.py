@@ -118,7 +118,7 @@ async def test_nothing_is_sent_into_the_buffer_of_a_lost_connection() -> None:
     task = asyncio.create_task(held.keep())
     await asyncio.sleep(0)
     await held.acknowledge()
-    await held.hand_back()
+    await held.nak()
     assert (server.heartbeats, server.sent) == (0, [])
     task.cancel()
 
@@ -128,7 +128,7 @@ async def test_it_ends_as_the_protocol_says() -> None:
     server = Server(clock)
     held = lease(server, clock)
     await held.acknowledge()
-    await held.hand_back()
-    await held.hand_back(delay=1.5)
+    await held.nak()
+    await held.nak(delay=1.5)
     await held.terminate()
     assert server.sent == [b"+ACK", b"-NAK", b'-NAK {"delay": 1500000000}', b"+TERM"]

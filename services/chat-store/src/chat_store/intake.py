@@ -23,7 +23,7 @@ from nats.js.api import RawStreamMsg
 from chat_store import metrics
 from chat_store.errors import is_outage
 from chat_store.publisher import Publisher
-from chat_store.pull import hand_back
+from chat_store.pull import nak_all
 from chat_store.rejections import CHAT_NOT_FOUND, ID_TAKEN, NOT_A_MEMBER, NOT_STORED, Rejection
 from chat_store.transactions import Command, Interrupted, Outcome
 from parley.contracts import ids
@@ -109,7 +109,7 @@ class Intake(Generic[E]):
             try:
                 batch.append((message, decode(message.data, self._kind)))
             except Unreadable as error:
-                await self._bury(message, str(error))
+                await self._dead_letter(message, str(error))
         commands = [(message, self._command(event, _traceparent(message)), event) for message, event in batch]
         for part in _one_end_per_chat(commands, lambda item: item[1]):
             await self._handle_part(part, execute)
@@ -228,18 +228,18 @@ class Intake(Generic[E]):
         deliveries = message.metadata.num_delivered
         if deliveries >= MAX_FAILURES:
             log.error("An event keeps failing", exc_info=error, extra={"consumer": self._spec.name})
-            await self._bury(message, f"{type(error).__name__}: {error}")
+            await self._dead_letter(message, f"{type(error).__name__}: {error}")
             return
         log.warning("An event failed: %r", error, extra={"consumer": self._spec.name, "deliveries": deliveries})
         metrics.EVENTS.labels(self._spec.name, "failed").inc()
-        await hand_back([message], delay=0.2 * 2.0**deliveries)
+        await nak_all([message], delay=0.2 * 2.0**deliveries)
 
-    async def _bury(self, message: Msg, reason: str) -> None:
+    async def _dead_letter(self, message: Msg, reason: str) -> None:
         try:
             await dead_letters.publish(self._js, consumer=self._spec.name, message=message, reason=reason)
         except (bus.BusUnavailable, *bus.TROUBLE) as error:
             log.warning("A dead letter could not be kept yet: %r", error, extra={"consumer": self._spec.name})
-            await hand_back([message], delay=5.0)
+            await nak_all([message], delay=5.0)
             return
         log.error("Dead letter: %s", reason, extra={"consumer": self._spec.name, "subject": message.subject})
         with contextlib.suppress(*UNDECODABLE):

@@ -36,7 +36,7 @@ _NO_RESPONDERS: Final = "503"
 class Pull:
     """Messages of a durable consumer, in the server's order.
 
-    At least once; each must be acknowledged, or handed back with :func:`hand_back`.
+    At least once; each must be acknowledged, or handed back with :func:`nak_all`.
 
     Args:
         batch: How many messages may be out at this client, at most twice (in hand, and gathering).
@@ -68,7 +68,7 @@ class Pull:
                 await subscription.unsubscribe()
             except TROUBLE as error:
                 log.debug("Unsubscribing: %r", error)
-        await hand_back(list(self._gathered))
+        await nak_all(list(self._gathered))
         self._gathered.clear()
 
     def renew(self) -> None:
@@ -138,7 +138,7 @@ class Pull:
         self._arrived.set()
 
 
-async def hand_back(messages: list[Msg], *, delay: float | None = None) -> None:
+async def nak_all(messages: list[Msg], *, delay: float | None = None) -> None:
     """Give messages back to the server, for somebody else or for later. Those already acknowledged are left out."""
     for message in messages:
         if message.is_acked:

@@ -25,7 +25,7 @@ from chat_store.errors import describe, is_outage
 from chat_store.intake import Execute, Intake
 from chat_store.leadership import Leader
 from chat_store.publisher import Publisher
-from chat_store.pull import Pull, hand_back, keep_alive
+from chat_store.pull import Pull, keep_alive, nak_all
 from chat_store.rejections import Rejection
 from chat_store.tasks import finish_even_if_cancelled
 from chat_store.transactions import Command, Outcome
@@ -129,7 +129,7 @@ class Prompts:
                     await finish_even_if_cancelled(self._intake.handle(messages, leader.execute), self._grace)
                     self._delivered = messages[-1].metadata.sequence.consumer
                 finally:
-                    await hand_back(messages)
+                    await nak_all(messages)
         finally:
             await self._pull.close()
 
@@ -237,7 +237,7 @@ class Finished:
                 try:
                     await finish_even_if_cancelled(self._until_handled(messages), self._grace)
                 finally:
-                    await hand_back(messages)
+                    await nak_all(messages)
         finally:
             await self._pull.close()
 
@@ -313,7 +313,7 @@ class Advisories:
         except Exception as error:
             if not is_outage(error) and not isinstance(error, TROUBLE):
                 log.exception("An advisory failed")
-            await hand_back([message], delay=5.0)
+            await nak_all([message], delay=5.0)
 
     async def _carry_out(self, advisory: _Advisory) -> None:
         if advisory.stream != CHAT.name or advisory.consumer != LLM_WORKER_REQUESTS.name:

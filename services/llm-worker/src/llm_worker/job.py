@@ -60,7 +60,7 @@ class Job:
         generation = self._generation
         if generation.attempt:
             await self._store.release(generation.id, generation.attempt)
-        if await generation.lease.hand_back():
+        if await generation.lease.nak():
             metrics.HANDED_BACK.inc()
             log.info("Handed an answer back", extra={"generation_id": generation.id})
 

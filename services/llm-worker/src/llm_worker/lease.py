@@ -111,7 +111,7 @@ class Lease:
         """Tell the server that the request is done. At most once: without it, the claim of a redelivery is refused."""
         await self._answer(Msg.Ack.Ack)
 
-    async def hand_back(self, *, delay: float | None = None) -> bool:
+    async def nak(self, *, delay: float | None = None) -> bool:
         """Ask the server to give the request to somebody else, at once or after ``delay`` s; whether it went out."""
         payload = Msg.Ack.Nak
         if delay is not None:

@@ -132,9 +132,9 @@ class Slots:
         """Give back a request that failed; one that keeps failing goes to the dead letters."""
         deliveries = fetched.message.metadata.num_delivered
         if deliveries < _MOST_FAILURES:
-            await lease.hand_back(delay=_AFTER_ERROR)
+            await lease.nak(delay=_AFTER_ERROR)
         else:
-            await self._bury(fetched, lease, f"failed {deliveries} times; see the log of llm-worker")
+            await self._dead_letter(fetched, lease, f"failed {deliveries} times; see the log of llm-worker")
 
     async def _decoded(self, fetched: Fetched, lease: Lease) -> GenerationRequested | None:
         """The event in the message; one that we cannot read goes to the dead letters."""
@@ -145,10 +145,10 @@ class Slots:
                 return requested
         except UNDECODABLE as error:
             reason = f"not a generation.requested: {error}"
-        await self._bury(fetched, lease, reason)
+        await self._dead_letter(fetched, lease, reason)
         return None
 
-    async def _bury(self, fetched: Fetched, lease: Lease, reason: str) -> None:
+    async def _dead_letter(self, fetched: Fetched, lease: Lease, reason: str) -> None:
         log.error("Put a request with the dead letters: %s", reason)
         try:
             await dead_letters.publish(
@@ -189,7 +189,7 @@ class Slots:
         elif ours.lease.is_held():
             ours.lease.adopt(fetched.message)
         else:
-            await lease.hand_back(delay=1.0)
+            await lease.nak(delay=1.0)
         return True
 
 
