@@ -127,14 +127,16 @@ class Installation:
     def wait_ready(self) -> None:
         """Return when every container is healthy: the proxy's health is that of all that users ask for."""
 
-        def ready() -> bool:
-            found = [each for each in self.containers() if each["Service"] not in ("secrets", "migrate")]
-            return all(each["State"] == "running" and each["Health"] == "healthy" for each in found)
-
-        wait_until(ready, deadline=240, every=0.3, what=f"health of {self.project}")
+        wait_until(lambda: self.is_running, deadline=240, every=0.3, what=f"health of {self.project}")
         for name in ("llm-worker", "chat-store", "gateway"):
             for container in self.ids(name):
                 wait_until(lambda: self._is_ready(container), deadline=120, every=0.3, what=name)  # noqa: B023
+
+    @property
+    def is_running(self) -> bool:
+        """Whether every container that stays is there and healthy."""
+        found = [each for each in self.containers() if each["Service"] not in ("secrets", "migrate")]
+        return bool(found) and all(each["State"] == "running" and each["Health"] == "healthy" for each in found)
 
     def _is_ready(self, container: str) -> bool:
         probe = (

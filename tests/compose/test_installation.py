@@ -1,4 +1,4 @@
-"""What people do with `docker compose`: each test takes the installation as the one before left it."""
+"""What people do with `docker compose`: each test begins with the installation running and nothing set."""
 
 import asyncio
 import resource
@@ -28,7 +28,9 @@ ALL = {*SERVICES, "nats", "postgres", "proxy", "demo-model"}
 
 
 @pytest.fixture(autouse=True)
-def _nothing_set(installation: Installation) -> Iterator[None]:
+def _running_and_nothing_set(installation: Installation) -> Iterator[None]:
+    if not installation.is_running:
+        installation.up()
     yield
     if installation.files or set(installation.settings) - {"COMPOSE_PROJECT_NAME", "PARLEY_PORT"}:
         installation.files = []
@@ -120,8 +122,10 @@ async def test_ctrl_c_ends_it_and_up_again_goes_on(installation: Installation) -
         attached = await asyncio.to_thread(_up_attached, installation)
         await still_there(installation, before)
         attached.send_signal(signal.SIGINT)
-        assert await asyncio.to_thread(attached.wait, 120) in (0, 130)
-        assert {each["State"] for each in installation.containers()} == {"exited"}
+        # Its exit status says nothing: when all is stopped, compose 2.26 may still panic ("close of closed channel").
+        await asyncio.to_thread(attached.wait, 120)
+        states = {each["Service"]: (each["State"], each["ExitCode"]) for each in installation.containers()}
+        assert set(states.values()) == {("exited", 0)}, states
     await asyncio.to_thread(installation.up)
     await still_there(installation, before)
 

@@ -22,15 +22,23 @@ interface AnnouncerProps {
 export function Announcer({ chatId, entries }: AnnouncerProps) {
   const answer = entries.findLast((entry) => entry.kind === "answer");
   const id = answer?.id ?? null;
+  const awaited = entries.at(-1)?.kind === "prompt";
   const status =
     answer === undefined ? "" : answer.item.generation?.text ? "streaming" : answer.item.message.status;
-  const seen = useRef({ chatId, id, status, said: "" });
+  const seen = useRef({ chatId, id, status, awaited, said: "" });
   const before = seen.current;
-  if (before.chatId !== chatId || before.id !== id || before.status !== status) {
+  if (
+    before.chatId !== chatId ||
+    before.id !== id ||
+    before.status !== status ||
+    before.awaited !== awaited
+  ) {
     const running = status === "pending" || status === "streaming";
-    const watched = before.chatId === chatId && before.id === id;
-    const begun = before.chatId === chatId && before.id !== id && running;
-    seen.current = { chatId, id, status, said: watched || begun ? (SAID[status] ?? "") : "" };
+    const watched = before.chatId === chatId && before.id === id && before.status !== status;
+    // A fast answer is complete when it is first seen: it is announced because a prompt awaited it.
+    const begun = before.chatId === chatId && before.id !== id && (running || before.awaited);
+    const said = watched || begun ? (SAID[status] ?? "") : "";
+    seen.current = { chatId, id, status, awaited, said };
   }
   return (
     <p aria-live="polite" className="sr-only" data-testid="announcer" role="status">
