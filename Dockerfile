@@ -71,12 +71,14 @@ COPY services/gateway/pyproject.toml services/gateway/
 COPY services/chat-store/pyproject.toml services/chat-store/
 COPY services/llm-worker/pyproject.toml services/llm-worker/
 COPY services/push/pyproject.toml services/push/
-COPY tools/pyproject.toml tools/
-RUN --mount=type=cache,target=/root/.cache/pip python deploy/docker/install.py dependencies tools "$PREFIX"
+COPY clients/python/pyproject.toml clients/python/
+COPY cli/pyproject.toml cli/
+RUN --mount=type=cache,target=/root/.cache/pip python deploy/docker/install.py dependencies cli "$PREFIX"
 COPY shared/ shared/
 COPY services/ services/
-COPY tools/ tools/
-RUN python deploy/docker/install.py project tools "$PREFIX" "$TOOLS"
+COPY clients/python/ clients/python/
+COPY cli/ cli/
+RUN python deploy/docker/install.py project cli "$PREFIX" "$TOOLS"
 
 # --- what all images share --------------------------------------------------------------------------------------------
 FROM ${PYTHON_IMAGE} AS runtime
@@ -161,10 +163,10 @@ RUN --mount=type=cache,target=/root/.cache/pip python deploy/docker/install.py p
 FROM runtime AS demo-model
 ENV PYTHONPATH=/opt/tools
 COPY --from=demo-model-build /opt/parley/ /opt/parley/
-COPY --chmod=0755 tools/src/parley_tools/__init__.py tools/src/parley_tools/arguments.py tools/src/parley_tools/cli.py /opt/tools/parley_tools/
-COPY --chmod=0755 tools/src/parley_tools/embedded/__init__.py tools/src/parley_tools/embedded/errors.py /opt/tools/parley_tools/embedded/
-COPY --chmod=0755 tools/src/parley_tools/demo_model/ /opt/tools/parley_tools/demo_model/
-ENTRYPOINT ["python", "-m", "parley_tools.cli", "demo-model"]
+COPY --chmod=0755 cli/src/parley_cli/__init__.py cli/src/parley_cli/arguments.py cli/src/parley_cli/main.py /opt/tools/parley_cli/
+COPY --chmod=0755 cli/src/parley_cli/embedded/__init__.py cli/src/parley_cli/embedded/errors.py /opt/tools/parley_cli/embedded/
+COPY --chmod=0755 cli/src/parley_cli/demo_model/ /opt/tools/parley_cli/demo_model/
+ENTRYPOINT ["python", "-m", "parley_cli.main", "demo-model"]
 
 FROM ${PYTHON_IMAGE} AS secrets
 COPY --chmod=0755 deploy/secrets/make_secrets.py /opt/make_secrets.py

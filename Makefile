@@ -5,7 +5,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PROJECTS := shared services/gateway services/chat-store services/llm-worker services/push tools
+PROJECTS := shared services/gateway services/chat-store services/llm-worker services/push clients/python cli bench
 
 .PHONY: help screenshots setup web run test test-compose check format replay bench chaos lock clean
 
@@ -40,43 +40,43 @@ run: $(VENV)/.smollm2
 endif
 
 web: $(VENV)/.installed
-	@$(BIN)/python tools/build_web.py
+	@$(BIN)/python scripts/build_web.py
 
 run: setup  ## Start NATS, Postgres, the four services and the page
 	@exec $(BIN)/parley up $(ARGS)
 
 test: setup  ## Run every test
-	@$(BIN)/python tools/run_tests.py $(ARGS)
+	@$(BIN)/python scripts/run_tests.py $(ARGS)
 
 test-compose: setup  ## Try docker-compose.yml on a Docker engine: DOCKER_HOST, or `docker` in PATH
-	@$(BIN)/python tools/run_tests.py --compose $(ARGS)
+	@$(BIN)/python scripts/run_tests.py --compose $(ARGS)
 
 check: setup  ## Formatting, lint, strict types, import boundaries
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy shared/src services/gateway/src services/chat-store/src services/llm-worker/src services/push/src tools tests
+	$(BIN)/mypy shared/src services/gateway/src services/chat-store/src services/llm-worker/src services/push/src clients/python/src cli/src bench/src scripts tests
 	$(BIN)/lint-imports
-	@$(BIN)/python tools/build_web.py check
+	@$(BIN)/python scripts/build_web.py check
 
 format: setup  ## Put everything into its canonical form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-	@$(BIN)/python tools/build_web.py format
+	@$(BIN)/python scripts/build_web.py format
 
 replay: setup  ## Judge how recorded responses of providers are read: ARGS="JUDGE FOLDER"
-	@$(BIN)/python tools/replay.py $(ARGS)
+	@$(BIN)/python scripts/replay.py $(ARGS)
 
 bench: setup  ## Measure the token path
-	@exec $(BIN)/parley bench $(ARGS)
+	@exec $(BIN)/python -m parley_bench $(ARGS)
 
 chaos: setup  ## Kill everything, lose nothing: ARGS="--minutes 10 --seed 1"
-	@exec $(BIN)/parley chaos $(ARGS)
+	@exec $(BIN)/python -m tests.chaos $(ARGS)
 
 screenshots: setup  ## Take the pictures of the page in docs/images
-	@$(BIN)/python tools/screenshots.py
+	@$(BIN)/python scripts/screenshots.py
 
 lock: $(VENV)/.installed  ## Re-pin the Python packages
-	tools/lock --upgrade
+	scripts/lock --upgrade
 
 clean:  ## Remove what was built; the data in .parley/ stays
 	rm -rf $(VENV) web/node_modules web/dist .mypy_cache .ruff_cache .pytest_cache

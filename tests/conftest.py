@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from parley_tools.embedded.nats import NatsServer
-from parley_tools.embedded.postgres import PostgresServer
+from parley_cli.embedded.nats import NatsServer
+from parley_cli.embedded.postgres import PostgresServer
 from tests.support.databases import Databases
 from tests.support.demo_model import DemoModelProcess
 

@@ -100,7 +100,8 @@ def closure(project: Path) -> list[Path]:
 
 
 def folder_of(name: str) -> Path:
-    return ROOT / name if name in ("shared", "tools") else ROOT / "services" / name
+    places = {"shared": "shared", "cli": "cli", "client": "clients/python"}
+    return ROOT / places.get(name, f"services/{name}")
 
 
 def third_party(folder: Path) -> list[str]:

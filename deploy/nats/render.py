@@ -2,6 +2,6 @@
 
 from pathlib import Path
 
-from parley.runtime.authorization import render
+from parley.runtime.nats.authorization import render
 
 Path(__file__).with_name("authorization.conf").write_text(render())

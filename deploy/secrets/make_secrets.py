@@ -179,7 +179,7 @@ def kubernetes(found: dict[str, Files], postgres: str | None) -> dict[str, objec
         found: What the cluster has.
         postgres: Host and port of the database.
     """
-    from parley.runtime import authorization
+    from parley.runtime.nats import authorization
 
     known = completed(recovered(found))
     before = urlsplit(found.get("parley-chat-store", {}).get("database_url", "")).netloc.rpartition("@")[2]

@@ -1,0 +1,1 @@
+"""Kill everything, lose nothing: a seeded run against a whole stack."""

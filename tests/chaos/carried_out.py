@@ -1,7 +1,7 @@
 """A short run of ``make chaos``."""
 
-from parley_tools.chaos.report import Report
-from parley_tools.chaos.run import LOG, RunOptions, run
+from tests.chaos.report import Report
+from tests.chaos.run import LOG, RunOptions, run
 
 SEED = 4
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from parley_tools.chaos.run import RunOptions
 from tests.chaos.carried_out import SEED, carried_out
+from tests.chaos.run import RunOptions
 
 
 @pytest.mark.timeout(420)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from parley_tools.chaos.checks import check
-from parley_tools.chaos.plan import PARTS
-from parley_tools.chaos.progress import Progress
-from parley_tools.chaos.report import Report
-from parley_tools.chaos.run import RunOptions
 from tests.chaos.carried_out import SEED, carried_out
+from tests.chaos.invariants import check
+from tests.chaos.plan import PARTS
+from tests.chaos.progress import Progress
+from tests.chaos.report import Report
+from tests.chaos.run import RunOptions
 
 
 @pytest.mark.timeout(420)

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from parley_tools.embedded.ports import free_port
+from parley_cli.embedded.ports import free_port
 from tests.compose.figures import FIGURES
 from tests.support.waiting import wait_until
 

@@ -14,8 +14,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus
 
-from parley_tools.demo_model.answers import numbered
-from parley_tools.embedded.ports import free_port
+from parley_cli.demo_model.answers import numbered
+from parley_cli.embedded.ports import free_port
 from tests.compose.figures import FIGURES
 from tests.compose.installation import SERVICES, Installation
 from tests.compose.visitor import Visitor
@@ -232,7 +232,7 @@ def model_on_docker(installation: Installation) -> Iterator[int]:
     address, port = installation.run(*network).strip(), free_port()
     if address not in subprocess.run(["hostname", "-I"], capture_output=True, text=True, check=False).stdout.split():
         pytest.skip("the engine is on another machine")
-    command = [sys.executable, "-m", "parley_tools.demo_model", "--host", address, "--port", str(port)]
+    command = [sys.executable, "-m", "parley_cli.demo_model", "--host", address, "--port", str(port)]
     model = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         url = f"http://{address}:{port}/v1/models"

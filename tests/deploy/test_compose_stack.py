@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from parley.contracts.limits import MAX_PROMPT_BYTES
-from parley_tools.client import ParleyClient
+from parley_client import ParleyClient
 from tests.deploy.support.stack import ComposeStack, nginx_program
 from tests.support.demo_model import DemoModelProcess
 

@@ -38,7 +38,7 @@ def test_all_modules_import_and_nothing_of_the_others_is_there(service: str, env
     result = environment.run("-c", IMPORT_ALL, "parley", SERVICES[service])
     assert result.returncode == 0, result.stderr
     modules = set(json.loads(result.stdout))
-    assert modules & (set(SERVICES.values()) | {"parley_tools"}) == {SERVICES[service]}
+    assert modules & (set(SERVICES.values()) | {"parley_cli", "parley_client", "parley_bench"}) == {SERVICES[service]}
     assert modules & OTHERS == OWN[service]
 
 
@@ -50,5 +50,5 @@ def test_it_starts_until_it_says_what_setting_is_missing(service: str, environme
 
 
 def test_the_tools_import_with_what_they_declare(tmp_path: Path) -> None:
-    result = LeanEnvironment(tmp_path / "tools", "tools").run("-m", "parley_tools.demo_model", "--help")
+    result = LeanEnvironment(tmp_path / "cli", "cli").run("-m", "parley_cli.demo_model", "--help")
     assert result.returncode == 0, result.stderr

@@ -145,10 +145,10 @@ def test_the_image_of_the_demo_model_has_all_that_it_imports_of_ours(tmp_path: P
             else:
                 target.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / source, target)
-    program = "import sys; import parley_tools; assert parley_tools.__path__ == [sys.argv[1]]; "
-    program += "from parley_tools.cli import main; main(['demo-model', '--help'])"
-    # The installation's own parley_tools comes after this one.
+    program = "import sys; import parley_cli; assert parley_cli.__path__ == [sys.argv[1]]; "
+    program += "from parley_cli.main import main; main(['demo-model', '--help'])"
+    # The installation's own parley_cli comes after this one.
     environment = {"PYTHONPATH": str(tmp_path)}
-    command = [sys.executable, "-c", program, str(tmp_path / "parley_tools")]
+    command = [sys.executable, "-c", program, str(tmp_path / "parley_cli")]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 0, result.stderr

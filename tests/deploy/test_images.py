@@ -54,7 +54,7 @@ def test_what_builds_and_the_source_tree_are_not_there(build: Build, image: str)
     assert not names & {"pip", "hatchling", "pytest", "mypy", "kubernetes_validate"}
     assert {"parley", "parley_shared-0.1.0.dist-info"} <= names
     if image != "tools":
-        assert len(names & {"gateway", "chat_store", "llm_worker", "push", "parley_tools"}) == 1
+        assert len(names & {"gateway", "chat_store", "llm_worker", "push", "parley_cli"}) == 1
 
 
 def _packages(build: Build, image: str) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from parley.contracts.resources import Message
-from parley_tools.client import ParleyClient
+from parley_client import ParleyClient
 from tests.deploy.support import compose
 from tests.deploy.support.stack import ComposeStack
 from tests.support.demo_model import DemoModelProcess

@@ -16,9 +16,9 @@ from nats.aio.msg import Msg
 from parley.contracts import permissions, rpc, streams, subjects
 from parley.contracts.events import GenerationFinished, GenerationRequested, GenerationSegment, PromptSubmitted
 from parley.contracts.ids import new_id
-from parley.runtime import authorization, bus, dead_letters
-from parley.runtime.provision import provision
-from parley_tools.embedded.ports import LOOPBACK
+from parley.runtime.nats import authorization, bus, dead_letters
+from parley.runtime.nats.provision import provision
+from parley_cli.embedded.ports import LOOPBACK
 from tests.deploy.support.nats import DeployedNats
 from tests.deploy.support.paths import DEPLOY
 

@@ -11,9 +11,9 @@ from websockets.exceptions import ConnectionClosed
 
 from parley.contracts import subjects
 from parley.contracts.ids import new_id
-from parley.runtime import bus
-from parley_tools.client import ParleyClient, Problem
-from parley_tools.client.state import TERMINAL
+from parley.runtime.nats import bus
+from parley_client import ParleyClient, Problem
+from parley_client.state import TERMINAL
 from tests.deploy.support.prometheus import Prometheus, prometheus_program
 from tests.deploy.support.stack import ComposeStack
 from tests.deploy.test_observability import DASHBOARDS

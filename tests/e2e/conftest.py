@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Generator, Iterator
 import httpx
 import pytest
 
-from parley_tools.client import ParleyClient
+from parley_client import ParleyClient
 from tests.deploy.support.stack import Proxy, nginx_program
 from tests.support.stack import RunningStack
 

@@ -5,7 +5,7 @@ import json
 
 from parley.contracts.ids import new_id
 from parley.contracts.resources import Message
-from parley_tools.client import ChatState, ParleyClient
+from parley_client import ChatState, ParleyClient
 from tests.support.stack import RunningStack
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from parley.contracts.resources import Message
-from parley_tools.client import ParleyClient
-from parley_tools.client.errors import ClientError
+from parley_client import ParleyClient
+from parley_client.errors import ClientError
 from tests.support.stack import RunningStack
 from tests.support.waiting import eventually
 
@@ -83,7 +83,7 @@ class Person:
 async def _parley(*arguments: str, code: int = 0) -> str:
     """Run the command, expect its exit code, return what it said."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "parley_tools.cli", *arguments),
+        *(sys.executable, "-m", "parley_cli.main", *arguments),
         env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

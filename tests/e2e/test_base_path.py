@@ -6,7 +6,7 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 
-from parley_tools.client import ParleyClient
+from parley_client import ParleyClient
 from tests.e2e.conftest import BASE
 from tests.support.waiting import eventually
 

@@ -10,7 +10,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from parley.contracts.ids import new_id
-from parley_tools.client import ConnectionRefused, ParleyClient
+from parley_client import ConnectionRefused, ParleyClient
 from tests.support.stack import RunningStack
 
 _UNKNOWN = "0190a000-0000-7000-8000-000000000000"

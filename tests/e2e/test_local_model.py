@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from parley_tools.client import ChatState, ParleyClient
-from parley_tools.client.state import Generation
-from parley_tools.local_model import server as local_model
+from parley_cli.local_model import server as local_model
+from parley_client import ChatState, ParleyClient
+from parley_client.state import Generation
 from tests.support.stack import RunningStack
 
 pytestmark = [

@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from parley_tools.client import ParleyClient
-from parley_tools.demo_model.stats import Snapshot
+from parley_cli.demo_model.stats import Snapshot
+from parley_client import ParleyClient
 from tests.support.stack import RunningStack
 from tests.support.waiting import eventually
 

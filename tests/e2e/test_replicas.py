@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from parley.contracts import frames
-from parley_tools.client import ParleyClient
-from parley_tools.client.backoff import Backoff
-from parley_tools.client.client import Transport
-from parley_tools.client.watch import Watch
+from parley_client import ParleyClient
+from parley_client.backoff import Backoff
+from parley_client.client import Transport
+from parley_client.watch import Watch
 from tests.support.stack import RunningStack
 from tests.support.waiting import eventually
 

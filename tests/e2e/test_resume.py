@@ -5,10 +5,10 @@ import random
 
 import pytest
 
-from parley_tools.client import ParleyClient
-from parley_tools.client.backoff import Backoff
-from parley_tools.client.client import Transport
-from parley_tools.embedded.ports import free_port
+from parley_cli.embedded.ports import free_port
+from parley_client import ParleyClient
+from parley_client.backoff import Backoff
+from parley_client.client import Transport
 from tests.support.stack import RunningStack
 from tests.support.waiting import eventually
 

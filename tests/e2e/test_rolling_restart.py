@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from parley.runtime.tasks import end
-from parley_tools.chaos.checks import check
-from parley_tools.chaos.crowd import Crowd
-from parley_tools.chaos.reader import Reader
-from parley_tools.chaos.rest import rest
-from parley_tools.stack.log import CombinedLog
-from parley_tools.stack.options import StackOptions
-from parley_tools.stack.process import SupervisedProcess
-from parley_tools.stack.stack import Stack
+from parley_cli.stack.log import CombinedLog
+from parley_cli.stack.options import StackOptions
+from parley_cli.stack.process import SupervisedProcess
+from parley_cli.stack.stack import Stack
+from tests.chaos.invariants import check
+from tests.chaos.quiescence import rest
+from tests.chaos.reader import Reader
+from tests.chaos.workload import Crowd
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(300)

@@ -12,9 +12,9 @@ import psutil
 import pytest
 
 from parley.contracts import permissions
-from parley_tools.embedded.nats import NatsServer
-from parley_tools.embedded.postgres import PostgresServer
-from parley_tools.stack.state import State
+from parley_cli.embedded.nats import NatsServer
+from parley_cli.embedded.postgres import PostgresServer
+from parley_cli.stack.state import State
 from tests.support.demo_model import DemoModelProcess
 from tests.support.stack import RunningStack
 from tests.support.waiting import eventually, wait_until
@@ -119,7 +119,7 @@ async def test_a_process_that_dies_comes_back_and_the_chats_go_on(tmp_path: Path
 def _say(folder: Path, *arguments: str, **environment: str) -> tuple[int, str]:
     """What ``parley up`` says when it does not start."""
     done = subprocess.run(
-        [sys.executable, "-m", "parley_tools.cli", "up", "--data", str(folder), *arguments],
+        [sys.executable, "-m", "parley_cli.main", "up", "--data", str(folder), *arguments],
         env=os.environ | environment,
         capture_output=True,
         text=True,

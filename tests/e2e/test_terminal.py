@@ -12,7 +12,7 @@ from tests.support.stack import RunningStack
 
 async def _chat(stack: RunningStack, home: Path, *arguments: str) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "parley_tools.cli", "chat", "--url", stack.url, *arguments),
+        *(sys.executable, "-m", "parley_cli.main", "chat", "--url", stack.url, *arguments),
         env=os.environ | {"XDG_STATE_HOME": str(home)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

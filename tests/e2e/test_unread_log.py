@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from parley_tools.embedded.guard import guarded
+from parley_cli.embedded.guard import guarded
 from tests.support.stack import RunningStack
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import asyncpg
 
-from parley_tools.embedded.nats import NatsServer
-from parley_tools.embedded.postgres import PostgresServer
+from parley_cli.embedded.nats import NatsServer
+from parley_cli.embedded.postgres import PostgresServer
 
 _TEMPLATE = "migrated"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from parley_tools.demo_model.stats import Snapshot, StreamRecord
-from parley_tools.embedded.ports import free_port
+from parley_cli.demo_model.stats import Snapshot, StreamRecord
+from parley_cli.embedded.ports import free_port
 from tests.support.program import Program
 from tests.support.waiting import wait_until
 
@@ -27,7 +27,7 @@ class DemoModelProcess(Program):
         self._port = free_port()
         super().__init__(
             "the demo model",
-            [sys.executable, "-m", "parley_tools.demo_model", "--port", str(self._port)],
+            [sys.executable, "-m", "parley_cli.demo_model", "--port", str(self._port)],
             os.environ | {"DEMO_MODEL_API_KEY": api_key},
             folder / "demo-model.log",
         )

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from parley_tools.embedded.guard import guarded
-from parley_tools.embedded.ports import LOOPBACK, free_port
-from parley_tools.embedded.postgres import postgres_program
+from parley_cli.embedded.guard import guarded
+from parley_cli.embedded.ports import LOOPBACK, free_port
+from parley_cli.embedded.postgres import postgres_program
 from tests.support.program import Program
 from tests.support.waiting import wait_until
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from parley_tools.embedded.ports import LOOPBACK, free_port
+from parley_cli.embedded.ports import LOOPBACK, free_port
 from tests.support.program import Program
 from tests.support.waiting import wait_until
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from parley_tools.embedded.guard import guarded
+from parley_cli.embedded.guard import guarded
 
 
 class Program:

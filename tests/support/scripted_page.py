@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from playwright.sync_api import BrowserContext, Route, WebSocketRoute
 
-from gateway.page import content_security_policy, diagram_security_policy
+from gateway.http.static_files import content_security_policy, diagram_security_policy
 from parley.contracts.ids import new_id
 
 DIST = Path(__file__).parents[2] / "web" / "dist"

@@ -9,10 +9,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from parley_tools.client import ParleyClient
-from parley_tools.client.client import Transport
-from parley_tools.stack import state
-from parley_tools.stack.state import State
+from parley_cli.stack import state
+from parley_cli.stack.state import State
+from parley_client import ParleyClient
+from parley_client.client import Transport
 from tests.support.program import Program
 from tests.support.waiting import wait_until
 
@@ -46,7 +46,7 @@ class RunningStack(Program):
         super().__init__(
             "parley up",
             [
-                *(sys.executable, "-m", "parley_tools.cli", "up", "--data", str(folder)),
+                *(sys.executable, "-m", "parley_cli.main", "up", "--data", str(folder)),
                 *([] if "--port" in arguments else ["--port", "0"]),
                 *([] if "--push-port" in arguments else ["--push-port", "0"]),
                 *arguments,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tools.build_web import Npm
+from scripts.build_web import Npm
 
 from tests.deploy.support.paths import DEPLOY, ROOT
 

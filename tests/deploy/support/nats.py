@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from parley.contracts.permissions import USERS
-from parley_tools.embedded.guard import guarded
-from parley_tools.embedded.nats import nats_program
-from parley_tools.embedded.ports import LOOPBACK, free_port
-from parley_tools.embedded.server import EmbeddedServer
+from parley_cli.embedded.guard import guarded
+from parley_cli.embedded.nats import nats_program
+from parley_cli.embedded.ports import LOOPBACK, free_port
+from parley_cli.embedded.server import EmbeddedServer
 from tests.deploy.support.paths import DEPLOY
 
 

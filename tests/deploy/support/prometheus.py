@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
-from parley_tools.embedded.guard import guarded
-from parley_tools.embedded.ports import LOOPBACK, free_port
-from parley_tools.embedded.server import EmbeddedServer
+from parley_cli.embedded.guard import guarded
+from parley_cli.embedded.ports import LOOPBACK, free_port
+from parley_cli.embedded.server import EmbeddedServer
 from tests.deploy.support.paths import DEPLOY
 
 

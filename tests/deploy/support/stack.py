@@ -12,10 +12,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from parley_tools.embedded.guard import guarded
-from parley_tools.embedded.ports import LOOPBACK, free_port
-from parley_tools.embedded.postgres import PostgresServer, postgres_program
-from parley_tools.embedded.server import EmbeddedServer
+from parley_cli.embedded.guard import guarded
+from parley_cli.embedded.ports import LOOPBACK, free_port
+from parley_cli.embedded.postgres import PostgresServer, postgres_program
+from parley_cli.embedded.server import EmbeddedServer
 from tests.deploy.support import compose, dockerfile
 from tests.deploy.support.nats import DeployedNats
 from tests.deploy.support.paths import DEPLOY, ROOT

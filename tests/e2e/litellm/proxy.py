@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from parley_tools.embedded.ports import free_port
+from parley_cli.embedded.ports import free_port
 from tests.support.program import Program
 from tests.support.waiting import wait_until
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from parley.contracts.resources import Message
-from parley_tools.client import ParleyClient
+from parley_client import ParleyClient
 from tests.e2e.litellm import proxy
 from tests.support.demo_model import DemoModelProcess
 from tests.support.stack import RunningStack

@@ -17,16 +17,16 @@ from parley.contracts import rpc
 from parley.contracts.ids import new_id
 from parley.contracts.resources import Chat, Message
 from parley.contracts.subjects import ANY_PROMPT_SUBMITTED
-from parley.runtime import bus
-from parley.runtime.provision import provision
-from parley_tools.backup import archive
-from parley_tools.backup.archive import ArchiveReader
-from parley_tools.backup.errors import BackupError, NotAnArchive, NotEmpty, ProgramFailed, StillRunning
-from parley_tools.backup.making import back_up
-from parley_tools.backup.places import Place
-from parley_tools.backup.restoring import restore
-from parley_tools.dead_letters.box import DeadLetterBox
-from parley_tools.embedded.nats import NatsServer
+from parley.runtime.nats import bus
+from parley.runtime.nats.provision import provision
+from parley_cli.backup import archive
+from parley_cli.backup.archive import ArchiveReader
+from parley_cli.backup.creation import back_up
+from parley_cli.backup.errors import BackupError, NotAnArchive, NotEmpty, ProgramFailed, StillRunning
+from parley_cli.backup.restoration import restore
+from parley_cli.backup.targets import Place
+from parley_cli.dead_letters.queue import DeadLetterBox
+from parley_cli.embedded.nats import NatsServer
 from tests.integration.chat_store.client import Neighbour, prompt
 from tests.support.databases import Databases
 from tests.support.service import ServiceProcess, run_service

@@ -15,14 +15,14 @@ import asyncpg
 import psutil
 import pytest
 
-from parley.runtime import bus
-from parley.runtime.provision import provision
-from parley_tools.backup.errors import Mixed
-from parley_tools.backup.places import Place, to_read, to_write
-from parley_tools.embedded.nats import NatsServer
-from parley_tools.embedded.postgres import PostgresServer
-from parley_tools.stack import state
-from parley_tools.stack.secrets import load_secrets
+from parley.runtime.nats import bus
+from parley.runtime.nats.provision import provision
+from parley_cli.backup.errors import Mixed
+from parley_cli.backup.targets import Place, to_read, to_write
+from parley_cli.embedded.nats import NatsServer
+from parley_cli.embedded.postgres import PostgresServer
+from parley_cli.stack import state
+from parley_cli.stack.secrets import load_secrets
 from tests.support.databases import Databases
 from tests.support.waiting import eventually
 
@@ -31,7 +31,7 @@ Environment = Mapping[str, str]
 
 def _start(*arguments: object, before: Sequence[str] = (), env: Environment) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*before, sys.executable, "-m", "parley_tools.cli", *map(str, arguments)],
+        [*before, sys.executable, "-m", "parley_cli.main", *map(str, arguments)],
         env={"PATH": os.environ["PATH"], **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -2,9 +2,9 @@
 
 import pytest
 
-from parley_tools.bench.scenario import Size
-from parley_tools.bench.scenarios.delay import delay
-from parley_tools.bench.scenarios.prompt import prompt
+from parley_bench.scenario import Size
+from parley_bench.scenarios.delay import delay
+from parley_bench.scenarios.prompt import prompt
 
 TINY = Size(repeats=1, window=1.0, share=0.002)
 pytestmark = pytest.mark.timeout(240)

@@ -16,7 +16,7 @@ from parley.contracts import ids, rpc, subjects
 from parley.contracts.events import GenerationFinished, GenerationRequested, PromptSubmitted
 from parley.contracts.live import Changed, ListChanged
 from parley.contracts.resources import Chat, Message, MessageError, Usage
-from parley.runtime import bus
+from parley.runtime.nats import bus
 from tests.support.waiting import eventually
 
 T = TypeVar("T")

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 import pytest_asyncio
 
-from parley.runtime import bus
-from parley.runtime.provision import provision
+from parley.runtime.nats import bus
+from parley.runtime.nats.provision import provision
 from tests.integration.chat_store.client import Neighbour
 from tests.support.service import ServiceProcess, run_service
 

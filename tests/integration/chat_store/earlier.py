@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from chat_store import schema
+from chat_store.storage import schema
 
 ROOT = Path(__file__).parents[3]
 _SOURCES = ("services/chat-store/src", "shared/src")
-_MIGRATIONS = "services/chat-store/src/chat_store/migrations"
+_MIGRATIONS = "services/chat-store/src/chat_store/storage/migrations"
 
 
 class NoHistory(Exception):

@@ -12,8 +12,8 @@ from nats.aio.msg import Msg
 from parley.contracts import ids, rpc, subjects
 from parley.contracts.live import PromptRejected
 from parley.contracts.resources import Message
-from parley.runtime import bus
-from parley.runtime.bus import RpcRefused
+from parley.runtime.nats import bus
+from parley.runtime.nats.bus import RpcRefused
 from tests.integration.chat_store.client import Neighbour, prompt
 from tests.integration.chat_store.conftest import StartStore
 from tests.support.waiting import eventually

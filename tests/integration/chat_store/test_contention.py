@@ -6,9 +6,9 @@ import asyncio
 import functools
 from datetime import UTC, datetime
 
-from chat_store import database, repository, transactions
-from chat_store.conversation import Conversation
-from chat_store.transactions import Command
+from chat_store.domain.conversation import Conversation
+from chat_store.storage import pool, repository, transactions
+from chat_store.storage.transactions import Command
 from parley.contracts import ids
 from tests.integration.chat_store.client import prompt
 
@@ -18,8 +18,8 @@ ROUNDS = 40
 
 async def test_a_claim_crosses_the_note_that_its_request_is_stored(database_url: str) -> None:
     """Postgres may refuse an upsert as a second row while the row gets a new version; the claim is written anyway."""
-    store = await database.connect(database_url, settings=database.SESSION_SETTINGS)
-    other = await database.connect(database_url, settings=database.SESSION_SETTINGS)
+    store = await pool.connect(database_url, settings=pool.SESSION_SETTINGS)
+    other = await pool.connect(database_url, settings=pool.SESSION_SETTINGS)
     generations = []
     for _ in range(CHATS):
         chat_id, now = ids.new_id(), datetime.now(UTC)

@@ -11,16 +11,17 @@ import asyncpg
 import pytest
 from nats.aio.msg import Msg
 
-from chat_store import app, schema
-from chat_store.publisher import Publisher
-from chat_store.pull import Pull
+from chat_store import app
+from chat_store.events.publisher import Publisher
+from chat_store.events.pull import Pull
 from chat_store.settings import Settings
+from chat_store.storage import schema
 from parley.contracts import rpc
 from parley.contracts.streams import CHAT_STORE_PROMPTS
-from parley.runtime import bus
-from parley.runtime.bus import BusUnavailable, RpcRefused
-from parley_tools.chaos.proxy import Proxy
-from parley_tools.embedded.nats import NatsServer
+from parley.runtime.nats import bus
+from parley.runtime.nats.bus import BusUnavailable, RpcRefused
+from parley_cli.embedded.nats import NatsServer
+from tests.chaos.proxy import Proxy
 from tests.integration.chat_store.client import Neighbour
 from tests.integration.chat_store.conftest import StartStore
 from tests.support.databases import Databases
@@ -91,7 +92,7 @@ async def test_a_published_request_whose_mark_was_lost_is_not_published_twice(
         raise ConnectionResetError
 
     with monkeypatch.context() as patch:
-        patch.setattr("chat_store.repository.mark_requested", lost)
+        patch.setattr("chat_store.storage.repository.mark_requested", lost)
         async with serving(nats_url, database_url):
             chat_id = await eventually(lambda: _chat(neighbour))
             assert chat_id is not None

@@ -5,8 +5,8 @@ import msgspec
 import pytest
 
 from parley.contracts import subjects
-from parley.runtime import bus, dead_letters
-from parley_tools.dead_letters.box import DeadLetterBox
+from parley.runtime.nats import bus, dead_letters
+from parley_cli.dead_letters.queue import DeadLetterBox
 from tests.integration.chat_store.client import Neighbour, finished, prompt
 from tests.integration.chat_store.conftest import StartStore
 from tests.support.waiting import eventually

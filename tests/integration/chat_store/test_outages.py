@@ -20,8 +20,8 @@ import pytest
 
 from parley.contracts import rpc
 from parley.contracts.streams import CHAT_STORE_PROMPTS
-from parley.runtime.bus import BusUnavailable, RpcRefused
-from parley_tools.embedded.ports import LOOPBACK
+from parley.runtime.nats.bus import BusUnavailable, RpcRefused
+from parley_cli.embedded.ports import LOOPBACK
 from tests.integration.chat_store.client import Neighbour
 from tests.integration.chat_store.conftest import StartStore, migrate
 from tests.support.databases import Databases

@@ -8,13 +8,13 @@ from pathlib import Path
 import msgspec
 from nats.aio.client import Client
 
-from chat_store.pull import Pull
+from chat_store.events.pull import Pull
 from parley.contracts import ids, rpc, subjects
 from parley.contracts.events import GenerationRequested
 from parley.contracts.streams import LLM_WORKER_REQUESTS
-from parley.runtime import bus
-from parley.runtime.authorization import random_passwords
-from parley_tools.embedded.nats import NatsServer
+from parley.runtime.nats import bus
+from parley.runtime.nats.authorization import random_passwords
+from parley_cli.embedded.nats import NatsServer
 from tests.integration.chat_store.client import finished, prompt
 from tests.integration.chat_store.conftest import environment, migrate
 from tests.support.service import run_service

@@ -9,12 +9,12 @@ import asyncpg
 import msgspec
 import pytest
 
-from chat_store import database, repository
+from chat_store.storage import pool, repository
 
 
 @pytest.fixture
 async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    connection = await database.connect(database_url, settings=database.SESSION_SETTINGS)
+    connection = await pool.connect(database_url, settings=pool.SESSION_SETTINGS)
     yield connection
     await connection.close()
 

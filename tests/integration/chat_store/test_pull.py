@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from chat_store.pull import MAX_BYTES, Pull
+from chat_store.events.pull import MAX_BYTES, Pull
 from parley.contracts import ids, subjects
 from parley.contracts.streams import CHAT_STORE_PROMPTS
 from tests.integration.chat_store.client import Neighbour

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from parley.contracts import ids, limits, rpc, subjects
-from parley.runtime import bus
-from parley.runtime.bus import RpcRefused
+from parley.runtime.nats import bus
+from parley.runtime.nats.bus import RpcRefused
 from tests.integration.chat_store.client import Neighbour
 from tests.support.waiting import eventually
 

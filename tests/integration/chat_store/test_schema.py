@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from chat_store import repository, schema
-from chat_store.cursors import BeforeChat
+from chat_store.domain.cursors import BeforeChat
 from chat_store.errors import SchemaMismatch
+from chat_store.storage import repository, schema
 from parley.contracts import ids
 from parley.contracts.streams import CONSUMERS, STREAMS
-from parley.runtime import bus
-from parley.runtime.provision import provision
-from parley_tools.embedded.ports import free_port
+from parley.runtime.nats import bus
+from parley.runtime.nats.provision import provision
+from parley_cli.embedded.ports import free_port
 from tests.integration.chat_store.conftest import environment, migrate
 from tests.support.service import run_service
 from tests.support.waiting import eventually

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from parley.contracts import ids, rpc, subjects
-from parley.runtime.bus import RpcRefused
+from parley.runtime.nats.bus import RpcRefused
 from tests.integration.chat_store.client import Neighbour
 from tests.integration.chat_store.conftest import StartStore, migrate
 from tests.integration.chat_store.corpus import write

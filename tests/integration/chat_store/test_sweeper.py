@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from nats.aio.msg import Msg
 
-from chat_store.pull import Pull
+from chat_store.events.pull import Pull
 from parley.contracts import ids, rpc, subjects
 from parley.contracts.events import GenerationRequested
 from parley.contracts.streams import CHAT_STORE_FINISHED, LLM_WORKER_REQUESTS

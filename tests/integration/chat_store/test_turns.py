@@ -7,8 +7,9 @@ import pytest
 
 from parley.contracts import ids, limits, rpc, subjects
 from parley.contracts.resources import Chat, Message
-from parley.runtime import bus, tracing
-from parley.runtime.bus import RpcRefused
+from parley.runtime import tracing
+from parley.runtime.nats import bus
+from parley.runtime.nats.bus import RpcRefused
 from tests.integration.chat_store.client import AWAY, Neighbour, finished, prompt
 from tests.support.waiting import eventually
 

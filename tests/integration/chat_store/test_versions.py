@@ -9,9 +9,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from chat_store import database
+from chat_store.storage import pool
 from parley.contracts import rpc
-from parley_tools.embedded.postgres import MAJOR_VERSION
+from parley_cli.embedded.postgres import MAJOR_VERSION
 from tests.integration.chat_store.client import Neighbour
 from tests.integration.chat_store.conftest import environment, migrate
 from tests.support.other_postgres import OtherPostgres
@@ -19,7 +19,7 @@ from tests.support.service import run_service
 from tests.support.waiting import eventually
 
 
-@pytest.mark.parametrize("version", range(database.MIN_VERSION, database.MAX_VERSION))
+@pytest.mark.parametrize("version", range(pool.MIN_VERSION, pool.MAX_VERSION))
 async def test_an_older_supported_postgres_takes_the_schema_and_serves(
     nats_url: str, neighbour: Neighbour, version: int
 ) -> None:
@@ -48,7 +48,7 @@ async def test_an_older_supported_postgres_takes_the_schema_and_serves(
 async def test_the_newest_supported_postgres_is_the_one_that_all_other_tests_run_on(database_url: str) -> None:
     connection = await asyncpg.connect(database_url)
     try:
-        assert connection.get_server_version().major == database.MAX_VERSION == int(MAJOR_VERSION)
+        assert connection.get_server_version().major == pool.MAX_VERSION == int(MAJOR_VERSION)
     finally:
         await connection.close()
 
@@ -57,4 +57,4 @@ def test_the_documentation_names_these_versions() -> None:
     page = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
     versions = re.search(r"\*\*PostgreSQL\*\* may be of the versions (\d+) to (\d+)", page)
     assert versions is not None
-    assert versions.groups() == (str(database.MIN_VERSION), str(database.MAX_VERSION))
+    assert versions.groups() == (str(pool.MIN_VERSION), str(pool.MAX_VERSION))

@@ -13,12 +13,12 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
 from parley.contracts import streams, subjects
-from parley.runtime import authorization, bus, dead_letters
-from parley.runtime.provision import provision
-from parley_tools.dead_letters import command
-from parley_tools.dead_letters.box import DeadLetterBox
-from parley_tools.dead_letters.errors import NoAddress, NoSuchLetter
-from parley_tools.embedded.nats import NatsServer
+from parley.runtime.nats import authorization, bus, dead_letters
+from parley.runtime.nats.provision import provision
+from parley_cli.dead_letters import command
+from parley_cli.dead_letters.errors import NoAddress, NoSuchLetter
+from parley_cli.dead_letters.queue import DeadLetterBox
+from parley_cli.embedded.nats import NatsServer
 
 PROMPTS = streams.CHAT_STORE_PROMPTS
 

@@ -24,16 +24,16 @@ from nats.js.api import StreamConfig
 
 from parley.contracts import streams
 from parley.contracts.permissions import USERS
-from parley.runtime import authorization, bus
-from parley.runtime.provision import provision
-from parley_tools.doctor import patient as patients
-from parley_tools.doctor import provider_check
-from parley_tools.doctor.examination import examine
-from parley_tools.doctor.report import Finding
-from parley_tools.embedded.guard import guarded
-from parley_tools.embedded.nats import NatsServer, nats_program
-from parley_tools.embedded.ports import free_port
-from parley_tools.stack import state
+from parley.runtime.nats import authorization, bus
+from parley.runtime.nats.provision import provision
+from parley_cli.doctor import provider_check
+from parley_cli.doctor import target as patients
+from parley_cli.doctor.checks import examine
+from parley_cli.doctor.report import Finding
+from parley_cli.embedded.guard import guarded
+from parley_cli.embedded.nats import NatsServer, nats_program
+from parley_cli.embedded.ports import free_port
+from parley_cli.stack import state
 from tests.support.databases import Databases
 from tests.support.demo_model import DemoModelProcess
 from tests.support.stack import RunningStack
@@ -82,7 +82,7 @@ class Installation:
 
 def doctor(environment: dict[str, str], *arguments: str) -> Examined:
     done = subprocess.run(
-        [sys.executable, "-m", "parley_tools.cli", "doctor", "--json", *arguments],
+        [sys.executable, "-m", "parley_cli.main", "doctor", "--json", *arguments],
         env={"PATH": os.environ["PATH"], **environment},
         capture_output=True,
         text=True,

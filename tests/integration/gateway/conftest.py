@@ -12,9 +12,9 @@ from nats.aio.client import Client
 
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.streams import CHAT
-from parley.runtime import bus
-from parley.runtime.provision import provision
-from parley_tools.embedded.ports import free_port
+from parley.runtime.nats import bus
+from parley.runtime.nats.provision import provision
+from parley_cli.embedded.ports import free_port
 from tests.integration.gateway.fake_push import FakePush
 from tests.integration.gateway.fake_store import FakeStore
 from tests.support.service import ServiceProcess, run_service

@@ -15,7 +15,7 @@ from nats.aio.subscription import Subscription
 from parley.contracts import rpc, subjects
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.resources import Chat, Member, Message, TokenUsage
-from parley.runtime.bus import MSG_ID, settled
+from parley.runtime.nats.bus import MSG_ID, settled
 
 _NOT_FOUND = rpc.RpcError(code="not_found", message="There is no such chat.")
 

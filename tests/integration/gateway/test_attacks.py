@@ -9,7 +9,7 @@ import httpx
 import psutil
 import pytest
 
-from parley_tools.embedded.ports import free_port
+from parley_cli.embedded.ports import free_port
 from tests.integration.gateway.conftest import environment, provisioned
 from tests.support.service import ServiceProcess, run_service
 from tests.support.waiting import eventually

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway import bridge as module
-from gateway.bridge import Bridge, Bridges
 from gateway.errors import Unavailable
+from gateway.http import event_stream as module
+from gateway.http.event_stream import Bridge, Bridges
 from parley.contracts import frames
 from parley.contracts.ids import new_id
-from parley_tools.embedded.ports import free_port
+from parley_cli.embedded.ports import free_port
 from tests.integration.gateway.fake_push import FakePush
 from tests.integration.gateway.test_stream import snapshot
 

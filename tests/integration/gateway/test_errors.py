@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.requests import MAX_BODY_BYTES
+from gateway.http.requests import MAX_BODY_BYTES
 from parley.contracts import rpc
 from parley.contracts.ids import new_id
 from parley.contracts.limits import MAX_PROMPT_BYTES

@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from parley_tools.embedded.nats import NatsServer
-from parley_tools.embedded.ports import free_port
+from parley_cli.embedded.nats import NatsServer
+from parley_cli.embedded.ports import free_port
 from tests.integration.gateway.conftest import KEY, environment, provisioned, signed_in
 from tests.integration.gateway.fake_push import FakePush
 from tests.integration.gateway.test_outages import store_on

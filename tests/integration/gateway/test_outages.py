@@ -9,10 +9,10 @@ import pytest
 from nats.aio.client import Client
 
 from parley.contracts.ids import new_id
-from parley.runtime import bus
-from parley.runtime.provision import provision
-from parley_tools.embedded.nats import NatsServer
-from parley_tools.embedded.ports import free_port
+from parley.runtime.nats import bus
+from parley.runtime.nats.provision import provision
+from parley_cli.embedded.nats import NatsServer
+from parley_cli.embedded.ports import free_port
 from tests.integration.gateway.conftest import Running, User, environment, prompts_of, provisioned, signed_in
 from tests.integration.gateway.fake_store import FakeStore
 from tests.support.service import ServiceProcess, run_service

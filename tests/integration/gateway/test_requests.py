@@ -14,7 +14,7 @@ from nats.aio.msg import Msg
 from parley.contracts import rpc, subjects
 from parley.contracts.ids import is_id, new_id
 from parley.contracts.resources import Message, MessageError
-from parley.runtime.bus import settled
+from parley.runtime.nats.bus import settled
 from tests.integration.gateway.conftest import Running, User, prompts_of
 from tests.integration.gateway.fake_store import FakeStore
 from tests.support.waiting import eventually

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 from nats.aio.client import Client
 
-from gateway.access import FRESH_SECONDS, AccessMemory
-from gateway.bus import Bus
+from gateway.bus.access_cache import FRESH_SECONDS, AccessMemory
+from gateway.bus.connection import Bus
+from gateway.bus.store_client import StoreClient
 from gateway.errors import NotFound, Unavailable
-from gateway.store_client import StoreClient
 from parley.contracts import rpc
 from parley.contracts.ids import new_id
 from tests.integration.gateway.conftest import Running
@@ -89,5 +89,5 @@ async def test_models_that_were_heard_once_are_told_while_no_worker_answers(
         await asking.models()
     async with FakeStore(nc):
         assert (await asking.models()).default == "demo"
-    monkeypatch.setattr("gateway.store_client._MODELS_FRESH", 0.0)
+    monkeypatch.setattr("gateway.bus.store_client._MODELS_FRESH", 0.0)
     assert (await asking.models()).default == "demo"

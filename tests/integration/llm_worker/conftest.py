@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from parley.runtime import bus
-from parley.runtime.provision import provision
-from parley_tools.embedded.nats import NatsServer
+from parley.runtime.nats import bus
+from parley.runtime.nats.provision import provision
+from parley_cli.embedded.nats import NatsServer
 from tests.integration.llm_worker.stage import Stage, stage
 from tests.support.demo_model import DemoModelProcess
 from tests.support.service import ServiceProcess, run_service

@@ -21,8 +21,8 @@ from parley.contracts.events import GenerationFinished, GenerationRequested, Gen
 from parley.contracts.ids import new_id
 from parley.contracts.limits import MAX_ATTEMPTS
 from parley.contracts.streams import CHAT, DEAD_LETTERS, LLM_WORKER_REQUESTS, SEGMENTS
-from parley.runtime import bus
-from parley.runtime.provision import provision
+from parley.runtime.nats import bus
+from parley.runtime.nats.provision import provision
 from tests.support.waiting import eventually
 
 LiveFrame = frames.Delta | frames.Generation

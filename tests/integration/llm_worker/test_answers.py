@@ -10,8 +10,8 @@ from parley.contracts import rpc, subjects
 from parley.contracts.ids import new_id
 from parley.contracts.live import READ_AT
 from parley.contracts.rpc import ContextMessage, ListModels, ModelList
-from parley.runtime import bus
-from parley.runtime.bus import BusUnavailable, NoResponder
+from parley.runtime.nats import bus
+from parley.runtime.nats.bus import BusUnavailable, NoResponder
 from tests.integration.llm_worker.conftest import StartWorker
 from tests.integration.llm_worker.stage import Stage, text_of
 from tests.support.waiting import eventually

@@ -5,10 +5,10 @@ import time
 
 from parley.contracts import rpc, subjects
 from parley.contracts.streams import LLM_WORKER_REQUESTS
-from parley.runtime import bus
-from parley.runtime.provision import provision
-from parley_tools.embedded.nats import NatsServer
-from parley_tools.embedded.ports import free_port
+from parley.runtime.nats import bus
+from parley.runtime.nats.provision import provision
+from parley_cli.embedded.nats import NatsServer
+from parley_cli.embedded.ports import free_port
 from tests.integration.llm_worker.conftest import ACK_WAIT, StartWorker
 from tests.integration.llm_worker.stage import Stage
 from tests.support.service import run_service

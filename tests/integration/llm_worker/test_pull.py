@@ -6,11 +6,11 @@ import time
 import pytest
 from nats.aio.msg import Msg
 
-from llm_worker.pull import Fetched, Pull
+from llm_worker.jobs.pull import Fetched, Pull
 from parley.contracts.ids import new_id
 from parley.contracts.streams import LLM_WORKER_REQUESTS
-from parley.runtime import bus
-from parley_tools.embedded.nats import NatsServer
+from parley.runtime.nats import bus
+from parley_cli.embedded.nats import NatsServer
 from tests.integration.llm_worker.conftest import ACK_WAIT
 from tests.integration.llm_worker.stage import Stage
 from tests.support.waiting import eventually

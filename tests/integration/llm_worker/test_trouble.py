@@ -6,7 +6,7 @@ import time
 import pytest
 
 from parley.contracts.ids import new_id
-from parley_tools.embedded.ports import free_port
+from parley_cli.embedded.ports import free_port
 from tests.integration.llm_worker.conftest import StartWorker
 from tests.integration.llm_worker.stage import Stage, text_of
 from tests.support.demo_model import DemoModelProcess

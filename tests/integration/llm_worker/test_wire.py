@@ -6,9 +6,9 @@ import signal
 import pytest
 from nats.aio.msg import Msg
 
-from llm_worker.wire import Wire
-from parley.runtime import bus
-from parley_tools.embedded.nats import NatsServer
+from llm_worker.generation.publishing import Wire
+from parley.runtime.nats import bus
+from parley_cli.embedded.nats import NatsServer
 from tests.support.waiting import eventually
 
 
@@ -71,7 +71,7 @@ async def test_without_a_connection_nothing_is_saved_up(nats_server: NatsServer)
 async def test_frames_are_dropped_when_too_much_waits_already(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llm_worker.wire._HIGH_WATER", 1000)
+    monkeypatch.setattr("llm_worker.generation.publishing._HIGH_WATER", 1000)
     sender, receiver = [await bus.connect(nats_server.url, name=name) for name in ("sender", "receiver")]
     got: list[bytes] = []
 

@@ -17,8 +17,8 @@ from parley.contracts import rpc, subjects
 from parley.contracts.frames import Delta, Generation, Kind
 from parley.contracts.ids import new_id
 from parley.contracts.live import Changed, ListChanged, PromptRejected
-from parley.runtime.bus import settled
-from parley.runtime.client import ReconnectingClient
+from parley.runtime.nats.bus import settled
+from parley.runtime.nats.client import ReconnectingClient
 from tests.unit.push.world import ChatStore
 
 

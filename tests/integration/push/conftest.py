@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from parley_tools.embedded.ports import free_port
+from parley_cli.embedded.ports import free_port
 from tests.integration.push.backend import Backend, backend_on
 from tests.integration.push.reader import SECRET_KEY
 from tests.support.service import ServiceProcess, run_service

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from parley_tools.embedded.ports import free_port
+from parley_cli.embedded.ports import free_port
 from tests.integration.push.backend import Backend
 from tests.integration.push.conftest import Describe, url_of
 from tests.integration.push.reader import reading

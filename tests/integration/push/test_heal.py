@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from parley.contracts.frames import Generation
-from parley_tools.embedded.nats import NatsServer
+from parley_cli.embedded.nats import NatsServer
 from tests.integration.push.backend import Backend, backend_on
 from tests.integration.push.conftest import Describe, describe_on, url_of
 from tests.integration.push.reader import reading

@@ -12,8 +12,8 @@ from parley.contracts.frames import Listed, Relist
 from parley.contracts.ids import new_id
 from parley.contracts.live import ListChanged
 from parley.contracts.resources import ChatSummary
-from parley_tools.embedded.nats import NatsServer
-from parley_tools.embedded.ports import free_port
+from parley_cli.embedded.nats import NatsServer
+from parley_cli.embedded.ports import free_port
 from tests.integration.push.backend import Backend, backend_on
 from tests.integration.push.conftest import Describe, describe_on, url_of
 from tests.integration.push.reader import WebReader, reading

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from parley.contracts import permissions
-from parley_tools.embedded.nats import NatsServer
+from parley_cli.embedded.nats import NatsServer
 from tests.integration.push.backend import Backend, backend_on
 from tests.integration.push.conftest import Describe, describe_on, url_of
 from tests.integration.push.reader import reading

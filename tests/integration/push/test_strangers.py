@@ -19,10 +19,10 @@ from websockets.exceptions import InvalidStatus
 from parley.contracts import subjects
 from parley.contracts.frames import Snapshot
 from parley.contracts.ids import new_id
-from parley.runtime import bus
-from parley_tools.embedded.nats import NatsServer
-from parley_tools.embedded.ports import LOOPBACK, free_port
-from parley_tools.embedded.server import EmbeddedServer
+from parley.runtime.nats import bus
+from parley_cli.embedded.nats import NatsServer
+from parley_cli.embedded.ports import LOOPBACK, free_port
+from parley_cli.embedded.server import EmbeddedServer
 from tests.integration.push.backend import Backend, backend_on
 from tests.integration.push.conftest import Describe, describe_on, url_of
 from tests.integration.push.reader import DEADLINE, WebReader, reading, ticket

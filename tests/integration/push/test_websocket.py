@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 from websockets.asyncio.client import connect
 
-from parley_tools.embedded.ports import LOOPBACK
+from parley_cli.embedded.ports import LOOPBACK
 from tests.integration.push.backend import Backend
 from tests.integration.push.reader import DEADLINE, reading, ticket
 from tests.support.service import ServiceProcess

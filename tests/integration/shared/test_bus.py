@@ -15,10 +15,10 @@ from nats.js.api import DiscardPolicy
 
 from parley.contracts import rpc, streams, subjects
 from parley.contracts.events import PromptSubmitted
-from parley.runtime import bus, dead_letters, jetstream
-from parley.runtime.jetstream import Needs
-from parley.runtime.provision import Differs, inspect, provision
-from parley_tools.embedded.nats import NatsServer
+from parley.runtime.nats import bus, dead_letters, jetstream
+from parley.runtime.nats.jetstream import Needs
+from parley.runtime.nats.provision import Differs, inspect, provision
+from parley_cli.embedded.nats import NatsServer
 from tests.support.waiting import eventually
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from nats.aio.transport import TcpTransport
 
-from parley.runtime import bus
-from parley.runtime.client import ReconnectingClient
-from parley_tools.embedded.nats import NatsServer
+from parley.runtime.nats import bus
+from parley.runtime.nats.client import ReconnectingClient
+from parley_cli.embedded.nats import NatsServer
 from tests.support.waiting import eventually
 
 INFO = b'INFO {"server_id":"x","version":"2.15.1","max_payload":1048576,"headers":true}\r\n'

@@ -11,14 +11,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from chat_store.pull import Pull
+from chat_store.events.pull import Pull
 from parley.contracts import ids, streams, subjects
-from parley.runtime import bus, jetstream
-from parley.runtime.jetstream import NOBODY, Needs
-from parley.runtime.provision import provision
+from parley.runtime.nats import bus, jetstream
+from parley.runtime.nats.jetstream import NOBODY, Needs
+from parley.runtime.nats.provision import provision
 from parley.runtime.tasks import end
-from parley_tools.chaos.cluster import Cluster
-from parley_tools.stack.log import CombinedLog
+from parley_cli.stack.log import CombinedLog
+from tests.chaos.cluster import Cluster
 from tests.support.waiting import eventually
 
 NEEDS = Needs(streams=(streams.CHAT,), publishes=(subjects.prompt_submitted(NOBODY),))

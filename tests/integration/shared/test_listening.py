@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from parley_tools.embedded.ports import free_port
+from parley_cli.embedded.ports import free_port
 from tests.support.service import run_service
 
 NOWHERE = f"nats://127.0.0.1:{free_port()}"

@@ -8,9 +8,9 @@ import pytest
 from faststream.nats import NatsBroker
 
 from parley.contracts import permissions
-from parley.runtime import bus
-from parley_tools.embedded.nats import NatsServer
-from parley_tools.embedded.ports import free_port
+from parley.runtime.nats import bus
+from parley_cli.embedded.nats import NatsServer
+from parley_cli.embedded.ports import free_port
 from tests.support.service import run_service
 from tests.support.waiting import eventually
 

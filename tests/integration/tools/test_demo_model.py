@@ -10,7 +10,7 @@ import httpx
 import openai
 import pytest
 
-from parley_tools.demo_model.behaviours import LISTED
+from parley_cli.demo_model.behaviours import LISTED
 from tests.support.demo_model import DemoModelProcess
 from tests.support.waiting import eventually
 

@@ -13,22 +13,22 @@ import nats
 import psutil
 import pytest
 
-from parley.runtime import bus
-from parley.runtime.authorization import random_passwords
-from parley.runtime.provision import provision
-from parley_tools.embedded import postgres
-from parley_tools.embedded.errors import DidNotStart, FolderInUse, WrongVersion
-from parley_tools.embedded.folder import FolderLock
-from parley_tools.embedded.nats import NatsServer
-from parley_tools.embedded.postgres import PostgresServer
-from parley_tools.embedded.server import EmbeddedServer
+from parley.runtime.nats import bus
+from parley.runtime.nats.authorization import random_passwords
+from parley.runtime.nats.provision import provision
+from parley_cli.embedded import postgres
+from parley_cli.embedded.errors import DidNotStart, FolderInUse, WrongVersion
+from parley_cli.embedded.folder import FolderLock
+from parley_cli.embedded.nats import NatsServer
+from parley_cli.embedded.postgres import PostgresServer
+from parley_cli.embedded.server import EmbeddedServer
 from tests.support.waiting import wait_until
 
 _PARENT = """
 import signal, sys
 from pathlib import Path
-from parley_tools.embedded.nats import NatsServer
-from parley_tools.embedded.postgres import PostgresServer
+from parley_cli.embedded.nats import NatsServer
+from parley_cli.embedded.postgres import PostgresServer
 folder = Path(sys.argv[1])
 nats = NatsServer(folder / "nats")
 postgres = PostgresServer(folder / "postgres", password="test")
@@ -41,8 +41,8 @@ signal.pause()
 _START = """
 import sys
 from pathlib import Path
-from parley_tools.embedded.errors import DidNotStart
-from parley_tools.embedded.postgres import PostgresServer
+from parley_cli.embedded.errors import DidNotStart
+from parley_cli.embedded.postgres import PostgresServer
 try:
     PostgresServer(Path(sys.argv[1]) / "postgres", password="test").start()
 except DidNotStart as error:

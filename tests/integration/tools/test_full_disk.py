@@ -10,16 +10,16 @@ from pathlib import Path
 from nats.aio.client import Client
 
 from parley.contracts import subjects
-from parley.runtime import bus, jetstream
-from parley.runtime.jetstream import StreamWrites
-from parley.runtime.provision import provision
+from parley.runtime.nats import bus, jetstream
+from parley.runtime.nats.jetstream import StreamWrites
+from parley.runtime.nats.provision import provision
 from parley.runtime.tasks import end
-from parley_tools.doctor import nats_check
-from parley_tools.doctor.patient import Patient
-from parley_tools.embedded.nats import NatsServer
-from parley_tools.stack import nats_watch
-from parley_tools.stack.log import CombinedLog
-from parley_tools.stack.process import ProcessSpec, SupervisedProcess
+from parley_cli.doctor import nats_check
+from parley_cli.doctor.target import Patient
+from parley_cli.embedded.nats import NatsServer
+from parley_cli.stack import nats_watch
+from parley_cli.stack.log import CombinedLog
+from parley_cli.stack.process import ProcessSpec, SupervisedProcess
 from tests.support.small_disk import small_disk
 from tests.support.waiting import eventually
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from parley_tools.embedded.errors import UnusableFolder
-from parley_tools.embedded.folder import FolderLock
-from parley_tools.embedded.guard import guarded
-from parley_tools.embedded.nats import NatsServer, nats_program
-from parley_tools.embedded.ports import free_port, is_free
-from parley_tools.stack.secrets import load_secrets
+from parley_cli.embedded.errors import UnusableFolder
+from parley_cli.embedded.folder import FolderLock
+from parley_cli.embedded.guard import guarded
+from parley_cli.embedded.nats import NatsServer, nats_program
+from parley_cli.embedded.ports import free_port, is_free
+from parley_cli.stack.secrets import load_secrets
 from tests.support.databases import Databases
 from tests.support.waiting import wait_until
 
@@ -27,7 +27,7 @@ _ORDINARY = 65_534
 def _parley(*arguments: str, **environment: str) -> tuple[int, str]:
     """Run the command, which is to end by itself, and return its exit code and all that it said."""
     done = subprocess.run(
-        [sys.executable, "-m", "parley_tools.cli", *arguments],
+        [sys.executable, "-m", "parley_cli.main", *arguments],
         env={"PATH": os.environ["PATH"], **environment},
         capture_output=True,
         text=True,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from parley_tools.bench.command import SCENARIOS
-from parley_tools.bench.scenario import Table
-from parley_tools.bench.statistics import Figure, percentile
-from parley_tools.bench.tables import console, markdown, write
+from parley_bench.__main__ import SCENARIOS
+from parley_bench.scenario import Table
+from parley_bench.statistics import Figure, percentile
+from parley_bench.tables import console, markdown, write
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "benchmarks.md"
 

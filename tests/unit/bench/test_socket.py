@@ -5,7 +5,7 @@ import json
 
 from websockets.asyncio.server import ServerConnection, serve
 
-from parley_tools.bench.socket import RawSocket
+from parley_bench.socket import RawSocket
 from tests.support.waiting import eventually
 
 TEXTS = ["", "short", "x" * 125, "y" * 126, "z" * 70_000, "naïve 漢字 🦜"]

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from parley_tools.chaos.checks import Fault, Findings, Reading, check
-from parley_tools.chaos.ledger import Ledger, Sent
-from parley_tools.chaos.progress import Progress, standstills
-from parley_tools.chaos.reader import Witness
-from parley_tools.chaos.stored import Stored, StoredGeneration, StoredMessage
-from parley_tools.demo_model.answers import numbered
+from parley_cli.demo_model.answers import numbered
+from tests.chaos.history import Ledger, Sent
+from tests.chaos.invariants import Fault, Findings, Reading, check
+from tests.chaos.progress import Progress, standstills
+from tests.chaos.reader import Witness
+from tests.chaos.stored import Stored, StoredGeneration, StoredMessage
 
 NOW = 100.0
 ANSWER = "".join(numbered(30, "hello"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from parley_tools.chaos.plan import LINK_DEEDS, LINKS, PARTS, PROCESS_DEEDS, Deed, plan
+from tests.chaos.plan import LINK_DEEDS, LINKS, PARTS, PROCESS_DEEDS, Deed, plan
 
 
 def test_the_same_seed_gives_the_same_plan_and_another_another() -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from parley_tools.chaos.proxy import Proxy
+from tests.chaos.proxy import Proxy
 from tests.support.waiting import eventually
 
 

@@ -9,15 +9,8 @@ from typing import TypeVar
 
 import msgspec
 
-from chat_store.conversation import Changes, Conversation, State
-from chat_store.records import (
-    ACTIVE,
-    ChatRecord,
-    GenerationRecord,
-    MemberRecord,
-    MessageRecord,
-    UsageRecord,
-)
+from chat_store.domain.conversation import Changes, Conversation, State
+from chat_store.domain.records import ACTIVE, ChatRecord, GenerationRecord, MemberRecord, MessageRecord, UsageRecord
 from parley.contracts.events import GenerationFinished, PromptSubmitted
 from parley.contracts.resources import Usage
 

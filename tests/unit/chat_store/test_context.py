@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat_store.context import fit
+from chat_store.domain.context import fit
 from parley.contracts.rpc import ContextMessage
 
 ROLES = st.sampled_from(["user", "assistant"])

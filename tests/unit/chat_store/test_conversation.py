@@ -2,9 +2,9 @@
 
 import pytest
 
-from chat_store.conversation import QUEUE_BASE, Conversation, title_from
+from chat_store.domain.conversation import QUEUE_BASE, Conversation, title_from
+from chat_store.domain.records import GenerationRecord, MemberRecord
 from chat_store.errors import Conflict, Forbidden, Invalid, NoSuchMessage, NotFound, TooMany
-from chat_store.records import GenerationRecord, MemberRecord
 from parley.contracts import limits
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.resources import MessageError, Usage

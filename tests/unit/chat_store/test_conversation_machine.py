@@ -18,9 +18,9 @@ from hypothesis.stateful import (
     rule,
 )
 
-from chat_store.conversation import Conversation
+from chat_store.domain.conversation import Conversation
+from chat_store.domain.records import GenerationRecord
 from chat_store.errors import Conflict, NotFound
-from chat_store.records import GenerationRecord
 from parley.contracts import limits
 from parley.contracts.resources import MessageError
 from tests.unit.chat_store.tables import Tables

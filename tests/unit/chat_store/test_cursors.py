@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat_store import cursors
-from chat_store.cursors import BeforeChat, BeforeHit, BeforeMessage
+from chat_store.domain import cursors
+from chat_store.domain.cursors import BeforeChat, BeforeHit, BeforeMessage
 from chat_store.errors import Invalid
 
 

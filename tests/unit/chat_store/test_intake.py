@@ -9,12 +9,12 @@ import pytest
 from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 
+from chat_store.domain.rejections import Rejection
 from chat_store.errors import Unavailable
-from chat_store.intake import REPLAY_BATCH, Intake, Unreadable, decode
-from chat_store.publisher import Publisher
-from chat_store.rejections import Rejection
-from chat_store.subscribers import submit
-from chat_store.transactions import Command, Outcome
+from chat_store.events.processing import REPLAY_BATCH, Intake, Unreadable, decode
+from chat_store.events.publisher import Publisher
+from chat_store.events.subscribers import submit
+from chat_store.storage.transactions import Command, Outcome
 from parley.contracts import ids
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.streams import CHAT_STORE_PROMPTS

@@ -8,8 +8,8 @@ import msgspec
 import nats.errors
 import pytest
 
-from chat_store.orphans import EACH_EVERY, Absence, Orphans
-from chat_store.records import GenerationRecord
+from chat_store.domain.records import GenerationRecord
+from chat_store.events.orphans import EACH_EVERY, Absence, Orphans
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -80,7 +80,7 @@ async def test_while_workers_answer_each_is_asked_once_a_round(
     assert await found(orphans, *active) == {}
     assert sorted(nc.asked) == ["a4", "b4"], "the newest of each worker"
     later = orphans._answered["a0"] + EACH_EVERY
-    monkeypatch.setattr("chat_store.orphans.time.monotonic", lambda: later + 1)
+    monkeypatch.setattr("chat_store.events.orphans.time.monotonic", lambda: later + 1)
     nc.asked.clear()
     assert await found(orphans, *active) == {}
     assert len(nc.asked) == 10

@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
-from chat_store.conversation import Conversation
-from chat_store.publisher import Publisher, encode_changed
+from chat_store.domain.conversation import Conversation
+from chat_store.events.publisher import Publisher, encode_changed
 from parley.contracts import limits
 from parley.contracts.live import Changed, ListChanged
 from tests.unit.chat_store.tables import CHAT, Tables

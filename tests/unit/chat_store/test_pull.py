@@ -5,8 +5,8 @@ from typing import Any, cast
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from chat_store import pull
-from chat_store.pull import Pull
+from chat_store.events import pull
+from chat_store.events.pull import Pull
 from parley.contracts.streams import CHAT_STORE_PROMPTS
 
 

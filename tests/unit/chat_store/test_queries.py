@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from chat_store.queries import Queries, verbs
+from chat_store.rpc.handlers import Queries, verbs
 from parley.contracts import rpc
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chat_store.search import MAX_WORDS, Asked, excerpt, read
+from chat_store.domain.search import MAX_WORDS, Asked, excerpt, read
 
 
 def test_words_are_between_white_space_and_the_longest_comes_first() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from chat_store import search_index
+from chat_store.storage import search_index
 
 
 class Server:

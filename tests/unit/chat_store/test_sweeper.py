@@ -1,6 +1,6 @@
 """Which ends of answers have been in hand for too long."""
 
-from chat_store.sweeper import IN_HAND_FOR, EndsInHand
+from chat_store.events.sweeper import IN_HAND_FOR, EndsInHand
 
 
 def test_an_end_is_overdue_when_it_has_been_out_for_a_while() -> None:

@@ -7,11 +7,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from chat_store import repository, transactions
-from chat_store.conversation import Changes
+from chat_store.domain.conversation import Changes
 from chat_store.errors import is_outage
-from chat_store.intake import Intake
-from chat_store.transactions import Command, Interrupted
+from chat_store.events.processing import Intake
+from chat_store.storage import repository, transactions
+from chat_store.storage.transactions import Command, Interrupted
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.streams import CHAT_STORE_PROMPTS
 from tests.unit.chat_store.tables import Tables

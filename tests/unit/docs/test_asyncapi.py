@@ -6,7 +6,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from tools import gen_asyncapi
+from scripts import gen_asyncapi
 
 from parley.contracts import rpc, subjects
 from tests.unit.docs.pages import Example, examples
@@ -15,7 +15,7 @@ DOCUMENT = json.loads(gen_asyncapi.encoded())
 
 
 def test_the_file_is_what_the_code_says() -> None:
-    assert gen_asyncapi.FILE.read_bytes() == gen_asyncapi.encoded(), "run python tools/gen_asyncapi.py"
+    assert gen_asyncapi.FILE.read_bytes() == gen_asyncapi.encoded(), "run python scripts/gen_asyncapi.py"
 
 
 def references(node: Any) -> Iterator[str]:

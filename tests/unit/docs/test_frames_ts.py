@@ -1,9 +1,9 @@
 """The browser's types are what the contracts say."""
 
-from tools import gen_frames_ts
+from scripts import gen_frames_ts
 
 
 def test_the_browsers_types_are_what_the_contracts_say() -> None:
     assert gen_frames_ts.FILE.read_text(encoding="utf-8") == gen_frames_ts.generated(), (
-        "run python tools/gen_frames_ts.py"
+        "run python scripts/gen_frames_ts.py"
     )

@@ -11,17 +11,19 @@ from typing import Any
 import msgspec
 import pytest
 from fastapi.routing import APIRoute
-from tools.gen_asyncapi import MESSAGES, concrete, receivers, replies_to, senders
+from scripts.gen_asyncapi import MESSAGES, concrete, receivers, replies_to, senders
 
 import gateway
-from gateway import bodies, errors, problems
+from gateway import errors
 from gateway.app import build_routes
+from gateway.http import problems
+from gateway.routes import schemas
 from parley.contracts import events, frames, limits, live, resources, rpc, streams, subjects
-from parley.runtime import dead_letters
+from parley.runtime.nats import dead_letters
 from tests.unit.docs.pages import PROTOCOL, Example, examples, headings, section, table
 
 MODULES: dict[str, ModuleType] = {
-    "bodies": bodies,
+    "bodies": schemas,
     "events": events,
     "frames": frames,
     "live": live,
@@ -66,12 +68,12 @@ def test_everything_that_travels_has_an_example() -> None:
         *typing.get_args(frames.ServerFrame),
         *typing.get_args(events.Event),
         *structs_of(live),
-        *structs_of(bodies),
+        *structs_of(schemas),
         *(struct for struct in structs_of(rpc) if not is_nested(struct)),
         problems.Problem,
     }
     # Generic, and part of Config.
-    wanted -= {bodies.Page, bodies.ContentLimits}
+    wanted -= {schemas.Page, schemas.ContentLimits}
     assert {struct.__name__ for struct in wanted - shown} == set()
 
 

@@ -1,6 +1,6 @@
 """What is remembered of who may use a chat."""
 
-from gateway.access import FRESH_SECONDS, STALE_SECONDS, AccessMemory, Known
+from gateway.bus.access_cache import FRESH_SECONDS, STALE_SECONDS, AccessMemory, Known
 
 
 def test_a_right_is_fresh_for_a_minute_then_only_of_use_in_an_outage_then_gone() -> None:

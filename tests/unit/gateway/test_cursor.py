@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.cursor import Follower, Verdict, parse_event_id
+from gateway.http.event_cursor import Follower, Verdict, parse_event_id
 from parley.contracts.frames import Cursor
 
 CASES = json.loads((Path(__file__).parents[2] / "cases" / "frames.json").read_text())["cases"]

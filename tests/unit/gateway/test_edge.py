@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from gateway import problems
-from gateway.bodies import NewMessage
-from gateway.edge import Edge
-from gateway.requests import MAX_BODY_BYTES, json_body
+from gateway.http import problems
+from gateway.http.middleware import Edge
+from gateway.http.requests import MAX_BODY_BYTES, json_body
+from gateway.routes.schemas import NewMessage
 from parley.contracts.text import is_blank
 from parley.runtime.forwarded import TrustedProxies
 from parley.runtime.tokens import issue

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.push_url import public_push_url, socket_origin
+from gateway.http.push_url import public_push_url, socket_origin
 from gateway.settings import Settings
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.rate_limit import RateLimit
+from gateway.auth.rate_limit import RateLimit
 
 
 def test_a_burst_is_admitted_and_the_next_one_waits() -> None:

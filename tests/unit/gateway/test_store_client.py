@@ -6,11 +6,11 @@ from typing import Any, cast
 import nats.errors
 import pytest
 
-from gateway import store_client
-from gateway.access import AccessMemory
-from gateway.bus import Bus
+from gateway.bus import store_client
+from gateway.bus.access_cache import AccessMemory
+from gateway.bus.connection import Bus
+from gateway.bus.store_client import StoreClient
 from gateway.errors import Unavailable
-from gateway.store_client import StoreClient
 
 
 class Nobody:

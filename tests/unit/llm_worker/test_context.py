@@ -6,7 +6,7 @@ from typing import Literal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_worker.context import joined, prepared, tokens_of, trimmed
+from llm_worker.generation.context import joined, prepared, tokens_of, trimmed
 from parley.contracts.rpc import ContextMessage
 
 

@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_worker.deltas import Run, Transcript, cut_to_json_size, json_size
+from llm_worker.generation.attempt_text import Run, Transcript, cut_to_json_size, json_size
 from llm_worker.provider.completion import Piece
 
 PIECE = st.builds(Piece, st.sampled_from(["text", "reasoning"]), st.text(max_size=6))

@@ -8,14 +8,15 @@ from typing import Any, cast
 
 import pytest
 
-from llm_worker import backoff, generation, segments
-from llm_worker.generation import Generation, Workbench
-from llm_worker.lease import Lease
+from llm_worker import backoff
+from llm_worker.generation import generation, segments
+from llm_worker.generation.generation import Generation, Workbench
+from llm_worker.generation.lease import Lease
 from parley.contracts.events import GenerationFinished, GenerationRequested
 from parley.contracts.ids import new_id
 from parley.contracts.limits import MAX_ATTEMPTS
 from parley.contracts.rpc import Claimed
-from parley.runtime.bus import BusUnavailable
+from parley.runtime.nats.bus import BusUnavailable
 
 REQUESTED = GenerationRequested(
     chat_id=new_id(), generation_id=new_id(), message_id=new_id(), request=1, occurred_at=datetime.now(UTC)

@@ -13,13 +13,14 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from llm_worker import backoff, generation
+from llm_worker import backoff
 from llm_worker.errors import ProviderFailure
-from llm_worker.generation import Generation, Workbench
-from llm_worker.lease import Lease
+from llm_worker.generation import generation
+from llm_worker.generation.generation import Generation, Workbench
+from llm_worker.generation.lease import Lease
+from llm_worker.generation.segments import SegmentPace
 from llm_worker.provider import failures
 from llm_worker.provider.models import Models
-from llm_worker.segments import SegmentPace
 from llm_worker.settings import WorkerSettings
 from parley.contracts.events import GenerationFinished, GenerationRequested
 from parley.contracts.ids import new_id

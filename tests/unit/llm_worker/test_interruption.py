@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from llm_worker.interruption import Interruption
-from llm_worker.watchdog import Watchdog
+from llm_worker.generation.cancel_scope import Interruption
+from llm_worker.generation.idle_timeout import Watchdog
 
 
 async def test_the_body_is_left_and_the_task_goes_on() -> None:

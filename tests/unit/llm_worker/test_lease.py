@@ -9,7 +9,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from llm_worker.errors import LeaseLost
-from llm_worker.lease import Lease
+from llm_worker.generation.lease import Lease
 
 ACK_WAIT = 10.0
 

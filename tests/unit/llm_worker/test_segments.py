@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from llm_worker.segments import Partial, SegmentPace, assemble
+from llm_worker.generation.segments import Partial, SegmentPace, assemble
 from parley.contracts.events import GenerationSegment
 
 

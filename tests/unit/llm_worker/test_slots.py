@@ -11,11 +11,11 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from llm_worker.generation import Workbench
-from llm_worker.job import Job
-from llm_worker.owners import Owners
-from llm_worker.pull import Fetched
-from llm_worker.slots import Slots
+from llm_worker.generation.generation import Workbench
+from llm_worker.jobs.job import Job
+from llm_worker.jobs.ownership import Owners
+from llm_worker.jobs.pull import Fetched
+from llm_worker.jobs.slots import Slots
 from parley.contracts.events import GenerationRequested
 from parley.contracts.ids import new_id
 from tests.support.waiting import eventually

@@ -10,9 +10,9 @@ import msgspec
 from parley.contracts.frames import Delta, Generation, Kind
 from parley.contracts.live import Changed
 from parley.contracts.rpc import GenerationSnapshot, SyncReply
-from push.cursor import Reader
-from push.inquiry import AskStore, AskWorker, Request
-from push.room import Room, Tally
+from push.rooms.reader import Reader
+from push.rooms.room import Room, Tally
+from push.rooms.sync_requests import AskStore, AskWorker, Request
 from tests.unit.push.world import CHAT_ID, ChatStore, Client
 
 Live = Changed | Generation | Delta

@@ -1,7 +1,7 @@
 import pytest
 
-from push.bus import LiveClient
-from push.mark import Mark
+from push.bus.connection import LiveClient
+from push.bus.delta_headers import Mark
 
 
 async def test_a_live_message_reaches_its_handler_within_the_read() -> None:

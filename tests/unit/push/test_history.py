@@ -1,7 +1,7 @@
 from msgspec.structs import replace
 
 from parley.contracts.resources import Message
-from push.history import History
+from push.rooms.history import History
 from tests.unit.push.world import ChatStore
 
 

@@ -3,7 +3,7 @@ import resource
 import pytest
 
 from push.errors import TooMany
-from push.limits import Count, FrameRate, sockets_that_fit
+from push.transport.limits import Count, FrameRate, sockets_that_fit
 
 
 @pytest.mark.parametrize(

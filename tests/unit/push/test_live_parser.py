@@ -1,7 +1,7 @@
 """Live messages are taken straight from what was read, however it was cut."""
 
-from push.bus import LiveClient
-from push.mark import Mark
+from push.bus.connection import LiveClient
+from push.bus.delta_headers import Mark
 
 _TRACED = b"NATS/1.0\r\nTraceparent: 00-ab-cd-01\r\n\r\n"
 _WIRE = (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from push.mark import Mark, mark_of
+from push.bus.delta_headers import Mark, mark_of
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from push.origins import Origins
+from push.transport.origins import Origins
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from parley.contracts.frames import ChatFrame, Cursor, Delta, Generation, MessageFrame, Snapshot
-from push.cursor import Reader
-from push.inquiry import AskStore, AskWorker
-from push.room import Room, Tally
-from push.wire import text_frame
+from push.rooms.framing import text_frame
+from push.rooms.reader import Reader
+from push.rooms.room import Room, Tally
+from push.rooms.sync_requests import AskStore, AskWorker
 from tests.unit.push.world import CHAT_ID, ChatStore, Client
 
 

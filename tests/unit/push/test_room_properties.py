@@ -171,8 +171,8 @@ def walk(dice: random.Random, steps: int, *, lossy: bool = True) -> Stage:
 def pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """In every second walk, a catch-up takes many pieces."""
     if getattr(request.node, "callspec", None) is not None and request.node.callspec.params["seed"] % 2:
-        monkeypatch.setattr("push.frames.MAX_TEXT", 30)
-        monkeypatch.setattr("push.room.MAX_TEXT", 30)
+        monkeypatch.setattr("push.rooms.frames.MAX_TEXT", 30)
+        monkeypatch.setattr("push.rooms.room.MAX_TEXT", 30)
 
 
 @pytest.mark.parametrize("seed", range(10))

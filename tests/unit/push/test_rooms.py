@@ -12,14 +12,14 @@ import pytest
 
 from parley.contracts import rpc, subjects
 from parley.contracts.ids import new_id
-from parley.runtime.bus import BusUnavailable, NoResponder, RpcRefused
+from parley.runtime.nats.bus import BusUnavailable, NoResponder, RpcRefused
 from parley.runtime.tasks import end
-from push.bus import Handler
-from push.cursor import Reader
-from push.mark import Mark
+from push.bus.connection import Handler
+from push.bus.delta_headers import Mark
 from push.metrics import ADDED_DELAY
-from push.room import Tally
-from push.rooms import Rooms, Timing
+from push.rooms.reader import Reader
+from push.rooms.registry import Rooms, Timing
+from push.rooms.room import Tally
 from tests.support.waiting import eventually
 from tests.unit.push.world import ChatStore, Client
 

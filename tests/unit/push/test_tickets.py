@@ -5,7 +5,7 @@ import msgspec
 
 from parley.contracts.live import TicketUsed
 from parley.runtime import tokens
-from push.tickets import Tickets
+from push.transport.tickets import Tickets
 
 KEY = "a key for tests that is long enough"
 

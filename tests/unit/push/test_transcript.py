@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from parley.contracts.frames import Kind
 from parley.contracts.rpc import GenerationSnapshot
-from push.transcript import Run, Transcript
+from push.rooms.answer_text import Run, Transcript
 
 Piece = tuple[int, Kind, str]
 pieces = st.lists(

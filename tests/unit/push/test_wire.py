@@ -2,21 +2,21 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from parley.contracts.frames import Delta
-from push import wire
+from push.rooms import framing
 from tests.unit.push.world import CHAT_ID, unframe
 
 
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 127, 65_535, 65_536, 70_000])
 def test_a_text_frame_is_what_the_library_makes(length: int) -> None:
     payload = b"x" * length
-    assert wire.text_frame(payload) == Frame(Opcode.TEXT, payload).serialize(mask=False)
+    assert framing.text_frame(payload) == Frame(Opcode.TEXT, payload).serialize(mask=False)
 
 
 def test_a_ping_is_what_the_library_makes() -> None:
-    assert Frame(Opcode.PING, b"").serialize(mask=False) == wire.PING
+    assert Frame(Opcode.PING, b"").serialize(mask=False) == framing.PING
 
 
 def test_frames_are_encoded_as_on_the_bus() -> None:
     delta = Delta(chat_id=CHAT_ID, generation_id="g", attempt=1, from_=2, to=3, kind="text", text="ä\n")
-    assert unframe(wire.encode(delta)) == [delta]
-    assert b'"from":2' in wire.encode(delta)
+    assert unframe(framing.encode(delta)) == [delta]
+    assert b'"from":2' in framing.encode(delta)

@@ -7,7 +7,7 @@ from uuid import uuid4
 import nats.errors
 import pytest
 
-from parley.runtime.connection_log import EVERY, ConnectionLog
+from parley.runtime.nats.connection_log import EVERY, ConnectionLog
 
 REFUSED = nats.errors.Error("nats: 'Authorization Violation'")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from parley_tools.cli import main
-from parley_tools.embedded.ports import free_port
-from parley_tools.stack import probe
+from parley_cli.embedded.ports import free_port
+from parley_cli.main import main
+from parley_cli.stack import probe
 
 
 def test_without_a_stack_one_sentence_says_how_to_get_one(
@@ -35,7 +35,7 @@ def test_a_server_that_does_not_answer_is_named(named: str, tmp_path: Path) -> N
     url = f"http://127.0.0.1:{free_port()}"
     option, variable = (["--url", url], {}) if named == "--url" else ([], {"PARLEY_URL": url})
     done = subprocess.run(
-        [sys.executable, "-m", "parley_tools.cli", "chat", *option, "hello"],
+        [sys.executable, "-m", "parley_cli.main", "chat", *option, "hello"],
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **variable},
         cwd=tmp_path,
         capture_output=True,

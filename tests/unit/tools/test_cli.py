@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from parley_tools.cli import main
+from parley_cli.main import main
 
 _HEAVY = ("asyncio", "httpx", "nats", "asyncpg", "msgspec", "websockets", "uvloop")
 
@@ -15,7 +15,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert ended.value.code == 0
     said = capsys.readouterr().out
-    assert all(command in said for command in ("up", "chat", "migrate", "demo-model", "dead-letters", "bench", "chaos"))
+    assert all(command in said for command in ("up", "chat", "migrate", "demo-model", "dead-letters"))
 
 
 @pytest.mark.parametrize("command", ["up", "chat", "demo-model"])
@@ -35,7 +35,7 @@ def test_what_it_does_not_understand_ends_with_two(words: list[str], capsys: pyt
 
 
 def test_the_command_imports_nothing_heavy_before_it_knows_what_to_do() -> None:
-    code = "import sys, parley_tools.cli; print(*sys.modules)"
+    code = "import sys, parley_cli.main; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert set(_HEAVY).isdisjoint(modules)
 
@@ -43,7 +43,7 @@ def test_the_command_imports_nothing_heavy_before_it_knows_what_to_do() -> None:
 def test_a_reader_who_has_seen_enough_ends_it_without_a_traceback() -> None:
     code = """
 import sys, types
-from parley_tools import cli
+from parley_cli import main as cli
 
 def run(arguments):
     while True:

@@ -9,13 +9,13 @@ import pytest
 
 from parley.contracts import frames
 from parley.contracts.resources import Message, MessageError
-from parley_tools.client import Api
-from parley_tools.client.backoff import Backoff
-from parley_tools.client.errors import Problem
-from parley_tools.client.events_line import EventsLine
-from parley_tools.client.state import Generation, decode
-from parley_tools.terminal.printer import Printer
-from parley_tools.terminal.sessions import Sessions
+from parley_cli.chat.printer import Printer
+from parley_cli.chat.sessions import Sessions
+from parley_client import Api
+from parley_client.backoff import Backoff
+from parley_client.errors import Problem
+from parley_client.events_transport import EventsLine
+from parley_client.state import Generation, decode
 
 _CHAT = "0190a000-0000-7000-8000-00000000000c"
 

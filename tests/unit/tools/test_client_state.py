@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from parley_tools.client.state import ChatState, Outcome, decode
+from parley_client.state import ChatState, Outcome, decode
 
 _TABLE = json.loads((Path(__file__).parents[2] / "cases" / "frames.json").read_text())
 

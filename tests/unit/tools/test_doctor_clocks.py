@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from parley.runtime.health import HealthServer
-from parley_tools.doctor import patient as patients
-from parley_tools.doctor import services_check
-from parley_tools.doctor.report import Report
+from parley_cli.doctor import services_check
+from parley_cli.doctor import target as patients
+from parley_cli.doctor.report import Report
 
 
 def problems(report: Report) -> list[str]:

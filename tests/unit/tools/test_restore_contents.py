@@ -2,7 +2,7 @@
 
 import pytest
 
-from parley_tools.backup.database import left_to_migrate
+from parley_cli.backup.database import left_to_migrate
 
 
 @pytest.mark.parametrize(

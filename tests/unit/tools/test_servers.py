@@ -9,7 +9,7 @@ import struct
 
 import pytest
 
-from parley_tools.servers import ServerTrouble, nats_client
+from parley_cli.servers import ServerTrouble, nats_client
 
 INFO = b'INFO {"server_id":"x","version":"2.12.0","max_payload":1048576,"auth_required":true}\r\n'
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from parley_tools import signals
+from parley_cli import signals
 
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
 

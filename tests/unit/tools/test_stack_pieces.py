@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 
 from parley.contracts.permissions import USERS
-from parley_tools.embedded import ports
-from parley_tools.embedded.ports import LOOPBACK, PortSet, free_port, is_free
-from parley_tools.local_model import server as local_model
-from parley_tools.stack import probe, state
-from parley_tools.stack.errors import StackError
-from parley_tools.stack.log import CombinedLog, Lines
-from parley_tools.stack.migration import MigrationStamp
-from parley_tools.stack.options import StackOptions
-from parley_tools.stack.process import ProcessSpec, SupervisedProcess
-from parley_tools.stack.secrets import load_secrets
-from parley_tools.stack.stack import _SERVER_TROUBLE, Stack
+from parley_cli.embedded import ports
+from parley_cli.embedded.ports import LOOPBACK, PortSet, free_port, is_free
+from parley_cli.local_model import server as local_model
+from parley_cli.stack import probe, state
+from parley_cli.stack.errors import StackError
+from parley_cli.stack.log import CombinedLog, Lines
+from parley_cli.stack.migration import MigrationStamp
+from parley_cli.stack.options import StackOptions
+from parley_cli.stack.process import ProcessSpec, SupervisedProcess
+from parley_cli.stack.secrets import load_secrets
+from parley_cli.stack.stack import _SERVER_TROUBLE, Stack
 from tests.support.waiting import eventually
 
 

@@ -1,5 +1,5 @@
 /**
- * The frames of the socket and what is in them, generated from `parley.contracts` by `tools/gen_frames_ts.py`: change
+ * The frames of the socket and what is in them, generated from `parley.contracts` by `scripts/gen_frames_ts.py`: change
  * the contracts, not this file. {@link SCHEMAS} says the same as the types, for `validate.ts`.
  */
 

@@ -11,17 +11,18 @@ from typing import Any, Final
 from faststream.nats import NatsBroker
 from nats.aio.client import Client
 
-from chat_store import queries, schema
-from chat_store.accepted import Accepted
-from chat_store.database import Database
 from chat_store.errors import CannotServe, SchemaTooOld, Unavailable, describe, is_outage
-from chat_store.leadership import Leader, lead
-from chat_store.publisher import Publisher
-from chat_store.queries import Queries
-from chat_store.searches import Searches
+from chat_store.events.leadership import Leader, lead
+from chat_store.events.publisher import Publisher
+from chat_store.events.subscribers import Advisories, Finished, Prompts
+from chat_store.events.sweeper import Sweeper
+from chat_store.rpc import handlers
+from chat_store.rpc.handlers import Queries
+from chat_store.rpc.read_your_writes import Accepted
 from chat_store.settings import Settings
-from chat_store.subscribers import Advisories, Finished, Prompts
-from chat_store.sweeper import Sweeper
+from chat_store.storage import schema
+from chat_store.storage.pool import Database
+from chat_store.storage.searches import Searches
 from parley.contracts import subjects
 from parley.contracts.streams import (
     ADVISORIES,
@@ -31,9 +32,10 @@ from parley.contracts.streams import (
     CHAT_STORE_PROMPTS,
     DEAD_LETTERS,
 )
-from parley.runtime import bus, jetstream, tasks
+from parley.runtime import tasks
 from parley.runtime.health import CannotListen, HealthServer
-from parley.runtime.jetstream import Needs
+from parley.runtime.nats import bus, jetstream
+from parley.runtime.nats.jetstream import Needs
 from parley.runtime.readiness import Readiness, Trouble
 
 log = logging.getLogger(__name__)
@@ -134,7 +136,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             advisories = Advisories(nc, js, database, publisher, grace=grace)
             sweeper = Sweeper(nc, js, database, publisher, finished, orphan_after=settings.orphan_after)
             renewed.extend((prompts, finished, advisories))
-            queries.register(broker, Queries(database, publisher, Accepted(js, database), searches))
+            handlers.register(broker, Queries(database, publisher, Accepted(js, database), searches))
             await broker.start()
             running = [
                 asyncio.create_task(_lead(database, prompts, sweeper), name="leader"),

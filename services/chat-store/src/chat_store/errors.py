@@ -147,7 +147,7 @@ def is_outage(error: BaseException) -> bool:
     """Whether ``error`` says that Postgres is away or busy, so that the same data can succeed later.
 
     Anything else is the data's fault: it would fail again for ever. What fails while a connection is made is always an
-    outage (:class:`chat_store.database.Database` says ``Unavailable``).
+    outage (:class:`chat_store.storage.pool.Database` says ``Unavailable``).
     """
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "")[:2] not in _DATA_CLASSES

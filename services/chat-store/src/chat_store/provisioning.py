@@ -7,10 +7,10 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 
-from chat_store import database, schema, search_index
 from chat_store.errors import CannotServe, describe
 from chat_store.settings import MigrateSettings
-from parley.runtime import bus, provision
+from chat_store.storage import pool, schema, search_index
+from parley.runtime.nats import bus, provision
 from parley.runtime.readiness import Trouble
 
 log = logging.getLogger(__name__)
@@ -55,12 +55,12 @@ async def _migrate_postgres(url: str, limit: float) -> None:
     log.info("The schema is up to date%s", f" ({', '.join(applied)} applied)" if applied else "")
 
 
-async def _connect(url: str) -> database.Session:
+async def _connect(url: str) -> pool.Session:
     trouble = Trouble(log, "Postgres answers")
     while True:
         try:
-            await database.check_server(url)
-            connection = await database.connect(url, settings={"application_name": "parley-migrate"})
+            await pool.check_server(url)
+            connection = await pool.connect(url, settings={"application_name": "parley-migrate"})
             trouble.end()
             return connection
         except ValueError as error:

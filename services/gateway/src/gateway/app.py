@@ -4,18 +4,18 @@ from fastapi import FastAPI
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from gateway import problems
-from gateway.access import AccessMemory
-from gateway.bridge import Bridges
-from gateway.bus import Bus
-from gateway.commands import Commands
+from gateway.auth.rate_limit import RateLimit
+from gateway.bus.access_cache import AccessMemory
+from gateway.bus.connection import Bus
+from gateway.bus.publisher import Commands
+from gateway.bus.store_client import StoreClient
 from gateway.context import Gateway
-from gateway.edge import Edge
-from gateway.page import Page
-from gateway.rate_limit import RateLimit
+from gateway.http import problems
+from gateway.http.event_stream import Bridges
+from gateway.http.middleware import Edge
+from gateway.http.static_files import Page
 from gateway.routes import chats, config, members, messages, models, probes, search, sessions, stream, usage
 from gateway.settings import Settings
-from gateway.store_client import StoreClient
 
 
 def build_gateway(settings: Settings) -> Gateway:

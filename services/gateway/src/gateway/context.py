@@ -9,13 +9,13 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
-from gateway.bridge import Bridges
-from gateway.bus import Bus
-from gateway.commands import Commands
-from gateway.page import Page
-from gateway.rate_limit import RateLimit
+from gateway.auth.rate_limit import RateLimit
+from gateway.bus.connection import Bus
+from gateway.bus.publisher import Commands
+from gateway.bus.store_client import StoreClient
+from gateway.http.event_stream import Bridges
+from gateway.http.static_files import Page
 from gateway.settings import Settings
-from gateway.store_client import StoreClient
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Everything the gateway refuses, as one tree. :mod:`gateway.problems` turns it into HTTP, and nothing else does."""
+"""The errors of the gateway, as one tree; :mod:`gateway.http.problems` alone turns them into HTTP responses."""
 
 from collections.abc import Mapping
 from typing import ClassVar

@@ -12,12 +12,12 @@ from typing import cast
 import uvicorn
 
 from gateway.app import build_app, build_gateway
-from gateway.bus import BusClosed
-from gateway.connections import Connection, ConnectionLimits, Connections
+from gateway.bus.connection import BusClosed
 from gateway.context import Gateway
+from gateway.http.connection_limits import Connection, ConnectionLimits, Connections
 from gateway.settings import Settings
-from parley.runtime.bus import NotProvisioned
 from parley.runtime.health import CannotListen, HealthServer
+from parley.runtime.nats.bus import NotProvisioned
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             log_level="warning",
             access_log=False,
             server_header=False,
-            # Ours (gateway.edge), counted as push counts.
+            # Ours (gateway.http.middleware), counted as push counts.
             proxy_headers=False,
             timeout_graceful_shutdown=settings.shutdown_seconds,
         )

@@ -9,21 +9,22 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from llm_worker.errors import ConnectionClosed
-from llm_worker.generation import Workbench
-from llm_worker.owners import Owners
+from llm_worker.generation.generation import Workbench
+from llm_worker.generation.publishing import Wire
+from llm_worker.generation.segments import SegmentPace
+from llm_worker.jobs.ownership import Owners
+from llm_worker.jobs.pull import Pull
+from llm_worker.jobs.slots import Slots
 from llm_worker.provider.client import Provider
 from llm_worker.provider.models import OPENAI_DEFAULT, Models
-from llm_worker.pull import Pull
-from llm_worker.segments import SegmentPace
 from llm_worker.settings import WorkerSettings
-from llm_worker.slots import Slots
 from llm_worker.store_client import StoreClient
-from llm_worker.wire import Wire
 from parley.contracts import subjects
 from parley.contracts.streams import CHAT, DEAD_LETTERS, LLM_WORKER_REQUESTS, SEGMENTS
-from parley.runtime import bus, jetstream, tasks
+from parley.runtime import tasks
 from parley.runtime.health import HealthServer
-from parley.runtime.jetstream import Needs
+from parley.runtime.nats import bus, jetstream
+from parley.runtime.nats.jetstream import Needs
 from parley.runtime.readiness import Readiness
 
 log = logging.getLogger(__name__)

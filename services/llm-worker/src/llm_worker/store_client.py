@@ -12,7 +12,7 @@ from parley.contracts import subjects
 from parley.contracts.events import GenerationRequested
 from parley.contracts.ids import new_id
 from parley.contracts.rpc import Claim, Claimed, ClaimRefused, Done, GenerationSnapshot, Release, SnapshotRequest
-from parley.runtime.bus import BusUnavailable, NoResponder, RpcRefused, request
+from parley.runtime.nats.bus import BusUnavailable, NoResponder, RpcRefused, request
 
 log = logging.getLogger(__name__)
 

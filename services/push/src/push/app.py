@@ -10,19 +10,19 @@ from parley.runtime.forwarded import TrustedProxies
 from parley.runtime.health import CannotListen, HealthServer
 from parley.runtime.tasks import end, unless
 from push import metrics
-from push.bus import Bus
+from push.bus.connection import Bus
 from push.errors import Unable
-from push.limits import sockets_that_fit
-from push.lists import Lists
-from push.origins import Origins
-from push.room import Tally
-from push.rooms import Rooms, Timing
-from push.server import Server
-from push.session import Desk, Session
+from push.rooms.chat_lists import Lists
+from push.rooms.registry import Rooms, Timing
+from push.rooms.room import Tally
 from push.settings import Settings
-from push.socket import Socket
 from push.tasks import Tasks
-from push.tickets import Tickets
+from push.transport.connection import Socket
+from push.transport.limits import sockets_that_fit
+from push.transport.origins import Origins
+from push.transport.server import Server
+from push.transport.session import Desk, Session
+from push.transport.tickets import Tickets
 
 __all__ = ["run"]
 

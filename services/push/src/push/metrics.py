@@ -1,6 +1,6 @@
 """What push tells Prometheus.
 
-Counts of the delta path are plain numbers (:class:`push.room.Tally`), read when somebody scrapes.
+Counts of the delta path are plain numbers (:class:`push.rooms.room.Tally`), read when somebody scrapes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ADDED_DELAY: Final = Histogram(
 
 
 class Counts(Protocol):
-    """The numbers of :class:`push.room.Tally`."""
+    """The numbers of :class:`push.rooms.room.Tally`."""
 
     deltas: int
     frames: int

@@ -2,7 +2,7 @@
 
 Nothing is allowed that is not listed. Each user has reply inboxes of its own (:func:`inbox_prefix`), so that nobody
 reads what another was answered; who answers requests may do so to those that asked, and to nobody else (``replies``).
-:mod:`parley.runtime.authorization` turns this into nats-server's configuration.
+:mod:`parley.runtime.nats.authorization` turns this into nats-server's configuration.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """The JetStream streams and durable consumers, declared once.
 
-The provisioning step (:mod:`parley.runtime.provision`) creates them; services only bind, and refuse to
+The provisioning step (:mod:`parley.runtime.nats.provision`) creates them; services only bind, and refuse to
 start when one is missing or differs.
 """
 

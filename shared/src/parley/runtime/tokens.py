@@ -55,7 +55,7 @@ def issue(key: str, kind: Kind, user_id: str, ttl: float) -> tuple[str, datetime
     expires_at = (now + timedelta(seconds=ttl)).replace(microsecond=0)
     claims = {"sub": user_id, "aud": kind, "iat": int(now.timestamp()), "exp": int(expires_at.timestamp())}
     if kind == "ticket":
-        # A ticket is good for one socket (push.tickets), so no two are alike.
+        # A ticket is good for one socket (push.transport.tickets), so no two are alike.
         claims["jti"] = secrets.token_urlsafe(12)
     return jwt.encode(claims, key, algorithm="HS256"), expires_at
 

@@ -6,13 +6,13 @@ from fastapi import APIRouter, Depends
 from msgspec import UNSET
 from starlette.responses import Response
 
-from gateway import requests
-from gateway.answers import json_response, nothing
-from gateway.auth import Reader, Writer
-from gateway.bodies import ChatChange, NewChat, Nothing, Page, StopAnswer
+from gateway.auth.authentication import Reader, Writer
 from gateway.context import GatewayDependency
 from gateway.errors import Invalid
-from gateway.requests import Before, Limit, json_body, optional_id, storable
+from gateway.http import requests
+from gateway.http.requests import Before, Limit, json_body, optional_id, storable
+from gateway.http.responses import json_response, nothing
+from gateway.routes.schemas import ChatChange, NewChat, Nothing, Page, StopAnswer
 from parley.contracts.ids import is_id, new_id
 from parley.contracts.rpc import UpdateChat
 

@@ -7,10 +7,10 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.answers import json_response
-from gateway.bodies import Config, ContentLimits
 from gateway.context import GatewayDependency
-from gateway.push_url import public_push_url
+from gateway.http.push_url import public_push_url
+from gateway.http.responses import json_response
+from gateway.routes.schemas import Config, ContentLimits
 from parley.contracts.limits import MAX_PROMPT_BYTES
 
 

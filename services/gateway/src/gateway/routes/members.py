@@ -5,14 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
-from gateway import requests
-from gateway.answers import json_response, nothing
-from gateway.auth import Reader, Writer
-from gateway.bodies import Nothing, Page
+from gateway.auth.authentication import Reader, Writer
 from gateway.context import GatewayDependency
 from gateway.errors import NotFound
-from gateway.requests import json_body
+from gateway.http import requests
+from gateway.http.requests import json_body
+from gateway.http.responses import json_response, nothing
 from gateway.routes.chats import ChatId
+from gateway.routes.schemas import Nothing, Page
 
 MemberId = Annotated[str, Depends(requests.member_id)]
 

@@ -7,13 +7,13 @@ from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway import requests
-from gateway.answers import json_response, nothing
-from gateway.auth import Reader, Writer
-from gateway.bodies import Accepted, NewAnswer, NewMessage, Page
+from gateway.auth.authentication import Reader, Writer
 from gateway.context import GatewayDependency
-from gateway.requests import Before, Limit, json_body, optional_id, prompt_content, storable
+from gateway.http import requests
+from gateway.http.requests import Before, Limit, json_body, optional_id, prompt_content, storable
+from gateway.http.responses import json_response, nothing
 from gateway.routes.chats import ChatId
+from gateway.routes.schemas import Accepted, NewAnswer, NewMessage, Page
 from parley.contracts.ids import new_id
 from parley.runtime import tracing
 

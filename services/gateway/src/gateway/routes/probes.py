@@ -6,8 +6,8 @@ from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import PlainTextResponse, Response
 
-from gateway.answers import json_response
 from gateway.context import GatewayDependency
+from gateway.http.responses import json_response
 
 
 def add_routes(router: APIRouter) -> None:

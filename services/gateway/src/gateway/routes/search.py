@@ -6,12 +6,12 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.answers import json_response
-from gateway.auth import Reader
-from gateway.bodies import Page
+from gateway.auth.authentication import Reader
 from gateway.context import GatewayDependency
 from gateway.errors import Invalid
-from gateway.requests import Before, Limit, storable, unless_gone
+from gateway.http.requests import Before, Limit, storable, unless_gone
+from gateway.http.responses import json_response
+from gateway.routes.schemas import Page
 from parley.contracts.text import is_blank
 
 

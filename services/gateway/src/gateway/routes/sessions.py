@@ -6,13 +6,20 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.answers import json_response
-from gateway.auth import Identity, Writer, bearer_token, identify, refuse_other_sites, set_cookie
-from gateway.bodies import NewSession, PushTicket, Session
+from gateway.auth.authentication import (
+    Identity,
+    Writer,
+    bearer_token,
+    identify,
+    refuse_other_sites,
+    set_cookie,
+)
 from gateway.context import Gateway, GatewayDependency
 from gateway.errors import Forbidden, NotAuthenticated, TooMany
+from gateway.http.requests import json_body
+from gateway.http.responses import json_response
 from gateway.metrics import RATE_LIMITED
-from gateway.requests import json_body
+from gateway.routes.schemas import NewSession, PushTicket, Session
 from parley.contracts.ids import new_id
 from parley.runtime.forwarded import group_of
 from parley.runtime.tokens import issue

@@ -6,10 +6,10 @@ from fastapi import APIRouter, Header, Query
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from gateway.auth import Reader
-from gateway.bridge import Bridge
+from gateway.auth.authentication import Reader
 from gateway.context import GatewayDependency
-from gateway.cursor import parse_event_id
+from gateway.http.event_cursor import parse_event_id
+from gateway.http.event_stream import Bridge
 from gateway.routes.chats import ChatId
 
 

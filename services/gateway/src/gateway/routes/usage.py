@@ -3,10 +3,10 @@
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from gateway.answers import json_response
-from gateway.auth import Reader
-from gateway.bodies import Page
+from gateway.auth.authentication import Reader
 from gateway.context import GatewayDependency
+from gateway.http.responses import json_response
+from gateway.routes.schemas import Page
 
 
 def add_routes(router: APIRouter) -> None:

@@ -1,0 +1,153 @@
+"""A stack to measure, with one user who may do anything."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from parley.contracts.ids import new_id
+from parley.contracts.resources import Message
+from parley_bench.http_connection import HttpLine
+from parley_bench.meter import CpuMeter
+from parley_bench.reader import digest
+from parley_bench.scenario import until
+from parley_cli.demo_model.stats import Snapshot
+from parley_cli.stack import probe
+from parley_cli.stack.log import CombinedLog
+from parley_cli.stack.options import StackOptions
+from parley_cli.stack.stack import Stack
+
+_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
+_AT_ONCE = 8
+
+_SETTINGS: Mapping[str, Mapping[str, str]] = {
+    # One user is all users here, and one worker carries what the scenario asks for.
+    "gateway": {"WRITES_PER_SECOND": "0", "GUESTS_PER_SECOND": "0"},
+    "push": {"MAX_SOCKETS_PER_USER": "100000", "MAX_CHATS_PER_USER": "100000"},
+    "llm-worker": {"MAX_GENERATIONS": "4000"},
+}
+
+
+class Lab:
+    """One process of each service, the embedded servers, the demo model. An asynchronous context manager."""
+
+    def __init__(self) -> None:
+        self._cleanup = AsyncExitStack()
+        self._lines: list[HttpLine] = []
+        self._line = 0
+        self.stack: Stack
+
+    async def __aenter__(self) -> Lab:
+        folder = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="parley-bench-")))
+        log = self._cleanup.enter_context((folder / "stack.log").open("w"))
+        options = StackOptions(
+            folder=folder,
+            port=0,
+            push_port=0,
+            environment=_SETTINGS,
+            inherited={name: os.environ[name] for name in _KEPT if name in os.environ} | {"LOG_LEVEL": "WARNING"},
+        )
+        self.stack = await self._cleanup.enter_async_context(Stack(options, CombinedLog(log, colour=False)))
+        async with HttpLine(self.stack.url) as line:
+            token = (await line.ask("POST", "/v1/session", {}))["access_token"]
+        for _ in range(_AT_ONCE):
+            self._lines.append(await self._cleanup.enter_async_context(HttpLine(self.stack.url, token)))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._cleanup.aclose()
+
+    # --- what the user does ------------------------------------------------------------------------------------------
+
+    async def ticket(self) -> str:
+        """Good for a minute, for any number of sockets."""
+        return str((await self._lines[0].ask("POST", "/v1/push-ticket", {}))["ticket"])
+
+    async def chats(self, count: int) -> list[str]:
+        """Create chats."""
+        made = [new_id() for _ in range(count)]
+        await self._each([("POST", "/v1/chats", {"id": chat_id}) for chat_id in made])
+        return made
+
+    async def prompts(self, chats: Sequence[str], model: str) -> None:
+        """Send one message to each chat, as fast as the gateway takes them."""
+        await self._each(
+            [("POST", f"/v1/chats/{chat_id}/messages", {"content": "go", "model": model}) for chat_id in chats]
+        )
+
+    async def stop(self, chats: Sequence[str]) -> None:
+        """Stop what runs in the chats, and wait until nothing runs."""
+        await self._each([("POST", f"/v1/chats/{chat_id}/stop", {}) for chat_id in chats])
+        await self.all_run(0)
+
+    async def ask(self, method: str, path: str, body: object = None) -> Any:
+        """One request as the user."""
+        return await self._lines[0].ask(method, path, body)
+
+    @property
+    def token(self) -> str:
+        token = self._lines[0].token
+        assert token is not None
+        return token
+
+    async def _each(self, requests: list[tuple[str, str, object]]) -> None:
+        waiting = iter(requests)
+
+        async def work(line: HttpLine) -> None:
+            for request in waiting:
+                await line.ask(*request)
+
+        await asyncio.gather(*(work(line) for line in self._lines))
+
+    async def digest(self, chat_id: str) -> str:
+        """Of the chat's messages as they are stored."""
+        page = await self.ask("GET", f"/v1/chats/{chat_id}/messages?limit=100")
+        return digest(msgspec.convert(page["items"], list[Message]))
+
+    # --- what is looked at -------------------------------------------------------------------------------------------
+
+    def pid(self, name: str) -> int:
+        """Of the process that the stack calls so."""
+        pid = self.stack.processes[name].pid
+        assert pid is not None
+        return pid
+
+    def meter(self, **others: int) -> CpuMeter:
+        """Measures every process of the stack, and ``others``."""
+        return CpuMeter({name: self.pid(name) for name in self.stack.processes} | others)
+
+    async def all_run(self, count: int) -> None:
+        """Wait until ``count`` answers are streaming. Raises NoMeasurement."""
+
+        async def enough() -> bool:
+            return await self.running() == count
+
+        await until(enough, 60 + count / 10, f"{count} answers running")
+
+    async def running(self) -> int:
+        """How many answers the worker is streaming."""
+        return int((await self.metrics("llm-worker")).get("parley_llm_worker_running_answers", 0))
+
+    async def model(self) -> Snapshot:
+        """What the demo model has seen."""
+        port = self.stack.processes["demo-model"].spec.port
+        assert port is not None
+        return msgspec.json.decode((await probe.get(port, "/stats"))[1], type=Snapshot)
+
+    async def metrics(self, name: str) -> dict[str, float]:
+        """A process's Prometheus metrics, by name and labels."""
+        port = self.stack.processes[name].spec.health_port
+        assert port is not None
+        lines = (await probe.get(port, "/metrics"))[1].splitlines()
+        pairs = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
+        return {series: float(value) for series, _, value in pairs}

@@ -1,0 +1,95 @@
+"""What scenarios have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from parley_bench.statistics import Figure
+
+
+class NoMeasurement(Exception):
+    """The scenario did not come to be what should be measured."""
+
+
+def _ignore(table: Table) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything.
+
+    Attributes:
+        repeats: Of each measurement.
+        window: Seconds that are measured.
+        share: What part of the full number of answers and readers: below 1 only shows that the scenario works.
+        grown: Called with a long scenario's table for each row, so that a run that is cut off leaves what it has.
+    """
+
+    repeats: int = 3
+    window: float = 12.0
+    share: float = 1.0
+    grown: Callable[[Table], None] = _ignore
+
+    def of(self, count: int) -> int:
+        return max(1, round(count * self.share))
+
+
+FULL = Size()
+SMOKE = Size(repeats=1, window=3.0, share=0.02)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the results: what was measured, and the figures by column."""
+
+    what: str
+    figures: dict[str, Figure]
+
+
+@dataclass
+class Table:
+    """The results of a scenario.
+
+    Attributes:
+        notes: What a reader should know to judge the numbers, one sentence each.
+        failures: What did not come out right: a text that differs, say.
+        grown: Called after each row.
+    """
+
+    title: str
+    rows: list[Row] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    grown: Callable[[Table], None] = _ignore
+
+    def add(self, what: str, units: dict[str, str], samples: list[dict[str, float]]) -> None:
+        """Add a line from one sample per repeat; ``units`` by column, in order."""
+        figures = {
+            name: Figure(tuple(sample[name] for sample in samples), unit)
+            for name, unit in units.items()
+            if all(name in sample for sample in samples)
+        }
+        self.rows.append(Row(what, figures))
+        self.grown(self)
+
+
+Tell = Callable[[str], None]
+Scenario = Callable[[Size, Tell], Awaitable[Table]]
+
+
+def brief(sample: dict[str, float]) -> str:
+    """One repeat's numbers in one line."""
+    return ", ".join(f"{name} {value:.1f}" for name, value in sample.items())
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float, what: str, every: float = 0.1) -> None:
+    """Wait for the condition. Raises NoMeasurement."""
+    end = time.monotonic() + seconds
+    while not await condition():
+        if time.monotonic() > end:
+            raise NoMeasurement(f"{what}: not within {seconds:g} s")
+        await asyncio.sleep(every)

@@ -1,0 +1,99 @@
+"""Answers of 50 tokens a second: how much later each token arrives than the model wrote it, and what it costs.
+
+One reader per answer. The model writes the time into each token; model and readers share the machine's clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from parley_bench.baseline import bare_write
+from parley_bench.bench_stack import Lab
+from parley_bench.reader_process import Crew
+from parley_bench.scenario import Size, Table, Tell, brief
+
+RATE = 50
+_COUNTS = (10, 100, 250, 500)
+_SETTLE = 3.0
+_PATH = ("llm-worker", "nats", "push")
+
+UNITS = {
+    "p50": "ms",
+    "p99": "ms",
+    "worker": "µs",
+    "NATS": "µs",
+    "push": "µs",
+    "together": "µs",
+    "model": "µs",
+    "readers": "µs",
+    "bare write": "µs",
+    "tokens per delta": "",
+    "of the rate": "%",
+    "worker's core": "%",
+    "push's core": "%",
+    "model's core": "%",
+    "readers' core": "%",
+    "readers' lag, p99": "ms",
+    "machine busy": "%",
+}
+
+
+async def delay(size: Size, tell: Tell) -> Table:
+    """Measure."""
+    table = Table("Added delay and CPU per token", grown=size.grown)
+    async with Lab() as lab:
+        for count in dict.fromkeys(size.of(count) for count in _COUNTS):
+            samples = []
+            for repeat in range(size.repeats):
+                samples.append(await measure(lab, count, size.window))
+                tell(f"delay, {count} answers, {repeat + 1} of {size.repeats}: " + brief(samples[-1]))
+            table.add(f"{count} answers", UNITS, samples)
+    table.notes.append(
+        "Delay: from the model's write to the reader's receive. CPU: microseconds per token delivered. A token that "
+        "travels alone makes three writes, of which 'bare write' is the price alone, on this machine in this run. "
+        "'Of the rate': of the tokens that the model should have sent. Where that is below 100 %, a core near 100 %, "
+        "or the readers' own lag near the p99, it is the machine or the load generator that is at its end."
+    )
+    return table
+
+
+async def measure(lab: Lab, count: int, window: float) -> dict[str, float]:
+    """Let so many answers run, each with a reader; one sample, by the names of ``UNITS``."""
+    write = bare_write()
+    chats = await lab.chats(count)
+    async with Crew() as crew:
+        await crew.ask("open", url=lab.stack.push_url, ticket=await lab.ticket(), kind="timing", chats=chats)
+        # Long enough to be stopped by us, not by their end.
+        await lab.prompts(chats, f"demo-timed-{RATE}x{RATE * 600}")
+
+        await lab.all_run(count)
+        await asyncio.sleep(_SETTLE)
+        meter = lab.meter()
+        meter.start()
+        await crew.ask("begin")
+        await asyncio.sleep(window)
+        got = await crew.ask("end")
+        spent = meter.stop()
+        await lab.stop(chats)
+    tokens = got["tokens"]
+    micro = {name: seconds / tokens * 1e6 for name, seconds in spent.items()}
+    return {
+        "p50": got["p50"],
+        "p99": got["p99"],
+        "worker": micro["llm-worker"],
+        "NATS": micro["nats"],
+        "push": micro["push"],
+        "together": sum(micro[name] for name in _PATH),
+        "model": micro["demo-model"],
+        "readers": got["cpu"] / tokens * 1e6,
+        "bare write": write,
+        "of the rate": tokens / meter.elapsed / (count * RATE) * 100,
+        "worker's core": spent["llm-worker"] / meter.elapsed * 100,
+        "push's core": spent["push"] / meter.elapsed * 100,
+        "model's core": spent["demo-model"] / meter.elapsed * 100,
+        "readers' core": got["core"] * 100,
+        "readers' lag, p99": got["lag"],
+        "tokens per delta": tokens / got["frames"],
+        "machine busy": meter.busy * 100,
+        "tokens": tokens,
+    }

@@ -1,0 +1,200 @@
+"""The same answers from the usual patterns: delay and CPU per token, on the same machine, in the same run.
+
+``bare``: FastAPI and the ``openai`` client, nothing kept. ``celery-channels``: Celery, Channels and Redis, the message
+saved and sent again for each chunk; it needs ``peers/celery_channels/requirements.txt`` in the Python that
+``PARLEY_BENCH_PEERS_PYTHON`` names (this one by default) and ``redis-server`` on the PATH, else it is left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from parley_bench.meter import CpuMeter
+from parley_bench.reader_process import Crew
+from parley_bench.scenario import NoMeasurement, Size, Table, Tell, brief
+from parley_bench.scenarios.delay import RATE
+from parley_bench.servers import child
+from parley_cli.embedded.ports import free_port
+from parley_cli.embedded.postgres import PostgresServer
+
+_PEERS = Path(__file__).resolve().parent.parent / "peers"
+_BARE_COUNTS = (10, 50, 100, 200)
+_CELERY_COUNTS = (2, 8)
+_SETTLE = 3.0
+
+_UNITS = {"p50": "ms", "p99": "ms", "together": "µs", "model": "µs", "readers": "µs", "machine busy": "%"}
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A peer: where it listens, and its processes by name."""
+
+    name: str
+    port: int
+    pids: Mapping[str, int]
+
+
+async def peers(size: Size, tell: Tell) -> Table:
+    """Measure."""
+    table = Table("Peers: added delay and CPU per token", grown=size.grown)
+    async with _surroundings() as (folder, model_port, model_pid):
+        async with _bare(folder, model_port) as peer:
+            await _measure_all(peer, _BARE_COUNTS, model_pid, size, table, tell)
+        lacking = _lacking()
+        if lacking is not None:
+            table.notes.append(f"celery-channels was not measured: {lacking}.")
+            tell(table.notes[-1])
+            return table
+        async with _celery(folder, model_port) as peer:
+            await _measure_all(peer, _CELERY_COUNTS, model_pid, size, table, tell)
+            table.notes.append(
+                "celery-channels answers as many prompts at a time as it has worker processes (by default as many as "
+                "the machine has cores); the others wait. Its cost per token grows with the length of the answer: "
+                f"here the first {size.window + _SETTLE:g} s of it."
+            )
+    return table
+
+
+async def _measure_all(
+    peer: _Running, counts: tuple[int, ...], model_pid: int, size: Size, table: Table, tell: Tell
+) -> None:
+    for count in dict.fromkeys(size.of(count) for count in counts):
+        samples = []
+        for repeat in range(size.repeats):
+            samples.append(await _measure(peer, count, model_pid, size.window))
+            tell(f"{peer.name}, {count} answers, {repeat + 1} of {size.repeats}: {brief(samples[-1])}")
+        table.add(f"{peer.name}, {count} answers", _UNITS, samples)
+
+
+async def _measure(peer: _Running, count: int, model_pid: int, window: float) -> dict[str, float]:
+    # Unlike ours these have to run out; the next measurement waits for that.
+    seconds = window + 2 * _SETTLE
+    async with Crew() as crew:
+        model = f"demo-timed-{RATE}x{round(RATE * seconds)}"
+        await crew.ask("ask_peer", peer=peer.name, port=peer.port, count=count, model=model)
+        await asyncio.sleep(_SETTLE)
+        meter = CpuMeter({**peer.pids, "model": model_pid})
+        meter.start()
+        await crew.ask("begin")
+        await asyncio.sleep(window)
+        got = await crew.ask("end")
+        spent = meter.stop()
+        tokens = got["tokens"]
+        if not tokens:
+            raise NoMeasurement(f"{peer.name} sent nothing")
+        await _runs_out(crew)
+    return {
+        "p50": got["p50"],
+        "p99": got["p99"],
+        "together": sum(spent[name] for name in peer.pids) / tokens * 1e6,
+        "model": spent["model"] / tokens * 1e6,
+        "readers": got["cpu"] / tokens * 1e6,
+        "machine busy": meter.busy * 100,
+    }
+
+
+async def _runs_out(crew: Crew) -> None:
+    """Wait until nothing comes any more."""
+    while True:
+        await crew.ask("begin")
+        await asyncio.sleep(_SETTLE)
+        if not (await crew.ask("end"))["frames"]:
+            return
+
+
+@asynccontextmanager
+async def _surroundings() -> AsyncIterator[tuple[Path, int, int]]:
+    """A folder, and the demo model's port and process."""
+    with tempfile.TemporaryDirectory(prefix="parley-bench-") as folder:
+        port = free_port()
+        command = [sys.executable, "-m", "parley_cli.demo_model", "--port", str(port)]
+        async with child(command, log=Path(folder, "model.log"), environment=os.environ, port=port) as pid:
+            yield Path(folder), port, pid
+
+
+@asynccontextmanager
+async def _bare(folder: Path, model_port: int) -> AsyncIterator[_Running]:
+    port = free_port()
+    command = [sys.executable, str(_PEERS / "bare.py"), str(port), f"http://127.0.0.1:{model_port}/v1"]
+    async with child(command, log=folder / "bare.log", environment=os.environ, port=port) as pid:
+        yield _Running("bare", port, {"server": pid})
+
+
+# --- Celery, Channels, Redis ------------------------------
+
+
+def _python() -> str:
+    return os.environ.get("PARLEY_BENCH_PEERS_PYTHON", sys.executable)
+
+
+def _lacking() -> str | None:
+    """What is missing to run it; None: nothing."""
+    if shutil.which("redis-server") is None:
+        return "there is no redis-server on the PATH"
+    found = subprocess.run(
+        [_python(), "-c", "import celery, channels, channels_redis, daphne, django, openai, psycopg"],
+        capture_output=True,
+        check=False,
+    )
+    return None if found.returncode == 0 else "its packages are not installed (PARLEY_BENCH_PEERS_PYTHON)"
+
+
+@asynccontextmanager
+async def _celery(folder: Path, model_port: int) -> AsyncIterator[_Running]:
+    async with AsyncExitStack() as stack:
+        redis_port, port = free_port(), free_port()
+        redis = shutil.which("redis-server") or ""
+        postgres = stack.enter_context(PostgresServer(folder / "postgres", password="peer"))
+        database = urlsplit(postgres.url)
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(_PEERS),
+            "DJANGO_SETTINGS_MODULE": "celery_channels.settings",
+            "PEER_DATABASE": database.path.strip("/"),
+            "PEER_DATABASE_PORT": str(database.port),
+            "PEER_DATABASE_USER": database.username or "",
+            "PEER_DATABASE_PASSWORD": database.password or "",
+            "PEER_REDIS": f"redis://127.0.0.1:{redis_port}/0",
+            "PEER_MODEL": f"http://127.0.0.1:{model_port}/v1",
+        }
+        log = folder / "celery.log"
+        redis_command = [redis, "--port", str(redis_port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+        redis_pid = await stack.enter_async_context(
+            child(redis_command, log=log, environment=environment, port=redis_port)
+        )
+        await _run([_python(), "-m", "django", "migrate", "--run-syncdb"], environment)
+        worker_pid = await stack.enter_async_context(
+            child(
+                [_python(), "-m", "celery", "-A", "celery_channels.tasks", "worker", "--loglevel", "WARNING"],
+                log=log,
+                environment=environment,
+            )
+        )
+        web_pid = await stack.enter_async_context(
+            child(
+                [_python(), "-m", "daphne", "-p", str(port), "celery_channels.asgi:application"],
+                log=log,
+                environment=environment,
+                port=port,
+            )
+        )
+        yield _Running("celery-channels", port, {"worker": worker_pid, "redis": redis_pid, "web": web_pid})
+
+
+async def _run(command: list[str], environment: Mapping[str, str]) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *command, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    output, _ = await process.communicate()
+    if process.returncode:
+        raise NoMeasurement(f"{' '.join(command)}: {output.decode(errors='replace')[-2000:]}")

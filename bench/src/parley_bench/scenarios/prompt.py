@@ -1,0 +1,92 @@
+"""From a POST to the request that leaves for the provider, at 50 prompts a second."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from parley_bench.bench_stack import Lab
+from parley_bench.http_connection import HttpLine
+from parley_bench.scenario import NoMeasurement, Size, Table, Tell, brief
+from parley_bench.statistics import percentile
+
+RATE = 50
+_LINES = 32
+_MODEL = "demo-rate-1000x5"
+
+_UNITS = {
+    "p50": "ms",
+    "p99": "ms",
+    "202 after, p50": "ms",
+    "202 after, p99": "ms",
+    "together": "ms",
+    "gateway": "ms",
+    "chat-store": "ms",
+    "worker": "ms",
+    "NATS": "ms",
+    "Postgres": "ms",
+    "machine busy": "%",
+}
+
+
+async def prompt(size: Size, tell: Tell) -> Table:
+    """Measure."""
+    table = Table("From POST to the provider")
+    samples = []
+    async with Lab() as lab:
+        for repeat in range(size.repeats):
+            samples.append(await _measure(lab, repeat, size.window))
+            tell(f"prompt, {repeat + 1} of {size.repeats}: {brief(samples[-1])}")
+    table.add(f"{RATE} prompts/s, each to a chat of its own", _UNITS, samples)
+    table.notes.append("p50, p99: from sending the POST to the request's arrival at the model. CPU: per prompt.")
+    return table
+
+
+async def _measure(lab: Lab, repeat: int, window: float) -> dict[str, float]:
+    count = round(RATE * window)
+    chats = await lab.chats(count)
+    sent: dict[str, float] = {}
+    accepted: list[float] = []
+    lines: asyncio.Queue[HttpLine] = asyncio.Queue()
+    opened = [HttpLine(lab.stack.url, lab.token) for _ in range(_LINES)]
+    for line in opened:
+        lines.put_nowait(await line.__aenter__())
+
+    async def post(number: int) -> None:
+        line = await lines.get()
+        content = f"prompt {repeat}.{number}"
+        began = sent[content] = time.monotonic()
+        await line.ask("POST", f"/v1/chats/{chats[number]}/messages", {"content": content, "model": _MODEL})
+        accepted.append(time.monotonic() - began)
+        lines.put_nowait(line)
+
+    meter = lab.meter()
+    meter.start()
+    started = time.monotonic()
+    async with asyncio.TaskGroup() as posts:
+        for number in range(count):
+            await asyncio.sleep(max(0.0, started + number / RATE - time.monotonic()))
+            posts.create_task(post(number))
+    for line in opened:
+        await line.__aexit__(None, None, None)
+    await lab.all_run(0)
+    spent = meter.stop()
+    arrived = {each.prompt: each.started for each in (await lab.model()).streams}
+    if sent.keys() - arrived.keys():
+        raise NoMeasurement(f"{len(sent.keys() - arrived.keys())} of {count} prompts did not reach the model")
+    took = sorted(arrived[content] - began for content, began in sent.items())
+    accepted.sort()
+    each = {name: seconds / count * 1000 for name, seconds in spent.items()}
+    return {
+        "p50": percentile(took, 0.5) * 1000,
+        "p99": percentile(took, 0.99) * 1000,
+        "202 after, p50": percentile(accepted, 0.5) * 1000,
+        "202 after, p99": percentile(accepted, 0.99) * 1000,
+        "together": sum(each[name] for name in ("gateway", "chat-store", "llm-worker", "push", "nats", "postgres")),
+        "gateway": each["gateway"],
+        "chat-store": each["chat-store"],
+        "worker": each["llm-worker"],
+        "NATS": each["nats"],
+        "Postgres": each["postgres"],
+        "machine busy": meter.busy * 100,
+    }

@@ -1,0 +1,208 @@
+"""The file: a zip archive of PostgreSQL's own dump, the messages that streams still owe, and a manifest.
+
+It holds every chat in the clear, and of an embedded stack the key that its sessions are signed with: readable by its
+owner only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import tempfile
+import zipfile
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+import msgspec
+
+from parley_cli.backup.errors import CannotWrite, FileExists, NoFile, NotAnArchive
+
+FORMAT: Final = 1
+DATABASE: Final = "postgres.dump"
+MESSAGES: Final = "messages.jsonl"
+_MANIFEST: Final = "manifest.json"
+_CHUNK: Final = 1024 * 1024
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of the archive."""
+
+    bytes: int
+    sha256: str
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What the archive holds.
+
+    Attributes:
+        schema_version: Of the database, the number of its newest migration.
+        tables: Rows, by table.
+        messages: How many, by the stream and the event's template: what was not handled yet, and the dead letters.
+        secret_key: Signs the sessions of an embedded stack; null where somebody else keeps it (``SECRET_KEY``).
+    """
+
+    format: int
+    made_at: datetime
+    postgres_version: str
+    nats_version: str
+    schema_version: int
+    tables: dict[str, int]
+    messages: dict[str, int]
+    parts: dict[str, Part]
+    secret_key: str | None = None
+
+
+class KeptMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message of a stream. ``data`` is base64 in the file."""
+
+    stream: str
+    seq: int
+    subject: str
+    time: datetime
+    headers: dict[str, str]
+    data: bytes
+
+
+class ArchiveWriter:
+    """Writes beside ``file`` and moves the result there once it is whole and on the disk; else nothing is left.
+
+    Args:
+        force: Replace a file that is there.
+
+    Raises:
+        FileExists, CannotWrite: On entering and on finishing.
+    """
+
+    def __init__(self, file: Path, *, force: bool = False) -> None:
+        self._file = file
+        self._force = force
+        self._parts: dict[str, Part] = {}
+        self._finished = False
+
+    def __enter__(self) -> ArchiveWriter:
+        self._refuse_to_replace()
+        try:
+            # A name of its own: what else is in that folder is somebody's. Only the owner may read it.
+            descriptor, partial = tempfile.mkstemp(dir=self._file.parent, prefix=f".{self._file.name[:100]}.")
+        except OSError as error:
+            raise CannotWrite(self._file, error) from error
+        self._partial = Path(partial)
+        self._raw = os.fdopen(descriptor, "w+b")
+        self._zip = zipfile.ZipFile(self._raw, "w", allowZip64=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._finished:
+            self._partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # of a full disk, say, which is what we are here for
+                self._zip.close()
+            with contextlib.suppress(OSError):
+                self._raw.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise CannotWrite(self._file, error) from error
+
+    def _refuse_to_replace(self) -> None:
+        if self._file.is_dir():
+            raise CannotWrite(self._file, IsADirectoryError(errno.EISDIR, "it is a folder"))
+        if os.path.lexists(self._file) and not self._force:
+            raise FileExists(self._file)
+
+    async def add(self, name: str, chunks: AsyncIterator[bytes], *, compress: bool) -> None:
+        """Write one part as it comes."""
+        digest, size = hashlib.sha256(), 0
+        info = zipfile.ZipInfo(name)
+        info.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+        with self._writing(), self._zip.open(info, "w", force_zip64=True) as part:
+            async for chunk in chunks:
+                digest.update(chunk)
+                size += len(chunk)
+                part.write(chunk)
+        self._parts[name] = Part(bytes=size, sha256=digest.hexdigest())
+
+    def finish(self, manifest: Manifest) -> Manifest:
+        """Add the manifest, with the parts, and put the file in its place."""
+        whole = msgspec.structs.replace(manifest, parts=self._parts)
+        with self._writing():
+            self._zip.writestr(_MANIFEST, msgspec.json.format(msgspec.json.encode(whole)))
+            self._zip.close()
+            self._raw.flush()
+            os.fsync(self._raw.fileno())
+            self._raw.close()
+            self._refuse_to_replace()  # it may have come meanwhile
+            self._partial.replace(self._file)
+        self._finished = True
+        return whole
+
+
+class ArchiveReader:
+    """An archive that was looked through: entering checks every part against the manifest.
+
+    Raises:
+        NoFile, NotAnArchive: On entering.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.manifest: Manifest
+
+    def __enter__(self) -> ArchiveReader:
+        try:
+            self._zip = zipfile.ZipFile(self._file)
+        except OSError as error:
+            raise NoFile(self._file, error) from error
+        except zipfile.BadZipFile as error:
+            raise NotAnArchive(self._file, f"it is no backup ({error})") from error
+        try:
+            self._check()
+        except BaseException:
+            self._zip.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._zip.close()
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """A part, piece by piece."""
+        with self._zip.open(name) as part:
+            while chunk := part.read(_CHUNK):
+                yield chunk
+
+    def messages(self) -> Iterator[KeptMessage]:
+        """Those of the streams, in their order."""
+        decode = msgspec.json.Decoder(KeptMessage).decode
+        with self._zip.open(MESSAGES) as part:
+            for line in part:
+                yield decode(line)
+
+    def _check(self) -> None:
+        try:
+            self.manifest = msgspec.json.decode(self._zip.read(_MANIFEST), type=Manifest)
+        except (KeyError, msgspec.DecodeError, zipfile.BadZipFile) as error:
+            raise NotAnArchive(self._file, "it has no manifest that can be read") from error
+        if self.manifest.format > FORMAT:
+            raise NotAnArchive(self._file, "a newer version of Parley made it; restore it with that")
+        for name in (DATABASE, MESSAGES):
+            part = self.manifest.parts.get(name)
+            try:
+                digest = hashlib.sha256()
+                for chunk in self.chunks(name):
+                    digest.update(chunk)
+            except (KeyError, zipfile.BadZipFile) as error:
+                raise NotAnArchive(self._file, f"{name} is missing or damaged") from error
+            if part is None or digest.hexdigest() != part.sha256:
+                raise NotAnArchive(self._file, f"{name} is not what was backed up")

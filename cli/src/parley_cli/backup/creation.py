@@ -1,0 +1,95 @@
+"""Making a backup, while everything goes on.
+
+The streams are read before Postgres, and so nothing falls between: a message that was accepted before is either still
+owed by its stream, and read, or it was in Postgres by then, and so it is in the dump. What is in both is harmless, as
+handling it twice changes nothing. (In the other order, what is stored between the two would be in neither.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+
+from parley.contracts.streams import CHAT, CHAT_STORE_FINISHED, CHAT_STORE_PROMPTS, DEAD_LETTERS
+from parley.runtime.nats import bus
+from parley_cli import servers
+from parley_cli.backup import archive, pending_messages
+from parley_cli.backup.archive import ArchiveWriter, KeptMessage, Manifest
+from parley_cli.backup.database import Database
+from parley_cli.backup.errors import BackupError
+from parley_cli.backup.targets import Place
+from parley_cli.stack.secrets import load_secrets
+
+
+async def back_up(place: Place, file: Path, *, force: bool = False) -> Manifest:
+    """Write everything that was promised before now to ``file``, and return what that is.
+
+    Args:
+        force: Replace a file that is there.
+
+    Raises:
+        BackupError: and no file is left.
+    """
+    with ArchiveWriter(file, force=force) as writer:
+        async with connected(place.nats_url) as nc:
+            messages = await _owed(nc)
+            nats_version = pending_messages.server_version(nc)
+        await writer.add(archive.MESSAGES, _lines(messages), compress=True)
+        async with Database.open(place.database_url) as database, database.snapshot() as snapshot:
+            manifest = Manifest(
+                format=archive.FORMAT,
+                made_at=datetime.now(UTC),
+                postgres_version=await database.version(),
+                nats_version=nats_version,
+                schema_version=await database.schema_version(),
+                tables=await database.tables(),
+                messages=dict(Counter(map(pending_messages.kind_of, messages))),
+                parts={},
+                secret_key=load_secrets(place.keys).secret_key if place.keys is not None else None,
+            )
+            await writer.add(archive.DATABASE, database.dump(snapshot), compress=False)
+        return writer.finish(manifest)
+
+
+@contextlib.asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Client]:
+    """A connection to NATS. Raises: BackupError: it does not answer, or stops to."""
+    async with contextlib.AsyncExitStack() as opened:
+        try:
+            nc = await opened.enter_async_context(servers.nats_client(url, "parley-backup"))
+            await servers.check_jetstream(nc)
+        except servers.ServerTrouble as error:
+            raise BackupError(str(error)) from error
+        try:
+            yield nc
+        except (TimeoutError, nats.errors.Error, nats.js.errors.Error, bus.BusUnavailable) as error:
+            where = servers.without_password(url)
+            raise BackupError(f"NATS at {where} did not do what it was asked: {error!r}") from error
+
+
+async def _owed(nc: Client) -> list[KeptMessage]:
+    js = nc.jetstream(timeout=10)
+    try:
+        await bus.require(js, streams=(CHAT, DEAD_LETTERS), consumers=(CHAT_STORE_PROMPTS, CHAT_STORE_FINISHED))
+    except bus.NotProvisioned as error:
+        raise BackupError(str(error)) from error
+    # Letters before and after: one may be sent again meanwhile (then CHAT gets it too late for us), or a message may
+    # become one.
+    before = await pending_messages.dead_letters(js)
+    messages = await pending_messages.unhandled(js)
+    after = await pending_messages.dead_letters(js)
+    letters = {letter.seq: letter for letter in (*before, *after)}
+    return [*messages, *(letters[seq] for seq in sorted(letters))]
+
+
+async def _lines(messages: list[KeptMessage]) -> AsyncIterator[bytes]:
+    for message in messages:
+        yield msgspec.json.encode(message) + b"\n"

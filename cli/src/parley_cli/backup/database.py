@@ -1,0 +1,235 @@
+"""PostgreSQL, through its own ``pg_dump``, ``pg_restore`` and ``psql``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import asyncpg
+
+from chat_store.storage.search_index import INDEX
+from parley_cli import servers, signals
+from parley_cli.backup.errors import BackupError, ProgramFailed
+from parley_cli.embedded.errors import NotInstalled
+from parley_cli.embedded.postgres import postgres_program
+
+_SERVICE: Final = "parley-chat-store"
+_COMMAND_TIMEOUT: Final = 60.0
+_COUNT_TIMEOUT: Final = 600.0
+_SILENCE: Final = 60.0
+"""Seconds without a byte of pg_dump after which it hangs."""
+_CHUNK: Final = 1024 * 1024
+_BY_SERVER: Final = re.compile(rf" EXTENSION - | COMMENT - EXTENSION | INDEX public {INDEX} ")
+
+_TABLES: Final = """
+SELECT quote_ident(relname) FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') ORDER BY relname
+"""
+_SESSIONS: Final = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1"
+
+
+class Database:
+    """A database, reached as its owner (``DATABASE_URL``)."""
+
+    def __init__(self, url: str, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        self._url = url
+        self.connection = connection
+        self._major = connection.get_server_version().major
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: str) -> AsyncIterator[Database]:
+        """Raises: BackupError: it does not answer, or refuses us."""
+        settings = {"idle_in_transaction_session_timeout": "0"}
+        async with AsyncExitStack() as opened:
+            try:
+                connection = await opened.enter_async_context(
+                    servers.postgres(url, "parley-backup", command_timeout=_COMMAND_TIMEOUT, server_settings=settings)
+                )
+            except servers.ServerTrouble as error:
+                raise BackupError(f"Postgres cannot be used: {error}") from error
+            try:
+                yield cls(url, connection)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+                where = servers.without_password(url)
+                said = str(error) or "no answer in time"
+                raise BackupError(f"Postgres at {where} did not do what it was asked: {said}.") from error
+
+    async def version(self) -> str:
+        return await servers.version_of(self.connection)
+
+    async def tables(self) -> dict[str, int]:
+        """Rows by table."""
+        names = [row[0] for row in await self.connection.fetch(_TABLES)]
+        count = "SELECT count(*) FROM "
+        return {name: await self.connection.fetchval(count + name, timeout=_COUNT_TIMEOUT) for name in names}
+
+    async def schema_version(self) -> int:
+        """Raises: BackupError: there is no schema."""
+        try:
+            return int(await self.connection.fetchval("SELECT max(version) FROM schema_versions"))
+        except (asyncpg.UndefinedTableError, TypeError) as error:
+            raise BackupError("The database has no schema of Parley's, so there is nothing to back up.") from error
+
+    async def is_served(self) -> bool:
+        """Whether a chat-store is connected."""
+        return bool(await self.connection.fetchval(_SESSIONS, _SERVICE))
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[str]:
+        """One moment that everything read within ``async with`` shows, and its name for :meth:`dump`."""
+        async with self.connection.transaction(isolation="repeatable_read", readonly=True):
+            yield await self.connection.fetchval("SELECT pg_export_snapshot()")
+
+    async def dump(self, snapshot: str) -> AsyncIterator[bytes]:
+        """What ``pg_dump`` writes in its own (compressed) format. Raises: ProgramFailed."""
+        process = await asyncio.create_subprocess_exec(
+            _program("pg_dump", self._major),
+            *("--format=custom", "--no-owner", "--no-privileges", f"--snapshot={snapshot}", f"--dbname={self._place}"),
+            f"--lock-wait-timeout={int(_SILENCE / 2)}s",
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        saying = asyncio.create_task(process.stderr.read())
+        try:
+            while chunk := await asyncio.wait_for(process.stdout.read(_CHUNK), _SILENCE):
+                yield chunk
+            if await process.wait() != 0:
+                raise ProgramFailed("pg_dump", (await saying).decode(errors="replace"))
+        except TimeoutError as error:
+            raise ProgramFailed("pg_dump", f"(nothing for {_SILENCE:g} seconds)") from error
+        finally:
+            await _end(process)
+            await saying
+
+    async def replace_by(self, chunks: Iterable[bytes]) -> None:
+        """Put what :meth:`dump` wrote in the place of all tables; all of it, or on an error nothing.
+
+        Raises:
+            ProgramFailed
+        """
+        tables = [row[0] for row in await self.connection.fetch(_TABLES)]
+        reading, writing = os.pipe()
+        psql = await asyncio.create_subprocess_exec(
+            _program("psql", self._major),
+            *("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-", f"--dbname={self._place}"),
+            env=self._environment,
+            stdin=reading,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        os.close(reading)
+        carrying = asyncio.create_task(psql.communicate())
+        said, code = "", 1
+        try:
+            dropping = "".join(f"DROP TABLE {table} CASCADE;\n" for table in tables)
+            os.write(writing, f"SET client_min_messages = warning;\nBEGIN;\n{dropping}".encode())
+            said, code = await self._script(chunks, writing)
+            if code == 0:
+                # Only now: without it, the end of input undoes everything.
+                os.write(writing, b"COMMIT;\n")
+        except BrokenPipeError:
+            pass  # psql has given up, and says why
+        except BaseException:
+            signals.send(psql, signal.SIGKILL)  # it may never end by itself; what it has not committed is undone
+            raise
+        finally:
+            os.close(writing)
+            _, complaint = await carrying
+        if psql.returncode != 0:
+            raise ProgramFailed("psql", complaint.decode(errors="replace"))
+        if code != 0:
+            raise ProgramFailed("pg_restore", said)
+
+    async def _script(self, chunks: Iterable[bytes], out: int) -> tuple[str, int]:
+        """Let ``pg_restore`` turn a dump into SQL; return what it complained of, and its exit code."""
+        with tempfile.TemporaryDirectory(prefix="parley-restore-") as folder:
+            dump, contents = Path(folder) / "dump", Path(folder) / "contents"
+            with dump.open("wb") as file:
+                file.writelines(chunks)
+            said, code = await self._pg_restore("--list", f"--file={contents}", str(dump))
+            if code != 0:
+                return said, code
+            kept = [line for line in contents.read_text().splitlines() if not left_to_migrate(line)]
+            contents.write_text("\n".join(kept))
+            return await self._pg_restore(
+                *("--no-owner", "--no-privileges", "--exit-on-error", "--clean", "--if-exists"),
+                *(f"--use-list={contents}", "--file=-", str(dump)),
+                out=out,
+            )
+
+    async def _pg_restore(self, *arguments: str, out: int = subprocess.DEVNULL) -> tuple[str, int]:
+        process = await asyncio.create_subprocess_exec(
+            _program("pg_restore", self._major),
+            *arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            _, said = await process.communicate()
+        finally:
+            await _end(process)
+        assert process.returncode is not None
+        return said.decode(errors="replace"), process.returncode
+
+    # The password goes by the environment: arguments are for everyone to see.
+
+    @property
+    def _place(self) -> str:
+        parts = urlsplit(self._url)
+        user, _, host = parts.netloc.rpartition("@")
+        name = user.partition(":")[0]
+        return parts._replace(netloc=f"{name}@{host}" if name else host).geturl()
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        password = urlsplit(self._url).password
+        return {**os.environ, **({"PGPASSWORD": unquote(password)} if password else {})}
+
+
+def left_to_migrate(line: str) -> bool:
+    """Whether a line of a dump's table of contents is not restored.
+
+    Whether there can be an index for search differs by server; `migrate` makes it where there can
+    (:mod:`chat_store.storage.search_index`).
+    """
+    return _BY_SERVER.search(line) is not None
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    signals.send(process, signal.SIGKILL)
+    await process.wait()
+
+
+def _program(name: str, server_major: int) -> str:
+    """One of PostgreSQL's programs that knows the server: ours, or a newer one on the PATH.
+
+    Raises:
+        BackupError: there is none.
+    """
+    candidates = [shutil.which(name)]
+    with suppress(NotInstalled):
+        candidates.insert(0, postgres_program(name))
+    for program in filter(None, candidates):
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+        version = re.search(r"\) (\d+)", said)
+        if version is not None and int(version[1]) >= server_major:
+            return program
+    raise BackupError(
+        f"The server is PostgreSQL {server_major}, and no {name} of that version (or a newer one) is installed here."
+    )

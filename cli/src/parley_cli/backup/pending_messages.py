@@ -1,0 +1,162 @@
+"""What the streams still owe: messages that were acknowledged to their senders and are not yet in Postgres."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Final
+
+import msgspec
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from parley.contracts.events import GenerationFinished
+from parley.contracts.ids import is_id
+from parley.contracts.streams import (
+    CHAT,
+    CHAT_STORE_FINISHED,
+    CHAT_STORE_PROMPTS,
+    DEAD_LETTERS,
+    STREAMS,
+    ConsumerSpec,
+)
+from parley.runtime.nats.bus import MSG_ID, publish_durable_raw
+from parley_cli.backup.archive import KeptMessage
+from parley_cli.backup.errors import BackupError
+
+_PAGE: Final = 256
+_TIMEOUT: Final = 10.0
+_DEADLINE: Final = 30.0
+_OURS: Final = (CHAT_STORE_PROMPTS, CHAT_STORE_FINISHED)
+"""What carries promises into Postgres. Requests of answers are none: chat-store makes them again from Postgres."""
+
+
+async def unhandled(js: JetStreamContext) -> list[KeptMessage]:
+    """Prompts and ends of answers that chat-store has not acknowledged, in the stream's order.
+
+    Some may have been: acknowledgements come out of order. Handling one twice changes nothing.
+    """
+    found: list[KeptMessage] = []
+    for consumer in _OURS:
+        # The consumer before the stream: what it acknowledges in between is merely read in vain.
+        info = await js.consumer_info(consumer.stream, consumer.name)
+        last = (await js.stream_info(consumer.stream)).state.last_seq
+        floor = info.ack_floor.stream_seq if info.ack_floor is not None else 0
+        found += [message async for message in _read(js, consumer.stream, consumer.filter_subject, floor, last)]
+    return sorted(found, key=lambda message: message.seq)
+
+
+async def dead_letters(js: JetStreamContext) -> list[KeptMessage]:
+    """All of them, the oldest first."""
+    last = (await js.stream_info(DEAD_LETTERS.name)).state.last_seq
+    return [message async for message in _read(js, DEAD_LETTERS.name, DEAD_LETTERS.subjects[0], 0, last)]
+
+
+def kind_of(message: KeptMessage) -> str:
+    """``stream: event`` for counting."""
+    event = "letter" if message.stream == DEAD_LETTERS.name else ".".join(message.subject.split(".")[2:])
+    return f"{message.stream}: {event}"
+
+
+def ended_attempts(messages: list[KeptMessage]) -> list[tuple[str, int]]:
+    """The generations, and the attempts, whose end is among the messages."""
+    ended = []
+    for message in messages:
+        if message.stream == CHAT.name and message.subject.endswith(".generation.finished"):
+            # One that does not decode becomes a dead letter, as it would have.
+            with contextlib.suppress(msgspec.DecodeError):
+                event = msgspec.json.decode(message.data, type=GenerationFinished)
+                if is_id(event.generation_id):
+                    ended.append((event.generation_id, event.attempt))
+    return ended
+
+
+async def publish(js: JetStreamContext, message: KeptMessage) -> None:
+    """Put a message back into its stream.
+
+    At least once, deduplicated by the id that it always had. Raises: BusUnavailable.
+    """
+    headers = dict(message.headers)
+    msg_id = headers.pop(MSG_ID, f"restored:{message.stream}:{message.seq}")
+    await publish_durable_raw(js, message.subject, message.data, msg_id, deadline=_DEADLINE, headers=headers)
+
+
+async def held(js: JetStreamContext) -> dict[str, int]:
+    """How many messages each stream that exists holds."""
+    counts = {}
+    for stream in STREAMS:
+        with contextlib.suppress(nats.js.errors.NotFoundError):
+            counts[stream.name] = (await js.stream_info(stream.name)).state.messages
+    return counts
+
+
+async def whoever_waits(js: JetStreamContext, consumers: tuple[ConsumerSpec, ...]) -> str | None:
+    """The name of a consumer that a service takes messages from just now."""
+    for consumer in consumers:
+        with contextlib.suppress(nats.js.errors.NotFoundError):
+            if (await js.consumer_info(consumer.stream, consumer.name)).num_waiting:
+                return consumer.name
+    return None
+
+
+async def delete_streams(js: JetStreamContext) -> int:
+    """Delete all streams that exist, consumers and memory of message ids included; return how many copies they had."""
+    replicas = 1
+    for stream in STREAMS:
+        with contextlib.suppress(nats.js.errors.NotFoundError):
+            replicas = max(replicas, (await js.stream_info(stream.name)).config.num_replicas or 1)
+            await js.delete_stream(stream.name)
+    return replicas
+
+
+def server_version(nc: Client) -> str:
+    version = nc.connected_server_version
+    return f"{version.major}.{version.minor}.{version.patch}"
+
+
+async def _read(js: JetStreamContext, stream: str, subject: str, after: int, last: int) -> AsyncIterator[KeptMessage]:
+    """The messages of ``subject`` from ``after`` (exclusive) to ``last``."""
+    if last <= after:
+        return
+    subscription = await js.pull_subscribe(
+        subject,
+        stream=stream,
+        config=ConsumerConfig(
+            ack_policy=AckPolicy.NONE,
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=after + 1,
+            inactive_threshold=30.0,
+            mem_storage=True,
+        ),
+    )
+    try:
+        left = (await subscription.consumer_info()).num_pending or 0
+        while left > 0:
+            try:
+                messages = await subscription.fetch(min(left, _PAGE), timeout=_TIMEOUT)
+            except (nats.errors.Error, TimeoutError) as error:
+                raise BackupError(f"NATS stopped giving out the messages of {stream}: {error!r}") from error
+            left -= len(messages)
+            for message in messages:
+                kept = _keep(stream, message)
+                if kept.seq > last:
+                    return
+                yield kept
+    finally:
+        await subscription.unsubscribe()
+
+
+def _keep(stream: str, message: Msg) -> KeptMessage:
+    metadata = message.metadata
+    return KeptMessage(
+        stream=stream,
+        seq=metadata.sequence.stream,
+        subject=message.subject,
+        time=metadata.timestamp,
+        headers=dict(message.headers or {}),
+        data=message.data,
+    )

@@ -1,0 +1,137 @@
+"""Which servers are meant: those that the environment names, else those of the stack in a data folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from parley_cli.backup.errors import BackupError, Mixed
+from parley_cli.embedded.folder import FolderLock
+from parley_cli.embedded.nats import NatsServer
+from parley_cli.embedded.postgres import PostgresServer
+from parley_cli.servers import check_url
+from parley_cli.stack import state
+from parley_cli.stack.secrets import load_secrets
+from parley_cli.stack.state import DEFAULT_FOLDER, State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """The servers of one installation.
+
+    Attributes:
+        nats_url: As the operator.
+        database_url: As a role that may read everything; to restore, one that may change the schema.
+        keys: The folder whose secrets sign the sessions; None: ``SECRET_KEY`` is kept by somebody else.
+    """
+
+    nats_url: str
+    database_url: str
+    keys: Path | None
+
+
+@contextmanager
+def to_read(folder: Path | None, environment: Mapping[str, str] = os.environ) -> Iterator[Place]:
+    """The servers to back up: also those of a stack that runs, and of one that does not, which are started for it.
+
+    Args:
+        folder: Of the stack that is meant; None: nobody named one, and the default is meant where one is.
+
+    Raises:
+        BackupError, EmbeddedError
+    """
+    named = _named(environment)
+    running = state.read(folder or DEFAULT_FOLDER.absolute())
+    if running is None or (folder is None and named.is_whole and not named.is_of(running)):
+        with _place(folder, named, must_exist=True) as place:
+            yield place
+        return
+    if not named.is_of(running):
+        raise Mixed(f"the stack that runs on {folder or DEFAULT_FOLDER} uses other servers")
+    yield Place(
+        nats_url=named.nats_url or running.nats_url,
+        database_url=named.database_url or running.database_url,
+        keys=None if named.has_key else (folder or DEFAULT_FOLDER.absolute()),
+    )
+
+
+@contextmanager
+def to_write(folder: Path | None, environment: Mapping[str, str] = os.environ) -> Iterator[Place]:
+    """The servers to restore into. A stack that runs on ``folder`` must end first.
+
+    Raises:
+        BackupError, EmbeddedError
+    """
+    with _place(folder, _named(environment), must_exist=False) as place:
+        yield place
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Named:
+    """What the environment names; empty: nothing."""
+
+    nats_url: str
+    database_url: str
+    has_key: bool
+
+    @property
+    def is_whole(self) -> bool:
+        return bool(self.nats_url and self.database_url)
+
+    def is_of(self, running: State) -> bool:
+        """Whether nothing is named that ``running`` does not use."""
+        return running.uses(self.nats_url, self.database_url)
+
+
+def _named(environment: Mapping[str, str]) -> _Named:
+    named = _Named(
+        nats_url=environment.get("NATS_URL", ""),
+        database_url=environment.get("DATABASE_URL", ""),
+        has_key=bool(environment.get("SECRET_KEY")),
+    )
+    if named.nats_url:
+        check_url("NATS_URL", named.nats_url)
+    if named.database_url:
+        check_url("DATABASE_URL", named.database_url)
+    return named
+
+
+@contextmanager
+def _place(folder: Path | None, named: _Named, *, must_exist: bool) -> Iterator[Place]:
+    """What the environment does not name is embedded, and runs as long as this context is open."""
+    if named.is_whole:
+        # The key of a folder that nobody named may be that of another installation.
+        keys = folder if folder is not None and not named.has_key and (folder / "secrets.json").exists() else None
+        yield Place(nats_url=named.nats_url, database_url=named.database_url, keys=keys)
+        return
+    where = folder or DEFAULT_FOLDER.absolute()
+    if must_exist and not (where / "secrets.json").exists():
+        raise BackupError(
+            f"There is no stack in {where}. Name its folder with --data, or its servers with NATS_URL and DATABASE_URL."
+        )
+    _refuse_a_mixture(where, named)
+    with ExitStack() as opened:
+        opened.enter_context(FolderLock(where))
+        secrets = load_secrets(where)
+        nats_url, database_url = named.nats_url, named.database_url
+        if not nats_url:
+            nats = NatsServer(where / "nats", passwords=secrets.nats_passwords)
+            opened.enter_context(nats)
+            nats_url = nats.url
+        if not database_url:
+            postgres = PostgresServer(where / "postgres", password=secrets.postgres_password)
+            opened.enter_context(postgres)
+            database_url = postgres.url
+        yield Place(nats_url=nats_url, database_url=database_url, keys=None if named.has_key else where)
+
+
+def _refuse_a_mixture(folder: Path, named: _Named) -> None:
+    """One server is named: then the other one must be all that the stack in ``folder`` has of its own."""
+    own_nats, own_postgres = (folder / "nats").exists(), (folder / "postgres").exists()
+    if named.nats_url and (own_nats or not own_postgres):
+        raise Mixed("NATS_URL is set and DATABASE_URL is not")
+    if named.database_url and (own_postgres or not own_nats):
+        raise Mixed("DATABASE_URL is set and NATS_URL is not")

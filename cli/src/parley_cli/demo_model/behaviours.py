@@ -1,0 +1,257 @@
+"""Behaviours by the model's name.
+
+============================  =========================================================================================
+``demo``                      Markdown at a human pace (40 tokens/s)
+``demo-fast``                 the same at once
+``demo-slow``                 the same after two seconds, at 5 tokens/s
+``demo-reasoning``            ``reasoning_content`` first
+``demo-long``                 20,000 tokens at 500 tokens/s
+``demo-rate-50x200``          200 different tokens at 50 tokens/s; any two numbers
+``demo-timed-50x200``         the same, each token the time of its write (``time.monotonic_ns()``)
+``demo-echo``                 the messages it was given, as JSON
+``demo-error-401``            wrong key
+``demo-error-429``            too many requests, ``Retry-After: 1``
+``demo-error-500``            the provider's own fault
+``demo-context-length``       the conversation is too long
+``demo-error-content-filter`` the prompt is refused before any answer
+``demo-refusal``              the answer is a refusal, and ends as ``content_filter``
+``demo-error-mid-stream``     an error object after 20 tokens
+``demo-cut``                  the connection ends after 20 tokens
+``demo-stall``                silence after 20 tokens, until the client goes away
+``demo-stall-first``          silence before the first token
+``demo-no-done``              the stream ends without ``[DONE]``
+============================  =========================================================================================
+
+With ``-once`` (or ``-x3``) behind its name a behaviour shows the first time (three times) that a conversation is sent,
+and then ``demo-fast`` answers. Any other name is not found.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+
+import msgspec
+
+from parley_cli.demo_model import answers
+from parley_cli.demo_model.request import ChatRequest
+
+LISTED = ("demo", "demo-fast", "demo-slow", "demo-reasoning", "demo-long", "demo-echo")
+"""What ``/v1/models`` names."""
+
+_BEFORE_TROUBLE = 20
+_PARAMETERS = re.compile(r"demo-(rate|timed)-(\d{1,6})x(\d{1,7})")
+_TIMES = re.compile(r"(.+)-(?:once|x(\d{1,3}))")
+
+
+class Kind(Enum):
+    """What a token is part of: the field of the chunk's ``delta``."""
+
+    TEXT = "content"
+    REASONING = "reasoning_content"
+    REFUSAL = "refusal"
+    TIME = "time"
+    """Text that says when it was written."""
+
+
+class End(Enum):
+    """How a stream ends, when not with its last token."""
+
+    ERROR = "an error object"
+    CUT = "the connection closed"
+    STALL = "never"
+    NO_DONE = "without [DONE]"
+
+
+Step = tuple[float, Kind, str]
+"""Seconds after the step before, and a token."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """An answer that is an error, in OpenAI's shape."""
+
+    status: int
+    message: str
+    type: str
+    code: str | None = None
+    param: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def body(self) -> bytes:
+        error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        return msgspec.json.encode({"error": error})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """An answer that is a stream."""
+
+    steps: Iterable[Step]
+    end: End | None = None
+    finish_reason: str = "stop"
+
+
+Behaviour = Callable[[ChatRequest], Script | Failure]
+
+
+def times_of(model: str) -> tuple[str, int | None]:
+    """The behaviour's name and how often it shows: ``("demo-cut", 1)`` of ``demo-cut-once``; None is always."""
+    match = _TIMES.fullmatch(model)
+    if match is None or match[1] not in _BEHAVIOURS:
+        return model, None
+    return match[1], int(match[2] or 1)
+
+
+def behaviour(name: str) -> Behaviour | None:
+    """The behaviour of that name (without ``-once``)."""
+    if match := _PARAMETERS.fullmatch(name):
+        kind, rate, count = match[1], int(match[2]), int(match[3])
+        if rate == 0 or count == 0:
+            return None
+        return (
+            (lambda request: _timed(rate, count)) if kind == "timed" else (lambda request: _rate(request, rate, count))
+        )
+    return _BEHAVIOURS.get(name)
+
+
+def not_found(model: str) -> Failure:
+    return Failure(
+        status=404,
+        message=f"The model `{model}` does not exist or you do not have access to it.",
+        type="invalid_request_error",
+        code="model_not_found",
+    )
+
+
+def wrong_key() -> Failure:
+    return Failure(
+        status=401,
+        message="Incorrect API key provided.",
+        type="invalid_request_error",
+        code="invalid_api_key",
+    )
+
+
+SERVER_ERROR = Failure(
+    status=500, message="The server had an error while processing your request. Sorry about that!", type="server_error"
+)
+
+
+# --- the behaviours ---------------------------------------------------------------------------------------------------
+
+
+def _paced(pieces: Iterable[str], rate: float, kind: Kind = Kind.TEXT, first: float | None = None) -> Iterator[Step]:
+    delay = 1 / rate
+    for number, piece in enumerate(pieces):
+        yield (first if number == 0 and first is not None else delay), kind, piece
+
+
+def _human(pieces: Iterable[str], rate: float) -> Iterator[Step]:
+    """Like :func:`_paced`, a little uneven. The same every time."""
+    uneven = random.Random(7)
+    for piece in pieces:
+        yield uneven.uniform(0.4, 1.6) / rate, Kind.TEXT, piece
+
+
+def _at_once(pieces: Iterable[str]) -> Iterator[Step]:
+    return ((0.0, Kind.TEXT, piece) for piece in pieces)
+
+
+def _answer(request: ChatRequest) -> list[str]:
+    return answers.tokens(answers.answer(request.prompt, request.turns))
+
+
+def _demo(request: ChatRequest) -> Script:
+    return Script(steps=_human(_answer(request), 40))
+
+
+def _fast(request: ChatRequest) -> Script:
+    return Script(steps=_at_once(_answer(request)))
+
+
+def _slow(request: ChatRequest) -> Script:
+    return Script(steps=_paced(_answer(request), 5, first=2.0))
+
+
+def _reasoning(request: ChatRequest) -> Script:
+    def steps() -> Iterator[Step]:
+        yield from _paced(answers.tokens(answers.reasoning(request.prompt)), 60, Kind.REASONING)
+        yield from _human(_answer(request), 60)
+
+    return Script(steps=steps())
+
+
+def _rate(request: ChatRequest, rate: int, count: int) -> Script:
+    return Script(steps=_paced(answers.numbered(count, request.prompt), rate))
+
+
+def _timed(rate: int, count: int) -> Script:
+    return Script(steps=_paced(("" for _ in range(count)), rate, Kind.TIME))
+
+
+def _echo(request: ChatRequest) -> Script:
+    messages = [{"role": message.role, "content": message.text} for message in request.messages]
+    return Script(steps=_at_once(answers.tokens(msgspec.json.encode(messages).decode())))
+
+
+def _refusal(request: ChatRequest) -> Script:
+    steps = _paced(answers.tokens(answers.refusal(request.prompt)), 100, Kind.REFUSAL)
+    return Script(steps=steps, finish_reason="content_filter")
+
+
+def _troubled(end: End, before: int = _BEFORE_TROUBLE) -> Behaviour:
+    return lambda request: Script(steps=_paced(_answer(request)[:before], 100), end=end)
+
+
+def _failing(failure: Failure) -> Behaviour:
+    return lambda request: failure
+
+
+_BEHAVIOURS: dict[str, Behaviour] = {
+    "demo": _demo,
+    "demo-fast": _fast,
+    "demo-slow": _slow,
+    "demo-reasoning": _reasoning,
+    "demo-long": lambda request: _rate(request, 500, 20_000),
+    "demo-echo": _echo,
+    "demo-refusal": _refusal,
+    "demo-error-mid-stream": _troubled(End.ERROR),
+    "demo-cut": _troubled(End.CUT),
+    "demo-stall": _troubled(End.STALL),
+    "demo-stall-first": _troubled(End.STALL, before=0),
+    "demo-no-done": lambda request: Script(steps=_at_once(_answer(request)), end=End.NO_DONE),
+    "demo-error-401": _failing(wrong_key()),
+    "demo-error-429": _failing(
+        Failure(
+            status=429,
+            message="Rate limit reached for requests.",
+            type="requests",
+            code="rate_limit_exceeded",
+            headers={"Retry-After": "1"},
+        )
+    ),
+    "demo-error-500": _failing(SERVER_ERROR),
+    "demo-error-content-filter": _failing(
+        Failure(
+            status=400,
+            message="The response was filtered due to the prompt triggering content management policy.",
+            type="invalid_request_error",
+            code="content_filter",
+            param="prompt",
+        )
+    ),
+    "demo-context-length": _failing(
+        Failure(
+            status=400,
+            message="This model's maximum context length is 4096 tokens. Please reduce the length of the messages.",
+            type="invalid_request_error",
+            code="context_length_exceeded",
+            param="messages",
+        )
+    ),
+}

@@ -1,0 +1,235 @@
+"""The model provider: that it answers, takes the key, and has the model."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Final
+
+import httpx
+from nats.aio.client import Client
+
+from parley.contracts import subjects
+from parley.contracts.rpc import ListModels, ModelList
+from parley.runtime.nats import bus
+from parley_cli.doctor.report import Report
+from parley_cli.doctor.target import Patient
+from parley_cli.servers import ServerTrouble, nats_client
+
+_OPENAI: Final = "https://api.openai.com/v1"
+_TIMEOUT: Final = 10.0
+_ASK_TIMEOUT: Final = 5.0
+_MOST_READ: Final = 64 * 1024
+_MOST_SAID: Final = 300
+
+
+async def check(patient: Patient) -> Report:
+    report = Report("provider")
+    if patient.openai_api_key or patient.openai_base_url:
+        await _ask(report, patient)
+    elif patient.stack is None:
+        report.note(
+            "Neither OPENAI_API_KEY nor OPENAI_BASE_URL is set.",
+            "`parley up` then answers with its demo model. Set them for a real one.",
+        )
+    if patient.stack is not None:
+        await _ask_worker(report, patient)
+    return report
+
+
+async def _ask(report: Report, patient: Patient) -> None:
+    base = (patient.openai_base_url or _OPENAI).rstrip("/")
+    headers = {"Authorization": f"Bearer {patient.openai_api_key}"} if patient.openai_api_key else {}
+    try:
+        async with httpx.AsyncClient(timeout=_TIMEOUT, headers=headers) as http, asyncio.timeout(3 * _TIMEOUT):
+            await Provider(http, base, report).examine(patient.model)
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+        report.problem(
+            f"The provider cannot be reached at {base}: {str(error) or type(error).__name__}",
+            "Start it, or correct OPENAI_BASE_URL; behind a proxy, set HTTPS_PROXY.",
+        )
+
+
+class Provider:
+    """An OpenAI-compatible API, of which only chat completions are needed: a list of models helps, and many have an odd
+    one or none.
+
+    Args:
+        base: ``OPENAI_BASE_URL``.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, base: str, report: Report) -> None:
+        self._http = http
+        self._base = base
+        self._report = report
+
+    async def examine(self, model: str) -> None:
+        answer = await self._http.get(f"{self._base}/models")
+        if self._refuses(answer):
+            return
+        models = _listed(answer) if answer.status_code == 200 else None
+        if models is None:
+            await self._without_list(model, answer)
+            return
+        self._report.ok(f"{self._base} answers and offers {len(models)} models.")
+        if model and model not in models:
+            await self._unlisted(model, models)
+        elif not models and not model:
+            self._report.note(
+                "The provider lists no model.", "Install one there (ollama pull …), or set MODEL to one that it has."
+            )
+
+    async def _without_list(self, model: str, listing: httpx.Response) -> None:
+        """Whether it takes chats all the same. One without a question costs nothing."""
+        why = "it is something else" if listing.status_code == 200 else f"status {listing.status_code}"
+        no_list = f"{self._base} answers, and its list of models cannot be read ({why})"
+        try:
+            answer = await self._complete({})
+        except httpx.HTTPError as error:
+            said = str(error) or type(error).__name__
+            self._report.note(f"{no_list}; nor does it answer an empty chat: {said}", "Try it: parley chat QUESTION")
+            return
+        if self._refuses(answer):
+            return
+        if not _takes_chats(answer):
+            self._report.problem(
+                f"What answers at {self._base} does not list models as an OpenAI-compatible API does ({why}). "
+                "It takes no chats either.",
+                "Correct OPENAI_BASE_URL; it usually ends with /v1.",
+            )
+        elif answer.status_code >= 500:
+            self._report.problem(
+                f"The provider at {self._base} has trouble: {_said(answer)}", "See its log or its status page."
+            )
+        else:
+            self._report.note(
+                f"{no_list}.",
+                "Nothing is wrong with that." if model else "Set MODEL to one that it has.",
+            )
+
+    async def _unlisted(self, model: str, models: list[str]) -> None:
+        """Whether it takes a model that it does not list: one word to it tells."""
+        question = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+        unlisted = f"MODEL is {model}, which the provider does not list"
+        try:
+            answer = await self._complete(question)
+        except httpx.TimeoutException:
+            self._report.note(f"{unlisted}, and it took too long to say more.", "Try it: parley chat QUESTION")
+            return
+        if answer.status_code == 404 or (answer.is_client_error and "model" in _said(answer).lower()):
+            self._report.problem(f"{unlisted}. It has {_some(models)}.", "Set MODEL to one of those.")
+        elif answer.is_success:
+            self._report.ok(f"{unlisted}, and takes all the same.")
+        else:
+            self._report.note(f"{unlisted}, and says to it: {_said(answer)}", "Try it: parley chat QUESTION")
+
+    async def _complete(self, body: dict[str, object]) -> httpx.Response:
+        """Post to chat completions; of what comes no more than the beginning is read."""
+        async with self._http.stream("POST", f"{self._base}/chat/completions", json=body) as answer:
+            content = b""
+            if not answer.headers.get("content-type", "").startswith("text/event-stream"):
+                async for piece in answer.aiter_bytes():
+                    content += piece
+                    if len(content) > _MOST_READ:
+                        break
+            return httpx.Response(answer.status_code, headers=_plain(answer.headers), content=content)
+
+    def _refuses(self, answer: httpx.Response) -> bool:
+        has_key = "authorization" in self._http.headers
+        match answer.status_code:
+            case 401:
+                self._report.problem(
+                    f"The provider at {self._base} does not accept the key."
+                    if has_key
+                    else f"The provider at {self._base} wants a key.",
+                    "Set OPENAI_API_KEY to a valid key for this provider.",
+                )
+            case 403:
+                self._report.problem(
+                    f"The provider at {self._base} refuses this: {_said(answer)}",
+                    "What it says counts: the region, the account or what the key may do. The key itself may be good."
+                    if has_key
+                    else "What it says counts; it may want a key (OPENAI_API_KEY), or refuse the region.",
+                )
+            case _:
+                return False
+        return True
+
+
+def _plain(headers: httpx.Headers) -> dict[str, str]:
+    """Without what speaks of how the body travelled."""
+    return {"content-type": headers.get("content-type", "")}
+
+
+def _listed(answer: httpx.Response) -> list[str] | None:
+    """The names in a list of models, whatever its form; None: it is no list."""
+    try:
+        body: object = answer.json()
+    except ValueError:
+        return None
+    items = body if isinstance(body, list) else None
+    if isinstance(body, dict):
+        items = next((body[key] for key in ("data", "models") if isinstance(body.get(key), list)), None)
+    if items is None:
+        return None
+    names = [_name(item) for item in items]
+    return [name for name in names if name]
+
+
+def _name(item: object) -> str:
+    if isinstance(item, dict):
+        item = next((item[key] for key in ("id", "name", "model") if isinstance(item.get(key), str)), "")
+    return item if isinstance(item, str) else ""
+
+
+def _takes_chats(answer: httpx.Response) -> bool:
+    """Whether what answered knows chat completions, though it refused this one."""
+    if answer.status_code in (404, 405, 501):
+        return "model" in _said(answer).lower()
+    if not answer.is_success or answer.headers["content-type"].startswith("text/event-stream"):
+        return True
+    try:
+        answer.json()
+    except ValueError:
+        return False
+    return True
+
+
+def _said(answer: httpx.Response) -> str:
+    """What a refusal says, on one line: providers put it in different places."""
+    try:
+        body: object = answer.json()
+    except ValueError:
+        body = None
+    error = body.get("error", body) if isinstance(body, dict) else body
+    if isinstance(error, dict):
+        error = next((error[key] for key in ("message", "detail", "code") if isinstance(error.get(key), str)), None)
+    text = " ".join((error if isinstance(error, str) else "").split())
+    return f"{text[:_MOST_SAID] or answer.reason_phrase} (status {answer.status_code})."
+
+
+async def _ask_worker(report: Report, patient: Patient) -> None:
+    """What the worker of a running stack makes of it: its key may not be the one in this terminal."""
+    async with AsyncExitStack() as opened:
+        try:
+            nc = await opened.enter_async_context(nats_client(patient.nats_url, "parley-doctor"))
+        except ServerTrouble:
+            return  # told by the check of NATS
+        await _list_models(report, nc)
+
+
+async def _list_models(report: Report, nc: Client) -> None:
+    try:
+        models = await bus.request(nc, subjects.RPC_MODELS_LIST, ListModels(), ModelList, timeout=_ASK_TIMEOUT)
+    except bus.RpcRefused as error:
+        report.problem(f"llm-worker cannot list models: {error.message}", "Its log says more.")
+    except bus.NoResponder:
+        report.problem("No llm-worker listens: nobody makes answers.", "See above which process does not run.")
+    except bus.BusUnavailable:
+        report.problem("No llm-worker answers in time.", "See its log.")
+    else:
+        report.ok(f"llm-worker offers {len(models.items)} models, by default {models.default}.")
+
+
+def _some(models: list[str]) -> str:
+    return ", ".join(models[:5]) + (f" and {len(models) - 5} more" if len(models) > 5 else "") if models else "none"

@@ -1,0 +1,224 @@
+"""NATS and Postgres as the operator's commands meet them: named by a URL, reached within a deadline, or a sentence.
+
+Unlike a service's, these connections do not come back by themselves: a command whose server goes away ends and says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import asyncpg
+import nats.errors
+from nats.aio.client import Client
+
+from parley.contracts.streams import CHAT
+from parley.runtime.nats import bus
+from parley.runtime.nats.client import ReconnectingClient
+from parley.runtime.server_urls import FORMS, UrlSetting, check_server_url
+
+CONNECT_TIMEOUT: Final = 5.0
+_CLOSE_TIMEOUT: Final = 2.0
+_NATS_TRIES_TIMEOUT: Final = 3.0
+_RESET_TRIES: Final = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """What is wrong with a server, and what to do.
+
+    Attributes:
+        may_pass: A server that starts or is busy looks like this too, so that waiting can help.
+    """
+
+    text: str
+    remedy: str = ""
+    may_pass: bool = False
+
+
+class ServerTrouble(Exception):
+    """A server cannot be used. ``str()`` is the trouble and its remedy, for a person."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(f"{trouble.text} {trouble.remedy}".strip())
+        self.trouble = trouble
+
+
+def check_url(setting: UrlSetting, url: str) -> None:
+    """Return when ``url`` can be an address of the server that ``setting`` names.
+
+    Raises:
+        ServerTrouble: It cannot; the password in it is not told.
+    """
+    try:
+        check_server_url(setting, url)
+    except ValueError as error:
+        raise ServerTrouble(Trouble(text=f"{setting} {error}.")) from None
+
+
+def without_password(url: str) -> str:
+    """The servers of an address, for people to read."""
+    return ", ".join(server.strip().rpartition("@")[2].rpartition("://")[2] for server in url.split(","))
+
+
+# --- Postgres ------------------------------
+
+
+@contextlib.asynccontextmanager
+async def postgres(url: str, name: str, **options: Any) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """A connection. ``name`` is what the server shows of it; ``options`` are those of ``asyncpg.connect``.
+
+    Raises:
+        ServerTrouble: On entering.
+    """
+    check_url("DATABASE_URL", url)
+    settings = {"application_name": name, **options.pop("server_settings", {})}
+    try:
+        connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT, server_settings=settings, **options)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        raise ServerTrouble(_postgres_trouble(url, error)) from error
+    try:
+        yield connection
+    finally:
+        try:
+            await connection.close(timeout=_CLOSE_TIMEOUT)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            connection.terminate()
+
+
+def _postgres_trouble(url: str, error: Exception) -> Trouble:
+    where = without_password(url)
+    said = " ".join((str(error) or type(error).__name__).split())
+    match error:
+        case asyncpg.InvalidAuthorizationSpecificationError():
+            return Trouble(
+                text=f"Postgres at {where} refuses the role or the password: {said}.",
+                remedy=f"Set DATABASE_URL to {FORMS['DATABASE_URL']} as they are on the server.",
+            )
+        case asyncpg.InvalidCatalogNameError():
+            return Trouble(
+                text=f"Postgres at {where} has no such database: {said}.",
+                remedy="Create it (CREATE DATABASE …), or correct the end of DATABASE_URL.",
+            )
+        case asyncpg.TooManyConnectionsError():
+            return Trouble(
+                text=f"Postgres at {where} takes no more connections: {said}.",
+                remedy="Raise max_connections, or lower DATABASE_POOL_SIZE of chat-store.",
+                may_pass=True,
+            )
+        case ValueError() if not isinstance(error, OSError):
+            return Trouble(
+                text=f"DATABASE_URL cannot be read: {said}.", remedy=f"It has the form {FORMS['DATABASE_URL']}."
+            )
+        case _:
+            return Trouble(
+                text=f"Postgres does not answer at {where}: {said}",
+                remedy="Start it, or set DATABASE_URL to where it is. A firewall or a wrong port looks the same.",
+                may_pass=True,
+            )
+
+
+async def version_of(connection: asyncpg.Connection[asyncpg.Record]) -> str:
+    """The server's version as it says it itself: asyncpg reads 15.18 as 15.0 and something."""
+    return str(await connection.fetchval("SHOW server_version")).split()[0]
+
+
+# --- NATS ------------------------------
+
+
+@contextlib.asynccontextmanager
+async def nats_client(
+    url: str, name: str, *, on_error: Callable[[Exception], Awaitable[None]] | None = None
+) -> AsyncIterator[Client]:
+    """A connection.
+
+    Args:
+        on_error: Is told what the server refuses later.
+
+    Raises:
+        ServerTrouble: On entering.
+    """
+    check_url("NATS_URL", url)
+    last: list[Exception] = []
+
+    async def failed(error: Exception) -> None:
+        last[:] = [error]
+        if on_error is not None:
+            await on_error(error)
+
+    options = bus.connect_options(url, name, on_error=failed)
+    options |= {"allow_reconnect": False, "max_reconnect_attempts": 1, "reconnect_time_wait": 0.05}
+    options |= {"connect_timeout": _NATS_TRIES_TIMEOUT, "disconnected_cb": None}
+    for _ in range(_RESET_TRIES):
+        client = ReconnectingClient()
+        try:
+            async with asyncio.timeout(3 * _NATS_TRIES_TIMEOUT):
+                await client.connect(**options)
+            break
+        except Exception as error:
+            await _close(client)
+            refused = _nats_trouble(url, last[0] if last else error)
+            # A server that refuses says why and closes; what the client has written by then can cost it those words.
+            if not isinstance(last[0] if last else error, ConnectionResetError | BrokenPipeError):
+                raise ServerTrouble(refused) from error
+    else:
+        raise ServerTrouble(refused)
+    try:
+        yield client
+    finally:
+        await _close(client)
+
+
+async def _close(client: Client) -> None:
+    with contextlib.suppress(TimeoutError, OSError, nats.errors.Error):
+        async with asyncio.timeout(_CLOSE_TIMEOUT):
+            await client.close()
+    if (transport := client._transport) is not None:
+        transport.close()  # type: ignore[no-untyped-call]  # of a connection that was refused, which the client forgets
+
+
+def _nats_trouble(url: str, error: Exception) -> Trouble:
+    where = without_password(url)
+    said = " ".join((str(error) or type(error).__name__).split())
+    if "authorization" in said.lower() or "authentication" in said.lower():
+        user = urlsplit(url.split(",")[0]).username or "nobody in particular"
+        return Trouble(
+            text=f"NATS at {where} refuses the user or the password ({user}).",
+            remedy=f"Set NATS_URL to {FORMS['NATS_URL']} as the server's configuration has them.",
+            may_pass=True,
+        )
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return Trouble(
+            text=f"NATS at {where} breaks the connection off: {said}.",
+            remedy="Look at its log: a user or a password that it refuses can look like this.",
+            may_pass=True,
+        )
+    return Trouble(
+        text=f"NATS does not answer at {where}: {said}",
+        remedy="Start it, or set NATS_URL to where it is. A firewall or a wrong port looks the same.",
+        may_pass=True,
+    )
+
+
+async def check_jetstream(client: Client) -> None:
+    """Return unless JetStream is off: what does not answer for another reason is for others to tell.
+
+    Raises:
+        ServerTrouble
+    """
+    try:
+        await client.request(f"$JS.API.STREAM.INFO.{CHAT.name}", b"", timeout=_NATS_TRIES_TIMEOUT)
+    except nats.errors.NoRespondersError:
+        raise ServerTrouble(
+            Trouble(
+                text="JetStream is off.",
+                remedy="Start nats-server with a `jetstream` block (deploy/nats/nats-server.conf) or --jetstream.",
+                may_pass=bool(client._server_info.get("jetstream")),  # on, and its cluster not yet ready
+            )
+        ) from None
+    except (TimeoutError, nats.errors.Error):
+        pass

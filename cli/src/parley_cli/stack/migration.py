@@ -1,0 +1,129 @@
+"""The provisioning step, and how a stack knows that it needs none."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib.util
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from parley_cli import servers, signals
+from parley_cli.embedded.guard import guarded
+from parley_cli.stack.errors import StackError
+
+_LAST_WORDS = 40
+_REASON = "chat-store: "
+"""Begins the sentence that says why it failed."""
+
+_SOURCES = (
+    ("chat_store.storage", "migrations"),
+    ("chat_store.storage", "schema.py"),
+    ("parley.contracts", "streams.py"),
+    ("parley.contracts", "subjects.py"),
+    ("parley.runtime.nats", "provision.py"),
+)
+
+
+async def migrate(environment: Mapping[str, str], say: Callable[[str], None] = lambda line: None) -> None:
+    """Run chat-store's migration of the database and the streams.
+
+    Args:
+        say: Is told each line, at once: it may wait for a server and say for which.
+
+    Raises:
+        StackError: It failed.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *guarded([sys.executable, "-m", "chat_store", "migrate"]),
+        env=dict(environment),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    said: deque[str] = deque(maxlen=_LAST_WORDS)
+    try:
+        async for data in process.stdout:
+            said.append(data.decode(errors="replace").rstrip())
+            say(said[-1])
+        await process.wait()
+    except BaseException:
+        signals.send(process, signal.SIGKILL)
+        await process.wait()
+        raise
+    if process.returncode != 0:
+        reasons = [line.removeprefix(_REASON) for line in said if line.startswith(_REASON)]
+        raise StackError("\n".join(reasons or ["The migration failed.", *said]))
+
+
+async def check_servers(*, nats_url: str | None, database_url: str | None) -> None:
+    """Look at servers that somebody else started, before anything waits for them.
+
+    Those that do not answer yet are no trouble here: the migration waits for them, and says so.
+
+    Raises:
+        StackError: One is not, and will not be, what is needed.
+    """
+    try:
+        if nats_url:
+            async with servers.nats_client(nats_url, "parley-migrate") as client:
+                await servers.check_jetstream(client)
+    except servers.ServerTrouble as error:
+        _raise_unless_it_may_pass(error)
+    try:
+        if database_url:
+            async with servers.postgres(database_url, "parley-migrate"):
+                pass
+    except servers.ServerTrouble as error:
+        _raise_unless_it_may_pass(error)
+
+
+def _raise_unless_it_may_pass(error: servers.ServerTrouble) -> None:
+    if not error.trouble.may_pass:
+        raise StackError(str(error)) from error
+
+
+def run_migration(environment: Mapping[str, str]) -> int:
+    """``parley migrate``: the same with the terminal's own input and output; return its exit code."""
+    try:
+        asyncio.run(check_servers(nats_url=environment.get("NATS_URL"), database_url=environment.get("DATABASE_URL")))
+    except StackError as error:
+        print(f"parley: {error}", file=sys.stderr)
+        return 1
+    return subprocess.run(
+        [sys.executable, "-m", "chat_store", "migrate"], env=dict(environment), check=False
+    ).returncode
+
+
+class MigrationStamp:
+    """Remembers, beside the data of servers that only this stack uses, what they were last migrated to."""
+
+    def __init__(self, places: Iterable[Path]) -> None:
+        self._files = [place / "migrated" for place in places]
+
+    def is_current(self) -> bool:
+        """Whether every place was migrated by the code that is installed now."""
+        wanted = _fingerprint()
+        return all(file.exists() and file.read_text() == wanted for file in self._files)
+
+    def set(self) -> None:
+        for file in self._files:
+            file.write_text(_fingerprint())
+
+
+def _fingerprint() -> str:
+    digest = hashlib.sha256()
+    for package, name in _SOURCES:
+        spec = importlib.util.find_spec(package)
+        assert spec is not None
+        assert spec.submodule_search_locations
+        place = Path(spec.submodule_search_locations[0]) / name
+        for file in sorted(place.rglob("*.sql")) if place.is_dir() else [place]:
+            digest.update(f"{file.name}\0".encode() + file.read_bytes())
+    return digest.hexdigest()

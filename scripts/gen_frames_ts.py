@@ -1,0 +1,147 @@
+"""Write ``web/src/client/frames.ts`` from the contracts: the types of frames and resources, and what validates them.
+
+``python scripts/gen_frames_ts.py`` writes it; a test says whether the file is what the contracts say.
+"""
+
+import json
+import re
+import typing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from parley.contracts import frames
+
+FILE = Path(__file__).parents[1] / "web" / "src" / "client" / "frames.ts"
+
+_HEAD = """\
+/**
+ * The frames of the socket and what is in them, generated from `parley.contracts` by `scripts/gen_frames_ts.py`: change
+ * the contracts, not this file. {@link SCHEMAS} says the same as the types, for `validate.ts`.
+ */
+"""
+_OPEN = frozenset({"status"})
+"""Fields whose words a later server may add to: a tab that was open across its upgrade shows what it knows."""
+
+_UNITS = {"string": "string", "integer": "number", "number": "number", "boolean": "boolean", "null": "null"}
+
+
+def generated() -> str:
+    """Return the file as it has to be."""
+    server = typing.get_args(frames.ServerFrame)
+    client = typing.get_args(frames.ClientFrame)
+    _, components = msgspec.json.schema_components([*server, *client])
+    renamed = {cls.__name__: _frame_name(cls.__name__) for cls in (*server, *client)}
+    parts = [_HEAD]
+    for name, schema in components.items():
+        parts.append(_interface(renamed.get(name, name), schema, renamed))
+    parts.append(_union("ServerFrame", [renamed[cls.__name__] for cls in server]))
+    parts.append(_union("ClientFrame", [renamed[cls.__name__] for cls in client]))
+    readable = [name for name in components if name not in {cls.__name__ for cls in client}]
+    parts.append(_schemas({renamed.get(name, name): components[name] for name in readable}, renamed))
+    by_type = {_tag(components[cls.__name__]): renamed[cls.__name__] for cls in server}
+    entries = "".join(f'  {tag}: "{name}",\n' for tag, name in by_type.items())
+    parts.append(
+        "/** The schema of each frame of the server, by its `type`. */\n"
+        f"export const SERVER_FRAMES = {{\n{entries}}} as const;\n"
+    )
+    return "\n".join(parts)
+
+
+def _frame_name(name: str) -> str:
+    return name if name.endswith("Frame") else f"{name}Frame"
+
+
+def _tag(schema: dict[str, Any]) -> str:
+    tag: str = schema["properties"]["type"]["enum"][0]
+    return tag
+
+
+def _interface(name: str, schema: dict[str, Any], renamed: dict[str, str]) -> str:
+    summary, attributes = _described(schema.get("description", ""))
+    lines = [f"/** {summary} */"] if summary else []
+    lines.append(f"export interface {name} {{")
+    for field, value in schema["properties"].items():
+        if field in attributes:
+            lines.append(f"  /** {attributes[field]} */")
+        optional = "" if field in schema["required"] else "?"
+        lines.append(f"  readonly {field}{optional}: {_type(value, renamed)};")
+    return "\n".join([*lines, "}", ""])
+
+
+def _described(docstring: str) -> tuple[str, dict[str, str]]:
+    """Return the first sentence of a docstring and what it says of each attribute."""
+    text, _, section = docstring.partition("Attributes:")
+    summary = _plain(text.split("\n\n", 1)[0])
+    attributes: dict[str, str] = {}
+    name = ""
+    for line in section.splitlines():
+        match = re.match(r" {4,8}(\w+): (.*)", line)
+        if match is not None:
+            name = match[1]
+            attributes[name] = match[2]
+        elif name and line.strip():
+            attributes[name] += f" {line.strip()}"
+    return summary, {key: _plain(value) for key, value in attributes.items()}
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).replace("``", "`")
+
+
+def _reference(value: dict[str, Any], renamed: dict[str, str]) -> str:
+    name: str = value["$ref"].rsplit("/", 1)[-1]
+    return renamed.get(name, name)
+
+
+def _type(value: dict[str, Any], renamed: dict[str, str]) -> str:
+    if "$ref" in value:
+        return _reference(value, renamed)
+    if "anyOf" in value:
+        return " | ".join(_type(option, renamed) for option in value["anyOf"])
+    if "enum" in value:
+        return " | ".join(json.dumps(option) for option in value["enum"])
+    if value["type"] == "array":
+        return f"readonly {_type(value['items'], renamed)}[]"
+    return _UNITS[value["type"]]
+
+
+def _schema(value: dict[str, Any], renamed: dict[str, str]) -> Any:
+    """Return what ``validate.ts`` reads: a name, a list of options, or one key that says what is within."""
+    if "$ref" in value:
+        return {"ref": _reference(value, renamed)}
+    if "anyOf" in value:
+        return [_schema(option, renamed) for option in value["anyOf"]]
+    if "enum" in value:
+        return {"enum": value["enum"]}
+    if value["type"] == "array":
+        return {"items": _schema(value["items"], renamed)}
+    return value["type"]
+
+
+def _schemas(components: dict[str, Any], renamed: dict[str, str]) -> str:
+    schemas = {
+        name: {
+            "required": schema["required"],
+            "fields": {
+                field: "string" if field in _OPEN else _schema(value, renamed)
+                for field, value in schema["properties"].items()
+            },
+        }
+        for name, schema in components.items()
+    }
+    text = json.dumps(schemas, indent=2)
+    text = re.sub(r'"([a-z_A-Z]+)":', r"\1:", text)
+    return (
+        "/** What each type allows; fields that are not listed are ignored. */\n"
+        f"export const SCHEMAS = {text} as const;\n"
+    )
+
+
+def _union(name: str, members: list[str]) -> str:
+    return f"export type {name} = {' | '.join(members)};\n"
+
+
+if __name__ == "__main__":
+    FILE.write_text(generated(), encoding="utf-8")

@@ -1,0 +1,59 @@
+"""Judge how a stack reads a provider's recorded responses. Run by ``make replay ARGS="JUDGE FOLDER..."``.
+
+JUDGE is a program that is the provider, at REPLAY_PORT of this machine, while it runs as ``JUDGE ADDRESS FOLDER``: it
+asks the stack at ADDRESS for answers, brings the responses in FOLDER, and compares. It ends with 0 when all are as
+expected.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from parley_cli.stack.log import CombinedLog
+from parley_cli.stack.options import StackOptions
+from parley_cli.stack.stack import Stack
+
+_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
+
+
+async def _judge(program: Path, folders: list[Path], port: str, options: StackOptions, log: CombinedLog) -> int:
+    """The number of folders in which something is not as expected."""
+    failed = 0
+    async with Stack(options, log) as stack:
+        for folder in folders:
+            print(f"{folder}:", flush=True)
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, str(program), stack.url, str(folder), env={**os.environ, "REPLAY_PORT": port}
+            )
+            failed += await process.wait() != 0
+    return failed
+
+
+def main() -> int:
+    """Return 0 when all responses were understood."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("judge", type=Path)
+    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
+    arguments = parser.parse_args()
+    port = os.environ.get("REPLAY_PORT", "8190")
+    with tempfile.TemporaryDirectory(prefix="parley-replay-") as data, Path(data, "stack.log").open("w") as output:
+        options = StackOptions(
+            folder=Path(data),
+            port=0,
+            push_port=0,
+            # Responses are named by models, which no list names.
+            inherited={name: os.environ[name] for name in _KEPT if name in os.environ}
+            | {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "ANY_MODEL": "true"},
+            environment={"gateway": {"WRITES_PER_SECOND": "0"}},
+        )
+        log = CombinedLog(output, colour=False)
+        return 1 if asyncio.run(_judge(arguments.judge, arguments.folders, port, options, log)) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,279 @@
+"""From messages of a durable consumer to one transaction, and back to acknowledgements.
+
+At least once, in the stream's order: decode, run the batch in one transaction, announce, acknowledge. Handling is
+idempotent. A batch that fails through the fault of one event is gone through one by one, so that the one blocks nobody:
+
+- an event that does not decode, or is of a future version: dead letter, at once;
+- an event that fails though Postgres works: handed back, and a dead letter after :data:`MAX_FAILURES` deliveries;
+- Postgres is away: nobody's fault; the error goes to the caller, nothing is acknowledged.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Final, Generic, TypeVar
+
+import msgspec
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.api import RawStreamMsg
+
+from chat_store import metrics
+from chat_store.domain.rejections import CHAT_NOT_FOUND, ID_TAKEN, NOT_A_MEMBER, NOT_STORED, Rejection
+from chat_store.errors import is_outage
+from chat_store.events.publisher import Publisher
+from chat_store.events.pull import nak_all
+from chat_store.storage.transactions import Command, Interrupted, Outcome
+from parley.contracts import ids
+from parley.contracts.decoding import UNDECODABLE
+from parley.contracts.events import VERSION, GenerationFinished, PromptSubmitted
+from parley.contracts.streams import ConsumerSpec
+from parley.runtime import tracing
+from parley.runtime.nats import bus, dead_letters
+
+log = logging.getLogger(__name__)
+
+MAX_FAILURES: Final = 5
+"""Deliveries after which an event that keeps failing becomes a dead letter."""
+
+REPLAY_BATCH: Final = 256
+"""Events in one transaction when those are carried out that somebody else had in hand."""
+
+Item = TypeVar("Item")
+E = TypeVar("E", PromptSubmitted, GenerationFinished)
+Execute = Callable[[Sequence[Command[str]]], Awaitable[Outcome[str]]]
+Reject = Callable[[Sequence[Rejection]], Awaitable[None]]
+
+_NO_CHAT: Final = "no_chat"
+_CODES: Final = {_NO_CHAT: CHAT_NOT_FOUND, "not_a_member": NOT_A_MEMBER, "id_taken": ID_TAKEN}
+"""Why a prompt was not stored, by what came of its command."""
+_NOTHING_NEW: Final = frozenset({"stale", "duplicate"})
+"""What comes of the command of an event that was carried out before."""
+
+
+class Unreadable(Exception):
+    """An event that will never be understood by this version of the program."""
+
+
+def decode(data: bytes, kind: type[E]) -> E:
+    """Raises: Unreadable."""
+    try:
+        event = msgspec.json.decode(data, type=kind)
+    except UNDECODABLE as error:
+        raise Unreadable(f"does not decode: {error}") from error
+    if event.v > VERSION:
+        raise Unreadable(f"version {event.v} is newer than {VERSION}, the newest that is known here")
+    if not ids.is_id(event.chat_id) or not ids.is_id(event.message_id):
+        raise Unreadable("the chat's or the message's id is not a UUID in lower case")
+    return event
+
+
+class Intake(Generic[E]):
+    """Handles the events of one consumer.
+
+    Args:
+        kind: The event.
+        command: Makes the command that carries an event out, given its ``traceparent``; it returns a word for the
+            metrics.
+        reject: Keeps and tells that prompts were not stored, before they are acknowledged.
+    """
+
+    def __init__(
+        self,
+        spec: ConsumerSpec,
+        *,
+        kind: type[E],
+        command: Callable[[E, str | None], Command[str]],
+        js: JetStreamContext,
+        publisher: Publisher,
+        reject: Reject,
+    ) -> None:
+        self._spec = spec
+        self._reject = reject
+        self._kind: type[E] = kind
+        self._command: Callable[[E, str | None], Command[str]] = command
+        self._js = js
+        self._publisher = publisher
+
+    async def handle(self, messages: Sequence[Msg], execute: Execute) -> None:
+        """Handle a batch; afterwards each message is acknowledged, handed back, or a dead letter.
+
+        Raises:
+            Exception: Postgres is away (:func:`is_outage`); what is not acknowledged is still the caller's.
+        """
+        batch: list[tuple[Msg, E]] = []
+        for message in messages:
+            if message.is_acked:
+                continue
+            try:
+                batch.append((message, decode(message.data, self._kind)))
+            except Unreadable as error:
+                await self._dead_letter(message, str(error))
+        commands = [(message, self._command(event, _traceparent(message)), event) for message, event in batch]
+        for part in _one_end_per_chat(commands, lambda item: item[1]):
+            await self._handle_part(part, execute)
+
+    async def replay(self, stored: Sequence[RawStreamMsg], execute: Execute) -> int:
+        """Carry out events that were delivered to somebody who may be gone. The server delivers them again, too.
+
+        Returns:
+            How many changed something.
+
+        Raises:
+            Exception: Postgres is away.
+        """
+        due = 0
+        batch: list[tuple[E, Command[str]]] = []
+        for message in stored:
+            try:
+                event = decode(message.data or b"", self._kind)
+            except Unreadable:
+                continue
+            batch.append((event, self._command(event, _traceparent(message))))
+        for begin in range(0, len(batch), REPLAY_BATCH):
+            for part in _one_end_per_chat(batch[begin : begin + REPLAY_BATCH], lambda item: item[1]):
+                due += await self._replay_part(part, execute)
+        return due
+
+    async def _replay_part(self, part: "list[tuple[E, Command[str]]]", execute: Execute) -> int:
+        try:
+            outcome = await self._run([command for _, command in part], execute)
+            await self._publisher.announce(outcome.changes)
+            await self._reject_dropped([event for event, _ in part], outcome)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            if len(part) == 1:
+                log.warning("Replaying an event: %r", error, extra={"consumer": self._spec.name})
+                return 0
+            return sum([await self._replay_part([one], execute) for one in part])
+        return sum(result is not None and result not in _NOTHING_NEW for result in outcome.results)
+
+    async def _run(self, commands: "list[Command[str]]", execute: Execute) -> Outcome[str]:
+        """Run commands; what was written before an error is announced before that is raised."""
+        try:
+            return await execute(commands)
+        except Interrupted as interrupted:
+            await self._publisher.announce(interrupted.changes)
+            raise interrupted.error from None
+
+    async def _handle_part(self, part: "list[tuple[Msg, Command[str], E]]", execute: Execute) -> None:
+        try:
+            await self._commit(part, execute)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            if len(part) == 1:
+                await self._failed(part[0][0], error)
+                return
+            for one in part:
+                await self._handle_part([one], execute)
+
+    async def _commit(self, part: "list[tuple[Msg, Command[str], E]]", execute: Execute) -> None:
+        began, began_at = time.perf_counter(), time.time_ns()
+        outcome = await self._run([command for _, command, _ in part], execute)
+        metrics.BATCH_SECONDS.labels(self._spec.name).observe(time.perf_counter() - began)
+        metrics.BATCH_SIZE.labels(self._spec.name).observe(len(part))
+        await self._publisher.announce(outcome.changes, traces=self._traces(part, outcome, began_at))
+        await self._reject_dropped([event for _, _, event in part], outcome)
+        now = datetime.now(UTC)
+        for (message, command, event), result in zip(part, outcome.results, strict=True):
+            word = result or _NO_CHAT
+            metrics.EVENTS.labels(self._spec.name, word).inc()
+            if isinstance(event, GenerationFinished) and word == event.outcome:
+                metrics.ENDED.labels(word).inc()
+            if word in _CODES:
+                log.info(
+                    "Dropped an event: %s",
+                    _CODES[word].replace("_", " "),
+                    extra={"consumer": self._spec.name, "chat_id": command.chat_id, "event_id": event.id},
+                )
+            elif isinstance(event, PromptSubmitted) and word != "duplicate":
+                metrics.PROMPT_DELAY.observe(max(0.0, (now - event.occurred_at).total_seconds()))
+            await _acknowledge(message)
+
+    async def _reject_dropped(self, events: Sequence[E], outcome: Outcome[str]) -> None:
+        """Have the authors of prompts that were not stored told."""
+        rejections = [
+            Rejection(prompt=event, code=_CODES[word])
+            for event, result in zip(events, outcome.results, strict=True)
+            if isinstance(event, PromptSubmitted) and (word := result or _NO_CHAT) in _CODES
+        ]
+        if rejections:
+            await self._reject(rejections)
+
+    def _traces(
+        self, part: "list[tuple[Msg, Command[str], E]]", outcome: Outcome[str], began_at: int
+    ) -> dict[str, dict[str, str]]:
+        """Trace the handling of each event, in the trace of its prompt.
+
+        Returns:
+            By chat, the headers of the span that the request of an answer belongs to.
+        """
+        traces = {}
+        for (message, command, _), result in zip(part, outcome.results, strict=True):
+            with tracing.span(
+                f"{self._spec.name} process",
+                kind="consumer",
+                parent=message.headers,
+                attributes={"parley.chat_id": command.chat_id, "parley.result": result or _NO_CHAT},
+                began_at=began_at,
+            ):
+                if result == "started":
+                    traces[command.chat_id] = tracing.inject()
+        return traces
+
+    async def _failed(self, message: Msg, error: Exception) -> None:
+        deliveries = message.metadata.num_delivered
+        if deliveries >= MAX_FAILURES:
+            log.error("An event keeps failing", exc_info=error, extra={"consumer": self._spec.name})
+            await self._dead_letter(message, f"{type(error).__name__}: {error}")
+            return
+        log.warning("An event failed: %r", error, extra={"consumer": self._spec.name, "deliveries": deliveries})
+        metrics.EVENTS.labels(self._spec.name, "failed").inc()
+        await nak_all([message], delay=0.2 * 2.0**deliveries)
+
+    async def _dead_letter(self, message: Msg, reason: str) -> None:
+        try:
+            await dead_letters.publish(self._js, consumer=self._spec.name, message=message, reason=reason)
+        except (bus.BusUnavailable, *bus.TROUBLE) as error:
+            log.warning("A dead letter could not be kept yet: %r", error, extra={"consumer": self._spec.name})
+            await nak_all([message], delay=5.0)
+            return
+        log.error("Dead letter: %s", reason, extra={"consumer": self._spec.name, "subject": message.subject})
+        with contextlib.suppress(*UNDECODABLE):
+            # Of a version to come, say: it still says whose it is.
+            event = msgspec.json.decode(message.data, type=self._kind)
+            if isinstance(event, PromptSubmitted) and ids.is_id(event.chat_id) and ids.is_id(event.message_id):
+                await self._reject([Rejection(prompt=event, code=NOT_STORED)])
+        metrics.EVENTS.labels(self._spec.name, "dead_letter").inc()
+        await _acknowledge(message)
+
+
+def _traceparent(message: Msg | RawStreamMsg) -> str | None:
+    return (message.headers or {}).get(tracing.TRACEPARENT)
+
+
+async def _acknowledge(message: Msg) -> None:
+    try:
+        await message.ack()
+    except bus.TROUBLE as error:
+        # It comes once more, and changes nothing then.
+        log.debug("Acknowledging: %r", error)
+
+
+def _one_end_per_chat(batch: Sequence[Item], command_of: Callable[[Item], Command[str]]) -> list[list[Item]]:
+    """Split a batch so that no transaction has two commands for one chat that may end its generation."""
+    parts: list[list[Item]] = []
+    depth: dict[str, int] = {}
+    for item in batch:
+        command = command_of(item)
+        part = depth.get(command.chat_id, 0)
+        if command.ends:
+            depth[command.chat_id] = part + 1
+        while len(parts) <= part:
+            parts.append([])
+        parts[part].append(item)
+    return parts

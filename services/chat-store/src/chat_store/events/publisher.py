@@ -1,0 +1,168 @@
+"""What goes out after a commit: readers are told, and answers are requested.
+
+The promise: each committed request reaches the stream at least once, deduplicated by its event id. It is kept by the
+database and not by the order of steps here: a generation whose request is not known to be stored (``request_seq`` is
+null) is published again by the sweeper. So nobody has to wait for the acknowledgement.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from chat_store import metrics
+from chat_store.domain.conversation import Changes
+from chat_store.domain.records import GenerationRecord
+from chat_store.domain.rejections import Rejection
+from chat_store.errors import is_outage
+from chat_store.storage import repository
+from chat_store.storage.pool import Database
+from parley.contracts import limits, subjects
+from parley.contracts.events import GenerationRequested
+from parley.contracts.live import Changed, ListChanged
+from parley.contracts.resources import Chat
+from parley.contracts.rpc import StopSignal
+from parley.runtime import tracing
+from parley.runtime.nats import bus
+
+log = logging.getLogger(__name__)
+
+PUBLISH_DEADLINE: Final = 10.0
+"""Seconds after which a request is left to the sweeper."""
+
+_STOP: Final = msgspec.json.encode(StopSignal())
+
+
+class Publisher:
+    """Publishes for one process; owns the tasks that wait for acknowledgements until :meth:`drain`."""
+
+    def __init__(self, nc: Client, js: JetStreamContext, database: Database) -> None:
+        self._nc = nc
+        self._js = js
+        self._database = database
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def announce(
+        self, changes: Sequence[Changes], *, traces: Mapping[str, Mapping[str, str]] | None = None
+    ) -> None:
+        """Tell readers, workers that must stop, and, without waiting for it, request answers.
+
+        ``live.<chat>.changed`` and ``user.<user>.chats``: at most once, in order of the versions as far as one process
+        makes them.
+
+        Args:
+            traces: By chat, the headers of the span that a request belongs to; by default what is stored with it.
+        """
+        for change in changes:
+            if change.visible:
+                await self._send(subjects.live_changed(change.chat.id), encode_changed(change))
+            if change.visible and change.listed:
+                await self._tell_lists(change)
+            if change.stop is not None:
+                await self.signal_stop(change.stop)
+        requested = [change.request for change in changes if change.request is not None]
+        if requested:
+            task = asyncio.create_task(self.request(requested, traces=traces or {}))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def announce_new(self, chat: Chat) -> None:
+        """Tell its owner's lists of a chat that was created. At most once."""
+        created = ListChanged(chat_id=chat.id, version=chat.version, chat=chat.summary())
+        await self._send(subjects.user_chats(chat.owner_id), msgspec.json.encode(created))
+
+    async def _tell_lists(self, change: Changes) -> None:
+        running = change.active is not None
+        chat = None if change.deleted else change.chat.resource(running=running).summary()
+        shown = ListChanged(chat_id=change.chat.id, version=change.chat.version, chat=chat)
+        gone = msgspec.json.encode(msgspec.structs.replace(shown, chat=None))
+        payload = msgspec.json.encode(shown)
+        members = {*change.members, *(member.user_id for member in change.members_added)}
+        for user_id in members:
+            await self._send(subjects.user_chats(user_id), gone if user_id in change.members_removed else payload)
+
+    async def reject(self, rejections: Sequence[Rejection]) -> None:
+        """Tell authors that prompts of theirs were not stored. At most once; the database tells whoever asks."""
+        for rejection in rejections:
+            subject = subjects.live_rejected(rejection.prompt.chat_id)
+            await self._send(subject, msgspec.json.encode(rejection.live()))
+
+    async def signal_stop(self, generation_id: str) -> None:
+        """Tell the generation's worker to stop. At most once; the sweeper says it again each second."""
+        await self._send(subjects.ctl_generation_stop(generation_id), _STOP)
+
+    async def request(
+        self, generations: Sequence[GenerationRecord], *, traces: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    ) -> None:
+        """Publish the requests and note where they are stored. What fails is left to the sweeper."""
+        stored = await asyncio.gather(
+            *(self._request(generation, traces.get(generation.chat_id)) for generation in generations)
+        )
+        marks = [mark for mark in stored if mark is not None]
+        if not marks:
+            return
+        metrics.REQUESTED.inc(len(marks))
+        try:
+            async with self._database.connection() as connection:
+                await repository.mark_requested(connection, marks)
+        except Exception as error:
+            # They are published once more, with the same ids, which the stream knows.
+            log.log(logging.DEBUG if is_outage(error) else logging.ERROR, "Marking requests: %r", error)
+
+    async def _request(
+        self, generation: GenerationRecord, trace: Mapping[str, str] | None
+    ) -> tuple[GenerationRecord, int] | None:
+        event = GenerationRequested(
+            chat_id=generation.chat_id,
+            generation_id=generation.id,
+            message_id=generation.message_id,
+            request=generation.request,
+            occurred_at=datetime.now(UTC),
+        )
+        if not trace and generation.traceparent is not None:
+            # It waited for its turn, or is requested again: it still belongs to the trace of its prompt.
+            trace = {tracing.TRACEPARENT: generation.traceparent}
+        try:
+            stored = await bus.publish_durable(self._js, event, deadline=PUBLISH_DEADLINE, trace=trace)
+        except (bus.BusUnavailable, *bus.TROUBLE) as error:
+            log.warning("An answer could not be requested yet: %s", error, extra={"generation_id": generation.id})
+            return None
+        return generation, stored.seq
+
+    async def _send(self, subject: str, payload: bytes) -> None:
+        try:
+            await self._nc.publish(subject, payload)
+        except bus.TROUBLE as error:
+            log.debug("%s: %r", subject, error)
+
+    async def drain(self, timeout: float) -> None:
+        """Wait for what is under way; what is not done in ``timeout`` seconds is left to the sweeper."""
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=timeout)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+
+def encode_changed(change: Changes) -> bytes:
+    """Encode what readers are told; without the messages when they are too large to send along."""
+    reference = None if change.active is None else change.active.reference()
+    changed = Changed(
+        chat_id=change.chat.id,
+        since=change.since,
+        version=change.chat.version,
+        chat=None if change.deleted else change.chat.resource(running=reference is not None),
+        messages=[message.resource() for message in change.messages],
+        generation=reference,
+        removed_members=change.members_removed,
+    )
+    payload = msgspec.json.encode(changed)
+    if len(payload) > limits.MAX_REPLY_BYTES:
+        payload = msgspec.json.encode(msgspec.structs.replace(changed, messages=None))
+    return payload

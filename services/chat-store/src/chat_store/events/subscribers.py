@@ -1,0 +1,357 @@
+"""The durable consumers of chat-store. Each acknowledges only after its work is committed.
+
+Built on :mod:`chat_store.events.pull` and not on FastStream's subscribers: those hold a batch back until it is full or
+a timeout has passed, and leave the messages of a cancelled handler to time out.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+import nats.js.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.api import RawStreamMsg
+
+from chat_store.domain.conversation import Conversation
+from chat_store.domain.rejections import Rejection
+from chat_store.errors import describe, is_outage
+from chat_store.events.leadership import Leader
+from chat_store.events.processing import Execute, Intake
+from chat_store.events.publisher import Publisher
+from chat_store.events.pull import Pull, keep_alive, nak_all
+from chat_store.storage import repository, transactions
+from chat_store.storage.pool import Database
+from chat_store.storage.transactions import Command, Outcome
+from chat_store.tasks import finish_even_if_cancelled
+from parley.contracts import subjects
+from parley.contracts.decoding import UNDECODABLE
+from parley.contracts.events import GenerationFinished, GenerationRequested, PromptSubmitted
+from parley.contracts.resources import MessageError
+from parley.contracts.streams import (
+    CHAT,
+    CHAT_STORE_ADVISORIES,
+    CHAT_STORE_FINISHED,
+    CHAT_STORE_PROMPTS,
+    LLM_WORKER_REQUESTS,
+)
+from parley.runtime.nats.bus import TROUBLE
+
+log = logging.getLogger(__name__)
+
+OUTAGE_PAUSE: Final = 0.5
+"""Seconds between two tries while Postgres is away."""
+
+IN_HAND_TIMEOUT: Final = 5.0
+"""Seconds for finding out which prompts were delivered and are not acknowledged."""
+IN_HAND_TRIES: Final = 4
+"""Tries after which it is worth a line that this is not known."""
+
+MAX_REQUESTS: Final = 5
+"""How often an answer is requested before it ends as failed: each request has ``max_deliver`` deliveries."""
+
+NO_WORKER: Final = MessageError(
+    code="attempts_exhausted", message="No worker could bring this answer to an end. Try again.", retryable=True
+)
+
+
+def submit(event: PromptSubmitted, traceparent: str | None) -> Command[str]:
+    """The command that stores a prompt."""
+    named = [event.message_id]
+    if isinstance(event.parent_id, str):
+        named.append(event.parent_id)
+    return Command(
+        chat_id=event.chat_id,
+        run=lambda conversation: conversation.submit(event, traceparent=traceparent),
+        messages=named,
+        users=[event.user_id],
+    )
+
+
+def finish(event: GenerationFinished, traceparent: str | None = None) -> Command[str]:
+    """The command that ends a generation; what starts then belongs to a trace of its own."""
+
+    def run(conversation: Conversation) -> str:
+        return event.outcome if conversation.finish(event) else "stale"
+
+    return Command(chat_id=event.chat_id, run=run, ends=True)
+
+
+async def _nothing_to_tell(_rejections: Sequence[Rejection]) -> None:
+    """The end of an answer has no author who waits for it."""
+
+
+class Prompts:
+    """``prompt.submitted``: stored by the leader, in the stream's order, many in one transaction."""
+
+    def __init__(
+        self,
+        nc: Client,
+        js: JetStreamContext,
+        database: Database,
+        publisher: Publisher,
+        *,
+        batch: int,
+        grace: float,
+    ) -> None:
+        self._js = js
+        self._database = database
+        self._publisher = publisher
+        self._grace = grace
+        self._delivered = 0  # the consumer's number of the newest delivery that is dealt with
+        self._pull = Pull(nc, CHAT_STORE_PROMPTS, batch=batch)
+        self._intake = Intake(
+            CHAT_STORE_PROMPTS, kind=PromptSubmitted, command=submit, js=js, publisher=publisher, reject=self._reject
+        )
+
+    def renew(self) -> None:
+        self._pull.renew()
+
+    async def run(self, leader: Leader) -> None:
+        """Take prompts in while ``leader`` leads. Raises: Exception: Postgres is away."""
+        await self._catch_up(leader.execute)
+        await self._pull.open()
+        try:
+            while True:
+                messages = await self._pull.next()
+                if not messages:
+                    # What the server sent on the connection before may not have arrived.
+                    await self._catch_up(leader.execute)
+                    continue
+                try:
+                    if not self._come_next(messages):
+                        await self._catch_up(leader.execute)
+                    await finish_even_if_cancelled(self._intake.handle(messages, leader.execute), self._grace)
+                    self._delivered = messages[-1].metadata.sequence.consumer
+                finally:
+                    await nak_all(messages)
+        finally:
+            await self._pull.close()
+
+    def _come_next(self, messages: list[Msg]) -> bool:
+        """Whether no delivery is missing before or between these: the consumer numbers them, and we alone take them.
+
+        A delivery is lost when the connection breaks under it, or when it goes to a leader before that was paused with
+        a request open.
+        """
+        numbers = [message.metadata.sequence.consumer for message in messages]
+        return numbers == list(range(self._delivered + 1, self._delivered + 1 + len(numbers)))
+
+    async def _reject(self, rejections: Sequence[Rejection]) -> None:
+        async with self._database.connection() as connection:
+            await repository.add_rejections(connection, rejections, now=datetime.now(UTC))
+        await self._publisher.reject(rejections)
+
+    async def _catch_up(self, execute: Execute) -> None:
+        """Carry out first what was delivered and is not acknowledged, by whomever.
+
+        The server gives those out again only when ``ack_wait`` has passed, and newer prompts of the same chats must not
+        overtake them.
+        """
+        tries = 0
+        while True:
+            try:
+                async with asyncio.timeout(IN_HAND_TIMEOUT):
+                    in_hand = await self._in_hand()
+                break
+            except TROUBLE as error:
+                # A server that has just started does not know yet; that is no news.
+                tries += 1
+                level = logging.WARNING if tries == IN_HAND_TRIES else logging.DEBUG
+                log.log(level, "Prompts wait until NATS says which are in hand: %r", error)
+            await asyncio.sleep(OUTAGE_PAUSE)
+        if in_hand:
+            log.info("Carrying out %d prompts that were delivered and not acknowledged", len(in_hand))
+            await finish_even_if_cancelled(self._intake.replay(in_hand, execute), self._grace)
+
+    async def _in_hand(self) -> list[RawStreamMsg]:
+        info = await self._js.consumer_info(CHAT.name, CHAT_STORE_PROMPTS.name)
+        if info.ack_floor is None or info.delivered is None:
+            return []
+        self._delivered = info.delivered.consumer_seq
+        if not info.num_ack_pending:
+            return []
+        return await stored_between(
+            self._js, subjects.ANY_PROMPT_SUBMITTED, info.ack_floor.stream_seq, info.delivered.stream_seq
+        )
+
+
+async def stored_between(
+    js: JetStreamContext, subject: str, after: int, last: int, *, limit: int | None = None
+) -> list[RawStreamMsg]:
+    """Return the messages of ``CHAT`` on ``subject`` with a sequence above ``after`` and up to ``last``."""
+    stored: list[RawStreamMsg] = []
+    while after < last and (limit is None or len(stored) < limit):
+        try:
+            message = await js.get_msg(CHAT.name, seq=after + 1, subject=subject, next=True)
+        except nats.js.errors.NotFoundError:
+            break
+        if message.seq is None or message.seq > last:
+            break
+        after = message.seq
+        stored.append(message)
+    return stored
+
+
+class Finished:
+    """``generation.finished``: by every replica; the order does not matter, as one generation of a chat is active."""
+
+    def __init__(
+        self,
+        nc: Client,
+        js: JetStreamContext,
+        database: Database,
+        publisher: Publisher,
+        *,
+        batch: int,
+        grace: float,
+    ) -> None:
+        self._database = database
+        self._grace = grace
+        self._pull = Pull(nc, CHAT_STORE_FINISHED, batch=batch)
+        self._intake = Intake(
+            CHAT_STORE_FINISHED,
+            kind=GenerationFinished,
+            command=finish,
+            js=js,
+            publisher=publisher,
+            reject=_nothing_to_tell,
+        )
+
+    def renew(self) -> None:
+        self._pull.renew()
+
+    async def run(self) -> None:
+        """Until cancelled; an outage of Postgres is waited out with the messages in hand."""
+        await self._pull.open()
+        try:
+            while True:
+                messages = await self._pull.next()
+                if not messages:
+                    continue
+                try:
+                    await finish_even_if_cancelled(self._until_handled(messages), self._grace)
+                finally:
+                    await nak_all(messages)
+        finally:
+            await self._pull.close()
+
+    async def _until_handled(self, messages: list[Msg]) -> None:
+        level = logging.WARNING
+        async with _kept_alive(messages, CHAT_STORE_FINISHED.ack_wait):
+            while True:
+                try:
+                    await self._intake.handle(messages, self._execute)
+                    return
+                except Exception as error:
+                    if not is_outage(error):
+                        raise
+                    log.log(level, "The ends of answers wait: %s", describe(error))
+                    level = logging.DEBUG
+                await asyncio.sleep(OUTAGE_PAUSE)
+
+    async def heal(self, ends: Sequence[RawStreamMsg]) -> int:
+        """Carry out ends that lie in the stream and that nobody seems to have in hand; return how many were due.
+
+        Raises:
+            Exception: Postgres is away.
+        """
+        return await self._intake.replay(ends, self._execute)
+
+    async def _execute(self, commands: Sequence[Command[str]]) -> Outcome[str]:
+        async with self._database.connection() as connection:
+            return await transactions.execute(connection, commands)
+
+
+class _Advisory(msgspec.Struct, frozen=True):
+    """The server's MAX_DELIVERIES advisory, as far as it matters here."""
+
+    stream: str
+    consumer: str
+    stream_seq: int
+
+
+class Advisories:
+    """Requests that used up their deliveries: asked for again, a few times, and then failed."""
+
+    def __init__(
+        self, nc: Client, js: JetStreamContext, database: Database, publisher: Publisher, *, grace: float
+    ) -> None:
+        self._js = js
+        self._database = database
+        self._publisher = publisher
+        self._grace = grace
+        self._pull = Pull(nc, CHAT_STORE_ADVISORIES, batch=16)
+
+    def renew(self) -> None:
+        self._pull.renew()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await self._pull.open()
+        try:
+            while True:
+                messages = await self._pull.next()
+                for message in messages:
+                    await finish_even_if_cancelled(self._handle(message), self._grace)
+        finally:
+            await self._pull.close()
+
+    async def _handle(self, message: Msg) -> None:
+        try:
+            await self._carry_out(msgspec.json.decode(message.data, type=_Advisory))
+            await message.ack()
+        except UNDECODABLE as error:
+            log.error("An advisory does not decode: %s", error)
+            with contextlib.suppress(*TROUBLE):
+                await message.term()
+        except Exception as error:
+            if not is_outage(error) and not isinstance(error, TROUBLE):
+                log.exception("An advisory failed")
+            await nak_all([message], delay=5.0)
+
+    async def _carry_out(self, advisory: _Advisory) -> None:
+        if advisory.stream != CHAT.name or advisory.consumer != LLM_WORKER_REQUESTS.name:
+            log.warning("A message used up its deliveries", extra={"consumer": advisory.consumer})
+            return
+        try:
+            stored = await self._js.get_msg(CHAT.name, seq=advisory.stream_seq)
+            request = msgspec.json.decode(stored.data or b"", type=GenerationRequested)
+        except (nats.js.errors.NotFoundError, *UNDECODABLE):
+            return
+        await again_or_fail(self._database, self._publisher, request.chat_id, request.generation_id, request.request)
+
+
+async def again_or_fail(
+    database: Database, publisher: Publisher, chat_id: str, generation_id: str, request: int
+) -> None:
+    """Request an answer once more after its ``request``-th request led nowhere; at last let it fail."""
+
+    def run(conversation: Conversation) -> None:
+        active = conversation.active
+        if active is None or active.id != generation_id or active.request != request:
+            return
+        if request >= MAX_REQUESTS:
+            conversation.give_up(generation_id, NO_WORKER)
+        else:
+            conversation.request_again(generation_id, request=request)
+
+    async with database.connection() as connection:
+        outcome = await transactions.execute(connection, [Command(chat_id=chat_id, run=run, ends=True)])
+    await publisher.announce(outcome.changes)
+
+
+@contextlib.asynccontextmanager
+async def _kept_alive(messages: list[Msg], ack_wait: float) -> AsyncIterator[None]:
+    beat = asyncio.create_task(keep_alive(messages, every=ack_wait / 3))
+    try:
+        yield
+    finally:
+        beat.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await beat

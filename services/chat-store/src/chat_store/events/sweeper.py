@@ -1,0 +1,249 @@
+"""Puts right what a crash, a lost message or a dead worker left behind. Runs on the leader.
+
+- A request that is not known to be in the stream is published (a crash between commit and publish, or NATS was away).
+- A worker that must stop is told so again each second, until the answer is over.
+- An active generation without an owner is requested again: within seconds when its worker's connection has ended (the
+  process died), after ``orphan_after`` when the worker is connected and silent (by then JetStream has delivered the
+  request to another worker, as a rule). First its end is looked for in the stream.
+- The end of an answer that was delivered to a chat-store and is not acknowledged for two seconds is carried out: the
+  connection broke under it, or that chat-store died. The server would give it out again only after ``ack_wait``.
+- The streams are purged of deleted chats (:mod:`chat_store.events.purge`).
+
+Nobody owns a generation when nobody answers ``rpc.generation.<id>.snapshot`` (:mod:`chat_store.events.orphans`). While
+no worker waits for work, all are busy (or none is there), and a request more would only lengthen the queue: that time
+does not count.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+import nats.js.errors
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from chat_store import metrics
+from chat_store.domain.records import GenerationRecord
+from chat_store.errors import is_outage
+from chat_store.events.orphans import Absence, Orphans
+from chat_store.events.publisher import Publisher
+from chat_store.events.purge import Purger
+from chat_store.events.subscribers import Finished, again_or_fail, stored_between
+from chat_store.storage import repository
+from chat_store.storage.pool import Database
+from chat_store.tasks import finish_even_if_cancelled
+from parley.contracts import subjects
+from parley.contracts.decoding import UNDECODABLE
+from parley.contracts.events import GenerationFinished
+from parley.contracts.streams import CHAT, CHAT_STORE_FINISHED, LLM_WORKER_REQUESTS
+from parley.runtime.nats import bus
+
+log = logging.getLogger(__name__)
+
+TICK: Final = 1.0
+"""Seconds between two rounds of what is urgent: stop signals and lost requests."""
+
+MAX_OWNER_CHECK: Final = 1.0
+"""Seconds between two rounds of looking for owners, at most."""
+
+GONE_AFTER: Final = 4.0
+"""Seconds without a connection after which a worker is taken to be dead; one that lost its server is back by then."""
+
+CLAIMED_FOR: Final = timedelta(seconds=1)
+"""Age of a claim from which on its owner is looked for."""
+
+UNPUBLISHED_AFTER: Final = timedelta(seconds=2)
+"""Age of a request at which its publisher is taken to be gone. It may still be there: the event id is the same."""
+
+STOP_DELETED_FOR: Final = timedelta(seconds=60)
+KEEP_DELETED_FOR: Final = timedelta(days=30)
+KEEP_REJECTED_FOR: Final = timedelta(days=7)
+BATCH: Final = 500
+GRACE: Final = 1.0
+"""Seconds for a round to finish when the leader steps down."""
+IN_HAND_FOR: Final = 2.0
+"""Seconds after which an end that a chat-store was given counts as lost; to carry it out twice changes nothing."""
+ENDS_BATCH: Final = 128
+REQUESTED_FOR: Final = 15.0
+"""Seconds after which a request that nobody claimed is looked for, at most."""
+
+
+class EndsInHand:
+    """Which ends have been delivered and not acknowledged for :data:`IN_HAND_FOR` seconds. Pure."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+        self._done = 0
+
+    def overdue(self, floor: int, delivered: int, now: float) -> tuple[int, int] | None:
+        """Return the sequences after which and up to which they lie; None: there are none.
+
+        Args:
+            floor: Up to here all is acknowledged.
+            delivered: The newest that was delivered.
+            now: By the monotonic clock.
+        """
+        self._seen.append((now, delivered))
+        last = 0
+        while self._seen and self._seen[0][0] <= now - IN_HAND_FOR:
+            last = self._seen[0][1]
+            if len(self._seen) > 1 and self._seen[1][0] <= now - IN_HAND_FOR:
+                self._seen.popleft()
+            else:
+                break
+        after = max(floor, self._done)
+        return (after, last) if last > after else None
+
+    def done(self, last: int) -> None:
+        """They are carried out up to the sequence ``last``."""
+        self._done = last
+
+
+class Sweeper:
+    """Args: orphan_after: Seconds of an owner's silence after which an answer is requested again."""
+
+    def __init__(
+        self,
+        nc: Client,
+        js: JetStreamContext,
+        database: Database,
+        publisher: Publisher,
+        finished: Finished,
+        *,
+        orphan_after: float,
+    ) -> None:
+        self._nc = nc
+        self._js = js
+        self._database = database
+        self._publisher = publisher
+        self._finished = finished
+        self._orphan_after = orphan_after
+        self._purger = Purger(js, database)
+        self._owner_check = min(MAX_OWNER_CHECK, orphan_after / 4)
+        self._orphans = Orphans(nc)
+        self._absences: dict[str, Absence] = {}
+        self._ends_in_hand = EndsInHand()
+
+    async def run(self) -> None:
+        """Until cancelled; whether Postgres is away is for the leader to notice."""
+        self._orphans = Orphans(self._nc)
+        self._absences.clear()
+        self._ends_in_hand = EndsInHand()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._each(TICK, self._urgent))
+                group.create_task(self._each(TICK, self._ends))
+                group.create_task(self._each(TICK, self._purger.purge))
+                group.create_task(self._each(self._owner_check, self._owners))
+                group.create_task(self._each(3600.0, self._forget))
+        finally:
+            metrics.OLDEST_REQUEST.set(0.0)
+
+    async def _each(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await finish_even_if_cancelled(work(), GRACE)
+            except (bus.BusUnavailable, *bus.TROUBLE) as error:
+                log.debug("The sweeper waits for NATS: %r", error)
+            except Exception as error:
+                if is_outage(error):
+                    log.debug("The sweeper waits for Postgres: %r", error)
+                else:
+                    log.exception("The sweeper failed; it goes on")
+            await asyncio.sleep(seconds)
+
+    async def _urgent(self) -> None:
+        now = datetime.now(UTC)
+        async with self._database.connection() as connection:
+            stopping = await repository.stopping(connection, deleted_after=now - STOP_DELETED_FOR)
+            lost = await repository.unpublished(connection, before=now - UNPUBLISHED_AFTER, limit=BATCH)
+            oldest = await repository.oldest_request(connection)
+        metrics.OLDEST_REQUEST.set(0.0 if oldest is None else max(0.0, (now - oldest).total_seconds()))
+        for generation_id in stopping:
+            await self._publisher.signal_stop(generation_id)
+        if lost and self._nc.is_connected:
+            metrics.SWEPT.labels("request_published").inc(len(lost))
+            await self._publisher.request(lost)
+
+    async def _forget(self) -> None:
+        async with self._database.connection() as connection:
+            now = datetime.now(UTC)
+            await repository.forget_deleted(connection, before=now - KEEP_DELETED_FOR)
+            await repository.forget_rejected(connection, before=now - KEEP_REJECTED_FOR)
+
+    async def _owners(self) -> None:
+        now = datetime.now(UTC)
+        async with self._database.connection() as connection:
+            active = await repository.active_since(
+                connection,
+                claimed_before=now - CLAIMED_FOR,
+                requested_before=now - timedelta(seconds=min(REQUESTED_FOR, self._orphan_after / 2)),
+            )
+        suspects = await self._orphans.find(active)
+        known = {suspect.generation.id for suspect in suspects}
+        self._absences = {key: value for key, value in self._absences.items() if key in known}
+        if not suspects:
+            return
+        consumer = await self._js.consumer_info(CHAT.name, LLM_WORKER_REQUESTS.name)
+        last = (await self._js.stream_info(CHAT.name)).state.last_seq
+        delivered = consumer.delivered.stream_seq if consumer.delivered is not None else 0
+        for suspect in suspects:
+            generation = suspect.generation
+            if generation.request_seq is None:
+                continue
+            if generation.request_seq > last:
+                # The stream was lost or restored from before; so is the request.
+                await self._again(generation, "request_gone")
+            elif generation.request_seq > delivered:
+                # It still waits for its turn.
+                self._absences.pop(generation.id, None)
+            elif consumer.num_waiting:
+                absence = self._absences.get(generation.id) or Absence()
+                self._absences[generation.id] = absence.after(self._owner_check, gone=suspect.gone)
+                if absence.gone_seconds >= min(GONE_AFTER, self._orphan_after):
+                    await self._end_or_again(generation, "worker_gone")
+                elif absence.seconds >= self._orphan_after:
+                    await self._end_or_again(generation, "without_owner")
+
+    async def _end_or_again(self, generation: GenerationRecord, kind: str) -> None:
+        if not await self._ended_in_stream(generation):
+            await self._again(generation, kind)
+
+    async def _ended_in_stream(self, generation: GenerationRecord) -> bool:
+        """Whether the end of this attempt lies in the stream; then it is carried out."""
+        try:
+            stored = await self._js.get_last_msg(CHAT.name, subjects.generation_finished(generation.chat_id))
+            event = msgspec.json.decode(stored.data or b"", type=GenerationFinished)
+        except (nats.js.errors.NotFoundError, *UNDECODABLE):
+            return False
+        if event.generation_id != generation.id or event.attempt != generation.attempt:
+            return False
+        metrics.SWEPT.labels("end_found").inc(await self._finished.heal([stored]))
+        return True
+
+    async def _ends(self) -> None:
+        """Carry out the ends that were delivered to somebody and have not been acknowledged for a while."""
+        info = await self._js.consumer_info(CHAT.name, CHAT_STORE_FINISHED.name)
+        if not info.num_ack_pending or info.ack_floor is None or info.delivered is None:
+            self._ends_in_hand = EndsInHand()
+            return
+        span = self._ends_in_hand.overdue(info.ack_floor.stream_seq, info.delivered.stream_seq, time.monotonic())
+        if span is None:
+            return
+        ends = await stored_between(self._js, subjects.ANY_GENERATION_FINISHED, *span, limit=ENDS_BATCH)
+        found = await self._finished.heal(ends)
+        if found:
+            log.warning("Carried out %d ends of answers that were delivered and not acknowledged", found)
+            metrics.SWEPT.labels("end_found").inc(found)
+        self._ends_in_hand.done(ends[-1].seq if len(ends) == ENDS_BATCH and ends[-1].seq is not None else span[1])
+
+    async def _again(self, generation: GenerationRecord, kind: str) -> None:
+        log.warning("Requesting an answer again: %s", kind.replace("_", " "), extra={"generation_id": generation.id})
+        metrics.SWEPT.labels(kind).inc()
+        self._absences.pop(generation.id, None)
+        await again_or_fail(self._database, self._publisher, generation.chat_id, generation.id, generation.request)

@@ -1,0 +1,122 @@
+"""Running searches so that they starve nobody: connections of their own, bounded in time and for each user."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+from nats.aio.msg import Msg
+
+from chat_store.domain.cursors import BeforeHit
+from chat_store.domain.search import Asked
+from chat_store.errors import SearchCancelled, SearchesBusy, SearchTooSlow, StoreError, TooManySearches
+from chat_store.storage import repository
+from chat_store.storage.pool import Database
+from chat_store.storage.repository import SearchRow
+
+log = logging.getLogger(__name__)
+
+MAX_OF_USER = 4
+"""Searches of one user in one process: one runs, the others wait for it."""
+
+_ID = 2
+"""Where the id stands in ``ctl.search.<id>.cancel``."""
+
+_BOUNDS = "SET LOCAL statement_timeout = {milliseconds}; SET LOCAL plan_cache_mode = force_custom_plan"
+"""The plan depends on what is asked for: an index helps with a rare word only."""
+
+
+class Searches:
+    """Searches in hand.
+
+    Args:
+        database: Used by nothing else; its timeout of a command is ``seconds``.
+        size: Searches at once: the connections of ``database``.
+        seconds: What one search may take in Postgres, and how long it may wait for its turn.
+    """
+
+    def __init__(self, database: Database, *, size: int, seconds: float) -> None:
+        self._database = database
+        self._seconds = seconds
+        self._slots = asyncio.Semaphore(size)
+        self._of_user: Counter[str] = Counter()
+        self._turns: dict[str, asyncio.Lock] = {}
+        self._tasks: dict[str, asyncio.Task[list[SearchRow]]] = {}
+
+    async def run(
+        self, user_id: str, asked: Asked, *, search_id: str | None, before: BeforeHit | None, limit: int
+    ) -> list[SearchRow]:
+        """Return the matches, the best first.
+
+        Raises:
+            TooManySearches: the user has others in hand.
+            SearchesBusy: those of other users take all connections.
+            SearchTooSlow: Postgres needed more than ``seconds``.
+            SearchCancelled: whoever asked does not wait any more.
+        """
+        task = asyncio.create_task(self._run(user_id, asked, before, limit))
+        if search_id is not None:
+            self._tasks[search_id] = task
+        try:
+            return await task
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():
+                raise
+            raise SearchCancelled from None
+        finally:
+            if search_id is not None:
+                self._tasks.pop(search_id, None)
+
+    async def on_cancel(self, message: Msg) -> None:
+        """End the search that ``ctl.search.<id>.cancel`` names, if it is one of ours, and its statement."""
+        task = self._tasks.get(message.subject.split(".")[_ID])
+        if task is not None:
+            task.cancel()
+
+    async def _run(self, user_id: str, asked: Asked, before: BeforeHit | None, limit: int) -> list[SearchRow]:
+        async with self._turn(user_id), self._slot(), self._database.connection() as connection:
+            try:
+                async with connection.transaction(readonly=True):
+                    # Besides the connection's own timeout: a cancellation can be lost on its way.
+                    await connection.execute(_BOUNDS.format(milliseconds=int(self._seconds * 1000)))
+                    return await repository.search(connection, user_id, asked, before=before, limit=limit)
+            except (TimeoutError, asyncpg.QueryCanceledError):
+                log.info("A search took longer than %g s", self._seconds)
+                raise SearchTooSlow(self._seconds) from None
+
+    @asynccontextmanager
+    async def _turn(self, user_id: str) -> AsyncIterator[None]:
+        """Let one search of a user run at a time."""
+        if self._of_user[user_id] >= MAX_OF_USER:
+            raise TooManySearches
+        self._of_user[user_id] += 1
+        turn = self._turns.setdefault(user_id, asyncio.Lock())
+        try:
+            await self._wait_for(turn.acquire(), TooManySearches)
+            try:
+                yield
+            finally:
+                turn.release()
+        finally:
+            self._of_user[user_id] -= 1
+            if self._of_user[user_id] == 0:
+                del self._of_user[user_id], self._turns[user_id]
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        await self._wait_for(self._slots.acquire(), SearchesBusy)
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    async def _wait_for(self, acquiring: Coroutine[Any, Any, bool], late: type[StoreError]) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                await acquiring
+        except TimeoutError:
+            raise late from None

@@ -1,0 +1,151 @@
+"""The gateway's connection to NATS: made in the background, so that the page answers before NATS does."""
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from gateway.errors import Unavailable
+from parley.contracts import subjects
+from parley.contracts.streams import CHAT
+from parley.runtime import tasks
+from parley.runtime.nats import bus, jetstream
+from parley.runtime.nats.jetstream import Needs, StreamWrites
+from parley.runtime.readiness import Readiness
+
+if TYPE_CHECKING:
+    from faststream.nats import NatsBroker
+
+log = logging.getLogger(__name__)
+
+_NEEDS = Needs(streams=(CHAT,), publishes=(subjects.prompt_submitted(jetstream.NOBODY),))
+
+
+class BusClosed(Exception):
+    """The connection is closed and will not come back by itself: the process must start anew."""
+
+
+class Bus:
+    """Owns the FastStream broker and says whether it can be used now."""
+
+    def __init__(self, url: str, name: str, *, migration_wait: float = 0.0) -> None:
+        self._url = url
+        self._name = name
+        self._migration_wait = migration_wait
+        self._up = asyncio.Event()
+        self._down_since = time.monotonic()
+        self._closed = asyncio.Event()
+        self._stopping = False
+        self._client: Client | None = None
+        self._js: JetStreamContext | None = None
+        self.writes = StreamWrites()
+        self._readiness = Readiness({"jetstream": self._jetstream_problem})
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """What keeps messages from being taken in, by name of the dependency."""
+        if not self.is_up:
+            return {"nats": "NATS is not connected, or the stream CHAT could not be looked at yet."}
+        return self._readiness.problems
+
+    async def _jetstream_problem(self) -> str | None:
+        if self._client is None or not self._client.is_connected:
+            return None
+        return await jetstream.check(self._client, _NEEDS) or await self.writes.problem(self._client)
+
+    async def run(self) -> None:
+        """Connect, check that the stream is there, and stay connected until cancelled.
+
+        Raises:
+            NotProvisioned: the stream that prompts go to is missing.
+            BusClosed: the server ended the connection for good.
+        """
+        broker = await self._connect()
+        watching = asyncio.create_task(self._readiness.watch(), name="readiness")
+        try:
+            await bus.require(self.js, streams=_NEEDS.streams, wait=self._migration_wait)
+            self._up.set()
+            await self._closed.wait()
+            raise BusClosed("The connection to NATS was closed for good.")
+        finally:
+            self._stopping = True
+            await tasks.end(watching)
+            with contextlib.suppress(*bus.TROUBLE):
+                async with asyncio.timeout(2):
+                    await broker.stop()
+
+    @property
+    def client(self) -> Client:
+        """Raises :class:`Unavailable` before the first connection."""
+        if self._client is None:
+            raise _unavailable()
+        return self._client
+
+    @property
+    def js(self) -> JetStreamContext:
+        """Raises :class:`Unavailable` before the first connection."""
+        if self._js is None:
+            raise _unavailable()
+        return self._js
+
+    @property
+    def is_up(self) -> bool:
+        return self._up.is_set()
+
+    async def wait_until_up(self, seconds: float) -> None:
+        """Return once there is a connection.
+
+        Nothing is written while there is none: the client would keep it and send it later, long after its sender
+        was told that it failed.
+
+        Raises:
+            Unavailable: after ``seconds``, or at once when NATS has been away for longer than that already, so that
+                an outage does not pile up requests.
+        """
+        if self._up.is_set():
+            return
+        if time.monotonic() - self._down_since > seconds:
+            raise _unavailable()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._up.wait()
+        except TimeoutError:
+            raise _unavailable() from None
+
+    async def _connect(self) -> "NatsBroker":
+        # FastStream takes half a second to import; the page is served meanwhile.
+        module = await asyncio.to_thread(importlib.import_module, "faststream.nats")
+        # FastStream's own lines would say the same again: no logger.
+        options = bus.connect_options(
+            self._url,
+            self._name,
+            on_closed=self._on_closed,
+            on_disconnected=self._on_disconnected,
+            on_reconnected=self._on_reconnected,
+        )
+        broker: NatsBroker = module.NatsBroker(**options, logger=None)
+        bus.use_client(broker, options)
+        self._client = await broker.connect()
+        self._js = self._client.jetstream()
+        return broker
+
+    async def _on_disconnected(self) -> None:
+        self._up.clear()
+        self._down_since = time.monotonic()
+
+    async def _on_reconnected(self) -> None:
+        self._up.set()
+
+    async def _on_closed(self) -> None:
+        self._up.clear()
+        if not self._stopping:
+            self._closed.set()
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable("Messages cannot be taken at the moment. Nothing is lost; try again soon.", code="unavailable")

@@ -1,0 +1,100 @@
+"""What the gateway asks others to do by a durable event."""
+
+import logging
+import time
+from datetime import UTC, datetime
+
+import msgspec
+import nats.errors
+
+from gateway.bus.connection import Bus
+from gateway.bus.store_client import StoreClient
+from gateway.errors import Conflict, NotFound, TooLarge, Unavailable
+from gateway.metrics import PUBLISH_FAILURES, PUBLISH_SECONDS
+from parley.contracts.events import PromptSubmitted
+from parley.contracts.ids import new_id
+from parley.contracts.text import storable
+from parley.runtime.nats.bus import BusUnavailable, publish_durable
+
+log = logging.getLogger(__name__)
+
+
+class Commands:
+    """Publishes to the stream ``CHAT``."""
+
+    def __init__(self, bus: Bus, store: StoreClient, deadline: float) -> None:
+        self._bus = bus
+        self._store = store
+        self._deadline = deadline
+
+    async def submit_prompt(
+        self,
+        *,
+        user_id: str,
+        chat_id: str,
+        message_id: str,
+        content: str,
+        parent_id: str | None | msgspec.UnsetType,
+        model: str | None,
+    ) -> None:
+        """Return once the prompt is stored in the stream: from then on it cannot be lost.
+
+        At least once, in order for one sender that waits for each; deduplicated by chat and message id, here within
+        the stream's window and by chat-store for ever. What the stream takes for a duplicate may be another message, or
+        one that chat-store lost with a failover of Postgres: then it is looked up, and published anew if need be.
+
+        Raises:
+            Conflict: the id belongs to another message.
+            NotFound: it was rejected before, and the chat is still not this user's.
+            Unavailable: no acknowledgement within the deadline. The prompt may still have been stored; sending the
+                same message id again is safe.
+        """
+        event = PromptSubmitted(
+            chat_id=chat_id,
+            occurred_at=datetime.now(UTC),
+            message_id=message_id,
+            user_id=user_id,
+            content=content,
+            parent_id=parent_id,
+            model=model,
+        )
+        started = time.monotonic()
+        try:
+            await self._bus.wait_until_up(self._deadline)
+            left = self._deadline - (time.monotonic() - started)
+            stored = await publish_durable(self._bus.js, event, deadline=max(left, 0.5))
+            if stored.duplicate and not await self._is_known(event):
+                again = f"{event.id}:{new_id()}"
+                await publish_durable(self._bus.js, event, msg_id=again, deadline=self._deadline)
+        except nats.errors.MaxPayloadError as error:
+            raise TooLarge("The message is longer than the message bus takes.") from error
+        except (BusUnavailable, Unavailable) as error:
+            PUBLISH_FAILURES.inc()
+            self._bus.writes.failed()
+            log.warning("A prompt was not acknowledged", extra={"chat_id": chat_id, "message_id": message_id})
+            raise Unavailable(
+                "The message could not be stored at the moment. Send it again with the same id."
+            ) from error
+        self._bus.writes.worked()
+        PUBLISH_SECONDS.observe(time.monotonic() - started)
+
+    async def _is_known(self, event: PromptSubmitted) -> bool:
+        """Whether chat-store has this very prompt.
+
+        Raises:
+            Conflict: it has another message with this id.
+            NotFound: it has rejected this one, and would do so again.
+        """
+        try:
+            known = await self._store.get_message(event.user_id, event.chat_id, event.message_id)
+        except (NotFound, Unavailable):
+            # Lost, deleted, or not to be asked now: one event too many changes nothing.
+            return False
+        if known.status == "rejected":
+            if known.error is not None and known.error.code == "id_taken":
+                raise Conflict(known.error.message)
+            await self._store.require_access(event.user_id, event.chat_id, afresh=True)
+            return False
+        if known.author_id != event.user_id or known.content != storable(event.content):
+            raise Conflict("Another message has this id. Send this one with a new id.")
+        return True

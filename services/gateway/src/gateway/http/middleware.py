@@ -1,0 +1,130 @@
+"""Around every request: its id, its line in the log, its metrics, the headers of every answer, the last resort."""
+
+import logging
+import re
+import time
+
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.http.problems import problem_response
+from gateway.http.requests import MAX_BODY_BYTES
+from gateway.metrics import REQUEST_SECONDS, REQUESTS
+from parley.contracts.ids import new_id
+from parley.runtime.forwarded import TrustedProxies
+from parley.runtime.settings import below
+
+log = logging.getLogger("gateway.access")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
+_QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_CLIENT_CLOSED = 499
+"""What nginx logs for a client that left before its answer."""
+
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+)
+"""Set where an answer does not set its own."""
+
+
+class Edge:
+    """Wraps the application. Nothing that goes wrong below gets past it as an exception."""
+
+    def __init__(self, app: ASGIApp, proxies: TrustedProxies, base_path: str = "") -> None:
+        self._app = app
+        self._base_path = base_path
+        self._proxies = proxies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        self._believe_proxy(scope)
+        if self._base_path:
+            scope["path"] = below(self._base_path, scope["path"])
+            scope["raw_path"] = below(self._base_path, scope["raw_path"].decode("latin-1")).encode("latin-1")
+        request = _Request(scope, send)
+        try:
+            if _announced_length(scope) > MAX_BODY_BYTES:
+                response = problem_response(
+                    413, "too_large", f"The body is longer than {MAX_BODY_BYTES} bytes.", request_id=request.id
+                )
+                await response(scope, receive, request.send)
+            else:
+                await self._app(scope, receive, request.send)
+        except ClientDisconnect:
+            request.status = _CLIENT_CLOSED
+        except Exception:
+            log.exception("A request failed", extra={"request_id": request.id})
+            if request.status == 0:
+                response = problem_response(500, "internal", "Something went wrong here.", request_id=request.id)
+                await response(scope, receive, request.send)
+        finally:
+            request.done()
+
+    def _believe_proxy(self, scope: Scope) -> None:
+        """Put the client and the scheme that a trusted proxy names in the place of its own."""
+        peer, port = scope["client"] or ("", 0)
+        if not self._proxies.trusts(peer):
+            return
+        headers = Headers(scope=scope)
+        client = self._proxies.client(peer, headers.getlist("x-forwarded-for"))
+        scope["client"] = (client or peer, port)
+        scheme = headers.get("x-forwarded-proto", "").strip()
+        if scheme in ("http", "https"):
+            scope["scheme"] = scheme
+
+
+class _Request:
+    def __init__(self, scope: Scope, send: Send) -> None:
+        given = Headers(scope=scope).get("x-request-id", "")
+        self.id = given if _REQUEST_ID.fullmatch(given) else new_id()
+        self.status = 0
+        self._scope = scope
+        self._send = send
+        self._started = time.perf_counter()
+        self._is_stream = False
+        scope.setdefault("state", {})["request_id"] = self.id
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = message["headers"]
+            own = dict(headers)
+            headers.extend(header for header in _HEADERS if header[0] not in own)
+            headers.append((b"x-request-id", self.id.encode()))
+            self._is_stream = own.get(b"content-type", b"").startswith(b"text/event-stream")
+        await self._send(message)
+
+    def done(self) -> None:
+        """Write the request's line and count it."""
+        scope = self._scope
+        seconds = time.perf_counter() - self._started
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        route = getattr(scope.get("route"), "path", "page" if self.status < 400 else "none")
+        REQUESTS.labels(method, route, self.status).inc()
+        if not self._is_stream:
+            REQUEST_SECONDS.labels(route).observe(seconds)
+        # The raw path: percent-encoded, so that no line break gets into the log. A query may hold what people searched.
+        path = scope["raw_path"].decode("latin-1")
+        fields = {"ms": round(seconds * 1000, 1), "request_id": self.id}
+        user_id = scope["state"].get("user_id")
+        if user_id is not None:
+            fields["user_id"] = user_id
+        level = logging.DEBUG if path in _QUIET else logging.INFO
+        log.log(level, "%s %s %d", method, path, self.status, extra=fields)
+
+
+def _announced_length(scope: Scope) -> int:
+    try:
+        return int(Headers(scope=scope).get("content-length", "0"))
+    except ValueError:
+        return 0

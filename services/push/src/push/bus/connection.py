@@ -1,0 +1,238 @@
+"""NATS as push uses it: live subjects in, requests out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+import msgspec
+from nats.aio.subscription import Subscription
+from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
+
+from parley.contracts import rpc, subjects
+from parley.contracts.live import TicketUsed
+from parley.runtime.nats import bus as runtime_bus
+from parley.runtime.nats.bus import BusUnavailable
+from parley.runtime.nats.client import ReconnectingClient
+from push.bus.delta_headers import Mark, mark_of
+
+__all__ = ["Bus", "Handler", "LiveClient", "LiveSubscription"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+Handler = Callable[[bytes, bytes, Mark | None], None]
+"""Takes subject, payload and mark, if any, of a live message, within the read that held it."""
+
+_SYNC_TIMEOUT: Final = 4.0
+_SNAPSHOT_TIMEOUT: Final = 2.0
+_VERSIONS_TIMEOUT: Final = 5.0
+
+
+class LiveParser(Parser):  # type: ignore[misc,unused-ignore]
+    """The client's parser, which takes whole live messages without its detours.
+
+    It matches each message against a pattern, keeps it in parts and shifts its buffer twice: three times what a room
+    does with a delta. A read nearly always holds whole messages; from the first thing on that is not one, the library
+    goes on.
+    """
+
+    def __init__(self, client: LiveClient) -> None:
+        super().__init__(client)
+        self._client = client
+
+    async def parse(self, data: bytes = b"") -> None:
+        if self.state == AWAITING_CONTROL_LINE and not self.buf:
+            data = self._after_live(data)
+            if not data:
+                return
+        await super().parse(data)
+
+    def _after_live(self, data: bytes) -> bytes:
+        """Hand over the live messages that ``data`` begins with; return what follows them."""
+        position = 0
+        while data.startswith(b"MSG ", position):
+            line_end = data.find(b"\r\n", position)
+            fields = data[position + 4 : line_end].split(b" ") if line_end > 0 else ()
+            if len(fields) != 3:
+                break  # cut off, or with a reply subject
+            subject, sid, size = fields
+            begin = line_end + 2
+            end = begin + int(size)
+            if end + 2 > len(data) or not self._client.take_live(int(sid), subject, data[begin:end], b""):
+                break
+            position = end + 2
+        return data[position:] if position else data
+
+
+class LiveClient(ReconnectingClient):
+    """A NATS client that hands live messages to their room at once.
+
+    nats-py puts each message of a subscription into its queue, for a task of its own to take it out: that is one task
+    per room, and most of the price of a delta. Deltas are handled without waiting for anything, so the reading task may
+    do it. ``_process_msg`` is where the client's parser hands over a message; all else stays the library's, other
+    subscriptions too.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._live: dict[int, Handler] = {}
+        self._ps = LiveParser(self)
+
+    async def subscribe_live(self, subject: str, handler: Handler) -> LiveSubscription:
+        """Call ``handler`` for each message.
+
+        At most once. After a reconnect it goes on by itself; what came in between is lost.
+        """
+        subscription = await self.subscribe(subject)
+        self._live[subscription._id] = handler
+        return LiveSubscription(self, subscription)
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        if not self.take_live(sid, subject, data, headers):
+            await super()._process_msg(sid, subject, reply, data, headers)
+
+    def take_live(self, sid: int, subject: bytes, data: bytes, headers: bytes) -> bool:
+        """Hand a message to its handler; False: it has none."""
+        handler = self._live.get(sid)
+        if handler is None:
+            return False
+        try:
+            handler(subject, data, mark_of(headers) if headers else None)
+        except Exception:
+            # The reading task carries every room.
+            log.exception("A live message could not be handled", extra={"subject": subject.decode()})
+        return True
+
+
+class LiveSubscription:
+    """What :meth:`LiveClient.subscribe_live` returns."""
+
+    def __init__(self, client: LiveClient, subscription: Subscription) -> None:
+        self._client = client
+        self._subscription = subscription
+
+    async def unsubscribe(self) -> None:
+        """Take no more messages, from now on."""
+        self._client._live.pop(self._subscription._id, None)
+        try:
+            await self._subscription.unsubscribe()
+        except Exception as error:
+            # A connection that is closed or in between has no subscriptions to end.
+            log.debug("Not unsubscribed: %r", error)
+
+
+class Bus:
+    """A connection to NATS that comes back by itself."""
+
+    def __init__(self, client: LiveClient) -> None:
+        self._client = client
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str,
+        *,
+        on_reconnected: Callable[[], Awaitable[None]],
+        on_closed: Callable[[], Awaitable[None]],
+    ) -> Bus:
+        """Connect; waits while no server answers yet."""
+        client = LiveClient()
+        options = runtime_bus.connect_options(url, "push", on_closed=on_closed, on_reconnected=on_reconnected)
+        await client.connect(**options)
+        return cls(client)
+
+    @property
+    def connected(self) -> bool:
+        return bool(self._client.is_connected)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def follow(self, chat_id: str, handler: Handler) -> LiveSubscription:
+        """Hand all live messages of a chat to ``handler``.
+
+        The server knows of the subscription before it sees any request made after this: what a reply does not tell yet
+        comes live.
+
+        Raises:
+            BusUnavailable: there is no connection to subscribe on.
+        """
+        return await self._subscribe(subjects.live(chat_id), handler)
+
+    async def follow_tickets(self, handler: Handler) -> LiveSubscription:
+        """Hand to ``handler`` what push processes say of used tickets, this one's own words included.
+
+        Raises:
+            BusUnavailable: there is no connection to subscribe on.
+        """
+        return await self._subscribe(subjects.CTL_TICKET_USED, handler)
+
+    async def follow_rejections(self, handler: Handler) -> LiveSubscription:
+        """Hand to ``handler`` what is said of prompts that were not stored, of all chats: there are few.
+
+        Raises:
+            BusUnavailable: there is no connection to subscribe on.
+        """
+        return await self._subscribe(subjects.ANY_LIVE_REJECTED, handler)
+
+    async def follow_list(self, user_id: str, handler: Handler) -> LiveSubscription:
+        """Hand to ``handler`` what happens to the chats of a user.
+
+        Raises:
+            BusUnavailable: there is no connection to subscribe on.
+        """
+        return await self._subscribe(subjects.user_chats(user_id), handler)
+
+    async def _subscribe(self, subject: str, handler: Handler) -> LiveSubscription:
+        try:
+            return await self._client.subscribe_live(subject, handler)
+        except runtime_bus.TROUBLE as error:
+            raise BusUnavailable(f"not subscribed: {error!r}") from error
+
+    async def tell_used(self, used: TicketUsed) -> None:
+        """Tell all push processes of a used ticket. At most once."""
+        if not self.connected:
+            return
+        try:
+            await self._client.publish(subjects.CTL_TICKET_USED, msgspec.json.encode(used))
+        except runtime_bus.TROUBLE as error:
+            log.debug("A used ticket was not told: %r", error)
+
+    async def sync(self, chat_id: str, after: int | None) -> rpc.SyncReply:
+        """Ask chat-store for the state of a chat.
+
+        Raises:
+            RpcRefused: ``not_found``, for one.
+            BusUnavailable: no answer came.
+        """
+        request = rpc.Sync(chat_id=chat_id, after=after)
+        return await self._ask(subjects.rpc_store(request.VERB), request, rpc.SyncReply, _SYNC_TIMEOUT)
+
+    async def versions(self, chats: dict[str, int]) -> dict[str, int]:
+        """Return those of ``chats`` whose version differs, with the current one; −1: gone.
+
+        Raises:
+            RpcRefused, BusUnavailable: no answer.
+        """
+        request = rpc.Versions(chats=chats)
+        subject = subjects.rpc_store(request.VERB)
+        return (await self._ask(subject, request, rpc.VersionsReply, _VERSIONS_TIMEOUT)).moved
+
+    async def snapshot(self, generation_id: str) -> rpc.GenerationSnapshot:
+        """Ask the worker that owns a generation for its text so far.
+
+        Raises:
+            NoResponder: no worker owns it.
+            RpcRefused, BusUnavailable: no answer.
+        """
+        subject = subjects.rpc_generation_snapshot(generation_id)
+        return await self._ask(subject, rpc.SnapshotRequest(), rpc.GenerationSnapshot, _SNAPSHOT_TIMEOUT)
+
+    async def _ask(self, subject: str, body: Any, reply_type: type[T], timeout: float) -> T:
+        if not self.connected:
+            # A request would be kept until the reconnect, and its answer would come to nobody.
+            raise BusUnavailable("not connected to NATS")
+        return await runtime_bus.request(self._client, subject, body, reply_type, timeout=timeout)

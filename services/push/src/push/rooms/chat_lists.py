@@ -1,0 +1,131 @@
+"""The users' lists of chats: what happens to them, told to those of their sockets that asked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final, Protocol
+
+import msgspec
+
+from parley.contracts.decoding import UNDECODABLE
+from parley.contracts.frames import Listed, Relist
+from parley.contracts.live import ListChanged
+from parley.runtime.nats.bus import BusUnavailable
+from push.bus.connection import Handler
+from push.bus.request_limiter import Pace
+from push.rooms.framing import encode
+from push.tasks import Tasks
+
+__all__ = ["RELIST", "ListReader", "Lists"]
+
+log = logging.getLogger(__name__)
+
+_SPREAD: Final = 5.0
+"""Seconds over which readers read their lists again when all of them have to at once."""
+
+_list_changed = msgspec.json.Decoder(ListChanged)
+
+RELIST: Final = encode(Relist())
+"""Told to a reader that may have missed a change."""
+
+_relist_all = encode(Relist(within=_SPREAD))
+
+
+class ListReader(Protocol):
+    """What is told of a list; see :class:`push.transport.session.Session`."""
+
+    def list_changed(self, frames: bytes, /) -> None:
+        """Take a frame about the list. One that cannot be written is dropped, and ``Relist`` sent later."""
+
+
+class Unsubscribe(Protocol):
+    """See :class:`push.bus.connection.LiveSubscription`."""
+
+    async def unsubscribe(self) -> None: ...
+
+
+class ListBus(Protocol):
+    """What lists need of :class:`push.bus.connection.Bus`."""
+
+    async def follow_list(self, user_id: str, handler: Handler, /) -> Unsubscribe: ...
+
+
+class _List:
+    """One user's list: one subscription, however many sockets the user has here."""
+
+    def __init__(self) -> None:
+        self.readers: set[ListReader] = set()
+        self.subscription: Unsubscribe | None = None
+
+    def receive(self, _subject: bytes, payload: bytes, _mark: object = None) -> None:
+        try:
+            changed = _list_changed.decode(payload)
+        except UNDECODABLE as error:
+            log.warning("A change of a list does not decode: %s", error)
+            self.tell(RELIST)
+            return
+        self.tell(encode(Listed(chat_id=changed.chat_id, version=changed.version, chat=changed.chat)))
+
+    def tell(self, frames: bytes) -> None:
+        for reader in tuple(self.readers):
+            reader.list_changed(frames)
+
+
+class Lists:
+    """Lists by user.
+
+    A change is told at most once. Where one may have been missed (before the subscription began, while NATS was away,
+    to a reader who could not take more) readers are told to read the list again.
+    """
+
+    def __init__(self, bus: ListBus) -> None:
+        self._bus = bus
+        self._lists: dict[str, _List] = {}
+        self._tasks = Tasks()
+
+    def __len__(self) -> int:
+        return len(self._lists)
+
+    def join(self, user_id: str, reader: ListReader) -> None:
+        """Tell ``reader`` of the user's list from now on, beginning with ``Relist``."""
+        found = self._lists.get(user_id)
+        if found is None:
+            found = self._lists[user_id] = _List()
+            self._tasks.start(self._follow(user_id, found))
+        found.readers.add(reader)
+        if found.subscription is not None:
+            reader.list_changed(RELIST)
+
+    def leave(self, user_id: str, reader: ListReader) -> None:
+        """``reader`` is told no more."""
+        found = self._lists.get(user_id)
+        if found is None or reader not in found.readers:
+            return
+        found.readers.discard(reader)
+        if found.readers:
+            return
+        del self._lists[user_id]
+        if found.subscription is not None:
+            self._tasks.start(found.subscription.unsubscribe())
+
+    def reconnected(self) -> None:
+        """NATS is back: whatever came meanwhile is lost."""
+        for found in self._lists.values():
+            if found.subscription is not None:
+                found.tell(_relist_all)
+
+    async def close(self) -> None:
+        await self._tasks.close()
+
+    async def _follow(self, user_id: str, followed: _List) -> None:
+        pace = Pace()
+        while followed.readers and followed.subscription is None:
+            try:
+                followed.subscription = await self._bus.follow_list(user_id, followed.receive)
+            except BusUnavailable:
+                await asyncio.sleep(pace.pause())
+        if followed.readers:
+            followed.tell(RELIST)
+        elif followed.subscription is not None:
+            await followed.subscription.unsubscribe()

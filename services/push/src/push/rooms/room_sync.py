@@ -1,0 +1,248 @@
+"""Keeps one room in step: its subscription, its requests, its silence."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+import msgspec
+
+from parley.contracts.decoding import UNDECODABLE
+from parley.contracts.frames import Delta, Generation
+from parley.contracts.live import Changed
+from parley.contracts.rpc import GenerationSnapshot, SyncReply
+from parley.runtime import tracing
+from parley.runtime.nats.bus import BusUnavailable, RpcRefused
+from parley.runtime.tasks import end
+from push import metrics
+from push.bus.connection import Handler
+from push.bus.delta_headers import Mark
+from push.bus.request_limiter import Gate, Pace
+from push.rooms.room import Room
+from push.rooms.sync_requests import AskStore, AskWorker
+from push.tasks import Tasks
+
+__all__ = ["Keeper", "LiveBus", "Unsubscribe"]
+
+log = logging.getLogger(__name__)
+
+_delta = msgspec.json.Decoder(Delta)
+_generation = msgspec.json.Decoder(Generation)
+_changed = msgspec.json.Decoder(Changed)
+
+
+class Unsubscribe(Protocol):
+    async def unsubscribe(self) -> None: ...
+
+
+class LiveBus(Protocol):
+    """What a keeper needs of :class:`push.bus.connection.Bus`."""
+
+    async def follow(self, chat_id: str, handler: Handler) -> Unsubscribe: ...
+
+    async def sync(self, chat_id: str, after: int | None) -> SyncReply: ...
+
+    async def snapshot(self, generation_id: str) -> GenerationSnapshot: ...
+
+
+class Keeper:
+    """Subscribes the chat's live subjects, and asks what the room wants, one request at a time.
+
+    Args:
+        gate: Which all rooms' requests go through.
+        flush_soon: Called when the room has something to flush once the current read is through.
+        on_news: Called when the room may have lost its last reader, or the chat was found not to exist.
+    """
+
+    __slots__ = (
+        "_bus",
+        "_closed",
+        "_driver",
+        "_flush_soon",
+        "_gate",
+        "_on_news",
+        "_patience",
+        "_quiet_after",
+        "_quiet_since",
+        "_store_pace",
+        "_subscription",
+        "_tasks",
+        "_worker_pace",
+        "_worker_timer",
+        "empty_since",
+        "room",
+        "waiting_since",
+    )
+
+    def __init__(
+        self,
+        room: Room,
+        bus: LiveBus,
+        tasks: Tasks,
+        gate: Gate,
+        flush_soon: Callable[[Room], None],
+        on_news: Callable[[Keeper], None],
+        *,
+        quiet_after: float,
+    ) -> None:
+        self.room = room
+        self._bus = bus
+        self._tasks = tasks
+        self._gate = gate
+        self._flush_soon = flush_soon
+        self._on_news = on_news
+        self._closed = False
+        self._subscription: Unsubscribe | None = None
+        self._driver: asyncio.Task[None] | None = None
+        self._store_pace = Pace()
+        self._worker_pace = Pace()
+        self._worker_timer: asyncio.TimerHandle | None = None
+
+        self._quiet_after = quiet_after
+        self._patience = quiet_after
+        self._quiet_since = asyncio.get_running_loop().time()
+        self.empty_since: float | None = None
+        self.waiting_since: float | None = None
+
+    def drive(self) -> None:
+        """See to it that what the room wants is asked."""
+        room = self.room
+        if self._closed:
+            return
+        if self._driver is None and (
+            self._subscription is None or room.wants_store or (room.wants_worker and self._worker_timer is None)
+        ):
+            self._driver = self._tasks.start(self._drive())
+
+    def listen(self, now: float) -> None:
+        """Notice silence during a running answer; called about each second."""
+        if self.room.heard or not self.room.running:
+            self.room.heard = False
+            self._quiet_since = now
+            self._patience = self._quiet_after
+        elif now - self._quiet_since >= self._patience:
+            self._quiet_since = now
+            self._patience = min(2 * self._patience, 3 * self._quiet_after)
+            self.room.doubt()
+            self.drive()
+
+    async def close(self) -> None:
+        """Take no more messages and ask nothing more."""
+        self._closed = True
+        if self._worker_timer is not None:
+            self._worker_timer.cancel()
+        if self._subscription is None:
+            # A driver that is about to subscribe ends by itself; cancelled, it could leave a subscription behind.
+            return
+        if self._driver is not None:
+            await end(self._driver)
+        await self._subscription.unsubscribe()
+
+    # --- live --------------------------------------------------------------------------------------------------------
+
+    def receive(self, subject: bytes, payload: bytes, mark: Mark | None = None) -> None:
+        """Take a live message. One with a mark is followed until it is written: a trace's (an answer's first delta), or
+        one whose delay is measured."""
+        if mark is None:
+            self._take(subject, payload)
+            return
+        if mark.traceparent is None:
+            self._take(subject, payload)
+            self.room.flush()
+        else:
+            self._traced(subject, payload, mark.traceparent)
+        if mark.read_at is not None and self.room.readers:
+            metrics.ADDED_DELAY.observe(max(0.0, time.time() - mark.read_at))
+
+    def _traced(self, subject: bytes, payload: bytes, traceparent: str) -> None:
+        with tracing.span("push live.{chat}", kind="consumer", parent={tracing.TRACEPARENT: traceparent}) as span:
+            self._take(subject, payload)
+            self.room.flush()
+            span.set_attribute("parley.readers", self.room.readers)
+
+    def _take(self, subject: bytes, payload: bytes) -> None:
+        room = self.room
+        try:
+            if subject.endswith(b".delta"):
+                room.tally.deltas += 1
+                if room.delta(_delta.decode(payload), payload):
+                    self._flush_soon(room)
+                if room.in_step:
+                    return
+            elif subject.endswith(b".changed"):
+                room.changed(_changed.decode(payload))
+                self._on_news(self)
+            elif subject.endswith(b".generation"):
+                room.generation(_generation.decode(payload), payload)
+        except UNDECODABLE as error:
+            log.warning("A live message does not decode: %s", error, extra={"subject": subject.decode()})
+            room.doubt()
+        self.drive()
+
+    # --- requests ----------------------------------------------------------------------------------------------------
+
+    async def _drive(self) -> None:
+        try:
+            while self._subscription is None and not self._closed:
+                await self._follow()
+            while not self._closed and (request := self.room.next_request()) is not None:
+                if isinstance(request, AskStore):
+                    if not await self._ask_store(request):
+                        await self._gate.pause(self._store_pace.pause())
+                elif self._worker_timer is not None or not await self._ask_worker(request):
+                    return
+        finally:
+            # Here and not in a callback: whoever comes after the last look at next_request starts a new driver.
+            self._driver = None
+
+    async def _follow(self) -> None:
+        try:
+            subscription = await self._bus.follow(self.room.chat_id, self.receive)
+        except BusUnavailable:
+            await self._gate.pause(self._store_pace.pause())
+            return
+        if self._closed:
+            await subscription.unsubscribe()
+        else:
+            self._subscription = subscription
+
+    async def _ask_store(self, request: AskStore) -> bool:
+        try:
+            reply = await self._gate.ask_store("sync", partial(self._bus.sync, self.room.chat_id, request.after))
+        except RpcRefused as refusal:
+            if refusal.code in ("not_found", "forbidden"):
+                self.room.deleted()
+                self._on_news(self)
+                return True
+            return False
+        except BusUnavailable:
+            return False
+        self._store_pace.reset()
+        self.room.synced(request, reply)
+        self._on_news(self)
+        return True
+
+    async def _ask_worker(self, request: AskWorker) -> bool:
+        """Ask the owner of the answer; without one, ask again later, for another worker will take over."""
+        try:
+            reply = await self._gate.ask_worker("snapshot", partial(self._bus.snapshot, request.generation_id))
+        except (BusUnavailable, RpcRefused):
+            self.room.unowned(request.generation_id)
+            self._later()
+            return False
+        if not self.room.snapshot(reply):
+            self._later()
+            return False
+        self._worker_pace.reset()
+        return True
+
+    def _later(self) -> None:
+        self._worker_timer = asyncio.get_running_loop().call_later(self._worker_pace.pause(), self._again)
+
+    def _again(self) -> None:
+        self._worker_timer = None
+        self.drive()

@@ -1,0 +1,248 @@
+"""What one socket may do: authenticate, then watch chats."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import Final, Protocol
+
+import msgspec
+
+from parley.contracts.decoding import UNDECODABLE
+from parley.contracts.frames import Auth, ClientFrame, Cursor, Error, Ready, Rejected, ServerFrame, Unwatch, Watch
+from parley.contracts.ids import is_id
+from parley.contracts.live import PromptRejected
+from parley.runtime import tokens
+from push.errors import BadFrame, NotAuthenticated, TicketExpired, TooMany
+from push.rooms.chat_lists import RELIST, Lists
+from push.rooms.reader import Reader
+from push.rooms.registry import Rooms
+from push.rooms.room import Room
+from push.transport.limits import Count, FrameRate
+from push.transport.tickets import Tickets
+
+__all__ = ["Desk", "Session", "Wire"]
+
+log = logging.getLogger(__name__)
+
+_MAX_NUMBER: Final = 2**53  # what a JavaScript client can count to
+
+_MAX_ID: Final = 64
+
+_client_frame = msgspec.json.Decoder(ClientFrame)
+_rejected = msgspec.json.Decoder(PromptRejected)
+
+
+class Wire(Protocol):
+    """What a session needs of :class:`push.transport.connection.Socket`."""
+
+    def write(self, frames: bytes, /) -> None: ...
+
+    def write_long(self, frames: bytes, /) -> None: ...
+
+    def send(self, frame: ServerFrame) -> None: ...
+
+
+class Desk:
+    """What all sessions of a process share."""
+
+    def __init__(
+        self,
+        rooms: Rooms,
+        lists: Lists,
+        tickets: Tickets,
+        *,
+        secret_key: str,
+        max_sockets_per_user: int,
+        max_chats_per_user: int,
+        max_chats_per_socket: int,
+        frames_per_second: float,
+        frames_burst: int,
+    ) -> None:
+        self.rooms = rooms
+        self.lists = lists
+        self.tickets = tickets
+        self.secret_key = secret_key
+        self.sockets = Count(max_sockets_per_user, "sockets")
+        self.chats = Count(max_chats_per_user, "chats")
+        self.max_chats = max_chats_per_socket
+        self.frames_per_second = frames_per_second
+        self.frames_burst = frames_burst
+        self.clock = asyncio.get_running_loop().time
+        self.sessions: dict[str, set[Session]] = {}
+
+    def on_rejected(self, _subject: bytes, payload: bytes, _mark: object = None) -> None:
+        """Tell the author of a prompt that was not stored, on all of the author's sockets."""
+        try:
+            rejected = _rejected.decode(payload)
+        except UNDECODABLE as error:
+            log.warning("A rejection does not decode: %s", error)
+            return
+        frame = Rejected(chat_id=rejected.chat_id, message_id=rejected.message_id, error=rejected.error)
+        for session in tuple(self.sessions.get(rejected.user_id, ())):
+            session.tell(frame)
+
+
+class Session:
+    """A socket's rights and the chats that it watches."""
+
+    __slots__ = ("_desk", "_missed", "_rate", "_socket", "_user_id", "_watched", "_writable")
+
+    def __init__(self, desk: Desk, socket: Wire) -> None:
+        self._desk = desk
+        self._socket = socket
+        self._rate = FrameRate(desk.frames_per_second, desk.frames_burst, desk.clock())
+        self._user_id: str | None = None
+        self._watched: dict[str, tuple[Room, Reader]] = {}
+        self._writable = True
+        self._missed = False  # a change of the list
+
+    @property
+    def authenticated(self) -> bool:
+        return self._user_id is not None
+
+    def arrived(self) -> None:
+        """Count a frame of any kind. Raises :class:`push.errors.TooMany`."""
+        self._rate.take(self._desk.clock())
+
+    def message(self, payload: bytes) -> None:
+        """Handle a client's frame.
+
+        Raises:
+            Refused: what the client did ends the socket.
+        """
+        try:
+            frame = _client_frame.decode(payload)
+        except UNDECODABLE as error:
+            raise BadFrame("not a frame of this protocol") from error
+        match frame:
+            case Auth():
+                self._authenticate(frame.ticket, lists=frame.chats)
+            case Watch():
+                self._watch(self._user(), frame.chat_id, frame.after)
+            case Unwatch():
+                self._user()
+                self._forget(frame.chat_id)
+
+    def tell(self, frame: ServerFrame) -> None:
+        """Send a frame that is about the user and not about what is watched."""
+        self._socket.send(frame)
+
+    def list_changed(self, frames: bytes) -> None:
+        """Send a frame about the user's list; a socket that cannot take more is told later to read the list again."""
+        if self._writable:
+            self._socket.write_long(frames)
+        else:
+            self._missed = True
+
+    def pause(self) -> None:
+        """The write buffer is above its limit."""
+        self._writable = False
+        for room, reader in self._watched.values():
+            room.pause(reader)
+
+    def resume(self) -> None:
+        """The write buffer is low again."""
+        self._writable = True
+        for room, reader in tuple(self._watched.values()):
+            if not self._writable:
+                return  # the chats before this one filled it
+            self._desk.rooms.resume(room, reader)
+        if self._missed and self._writable:
+            self._missed = False
+            self._socket.write_long(RELIST)
+
+    def left(self) -> None:
+        """The socket is no more."""
+        for chat_id in tuple(self._watched):
+            self._forget(chat_id)
+        if self._user_id is not None:
+            self._desk.sockets.remove(self._user_id)
+            self._desk.lists.leave(self._user_id, self)
+            sessions = self._desk.sessions[self._user_id]
+            sessions.discard(self)
+            if not sessions:
+                del self._desk.sessions[self._user_id]
+
+    def _user(self) -> str:
+        if self._user_id is None:
+            raise NotAuthenticated("authenticate first")
+        return self._user_id
+
+    def _authenticate(self, ticket: str, *, lists: bool) -> None:
+        if self._user_id is not None:
+            raise BadFrame("authenticated already")
+        try:
+            claims = tokens.verify(self._desk.secret_key, "ticket", ticket)
+        except tokens.TokenExpired as error:
+            raise TicketExpired("the ticket has expired") from error
+        except tokens.TokenNotYet as error:
+            raise TicketExpired("the clocks of the servers differ") from error
+        except tokens.TokenInvalid as error:
+            raise NotAuthenticated("the ticket is not good") from error
+        user_id = claims.user_id
+        self._desk.sockets.add(user_id)
+        if not self._desk.tickets.use(ticket, claims.expires_at.timestamp()):
+            self._desk.sockets.remove(user_id)
+            raise TicketExpired("the ticket has been used")
+        self._user_id = user_id
+        self._desk.sessions.setdefault(user_id, set()).add(self)
+        self._socket.send(Ready(user_id=user_id))
+        if lists:
+            self._desk.lists.join(user_id, self)
+
+    def _watch(self, user_id: str, chat_id: str, after: Cursor | None) -> None:
+        after = _sane(after)
+        if not is_id(chat_id):
+            self._refuse("not_found", "There is no such chat, or you are not a member of it.", chat_id)
+            return
+        self._forget(chat_id)
+        if len(self._watched) >= self._desk.max_chats:
+            self._refuse("too_many", f"A socket watches at most {self._desk.max_chats} chats.", chat_id)
+            return
+        try:
+            self._desk.chats.add(user_id)
+        except TooMany:
+            self._refuse("too_many", f"The sockets of one user watch at most {self._desk.chats.limit} chats.", chat_id)
+            return
+        reader = Reader(
+            user_id,
+            self._socket.write,
+            after,
+            write_long=self._socket.write_long,
+            writable=self._writable,
+            dropped=partial(self._dropped, chat_id),
+        )
+        # Noted before it joins: joining may write, fill the buffer and pause the session.
+        room = self._desk.rooms.room(chat_id)
+        self._watched[chat_id] = (room, reader)
+        self._desk.rooms.join(room, reader)
+
+    def _forget(self, chat_id: str) -> None:
+        watched = self._watched.get(chat_id)
+        if watched is not None:
+            self._dropped(chat_id)
+            self._desk.rooms.leave(*watched)
+
+    def _dropped(self, chat_id: str) -> None:
+        if self._watched.pop(chat_id, None) is not None:
+            self._desk.chats.remove(self._user())
+
+    def _refuse(self, code: str, message: str, chat_id: str) -> None:
+        self._socket.send(Error(code=code, message=message, chat_id=chat_id[:64]))
+
+
+def _sane(after: Cursor | None) -> Cursor | None:
+    """Return the cursor without what cannot be a part of one.
+
+    Raises:
+        BadFrame: its numbers are none that we ever sent.
+    """
+    if after is None:
+        return None
+    if not all(0 <= number < _MAX_NUMBER for number in (after.version, after.attempt, after.seq)):
+        raise BadFrame("not a cursor")
+    if after.generation_id is not None and len(after.generation_id) > _MAX_ID:
+        return Cursor(version=after.version)  # it would be held as long as the chat is watched
+    return after

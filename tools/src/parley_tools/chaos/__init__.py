@@ -1,1 +1,0 @@
-"""Kill everything, lose nothing: a seeded run against a whole stack."""
