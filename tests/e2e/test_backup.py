@@ -18,6 +18,7 @@ import pytest
 from parley.contracts.resources import Message
 from parley_client import ParleyClient
 from parley_client.errors import ClientError
+from tests.support.pausing import pause
 from tests.support.stack import RunningStack
 from tests.support.waiting import eventually
 
@@ -122,7 +123,7 @@ async def test_every_message_accepted_before_a_backup_under_load_is_there_and_an
         # What is accepted now is in its stream only, for as long as nobody stores it.
         paused = stack.state.processes["chat-store"].pid
         assert paused is not None
-        os.kill(paused, signal.SIGSTOP)
+        pause(paused)
         now = sum(len(person.accepted) for person in people)
         await eventually(lambda: sum(len(person.accepted) for person in people) > now + 20, what="messages owed")
         owed = [person.proof() for person in people]

@@ -16,6 +16,7 @@ import pytest
 
 from parley_cli.demo_model.stats import Snapshot
 from parley_client import ParleyClient
+from tests.support.pausing import pause
 from tests.support.stack import RunningStack
 from tests.support.waiting import eventually
 
@@ -67,7 +68,7 @@ async def test_while_chat_store_is_stopped_sends_are_accepted_and_afterwards_all
         await asyncio.gather(*(send(person, "before") for person in range(PEOPLE)))
         store = stack.state.processes["chat-store"].pid
         assert store is not None
-        os.kill(store, signal.SIGSTOP)
+        pause(store)
         stopped = time.monotonic()
         try:
             for number in range(1, ROUNDS + 1):

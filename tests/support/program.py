@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from parley_cli.embedded.guard import guarded
+from tests.support.pausing import pause
 
 
 class Program:
@@ -72,6 +73,10 @@ class Program:
         """SIGKILL."""
         self.signal(signal.SIGKILL)
         self.process.wait()
+
+    def pause(self) -> None:
+        """Stop it until it gets SIGCONT; return once it has stopped."""
+        pause(self.process.pid)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal; without effect when it has ended."""

@@ -24,6 +24,7 @@ from parley_cli.embedded.postgres import PostgresServer
 from parley_cli.stack import state
 from parley_cli.stack.secrets import load_secrets
 from tests.support.databases import Databases
+from tests.support.pausing import pause
 from tests.support.waiting import eventually
 
 Environment = Mapping[str, str]
@@ -106,14 +107,14 @@ def frozen(tmp_path: Path, servers: dict[str, str]) -> Iterator[PostgresServer]:
     server = PostgresServer(tmp_path / "frozen", password="x", fsync=False)
     server.start()
     yield server
-    _signal(server, signal.SIGCONT)
+    for each in _processes(server):
+        each.send_signal(signal.SIGCONT)
     server.stop()
 
 
-def _signal(server: PostgresServer, number: signal.Signals) -> None:
+def _processes(server: PostgresServer) -> list[psutil.Process]:
     process = psutil.Process(server.process.pid)
-    for each in (process, *process.children(recursive=True)):
-        each.send_signal(number)
+    return [process, *process.children(recursive=True)]
 
 
 def test_a_database_that_hangs_ends_a_backup_within_its_deadline(
@@ -121,7 +122,7 @@ def test_a_database_that_hangs_ends_a_backup_within_its_deadline(
 ) -> None:
     file = tmp_path / "backup"
     assert _parley("migrate", code=0, env=servers | {"DATABASE_URL": frozen.url}) is not None
-    _signal(frozen, signal.SIGSTOP)
+    pause(*(each.pid for each in _processes(frozen)))
     began = time.monotonic()
     said = _parley("backup", file, "--timeout", "3", env=servers | {"DATABASE_URL": frozen.url})
     assert time.monotonic() - began < 20

@@ -58,7 +58,7 @@ async def test_a_stop_waits_for_what_is_not_stored_yet(start_store: StartStore, 
         await neighbour.ask(rpc.Stop(user_id="ann", chat_id=chat_id), rpc.Done)
         other = await neighbour.chat()
         async with start_store():
-            first.signal(signal.SIGSTOP)
+            first.pause()
             prompt_id = await neighbour.say(other, "not stored yet")
 
             async def stop() -> bool:

@@ -154,7 +154,7 @@ async def test_a_paused_leader_is_replaced_and_cannot_write_when_it_wakes(
         chat_id = await neighbour.chat()
         prompts = [await neighbour.say(chat_id) for _ in range(5)]
         await all_stored(neighbour, chat_id, prompts)
-        leader.signal(signal.SIGSTOP)
+        leader.pause()
         prompts += [await neighbour.say(chat_id) for _ in range(20)]
         await eventually(lambda: _leads(other), deadline=30, what="the other leading")
         leader.signal(signal.SIGCONT)

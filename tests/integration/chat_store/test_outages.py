@@ -25,6 +25,7 @@ from parley_cli.embedded.ports import LOOPBACK
 from tests.integration.chat_store.client import Neighbour
 from tests.integration.chat_store.conftest import StartStore, migrate
 from tests.support.databases import Databases
+from tests.support.pausing import pause
 from tests.support.pgbouncer import PgBouncer
 from tests.support.service import ServiceProcess
 from tests.support.waiting import eventually
@@ -210,8 +211,7 @@ class _paused:  # noqa: N801  # a context manager
 
     def __enter__(self) -> None:
         self._processes = [self._guard, *self._guard.children(recursive=True)]
-        for process in self._processes:
-            process.send_signal(signal.SIGSTOP)
+        pause(*(process.pid for process in self._processes))
 
     def __exit__(self, *_: object) -> None:
         for process in reversed(self._processes):
@@ -230,7 +230,7 @@ async def test_through_pgbouncer_in_session_mode_it_serves_and_a_paused_leader_i
             assert leader is not None
             chat_id = await neighbour.chat()
             await _stored(neighbour, chat_id, await neighbour.say(chat_id, "one"), "one")
-            leader.signal(signal.SIGSTOP)
+            leader.pause()
             try:
                 other = second if leader is first else first
                 await eventually(lambda: _leads(other), deadline=15)

@@ -19,6 +19,7 @@ from parley_cli.dead_letters import command
 from parley_cli.dead_letters.errors import NoAddress, NoSuchLetter
 from parley_cli.dead_letters.queue import DeadLetterBox
 from parley_cli.embedded.nats import NatsServer
+from tests.support.pausing import pause
 
 PROMPTS = streams.CHAT_STORE_PROMPTS
 
@@ -216,7 +217,7 @@ async def test_a_server_that_hangs_ends_a_command_within_its_deadline(
 ) -> None:
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
-    nats_server.process.send_signal(signal.SIGSTOP)
+    pause(nats_server.process.pid)
     try:
         arguments = parser.parse_args(["list", "--nats-url", nats_server.url, "--timeout", "1"])
         assert await asyncio.to_thread(command.run, arguments) == 1

@@ -36,6 +36,7 @@ from parley_cli.embedded.ports import free_port
 from parley_cli.stack import state
 from tests.support.databases import Databases
 from tests.support.demo_model import DemoModelProcess
+from tests.support.pausing import pause
 from tests.support.stack import RunningStack
 from tests.support.waiting import wait_until
 
@@ -545,7 +546,7 @@ def test_a_running_stack_is_sound_until_a_part_of_it_hangs(tmp_path: Path) -> No
         assert examined.said("ok", "llm-worker offers")
         worker = stack.state.processes["llm-worker"].pid
         assert worker is not None
-        os.kill(worker, signal.SIGSTOP)
+        pause(worker)
         try:
             examined = doctor({}, *data)
         finally:

@@ -47,7 +47,7 @@ async def test_a_frozen_worker_gives_up_when_it_wakes(
         turn = await on_stage.ask(mark, model="demo-rate-20x200")
         await on_stage.spoken(turn)
         frozen = owner(turn, one, other)
-        frozen.signal(signal.SIGSTOP)
+        frozen.pause()
         since = time.monotonic()
         await on_stage.spoken(turn, attempt=2)
         await eventually(lambda: time.monotonic() - since >= 2 * ACK_WAIT)
@@ -67,7 +67,7 @@ async def test_a_short_freeze_changes_nothing(on_stage: Stage, worker: StartWork
     async with worker() as first:
         turn = await on_stage.ask(new_id(), model="demo-rate-50x100")
         await on_stage.spoken(turn)
-        first.signal(signal.SIGSTOP)
+        first.pause()
         frozen = time.monotonic()
         await eventually(lambda: time.monotonic() - frozen > ACK_WAIT / 6)
         first.signal(signal.SIGCONT)

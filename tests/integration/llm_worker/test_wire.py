@@ -9,6 +9,7 @@ from nats.aio.msg import Msg
 from llm_worker.generation.publishing import Wire
 from parley.runtime.nats import bus
 from parley_cli.embedded.nats import NatsServer
+from tests.support.pausing import pause
 from tests.support.waiting import eventually
 
 
@@ -81,7 +82,7 @@ async def test_frames_are_dropped_when_too_much_waits_already(
     await receiver.subscribe("live.a.delta", cb=on_message)
     await bus.settled(receiver)
     wire = Wire(sender)
-    nats_server.process.send_signal(signal.SIGSTOP)
+    pause(nats_server.process.pid)
     try:
         for _ in range(100):
             wire.publish("live.a.delta", b"x" * 1_000_000)

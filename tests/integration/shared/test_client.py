@@ -14,6 +14,7 @@ from nats.aio.transport import TcpTransport
 from parley.runtime.nats import bus
 from parley.runtime.nats.client import ReconnectingClient
 from parley_cli.embedded.nats import NatsServer
+from tests.support.pausing import pause
 from tests.support.waiting import eventually
 
 INFO = b'INFO {"server_id":"x","version":"2.15.1","max_payload":1048576,"headers":true}\r\n'
@@ -45,7 +46,7 @@ async def test_a_server_that_is_gone_without_a_word_is_left_for_another(
             nats_server.url, other.url, ping_interval=0.2, max_outstanding_pings=2, connect_timeout=1
         ) as client:
             assert _port(client) == nats_server.port
-            nats_server.process.send_signal(signal.SIGSTOP)
+            pause(nats_server.process.pid)
             try:
                 # More than the buffers of two kernels hold: closing in good order would wait until it is taken.
                 assert client._transport is not None

@@ -19,6 +19,7 @@ from parley.runtime.nats.provision import provision
 from parley.runtime.tasks import end
 from parley_cli.stack.log import CombinedLog
 from tests.chaos.cluster import Cluster
+from tests.support.pausing import pause
 from tests.support.waiting import eventually
 
 NEEDS = Needs(streams=(streams.CHAT,), publishes=(subjects.prompt_submitted(NOBODY),))
@@ -41,8 +42,7 @@ async def test_a_cluster_without_a_majority_is_told_and_then_well_again(tmp_path
                 assert process.pid is not None
                 parent = psutil.Process(process.pid)
                 paused += [parent, *parent.children(recursive=True)]
-            for one in paused:
-                one.send_signal(signal.SIGSTOP)
+            pause(*(one.pid for one in paused))
 
             async def is_told() -> bool:
                 problem = await jetstream.check(nc, NEEDS)
