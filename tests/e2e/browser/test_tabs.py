@@ -37,8 +37,11 @@ def begin_sessions_together(tabs: list[Page], url: str) -> list[str]:
     tabs[0].context.route(SESSION, hold)
     with ExitStack() as expected:
         sessions = [expected.enter_context(tab.expect_response(SESSION)) for tab in tabs]
+        # Side by side: a tab waits only so long for another one's session.
         for tab in tabs:
-            tab.goto(url)
+            tab.goto(url, wait_until="commit")
+        for tab in tabs:
+            tab.wait_for_load_state()
             make_slow(tab)
         # By then every tab that does not wait for another one has asked.
         tabs[0].wait_for_timeout(LATENCY)
