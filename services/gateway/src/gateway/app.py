@@ -1,4 +1,7 @@
-"""The composition root: the only place that builds the gateway's parts."""
+"""The composition root: builds the gateway's parts, starts them and ends them in order."""
+
+import asyncio
+import logging
 
 from fastapi import FastAPI
 from starlette.routing import Route
@@ -6,16 +9,61 @@ from starlette.types import ASGIApp
 
 from gateway.auth.rate_limit import RateLimit
 from gateway.bus.access_cache import AccessMemory
-from gateway.bus.connection import Bus
+from gateway.bus.connection import Bus, BusClosed
 from gateway.bus.publisher import Commands
 from gateway.bus.store_client import StoreClient
 from gateway.context import Gateway
+from gateway.errors import StartupError
 from gateway.http import problems
 from gateway.http.event_stream import Bridges
 from gateway.http.middleware import Edge
+from gateway.http.server import HttpServer
 from gateway.http.static_files import Page
 from gateway.routes import chats, config, members, messages, models, probes, search, sessions, stream, usage
 from gateway.settings import Settings
+from parley.runtime.health import CannotListen, HealthServer
+from parley.runtime.nats.bus import NotProvisioned
+
+log = logging.getLogger(__name__)
+
+_BUS_SECONDS = 3.0
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Serve until ``stop`` is set; then finish the requests in flight and return.
+
+    Raises:
+        StartupError: the port is taken, a stream is missing, or NATS ended the connection.
+    """
+    gateway = build_gateway(settings)
+    server = HttpServer(build_app(gateway), settings)
+    try:
+        async with HealthServer(settings.health_host, settings.health_port, gateway.problems):
+            log.info("Listening on http://%s:%d", settings.host, server.port)
+            await _run(gateway, server, stop)
+    except NotProvisioned as error:
+        raise StartupError(str(error), exit_code=3) from error
+    except (CannotListen, BusClosed) as error:
+        raise StartupError(str(error)) from error
+
+
+async def _run(gateway: Gateway, server: HttpServer, stop: asyncio.Event) -> None:
+    bus = asyncio.create_task(gateway.bus.run(), name="bus")
+    serving = asyncio.create_task(server.run(), name="http")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait((bus, serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        # Streams never end by themselves, so they go first; then requests in flight have their time.
+        gateway.bridges.close()
+        server.stop()
+        await serving
+        bus.cancel()
+    # Bounded: a client that is connecting can lose the cancellation, and the life cycle repeats it.
+    await asyncio.wait((bus,), timeout=_BUS_SECONDS)
+    if bus.done() and not bus.cancelled():
+        bus.result()
 
 
 def build_gateway(settings: Settings) -> Gateway:

@@ -1,4 +1,4 @@
-"""The errors of the gateway, as one tree; :mod:`gateway.http.problems` alone turns them into HTTP responses."""
+"""Errors of a request, as one tree that :mod:`gateway.http.problems` maps to HTTP; the error of the process."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -120,3 +120,15 @@ class Unavailable(GatewayError):
 
     def __init__(self, detail: str, *, code: str | None = None, retry_after: float = 2.0) -> None:
         super().__init__(detail, code=code, retry_after=retry_after)
+
+
+class StartupError(Exception):
+    """The process cannot go on; the text names the cause and what to do.
+
+    Attributes:
+        exit_code: 1, or 3 when a stream is missing or differs.
+    """
+
+    def __init__(self, message: str, *, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

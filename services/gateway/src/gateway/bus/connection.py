@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-import importlib
 import logging
 import time
-from typing import TYPE_CHECKING
 
 from nats.aio.client import Client
 from nats.js import JetStreamContext
@@ -18,9 +16,6 @@ from parley.runtime.nats import bus, jetstream
 from parley.runtime.nats.jetstream import Needs, StreamWrites
 from parley.runtime.readiness import Readiness
 
-if TYPE_CHECKING:
-    from faststream.nats import NatsBroker
-
 log = logging.getLogger(__name__)
 
 _NEEDS = Needs(streams=(CHAT,), publishes=(subjects.prompt_submitted(jetstream.NOBODY),))
@@ -31,7 +26,7 @@ class BusClosed(Exception):
 
 
 class Bus:
-    """Owns the FastStream broker and says whether it can be used now."""
+    """Owns the connection and knows whether it can be used now (docs/decisions/0036)."""
 
     def __init__(self, url: str, name: str, *, migration_wait: float = 0.0) -> None:
         self._url = url
@@ -65,7 +60,14 @@ class Bus:
             NotProvisioned: the stream that prompts go to is missing.
             BusClosed: the server ended the connection for good.
         """
-        broker = await self._connect()
+        self._client = client = await bus.connect(
+            self._url,
+            name=self._name,
+            on_closed=self._on_closed,
+            on_disconnected=self._on_disconnected,
+            on_reconnected=self._on_reconnected,
+        )
+        self._js = client.jetstream()
         watching = asyncio.create_task(self._readiness.watch(), name="readiness")
         try:
             await bus.require(self.js, streams=_NEEDS.streams, wait=self._migration_wait)
@@ -77,7 +79,7 @@ class Bus:
             await tasks.end(watching)
             with contextlib.suppress(*bus.TROUBLE):
                 async with asyncio.timeout(2):
-                    await broker.stop()
+                    await client.drain()
 
     @property
     def client(self) -> Client:
@@ -116,23 +118,6 @@ class Bus:
                 await self._up.wait()
         except TimeoutError:
             raise _unavailable() from None
-
-    async def _connect(self) -> "NatsBroker":
-        # FastStream takes half a second to import; the page is served meanwhile.
-        module = await asyncio.to_thread(importlib.import_module, "faststream.nats")
-        # FastStream's own lines would say the same again: no logger.
-        options = bus.connect_options(
-            self._url,
-            self._name,
-            on_closed=self._on_closed,
-            on_disconnected=self._on_disconnected,
-            on_reconnected=self._on_reconnected,
-        )
-        broker: NatsBroker = module.NatsBroker(**options, logger=None)
-        bus.use_client(broker, options)
-        self._client = await broker.connect()
-        self._js = self._client.jetstream()
-        return broker
 
     async def _on_disconnected(self) -> None:
         self._up.clear()
