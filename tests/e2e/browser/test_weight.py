@@ -12,8 +12,8 @@ from tests.support.scripted_page import ORIGIN, ScriptedPage
 FRAME = 50
 """Milliseconds of processor time that one task may take."""
 OVER = 10
-"""Tasks that may take longer: on a machine with ten busy threads for each core, which take each other's caches, 4 of some
-thousand did. Work that grows with the chat or the answer makes hundreds of them."""
+"""Tasks that may take longer: with ten busy threads for each core, which share its caches, 4 of some thousand did.
+Work that grows with the chat or the answer makes hundreds of them."""
 LONGEST = 2 * FRAME
 
 ELEMENTS = 30
