@@ -22,10 +22,15 @@ ARG GRAFANA_IMAGE=grafana/grafana:12.2.0
 # --- the page ---------------------------------------------------------------------------------------------------------
 # Its result is the same for every platform, so it is built on the one that builds.
 FROM --platform=$BUILDPLATFORM ${NODE_IMAGE} AS web
-WORKDIR /src/web
-COPY web/package.json web/package-lock.json web/.npmrc ./
+WORKDIR /src
+COPY package.json package-lock.json .npmrc ./
+COPY clients/typescript/package.json clients/typescript/
+COPY web/package.json web/
 RUN --mount=type=cache,target=/root/.npm npm ci --no-audit --no-fund
-COPY web/ ./
+COPY tsconfig.base.json ./
+COPY clients/typescript/ clients/typescript/
+COPY web/ web/
+WORKDIR /src/web
 # Readable for the user that serves it, whatever the umask that the files were checked out with.
 RUN npm run build && chmod -R a+rX dist
 

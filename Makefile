@@ -79,4 +79,4 @@ lock: $(VENV)/.installed  ## Re-pin the Python packages
 	scripts/lock --upgrade
 
 clean:  ## Remove what was built; the data in .parley/ stays
-	rm -rf $(VENV) web/node_modules web/dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) node_modules web/dist clients/typescript/dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,4 +1,4 @@
-"""Build the page, or check, format or test it: `build_web.py [check|format|test [argument…]]`.
+"""Build the page, or check, format or test it and the client library: `build_web.py [check|format|test [argument…]]`.
 
 Does only what has to be done: packages are installed when the lock changed, the page is built when its sources
 changed. Node comes from the machine when it is new enough, else from a wheel (`scripts/node.lock`).
@@ -16,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 WEB = ROOT / "web"
+LIBRARY = ROOT / "clients" / "typescript"
 OLDEST = (20, 19)
 """The oldest Node that Vite 8 runs on; of the odd-numbered lines in between, none is supported."""
 
@@ -23,7 +24,7 @@ OLDEST = (20, 19)
 def main() -> int:
     task = sys.argv[1] if len(sys.argv) > 1 else "build"
     npm = Npm()
-    with (ROOT / "web" / ".lock").open("w") as lock:
+    with (WEB / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two makes at once must not install into one folder
         install(npm)
         if task == "build":
@@ -32,21 +33,24 @@ def main() -> int:
 
 
 def install(npm: "Npm") -> None:
-    stamp = WEB / "node_modules" / ".installed"
-    wanted = digest([WEB / "package.json", WEB / "package-lock.json", WEB / ".npmrc"])
+    stamp = ROOT / "node_modules" / ".installed"
+    packages = [folder / "package.json" for folder in (ROOT, LIBRARY, WEB)]
+    wanted = digest([*packages, ROOT / "package-lock.json", ROOT / ".npmrc"])
     if stamp.exists() and stamp.read_text() == wanted:
         return
-    print("Installing the page's packages (once)…", flush=True)
+    print("Installing the packages of the page and the client library (once)…", flush=True)
     # Not `npm ci`: with a lock that names no host, npm 11 misses the packages of other platforms. `--no-save` leaves
     # the lock as it is, and what is installed is still checked against its hashes.
     if npm("install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error") != 0:
-        sys.exit("The page's packages could not be installed.")
+        sys.exit("The npm packages could not be installed.")
     stamp.write_text(wanted)
 
 
 def build(npm: "Npm") -> int:
     stamp = WEB / "dist" / ".built"
-    sources = [WEB / "package-lock.json", *WEB.glob("*.*"), *(WEB / "src").rglob("*"), *(WEB / "public").rglob("*")]
+    folders = [LIBRARY / "src", WEB / "src", WEB / "public"]
+    sources = [ROOT / "package-lock.json", ROOT / "tsconfig.base.json", LIBRARY / "package.json", *WEB.glob("*.*")]
+    sources += [path for folder in folders for path in folder.rglob("*")]
     wanted = digest(path for path in sources if path.is_file())
     if stamp.exists() and stamp.read_text() == wanted:
         return 0
@@ -70,7 +74,7 @@ def keep_previous(dist: Path) -> None:
 def digest(paths: Iterable[Path]) -> str:
     content = hashlib.sha256()
     for path in sorted(set(paths)):
-        content.update(f"{path.relative_to(WEB)}\0".encode())
+        content.update(f"{path.relative_to(ROOT)}\0".encode())
         content.update(path.read_bytes())
     return content.hexdigest()
 
@@ -89,7 +93,7 @@ class Npm:
         self.command = ["node", str(folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
 
     def __call__(self, *arguments: str) -> int:
-        return subprocess.run([*self.command, *arguments], cwd=WEB, env=self.environment, check=False).returncode
+        return subprocess.run([*self.command, *arguments], cwd=ROOT, env=self.environment, check=False).returncode
 
 
 def new_enough(node: str) -> bool:

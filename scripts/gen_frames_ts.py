@@ -1,6 +1,6 @@
-"""Write ``web/src/client/frames.ts`` from the contracts: the types of frames and resources, and what validates them.
+"""Generate the TypeScript client's ``protocol/frames.ts`` from the contracts: types and schemas of the frames.
 
-``python scripts/gen_frames_ts.py`` writes it; a test says whether the file is what the contracts say.
+``python scripts/gen_frames_ts.py`` writes the file; a test compares the file with the contracts.
 """
 
 import json
@@ -13,7 +13,7 @@ import msgspec
 
 from parley.contracts import frames
 
-FILE = Path(__file__).parents[1] / "web" / "src" / "client" / "frames.ts"
+FILE = Path(__file__).parents[1] / "clients" / "typescript" / "src" / "protocol" / "frames.ts"
 
 _HEAD = """\
 /**

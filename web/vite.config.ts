@@ -1,5 +1,6 @@
 import tailwindcss from "@tailwindcss/vite";
 import react from "@vitejs/plugin-react";
+import { defaultClientConditions, defaultServerConditions } from "vite";
 import { defineConfig } from "vitest/config";
 import { budgets, onlyWoff2 } from "./build.ts";
 
@@ -10,6 +11,10 @@ export default defineConfig({
   plugins: [react(), tailwindcss(), onlyWoff2(), budgets()],
   // Relative to the <base> of index.html, so that one build serves under any path.
   base: "./",
+  // The client library from its sources: nothing to build first, and it reloads as it is written.
+  resolve: { conditions: ["parley-source", ...defaultClientConditions] },
+  // For the tests that run without a browser.
+  ssr: { resolve: { conditions: ["parley-source", ...defaultServerConditions] } },
   build: {
     target: "es2022",
     // The page is served under a strict policy: nothing inline, not even a small asset as a data URL.
@@ -26,6 +31,7 @@ export default defineConfig({
     },
   },
   test: {
+    name: "page",
     include: ["tests/**/*.test.{ts,tsx}"],
     environment: "node",
   },

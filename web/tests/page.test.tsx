@@ -1,8 +1,10 @@
 // @vitest-environment jsdom
+
+import { connect, type Message, type Parley, type WatchedChat } from "parley-client";
+import { CHAT, FakeServer, json, problem } from "parley-client/testing";
 import { act, type ReactNode } from "react";
 import { createRoot } from "react-dom/client";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { connect, type Message, type Parley, type WatchedChat } from "../src/client";
 import { Answer } from "../src/page/Answer";
 import { Composer } from "../src/page/Composer";
 import { ConnectionNotice } from "../src/page/ConnectionNotice";
@@ -10,8 +12,6 @@ import { Prompt } from "../src/page/Prompt";
 import { ParleyContext, useObservable } from "../src/page/parley";
 import { EmptyPage } from "../src/page/places";
 import { entriesOf, type PromptEntry } from "../src/page/transcript";
-import { CHAT } from "./support/room";
-import { FakeServer, json, problem } from "./support/server";
 
 let server: FakeServer;
 let parley: Parley;

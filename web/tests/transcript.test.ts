@@ -1,5 +1,6 @@
+import { type ChatSnapshot, emptyState, type OutgoingMessage } from "parley-client";
+import { aMessage, anId, CHAT, Room } from "parley-client/testing";
 import { describe, expect, it } from "vitest";
-import { type ChatSnapshot, emptyState, type OutgoingMessage } from "../src/client";
 import {
   entriesOf,
   isBelow,
@@ -8,7 +9,6 @@ import {
   runningAnswer,
   titleFrom,
 } from "../src/page/transcript";
-import { aMessage, anId, CHAT, Room } from "./support/room";
 
 function snapshot(room: Room, outbox: readonly Partial<OutgoingMessage>[] = []): ChatSnapshot {
   return {

@@ -19,7 +19,7 @@ from tests.deploy.support.paths import DEPLOY, ROOT
 
 K8S = DEPLOY / "k8s"
 PACKAGE = Path(__file__).parents[1] / "manifests"
-TYPESCRIPT = ROOT / "web" / "node_modules" / ".bin" / "tsc"
+TYPESCRIPT = ROOT / "node_modules" / ".bin" / "tsc"
 CRD_GROUPS = ("gateway.networking.k8s.io", "keda.sh", "monitoring.coreos.com", "postgresql.cnpg.io")
 VERSION = "1.34.0"
 

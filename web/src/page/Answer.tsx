@@ -1,5 +1,12 @@
+import {
+  type Generation,
+  isTerminal,
+  type Message,
+  reasoningOf,
+  textOf,
+  type WatchedChat,
+} from "parley-client";
 import { memo, useEffect, useState } from "react";
-import { type Generation, isTerminal, type Message, reasoningOf, textOf, type WatchedChat } from "../client";
 import { BranchSwitch } from "./BranchSwitch";
 import { CopyButton } from "./CopyButton";
 import { ErrorBoundary } from "./ErrorBoundary";

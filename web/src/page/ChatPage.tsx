@@ -1,5 +1,5 @@
+import type { ChatSnapshot, Draft, Message, Observable, WatchedChat } from "parley-client";
 import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
-import type { ChatSnapshot, Draft, Message, Observable, WatchedChat } from "../client";
 import { Announcer } from "./Announcer";
 import { Composer } from "./Composer";
 import { ConnectionNotice } from "./ConnectionNotice";

@@ -1,5 +1,5 @@
+import type { ConnectionState } from "parley-client";
 import { useEffect, useState } from "react";
-import type { ConnectionState } from "../client";
 import { useObservable, useParley } from "./parley";
 import { NO_SESSION, StartOverButton } from "./Session";
 

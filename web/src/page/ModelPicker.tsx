@@ -1,5 +1,5 @@
+import type { Models } from "parley-client";
 import { useEffect, useState } from "react";
-import type { Models } from "../client";
 import { useParley } from "./parley";
 
 interface ModelPickerProps {

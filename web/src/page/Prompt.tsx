@@ -1,5 +1,5 @@
+import type { Message, WatchedChat } from "parley-client";
 import { type KeyboardEvent, memo, useEffect, useRef, useState } from "react";
-import type { Message, WatchedChat } from "../client";
 import { BranchSwitch } from "./BranchSwitch";
 import { CloseIcon, EditIcon } from "./icons";
 import { isForInputMethod } from "./keyboard";

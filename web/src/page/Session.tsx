@@ -1,4 +1,4 @@
-import type { SessionState } from "../client";
+import type { SessionState } from "parley-client";
 import { useParley } from "./parley";
 
 /** What it means for a person that there is no session. */

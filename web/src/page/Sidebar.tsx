@@ -1,5 +1,5 @@
+import type { ChatSummary } from "parley-client";
 import { type MouseEvent, useEffect, useRef, useState } from "react";
-import type { ChatSummary } from "../client";
 import { DeleteDialog } from "./DeleteDialog";
 import { CloseIcon, EditIcon, PanelIcon, PlusIcon, SearchIcon, TrashIcon } from "./icons";
 import { Menu, MenuItem } from "./Menu";

@@ -1,5 +1,5 @@
+import { type ChatState, type Message, newestLeaf, type WatchedChat } from "parley-client";
 import { type RefObject, useEffect, useLayoutEffect, useMemo, useRef } from "react";
-import { type ChatState, type Message, newestLeaf, type WatchedChat } from "../client";
 import { Answer } from "./Answer";
 import { placeOf, useArrival, useNotedPlace } from "./arrival";
 import { useFollow, usePlaceKept } from "./follow";

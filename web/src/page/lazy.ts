@@ -1,5 +1,5 @@
+import { Subject } from "parley-client";
 import { useEffect, useState } from "react";
-import { Subject } from "../client/observable";
 
 /** Milliseconds before a part of the page that did not load is asked for a second time. */
 const SECOND_TRY = 1_000;

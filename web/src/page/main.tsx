@@ -1,6 +1,6 @@
+import { connect, type Parley } from "parley-client";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
-import { connect, type Parley } from "../client";
 import { App } from "./App";
 import { ErrorBoundary } from "./ErrorBoundary";
 import { ParleyContext } from "./parley";

@@ -1,5 +1,5 @@
+import type { Observable, Parley } from "parley-client";
 import { createContext, use, useCallback, useSyncExternalStore } from "react";
-import type { Observable, Parley } from "../client";
 
 export const ParleyContext = createContext<Parley | null>(null);
 

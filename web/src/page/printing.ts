@@ -1,5 +1,5 @@
+import type { WatchedChat } from "parley-client";
 import { useEffect, useState } from "react";
-import type { WatchedChat } from "../client";
 
 /** Milliseconds in which the code that was drawn last is coloured. */
 const COLOURING = 500;

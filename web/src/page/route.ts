@@ -1,5 +1,5 @@
+import { isId } from "parley-client";
 import { useCallback, useSyncExternalStore } from "react";
-import { isId } from "../client";
 
 /** What the address names. */
 export interface Route {

@@ -1,5 +1,5 @@
+import type { Parley, SearchHit } from "parley-client";
 import { useEffect, useState } from "react";
-import type { Parley, SearchHit } from "../client";
 
 /** Milliseconds without a key until what was typed is looked for. */
 const PAUSE = 200;

@@ -6,7 +6,7 @@ import {
   type OutgoingMessage,
   queuedPrompts,
   visibleBranch,
-} from "../client";
+} from "parley-client";
 
 /** A prompt as it is shown: placed, queued, or still on its way from this device. */
 export interface PromptEntry {

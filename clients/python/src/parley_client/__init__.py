@@ -1,6 +1,6 @@
 """A client of Parley's public interfaces: HTTP for commands and lists, a socket (or server-sent events) for answers.
 
-It behaves as the browser's (``web/src/client``): resumes with a cursor, merges frames by the same table of cases
+It behaves as the browser's (``clients/typescript``): resumes with a cursor, merges frames by the same table of cases
 (``tests/cases/frames.json``), and comes back by itself.
 """
 

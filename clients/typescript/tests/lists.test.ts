@@ -1,0 +1,103 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import type { ChatSummary, ServerFrame } from "../src/index.ts";
+import { json, problem } from "../src/testing/server.ts";
+import { pass, Setup, settle } from "./support/client";
+
+const setup = Setup.use();
+const ONE = "0190a000-0000-7000-8000-0000000000a1";
+const TWO = "0190a000-0000-7000-8000-0000000000a2";
+
+function summary(id: string, version: number, fields: Partial<ChatSummary> = {}): ChatSummary {
+  const updated_at = new Date(Date.UTC(2026, 0, 1, 0, version)).toISOString();
+  return { id, title: `Version ${version}`, updated_at, version, running: false, ...fields };
+}
+
+function listed(id: string, version: number, fields: Partial<ChatSummary> = {}): ServerFrame {
+  return { type: "listed", chat_id: id, version, chat: summary(id, version, fields) };
+}
+
+const unlisted = (id: string): ServerFrame => ({ type: "listed", chat_id: id, version: 99, chat: null });
+const titles = () => setup.parley.chats.getSnapshot().items.map(({ title }) => title);
+
+let stored: ChatSummary[];
+let reads: number;
+
+beforeEach(() => {
+  stored = [];
+  reads = 0;
+  setup.server.overrides.set("GET /v1/chats", () => {
+    reads += 1;
+    return json({ items: stored, next: null });
+  });
+});
+
+describe("the list of chats", () => {
+  it("is told of what other tabs and devices do", () => {
+    const { socket } = setup.server;
+    socket.deliver(listed(ONE, 2));
+    socket.deliver(listed(TWO, 3, { running: true }));
+    expect(titles()).toEqual(["Version 3", "Version 2"]);
+    expect(setup.parley.chats.getSnapshot().items.map(({ running }) => running)).toEqual([true, false]);
+    socket.deliver(listed(ONE, 4, { title: "Renamed" }));
+    expect(titles()).toEqual(["Renamed", "Version 3"]);
+    socket.deliver(unlisted(ONE));
+    expect(titles()).toEqual(["Version 3"]);
+  });
+
+  it("keeps what is newer than what comes late", () => {
+    setup.server.socket.deliver(listed(ONE, 5));
+    setup.server.socket.deliver(listed(ONE, 4));
+    expect(titles()).toEqual(["Version 5"]);
+  });
+
+  it("is read again when told to, at a random time within what the server says", async () => {
+    stored = [summary(ONE, 7)];
+    setup.server.fraction = 0.5;
+    setup.server.socket.deliver({ type: "relist", within: 4 });
+    await pass(1_900);
+    expect(reads).toBe(0);
+    await pass(200);
+    expect(titles()).toEqual(["Version 7"]);
+  });
+
+  it("that could not be read is read again with growing delays", async () => {
+    setup.server.overrides.set("GET /v1/chats", () => {
+      reads += 1;
+      return problem(503, "unavailable");
+    });
+    setup.server.socket.deliver({ type: "relist" });
+    await pass(4_000);
+    expect(reads).toBeGreaterThan(1);
+    expect(reads).toBeLessThan(5);
+    setup.server.overrides.set("GET /v1/chats", () => json({ items: [summary(ONE, 7)], next: null }));
+    await pass(30_000);
+    expect(titles()).toEqual(["Version 7"]);
+  });
+
+  it("goes by what was said while a page of it was on its way", async () => {
+    let answer: (response: Response) => void = () => undefined;
+    setup.server.overrides.set("GET /v1/chats", () => new Promise((resolve) => (answer = resolve)));
+    const reading = setup.parley.chats.refresh();
+    await settle();
+    setup.server.socket.deliver(unlisted(ONE));
+    setup.server.socket.deliver(listed(TWO, 8));
+    answer(json({ items: [summary(ONE, 3), summary(TWO, 3)], next: null }));
+    await reading;
+    expect(titles()).toEqual(["Version 8"]);
+  });
+
+  it("shows a new title at once, and the old one again when the server refuses", async () => {
+    setup.server.socket.deliver(listed(ONE, 2));
+    setup.server.overrides.set(`PATCH /v1/chats/${ONE}`, ({ body }) => {
+      expect(body).toEqual({ title: "A new title" });
+      return json({ ...summary(ONE, 3), title: "A new title" });
+    });
+    const renaming = setup.parley.chats.rename(ONE, "A new title");
+    expect(titles()).toEqual(["A new title"]);
+    await renaming;
+    expect(titles()).toEqual(["A new title"]);
+    setup.server.overrides.set(`PATCH /v1/chats/${ONE}`, () => problem(403, "forbidden"));
+    await expect(setup.parley.chats.rename(ONE, "Another")).rejects.toThrow();
+    expect(titles()).toEqual(["A new title"]);
+  });
+});
