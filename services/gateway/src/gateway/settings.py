@@ -24,16 +24,14 @@ class Settings(MigratedServiceSettings):
     )
     session_seconds: float = Field(30 * 86400, gt=0, description="how long a session lasts; renewed by each visit")
     guests: bool = Field(True, description="whether anybody may start a session")
-    base_path: str = Field(
-        "", description="path that all is served below, such as /chat; the proxy may pass it on or take it away"
-    )
+    base_path: str = Field("", description="path prefix, such as /chat; the proxy may pass it on or strip it")
     cookie_name: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9_\-]{1,64}$",
-        description="name of the session's cookie; unset: made from SECRET_KEY, so that two installations differ",
+        description="name of the session's cookie; unset: derived from SECRET_KEY, so that two installations differ",
     )
-    demo: bool = Field(False, description="whether the demo model answers; the page says so")
-    model: str | None = Field(None, max_length=MAX_MODEL_LENGTH, description="default model, told to the page")
+    demo: bool = Field(False, description="whether the demo model answers; the page shows it")
+    model: str | None = Field(None, max_length=MAX_MODEL_LENGTH, description="default model, shown by the page")
     web_dist: Path | None = Field(None, description="folder of the built page")
     push_url: str = Field("ws://127.0.0.1:8001/ws", description="push, as the gateway reaches it")
     public_push_url: str | None = Field(
@@ -49,7 +47,7 @@ class Settings(MigratedServiceSettings):
         description="networks of the proxies whose X-Forwarded-For (counted from the right) and X-Forwarded-Proto are "
         "believed, comma-separated; never all addresses",
     )
-    max_connections: int = Field(4096, ge=8, description="connections at once; one that waits makes room for a new one")
+    max_connections: int = Field(4096, ge=8, description="connections at once; a new one replaces an idle one")
     max_connections_per_address: int = Field(
         512, ge=1, description="connections at once from one address (IPv6: one /64) that is no trusted proxy"
     )
@@ -57,7 +55,7 @@ class Settings(MigratedServiceSettings):
     keep_alive_seconds: float = Field(
         75, gt=0, description="how long a connection may wait for its next request; longer than the proxy's own"
     )
-    write_seconds: float = Field(60, gt=0, description="how long a client that does not read is waited for")
+    write_seconds: float = Field(60, gt=0, description="how long to wait for a client that does not read")
     writes_per_second: float = Field(50, ge=0, description="writes of one user, sustained; 0: no limit")
     writes_burst: int = Field(300, ge=1, description="writes of one user at once, before the rate counts")
     guests_per_second: float = Field(20, ge=0, description="new guests from one address, sustained; 0: no limit")

@@ -12,18 +12,18 @@ class WorkerSettings(MigratedServiceSettings):
     """Times are seconds."""
 
     openai_base_url: str | None = Field(None, description="an OpenAI-compatible API; OpenAI's own when unset")
-    openai_api_key: SecretStr | None = Field(None, description="may be unset for a server that asks for none")
+    openai_api_key: SecretStr | None = Field(None, description="may be unset for a server that requires none")
     model: str | None = Field(None, description="model of a chat that names none")
     any_model: bool = Field(False, description="ask for any model that a chat names, not only for those listed")
     keep_think_tag: str = Field(
         "", description="models whose leading <think> is text and not reasoning: names or patterns, comma-separated"
     )
-    max_generations: int = Field(256, ge=1, description="answers that one process makes at once")
+    max_generations: int = Field(256, ge=1, description="answers that one process generates at once")
     context_tokens: int = Field(100_000, ge=256, description="budget of a conversation, estimated at 4 bytes a token")
     connect_timeout: float = Field(10.0, gt=0, description="to connect to the provider")
     first_token_timeout: float = Field(120.0, gt=0, description="from the request to the first token")
     token_timeout: float = Field(60.0, gt=0, description="between tokens")
-    retry_time: float = Field(60.0, ge=0, description="how long to try again before the first token")
+    retry_time: float = Field(60.0, ge=0, description="how long to retry before the first token")
     shutdown_grace: float = Field(10.0, ge=0, description="how long running answers may go on after SIGTERM")
 
     @field_validator("openai_base_url", "openai_api_key", "model", mode="before")
