@@ -47,15 +47,14 @@ PARAMETERS = {
     "search": "The search's id, as its request named it.",
     "consumer": "The durable consumer that could not handle the message.",
 }
-_ARROW = re.compile(r"→ (\w+(?: \| \w+)*)")
 
 
 def replies_to(request: type) -> tuple[type, ...]:
     """Return what answers a request, ``RpcError`` included; nothing for one that is not answered."""
-    match = _ARROW.match(inspect.getdoc(request) or "")
-    if match is None:
+    if not issubclass(request, rpc.Request):
         return ()
-    return (*(getattr(rpc, name) for name in match[1].split(" | ")), rpc.RpcError)
+    reply = request.reply_type()
+    return (*(typing.get_args(reply) or (reply,)), rpc.RpcError)
 
 
 def client_frames() -> tuple[type, ...]:

@@ -13,7 +13,8 @@ from types import TracebackType
 from nats.aio.client import Client
 
 from parley.contracts import streams
-from parley.runtime.nats import bus
+from parley.runtime.nats.connect import connect
+from parley.runtime.nats.errors import TRANSIENT_ERRORS
 from parley_cli.embedded.nats import NatsServer
 from parley_cli.embedded.ports import LOOPBACK, free_port
 from parley_cli.stack.errors import StackError
@@ -83,7 +84,7 @@ class Cluster:
             try:
                 await self._nc.jetstream(timeout=_ASKING).account_info()
                 return
-            except bus.TROUBLE as error:
+            except TRANSIENT_ERRORS as error:
                 if time.monotonic() > end:
                     raise StackError(f"The nats-servers did not agree on a leader: {error!r}") from error
                 await asyncio.sleep(0.1)
@@ -96,7 +97,7 @@ class Cluster:
         """The server that leads the stream of promises; None while there is none."""
         try:
             reply = await self._nc.request(f"$JS.API.STREAM.INFO.{streams.CHAT.name}", b"", timeout=_ASKING)
-        except bus.TROUBLE:
+        except TRANSIENT_ERRORS:
             return None
         leader = json.loads(reply.data).get("cluster", {}).get("leader")
         return leader if isinstance(leader, str) else None
@@ -121,7 +122,7 @@ class Cluster:
 @asynccontextmanager
 async def connection(url: str) -> AsyncIterator[Client]:
     """A connection to NATS for as long as the body runs."""
-    nc = await bus.connect(url, name="parley-chaos")
+    nc = await connect(url, name="parley-chaos")
     try:
         yield nc
     finally:

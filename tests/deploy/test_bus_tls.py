@@ -16,10 +16,10 @@ pytestmark = pytest.mark.skipif(
 
 CONNECT = """
 import asyncio, sys
-from parley.runtime import bus
+from parley.runtime.nats.connect import connect
 
 async def main():
-    nc = await asyncio.wait_for(bus.connect(sys.argv[1], name="test"), 5)
+    nc = await asyncio.wait_for(connect(sys.argv[1], name="test"), 5)
     await nc.flush()
     print("connected")
     await nc.close()

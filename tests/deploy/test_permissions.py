@@ -16,8 +16,13 @@ from nats.aio.msg import Msg
 from parley.contracts import permissions, rpc, streams, subjects
 from parley.contracts.events import GenerationFinished, GenerationRequested, GenerationSegment, PromptSubmitted
 from parley.contracts.ids import new_id
-from parley.runtime.nats import authorization, bus, dead_letters
+from parley.runtime.nats import authorization, dead_letters
+from parley.runtime.nats.connect import connect, wait_until_processed
+from parley.runtime.nats.errors import NoResponder
 from parley.runtime.nats.provision import provision
+from parley.runtime.nats.publish import publish_durable
+from parley.runtime.nats.requests import ask
+from parley.runtime.nats.requirements import require
 from parley_cli.embedded.ports import LOOPBACK
 from tests.deploy.support.nats import DeployedNats
 from tests.deploy.support.paths import DEPLOY
@@ -181,7 +186,7 @@ async def connected(server: DeployedNats, user: str, errors: list[Exception] | N
         if errors is not None:
             errors.append(error)
 
-    nc = await bus.connect(server.url_of(user), name=f"test of {user}", on_error=on_error)
+    nc = await connect(server.url_of(user), name=f"test of {user}", on_error=on_error)
     try:
         yield nc
     finally:
@@ -197,7 +202,7 @@ async def refusals(server: DeployedNats, user: str, action: str) -> list[Excepti
             await nc.publish(subject, b"")
         else:
             await nc.subscribe(subject)
-        await bus.settled(nc)
+        await wait_until_processed(nc)
     return errors
 
 
@@ -253,23 +258,23 @@ async def test_a_prompt_and_an_answer_travel_between_the_users_that_they_are_for
         connected(server, "chat-store", refused) as store,
         connected(server, "llm-worker", refused) as worker,
     ):
-        await bus.require(gateway.jetstream(), streams=(streams.CHAT,))
-        await bus.require(
+        await require(gateway.jetstream(), streams=(streams.CHAT,))
+        await require(
             store.jetstream(),
             streams=(streams.CHAT, streams.ADVISORIES),
             consumers=(streams.CHAT_STORE_PROMPTS, streams.CHAT_STORE_FINISHED, streams.CHAT_STORE_ADVISORIES),
         )
-        await bus.require(
+        await require(
             worker.jetstream(), streams=(streams.CHAT, streams.SEGMENTS), consumers=(streams.LLM_WORKER_REQUESTS,)
         )
-        await bus.publish_durable(gateway.jetstream(), prompt, deadline=5)
+        await publish_durable(gateway.jetstream(), prompt, deadline=5)
         await _take(store, streams.CHAT_STORE_PROMPTS)
-        await bus.publish_durable(store.jetstream(), request, deadline=5)
+        await publish_durable(store.jetstream(), request, deadline=5)
         message = await _take(worker, streams.LLM_WORKER_REQUESTS)
         await dead_letters.publish(
             worker.jetstream(), consumer=streams.LLM_WORKER_REQUESTS.name, message=message, reason="a test"
         )
-        await bus.publish_durable(worker.jetstream(), finished, deadline=5)
+        await publish_durable(worker.jetstream(), finished, deadline=5)
         await _take(store, streams.CHAT_STORE_FINISHED)
     assert refused == []
 
@@ -289,7 +294,7 @@ async def test_what_is_needed_in_trouble_can_be_read_back(server: DeployedNats) 
     )
     refused: list[Exception] = []
     async with connected(server, "llm-worker", refused) as worker, connected(server, "chat-store", refused) as store:
-        await bus.publish_durable(worker.jetstream(), segment, deadline=5)
+        await publish_durable(worker.jetstream(), segment, deadline=5)
         # The partial text of an answer whose attempts are used up.
         stored = await worker.jetstream().get_last_msg(streams.SEGMENTS.name, subjects.generation_segment(CHAT))
         assert stored.data is not None
@@ -309,10 +314,8 @@ async def test_a_request_is_answered_to_the_one_that_asked(server: DeployedNats)
             await message.respond(b'{"type":"versions","moved":{}}')
 
         await store.subscribe(subjects.rpc_store(rpc.Versions.VERB), queue="chat-store", cb=answer)
-        await bus.settled(store)
-        reply = await bus.request(
-            push, subjects.rpc_store(rpc.Versions.VERB), rpc.Versions(chats={}), rpc.VersionsReply, timeout=5
-        )
+        await wait_until_processed(store)
+        reply = await ask(push, rpc.Versions(chats={}), timeout=5)
     assert reply.moved == {}
     assert errors == []
 
@@ -328,19 +331,17 @@ async def test_a_request_is_answered_once(server: DeployedNats) -> None:
             asked.set()
 
         await store.subscribe(subjects.rpc_store(rpc.Sync.VERB), cb=answer_twice)
-        await bus.settled(store)
+        await wait_until_processed(store)
         await push.request(subjects.rpc_store(rpc.Sync.VERB), b"", timeout=5)
         await asyncio.wait_for(asked.wait(), 5)
-        await bus.settled(store)
+        await wait_until_processed(store)
     assert len(errors) == 1
 
 
 async def test_nobody_listening_is_said_at_once_to_a_user_with_its_own_inbox(server: DeployedNats) -> None:
     async with connected(server, "push") as push:
-        with pytest.raises(bus.NoResponder):
-            await bus.request(
-                push, subjects.rpc_generation_snapshot(new_id()), rpc.SnapshotRequest(), rpc.Done, timeout=5
-            )
+        with pytest.raises(NoResponder):
+            await ask(push, rpc.SnapshotRequest(), subject=subjects.rpc_generation_snapshot(new_id()), timeout=5)
 
 
 def test_the_committed_configuration_is_what_the_permissions_say() -> None:

@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed
 
 from parley.contracts import subjects
 from parley.contracts.ids import new_id
-from parley.runtime.nats import bus
+from parley.runtime.nats.connect import connect
 from parley_client import ParleyClient, Problem
 from parley_client.state import TERMINAL
 from tests.deploy.support.prometheus import Prometheus, prometheus_program
@@ -85,7 +85,7 @@ async def _misbehave(url: str, push_url: str) -> None:
 
 async def _send_damaged_event(stack: ComposeStack) -> None:
     url = (stack.secrets / "gateway" / "nats_url").read_text()
-    nc = await bus.connect(url, name="damage")
+    nc = await connect(url, name="damage")
     try:
         await nc.jetstream().publish(subjects.prompt_submitted(new_id()), b"not an event", timeout=10)
     finally:

@@ -17,8 +17,8 @@ import nats.errors
 from nats.aio.client import Client
 
 from parley.contracts.streams import CHAT
-from parley.runtime.nats import bus
 from parley.runtime.nats.client import ReconnectingClient
+from parley.runtime.nats.connect import connect_options
 from parley.runtime.server_urls import FORMS, UrlSetting, check_server_url
 
 CONNECT_TIMEOUT: Final = 5.0
@@ -150,7 +150,7 @@ async def nats_client(
         if on_error is not None:
             await on_error(error)
 
-    options = bus.connect_options(url, name, on_error=failed)
+    options = connect_options(url, name, on_error=failed)
     options |= {"allow_reconnect": False, "max_reconnect_attempts": 1, "reconnect_time_wait": 0.05}
     options |= {"connect_timeout": _NATS_TRIES_TIMEOUT, "disconnected_cb": None}
     for _ in range(_RESET_TRIES):

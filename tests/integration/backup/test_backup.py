@@ -17,7 +17,7 @@ from parley.contracts import rpc
 from parley.contracts.ids import new_id
 from parley.contracts.resources import Chat, Message
 from parley.contracts.subjects import ANY_PROMPT_SUBMITTED
-from parley.runtime.nats import bus
+from parley.runtime.nats.connect import connect, wait_until_processed
 from parley.runtime.nats.provision import provision
 from parley_cli.backup import archive
 from parley_cli.backup.archive import ArchiveReader
@@ -40,7 +40,7 @@ def store(place: Place) -> ServiceProcess:
 @pytest_asyncio.fixture
 async def place(nats_url: str, database_url: str) -> Place:
     """Servers with streams and schema, and nothing in them."""
-    nc = await bus.connect(nats_url, name="test")
+    nc = await connect(nats_url, name="test")
     await provision(nc)
     await nc.close()
     return Place(nats_url=nats_url, database_url=database_url, keys=None)
@@ -64,7 +64,7 @@ class Told:
         self._url = place.nats_url
 
     async def __aenter__(self) -> Neighbour:
-        self._nc = await bus.connect(self._url, name="test")
+        self._nc = await connect(self._url, name="test")
         neighbour = Neighbour(self._nc)
         await neighbour.listen()
         return neighbour
@@ -190,7 +190,7 @@ async def test_a_full_stack_is_only_replaced_by_force(place: Place, tmp_path: Pa
 
 
 async def _chats(neighbour: Neighbour) -> list[Chat]:
-    return (await neighbour.ask(rpc.ListChats(user_id="ann"), rpc.ChatList)).items
+    return (await neighbour.ask(rpc.ListChats(user_id="ann"))).items
 
 
 async def test_nothing_is_restored_under_a_running_service(place: Place, tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ async def test_thousands_of_owed_messages_come_back_in_order(place: Place, other
         for number in range(2000):
             event = prompt(chat, str(number))
             await before.nc.publish(f"chat.{chat}.prompt.submitted", msgspec.json.encode(event))
-        await bus.settled(before.nc)
+        await wait_until_processed(before.nc)
 
         async def stored() -> bool:
             return (await before.js.stream_info("CHAT")).state.messages == 2000

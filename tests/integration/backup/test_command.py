@@ -15,7 +15,7 @@ import asyncpg
 import psutil
 import pytest
 
-from parley.runtime.nats import bus
+from parley.runtime.nats.connect import connect
 from parley.runtime.nats.provision import provision
 from parley_cli.backup.errors import Mixed
 from parley_cli.backup.targets import Place, to_read, to_write
@@ -54,7 +54,7 @@ def _parley(*arguments: object, code: int = 1, env: Environment) -> str:
 @pytest.fixture
 async def servers(nats_server: NatsServer, databases: Databases) -> dict[str, str]:
     """Of a sound installation, as an environment."""
-    nc = await bus.connect(nats_server.url, name="test")
+    nc = await connect(nats_server.url, name="test")
     await provision(nc)
     await nc.close()
     return {"NATS_URL": nats_server.url, "DATABASE_URL": databases.migrated()}

@@ -16,7 +16,9 @@ from parley.contracts import ids, rpc, subjects
 from parley.contracts.events import GenerationFinished, GenerationRequested, PromptSubmitted
 from parley.contracts.live import Changed, ListChanged
 from parley.contracts.resources import Chat, Message, MessageError, Usage
-from parley.runtime.nats import bus
+from parley.runtime.nats.connect import wait_until_processed
+from parley.runtime.nats.publish import publish_durable
+from parley.runtime.nats.requests import ask
 from tests.support.waiting import eventually
 
 T = TypeVar("T")
@@ -60,16 +62,16 @@ class Neighbour:
         await self.nc.subscribe("live.*.changed", cb=on_changed)
         await self.nc.subscribe("user.*.chats", cb=on_list_changed)
         await self.nc.subscribe("ctl.generation.*.stop", cb=on_signal)
-        await bus.settled(self.nc)
+        await wait_until_processed(self.nc)
 
     # --- the gateway ------------------------------------------------------------------------------------------------
 
-    async def ask(self, request: Any, reply: type[T], *, timeout: float = 10.0) -> T:
-        return await bus.request(self.nc, subjects.rpc_store(request.VERB), request, reply, timeout=timeout)
+    async def ask(self, request: rpc.Request[T], *, timeout: float = 10.0) -> T:
+        return await ask(self.nc, request, timeout=timeout)
 
     async def chat(self, user_id: str = "ann", **fields: Any) -> str:
         """Create a chat and return its id."""
-        reply = await self.ask(rpc.CreateChat(user_id=user_id, chat_id=ids.new_id(), **fields), rpc.ChatReply)
+        reply = await self.ask(rpc.CreateChat(user_id=user_id, chat_id=ids.new_id(), **fields))
         return reply.chat.id
 
     async def say(
@@ -83,20 +85,18 @@ class Neighbour:
     ) -> str:
         """Submit a prompt and return its id. ``trace``: headers that carry a span."""
         event = prompt(chat_id, content, user_id=user_id, **fields)
-        await bus.publish_durable(self.js, event, deadline=10, trace=trace)
+        await publish_durable(self.js, event, deadline=10, trace=trace)
         return event.message_id
 
     async def get(self, chat_id: str, *, user_id: str = "ann") -> Chat:
-        return (await self.ask(rpc.GetChat(user_id=user_id, chat_id=chat_id), rpc.ChatReply)).chat
+        return (await self.ask(rpc.GetChat(user_id=user_id, chat_id=chat_id))).chat
 
     async def messages(self, chat_id: str, *, user_id: str = "ann") -> list[Message]:
         """All messages of the chat, oldest first."""
         items: list[Message] = []
         before: str | None = None
         while True:
-            page = await self.ask(
-                rpc.ListMessages(user_id=user_id, chat_id=chat_id, before=before, limit=100), rpc.MessageList
-            )
+            page = await self.ask(rpc.ListMessages(user_id=user_id, chat_id=chat_id, before=before, limit=100))
             items = page.items + items
             if page.next is None:
                 return items
@@ -142,7 +142,6 @@ class Neighbour:
                 claim_id=claim_id or ids.new_id(),
                 worker_id="worker",
             ),
-            rpc.Claimed | rpc.ClaimRefused,  # type: ignore[arg-type]
         )
 
     async def claimed(self, request: GenerationRequested, *, claim_id: str | None = None) -> rpc.Claimed:
@@ -152,7 +151,7 @@ class Neighbour:
 
     async def finish(self, claimed: rpc.Claimed, text: str = "an answer", **fields: Any) -> GenerationFinished:
         event = finished(claimed, text, **fields)
-        await bus.publish_durable(self.js, event, deadline=10)
+        await publish_durable(self.js, event, deadline=10)
         return event
 
     async def answer(self, chat_id: str, text: str = "an answer", *, number: int = 1) -> Message:
@@ -171,7 +170,7 @@ class Neighbour:
     # --- push -------------------------------------------------------------------------------------------------------
 
     async def sync(self, chat_id: str, after: int | None = None) -> rpc.SyncReply:
-        return await self.ask(rpc.Sync(chat_id=chat_id, after=after), rpc.SyncReply)
+        return await self.ask(rpc.Sync(chat_id=chat_id, after=after))
 
 
 def prompt(chat_id: str, content: str = "hello", *, user_id: str = "ann", **fields: Any) -> PromptSubmitted:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 import pytest_asyncio
 
-from parley.runtime.nats import bus
+from parley.runtime.nats.connect import connect
 from parley.runtime.nats.provision import provision
 from tests.integration.chat_store.client import Neighbour
 from tests.support.service import ServiceProcess, run_service
@@ -44,7 +44,7 @@ def shared_store(module_nats_url: str, module_database_url: str) -> Iterator[Ser
 @pytest_asyncio.fixture
 async def store(shared_store: ServiceProcess, module_nats_url: str) -> AsyncIterator[Neighbour]:
     """A neighbour of :func:`shared_store`."""
-    nc = await bus.connect(module_nats_url, name="test")
+    nc = await connect(module_nats_url, name="test")
     neighbour = Neighbour(nc)
     await neighbour.listen()
     try:
@@ -56,7 +56,7 @@ async def store(shared_store: ServiceProcess, module_nats_url: str) -> AsyncIter
 @pytest_asyncio.fixture
 async def start_store(nats_url: str, database_url: str) -> StartStore:
     """Describes chat-store processes on servers of this test's own; ``async with start_store(…)`` starts one."""
-    nc = await bus.connect(nats_url, name="test")
+    nc = await connect(nats_url, name="test")
     await provision(nc)
     await nc.close()
 
@@ -69,7 +69,7 @@ async def start_store(nats_url: str, database_url: str) -> StartStore:
 @pytest_asyncio.fixture
 async def neighbour(nats_url: str) -> AsyncIterator[Neighbour]:
     """A neighbour on the test's own nats-server."""
-    nc = await bus.connect(nats_url, name="test")
+    nc = await connect(nats_url, name="test")
     found = Neighbour(nc)
     await found.listen()
     try:

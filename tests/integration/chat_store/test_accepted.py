@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,8 +13,9 @@ from nats.aio.msg import Msg
 from parley.contracts import ids, rpc, subjects
 from parley.contracts.live import PromptRejected
 from parley.contracts.resources import Message
-from parley.runtime.nats import bus
-from parley.runtime.nats.bus import RpcRefused
+from parley.runtime.nats.connect import wait_until_processed
+from parley.runtime.nats.errors import BusUnavailable, RpcRefused
+from parley.runtime.nats.publish import publish_durable, publish_durable_raw
 from tests.integration.chat_store.client import Neighbour, prompt
 from tests.integration.chat_store.conftest import StartStore
 from tests.support.waiting import eventually
@@ -27,13 +29,13 @@ async def rejections(store: Neighbour) -> list[PromptRejected]:
         told.append(msgspec.json.decode(message.data, type=PromptRejected))
 
     await store.nc.subscribe(subjects.ANY_LIVE_REJECTED, cb=on_rejected)
-    await bus.settled(store.nc)
+    await wait_until_processed(store.nc)
     return told
 
 
 async def state(store: Neighbour, chat_id: str, message_id: str, *, user_id: str = "ann") -> Message:
     request = rpc.GetMessage(user_id=user_id, chat_id=chat_id, message_id=message_id)
-    return (await store.ask(request, rpc.MessageReply)).message
+    return (await store.ask(request)).message
 
 
 async def test_a_stop_right_after_the_202_is_never_swallowed(store: Neighbour) -> None:
@@ -44,7 +46,7 @@ async def test_a_stop_right_after_the_202_is_never_swallowed(store: Neighbour) -
         await asyncio.gather(*(store.say(chat, f"load {number}") for chat in busy))
         prompt_id = await store.say(chat_id)
         named = prompt_id if number % 2 else None
-        await store.ask(rpc.Stop(user_id="ann", chat_id=chat_id, message_id=named), rpc.Done)
+        await store.ask(rpc.Stop(user_id="ann", chat_id=chat_id, message_id=named))
         question, answer = await store.messages(chat_id)
         assert (question.id, question.status, answer.status) == (prompt_id, "sent", "stopped")
 
@@ -55,7 +57,7 @@ async def test_a_stop_waits_for_what_is_not_stored_yet(start_store: StartStore, 
         chat_id = await neighbour.chat()
         await neighbour.say(chat_id, "so that there is a leader")
         await neighbour.claimed(await neighbour.request_for(chat_id))
-        await neighbour.ask(rpc.Stop(user_id="ann", chat_id=chat_id), rpc.Done)
+        await neighbour.ask(rpc.Stop(user_id="ann", chat_id=chat_id))
         other = await neighbour.chat()
         async with start_store():
             first.pause()
@@ -63,13 +65,11 @@ async def test_a_stop_waits_for_what_is_not_stored_yet(start_store: StartStore, 
 
             async def stop() -> bool:
                 try:
-                    await neighbour.ask(
-                        rpc.Stop(user_id="ann", chat_id=other, message_id=prompt_id), rpc.Done, timeout=3
-                    )
+                    await neighbour.ask(rpc.Stop(user_id="ann", chat_id=other, message_id=prompt_id), timeout=3)
                 except RpcRefused as refused:
                     assert refused.code == "unavailable"  # noqa: PT017
                     return False
-                except bus.BusUnavailable:
+                except BusUnavailable:
                     return False  # went to the one that is paused
                 return True
 
@@ -86,29 +86,30 @@ async def test_what_follows_a_202_finds_the_message(store: Neighbour) -> None:
         first = await store.say(chat_id, "first")
         assert (await state(store, chat_id, first)).id == first
         second = await store.say(chat_id, "second")
-        await store.ask(rpc.DeleteMessage(user_id="ann", chat_id=chat_id, message_id=second), rpc.Done)
+        await store.ask(rpc.DeleteMessage(user_id="ann", chat_id=chat_id, message_id=second))
         chat_id = await store.chat()
         only = await store.say(chat_id, "only")
-        await store.ask(rpc.UpdateChat(user_id="ann", chat_id=chat_id, tip_id=only), rpc.ChatReply)
+        await store.ask(rpc.UpdateChat(user_id="ann", chat_id=chat_id, tip_id=only))
         chat_id = await store.chat()
         only = await store.say(chat_id, "only")
         request = rpc.Regenerate(user_id="ann", chat_id=chat_id, message_id=only, answer_id=ids.new_id())
         with pytest.raises(RpcRefused) as refused:
-            await store.ask(request, rpc.MessageReply)
+            await store.ask(request)
         assert refused.value.code == "conflict", "it is there, and its first answer runs"
 
 
 async def test_a_message_that_nobody_sent_is_not_found_at_once(store: Neighbour) -> None:
     chat_id = await store.chat()
     nobody = ids.new_id()
-    for request in (
+    requests: list[rpc.Request[Any]] = [
         rpc.GetMessage(user_id="ann", chat_id=chat_id, message_id=nobody),
         rpc.Stop(user_id="ann", chat_id=chat_id, message_id=nobody),
         rpc.DeleteMessage(user_id="ann", chat_id=chat_id, message_id=nobody),
         rpc.GetMessage(user_id="ann", chat_id=nobody, message_id=nobody),
-    ):
+    ]
+    for request in requests:
         with pytest.raises(RpcRefused) as refused:
-            await store.ask(request, rpc.Done | rpc.MessageReply, timeout=1.5)  # type: ignore[arg-type]
+            await store.ask(request, timeout=1.5)
         assert refused.value.code == "not_found"
 
 
@@ -117,13 +118,13 @@ async def test_the_author_of_a_prompt_that_cannot_be_stored_is_told(store: Neigh
     chat_id = await store.chat()
     taken = await store.say(chat_id, "first")
     gone = await store.chat()
-    await store.ask(rpc.DeleteChat(user_id="ann", chat_id=gone), rpc.Done)
+    await store.ask(rpc.DeleteChat(user_id="ann", chat_id=gone))
     sent = {
         "chat_not_found": (gone, await store.say(gone), "ann"),
         "not_a_member": (chat_id, await store.say(chat_id, user_id="bob"), "bob"),
     }
     other = prompt(chat_id, "another", message_id=taken)
-    await bus.publish_durable(store.js, other, msg_id=ids.new_id(), deadline=10)
+    await publish_durable(store.js, other, msg_id=ids.new_id(), deadline=10)
     await eventually(lambda: len([one for one in told if one.chat_id in (chat_id, gone)]) >= 3)
     assert {one.error.code for one in told if one.chat_id in (chat_id, gone)} == {*sent, "id_taken"}
     for code, (chat, message_id, user_id) in sent.items():
@@ -140,10 +141,10 @@ async def test_the_author_of_a_prompt_that_cannot_be_stored_is_told(store: Neigh
 async def test_a_rejected_prompt_that_is_let_in_later_is_a_message(store: Neighbour) -> None:
     chat_id = await store.chat()
     event = prompt(chat_id, user_id="bob")
-    await bus.publish_durable(store.js, event, deadline=10)
+    await publish_durable(store.js, event, deadline=10)
     assert (await state(store, chat_id, event.message_id, user_id="bob")).status == "rejected"
-    await store.ask(rpc.PutMember(user_id="ann", chat_id=chat_id, member_id="bob"), rpc.MemberReply)
-    await bus.publish_durable(store.js, event, msg_id=ids.new_id(), deadline=10)
+    await store.ask(rpc.PutMember(user_id="ann", chat_id=chat_id, member_id="bob"))
+    await publish_durable(store.js, event, msg_id=ids.new_id(), deadline=10)
     await store.request_for(chat_id)
     assert (await state(store, chat_id, event.message_id, user_id="bob")).status == "sent"
 
@@ -154,7 +155,7 @@ async def test_a_prompt_that_becomes_a_dead_letter_is_told_too(store: Neighbour)
     future = prompt(chat_id, v=1)
     body = msgspec.json.encode(future)
     # Of a version to come: the letter stays for the program that knows it.
-    await bus.publish_durable_raw(
+    await publish_durable_raw(
         store.js, subjects.prompt_submitted(chat_id), body.replace(b'"v":1', b'"v":2'), future.id, deadline=10
     )
     await eventually(lambda: [one.error.code for one in told if one.chat_id == chat_id] == ["not_stored"])
@@ -185,7 +186,7 @@ async def test_a_deleted_chat_leaves_nothing_in_the_streams(store: Neighbour) ->
 
     before = await held(kept)
     assert await held(chat_id) == before >= 7
-    await store.ask(rpc.DeleteChat(user_id="ann", chat_id=chat_id), rpc.Done)
+    await store.ask(rpc.DeleteChat(user_id="ann", chat_id=chat_id))
 
     async def nothing() -> bool:
         return await held(chat_id) == 0

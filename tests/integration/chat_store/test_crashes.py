@@ -13,13 +13,13 @@ from nats.aio.msg import Msg
 
 from chat_store import app
 from chat_store.events.publisher import Publisher
-from chat_store.events.pull import Pull
 from chat_store.settings import Settings
 from chat_store.storage import schema
 from parley.contracts import rpc
 from parley.contracts.streams import CHAT_STORE_PROMPTS
-from parley.runtime.nats import bus
-from parley.runtime.nats.bus import BusUnavailable, RpcRefused
+from parley.runtime.nats.connect import connect, wait_until_processed
+from parley.runtime.nats.errors import BusUnavailable, RpcRefused
+from parley.runtime.nats.pull import PullConsumer
 from parley_cli.embedded.nats import NatsServer
 from tests.chaos.proxy import Proxy
 from tests.integration.chat_store.client import Neighbour
@@ -173,10 +173,10 @@ async def test_a_prompt_whose_delivery_is_lost_is_not_overtaken(
         if message.reply:
             lost.append(message)
 
-    thief = await bus.connect(nats_url, name="thief")
+    thief = await connect(nats_url, name="thief")
     inbox = thief.new_inbox()
     await thief.subscribe(inbox, cb=keep)
-    await bus.settled(thief)
+    await wait_until_processed(thief)
     async with start_store():
         chat_id = await neighbour.chat()
         prompts: list[str] = []
@@ -184,7 +184,7 @@ async def test_a_prompt_whose_delivery_is_lost_is_not_overtaken(
             await thief.publish(
                 f"$JS.API.CONSUMER.MSG.NEXT.{CHAT_STORE_PROMPTS.stream}.{CHAT_STORE_PROMPTS.name}", b"1", reply=inbox
             )
-            await bus.settled(thief)
+            await wait_until_processed(thief)
             prompts += [await neighbour.say(chat_id, f"{number}.{part}") for part in range(2)]
         await eventually(lambda: len(lost) >= 5, what="deliveries being lost")
         await thief.close()
@@ -204,11 +204,10 @@ async def test_a_new_leader_carries_out_what_the_one_before_had_in_hand(
         for number in range(100):
             for chat_id in chats:
                 prompts[chat_id].append(await neighbour.say(chat_id, str(number)))
-        dead = Pull(neighbour.nc, CHAT_STORE_PROMPTS, batch=512)
-        await dead.open()
+        dead = PullConsumer(neighbour.nc, CHAT_STORE_PROMPTS, batch=512)
         taken = 0
         while taken < 300:
-            taken += len(await asyncio.wait_for(dead.next(), 30))
+            taken += len(await asyncio.wait_for(dead.next_batch(), 30))
         # The open request takes these, too.
         last = {chat_id: await neighbour.say(chat_id, "last") for chat_id in chats}
         store.start()
@@ -353,7 +352,7 @@ async def test_it_starts_before_its_servers_and_waits_for_them(
         databases.server.start()
         nats_server.start()
         await asyncio.to_thread(store.wait_ready)
-        await neighbour.ask(rpc.GetUsage(user_id="ann"), rpc.UsageReply)
+        await neighbour.ask(rpc.GetUsage(user_id="ann"))
 
 
 async def test_a_schema_that_breaks_under_it_is_told_once_and_waited_out(
@@ -393,7 +392,7 @@ async def test_a_connection_that_breaks_off_during_the_start_is_made_again(
 
         async def answers() -> bool:
             try:
-                await neighbour.ask(rpc.GetUsage(user_id="ann"), rpc.UsageReply, timeout=1)
+                await neighbour.ask(rpc.GetUsage(user_id="ann"), timeout=1)
             except BusUnavailable:
                 return False
             return True

@@ -5,7 +5,8 @@ import msgspec
 import pytest
 
 from parley.contracts import subjects
-from parley.runtime.nats import bus, dead_letters
+from parley.runtime.nats import dead_letters
+from parley.runtime.nats.publish import publish_durable, publish_durable_raw
 from parley_cli.dead_letters.queue import DeadLetterBox
 from tests.integration.chat_store.client import Neighbour, finished, prompt
 from tests.integration.chat_store.conftest import StartStore
@@ -33,9 +34,7 @@ async def test_damaged_and_future_prompts_are_buried_and_the_others_flow(
     always = prompt(chat_id, "always raises", user_id="a\x00nn")
     bodies = [b"damaged", future, msgspec.json.encode(good), msgspec.json.encode(always), b'{"type": "other"}']
     for number, body in enumerate(bodies):
-        await bus.publish_durable_raw(
-            neighbour.js, subjects.prompt_submitted(chat_id), body, f"test:{number}", deadline=10
-        )
+        await publish_durable_raw(neighbour.js, subjects.prompt_submitted(chat_id), body, f"test:{number}", deadline=10)
     async with start_store(tracebacks=True):
         await neighbour.answer(chat_id)
         last = await neighbour.say(chat_id, "after them")
@@ -99,9 +98,9 @@ async def test_a_damaged_end_is_buried(start_store: StartStore, neighbour: Neigh
         chat_id = await neighbour.chat()
         await neighbour.say(chat_id)
         claimed = await neighbour.claimed(await neighbour.request_for(chat_id))
-        await bus.publish_durable_raw(neighbour.js, subjects.generation_finished(chat_id), body, "damaged", deadline=10)
+        await publish_durable_raw(neighbour.js, subjects.generation_finished(chat_id), body, "damaged", deadline=10)
         event = finished(claimed, "whole")
-        await bus.publish_durable(neighbour.js, event, deadline=10)
+        await publish_durable(neighbour.js, event, deadline=10)
 
         async def both() -> bool:
             answer = await neighbour.message(chat_id, claimed.message_id)

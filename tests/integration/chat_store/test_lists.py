@@ -22,8 +22,8 @@ async def test_a_list_is_told_of_everything_that_it_shows_of_a_chat(store: Neigh
     claimed = await store.claimed(await store.request_for(chat_id))
     await store.finish(claimed)
     await eventually(lambda: len(told(store, "ann", chat_id)) == 3)
-    await store.ask(rpc.UpdateChat(user_id="ann", chat_id=chat_id, title="Lists"), rpc.ChatReply)
-    await store.ask(rpc.DeleteChat(user_id="ann", chat_id=chat_id), rpc.Done)
+    await store.ask(rpc.UpdateChat(user_id="ann", chat_id=chat_id, title="Lists"))
+    await store.ask(rpc.DeleteChat(user_id="ann", chat_id=chat_id))
     await eventually(lambda: len(told(store, "ann", chat_id)) == 5)
     assert [shown(changed) for changed in told(store, "ann", chat_id)] == [
         (None, False),
@@ -39,8 +39,8 @@ async def test_a_list_is_told_of_everything_that_it_shows_of_a_chat(store: Neigh
 async def test_a_chat_that_is_created_twice_is_new_once(store: Neighbour) -> None:
     request = rpc.CreateChat(user_id="ann", chat_id=ids.new_id())
     for _ in range(2):
-        await store.ask(request, rpc.ChatReply)
-    await store.ask(rpc.UpdateChat(user_id="ann", chat_id=request.chat_id, title="Once"), rpc.ChatReply)
+        await store.ask(request)
+    await store.ask(rpc.UpdateChat(user_id="ann", chat_id=request.chat_id, title="Once"))
     await eventually(lambda: len(told(store, "ann", request.chat_id)) == 2)
     assert [shown(changed) for changed in told(store, "ann", request.chat_id)] == [(None, False), ("Once", False)]
 
@@ -48,10 +48,10 @@ async def test_a_chat_that_is_created_twice_is_new_once(store: Neighbour) -> Non
 async def test_members_are_told_from_when_they_are_let_in_until_they_are_removed(store: Neighbour) -> None:
     member = ids.new_id()
     chat_id = await store.chat(title="Shared")
-    await store.ask(rpc.PutMember(user_id="ann", chat_id=chat_id, member_id=member), rpc.MemberReply)
-    await store.ask(rpc.UpdateChat(user_id=member, chat_id=chat_id, title="Ours"), rpc.ChatReply)
-    await store.ask(rpc.DeleteMember(user_id="ann", chat_id=chat_id, member_id=member), rpc.Done)
-    await store.ask(rpc.UpdateChat(user_id="ann", chat_id=chat_id, title="Mine"), rpc.ChatReply)
+    await store.ask(rpc.PutMember(user_id="ann", chat_id=chat_id, member_id=member))
+    await store.ask(rpc.UpdateChat(user_id=member, chat_id=chat_id, title="Ours"))
+    await store.ask(rpc.DeleteMember(user_id="ann", chat_id=chat_id, member_id=member))
+    await store.ask(rpc.UpdateChat(user_id="ann", chat_id=chat_id, title="Mine"))
     await eventually(lambda: len(told(store, "ann", chat_id)) == 5)
     assert [shown(changed) for changed in told(store, member, chat_id)] == [("Shared", False), ("Ours", False), None]
 
@@ -59,7 +59,7 @@ async def test_members_are_told_from_when_they_are_let_in_until_they_are_removed
 async def test_a_deleted_chat_leaves_the_list_of_every_member(store: Neighbour) -> None:
     member = ids.new_id()
     chat_id = await store.chat()
-    await store.ask(rpc.PutMember(user_id="ann", chat_id=chat_id, member_id=member), rpc.MemberReply)
-    await store.ask(rpc.DeleteChat(user_id="ann", chat_id=chat_id), rpc.Done)
+    await store.ask(rpc.PutMember(user_id="ann", chat_id=chat_id, member_id=member))
+    await store.ask(rpc.DeleteChat(user_id="ann", chat_id=chat_id))
     for user_id in ("ann", member):
         await eventually(lambda: [shown(one) for one in told(store, user_id, chat_id)][-1:] == [None])  # noqa: B023

@@ -20,7 +20,7 @@ import pytest
 
 from parley.contracts import rpc
 from parley.contracts.streams import CHAT_STORE_PROMPTS
-from parley.runtime.nats.bus import BusUnavailable, RpcRefused
+from parley.runtime.nats.errors import BusUnavailable, RpcRefused
 from parley_cli.embedded.ports import LOOPBACK
 from tests.integration.chat_store.client import Neighbour
 from tests.integration.chat_store.conftest import StartStore, migrate
@@ -188,10 +188,7 @@ async def test_postgres_that_hangs_is_told_in_sentences_without_a_traceback(
         await _stored(neighbour, chat_id, message_id, "before")
         with _paused(databases):
             message_id = await neighbour.say(chat_id, "meanwhile")
-            asked = [
-                asyncio.create_task(neighbour.ask(rpc.GetChat(user_id="ann", chat_id=chat_id), rpc.ChatReply))
-                for _ in range(30)
-            ]
+            asked = [asyncio.create_task(neighbour.ask(rpc.GetChat(user_id="ann", chat_id=chat_id))) for _ in range(30)]
             for answer in await asyncio.gather(*asked, return_exceptions=True):
                 assert isinstance(answer, RpcRefused | BusUnavailable)
             await eventually(lambda: "Postgres does not answer in time" in store.get("/readyz")[1])

@@ -8,12 +8,14 @@ from pathlib import Path
 import msgspec
 from nats.aio.client import Client
 
-from chat_store.events.pull import Pull
 from parley.contracts import ids, rpc, subjects
 from parley.contracts.events import GenerationRequested
 from parley.contracts.streams import LLM_WORKER_REQUESTS
-from parley.runtime.nats import bus
 from parley.runtime.nats.authorization import random_passwords
+from parley.runtime.nats.connect import connect
+from parley.runtime.nats.publish import publish_durable
+from parley.runtime.nats.pull import PullConsumer
+from parley.runtime.nats.requests import ask
 from parley_cli.embedded.nats import NatsServer
 from tests.integration.chat_store.client import finished, prompt
 from tests.integration.chat_store.conftest import environment, migrate
@@ -23,7 +25,7 @@ from tests.support.waiting import eventually
 
 @contextlib.asynccontextmanager
 async def connected(server: NatsServer, user: str) -> AsyncIterator[Client]:
-    nc = await bus.connect(server.url_of(user), name=user)
+    nc = await connect(server.url_of(user), name=user)
     try:
         yield nc
     finally:
@@ -44,8 +46,7 @@ async def test_all_that_it_does_is_allowed_to_its_user(tmp_path: Path, database_
             connected(server, "operator") as operator,
             run_service("chat_store", settings) as store,
         ):
-            pull = Pull(worker, LLM_WORKER_REQUESTS, batch=1)
-            await pull.open()
+            pull = PullConsumer(worker, LLM_WORKER_REQUESTS, batch=1)
             await _turn(gateway, worker, push, operator, pull)
             await _running_chat(gateway)
             forget = asyncio.create_task(_forget(pull))
@@ -55,45 +56,41 @@ async def test_all_that_it_does_is_allowed_to_its_user(tmp_path: Path, database_
             await asyncio.to_thread(store.kill)
             store.start()
             await asyncio.to_thread(store.wait_ready)
-            await _ask(gateway, rpc.Stop(user_id="ann", chat_id=stopping), rpc.Done)
+            await ask(gateway, rpc.Stop(user_id="ann", chat_id=stopping), timeout=10)
         assert "Violation" not in server.log_file.read_text()
     finally:
         server.stop()
 
 
-async def _ask(nc: Client, request: object, reply: type) -> object:
-    return await bus.request(nc, subjects.rpc_store(request.VERB), request, reply, timeout=10)  # type: ignore[attr-defined]
-
-
 async def _running_chat(gateway: Client) -> str:
     chat_id = ids.new_id()
-    await _ask(gateway, rpc.CreateChat(user_id="ann", chat_id=chat_id), rpc.ChatReply)
-    await bus.publish_durable(gateway.jetstream(), prompt(chat_id), deadline=10)
+    await ask(gateway, rpc.CreateChat(user_id="ann", chat_id=chat_id), timeout=10)
+    await publish_durable(gateway.jetstream(), prompt(chat_id), deadline=10)
     return chat_id
 
 
-async def _forget(pull: Pull) -> None:
+async def _forget(pull: PullConsumer) -> None:
     """As a worker with free slots that takes requests and loses them."""
     while True:
-        for message in await pull.next():
+        for message in await pull.next_batch():
             await message.ack()
 
 
-async def _turn(gateway: Client, worker: Client, push: Client, operator: Client, pull: Pull) -> None:
+async def _turn(gateway: Client, worker: Client, push: Client, operator: Client, pull: PullConsumer) -> None:
     """A whole turn, and a dead letter."""
     await operator.jetstream().publish(subjects.prompt_submitted(ids.new_id()), b"damaged")
     told = await push.subscribe("live.*.changed")
     chat_id = await _running_chat(gateway)
-    (message,) = await asyncio.wait_for(pull.next(), 30)
+    (message,) = await asyncio.wait_for(pull.next_batch(), 30)
     request = msgspec.json.decode(message.data, type=GenerationRequested)
     claim = rpc.Claim(chat_id=chat_id, generation_id=request.generation_id, claim_id=ids.new_id(), worker_id="worker")
-    claimed = await _ask(worker, claim, rpc.Claimed)
+    claimed = await ask(worker, claim, timeout=10)
     assert isinstance(claimed, rpc.Claimed)
-    await bus.publish_durable(worker.jetstream(), finished(claimed), deadline=10)
+    await publish_durable(worker.jetstream(), finished(claimed), deadline=10)
     await message.ack()
 
     async def stored() -> bool:
-        reply = await _ask(push, rpc.Sync(chat_id=chat_id), rpc.SyncReply)
+        reply = await ask(push, rpc.Sync(chat_id=chat_id), timeout=10)
         assert isinstance(reply, rpc.SyncReply)
         return reply.messages[-1].status == "complete"
 

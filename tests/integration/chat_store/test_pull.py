@@ -3,9 +3,9 @@
 import asyncio
 import time
 
-from chat_store.events.pull import MAX_BYTES, Pull
 from parley.contracts import ids, subjects
 from parley.contracts.streams import CHAT_STORE_PROMPTS
+from parley.runtime.nats.pull import MAX_BYTES, PullConsumer
 from tests.integration.chat_store.client import Neighbour
 from tests.integration.chat_store.conftest import StartStore
 
@@ -20,15 +20,14 @@ async def test_a_request_for_many_long_messages_brings_no_more_than_its_bytes(
     subject = subjects.prompt_submitted(ids.new_id())
     for number in range(COUNT):
         await neighbour.js.publish(subject, number.to_bytes(2, "big") + bytes(SIZE), timeout=10)
-    pull = Pull(neighbour.nc, CHAT_STORE_PROMPTS, batch=COUNT)
-    await pull.open()
+    pull = PullConsumer(neighbour.nc, CHAT_STORE_PROMPTS, batch=COUNT)
     seen: list[int] = []
     began = time.monotonic()
     largest = 0
     while len(seen) < COUNT:
         # All that the request brings arrives meanwhile.
         await asyncio.sleep(0.2)
-        batch = await asyncio.wait_for(pull.next(), 30)
+        batch = await asyncio.wait_for(pull.next_batch(), 30)
         largest = max(largest, sum(len(message.data) for message in batch))
         seen += [int.from_bytes(message.data[:2], "big") for message in batch]
         for message in batch:

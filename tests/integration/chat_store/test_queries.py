@@ -6,29 +6,29 @@ import msgspec
 import pytest
 
 from parley.contracts import ids, limits, rpc, subjects
-from parley.runtime.nats import bus
-from parley.runtime.nats.bus import RpcRefused
+from parley.runtime.nats.errors import BusUnavailable, RpcRefused
+from parley.runtime.nats.requests import ask
 from tests.integration.chat_store.client import Neighbour
 from tests.support.waiting import eventually
 
 NOBODYS = ids.new_id()
 
 
-def _verbs(chat_id: str, user_id: str) -> list[tuple[Any, Any]]:
+def _verbs(chat_id: str, user_id: str) -> list[rpc.Request[Any]]:
     """Every request about a chat, as ``user_id`` would make it."""
     who: dict[str, Any] = {"user_id": user_id, "chat_id": chat_id}
     return [
-        (rpc.CheckAccess(**who), rpc.AccessReply),
-        (rpc.GetChat(**who), rpc.ChatReply),
-        (rpc.UpdateChat(**who, title="mine now"), rpc.ChatReply),
-        (rpc.DeleteChat(**who), rpc.Done),
-        (rpc.ListMessages(**who), rpc.MessageList),
-        (rpc.Regenerate(**who, message_id=ids.new_id(), answer_id=ids.new_id()), rpc.MessageReply),
-        (rpc.DeleteMessage(**who, message_id=ids.new_id()), rpc.Done),
-        (rpc.Stop(**who), rpc.Done),
-        (rpc.ListMembers(**who), rpc.MemberList),
-        (rpc.PutMember(**who, member_id="bob"), rpc.MemberReply),
-        (rpc.DeleteMember(**who, member_id="ann"), rpc.Done),
+        rpc.CheckAccess(**who),
+        rpc.GetChat(**who),
+        rpc.UpdateChat(**who, title="mine now"),
+        rpc.DeleteChat(**who),
+        rpc.ListMessages(**who),
+        rpc.Regenerate(**who, message_id=ids.new_id(), answer_id=ids.new_id()),
+        rpc.DeleteMessage(**who, message_id=ids.new_id()),
+        rpc.Stop(**who),
+        rpc.ListMembers(**who),
+        rpc.PutMember(**who, member_id="bob"),
+        rpc.DeleteMember(**who, member_id="ann"),
     ]
 
 
@@ -38,9 +38,9 @@ async def test_somebody_elses_chat_is_like_none(store: Neighbour, number: int) -
     await store.say(chat_id)
     await store.request_for(chat_id)
     for target, user_id in ((chat_id, "bob"), (NOBODYS, "ann"), ("not-an-id", "ann"), (chat_id.upper(), "ann")):
-        request, reply = _verbs(target, user_id)[number]
+        request = _verbs(target, user_id)[number]
         with pytest.raises(RpcRefused) as refused:
-            await store.ask(request, reply)
+            await store.ask(request)
         assert refused.value.code == "not_found", request
     chat = await store.get(chat_id)
     assert (chat.title, chat.running) == ("Ann's", True)
@@ -48,33 +48,34 @@ async def test_somebody_elses_chat_is_like_none(store: Neighbour, number: int) -
 
 async def test_what_only_the_owner_may_do(store: Neighbour) -> None:
     chat_id = await store.chat()
-    member = (await store.ask(rpc.PutMember(user_id="ann", chat_id=chat_id, member_id="bob"), rpc.MemberReply)).member
+    member = (await store.ask(rpc.PutMember(user_id="ann", chat_id=chat_id, member_id="bob"))).member
     assert (member.user_id, member.role) == ("bob", "member")
     who: dict[str, Any] = {"user_id": "bob", "chat_id": chat_id}
-    for request in (
+    requests: list[rpc.Request[Any]] = [
         rpc.DeleteChat(**who),
         rpc.PutMember(**who, member_id="cid"),
         rpc.DeleteMember(**who, member_id="ann"),
-    ):
+    ]
+    for request in requests:
         with pytest.raises(RpcRefused) as refused:
-            await store.ask(request, rpc.Done)
+            await store.ask(request)
         assert refused.value.code == "forbidden"
-    assert (await store.ask(rpc.CheckAccess(**who), rpc.AccessReply)).role == "member"
+    assert (await store.ask(rpc.CheckAccess(**who))).role == "member"
     await store.say(chat_id, "from bob", user_id="bob")
     claimed = await store.claimed(await store.request_for(chat_id))
     await store.finish(claimed)
     await eventually(lambda: _usage(store, "bob"))
 
-    await store.ask(rpc.DeleteMember(user_id="ann", chat_id=chat_id, member_id="bob"), rpc.Done)
+    await store.ask(rpc.DeleteMember(user_id="ann", chat_id=chat_id, member_id="bob"))
     with pytest.raises(RpcRefused):
-        await store.ask(rpc.GetChat(**who), rpc.ChatReply)
+        await store.ask(rpc.GetChat(**who))
     await eventually(lambda: [one for one in store.changed if one.removed_members == ["bob"]])
-    members = await store.ask(rpc.ListMembers(user_id="ann", chat_id=chat_id), rpc.MemberList)
+    members = await store.ask(rpc.ListMembers(user_id="ann", chat_id=chat_id))
     assert [(one.user_id, one.role) for one in members.items] == [("ann", "owner")]
 
 
 async def _usage(store: Neighbour, user_id: str) -> list[Any]:
-    return (await store.ask(rpc.GetUsage(user_id=user_id), rpc.UsageReply)).items
+    return (await store.ask(rpc.GetUsage(user_id=user_id))).items
 
 
 async def test_tokens_are_summed_by_model_and_outlive_the_chat(store: Neighbour) -> None:
@@ -91,7 +92,7 @@ async def test_tokens_are_summed_by_model_and_outlive_the_chat(store: Neighbour)
 
     lines = await eventually(both)
     assert lines is not None
-    await store.ask(rpc.DeleteChat(user_id=user_id, chat_id=chat_id), rpc.Done)
+    await store.ask(rpc.DeleteChat(user_id=user_id, chat_id=chat_id))
     assert await _usage(store, user_id) == lines
     assert [(one.model, one.answers, one.input_tokens, one.output_tokens) for one in lines] == [
         ("model-0", 1, 3, 5),
@@ -101,8 +102,8 @@ async def test_tokens_are_summed_by_model_and_outlive_the_chat(store: Neighbour)
 
 async def test_creating_a_chat_again_gives_the_same_one(store: Neighbour) -> None:
     chat_id = ids.new_id()
-    first = await store.ask(rpc.CreateChat(user_id="ann", chat_id=chat_id, title="One"), rpc.ChatReply)
-    again = await store.ask(rpc.CreateChat(user_id="ann", chat_id=chat_id, title="Two"), rpc.ChatReply)
+    first = await store.ask(rpc.CreateChat(user_id="ann", chat_id=chat_id, title="One"))
+    again = await store.ask(rpc.CreateChat(user_id="ann", chat_id=chat_id, title="Two"))
     assert first == again
     assert (first.chat.version, first.chat.title, first.chat.running, first.chat.tip_id) == (1, "One", False, None)
     for request, code in (
@@ -110,25 +111,25 @@ async def test_creating_a_chat_again_gives_the_same_one(store: Neighbour) -> Non
         (rpc.CreateChat(user_id="bob", chat_id="no"), "invalid"),
     ):
         with pytest.raises(RpcRefused) as refused:
-            await store.ask(request, rpc.ChatReply)
+            await store.ask(request)
         assert refused.value.code == code
 
 
 async def test_chats_are_listed_by_page_the_last_changed_first(store: Neighbour) -> None:
     user_id = ids.new_id()
     chats = [await store.chat(user_id) for _ in range(5)]
-    await store.ask(rpc.UpdateChat(user_id=user_id, chat_id=chats[1], title="newest"), rpc.ChatReply)
+    await store.ask(rpc.UpdateChat(user_id=user_id, chat_id=chats[1], title="newest"))
     seen: list[str] = []
     before: str | None = None
     while True:
-        page = await store.ask(rpc.ListChats(user_id=user_id, before=before, limit=2), rpc.ChatList)
+        page = await store.ask(rpc.ListChats(user_id=user_id, before=before, limit=2))
         seen.extend(chat.id for chat in page.items)
         before = page.next
         if before is None:
             break
     assert seen == [chats[1], chats[4], chats[3], chats[2], chats[0]]
     with pytest.raises(RpcRefused) as refused:
-        await store.ask(rpc.ListChats(user_id=user_id, before="bm9uc2Vuc2U"), rpc.ChatList)
+        await store.ask(rpc.ListChats(user_id=user_id, before="bm9uc2Vuc2U"))
     assert refused.value.code == "invalid"
 
 
@@ -137,20 +138,20 @@ async def test_messages_are_listed_by_page_oldest_first_within_one(store: Neighb
     for number in range(1, 4):
         await store.say(chat_id, f"prompt {number}")
         await store.answer(chat_id, f"answer {number}", number=number)
-    page = await store.ask(rpc.ListMessages(user_id="ann", chat_id=chat_id, limit=4), rpc.MessageList)
+    page = await store.ask(rpc.ListMessages(user_id="ann", chat_id=chat_id, limit=4))
     assert [one.content for one in page.items] == ["prompt 2", "answer 2", "prompt 3", "answer 3"]
-    rest = await store.ask(rpc.ListMessages(user_id="ann", chat_id=chat_id, limit=4, before=page.next), rpc.MessageList)
+    rest = await store.ask(rpc.ListMessages(user_id="ann", chat_id=chat_id, limit=4, before=page.next))
     assert [one.content for one in rest.items] == ["prompt 1", "answer 1"]
     assert rest.next is None
 
 
 async def test_an_update_changes_what_is_named(store: Neighbour) -> None:
     chat_id = await store.chat(title="a", model="b", system_prompt="c")
-    reply = await store.ask(rpc.UpdateChat(user_id="ann", chat_id=chat_id, model=None, title="x"), rpc.ChatReply)
+    reply = await store.ask(rpc.UpdateChat(user_id="ann", chat_id=chat_id, model=None, title="x"))
     assert (reply.chat.title, reply.chat.model, reply.chat.system_prompt) == ("x", None, "c")
     assert reply.chat == await store.get(chat_id)
     with pytest.raises(RpcRefused) as refused:
-        await store.ask(rpc.UpdateChat(user_id="ann", chat_id=chat_id, tip_id=ids.new_id()), rpc.ChatReply)
+        await store.ask(rpc.UpdateChat(user_id="ann", chat_id=chat_id, tip_id=ids.new_id()))
     assert refused.value.code == "invalid"
 
 
@@ -191,8 +192,8 @@ async def test_sync_tells_a_room_everything_and_later_only_what_changed(store: N
 
 async def test_versions_names_the_chats_that_moved(store: Neighbour) -> None:
     still, moved = await store.chat(), await store.chat()
-    await store.ask(rpc.UpdateChat(user_id="ann", chat_id=moved, title="x"), rpc.ChatReply)
-    reply = await store.ask(rpc.Versions(chats={still: 1, moved: 1, NOBODYS: 7, "nonsense": 1}), rpc.VersionsReply)
+    await store.ask(rpc.UpdateChat(user_id="ann", chat_id=moved, title="x"))
+    reply = await store.ask(rpc.Versions(chats={still: 1, moved: 1, NOBODYS: 7, "nonsense": 1}))
     assert reply.moved == {moved: 2, NOBODYS: -1, "nonsense": -1}
 
 
@@ -220,7 +221,7 @@ async def test_search_finds_words_by_their_beginning_in_ones_own_chats(store: Ne
         pages: list[str] = []
         before: str | None = None
         while True:
-            page = await store.ask(rpc.Search(user_id=user_id, query=text, limit=1, before=before), rpc.SearchReply)
+            page = await store.ask(rpc.Search(user_id=user_id, query=text, limit=1, before=before))
             pages.extend(one.message_id for one in page.items)
             before = page.next
             if before is None:
@@ -229,7 +230,7 @@ async def test_search_finds_words_by_their_beginning_in_ones_own_chats(store: Ne
 
 
 async def _search(store: Neighbour, user_id: str, query: str) -> list[rpc.SearchHit]:
-    return (await store.ask(rpc.Search(user_id=user_id, query=query), rpc.SearchReply)).items
+    return (await store.ask(rpc.Search(user_id=user_id, query=query))).items
 
 
 async def _hits(store: Neighbour, user_id: str, query: str, count: int) -> list[rpc.SearchHit] | None:
@@ -259,9 +260,9 @@ async def test_the_largest_chat_and_page_fit_a_reply(store: Neighbour) -> None:
     assert len(claimed.context) == 2
     reply = await store.sync(chat_id)
     assert reply.next is not None or reply.messages
-    page = await store.ask(rpc.ListMessages(user_id=user_id, chat_id=chat_id, limit=100), rpc.MessageList)
+    page = await store.ask(rpc.ListMessages(user_id=user_id, chat_id=chat_id, limit=100))
     assert page.items
-    first = await store.ask(rpc.ListChats(user_id=user_id, limit=100), rpc.ChatList)
+    first = await store.ask(rpc.ListChats(user_id=user_id, limit=100))
     assert first.next is not None
-    with pytest.raises(bus.BusUnavailable):
-        await bus.request(store.nc, "rpc.store.nonsense", rpc.GetUsage(user_id="x"), rpc.Done, timeout=1)
+    with pytest.raises(BusUnavailable):
+        await ask(store.nc, rpc.GetUsage(user_id="x"), subject="rpc.store.nonsense", timeout=1)

@@ -13,8 +13,9 @@ from chat_store.errors import SchemaMismatch
 from chat_store.storage import repository, schema
 from parley.contracts import ids
 from parley.contracts.streams import CONSUMERS, STREAMS
-from parley.runtime.nats import bus
+from parley.runtime.nats.connect import connect
 from parley.runtime.nats.provision import provision
+from parley.runtime.nats.requirements import require
 from parley_cli.embedded.ports import free_port
 from tests.integration.chat_store.conftest import environment, migrate
 from tests.support.service import run_service
@@ -35,8 +36,8 @@ def test_migrating_twice_or_at_once_is_like_migrating_once(nats_url: str, empty_
 
 async def test_migration_makes_the_streams(nats_url: str, database_url: str) -> None:
     assert (await asyncio.to_thread(migrate, nats_url, database_url)).returncode == 0
-    nc = await bus.connect(nats_url, name="test")
-    await bus.require(nc.jetstream(), streams=STREAMS, consumers=CONSUMERS)
+    nc = await connect(nats_url, name="test")
+    await require(nc.jetstream(), streams=STREAMS, consumers=CONSUMERS)
     await nc.close()
 
 
@@ -62,7 +63,7 @@ async def test_migration_says_that_the_locale_knows_no_case(nats_url: str, empty
 
 
 async def test_a_stream_that_differs_is_reported_and_left_alone(nats_url: str, database_url: str) -> None:
-    nc = await bus.connect(nats_url, name="test")
+    nc = await connect(nats_url, name="test")
     await provision(nc, ack_wait=3)
     await nc.close()
     run = await asyncio.to_thread(migrate, nats_url, database_url)

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from parley.contracts import ids, rpc, subjects
-from parley.runtime.nats.bus import RpcRefused
+from parley.runtime.nats.errors import RpcRefused
 from tests.integration.chat_store.client import Neighbour
 from tests.integration.chat_store.conftest import StartStore, migrate
 from tests.integration.chat_store.corpus import write
@@ -185,12 +185,12 @@ async def test_a_deleted_message_is_not_found(store: Neighbour) -> None:
     await store.say(chat_id, "first", user_id=user_id)
     message_id = await store.say(chat_id, "something embarrassing", user_id=user_id)
     await eventually(lambda: found_some(store, user_id, "embarrassing"))
-    await store.ask(rpc.DeleteMessage(user_id=user_id, chat_id=chat_id, message_id=message_id), rpc.Done)
+    await store.ask(rpc.DeleteMessage(user_id=user_id, chat_id=chat_id, message_id=message_id))
     assert await search(store, user_id, "embarrassing") == []
 
 
 async def search(store: Neighbour, user_id: str, query: str) -> list[rpc.SearchHit]:
-    return (await store.ask(rpc.Search(user_id=user_id, query=query), rpc.SearchReply)).items
+    return (await store.ask(rpc.Search(user_id=user_id, query=query))).items
 
 
 async def found_some(store: Neighbour, user_id: str, query: str) -> bool:
@@ -214,7 +214,7 @@ async def test_ten_greedy_searches_leave_room_for_another_user(
     waits: list[float] = []
     while not searching.done() or len(waits) < 5:
         began = time.monotonic()
-        await store.ask(rpc.ListChats(user_id=other), rpc.ChatList, timeout=5)
+        await store.ask(rpc.ListChats(user_id=other), timeout=5)
         assert len(await search(store, other, "needle")) == 1
         waits.append(time.monotonic() - began)
     outcomes = await searching
@@ -227,7 +227,7 @@ async def test_ten_greedy_searches_leave_room_for_another_user(
 async def outcome(store: Neighbour, user_id: str, query: str, search_id: str | None = None) -> str:
     try:
         request = rpc.Search(user_id=user_id, query=query, search_id=search_id)
-        reply = await store.ask(request, rpc.SearchReply, timeout=30)
+        reply = await store.ask(request, timeout=30)
         return "found" if reply.items else "nothing"
     except RpcRefused as refused:
         return refused.code
@@ -260,7 +260,7 @@ async def test_a_search_that_takes_long_is_ended_and_says_so(
 ) -> None:
     async with start_store(SEARCH_TIMEOUT="0.5"):
         with pytest.raises(RpcRefused, match=r"took longer than 0\.5 s") as refused:
-            await neighbour.ask(rpc.Search(user_id="ann", query="x"), rpc.SearchReply)
+            await neighbour.ask(rpc.Search(user_id="ann", query="x"))
         assert refused.value.code == "unavailable"
         await eventually(lambda: waiting(held, 0))
 
@@ -296,5 +296,5 @@ async def test_searches_of_many_users_wait_for_each_other_and_for_nobody_else(
     async with start_store(SEARCH_TIMEOUT="1", SEARCH_POOL_SIZE="1", DATABASE_POOL_SIZE="2"):
         others = [asyncio.create_task(outcome(neighbour, f"user{number}", "x")) for number in range(20)]
         assert set(await asyncio.gather(*others)) == {"unavailable"}
-        usage = await neighbour.ask(rpc.GetUsage(user_id="ann"), rpc.UsageReply)
+        usage = await neighbour.ask(rpc.GetUsage(user_id="ann"))
         assert usage.items == []

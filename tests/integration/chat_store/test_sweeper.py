@@ -9,10 +9,10 @@ import msgspec
 import pytest
 from nats.aio.msg import Msg
 
-from chat_store.events.pull import Pull
 from parley.contracts import ids, rpc, subjects
 from parley.contracts.events import GenerationRequested
 from parley.contracts.streams import CHAT_STORE_FINISHED, LLM_WORKER_REQUESTS
+from parley.runtime.nats.pull import PullConsumer
 from tests.integration.chat_store.client import Neighbour
 from tests.integration.chat_store.conftest import StartStore
 from tests.support.service import ServiceProcess
@@ -22,13 +22,12 @@ from tests.support.waiting import eventually
 @asynccontextmanager
 async def worker(neighbour: Neighbour) -> AsyncIterator[asyncio.Queue[Msg]]:
     """Pulls requests as a worker with free slots does; what arrives is acknowledged, as by one that then dies."""
-    pull = Pull(neighbour.nc, LLM_WORKER_REQUESTS, batch=8)
-    await pull.open()
+    pull = PullConsumer(neighbour.nc, LLM_WORKER_REQUESTS, batch=8)
     taken: asyncio.Queue[Msg] = asyncio.Queue()
 
     async def take() -> None:
         while True:
-            for message in await pull.next():
+            for message in await pull.next_batch():
                 await message.ack()
                 taken.put_nowait(message)
 
@@ -140,10 +139,9 @@ async def test_an_end_that_lies_in_the_stream_is_found(
         claimed = await neighbour.claimed(request)
         await asyncio.to_thread(store.stop)
         # As when another chat-store dies with the event in hand: the server gives it out again only after ack_wait.
-        holder = Pull(neighbour.nc, CHAT_STORE_FINISHED, batch=1)
-        await holder.open()
+        holder = PullConsumer(neighbour.nc, CHAT_STORE_FINISHED, batch=1)
         await neighbour.finish(claimed, "whole")
-        held = await asyncio.wait_for(holder.next(), 30)
+        held = await asyncio.wait_for(holder.next_batch(), 30)
         store.start()
         await asyncio.to_thread(store.wait_ready)
 
@@ -165,12 +163,11 @@ async def test_a_request_that_used_up_its_deliveries_is_made_again(
         chat_id = await neighbour.chat()
         await neighbour.say(chat_id)
         first = await neighbour.request_for(chat_id)
-        pull = Pull(neighbour.nc, LLM_WORKER_REQUESTS, batch=1)
-        await pull.open()
+        pull = PullConsumer(neighbour.nc, LLM_WORKER_REQUESTS, batch=1)
 
         async def refuse() -> None:
             while True:
-                for message in await pull.next():
+                for message in await pull.next_batch():
                     await message.nak()
 
         task = asyncio.create_task(refuse())
@@ -234,7 +231,7 @@ async def test_a_stop_is_repeated_after_a_restart(start_store: StartStore, neigh
         chat_id = await neighbour.chat()
         await neighbour.say(chat_id)
         claimed = await neighbour.claimed(await neighbour.request_for(chat_id))
-        await neighbour.ask(rpc.Stop(user_id="ann", chat_id=chat_id), rpc.Done)
+        await neighbour.ask(rpc.Stop(user_id="ann", chat_id=chat_id))
         await asyncio.to_thread(store.stop)
         neighbour.signals.clear()
         store.start()

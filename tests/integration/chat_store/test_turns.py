@@ -8,8 +8,8 @@ import pytest
 from parley.contracts import ids, limits, rpc, subjects
 from parley.contracts.resources import Chat, Message
 from parley.runtime import tracing
-from parley.runtime.nats import bus
-from parley.runtime.nats.bus import RpcRefused
+from parley.runtime.nats.errors import RpcRefused
+from parley.runtime.nats.publish import publish_durable_raw, subject_of
 from tests.integration.chat_store.client import AWAY, Neighbour, finished, prompt
 from tests.support.waiting import eventually
 
@@ -70,7 +70,7 @@ async def test_fifty_copies_of_a_prompt_make_one_turn(store: Neighbour) -> None:
     # Under fifty names, so that the stream takes each of them: this is about the store, not about NATS.
     await asyncio.gather(
         *(
-            bus.publish_durable_raw(store.js, bus.subject_of(event), _encode(event), f"{event.id}:{copy}", deadline=10)
+            publish_durable_raw(store.js, subject_of(event), _encode(event), f"{event.id}:{copy}", deadline=10)
             for copy in range(50)
         )
     )
@@ -151,9 +151,9 @@ async def test_only_the_current_attempt_can_end_an_answer(store: Neighbour) -> N
     await store.finish(new, "from the current one")
     answer = await ended(store, chat_id, new.message_id)
     assert answer.content == "from the current one"
-    await bus.publish_durable_raw(
+    await publish_durable_raw(
         store.js,
-        bus.subject_of(finished(new)),
+        subject_of(finished(new)),
         _encode(finished(new, "once more")),
         f"again:{new.generation_id}",
         deadline=10,
@@ -179,7 +179,7 @@ async def test_attempts_are_counted_but_for_those_handed_back(store: Neighbour) 
     request = await store.request_for(chat_id)
     for _ in range(2):
         claimed = await store.claimed(request)
-        await store.ask(rpc.Release(generation_id=claimed.generation_id, attempt=claimed.attempt), rpc.Done)
+        await store.ask(rpc.Release(generation_id=claimed.generation_id, attempt=claimed.attempt))
     verdicts = [(await store.claimed(request)).verdict for _ in range(limits.MAX_ATTEMPTS + 1)]
     assert verdicts == ["stream"] * limits.MAX_ATTEMPTS + ["exhausted"]
 
@@ -207,13 +207,12 @@ async def test_regenerating_and_editing_make_branches(store: Neighbour) -> None:
     question = await store.say(chat_id, "question")
     first = await store.answer(chat_id, "first answer")
     request = rpc.Regenerate(user_id="ann", chat_id=chat_id, message_id=first.id, answer_id=ids.new_id())
-    again = (await store.ask(request, rpc.MessageReply)).message
+    again = (await store.ask(request)).message
     assert (again.id, again.parent_id, again.status) == (request.answer_id, question, "pending")
-    assert (await store.ask(request, rpc.MessageReply)).message.id == again.id
+    assert (await store.ask(request)).message.id == again.id
     with pytest.raises(RpcRefused, match="running") as refused:
         await store.ask(
             rpc.Regenerate(user_id="ann", chat_id=chat_id, message_id=first.id, answer_id=ids.new_id()),
-            rpc.MessageReply,
         )
     assert refused.value.code == "conflict"
     second = await store.answer(chat_id, "second answer", number=2)
@@ -226,7 +225,7 @@ async def test_regenerating_and_editing_make_branches(store: Neighbour) -> None:
     await store.finish(claimed)
     await ended(store, chat_id, claimed.message_id)
 
-    chosen = await store.ask(rpc.UpdateChat(user_id="ann", chat_id=chat_id, tip_id=first.id), rpc.ChatReply)
+    chosen = await store.ask(rpc.UpdateChat(user_id="ann", chat_id=chat_id, tip_id=first.id))
     assert chosen.chat.tip_id == first.id
     await store.say(chat_id, "go on")
     claimed = await store.claimed(await store.request_for(chat_id, number=4))
@@ -241,9 +240,9 @@ async def test_a_queued_prompt_can_be_taken_back(store: Neighbour) -> None:
     assert (await stored(store, chat_id, last)).status == "queued"
     version = (await store.sync(chat_id)).version
     for _ in range(2):
-        await store.ask(rpc.DeleteMessage(user_id="ann", chat_id=chat_id, message_id=waiting), rpc.Done)
+        await store.ask(rpc.DeleteMessage(user_id="ann", chat_id=chat_id, message_id=waiting))
     with pytest.raises(RpcRefused) as refused:
-        await store.ask(rpc.DeleteMessage(user_id="ann", chat_id=chat_id, message_id=first), rpc.Done)
+        await store.ask(rpc.DeleteMessage(user_id="ann", chat_id=chat_id, message_id=first))
     assert refused.value.code == "conflict"
     assert waiting not in [one.id for one in await store.messages(chat_id)]
     tombstone = await store.sync(chat_id, after=version)
@@ -258,10 +257,10 @@ async def test_stopping_before_the_claim_ends_at_once(store: Neighbour) -> None:
     chat_id = await store.chat()
     await store.say(chat_id)
     request = await store.request_for(chat_id)
-    await store.ask(rpc.Stop(user_id="ann", chat_id=chat_id), rpc.Done)
+    await store.ask(rpc.Stop(user_id="ann", chat_id=chat_id))
     assert (await stored(store, chat_id, request.message_id)).status == "stopped"
     assert isinstance(await store.claim(request), rpc.ClaimRefused)
-    await store.ask(rpc.Stop(user_id="ann", chat_id=chat_id), rpc.Done)
+    await store.ask(rpc.Stop(user_id="ann", chat_id=chat_id))
 
 
 async def test_stopping_a_running_answer_is_signalled_until_it_is_over(store: Neighbour) -> None:
@@ -269,7 +268,7 @@ async def test_stopping_a_running_answer_is_signalled_until_it_is_over(store: Ne
     await store.say(chat_id)
     await store.say(chat_id, "next")
     claimed = await store.claimed(await store.request_for(chat_id))
-    await store.ask(rpc.Stop(user_id="ann", chat_id=chat_id), rpc.Done)
+    await store.ask(rpc.Stop(user_id="ann", chat_id=chat_id))
     await eventually(lambda: store.signals.count(claimed.generation_id) >= 3, what="repeated signals")
     takeover = await store.claimed(await store.request_for(chat_id))
     assert (takeover.verdict, takeover.context) == ("stop_requested", [])
@@ -283,12 +282,12 @@ async def test_many_writers_of_one_chat_all_get_their_turn(store: Neighbour) -> 
     before = (await store.get(chat_id)).version
     await asyncio.gather(
         *(
-            store.ask(rpc.PutMember(user_id="ann", chat_id=chat_id, member_id=f"member {number}"), rpc.MemberReply)
+            store.ask(rpc.PutMember(user_id="ann", chat_id=chat_id, member_id=f"member {number}"))
             for number in range(60)
         ),
         *(store.say(chat_id, str(number)) for number in range(20)),
     )
-    members = await store.ask(rpc.ListMembers(user_id="ann", chat_id=chat_id), rpc.MemberList)
+    members = await store.ask(rpc.ListMembers(user_id="ann", chat_id=chat_id))
     assert len(members.items) == 61
     await eventually(lambda: _twenty(store, chat_id))
     version = (await store.get(chat_id)).version
@@ -313,7 +312,7 @@ async def test_the_longest_answer_is_stored_and_told_without_its_text(store: Nei
     await store.answer(chat_id, "\x00" * 10, number=2)
     messages = await store.messages(chat_id)
     assert [len(one.content) for one in messages] == [limits.MAX_PROMPT_BYTES, len(text), limits.MAX_PROMPT_BYTES, 10]
-    page = await store.ask(rpc.ListMessages(user_id="ann", chat_id=chat_id, limit=100), rpc.MessageList)
+    page = await store.ask(rpc.ListMessages(user_id="ann", chat_id=chat_id, limit=100))
     assert len(page.items) < 4
     assert page.next is not None
     reply = await store.sync(chat_id, after=1)
@@ -346,9 +345,9 @@ async def test_a_deleted_chat_stops_its_answer_and_shrugs_off_late_events(store:
     claimed = await store.claimed(request)
     version = (await store.sync(chat_id)).version
     for _ in range(2):
-        await store.ask(rpc.DeleteChat(user_id="ann", chat_id=chat_id), rpc.Done)
+        await store.ask(rpc.DeleteChat(user_id="ann", chat_id=chat_id))
     with pytest.raises(RpcRefused):
-        await store.ask(rpc.DeleteChat(user_id="bob", chat_id=chat_id), rpc.Done)
+        await store.ask(rpc.DeleteChat(user_id="bob", chat_id=chat_id))
     await eventually(lambda: store.signals.count(claimed.generation_id) >= 2, what="stop signals")
     await eventually(
         lambda: any(one.chat_id == chat_id and one.chat is None and one.since == version for one in store.changed)
@@ -356,8 +355,8 @@ async def test_a_deleted_chat_stops_its_answer_and_shrugs_off_late_events(store:
     await store.finish(claimed)
     await store.say(chat_id, message_id=message_id)
     assert isinstance(await store.claim(request), rpc.ClaimRefused)
-    moved = await store.ask(rpc.Versions(chats={chat_id: version}), rpc.VersionsReply)
+    moved = await store.ask(rpc.Versions(chats={chat_id: version}))
     assert moved.moved == {chat_id: -1}
     with pytest.raises(RpcRefused) as refused:
-        await store.ask(rpc.CreateChat(user_id="ann", chat_id=chat_id), rpc.ChatReply)
+        await store.ask(rpc.CreateChat(user_id="ann", chat_id=chat_id))
     assert refused.value.code == "conflict"

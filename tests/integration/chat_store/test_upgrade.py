@@ -14,7 +14,7 @@ import pytest
 from parley.contracts import ids
 from parley.contracts.resources import Message
 from parley.runtime import tracing
-from parley.runtime.nats.bus import BusUnavailable, RpcRefused
+from parley.runtime.nats.errors import BusUnavailable, RpcRefused
 from parley.runtime.tasks import end
 from tests.integration.chat_store import earlier
 from tests.integration.chat_store.client import Neighbour

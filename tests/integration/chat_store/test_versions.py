@@ -35,14 +35,12 @@ async def test_an_older_supported_postgres_takes_the_schema_and_serves(
             assert [one.content for one in await neighbour.messages(chat_id)][::2] == [
                 f"question {n}" for n in range(3)
             ]
-            found = await neighbour.ask(
-                rpc.Search(user_id="ann", query="quest", before=None, limit=10), rpc.SearchReply
-            )
+            found = await neighbour.ask(rpc.Search(user_id="ann", query="quest", before=None, limit=10))
             assert len(found.items) == 3
-            page = await neighbour.ask(rpc.ListChats(user_id="ann"), rpc.ChatList)
+            page = await neighbour.ask(rpc.ListChats(user_id="ann"))
             assert [chat.id for chat in page.items] == [chat_id]
             assert (await neighbour.sync(chat_id)).version > 0
-            await eventually(lambda: neighbour.ask(rpc.GetUsage(user_id="ann"), rpc.UsageReply))
+            await eventually(lambda: neighbour.ask(rpc.GetUsage(user_id="ann")))
 
 
 async def test_the_newest_supported_postgres_is_the_one_that_all_other_tests_run_on(database_url: str) -> None:

@@ -13,7 +13,8 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
 from parley.contracts import streams, subjects
-from parley.runtime.nats import authorization, bus, dead_letters
+from parley.runtime.nats import authorization, dead_letters
+from parley.runtime.nats.connect import connect
 from parley.runtime.nats.provision import provision
 from parley_cli.dead_letters import command
 from parley_cli.dead_letters.errors import NoAddress, NoSuchLetter
@@ -26,7 +27,7 @@ PROMPTS = streams.CHAT_STORE_PROMPTS
 
 @pytest.fixture
 async def nc(nats_url: str) -> AsyncIterator[Client]:
-    client = await bus.connect(nats_url, name="test")
+    client = await connect(nats_url, name="test")
     await provision(client)
     yield client
     await client.close()

@@ -24,7 +24,8 @@ from nats.js.api import StreamConfig
 
 from parley.contracts import streams
 from parley.contracts.permissions import USERS
-from parley.runtime.nats import authorization, bus
+from parley.runtime.nats import authorization
+from parley.runtime.nats.connect import connect
 from parley.runtime.nats.provision import provision
 from parley_cli.doctor import provider_check
 from parley_cli.doctor import target as patients
@@ -100,7 +101,7 @@ async def here(tmp_path: Path, databases: Databases, demo_model: str) -> AsyncIt
     passwords = authorization.random_passwords()
     nats = NatsServer(tmp_path / "nats", passwords=passwords, monitor_port=free_port())
     nats.start()
-    nc = await bus.connect(nats.url_of("migrate"), name="test")
+    nc = await connect(nats.url_of("migrate"), name="test")
     await provision(nc)
     await nc.close()
     yield Installation(
@@ -220,7 +221,7 @@ def test_streams_that_nobody_made(here: Installation) -> None:
 
 
 async def test_a_stream_and_a_consumer_that_were_changed(here: Installation) -> None:
-    nc = await bus.connect(here.nats.url, name="test")
+    nc = await connect(here.nats.url, name="test")
     js = nc.jetstream()
     config = (await js.stream_info("CHAT")).config
     await js.update_stream(StreamConfig.from_response({**config.as_dict(), "max_age": 60 * 10**9 * 20}))
@@ -269,7 +270,7 @@ def test_writes_that_are_acknowledged_before_they_are_on_the_disk(here: Installa
 
 
 async def test_messages_that_nobody_takes(here: Installation) -> None:
-    nc = await bus.connect(here.url_of("gateway"), name="test")
+    nc = await connect(here.url_of("gateway"), name="test")
     await nc.jetstream().publish("chat.c.prompt.submitted", b"{}")
     await nc.close()
     examined = here.examined()

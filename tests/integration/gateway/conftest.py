@@ -12,7 +12,7 @@ from nats.aio.client import Client
 
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.streams import CHAT
-from parley.runtime.nats import bus
+from parley.runtime.nats.connect import connect
 from parley.runtime.nats.provision import provision
 from parley_cli.embedded.ports import free_port
 from tests.integration.gateway.fake_push import FakePush
@@ -48,7 +48,7 @@ def provisioned(nats_url: str) -> None:
     """Create the streams, as ``parley migrate`` does."""
 
     async def run() -> None:
-        nc = await bus.connect(nats_url, name="provision")
+        nc = await connect(nats_url, name="provision")
         await provision(nc)
         await nc.close()
 
@@ -65,7 +65,7 @@ def gateway(module_nats_url: str) -> Iterator[Running]:
 
 @pytest.fixture
 async def nc(module_nats_url: str) -> AsyncIterator[Client]:
-    client = await bus.connect(module_nats_url, name="test")
+    client = await connect(module_nats_url, name="test")
     yield client
     await client.close()
 

@@ -15,7 +15,8 @@ from nats.aio.subscription import Subscription
 from parley.contracts import rpc, subjects
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.resources import Chat, Member, Message, TokenUsage
-from parley.runtime.nats.bus import MSG_ID, settled
+from parley.runtime.nats.connect import wait_until_processed
+from parley.runtime.nats.publish import MSG_ID
 
 _NOT_FOUND = rpc.RpcError(code="not_found", message="There is no such chat.")
 
@@ -50,7 +51,7 @@ class FakeStore:
             await self._nc.subscribe(subjects.RPC_MODELS_LIST, "llm-worker", cb=self._on_models),
             await self._nc.subscribe(subjects.ANY_PROMPT_SUBMITTED, cb=self._on_prompt),
         ]
-        await settled(self._nc)
+        await wait_until_processed(self._nc)
         return self
 
     async def __aexit__(
@@ -58,7 +59,7 @@ class FakeStore:
     ) -> None:
         for subscription in self._subscriptions:
             await subscription.unsubscribe()
-        await settled(self._nc)
+        await wait_until_processed(self._nc)
 
     def create_for(self, user_id: str, chat_id: str) -> None:
         self._create_chat(rpc.CreateChat(user_id=user_id, chat_id=chat_id))

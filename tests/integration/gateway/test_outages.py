@@ -9,7 +9,7 @@ import pytest
 from nats.aio.client import Client
 
 from parley.contracts.ids import new_id
-from parley.runtime.nats import bus
+from parley.runtime.nats.connect import connect
 from parley.runtime.nats.provision import provision
 from parley_cli.embedded.nats import NatsServer
 from parley_cli.embedded.ports import free_port
@@ -29,7 +29,7 @@ async def own(nats_server: NatsServer) -> AsyncIterator[ServiceProcess]:
 
 @asynccontextmanager
 async def store_on(url: str) -> AsyncIterator[tuple[Client, FakeStore]]:
-    nc = await bus.connect(url, name="test")
+    nc = await connect(url, name="test")
     try:
         async with FakeStore(nc) as store:
             yield nc, store

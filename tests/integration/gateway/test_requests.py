@@ -14,7 +14,7 @@ from nats.aio.msg import Msg
 from parley.contracts import rpc, subjects
 from parley.contracts.ids import is_id, new_id
 from parley.contracts.resources import Message, MessageError
-from parley.runtime.nats.bus import settled
+from parley.runtime.nats.connect import wait_until_processed
 from tests.integration.gateway.conftest import Running, User, prompts_of
 from tests.integration.gateway.fake_store import FakeStore
 from tests.support.waiting import eventually
@@ -178,7 +178,7 @@ async def test_a_search_is_cancelled_when_its_client_leaves(user: User, store: F
         cancelled.append(message.subject.split(".")[2])
 
     await nc.subscribe(subjects.ctl_search_cancel("*"), cb=on_cancel)
-    await settled(nc)
+    await wait_until_processed(nc)
     searching = asyncio.create_task(user.http.get("/v1/search", params={"q": "long"}))
     await eventually(lambda: store.asked["search"] > 0)
     searching.cancel()

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from parley.runtime.nats import bus
+from parley.runtime.nats.connect import connect
 from parley.runtime.nats.provision import provision
 from parley_cli.embedded.nats import NatsServer
 from tests.integration.llm_worker.stage import Stage, stage
@@ -41,7 +41,7 @@ def shared_worker(module_nats_url: str, demo_model_process: DemoModelProcess) ->
     """A worker for all tests of a module that need nothing special."""
 
     async def prepare() -> None:
-        nc = await bus.connect(module_nats_url, name="test-provision")
+        nc = await connect(module_nats_url, name="test-provision")
         await provision(nc, ack_wait=ACK_WAIT)
         await nc.close()
 

@@ -21,8 +21,11 @@ from parley.contracts.events import GenerationFinished, GenerationRequested, Gen
 from parley.contracts.ids import new_id
 from parley.contracts.limits import MAX_ATTEMPTS
 from parley.contracts.streams import CHAT, DEAD_LETTERS, LLM_WORKER_REQUESTS, SEGMENTS
-from parley.runtime.nats import bus
+from parley.runtime.nats.connect import connect, wait_until_processed
+from parley.runtime.nats.errors import NoResponder
 from parley.runtime.nats.provision import provision
+from parley.runtime.nats.publish import publish_durable
+from parley.runtime.nats.requests import ask
 from tests.support.waiting import eventually
 
 LiveFrame = frames.Delta | frames.Generation
@@ -104,12 +107,12 @@ class Stage:
             await self.nc.subscribe(subjects.rpc_store(rpc.Claim.VERB), queue="chat-store", cb=self._on_claim),
             await self.nc.subscribe(subjects.rpc_store(rpc.Release.VERB), queue="chat-store", cb=self._on_release),
         ]
-        await bus.settled(self.nc)
+        await wait_until_processed(self.nc)
 
     async def close_store(self) -> None:
         for subscription in self._store:
             await subscription.unsubscribe()
-        await bus.settled(self.nc)
+        await wait_until_processed(self.nc)
 
     async def _on_claim(self, message: Msg) -> None:
         claim = msgspec.json.decode(message.data, type=rpc.Claim)
@@ -179,12 +182,12 @@ class Stage:
             message_id=turn.message_id,
             request=turn.requests,
         )
-        await bus.publish_durable(self.js, event, deadline=10)
+        await publish_durable(self.js, event, deadline=10)
 
     async def stop(self, turn: Turn) -> None:
         turn.stop_requested = True
         await self.nc.publish(subjects.ctl_generation_stop(turn.generation_id), msgspec.json.encode(rpc.StopSignal()))
-        await bus.settled(self.nc)
+        await wait_until_processed(self.nc)
 
     # --- a reader ----------------------------------------------------------------------------------------------------
 
@@ -202,13 +205,8 @@ class Stage:
 
     async def snapshot(self, turn: Turn) -> rpc.GenerationSnapshot:
         """Ask the owner. Raises NoResponder when there is none."""
-        return await bus.request(
-            self.nc,
-            subjects.rpc_generation_snapshot(turn.generation_id),
-            rpc.SnapshotRequest(),
-            rpc.GenerationSnapshot,
-            timeout=5,
-        )
+        subject = subjects.rpc_generation_snapshot(turn.generation_id)
+        return await ask(self.nc, rpc.SnapshotRequest(), subject=subject, timeout=5)
 
     async def ended(self, turn: Turn, *, deadline: float = 30) -> GenerationFinished:
         """Wait for the end that counts."""
@@ -228,7 +226,7 @@ class Stage:
         """The attempt that the owner names; None when there is no owner."""
         try:
             return (await self.snapshot(turn)).attempt
-        except bus.NoResponder:
+        except NoResponder:
             return None
 
     # --- the server --------------------------------------------------------------------------------------------------
@@ -265,7 +263,7 @@ class Stage:
 @contextlib.asynccontextmanager
 async def stage(nats_url: str, *, ack_wait: float | None = None) -> AsyncIterator[Stage]:
     """Provision the server and set up everything around the worker."""
-    nc = await bus.connect(nats_url, name="test-stage")
+    nc = await connect(nats_url, name="test-stage")
     try:
         await provision(nc, ack_wait=ack_wait)
         built = Stage(nc)

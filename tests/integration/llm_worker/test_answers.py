@@ -10,8 +10,9 @@ from parley.contracts import rpc, subjects
 from parley.contracts.ids import new_id
 from parley.contracts.live import READ_AT
 from parley.contracts.rpc import ContextMessage, ListModels, ModelList
-from parley.runtime.nats import bus
-from parley.runtime.nats.bus import BusUnavailable, NoResponder
+from parley.runtime.nats.connect import wait_until_processed
+from parley.runtime.nats.errors import BusUnavailable, NoResponder
+from parley.runtime.nats.requests import ask
 from tests.integration.llm_worker.conftest import StartWorker
 from tests.integration.llm_worker.stage import Stage, text_of
 from tests.support.waiting import eventually
@@ -40,7 +41,7 @@ async def test_about_one_delta_a_second_says_when_it_was_read(shared: Stage) -> 
             assert abs(time.time() - float(read_at)) < 30
 
     await shared.nc.subscribe("live.*.delta", cb=look)
-    await bus.settled(shared.nc)
+    await wait_until_processed(shared.nc)
     turn = await shared.ask("Tell me", model="demo-rate-50x120")
     await shared.ended(turn)
     (times,) = marks.values()
@@ -127,9 +128,7 @@ async def test_who_only_asks_for_the_owner_is_sent_no_text(on_stage: Stage, work
     async with worker():
         await on_stage.spoken(turn, seq=5)
         subject = subjects.rpc_generation_snapshot(turn.generation_id)
-        brief = await bus.request(
-            on_stage.nc, subject, rpc.SnapshotRequest(brief=True), rpc.GenerationSnapshot, timeout=5
-        )
+        brief = await ask(on_stage.nc, rpc.SnapshotRequest(brief=True), subject=subject, timeout=5)
         whole = await on_stage.snapshot(turn)
         assert (brief.text, brief.reasoning) == ("", "")
         assert whole.text
@@ -200,7 +199,7 @@ async def test_an_answer_without_end_is_cut_at_the_limit(shared: Stage) -> None:
 
 
 async def models(on_stage: Stage) -> ModelList:
-    return await bus.request(on_stage.nc, subjects.RPC_MODELS_LIST, ListModels(), ModelList, timeout=10)
+    return await ask(on_stage.nc, ListModels(), timeout=10)
 
 
 async def test_models_are_the_providers_and_the_first_is_the_default(shared: Stage) -> None:

@@ -3,10 +3,11 @@
 import signal
 import time
 
-from parley.contracts import rpc, subjects
+from parley.contracts import rpc
 from parley.contracts.streams import LLM_WORKER_REQUESTS
-from parley.runtime.nats import bus
+from parley.runtime.nats.connect import connect
 from parley.runtime.nats.provision import provision
+from parley.runtime.nats.requests import ask
 from parley_cli.embedded.nats import NatsServer
 from parley_cli.embedded.ports import free_port
 from tests.integration.llm_worker.conftest import ACK_WAIT, StartWorker
@@ -38,7 +39,7 @@ async def test_it_waits_for_a_migration_that_comes_later(nats_server: NatsServer
         await eventually(lambda: "for the migration: The stream CHAT does not exist" in process.log, deadline=30)
         assert process.get("/healthz")[0] == 200
         assert process.get("/readyz")[0] == 503
-        nc = await bus.connect(nats_server.url, name="test")
+        nc = await connect(nats_server.url, name="test")
         await provision(nc)
         await nc.close()
         await eventually(lambda: process.get("/readyz")[0] == 200, deadline=30)
@@ -75,7 +76,7 @@ async def test_probes_and_metrics_tell_how_it_is(nats_server: NatsServer, on_sta
 
 async def test_tokens_are_counted_by_model_but_a_made_up_name_is_no_label(on_stage: Stage, worker: StartWorker) -> None:
     async with worker() as process:
-        await bus.request(on_stage.nc, subjects.RPC_MODELS_LIST, rpc.ListModels(), rpc.ModelList, timeout=10)
+        await ask(on_stage.nc, rpc.ListModels(), timeout=10)
         usages = {}
         for model, label in (("demo-fast", "demo-fast"), ("demo-rate-500x20", "other")):
             usages[label] = (await on_stage.ended(await on_stage.ask("count me", model=model))).usage
@@ -107,7 +108,7 @@ async def test_a_consumer_that_is_gone_is_named_and_the_worker_goes_on_when_it_i
 ) -> None:
     async with worker() as process:
         await on_stage.ended(await on_stage.ask("before"))
-        nc = await bus.connect(nats_server.url, name="test")
+        nc = await connect(nats_server.url, name="test")
         try:
             await nc.jetstream().delete_consumer("CHAT", LLM_WORKER_REQUESTS.name)
             sentence = "The consumer llm-worker-requests of CHAT does not exist. Run `parley migrate`."

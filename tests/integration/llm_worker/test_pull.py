@@ -6,21 +6,21 @@ import time
 import pytest
 from nats.aio.msg import Msg
 
-from llm_worker.jobs.pull import Fetched, Pull
 from parley.contracts.ids import new_id
 from parley.contracts.streams import LLM_WORKER_REQUESTS
-from parley.runtime.nats import bus
+from parley.runtime.nats.connect import connect, wait_until_processed
+from parley.runtime.nats.pull import Fetched, PullConsumer
 from parley_cli.embedded.nats import NatsServer
 from tests.integration.llm_worker.conftest import ACK_WAIT
 from tests.integration.llm_worker.stage import Stage
 from tests.support.waiting import eventually
 
 
-def a_pull(on_stage: Stage, *, expires: float = 1.0) -> Pull:
-    return Pull(on_stage.nc, LLM_WORKER_REQUESTS, expires=expires)
+def a_pull(on_stage: Stage, *, expires: float = 1.0) -> PullConsumer:
+    return PullConsumer(on_stage.nc, LLM_WORKER_REQUESTS, prefetch=False, expires=expires)
 
 
-async def taken(pull: Pull) -> Fetched:
+async def taken(pull: PullConsumer) -> Fetched:
     async with asyncio.timeout(15):
         return await pull.next()
 
@@ -32,7 +32,7 @@ async def test_messages_come_one_by_one_in_order(on_stage: Stage) -> None:
         before = time.monotonic()
         fetched = await taken(pull)
         assert turn.generation_id.encode() in fetched.message.data
-        assert before <= fetched.asked_at <= time.monotonic()
+        assert before <= fetched.requested_at <= time.monotonic()
         assert await on_stage.delivered_is(1)
         await fetched.message.ack_sync()
     await pull.close()
@@ -61,7 +61,7 @@ async def test_what_comes_after_a_cancellation_is_given_back_at_once(on_stage: S
     with pytest.raises(asyncio.CancelledError):
         await waiting
     await on_stage.ask("nobody is there")
-    await bus.settled(on_stage.nc)
+    await wait_until_processed(on_stage.nc)
     await pull.close()
     # Long before ack_wait has passed.
     other = a_pull(on_stage)
@@ -95,14 +95,14 @@ async def test_a_message_that_comes_with_the_cancellation_is_given_back(on_stage
 
 
 async def test_asking_goes_on_after_a_restart_of_the_server(nats_server: NatsServer, on_stage: Stage) -> None:
-    pull: Pull | None = None
+    pull: PullConsumer | None = None
 
     async def renew() -> None:
         if pull is not None:
             pull.renew()
 
-    nc = await bus.connect(nats_server.url, name="puller", on_reconnected=renew)
-    pull = Pull(nc, LLM_WORKER_REQUESTS, expires=30)
+    nc = await connect(nats_server.url, name="puller", on_reconnected=renew)
+    pull = PullConsumer(nc, LLM_WORKER_REQUESTS, prefetch=False, expires=30)
     waiting = asyncio.create_task(taken(pull))
     await eventually(lambda: on_stage.asking_is(1))
     nats_server.kill()

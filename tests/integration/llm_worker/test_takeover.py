@@ -6,7 +6,7 @@ import time
 
 from parley.contracts.ids import new_id
 from parley.contracts.limits import MAX_ATTEMPTS
-from parley.runtime.nats.bus import BusUnavailable, NoResponder
+from parley.runtime.nats.errors import BusUnavailable, NoResponder
 from parley_cli.embedded.nats import NatsServer
 from tests.integration.llm_worker.conftest import ACK_WAIT, StartWorker
 from tests.integration.llm_worker.stage import Stage, Turn, text_of

@@ -7,14 +7,14 @@ import pytest
 from nats.aio.msg import Msg
 
 from llm_worker.generation.publishing import Wire
-from parley.runtime.nats import bus
+from parley.runtime.nats.connect import connect, wait_until_processed
 from parley_cli.embedded.nats import NatsServer
 from tests.support.pausing import pause
 from tests.support.waiting import eventually
 
 
 async def test_frames_keep_their_order_whatever_else_is_published(nats_url: str) -> None:
-    sender, receiver = await bus.connect(nats_url, name="sender"), await bus.connect(nats_url, name="receiver")
+    sender, receiver = await connect(nats_url, name="sender"), await connect(nats_url, name="receiver")
     got: list[bytes] = []
     others: list[bytes] = []
 
@@ -22,7 +22,7 @@ async def test_frames_keep_their_order_whatever_else_is_published(nats_url: str)
         (got if message.subject == "live.a.delta" else others).append(message.data)
 
     await receiver.subscribe("live.>", cb=on_message)
-    await bus.settled(receiver)
+    await wait_until_processed(receiver)
     wire = Wire(sender)
     for number in range(3000):
         wire.publish("live.a.delta", b"%d" % number)
@@ -39,7 +39,7 @@ async def test_frames_keep_their_order_whatever_else_is_published(nats_url: str)
 
 
 async def test_bodies_and_headers_arrive_as_they_were(nats_url: str) -> None:
-    nc = await bus.connect(nats_url, name="both")
+    nc = await connect(nats_url, name="both")
     subscription = await nc.subscribe("live.>")
     wire = Wire(nc)
     bodies = [b"", b"\r\nPUB x 1\r\na\r\n", "🦜".encode(), bytes(range(256)) * 1000]
@@ -54,16 +54,16 @@ async def test_bodies_and_headers_arrive_as_they_were(nats_url: str) -> None:
 
 
 async def test_without_a_connection_nothing_is_saved_up(nats_server: NatsServer) -> None:
-    nc = await bus.connect(nats_server.url, name="both")
+    nc = await connect(nats_server.url, name="both")
     wire = Wire(nc)
     subscription = await nc.subscribe("live.>")
-    await bus.settled(nc)
+    await wait_until_processed(nc)
     nats_server.kill()
     await eventually(lambda: not nc.is_connected)
     wire.publish("live.a.delta", b"lost")
     nats_server.start()
     await eventually(lambda: nc.is_connected)
-    await bus.settled(nc)
+    await wait_until_processed(nc)
     wire.publish("live.a.delta", b"kept")
     assert (await subscription.next_msg(5)).data == b"kept"
     await nc.close()
@@ -73,14 +73,14 @@ async def test_frames_are_dropped_when_too_much_waits_already(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("llm_worker.generation.publishing._HIGH_WATER", 1000)
-    sender, receiver = [await bus.connect(nats_server.url, name=name) for name in ("sender", "receiver")]
+    sender, receiver = [await connect(nats_server.url, name=name) for name in ("sender", "receiver")]
     got: list[bytes] = []
 
     async def on_message(message: Msg) -> None:
         got.append(message.data[:1])
 
     await receiver.subscribe("live.a.delta", cb=on_message)
-    await bus.settled(receiver)
+    await wait_until_processed(receiver)
     wire = Wire(sender)
     pause(nats_server.process.pid)
     try:

@@ -17,8 +17,8 @@ from parley.contracts import rpc, subjects
 from parley.contracts.frames import Delta, Generation, Kind
 from parley.contracts.ids import new_id
 from parley.contracts.live import Changed, ListChanged, PromptRejected
-from parley.runtime.nats.bus import settled
 from parley.runtime.nats.client import ReconnectingClient
+from parley.runtime.nats.connect import wait_until_processed
 from tests.unit.push.world import ChatStore
 
 
@@ -43,7 +43,7 @@ class Backend:
     async def start(self) -> None:
         await self._nats.subscribe(subjects.rpc_store(rpc.Sync.VERB), "chat-store", cb=self._sync)
         await self._nats.subscribe(subjects.rpc_store(rpc.Versions.VERB), "chat-store", cb=self._versions)
-        await settled(self._nats)
+        await wait_until_processed(self._nats)
 
     def new_chat(self, *members: str) -> str:
         chat_id = new_id()
@@ -96,13 +96,13 @@ class Backend:
                 return
         connection = self._nats if isinstance(live, Changed | PromptRejected) else self._worker
         await connection.publish(subject, msgspec.json.encode(live))
-        await settled(connection)
+        await wait_until_processed(connection)
 
     async def tell_list(self, user_id: str, *changes: ListChanged | bytes) -> None:
         for changed in changes:
             payload = changed if isinstance(changed, bytes) else msgspec.json.encode(changed)
             await self._nats.publish(subjects.user_chats(user_id), payload)
-        await settled(self._nats)
+        await wait_until_processed(self._nats)
 
     async def disown(self, chat_id: str) -> None:
         """The worker of the running answer is gone."""
@@ -110,7 +110,7 @@ class Backend:
         assert ref is not None
         if (subscription := self._owned.pop(ref.generation_id, None)) is not None:
             await subscription.unsubscribe()
-            await settled(self._worker)
+            await wait_until_processed(self._worker)
 
     async def _own(self, store: ChatStore) -> None:
         assert store.ref is not None
@@ -126,7 +126,7 @@ class Backend:
 
         subject = subjects.rpc_generation_snapshot(generation_id)
         self._owned[generation_id] = await self._worker.subscribe(subject, cb=snapshot)
-        await settled(self._worker)
+        await wait_until_processed(self._worker)
 
     # --- what is asked -----------------------------------------------------------------------------------------------
 

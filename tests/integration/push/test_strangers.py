@@ -19,7 +19,8 @@ from websockets.exceptions import InvalidStatus
 from parley.contracts import subjects
 from parley.contracts.frames import Snapshot
 from parley.contracts.ids import new_id
-from parley.runtime.nats import bus
+from parley.runtime.nats import connect as nats_connect
+from parley.runtime.nats.connect import wait_until_processed
 from parley_cli.embedded.nats import NatsServer
 from parley_cli.embedded.ports import LOOPBACK, free_port
 from parley_cli.embedded.server import EmbeddedServer
@@ -194,9 +195,9 @@ async def test_a_used_ticket_opens_no_second_socket_on_any_process(
     backend: Backend, describe: Describe, module_nats_url: str
 ) -> None:
     one = auth(ticket())
-    nc = await bus.connect(module_nats_url, name="test")
+    nc = await nats_connect.connect(module_nats_url, name="test")
     told = await nc.subscribe(subjects.CTL_TICKET_USED)
-    await bus.settled(nc)
+    await wait_until_processed(nc)
     async with (
         describe() as here,
         describe() as there,

@@ -15,16 +15,21 @@ from nats.js.api import DiscardPolicy
 
 from parley.contracts import rpc, streams, subjects
 from parley.contracts.events import PromptSubmitted
-from parley.runtime.nats import bus, dead_letters, jetstream
+from parley.runtime.nats import dead_letters, jetstream
+from parley.runtime.nats.connect import connect
+from parley.runtime.nats.errors import BusUnavailable, NoResponder, NotProvisioned, RpcRefused
 from parley.runtime.nats.jetstream import Needs
 from parley.runtime.nats.provision import Differs, inspect, provision
+from parley.runtime.nats.publish import publish_durable
+from parley.runtime.nats.requests import ask
+from parley.runtime.nats.requirements import require
 from parley_cli.embedded.nats import NatsServer
 from tests.support.waiting import eventually
 
 
 @pytest.fixture
 async def nc(nats_url: str) -> AsyncIterator[Client]:
-    client = await bus.connect(nats_url, name="test")
+    client = await connect(nats_url, name="test")
     yield client
     await client.close()
 
@@ -39,7 +44,7 @@ async def test_provisioning_twice_creates_everything_once(nc: Client) -> None:
     created = await provision(nc)
     assert set(created) == {spec.name for spec in (*streams.STREAMS, *streams.CONSUMERS)}
     assert await provision(nc) == []
-    await bus.require(nc.jetstream(), streams=streams.STREAMS, consumers=streams.CONSUMERS)
+    await require(nc.jetstream(), streams=streams.STREAMS, consumers=streams.CONSUMERS)
 
 
 async def test_a_stream_that_differs_is_reported_and_left_alone(nc: Client) -> None:
@@ -92,47 +97,47 @@ async def test_an_installation_of_an_earlier_version_gets_the_new_settings(nc: C
     chat = (await js.stream_info("CHAT")).config
     earlier = [subject for subject in chat.subjects or () if subject != subjects.WRITE_PROBE]
     await js.update_stream(chat.evolve(discard=DiscardPolicy.OLD, subjects=earlier))
-    with pytest.raises(bus.NotProvisioned, match=r"does not take probe.chat. Run `parley migrate`"):
-        await bus.require(js, streams=(streams.CHAT,))
+    with pytest.raises(NotProvisioned, match=r"does not take probe.chat. Run `parley migrate`"):
+        await require(js, streams=(streams.CHAT,))
     await provision(nc)
-    await bus.require(js, streams=(streams.CHAT,))
+    await require(js, streams=(streams.CHAT,))
 
 
 async def test_what_is_missing_is_named_with_what_to_do(nc: Client) -> None:
-    with pytest.raises(bus.NotProvisioned, match=r"CHAT does not exist. Run `parley migrate`"):
-        await bus.require(nc.jetstream(), streams=(streams.CHAT,))
+    with pytest.raises(NotProvisioned, match=r"CHAT does not exist. Run `parley migrate`"):
+        await require(nc.jetstream(), streams=(streams.CHAT,))
     await provision(nc)
     await nc.jetstream().delete_consumer("CHAT", streams.LLM_WORKER_REQUESTS.name)
-    with pytest.raises(bus.NotProvisioned, match="llm-worker-requests"):
-        await bus.require(nc.jetstream(), consumers=(streams.LLM_WORKER_REQUESTS,))
+    with pytest.raises(NotProvisioned, match="llm-worker-requests"):
+        await require(nc.jetstream(), consumers=(streams.LLM_WORKER_REQUESTS,))
 
 
 async def test_the_same_event_fifty_times_is_stored_once(nc: Client) -> None:
     await provision(nc)
     js = nc.jetstream()
-    await asyncio.gather(*(bus.publish_durable(js, prompt(), deadline=5) for _ in range(50)))
+    await asyncio.gather(*(publish_durable(js, prompt(), deadline=5) for _ in range(50)))
     assert (await js.stream_info("CHAT")).state.messages == 1
 
 
 async def test_a_durable_publish_outlives_a_restart_of_the_server(nc: Client, nats_server: NatsServer) -> None:
     await provision(nc)
     await asyncio.to_thread(nats_server.kill)
-    publishing = asyncio.create_task(bus.publish_durable(nc.jetstream(), prompt(), deadline=30))
+    publishing = asyncio.create_task(publish_durable(nc.jetstream(), prompt(), deadline=30))
     await asyncio.to_thread(nats_server.start)
     await publishing
     assert (await nc.jetstream().stream_info("CHAT")).state.messages == 1
 
 
 async def test_a_durable_publish_gives_up_at_its_deadline(nc: Client) -> None:
-    with pytest.raises(bus.BusUnavailable):  # no stream takes the subject
-        await bus.publish_durable(nc.jetstream(), prompt(), deadline=0.3)
+    with pytest.raises(BusUnavailable):  # no stream takes the subject
+        await publish_durable(nc.jetstream(), prompt(), deadline=0.3)
 
 
 async def test_a_request_tells_refusal_from_silence(nc: Client) -> None:
     subject = subjects.rpc_store("claim")
     body = rpc.Claim(chat_id="c", generation_id="g", claim_id="1", worker_id="w")
-    with pytest.raises(bus.NoResponder):
-        await bus.request(nc, subject, body, rpc.ClaimRefused, timeout=1)
+    with pytest.raises(NoResponder):
+        await ask(nc, body, timeout=1)
 
     replies = iter(
         [rpc.ClaimRefused(), rpc.RpcError(code="unavailable", message="Postgres is away.", retry_after=2.0), None]
@@ -144,12 +149,12 @@ async def test_a_request_tells_refusal_from_silence(nc: Client) -> None:
             await message.respond(msgspec.json.encode(reply))
 
     await nc.subscribe(subject, cb=answer)
-    assert await bus.request(nc, subject, body, rpc.ClaimRefused, timeout=5) == rpc.ClaimRefused()
-    with pytest.raises(bus.RpcRefused) as refused:
-        await bus.request(nc, subject, body, rpc.ClaimRefused, timeout=5)
+    assert await ask(nc, body, timeout=5) == rpc.ClaimRefused()
+    with pytest.raises(RpcRefused) as refused:
+        await ask(nc, body, timeout=5)
     assert (refused.value.code, refused.value.retry_after) == ("unavailable", 2.0)
-    with pytest.raises(bus.BusUnavailable):
-        await bus.request(nc, subject, body, rpc.ClaimRefused, timeout=0.2)
+    with pytest.raises(BusUnavailable):
+        await ask(nc, body, timeout=0.2)
 
 
 async def test_a_dead_letter_keeps_body_headers_and_reason_and_is_kept_once(nc: Client) -> None:
@@ -176,7 +181,7 @@ async def test_a_connection_that_closes_for_good_says_so(nats_url: str) -> None:
     async def on_closed() -> None:
         closed.set()
 
-    client = await bus.connect(nats_url, name="test", on_closed=on_closed)
+    client = await connect(nats_url, name="test", on_closed=on_closed)
     await client.close()
     await eventually(closed.is_set)
 
@@ -185,7 +190,7 @@ async def test_a_connection_closed_in_good_order_is_no_lost_one(
     nats_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     for end in (Client.close, Client.drain):
-        await end(await bus.connect(nats_url, name="test"))
+        await end(await connect(nats_url, name="test"))
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from nats.aio.transport import TcpTransport
 
-from parley.runtime.nats import bus
 from parley.runtime.nats.client import ReconnectingClient
+from parley.runtime.nats.connect import connect, connect_options
 from parley_cli.embedded.nats import NatsServer
 from tests.support.pausing import pause
 from tests.support.waiting import eventually
@@ -25,7 +25,7 @@ async def connected(*urls: str, **options: Any) -> AsyncIterator[ReconnectingCli
     """A client that knows several servers and looks first at the first."""
     client = ReconnectingClient()
     await client.connect(
-        **bus.connect_options(",".join(urls), "test") | {"dont_randomize": True, "reconnect_time_wait": 0.05} | options
+        **connect_options(",".join(urls), "test") | {"dont_randomize": True, "reconnect_time_wait": 0.05} | options
     )
     try:
         yield client
@@ -115,7 +115,7 @@ async def test_a_connect_that_is_given_up_ends_its_connection() -> None:
         ended.set()
 
     async with listening(say_nothing) as url:
-        connecting = asyncio.create_task(bus.connect(url, name="test"))
+        connecting = asyncio.create_task(connect(url, name="test"))
         await asyncio.wait_for(accepted.wait(), 10)
         connecting.cancel()
         await asyncio.wait([connecting])

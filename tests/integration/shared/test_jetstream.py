@@ -11,11 +11,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from chat_store.events.pull import Pull
 from parley.contracts import ids, streams, subjects
-from parley.runtime.nats import bus, jetstream
+from parley.runtime.nats import jetstream
+from parley.runtime.nats.connect import connect
+from parley.runtime.nats.errors import TRANSIENT_ERRORS
 from parley.runtime.nats.jetstream import NOBODY, Needs
 from parley.runtime.nats.provision import provision
+from parley.runtime.nats.publish import publish_durable_raw
+from parley.runtime.nats.pull import PullConsumer
 from parley.runtime.tasks import end
 from parley_cli.stack.log import CombinedLog
 from tests.chaos.cluster import Cluster
@@ -28,7 +31,7 @@ NEEDS = Needs(streams=(streams.CHAT,), publishes=(subjects.prompt_submitted(NOBO
 @pytest.mark.timeout(180)
 async def test_a_cluster_without_a_majority_is_told_and_then_well_again(tmp_path: Path) -> None:
     async with Cluster(tmp_path, CombinedLog(io.StringIO(), colour=False)) as cluster:
-        nc = await bus.connect(cluster.url.rpartition(",")[2], name="test")
+        nc = await connect(cluster.url.rpartition(",")[2], name="test")
         paused: list[psutil.Process] = []
         try:
             await provision(nc, replicas=3)
@@ -64,27 +67,26 @@ async def test_while_the_leaders_of_a_cluster_change_each_message_is_stored_once
     tmp_path: Path,
 ) -> None:
     async with Cluster(tmp_path, CombinedLog(io.StringIO(), colour=False)) as cluster:
-        nc = await bus.connect(cluster.url, name="test")
+        nc = await connect(cluster.url, name="test")
         try:
             await provision(nc, replicas=3)
             js = nc.jetstream()
             chat_id = ids.new_id()
             subject = subjects.prompt_submitted(chat_id)
-            pull = Pull(nc, streams.CHAT_STORE_PROMPTS, batch=16)
-            await pull.open()
+            pull = PullConsumer(nc, streams.CHAT_STORE_PROMPTS, batch=16)
             taken: list[bytes] = []
             changes: set[str] = set()
 
             async def take() -> None:
                 while True:
-                    for message in await pull.next():
+                    for message in await pull.next_batch():
                         taken.append(message.data)
                         await message.ack()
 
             async def change_leaders() -> None:
                 consumer = f"$JS.API.CONSUMER.LEADER.STEPDOWN.CHAT.{streams.CHAT_STORE_PROMPTS.name}"
                 for api in ("$JS.API.STREAM.LEADER.STEPDOWN.CHAT", consumer) * 4:
-                    with contextlib.suppress(*bus.TROUBLE):
+                    with contextlib.suppress(*TRANSIENT_ERRORS):
                         if b'"success":true' in (await nc.request(api, b"", timeout=2)).data:
                             changes.add(api)
                     await asyncio.sleep(0.3)
@@ -93,7 +95,7 @@ async def test_while_the_leaders_of_a_cluster_change_each_message_is_stored_once
             sent: list[bytes] = []
             while not changing.done() or len(sent) < 100:
                 sent.append(str(len(sent)).encode())
-                await bus.publish_durable_raw(js, subject, sent[-1], ids.new_id(), deadline=30)
+                await publish_durable_raw(js, subject, sent[-1], ids.new_id(), deadline=30)
             await changing
             assert len(changes) == 2
             await eventually(lambda: set(taken) >= set(sent), deadline=60, what="every delivery")

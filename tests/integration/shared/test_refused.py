@@ -8,7 +8,7 @@ import pytest
 from faststream.nats import NatsBroker
 
 from parley.contracts import permissions
-from parley.runtime.nats import bus
+from parley.runtime.nats.connect import connect_options, use_client
 from parley_cli.embedded.nats import NatsServer
 from parley_cli.embedded.ports import free_port
 from tests.support.service import run_service
@@ -31,9 +31,9 @@ async def test_a_broker_outlives_a_password_that_is_refused_for_a_while(
     right, wrong = ({each.user: password for each in permissions.USERS} for password in ("right", "wrong"))
     server = NatsServer(tmp_path, passwords=right)
     with server:
-        options = bus.connect_options(server.url_of("gateway"), "test")
+        options = connect_options(server.url_of("gateway"), "test")
         broker = NatsBroker(**options, logger=None)
-        bus.use_client(broker, options)
+        use_client(broker, options)
         client = await broker.connect()
         other = NatsServer(tmp_path, passwords=wrong, port=server.port)
         await asyncio.to_thread(server.stop)

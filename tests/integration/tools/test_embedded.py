@@ -13,8 +13,8 @@ import nats
 import psutil
 import pytest
 
-from parley.runtime.nats import bus
 from parley.runtime.nats.authorization import random_passwords
+from parley.runtime.nats.connect import connect
 from parley.runtime.nats.provision import provision
 from parley_cli.embedded import postgres
 from parley_cli.embedded.errors import DidNotStart, FolderInUse, WrongVersion
@@ -139,7 +139,7 @@ async def test_postgres_refuses_the_data_of_another_version(tmp_path: Path) -> N
 async def test_users_of_nats_may_do_what_is_theirs(tmp_path: Path) -> None:
     server = NatsServer(tmp_path, passwords=random_passwords())
     with server:
-        client = await bus.connect(server.url_of("migrate"), name="migrate")
+        client = await connect(server.url_of("migrate"), name="migrate")
         assert await provision(client)
         await client.close()
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)

@@ -10,7 +10,9 @@ from pathlib import Path
 from nats.aio.client import Client
 
 from parley.contracts import subjects
-from parley.runtime.nats import bus, jetstream
+from parley.runtime.nats import jetstream
+from parley.runtime.nats.connect import connect
+from parley.runtime.nats.errors import TRANSIENT_ERRORS
 from parley.runtime.nats.jetstream import StreamWrites
 from parley.runtime.nats.provision import provision
 from parley.runtime.tasks import end
@@ -31,7 +33,7 @@ async def test_a_nats_server_whose_disk_was_full_is_told_and_restarted_once_ther
         server = NatsServer(disk.folder / "nats")
         process = _supervised(server, log)
         await process.start()
-        nc = await bus.connect(server.url, name="test")
+        nc = await connect(server.url, name="test")
         watching = asyncio.create_task(nats_watch.watch(server, process, log, every=0.2))
         try:
             await provision(nc)
@@ -86,7 +88,7 @@ async def _refused(nc: Client) -> None:
     async def refused() -> bool:
         try:
             await nc.jetstream(timeout=1).publish(subjects.prompt_submitted("chat"), bytes(100_000))
-        except bus.TROUBLE:
+        except TRANSIENT_ERRORS:
             return True
         return False
 

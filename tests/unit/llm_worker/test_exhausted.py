@@ -16,7 +16,7 @@ from parley.contracts.events import GenerationFinished, GenerationRequested
 from parley.contracts.ids import new_id
 from parley.contracts.limits import MAX_ATTEMPTS
 from parley.contracts.rpc import Claimed
-from parley.runtime.nats.bus import BusUnavailable
+from parley.runtime.nats.errors import BusUnavailable
 
 REQUESTED = GenerationRequested(
     chat_id=new_id(), generation_id=new_id(), message_id=new_id(), request=1, occurred_at=datetime.now(UTC)

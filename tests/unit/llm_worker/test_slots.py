@@ -14,10 +14,10 @@ import pytest
 from llm_worker.generation.generation import Workbench
 from llm_worker.jobs.job import Job
 from llm_worker.jobs.ownership import Owners
-from llm_worker.jobs.pull import Fetched
 from llm_worker.jobs.slots import Slots
 from parley.contracts.events import GenerationRequested
 from parley.contracts.ids import new_id
+from parley.runtime.nats.pull import Fetched
 from tests.support.waiting import eventually
 
 REQUESTED = GenerationRequested(

@@ -12,7 +12,7 @@ import pytest
 
 from parley.contracts import rpc, subjects
 from parley.contracts.ids import new_id
-from parley.runtime.nats.bus import BusUnavailable, NoResponder, RpcRefused
+from parley.runtime.nats.errors import BusUnavailable, NoResponder, RpcRefused
 from parley.runtime.tasks import end
 from push.bus.connection import Handler
 from push.bus.delta_headers import Mark

@@ -1,6 +1,6 @@
 """Requests whose sender has gone are told apart."""
 
-from parley.runtime.nats.bus import TIMEOUT, TimedMsg, has_expired
+from parley.runtime.nats.requests import TIMEOUT, TimedMsg, has_expired
 
 
 def _request(seconds: str | None, age: float) -> TimedMsg:

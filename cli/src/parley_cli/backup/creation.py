@@ -19,7 +19,8 @@ import nats.js.errors
 from nats.aio.client import Client
 
 from parley.contracts.streams import CHAT, CHAT_STORE_FINISHED, CHAT_STORE_PROMPTS, DEAD_LETTERS
-from parley.runtime.nats import bus
+from parley.runtime.nats.errors import BusUnavailable, NotProvisioned
+from parley.runtime.nats.requirements import require
 from parley_cli import servers
 from parley_cli.backup import archive, pending_messages
 from parley_cli.backup.archive import ArchiveWriter, KeptMessage, Manifest
@@ -70,7 +71,7 @@ async def connected(url: str) -> AsyncIterator[Client]:
             raise BackupError(str(error)) from error
         try:
             yield nc
-        except (TimeoutError, nats.errors.Error, nats.js.errors.Error, bus.BusUnavailable) as error:
+        except (TimeoutError, nats.errors.Error, nats.js.errors.Error, BusUnavailable) as error:
             where = servers.without_password(url)
             raise BackupError(f"NATS at {where} did not do what it was asked: {error!r}") from error
 
@@ -78,8 +79,8 @@ async def connected(url: str) -> AsyncIterator[Client]:
 async def _owed(nc: Client) -> list[KeptMessage]:
     js = nc.jetstream(timeout=10)
     try:
-        await bus.require(js, streams=(CHAT, DEAD_LETTERS), consumers=(CHAT_STORE_PROMPTS, CHAT_STORE_FINISHED))
-    except bus.NotProvisioned as error:
+        await require(js, streams=(CHAT, DEAD_LETTERS), consumers=(CHAT_STORE_PROMPTS, CHAT_STORE_FINISHED))
+    except NotProvisioned as error:
         raise BackupError(str(error)) from error
     # Letters before and after: one may be sent again meanwhile (then CHAT gets it too late for us), or a message may
     # become one.

@@ -24,7 +24,7 @@ from parley.contracts.streams import (
     STREAMS,
     ConsumerSpec,
 )
-from parley.runtime.nats.bus import MSG_ID, publish_durable_raw
+from parley.runtime.nats.publish import MSG_ID, publish_durable_raw
 from parley_cli.backup.archive import KeptMessage
 from parley_cli.backup.errors import BackupError
 

@@ -13,7 +13,8 @@ from typing import Any
 import nats.errors
 
 from parley.contracts import streams
-from parley.runtime.nats import bus
+from parley.runtime.nats.errors import BusUnavailable, NotProvisioned
+from parley.runtime.nats.requirements import require
 from parley_cli.arguments import seconds
 from parley_cli.dead_letters.dead_letter import Letter
 from parley_cli.dead_letters.errors import DeadLetterError
@@ -58,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     try:
         asyncio.run(within(arguments.timeout, _run(arguments, url)))
-    except (DeadLetterError, ServerTrouble, bus.BusUnavailable, bus.NotProvisioned) as error:
+    except (DeadLetterError, ServerTrouble, BusUnavailable, NotProvisioned) as error:
         print(f"parley: {error}", file=sys.stderr)
     except DeadlinePassed:
         print(
@@ -77,7 +78,7 @@ async def _run(arguments: argparse.Namespace, url: str) -> None:
     async with nats_client(url, "parley-dead-letters") as nc:
         await check_jetstream(nc)
         js = nc.jetstream(timeout=10)
-        await bus.require(js, streams=(streams.DEAD_LETTERS,))
+        await require(js, streams=(streams.DEAD_LETTERS,))
         await _act(arguments, DeadLetterBox(js))
 
 

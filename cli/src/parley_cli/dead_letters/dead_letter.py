@@ -9,7 +9,8 @@ import msgspec
 from nats.js.api import RawStreamMsg
 
 from parley.contracts.decoding import UNDECODABLE
-from parley.runtime.nats import bus, dead_letters
+from parley.runtime.nats import dead_letters
+from parley.runtime.nats.publish import MSG_ID
 
 _OURS = {
     name.lower()
@@ -19,7 +20,7 @@ _OURS = {
         dead_letters.STREAM,
         dead_letters.SEQUENCE,
         dead_letters.DELIVERIES,
-        bus.MSG_ID,
+        MSG_ID,
     )
 }
 

@@ -8,7 +8,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
 from parley.contracts import streams, subjects
-from parley.runtime.nats.bus import publish_durable_raw
+from parley.runtime.nats.publish import publish_durable_raw
 from parley_cli.dead_letters.dead_letter import Letter, read
 from parley_cli.dead_letters.errors import NoAddress, NoSuchLetter
 

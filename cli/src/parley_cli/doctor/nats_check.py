@@ -19,7 +19,9 @@ from nats.js import JetStreamContext
 
 from parley.contracts.permissions import USERS, UserPermissions
 from parley.contracts.streams import CHAT, CONSUMERS, DEAD_LETTERS, STREAMS
-from parley.runtime.nats import bus, jetstream, provision
+from parley.runtime.nats import jetstream, provision
+from parley.runtime.nats.connect import wait_until_processed
+from parley.runtime.nats.errors import TRANSIENT_ERRORS
 from parley_cli.doctor.clock import Clock, compare
 from parley_cli.doctor.report import Report
 from parley_cli.doctor.target import Patient
@@ -175,7 +177,7 @@ async def _writes(report: Report, nc: Client) -> None:
         report.ok("A message that is published is stored.")
     except (nats.js.errors.NotFoundError, nats.js.errors.NoStreamResponseError):
         pass  # no stream, or an earlier version's: told above
-    except bus.TROUBLE as error:
+    except TRANSIENT_ERRORS as error:
         report.problem(
             f"NATS stores no messages in the stream {CHAT.name}: {jetstream.said(error)}.",
             "Make space on its disk, raise the stream's limits if it is full, then restart nats-server: "
@@ -231,7 +233,7 @@ async def _permissions(report: Report, nc: Client, user: UserPermissions, refuse
         subject = _one_of(pattern)
         tried[subject.lower()] = f"publish to {pattern}"
         await nc.publish(subject, b"", headers=_NOT_STORED)
-    await bus.settled(nc)
+    await wait_until_processed(nc)
     lacking = [what for subject, what in tried.items() if subject in refused]
     if lacking:
         report.problem(f"The user {user.user} may not {', nor '.join(lacking)}.", _RENDER)

@@ -9,9 +9,9 @@ from typing import Final
 import httpx
 from nats.aio.client import Client
 
-from parley.contracts import subjects
-from parley.contracts.rpc import ListModels, ModelList
-from parley.runtime.nats import bus
+from parley.contracts.rpc import ListModels
+from parley.runtime.nats.errors import BusUnavailable, NoResponder, RpcRefused
+from parley.runtime.nats.requests import ask
 from parley_cli.doctor.report import Report
 from parley_cli.doctor.target import Patient
 from parley_cli.servers import ServerTrouble, nats_client
@@ -220,12 +220,12 @@ async def _ask_worker(report: Report, patient: Patient) -> None:
 
 async def _list_models(report: Report, nc: Client) -> None:
     try:
-        models = await bus.request(nc, subjects.RPC_MODELS_LIST, ListModels(), ModelList, timeout=_ASK_TIMEOUT)
-    except bus.RpcRefused as error:
+        models = await ask(nc, ListModels(), timeout=_ASK_TIMEOUT)
+    except RpcRefused as error:
         report.problem(f"llm-worker cannot list models: {error.message}", "Its log says more.")
-    except bus.NoResponder:
+    except NoResponder:
         report.problem("No llm-worker listens: nobody makes answers.", "See above which process does not run.")
-    except bus.BusUnavailable:
+    except BusUnavailable:
         report.problem("No llm-worker answers in time.", "See its log.")
     else:
         report.ok(f"llm-worker offers {len(models.items)} models, by default {models.default}.")

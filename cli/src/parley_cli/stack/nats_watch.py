@@ -16,7 +16,9 @@ from typing import Final
 from nats.aio.client import Client
 
 from parley.contracts.streams import CHAT
-from parley.runtime.nats import bus, jetstream
+from parley.runtime.nats import jetstream
+from parley.runtime.nats.connect import connect
+from parley.runtime.nats.errors import TRANSIENT_ERRORS
 from parley_cli.embedded.nats import NatsServer
 from parley_cli.stack.log import CombinedLog
 from parley_cli.stack.process import SupervisedProcess
@@ -64,7 +66,7 @@ async def _connected(server: NatsServer) -> AsyncIterator[Client]:
     async def on_error(_: Exception) -> None:
         """The services say it."""
 
-    nc = await bus.connect(server.url, name="parley-up", on_error=on_error)
+    nc = await connect(server.url, name="parley-up", on_error=on_error)
     try:
         yield nc
     finally:
@@ -76,9 +78,9 @@ async def _write(nc: Client) -> str | None:
     js = nc.jetstream(timeout=jetstream.ANSWER_TIMEOUT)
     try:
         stored = await jetstream.write(js)
-    except bus.TROUBLE as error:
+    except TRANSIENT_ERRORS as error:
         return jetstream.said(error)
-    with contextlib.suppress(*bus.TROUBLE):
+    with contextlib.suppress(*TRANSIENT_ERRORS):
         await js.delete_msg(CHAT.name, stored.seq)
     return None
 

@@ -6,7 +6,7 @@ import sys
 from chat_store.errors import CannotServe, SchemaMismatch
 from chat_store.settings import MigrateSettings, Settings
 from parley.runtime import lifecycle, logs, tracing
-from parley.runtime.nats.bus import NotProvisioned
+from parley.runtime.nats.errors import NotProvisioned
 from parley.runtime.nats.provision import Differs
 from parley.runtime.settings import read
 

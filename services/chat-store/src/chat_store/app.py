@@ -34,8 +34,12 @@ from parley.contracts.streams import (
 )
 from parley.runtime import tasks
 from parley.runtime.health import CannotListen, HealthServer
-from parley.runtime.nats import bus, jetstream
+from parley.runtime.nats import jetstream
+from parley.runtime.nats.connect import connect_options, use_client
+from parley.runtime.nats.errors import TRANSIENT_ERRORS
 from parley.runtime.nats.jetstream import Needs
+from parley.runtime.nats.requests import TimedMsg
+from parley.runtime.nats.requirements import require, until_migrated
 from parley.runtime.readiness import Readiness, Trouble
 
 log = logging.getLogger(__name__)
@@ -71,12 +75,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         for subscriber in renewed:
             subscriber.renew()
 
-    options = bus.connect_options(settings.nats_url, "chat-store", on_closed=on_closed, on_reconnected=on_reconnected)
+    options = connect_options(settings.nats_url, "chat-store", on_closed=on_closed, on_reconnected=on_reconnected)
     # Requests are answered by FastStream; it neither declares anything nor logs each message.
     broker = NatsBroker(
         **options, apply_types=False, logger=None, graceful_timeout=settings.shutdown_grace, drain_timeout=5
     )
-    bus.use_client(broker, options)
+    use_client(broker, options)
     database = Database(
         settings.database_url,
         size=settings.database_pool_size,
@@ -120,7 +124,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             async def connect() -> Client:
                 nonlocal nc
                 connected: Client = await broker.connect()
-                connected.msg_class = bus.TimedMsg
+                connected.msg_class = TimedMsg
                 nc = connected
                 return connected
 
@@ -158,7 +162,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             serving = False
             try:
                 await broker.stop()
-            except bus.TROUBLE as error:
+            except TRANSIENT_ERRORS as error:
                 log.debug("Closing the connection to NATS: %r", error)
             await for_searches.close()
             await database.close()
@@ -178,8 +182,8 @@ async def _open(
     """
     nc: Client
     nc, _ = await asyncio.gather(connect(), database.wait_until_usable())
-    await bus.until_migrated(lambda: _check_schema(database), SchemaTooOld, seconds=migration_wait)
-    await bus.require(nc.jetstream(), streams=_NEEDS.streams, consumers=_NEEDS.consumers, wait=migration_wait)
+    await until_migrated(lambda: _check_schema(database), SchemaTooOld, seconds=migration_wait)
+    await require(nc.jetstream(), streams=_NEEDS.streams, consumers=_NEEDS.consumers, wait=migration_wait)
     return nc
 
 

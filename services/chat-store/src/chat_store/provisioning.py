@@ -10,7 +10,8 @@ import asyncpg
 from chat_store.errors import CannotServe, describe
 from chat_store.settings import MigrateSettings
 from chat_store.storage import pool, schema, search_index
-from parley.runtime.nats import bus, provision
+from parley.runtime.nats import provision
+from parley.runtime.nats.connect import connect
 from parley.runtime.readiness import Trouble
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ async def _connect(url: str) -> pool.Session:
 
 
 async def _provision_nats(settings: MigrateSettings) -> None:
-    nc = await bus.connect(settings.nats_url, name="chat-store-migrate")
+    nc = await connect(settings.nats_url, name="chat-store-migrate")
     try:
         done = await provision.provision(nc, replicas=settings.stream_replicas, ack_wait=settings.ack_wait)
     finally:

@@ -22,7 +22,7 @@ from gateway.http.static_files import Page
 from gateway.routes import chats, config, members, messages, models, probes, search, sessions, stream, usage
 from gateway.settings import Settings
 from parley.runtime.health import CannotListen, HealthServer
-from parley.runtime.nats.bus import NotProvisioned
+from parley.runtime.nats.errors import NotProvisioned
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from llm_worker.errors import ConnectionClosed
 from llm_worker.settings import WorkerSettings
 from parley.runtime import lifecycle, logs, tracing
 from parley.runtime.health import CannotListen
-from parley.runtime.nats.bus import NotProvisioned
+from parley.runtime.nats.errors import NotProvisioned
 from parley.runtime.settings import read
 
 

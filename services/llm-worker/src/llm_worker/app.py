@@ -13,7 +13,6 @@ from llm_worker.generation.generation import Workbench
 from llm_worker.generation.publishing import Wire
 from llm_worker.generation.segments import SegmentPace
 from llm_worker.jobs.ownership import Owners
-from llm_worker.jobs.pull import Pull
 from llm_worker.jobs.slots import Slots
 from llm_worker.provider.client import Provider
 from llm_worker.provider.models import OPENAI_DEFAULT, Models
@@ -23,8 +22,12 @@ from parley.contracts import subjects
 from parley.contracts.streams import CHAT, DEAD_LETTERS, LLM_WORKER_REQUESTS, SEGMENTS
 from parley.runtime import tasks
 from parley.runtime.health import HealthServer
-from parley.runtime.nats import bus, jetstream
+from parley.runtime.nats import jetstream
+from parley.runtime.nats.connect import connect
+from parley.runtime.nats.errors import TRANSIENT_ERRORS
 from parley.runtime.nats.jetstream import Needs
+from parley.runtime.nats.pull import PullConsumer
+from parley.runtime.nats.requirements import require
 from parley.runtime.readiness import Readiness
 
 log = logging.getLogger(__name__)
@@ -55,7 +58,7 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
         connections=settings.max_generations + _SPARE_CONNECTIONS,
         connect_timeout=settings.connect_timeout,
     )
-    pulls: list[Pull] = []
+    pulls: list[PullConsumer] = []
     leaving = refused = False
 
     async def on_closed() -> None:
@@ -85,7 +88,7 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
     async with HealthServer(settings.health_host, settings.health_port, ready), provider:
         nc = await tasks.unless(
             stop,
-            bus.connect(settings.nats_url, name="llm-worker", on_closed=on_closed, on_reconnected=on_reconnected),
+            connect(settings.nats_url, name="llm-worker", on_closed=on_closed, on_reconnected=on_reconnected),
         )
         if nc is None:
             return
@@ -113,7 +116,7 @@ async def run(settings: WorkerSettings, stop: asyncio.Event) -> None:
             await models.serve(nc)
             learning = asyncio.create_task(models.learn())
             expires = min(_LONGEST_PULL, ack_wait / 3)
-            pulls += [Pull(nc, LLM_WORKER_REQUESTS, expires=expires) for _ in range(_PULLS)]
+            pulls += [PullConsumer(nc, LLM_WORKER_REQUESTS, prefetch=False, expires=expires) for _ in range(_PULLS)]
             log.info("Taking requests, up to %d at once", settings.max_generations)
             await Slots(bench, owners, pulls, ack_wait=ack_wait).run(stop)
         finally:
@@ -133,7 +136,7 @@ async def _leave(nc: Client) -> None:
             await nc.drain()
         else:
             await nc.close()
-    except bus.TROUBLE as error:
+    except TRANSIENT_ERRORS as error:
         log.debug("Leaving NATS: %r", error)
 
 
@@ -150,11 +153,11 @@ async def _checked(js: JetStreamContext, migration_wait: float) -> float:
     Raises:
         NotProvisioned
     """
-    await bus.require(js, streams=_NEEDS.streams, consumers=_NEEDS.consumers, wait=migration_wait)
+    await require(js, streams=_NEEDS.streams, consumers=_NEEDS.consumers, wait=migration_wait)
     while True:
         try:
             config = (await js.consumer_info(LLM_WORKER_REQUESTS.stream, LLM_WORKER_REQUESTS.name)).config
             return config.ack_wait or LLM_WORKER_REQUESTS.ack_wait
-        except bus.TROUBLE as error:
+        except TRANSIENT_ERRORS as error:
             log.debug("The consumer cannot be looked at yet: %r", error)
         await asyncio.sleep(_LOOK_AGAIN)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from typing import Any, Final
+from typing import Final
 
 from nats.aio.client import Client
 
@@ -11,8 +11,9 @@ from llm_worker.errors import WorkerError
 from parley.contracts import subjects
 from parley.contracts.events import GenerationRequested
 from parley.contracts.ids import new_id
-from parley.contracts.rpc import Claim, Claimed, ClaimRefused, Done, GenerationSnapshot, Release, SnapshotRequest
-from parley.runtime.nats.bus import BusUnavailable, NoResponder, RpcRefused, request
+from parley.contracts.rpc import Claim, Claimed, Release, SnapshotRequest
+from parley.runtime.nats.errors import BusUnavailable, NoResponder, RpcRefused
+from parley.runtime.nats.requests import ask
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +22,6 @@ _LONGEST_PAUSE: Final = 1.0
 _TRANSIENT: Final = frozenset({"unavailable", "too_many"})
 _ODD_REFUSALS: Final = 5
 _OWNER_TIMEOUT: Final = 1.0
-
-_CLAIM_REPLY: Any = Claimed | ClaimRefused
 
 
 class StoreClient:
@@ -54,7 +53,7 @@ class StoreClient:
         tries = odd = 0
         while True:
             try:
-                reply = await request(self._nc, subjects.rpc_store(Claim.VERB), claim, _CLAIM_REPLY, timeout=_TIMEOUT)
+                reply = await ask(self._nc, claim, timeout=_TIMEOUT)
                 return reply if isinstance(reply, Claimed) else None
             except RpcRefused as refused:
                 if refused.code == "not_found":
@@ -73,26 +72,15 @@ class StoreClient:
         if not self._nc.is_connected:
             return
         try:
-            await request(
-                self._nc,
-                subjects.rpc_store(Release.VERB),
-                Release(generation_id=generation_id, attempt=attempt),
-                Done,
-                timeout=_TIMEOUT,
-            )
+            await ask(self._nc, Release(generation_id=generation_id, attempt=attempt), timeout=_TIMEOUT)
         except (BusUnavailable, RpcRefused) as error:
             log.warning("Could not release an attempt: %r", error, extra={"generation_id": generation_id})
 
     async def is_owned(self, generation_id: str) -> bool:
         """Whether some worker answers for the generation. One that is paused does not answer in time."""
         try:
-            await request(
-                self._nc,
-                subjects.rpc_generation_snapshot(generation_id),
-                SnapshotRequest(brief=True),
-                GenerationSnapshot,
-                timeout=_OWNER_TIMEOUT,
-            )
+            subject = subjects.rpc_generation_snapshot(generation_id)
+            await ask(self._nc, SnapshotRequest(brief=True), subject=subject, timeout=_OWNER_TIMEOUT)
         except (NoResponder, BusUnavailable, RpcRefused):
             return False
         return True

@@ -1,15 +1,16 @@
-"""Requests and replies over core NATS. A reply is the named struct, or ``RpcError``.
+"""Requests and replies over core NATS. A request names its reply type; every reply may be ``RpcError`` instead.
 
-``rpc.store.<VERB>`` is answered by any chat-store; ``rpc.generation.<id>.snapshot`` by the one worker that owns the
-generation (nobody: NATS says "no responders" at once); ``rpc.models.list`` by any llm-worker. Requests that change
-something are idempotent: the id in them makes a repeat harmless.
+``rpc.store.<VERB>`` is served by any chat-store, ``rpc.generation.<id>.snapshot`` by the worker that owns the
+generation (NATS reports "no responders" at once when there is none), ``rpc.models.list`` by any llm-worker. Requests
+that change something are idempotent by the id in them.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Generic, Literal, TypeVar, get_args
 
 import msgspec
 
+from parley.contracts import subjects
 from parley.contracts.resources import (
     Chat,
     GenerationRef,
@@ -18,6 +19,8 @@ from parley.contracts.resources import (
     Role,
     TokenUsage,
 )
+
+Reply = TypeVar("Reply")
 
 
 class RpcError(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="error"):
@@ -31,6 +34,35 @@ class RpcError(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
     code: str
     message: str
     retry_after: float | None = None
+
+
+class Request(msgspec.Struct, Generic[Reply], frozen=True, kw_only=True):
+    """A request over core NATS, and the type of its reply."""
+
+    @classmethod
+    def subject(cls) -> str:
+        """Return the subject that the request is sent to.
+
+        Raises:
+            TypeError: the subject names the recipient, so the sender builds it.
+        """
+        raise TypeError(f"the subject of {cls.__name__} depends on its recipient")
+
+    @classmethod
+    def reply_type(cls) -> Any:
+        """Return the type, or union of types, of a reply that is no :class:`RpcError`."""
+        (base,) = cls.__orig_bases__  # type: ignore[attr-defined]
+        return get_args(base)[0]
+
+
+class StoreRequest(Request[Reply], Generic[Reply], frozen=True, kw_only=True):
+    """A request to chat-store."""
+
+    VERB: ClassVar[str]
+
+    @classmethod
+    def subject(cls) -> str:
+        return subjects.rpc_store(cls.VERB)
 
 
 class _Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
@@ -92,20 +124,20 @@ class AccessReply(_Reply, frozen=True, kw_only=True, tag="access"):
     role: Role
 
 
-# --- rpc.store: asked by the gateway ------------------------------
+# --- rpc.store: requests of the gateway ------------------------------
 # A chat that does not exist and a chat of somebody else are both ``not_found``.
 
 
-class CheckAccess(msgspec.Struct, frozen=True, kw_only=True):
-    """→ AccessReply. May this user read and write this chat?"""
+class CheckAccess(StoreRequest[AccessReply], frozen=True, kw_only=True):
+    """May this user read and write this chat?"""
 
     VERB: ClassVar = "check_access"
     user_id: str
     chat_id: str
 
 
-class CreateChat(msgspec.Struct, frozen=True, kw_only=True):
-    """→ ChatReply. The same ``chat_id`` of the same user again answers with the existing chat."""
+class CreateChat(StoreRequest[ChatReply], frozen=True, kw_only=True):
+    """Create a chat. The same ``chat_id`` of the same user again returns the existing chat."""
 
     VERB: ClassVar = "create_chat"
     user_id: str
@@ -115,16 +147,16 @@ class CreateChat(msgspec.Struct, frozen=True, kw_only=True):
     system_prompt: str | None = None
 
 
-class GetChat(msgspec.Struct, frozen=True, kw_only=True):
-    """→ ChatReply."""
+class GetChat(StoreRequest[ChatReply], frozen=True, kw_only=True):
+    """Read one chat."""
 
     VERB: ClassVar = "get_chat"
     user_id: str
     chat_id: str
 
 
-class ListChats(msgspec.Struct, frozen=True, kw_only=True):
-    """→ ChatList, the most recently updated first."""
+class ListChats(StoreRequest[ChatList], frozen=True, kw_only=True):
+    """List the chats of a user, the most recently updated first."""
 
     VERB: ClassVar = "list_chats"
     user_id: str
@@ -132,8 +164,8 @@ class ListChats(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 50
 
 
-class UpdateChat(msgspec.Struct, frozen=True, kw_only=True):
-    """→ ChatReply. Absent fields stay. ``tip_id`` chooses the branch that the chat goes on from."""
+class UpdateChat(StoreRequest[ChatReply], frozen=True, kw_only=True):
+    """Change a chat; absent fields stay. ``tip_id`` chooses the branch that the chat goes on from."""
 
     VERB: ClassVar = "update_chat"
     user_id: str
@@ -144,16 +176,16 @@ class UpdateChat(msgspec.Struct, frozen=True, kw_only=True):
     tip_id: str | msgspec.UnsetType = msgspec.UNSET
 
 
-class DeleteChat(msgspec.Struct, frozen=True, kw_only=True):
-    """→ Done. Owner only. A running answer is stopped; deleted again: Done."""
+class DeleteChat(StoreRequest[Done], frozen=True, kw_only=True):
+    """Delete a chat; owner only. A running answer is stopped; deleted again: Done."""
 
     VERB: ClassVar = "delete_chat"
     user_id: str
     chat_id: str
 
 
-class ListMessages(msgspec.Struct, frozen=True, kw_only=True):
-    """→ MessageList."""
+class ListMessages(StoreRequest[MessageList], frozen=True, kw_only=True):
+    """List the messages of a chat; the newest page first, oldest first within it."""
 
     VERB: ClassVar = "list_messages"
     user_id: str
@@ -162,10 +194,10 @@ class ListMessages(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 50
 
 
-class GetMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """→ MessageReply. Of a prompt that was accepted and not stored, its author gets it as ``rejected``.
+class GetMessage(StoreRequest[MessageReply], frozen=True, kw_only=True):
+    """Read one message. The author of a prompt that was accepted and not stored gets it as ``rejected``.
 
-    What is accepted when this is asked is waited for.
+    The reply covers every prompt that was accepted before the request.
     """
 
     VERB: ClassVar = "get_message"
@@ -174,8 +206,8 @@ class GetMessage(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str
 
 
-class Regenerate(msgspec.Struct, frozen=True, kw_only=True):
-    """→ MessageReply: a new answer beside ``message_id`` (an ended answer, or a prompt).
+class Regenerate(StoreRequest[MessageReply], frozen=True, kw_only=True):
+    """Create a new answer beside ``message_id`` (an ended answer), or to it (a prompt).
 
     ``conflict`` while an answer is active in the chat.
 
@@ -190,8 +222,8 @@ class Regenerate(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
 
 
-class DeleteMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """→ Done. A queued prompt only; ``conflict`` when it has started."""
+class DeleteMessage(StoreRequest[Done], frozen=True, kw_only=True):
+    """Delete a queued prompt; ``conflict`` when it has started."""
 
     VERB: ClassVar = "delete_message"
     user_id: str
@@ -199,10 +231,10 @@ class DeleteMessage(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str
 
 
-class Stop(msgspec.Struct, frozen=True, kw_only=True):
-    """→ Done. Stops the active generation; with none active, nothing happens. Queued prompts then start.
+class Stop(StoreRequest[Done], frozen=True, kw_only=True):
+    """Stop the active generation; with none active, nothing happens. Queued prompts then start.
 
-    It covers what is accepted when it is asked, stored or not.
+    It covers every prompt that was accepted before the request, stored or not.
 
     Attributes:
         message_id: Stop only this answer, or the first answer to this prompt; with another one active, nothing happens.
@@ -214,8 +246,8 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str | None = None
 
 
-class Search(msgspec.Struct, frozen=True, kw_only=True):
-    """→ SearchReply, the best match first. ``search_id`` is what ``ctl.search.<id>.cancel`` names."""
+class Search(StoreRequest[SearchReply], frozen=True, kw_only=True):
+    """Search the messages of a user's chats, the best match first; ``ctl.search.<search_id>.cancel`` cancels it."""
 
     VERB: ClassVar = "search"
     user_id: str
@@ -225,23 +257,23 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
     search_id: str | None = None
 
 
-class GetUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """→ UsageReply: tokens of this user's answers, by model."""
+class GetUsage(StoreRequest[UsageReply], frozen=True, kw_only=True):
+    """Sum the tokens of this user's answers, by model."""
 
     VERB: ClassVar = "usage"
     user_id: str
 
 
-class ListMembers(msgspec.Struct, frozen=True, kw_only=True):
-    """→ MemberList."""
+class ListMembers(StoreRequest[MemberList], frozen=True, kw_only=True):
+    """List the members of a chat."""
 
     VERB: ClassVar = "list_members"
     user_id: str
     chat_id: str
 
 
-class PutMember(msgspec.Struct, frozen=True, kw_only=True):
-    """→ MemberReply. Owner only."""
+class PutMember(StoreRequest[MemberReply], frozen=True, kw_only=True):
+    """Add a member; owner only."""
 
     VERB: ClassVar = "put_member"
     user_id: str
@@ -249,8 +281,8 @@ class PutMember(msgspec.Struct, frozen=True, kw_only=True):
     member_id: str
 
 
-class DeleteMember(msgspec.Struct, frozen=True, kw_only=True):
-    """→ Done. By the owner, or by the member who leaves; the owner stays."""
+class DeleteMember(StoreRequest[Done], frozen=True, kw_only=True):
+    """Remove a member: by the owner, or by the member itself. The owner cannot be removed."""
 
     VERB: ClassVar = "delete_member"
     user_id: str
@@ -258,15 +290,7 @@ class DeleteMember(msgspec.Struct, frozen=True, kw_only=True):
     member_id: str
 
 
-# --- rpc.store: asked by push ------------------------------
-
-
-class Sync(msgspec.Struct, frozen=True, kw_only=True):
-    """→ SyncReply. With ``after``, only the messages that changed since that version (when they fit a page)."""
-
-    VERB: ClassVar = "sync"
-    chat_id: str
-    after: int | None = None
+# --- rpc.store: requests of push ------------------------------
 
 
 class SyncReply(_Reply, frozen=True, kw_only=True, tag="sync"):
@@ -286,11 +310,12 @@ class SyncReply(_Reply, frozen=True, kw_only=True, tag="sync"):
     next: str | None = None
 
 
-class Versions(msgspec.Struct, frozen=True, kw_only=True):
-    """→ VersionsReply. Anti-entropy: (chat, version) pairs; the answer names those that moved."""
+class Sync(StoreRequest[SyncReply], frozen=True, kw_only=True):
+    """Read the state of a chat. With ``after``, only the messages changed since that version, if they fit a page."""
 
-    VERB: ClassVar = "versions"
-    chats: dict[str, int]
+    VERB: ClassVar = "sync"
+    chat_id: str
+    after: int | None = None
 
 
 class VersionsReply(_Reply, frozen=True, kw_only=True, tag="versions"):
@@ -299,7 +324,14 @@ class VersionsReply(_Reply, frozen=True, kw_only=True, tag="versions"):
     moved: dict[str, int]
 
 
-# --- rpc.store: asked by llm-worker ------------------------------
+class Versions(StoreRequest[VersionsReply], frozen=True, kw_only=True):
+    """Anti-entropy: compare (chat, version) pairs; the reply names those that changed."""
+
+    VERB: ClassVar = "versions"
+    chats: dict[str, int]
+
+
+# --- rpc.store: requests of llm-worker ------------------------------
 
 
 class ContextMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -307,22 +339,12 @@ class ContextMessage(msgspec.Struct, frozen=True, kw_only=True):
     content: str
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """→ Claimed | ClaimRefused. Raises ``attempt`` by one; the same ``claim_id`` again gets the same answer."""
-
-    VERB: ClassVar = "claim"
-    chat_id: str
-    generation_id: str
-    claim_id: str
-    worker_id: str
-
-
 class Claimed(_Reply, frozen=True, kw_only=True, tag="claimed"):
-    """The generation is this worker's.
+    """The generation belongs to this worker.
 
     Attributes:
-        context: The branch from the root, system prompt first; cut from the oldest to fit a reply. Never holds an
-            empty or unfinished answer.
+        context: The branch from the root, system prompt first; cut from the oldest to fit a reply. Never contains
+            an empty or unfinished answer.
         verdict: ``stream``: do it. ``stop_requested``: publish ``finished`` as stopped. ``exhausted``: attempts are
             used up; publish ``finished`` as failed with the text from SEGMENTS.
     """
@@ -337,11 +359,21 @@ class Claimed(_Reply, frozen=True, kw_only=True, tag="claimed"):
 
 
 class ClaimRefused(_Reply, frozen=True, kw_only=True, tag="claim_refused"):
-    """Already over (or never was): acknowledge the request and forget it."""
+    """The generation has ended or never existed: acknowledge the message and drop it."""
 
 
-class Release(msgspec.Struct, frozen=True, kw_only=True):
-    """→ Done. The worker hands the generation back in good order: the attempt does not count as used."""
+class Claim(StoreRequest[Claimed | ClaimRefused], frozen=True, kw_only=True):
+    """Claim a generation: raises ``attempt`` by one. The same ``claim_id`` again gets the same reply."""
+
+    VERB: ClassVar = "claim"
+    chat_id: str
+    generation_id: str
+    claim_id: str
+    worker_id: str
+
+
+class Release(StoreRequest[Done], frozen=True, kw_only=True):
+    """Release a claimed generation in a graceful shutdown: the attempt does not count as used."""
 
     VERB: ClassVar = "release"
     generation_id: str
@@ -351,18 +383,8 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
 # --- rpc.generation.<id>.snapshot, ctl.generation.<id>.stop, ctl.search.<id>.cancel ------
 
 
-class SnapshotRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """→ GenerationSnapshot.
-
-    Attributes:
-        brief: Without the text: whoever asks wants to know who makes the answer.
-    """
-
-    brief: bool = False
-
-
 class GenerationSnapshot(_Reply, frozen=True, kw_only=True, tag="generation_snapshot"):
-    """The answer so far, whole, from its worker. Every delta published later has ``from`` > ``seq``."""
+    """The whole answer so far, from its worker. Every delta published later has ``from`` > ``seq``."""
 
     generation_id: str
     message_id: str
@@ -373,19 +395,25 @@ class GenerationSnapshot(_Reply, frozen=True, kw_only=True, tag="generation_snap
     reasoning: str
 
 
+class SnapshotRequest(Request[GenerationSnapshot], frozen=True, kw_only=True):
+    """Read the answer so far of a running generation; its subject names the generation.
+
+    Attributes:
+        brief: Without the text, to find out only whether a worker owns the generation.
+    """
+
+    brief: bool = False
+
+
 class StopSignal(msgspec.Struct, frozen=True, kw_only=True):
     """Close the provider connection now. Sent again each second until the generation is over."""
 
 
 class CancelSearch(msgspec.Struct, frozen=True, kw_only=True):
-    """Nobody waits for this search any more; never answered."""
+    """Cancel a search whose caller has given up; there is no reply."""
 
 
 # --- rpc.models.list ------------------------------
-
-
-class ListModels(msgspec.Struct, frozen=True, kw_only=True):
-    """→ ModelList."""
 
 
 class ModelList(_Reply, frozen=True, kw_only=True, tag="model_list"):
@@ -395,29 +423,15 @@ class ModelList(_Reply, frozen=True, kw_only=True, tag="model_list"):
     default: str | None
 
 
-STORE_REQUESTS: Final[Mapping[str, type[Any]]] = {
-    request.VERB: request
-    for request in (
-        CheckAccess,
-        CreateChat,
-        GetChat,
-        ListChats,
-        UpdateChat,
-        DeleteChat,
-        ListMessages,
-        GetMessage,
-        Regenerate,
-        DeleteMessage,
-        Stop,
-        Search,
-        GetUsage,
-        ListMembers,
-        PutMember,
-        DeleteMember,
-        Sync,
-        Versions,
-        Claim,
-        Release,
-    )
+class ListModels(Request[ModelList], frozen=True, kw_only=True):
+    """List the models that the provider offers."""
+
+    @classmethod
+    def subject(cls) -> str:
+        return subjects.RPC_MODELS_LIST
+
+
+STORE_REQUESTS: Final[Mapping[str, type[StoreRequest[Any]]]] = {
+    request.VERB: request for request in StoreRequest.__subclasses__()
 }
-"""What chat-store is asked, by verb."""
+"""The requests to chat-store, by verb."""

@@ -24,14 +24,15 @@ from chat_store import metrics
 from chat_store.domain.rejections import CHAT_NOT_FOUND, ID_TAKEN, NOT_A_MEMBER, NOT_STORED, Rejection
 from chat_store.errors import is_outage
 from chat_store.events.publisher import Publisher
-from chat_store.events.pull import nak_all
 from chat_store.storage.transactions import Command, Interrupted, Outcome
 from parley.contracts import ids
 from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.events import VERSION, GenerationFinished, PromptSubmitted
 from parley.contracts.streams import ConsumerSpec
 from parley.runtime import tracing
-from parley.runtime.nats import bus, dead_letters
+from parley.runtime.nats import dead_letters
+from parley.runtime.nats.errors import TRANSIENT_ERRORS, BusUnavailable
+from parley.runtime.nats.pull import nak_all
 
 log = logging.getLogger(__name__)
 
@@ -238,7 +239,7 @@ class Intake(Generic[E]):
     async def _dead_letter(self, message: Msg, reason: str) -> None:
         try:
             await dead_letters.publish(self._js, consumer=self._spec.name, message=message, reason=reason)
-        except (bus.BusUnavailable, *bus.TROUBLE) as error:
+        except (BusUnavailable, *TRANSIENT_ERRORS) as error:
             log.warning("A dead letter could not be kept yet: %r", error, extra={"consumer": self._spec.name})
             await nak_all([message], delay=5.0)
             return
@@ -259,7 +260,7 @@ def _traceparent(message: Msg | RawStreamMsg) -> str | None:
 async def _acknowledge(message: Msg) -> None:
     try:
         await message.ack()
-    except bus.TROUBLE as error:
+    except TRANSIENT_ERRORS as error:
         # It comes once more, and changes nothing then.
         log.debug("Acknowledging: %r", error)
 

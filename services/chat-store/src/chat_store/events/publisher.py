@@ -29,7 +29,8 @@ from parley.contracts.live import Changed, ListChanged
 from parley.contracts.resources import Chat
 from parley.contracts.rpc import StopSignal
 from parley.runtime import tracing
-from parley.runtime.nats import bus
+from parley.runtime.nats.errors import TRANSIENT_ERRORS, BusUnavailable
+from parley.runtime.nats.publish import publish_durable
 
 log = logging.getLogger(__name__)
 
@@ -129,8 +130,8 @@ class Publisher:
             # It waited for its turn, or is requested again: it still belongs to the trace of its prompt.
             trace = {tracing.TRACEPARENT: generation.traceparent}
         try:
-            stored = await bus.publish_durable(self._js, event, deadline=PUBLISH_DEADLINE, trace=trace)
-        except (bus.BusUnavailable, *bus.TROUBLE) as error:
+            stored = await publish_durable(self._js, event, deadline=PUBLISH_DEADLINE, trace=trace)
+        except (BusUnavailable, *TRANSIENT_ERRORS) as error:
             log.warning("An answer could not be requested yet: %s", error, extra={"generation_id": generation.id})
             return None
         return generation, stored.seq
@@ -138,7 +139,7 @@ class Publisher:
     async def _send(self, subject: str, payload: bytes) -> None:
         try:
             await self._nc.publish(subject, payload)
-        except bus.TROUBLE as error:
+        except TRANSIENT_ERRORS as error:
             log.debug("%s: %r", subject, error)
 
     async def drain(self, timeout: float) -> None:

@@ -1,7 +1,7 @@
 """The durable consumers of chat-store. Each acknowledges only after its work is committed.
 
-Built on :mod:`chat_store.events.pull` and not on FastStream's subscribers: those hold a batch back until it is full or
-a timeout has passed, and leave the messages of a cancelled handler to time out.
+Built on :mod:`parley.runtime.nats.pull` and not on FastStream's subscribers: those hold a batch back until it is full
+or a timeout has passed, and leave the messages of a cancelled handler to time out.
 """
 
 import asyncio
@@ -24,7 +24,6 @@ from chat_store.errors import describe, is_outage
 from chat_store.events.leadership import Leader
 from chat_store.events.processing import Execute, Intake
 from chat_store.events.publisher import Publisher
-from chat_store.events.pull import Pull, keep_alive, nak_all
 from chat_store.storage import repository, transactions
 from chat_store.storage.pool import Database
 from chat_store.storage.transactions import Command, Outcome
@@ -40,7 +39,8 @@ from parley.contracts.streams import (
     CHAT_STORE_PROMPTS,
     LLM_WORKER_REQUESTS,
 )
-from parley.runtime.nats.bus import TROUBLE
+from parley.runtime.nats.errors import TRANSIENT_ERRORS
+from parley.runtime.nats.pull import PullConsumer, keep_in_progress, nak_all
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class Prompts:
         self._publisher = publisher
         self._grace = grace
         self._delivered = 0  # the consumer's number of the newest delivery that is dealt with
-        self._pull = Pull(nc, CHAT_STORE_PROMPTS, batch=batch)
+        self._pull = PullConsumer(nc, CHAT_STORE_PROMPTS, batch=batch)
         self._intake = Intake(
             CHAT_STORE_PROMPTS, kind=PromptSubmitted, command=submit, js=js, publisher=publisher, reject=self._reject
         )
@@ -115,10 +115,9 @@ class Prompts:
     async def run(self, leader: Leader) -> None:
         """Take prompts in while ``leader`` leads. Raises: Exception: Postgres is away."""
         await self._catch_up(leader.execute)
-        await self._pull.open()
         try:
             while True:
-                messages = await self._pull.next()
+                messages = await self._pull.next_batch()
                 if not messages:
                     # What the server sent on the connection before may not have arrived.
                     await self._catch_up(leader.execute)
@@ -159,7 +158,7 @@ class Prompts:
                 async with asyncio.timeout(IN_HAND_TIMEOUT):
                     in_hand = await self._in_hand()
                 break
-            except TROUBLE as error:
+            except TRANSIENT_ERRORS as error:
                 # A server that has just started does not know yet; that is no news.
                 tries += 1
                 level = logging.WARNING if tries == IN_HAND_TRIES else logging.DEBUG
@@ -213,7 +212,7 @@ class Finished:
     ) -> None:
         self._database = database
         self._grace = grace
-        self._pull = Pull(nc, CHAT_STORE_FINISHED, batch=batch)
+        self._pull = PullConsumer(nc, CHAT_STORE_FINISHED, batch=batch)
         self._intake = Intake(
             CHAT_STORE_FINISHED,
             kind=GenerationFinished,
@@ -228,10 +227,9 @@ class Finished:
 
     async def run(self) -> None:
         """Until cancelled; an outage of Postgres is waited out with the messages in hand."""
-        await self._pull.open()
         try:
             while True:
-                messages = await self._pull.next()
+                messages = await self._pull.next_batch()
                 if not messages:
                     continue
                 try:
@@ -286,17 +284,16 @@ class Advisories:
         self._database = database
         self._publisher = publisher
         self._grace = grace
-        self._pull = Pull(nc, CHAT_STORE_ADVISORIES, batch=16)
+        self._pull = PullConsumer(nc, CHAT_STORE_ADVISORIES, batch=16)
 
     def renew(self) -> None:
         self._pull.renew()
 
     async def run(self) -> None:
         """Until cancelled."""
-        await self._pull.open()
         try:
             while True:
-                messages = await self._pull.next()
+                messages = await self._pull.next_batch()
                 for message in messages:
                     await finish_even_if_cancelled(self._handle(message), self._grace)
         finally:
@@ -308,10 +305,10 @@ class Advisories:
             await message.ack()
         except UNDECODABLE as error:
             log.error("An advisory does not decode: %s", error)
-            with contextlib.suppress(*TROUBLE):
+            with contextlib.suppress(*TRANSIENT_ERRORS):
                 await message.term()
         except Exception as error:
-            if not is_outage(error) and not isinstance(error, TROUBLE):
+            if not is_outage(error) and not isinstance(error, TRANSIENT_ERRORS):
                 log.exception("An advisory failed")
             await nak_all([message], delay=5.0)
 
@@ -348,7 +345,7 @@ async def again_or_fail(
 
 @contextlib.asynccontextmanager
 async def _kept_alive(messages: list[Msg], ack_wait: float) -> AsyncIterator[None]:
-    beat = asyncio.create_task(keep_alive(messages, every=ack_wait / 3))
+    beat = asyncio.create_task(keep_in_progress(messages, every=ack_wait / 3))
     try:
         yield
     finally:

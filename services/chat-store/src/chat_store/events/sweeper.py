@@ -41,7 +41,7 @@ from parley.contracts import subjects
 from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.events import GenerationFinished
 from parley.contracts.streams import CHAT, CHAT_STORE_FINISHED, LLM_WORKER_REQUESTS
-from parley.runtime.nats import bus
+from parley.runtime.nats.errors import TRANSIENT_ERRORS, BusUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ class Sweeper:
         while True:
             try:
                 await finish_even_if_cancelled(work(), GRACE)
-            except (bus.BusUnavailable, *bus.TROUBLE) as error:
+            except (BusUnavailable, *TRANSIENT_ERRORS) as error:
                 log.debug("The sweeper waits for NATS: %r", error)
             except Exception as error:
                 if is_outage(error):

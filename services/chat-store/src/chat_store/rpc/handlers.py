@@ -38,7 +38,7 @@ from parley.contracts import ids, limits, rpc, subjects
 from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.resources import Member, Message
 from parley.runtime import tracing
-from parley.runtime.nats import bus
+from parley.runtime.nats.requests import has_expired
 
 log = logging.getLogger(__name__)
 
@@ -479,7 +479,7 @@ class _Request(msgspec.Struct, frozen=True):
 
 
 async def _unpack(message: NatsMessage) -> _Request:
-    return _Request(bytes(message.body), message.headers, bus.has_expired(message.raw_message))
+    return _Request(bytes(message.body), message.headers, has_expired(message.raw_message))
 
 
 def _handler(kind: type[Any], answer: Answer) -> Callable[[_Request], Awaitable[NatsResponse]]:

@@ -21,7 +21,7 @@ from parley.contracts import subjects
 from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.ids import is_id
 from parley.contracts.streams import CHAT, CHAT_STORE_PROMPTS
-from parley.runtime.nats.bus import TROUBLE
+from parley.runtime.nats.errors import TRANSIENT_ERRORS
 
 R = TypeVar("R")
 
@@ -63,7 +63,7 @@ class Accepted:
                 while last is not None and not await self._is_handled(chat_id, last):
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, _LONGEST_PAUSE)
-        except TROUBLE as error:
+        except TRANSIENT_ERRORS as error:
             raise Unavailable("What was sent to this chat is not stored yet. Try again in a moment.") from error
         return last is not None
 

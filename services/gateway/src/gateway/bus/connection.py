@@ -12,8 +12,11 @@ from gateway.errors import Unavailable
 from parley.contracts import subjects
 from parley.contracts.streams import CHAT
 from parley.runtime import tasks
-from parley.runtime.nats import bus, jetstream
+from parley.runtime.nats import jetstream
+from parley.runtime.nats.connect import connect
+from parley.runtime.nats.errors import TRANSIENT_ERRORS
 from parley.runtime.nats.jetstream import Needs, StreamWrites
+from parley.runtime.nats.requirements import require
 from parley.runtime.readiness import Readiness
 
 log = logging.getLogger(__name__)
@@ -60,7 +63,7 @@ class Bus:
             NotProvisioned: the stream that prompts go to is missing.
             BusClosed: the server ended the connection for good.
         """
-        self._client = client = await bus.connect(
+        self._client = client = await connect(
             self._url,
             name=self._name,
             on_closed=self._on_closed,
@@ -70,14 +73,14 @@ class Bus:
         self._js = client.jetstream()
         watching = asyncio.create_task(self._readiness.watch(), name="readiness")
         try:
-            await bus.require(self.js, streams=_NEEDS.streams, wait=self._migration_wait)
+            await require(self.js, streams=_NEEDS.streams, wait=self._migration_wait)
             self._up.set()
             await self._closed.wait()
             raise BusClosed("The connection to NATS was closed for good.")
         finally:
             self._stopping = True
             await tasks.end(watching)
-            with contextlib.suppress(*bus.TROUBLE):
+            with contextlib.suppress(*TRANSIENT_ERRORS):
                 async with asyncio.timeout(2):
                     await client.drain()
 

@@ -14,7 +14,8 @@ from gateway.metrics import PUBLISH_FAILURES, PUBLISH_SECONDS
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.ids import new_id
 from parley.contracts.text import storable
-from parley.runtime.nats.bus import BusUnavailable, publish_durable
+from parley.runtime.nats.errors import BusUnavailable
+from parley.runtime.nats.publish import publish_durable
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,8 @@ from gateway.metrics import STALE_ACCESS
 from parley.contracts import rpc, subjects
 from parley.contracts.ids import new_id
 from parley.contracts.resources import Chat, Member, Message, TokenUsage
-from parley.runtime.nats.bus import TROUBLE, BusUnavailable, NoResponder, RpcRefused, request
+from parley.runtime.nats.errors import TRANSIENT_ERRORS, BusUnavailable, NoResponder, RpcRefused
+from parley.runtime.nats.requests import ask
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +127,7 @@ class StoreClient:
         try:
             return await self._ask(body, rpc.SearchReply)
         except (asyncio.CancelledError, Unavailable):
-            with contextlib.suppress(*TROUBLE, Unavailable):
+            with contextlib.suppress(*TRANSIENT_ERRORS, Unavailable):
                 await self._bus.client.publish(
                     subjects.ctl_search_cancel(search_id), msgspec.json.encode(rpc.CancelSearch())
                 )
@@ -192,9 +193,7 @@ class StoreClient:
             longest = min(2 * longest, _LONGEST_PAUSE)
             await self._bus.wait_until_up(max(0.0, ends - time.monotonic()))
             try:
-                return await request(
-                    self._bus.client, subject, body, reply_type, timeout=max(0.05, ends - time.monotonic())
-                )
+                return await ask(self._bus.client, body, subject=subject, timeout=max(0.05, ends - time.monotonic()))
             except RpcRefused as refusal:
                 raise _as_gateway_error(refusal) from refusal
             except NoResponder as error:

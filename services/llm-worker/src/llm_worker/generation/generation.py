@@ -33,7 +33,8 @@ from parley.contracts.live import READ_AT
 from parley.contracts.resources import Usage
 from parley.contracts.rpc import Claimed, GenerationSnapshot
 from parley.runtime import tasks, tracing
-from parley.runtime.nats.bus import BusUnavailable, publish_durable
+from parley.runtime.nats.errors import BusUnavailable
+from parley.runtime.nats.publish import publish_durable
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from llm_worker.errors import LeaseLost
-from parley.runtime.nats.bus import TROUBLE
+from parley.runtime.nats.errors import TRANSIENT_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class Lease:
             return False
         try:
             await self._nc.request(self._message.reply, Msg.Ack.Progress, timeout=min(self._every, self.left + 0.001))
-        except TROUBLE as error:
+        except TRANSIENT_ERRORS as error:
             log.debug("Heartbeat: %r", error)
             return False
         return True
@@ -127,7 +127,7 @@ class Lease:
             return False
         try:
             await self._nc.publish(self._message.reply, payload)
-        except TROUBLE as error:
+        except TRANSIENT_ERRORS as error:
             log.debug("Acknowledging: %r", error)
             return False
         return True

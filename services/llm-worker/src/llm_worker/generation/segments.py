@@ -16,7 +16,8 @@ from parley.contracts import subjects
 from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.events import GenerationSegment
 from parley.contracts.streams import SEGMENTS
-from parley.runtime.nats.bus import TROUBLE, BusUnavailable, publish_durable
+from parley.runtime.nats.errors import TRANSIENT_ERRORS, BusUnavailable
+from parley.runtime.nats.publish import publish_durable
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +139,7 @@ async def read_back(js: JetStreamContext, *, chat_id: str, generation_id: str) -
     """
     try:
         return assemble([s for s in await _read(js, chat_id) if s.generation_id == generation_id])
-    except TROUBLE as error:
+    except TRANSIENT_ERRORS as error:
         raise BusUnavailable(f"segments of {generation_id}: {error!r}") from error
 
 

@@ -14,7 +14,7 @@ from llm_worker.generation.generation import Generation
 from parley.contracts import subjects
 from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.rpc import SnapshotRequest
-from parley.runtime.nats.bus import TROUBLE
+from parley.runtime.nats.errors import TRANSIENT_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Owners:
                 snapshot = await generation.snapshot()
                 if _is_brief(message.data):
                     snapshot = msgspec.structs.replace(snapshot, text="", reasoning="")
-                with contextlib.suppress(*TROUBLE):
+                with contextlib.suppress(*TRANSIENT_ERRORS):
                     await self._nc.publish(message.reply, _encode(snapshot))
 
         self._generations[generation.id] = generation
@@ -64,7 +64,7 @@ class Owners:
             del self._generations[generation.id]
             try:
                 await subscription.unsubscribe()
-            except TROUBLE as error:
+            except TRANSIENT_ERRORS as error:
                 log.debug("Unsubscribing: %r", error)
 
     async def _on_stop(self, message: Msg) -> None:

@@ -13,7 +13,6 @@ from llm_worker.generation.generation import Generation, Workbench
 from llm_worker.generation.lease import Lease
 from llm_worker.jobs.job import Job
 from llm_worker.jobs.ownership import Owners
-from llm_worker.jobs.pull import Fetched, Pull
 from parley.contracts import events
 from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.events import GenerationRequested
@@ -21,7 +20,8 @@ from parley.contracts.ids import is_id
 from parley.contracts.streams import LLM_WORKER_REQUESTS
 from parley.runtime import tasks, tracing
 from parley.runtime.nats import dead_letters
-from parley.runtime.nats.bus import BusUnavailable
+from parley.runtime.nats.errors import BusUnavailable
+from parley.runtime.nats.pull import Fetched, PullConsumer
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Slots:
         ack_wait: Of the consumer, in seconds.
     """
 
-    def __init__(self, bench: Workbench, owners: Owners, pulls: Sequence[Pull], *, ack_wait: float) -> None:
+    def __init__(self, bench: Workbench, owners: Owners, pulls: Sequence[PullConsumer], *, ack_wait: float) -> None:
         self._bench = bench
         self._owners = owners
         self._pulls = pulls
@@ -67,7 +67,7 @@ class Slots:
             for job in list(self._jobs):
                 job.hand_back()
 
-    async def _take(self, pull: Pull, answers: asyncio.TaskGroup) -> None:
+    async def _take(self, pull: PullConsumer, answers: asyncio.TaskGroup) -> None:
         while True:
             await self._free.acquire()
             try:
@@ -78,7 +78,7 @@ class Slots:
             answers.create_task(self._serve(fetched))
 
     async def _serve(self, fetched: Fetched) -> None:
-        lease = Lease(self._bench.nc, fetched.message, asked_at=fetched.asked_at, ack_wait=self._ack_wait)
+        lease = Lease(self._bench.nc, fetched.message, asked_at=fetched.requested_at, ack_wait=self._ack_wait)
         try:
             async with contextlib.AsyncExitStack() as owned:
                 try:

@@ -12,9 +12,10 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from parley.contracts import rpc, subjects
 from parley.contracts.live import TicketUsed
-from parley.runtime.nats import bus as runtime_bus
-from parley.runtime.nats.bus import BusUnavailable
 from parley.runtime.nats.client import ReconnectingClient
+from parley.runtime.nats.connect import connect_options
+from parley.runtime.nats.errors import TRANSIENT_ERRORS, BusUnavailable
+from parley.runtime.nats.requests import ask
 from push.bus.delta_headers import Mark, mark_of
 
 __all__ = ["Bus", "Handler", "LiveClient", "LiveSubscription"]
@@ -140,7 +141,7 @@ class Bus:
     ) -> Bus:
         """Connect; waits while no server answers yet."""
         client = LiveClient()
-        options = runtime_bus.connect_options(url, "push", on_closed=on_closed, on_reconnected=on_reconnected)
+        options = connect_options(url, "push", on_closed=on_closed, on_reconnected=on_reconnected)
         await client.connect(**options)
         return cls(client)
 
@@ -189,7 +190,7 @@ class Bus:
     async def _subscribe(self, subject: str, handler: Handler) -> LiveSubscription:
         try:
             return await self._client.subscribe_live(subject, handler)
-        except runtime_bus.TROUBLE as error:
+        except TRANSIENT_ERRORS as error:
             raise BusUnavailable(f"not subscribed: {error!r}") from error
 
     async def tell_used(self, used: TicketUsed) -> None:
@@ -198,7 +199,7 @@ class Bus:
             return
         try:
             await self._client.publish(subjects.CTL_TICKET_USED, msgspec.json.encode(used))
-        except runtime_bus.TROUBLE as error:
+        except TRANSIENT_ERRORS as error:
             log.debug("A used ticket was not told: %r", error)
 
     async def sync(self, chat_id: str, after: int | None) -> rpc.SyncReply:
@@ -235,4 +236,4 @@ class Bus:
         if not self.connected:
             # A request would be kept until the reconnect, and its answer would come to nobody.
             raise BusUnavailable("not connected to NATS")
-        return await runtime_bus.request(self._client, subject, body, reply_type, timeout=timeout)
+        return await ask(self._client, body, subject=subject, timeout=timeout)

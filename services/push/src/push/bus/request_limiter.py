@@ -9,7 +9,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from parley.runtime.nats.bus import BusUnavailable, RpcRefused
+from parley.runtime.nats.errors import BusUnavailable, RpcRefused
 from push.metrics import REQUESTS
 
 __all__ = ["Gate", "Pace"]

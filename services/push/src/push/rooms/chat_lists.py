@@ -11,7 +11,7 @@ import msgspec
 from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.frames import Listed, Relist
 from parley.contracts.live import ListChanged
-from parley.runtime.nats.bus import BusUnavailable
+from parley.runtime.nats.errors import BusUnavailable
 from push.bus.connection import Handler
 from push.bus.request_limiter import Pace
 from push.rooms.framing import encode

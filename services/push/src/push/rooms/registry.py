@@ -9,7 +9,7 @@ import random
 from functools import partial
 from typing import Final, Protocol
 
-from parley.runtime.nats.bus import BusUnavailable, RpcRefused
+from parley.runtime.nats.errors import BusUnavailable, RpcRefused
 from push.bus.request_limiter import Gate, Pace
 from push.rooms.reader import Reader
 from push.rooms.room import Room, Tally

@@ -16,7 +16,7 @@ from parley.contracts.frames import Delta, Generation
 from parley.contracts.live import Changed
 from parley.contracts.rpc import GenerationSnapshot, SyncReply
 from parley.runtime import tracing
-from parley.runtime.nats.bus import BusUnavailable, RpcRefused
+from parley.runtime.nats.errors import BusUnavailable, RpcRefused
 from parley.runtime.tasks import end
 from push import metrics
 from push.bus.connection import Handler

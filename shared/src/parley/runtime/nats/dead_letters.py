@@ -4,7 +4,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
 from parley.contracts import subjects
-from parley.runtime.nats.bus import publish_durable_raw
+from parley.runtime.nats.publish import publish_durable_raw
 
 REASON = "Parley-Dead-Reason"
 SUBJECT = "Parley-Dead-Subject"

@@ -11,7 +11,8 @@ from nats.js.api import PubAck
 
 from parley.contracts import subjects
 from parley.contracts.streams import CHAT, ConsumerSpec, StreamSpec
-from parley.runtime.nats import bus
+from parley.runtime.nats.errors import TRANSIENT_ERRORS, NotProvisioned
+from parley.runtime.nats.requirements import check_consumer, check_stream
 
 NOT_STORED: Final = {"Nats-Expected-Stream": "parley-probe"}
 """Headers of a message that its stream's leader refuses to store, which says that it would take another one."""
@@ -63,7 +64,7 @@ class StreamWrites:
             return None
         try:
             await write(nc.jetstream(timeout=ANSWER_TIMEOUT))
-        except bus.TROUBLE as error:
+        except TRANSIENT_ERRORS as error:
             return unwritable(error)
         self._in_doubt = False
         return None
@@ -81,14 +82,14 @@ async def check(nc: Client, needs: Needs) -> str | None:
     try:
         for stream in needs.streams:
             looking_at = f"the stream {stream.name}"
-            if (problem := fullness(await bus.check_stream(js, stream))) is not None:
+            if (problem := fullness(await check_stream(js, stream))) is not None:
                 return problem
         for consumer in needs.consumers:
             looking_at = f"the consumer {consumer.name}"
-            await bus.check_consumer(js, consumer)
-    except bus.NotProvisioned as error:
+            await check_consumer(js, consumer)
+    except NotProvisioned as error:
         return str(error)
-    except bus.TROUBLE as error:
+    except TRANSIENT_ERRORS as error:
         return _no_answer(nc, looking_at, error)
     for subject in needs.publishes:
         if (problem := await _publish_problem(nc, subject)) is not None:
@@ -97,7 +98,7 @@ async def check(nc: Client, needs: Needs) -> str | None:
 
 
 async def write(js: JetStreamContext) -> PubAck:
-    """Store one message in CHAT that no consumer takes. Raises one of :data:`parley.runtime.nats.bus.TROUBLE`."""
+    """Store one message in CHAT that no consumer takes. Raises one of ``TRANSIENT_ERRORS``."""
     return await js.publish(subjects.WRITE_PROBE, b"")
 
 
@@ -132,7 +133,7 @@ async def _publish_problem(nc: Client, subject: str) -> str | None:
         if error.err_code == _OTHER_STREAM:
             return None
         return f"NATS takes nothing on {subject}: {said(error)}."
-    except bus.TROUBLE as error:
+    except TRANSIENT_ERRORS as error:
         return _no_answer(nc, f"what is published on {subject}", error)
     return None
 
