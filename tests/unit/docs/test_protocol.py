@@ -16,9 +16,8 @@ from scripts.gen_asyncapi import MESSAGES, concrete, receivers, replies_to, send
 import gateway
 from gateway import errors
 from gateway.app import build_routes
-from gateway.http import problems
 from gateway.routes import schemas
-from parley.contracts import events, frames, limits, live, resources, rpc, streams, subjects
+from parley.contracts import events, frames, limits, live, problems, resources, rpc, streams, subjects
 from parley.runtime.nats import dead_letters
 from tests.unit.docs.pages import PROTOCOL, Example, examples, headings, section, table
 

@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 import jwt
 import pytest
 
-from gateway.context import cookie_name
 from parley.runtime import tokens
-from parley.runtime.tokens import issue
+from parley.runtime.tokens import cookie_name, issue
 from tests.unit.gateway.apps import KEY, app, client
 
 USER = "0199f3a2-7c1e-7d3a-9b64-2f1d5c0e8a11"

@@ -22,6 +22,7 @@ from gateway.http.static_files import Page
 from gateway.routes import chats, config, members, messages, models, probes, search, sessions, stream, usage
 from gateway.settings import Settings
 from parley.runtime.health import CannotListen, HealthServer
+from parley.runtime.http_headers import CORS_REQUEST_HEADERS, CORS_RESPONSE_HEADERS, CORS_SECONDS
 from parley.runtime.nats.errors import NotProvisioned
 
 log = logging.getLogger(__name__)
@@ -119,8 +120,8 @@ def build_app(gateway: Gateway) -> ASGIApp:
             allow_origins=sorted(gateway.settings.origins),
             allow_credentials=True,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "Parley-User", "X-Request-Id"],
-            expose_headers=["Location", "Retry-After", "X-Request-Id"],
-            max_age=600,
+            allow_headers=CORS_REQUEST_HEADERS,
+            expose_headers=CORS_RESPONSE_HEADERS,
+            max_age=CORS_SECONDS,
         )
     return Edge(wrapped, gateway.settings.proxies, gateway.settings.base_path)

@@ -1,7 +1,6 @@
 """What the routes work with: built once by :mod:`gateway.app`, reached by a dependency."""
 
 import functools
-import hashlib
 import time
 from dataclasses import dataclass
 from typing import Annotated
@@ -16,6 +15,7 @@ from gateway.bus.store_client import StoreClient
 from gateway.http.event_stream import Bridges
 from gateway.http.static_files import Page
 from gateway.settings import Settings
+from parley.runtime.tokens import cookie_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +44,6 @@ class Gateway:
         if self.bridges.closing:
             problems["process"] = "shutting down"
         return problems
-
-
-def cookie_name(key: str) -> str:
-    """Return the name that an installation's cookie has by itself."""
-    return f"parley_session_{hashlib.sha256(b'cookie ' + key.encode()).hexdigest()[:8]}"
 
 
 async def _gateway_of(request: Request) -> Gateway:

@@ -4,6 +4,7 @@ The clocks of two machines differ, so times are taken with ``LEEWAY`` to spare. 
 it is logged, once, with both clocks, and counted.
 """
 
+import hashlib
 import logging
 import secrets
 from dataclasses import dataclass
@@ -47,6 +48,15 @@ class TokenNotYet(TokenInvalid):
 class Claims:
     user_id: str
     expires_at: datetime
+
+
+EARLIER_COOKIE = "parley_session"
+"""The cookie's name when all installations shared it: read when there is no other, never set."""
+
+
+def cookie_name(key: str) -> str:
+    """Return the name of an installation's session cookie: all ports of a host share its cookies."""
+    return f"parley_session_{hashlib.sha256(b'cookie ' + key.encode()).hexdigest()[:8]}"
 
 
 def issue(key: str, kind: Kind, user_id: str, ttl: float) -> tuple[str, datetime]:

@@ -12,10 +12,7 @@ from gateway.context import Gateway, GatewayDependency
 from gateway.errors import Forbidden, NotAuthenticated, OtherUser, TooMany, Unavailable, UnsupportedMediaType
 from gateway.http.requests import is_json
 from gateway.metrics import RATE_LIMITED
-from parley.runtime.tokens import TokenExpired, TokenInvalid, TokenNotYet, verify
-
-_EARLIER_COOKIE = "parley_session"
-"""What the cookie was called when all installations shared its name: read when there is no other, never set."""
+from parley.runtime.tokens import EARLIER_COOKIE, TokenExpired, TokenInvalid, TokenNotYet, verify
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ def identify(request: Request, gateway: Gateway) -> Identity | None:
     token = bearer_token(request)
     if token is not None:
         return _verified(token, gateway.key, "bearer")
-    cookie = request.cookies.get(gateway.cookie) or request.cookies.get(_EARLIER_COOKIE)
+    cookie = request.cookies.get(gateway.cookie) or request.cookies.get(EARLIER_COOKIE)
     if cookie:
         return _verified(cookie, gateway.key, "cookie")
     return None

@@ -1,7 +1,6 @@
 """Around every request: its id, its line in the log, its metrics, the headers of every answer, the last resort."""
 
 import logging
-import re
 import time
 
 from starlette.datastructures import Headers
@@ -13,26 +12,15 @@ from gateway.http.requests import MAX_BODY_BYTES
 from gateway.metrics import REQUEST_SECONDS, REQUESTS
 from parley.contracts.ids import new_id
 from parley.runtime.forwarded import TrustedProxies
+from parley.runtime.http_headers import REQUEST_ID, SECURITY_HEADERS
 from parley.runtime.settings import below
 
 log = logging.getLogger("gateway.access")
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _CLIENT_CLOSED = 499
 """What nginx logs for a client that left before its answer."""
-
-_HEADERS = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-frame-options", b"DENY"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"cache-control", b"no-store"),
-)
-"""Set where an answer does not set its own."""
 
 
 class Edge:
@@ -86,7 +74,7 @@ class Edge:
 class _Request:
     def __init__(self, scope: Scope, send: Send) -> None:
         given = Headers(scope=scope).get("x-request-id", "")
-        self.id = given if _REQUEST_ID.fullmatch(given) else new_id()
+        self.id = given if REQUEST_ID.fullmatch(given) else new_id()
         self.status = 0
         self._scope = scope
         self._send = send
@@ -99,7 +87,7 @@ class _Request:
             self.status = message["status"]
             headers = message["headers"]
             own = dict(headers)
-            headers.extend(header for header in _HEADERS if header[0] not in own)
+            headers.extend(header for header in SECURITY_HEADERS if header[0] not in own)
             headers.append((b"x-request-id", self.id.encode()))
             self._is_stream = own.get(b"content-type", b"").startswith(b"text/event-stream")
         await self._send(message)

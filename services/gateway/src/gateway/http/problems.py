@@ -13,8 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.errors import Broken, GatewayError
-
-MEDIA_TYPE = "application/problem+json"
+from parley.contracts.problems import MEDIA_TYPE, Problem
 
 _CODES = {
     404: "not_found",
@@ -24,23 +23,6 @@ _DETAILS = {
     404: "There is nothing at this address.",
     405: "This address does not take this method.",
 }
-
-
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """A problem detail. ``type`` is ``about:blank``: ``title`` is the status in words, ``code`` says more.
-
-    Attributes:
-        code: For programs.
-        detail: For people.
-        request_id: Names the request in the logs.
-    """
-
-    type: str = "about:blank"
-    title: str
-    status: int
-    detail: str
-    code: str
-    request_id: str | None = None
 
 
 def problem_response(
