@@ -12,7 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from gateway.http import problems
 from gateway.http.middleware import Edge
-from gateway.http.requests import MAX_BODY_BYTES, json_body
+from gateway.http.requests import MAX_BODY_BYTES, JsonBody
 from gateway.routes.schemas import NewMessage
 from parley.contracts.text import is_blank
 from parley.runtime.forwarded import TrustedProxies
@@ -175,7 +175,7 @@ async def test_json_is_read_as_browsers_write_it(body: bytes, status: int) -> No
 
 
 async def test_a_half_pair_becomes_the_replacement_character() -> None:
-    read = json_body(NewMessage)
+    read = JsonBody(NewMessage)
     scope = {"type": "http", "method": "POST", "headers": [(b"content-type", b"application/json")]}
 
     async def receive() -> Message:

@@ -3,8 +3,6 @@
 import asyncio
 import logging
 
-from fastapi import FastAPI
-from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from gateway.auth.rate_limit import RateLimit
@@ -17,9 +15,11 @@ from gateway.errors import StartupError
 from gateway.http import problems
 from gateway.http.event_stream import Bridges
 from gateway.http.middleware import Edge
+from gateway.http.openapi import Api
+from gateway.http.routing import StructRoute
 from gateway.http.server import HttpServer
 from gateway.http.static_files import Page
-from gateway.routes import chats, config, members, messages, models, probes, search, sessions, stream, usage
+from gateway.routes import chats, config, docs, members, messages, models, probes, search, sessions, stream, usage
 from gateway.settings import Settings
 from parley.runtime.health import CannotListen, HealthServer
 from parley.runtime.http_headers import CORS_REQUEST_HEADERS, CORS_RESPONSE_HEADERS, CORS_SECONDS
@@ -85,29 +85,37 @@ def build_gateway(settings: Settings) -> Gateway:
     )
 
 
-def build_routes() -> FastAPI:
+_RESOURCES = (sessions, config, models, chats, messages, members, stream, search, usage, probes)
+
+
+def build_routes(base_path: str = "") -> Api:
     """Build the application with its routes alone."""
-    app = FastAPI(
+    app = Api(
         title="Parley",
+        version=config.version(),
+        summary="A chat backend that streams language-model answers.",
+        servers=[{"url": base_path}] if base_path else None,
+        # The routes themselves, not include_router(): its second matching costs each request 35 us.
+        routes=[route for resource in _RESOURCES for route in resource.router.routes],
         docs_url=None,
         redoc_url=None,
-        openapi_url=None,
         redirect_slashes=False,
         # Traces and metrics are ours (parley.runtime.tracing, gateway.metrics).
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    for resource in (sessions, config, models, chats, messages, members, stream, search, usage, probes):
-        resource.add_routes(app.router)
-    for route in app.routes:
-        # A stream has no end, so there is nothing that HEAD could say about it.
-        if isinstance(route, Route) and route.methods == {"GET"} and route.endpoint is not stream.stream_chat:
-            route.methods.add("HEAD")
+    for route in tuple(app.routes):
+        # A stream has no end, so HEAD has nothing to report about it.
+        if isinstance(route, StructRoute) and route.methods == {"GET"} and route.name != stream.stream_chat.__name__:
+            app.add_api_route(
+                route.path, route.endpoint, methods=["HEAD"], response_model=None, include_in_schema=False
+            )
+    docs.add_routes(app)
     return app
 
 
 def build_app(gateway: Gateway) -> ASGIApp:
     """Build the ASGI application around ``gateway``."""
-    app = build_routes()
+    app = build_routes(gateway.settings.base_path)
     app.state.gateway = gateway
     app.router.default = gateway.page
     problems.install(app)

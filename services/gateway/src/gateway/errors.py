@@ -33,13 +33,15 @@ class GatewayError(Exception):
 
 
 class Malformed(GatewayError):
-    """The body is not JSON."""
+    """The request is not HTTP, or its body is not JSON."""
 
     status = 400
     default_code = "malformed"
 
 
 class NotAuthenticated(GatewayError):
+    """The request carries neither a good token nor a good cookie."""
+
     status = 401
     default_code = "not_authenticated"
 
@@ -48,59 +50,71 @@ class NotAuthenticated(GatewayError):
 
 
 class Forbidden(GatewayError):
+    """This user, or this page, may not do that."""
+
     status = 403
     default_code = "forbidden"
 
 
 class NotFound(GatewayError):
-    """It does not exist, or it is somebody else's: a reader cannot tell which."""
+    """It does not exist, or this user may not read it: the response is the same."""
 
     status = 404
     default_code = "not_found"
 
 
 class MethodNotAllowed(GatewayError):
+    """The address exists and does not take this method."""
+
     status = 405
     default_code = "method_not_allowed"
 
 
 class TooSlow(GatewayError):
-    """The body did not arrive in time."""
+    """The body did not arrive within its timeout."""
 
     status = 408
     default_code = "request_timeout"
 
 
 class Conflict(GatewayError):
+    """The state of the chat or message does not allow it, or the id is taken."""
+
     status = 409
     default_code = "conflict"
 
 
 class OtherUser(GatewayError):
-    """The request is meant for another user's session than it carries."""
+    """`Parley-User` names another user than the session's."""
 
     status = 412
     default_code = "other_user"
 
 
 class TooLarge(GatewayError):
+    """The body, or a text within it, is longer than its limit."""
+
     status = 413
     default_code = "too_large"
 
 
 class UnsupportedMediaType(GatewayError):
+    """The body is not `application/json`."""
+
     status = 415
     default_code = "unsupported_media_type"
 
 
 class Invalid(GatewayError):
-    """The body or a parameter is not what it must be."""
+    """The body or a parameter does not validate."""
 
     status = 422
     default_code = "invalid"
 
 
 class TooMany(GatewayError):
+    """A rate or a number is over its limit."""
+
     status = 429
     default_code = "too_many"
 
@@ -113,7 +127,7 @@ class Broken(GatewayError):
 
 
 class Unavailable(GatewayError):
-    """Something that is needed does not answer at the moment."""
+    """A dependency (NATS, chat-store, push, a worker) does not answer at the moment."""
 
     status = 503
     default_code = "unavailable"

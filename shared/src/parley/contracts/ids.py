@@ -4,8 +4,10 @@ import re
 import secrets
 import time
 import uuid
+from typing import Final
 
-_CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+ID_PATTERN: Final = "^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
+_ID = re.compile(ID_PATTERN)
 
 
 def new_id() -> str:
@@ -21,4 +23,4 @@ def new_id() -> str:
 
 def is_id(text: str) -> bool:
     """Whether ``text`` is a UUID in the one spelling that Parley accepts (lower case, with hyphens)."""
-    return _CANONICAL.fullmatch(text) is not None
+    return _ID.fullmatch(text) is not None

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from gateway.context import Gateway, GatewayDependency
 from gateway.errors import Forbidden, NotAuthenticated, OtherUser, TooMany, Unavailable, UnsupportedMediaType
 from gateway.http.requests import is_json
+from gateway.http.routing import raises
 from gateway.metrics import RATE_LIMITED
 from parley.runtime.tokens import EARLIER_COOKIE, TokenExpired, TokenInvalid, TokenNotYet, verify
 
@@ -44,6 +45,7 @@ def bearer_token(request: Request) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
+@raises(NotAuthenticated, OtherUser, Unavailable)
 async def reader(request: Request, gateway: GatewayDependency) -> Identity:
     """The dependency of a route that only looks."""
     identity = identify(request, gateway)
@@ -57,6 +59,7 @@ async def reader(request: Request, gateway: GatewayDependency) -> Identity:
     return identity
 
 
+@raises(NotAuthenticated, Forbidden, OtherUser, UnsupportedMediaType, TooMany, Unavailable)
 async def writer(request: Request, gateway: GatewayDependency) -> Identity:
     """The dependency of a route that changes something: guarded against other sites, and limited in rate."""
     identity = await reader(request, gateway)

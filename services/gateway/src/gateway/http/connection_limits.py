@@ -36,7 +36,7 @@ _TOO_MANY = (
     b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n"
     b"cache-control: no-store\r\n\r\n"
 )
-_REFUSALS = {
+REFUSALS = {
     400: ("malformed", "This is not HTTP."),
     414: ("too_large", f"The address is longer than {MAX_URL_BYTES} bytes."),
     431: ("too_large", f"The headers are longer than {MAX_HEAD_BYTES} bytes, or more than {MAX_HEADERS}."),
@@ -324,7 +324,7 @@ class Connection(HttpToolsProtocol):
             return
         self._refusal = status
         self._unread, self._fed = b"", 0
-        CONNECTIONS_ENDED.labels(_REFUSALS[status][0]).inc()
+        CONNECTIONS_ENDED.labels(REFUSALS[status][0]).inc()
         cycle = self._responding
         if cycle is None:
             self._write_refusal()
@@ -343,7 +343,7 @@ class Connection(HttpToolsProtocol):
             self._write_refusal()
 
     def _write_refusal(self) -> None:
-        code, detail = _REFUSALS[self._refusal]
+        code, detail = REFUSALS[self._refusal]
         answer = problem_response(
             self._refusal, code, detail, request_id=None, headers={"Connection": "close", "Cache-Control": "no-store"}
         )

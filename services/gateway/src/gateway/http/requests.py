@@ -1,17 +1,18 @@
-"""Reading what a request says: its body, and the ids in its path."""
+"""Reading a request: its body, its page parameters and the ids in its path."""
 
 import asyncio
 import codecs
 import json
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Annotated, Any, TypeVar
+from collections.abc import Coroutine
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
-from fastapi import Path, Query
+from fastapi import Depends, Path, Query
 from starlette.requests import ClientDisconnect, Request
 
 from gateway.errors import Invalid, Malformed, NotFound, TooLarge, TooSlow, UnsupportedMediaType
-from parley.contracts.ids import is_id
+from gateway.http.routing import raises
+from parley.contracts.ids import ID_PATTERN, is_id
 from parley.contracts.limits import MAX_PAGE, MAX_PROMPT_BYTES, MAX_SYSTEM_PROMPT_BYTES
 from parley.contracts.text import is_blank
 from parley.runtime import tasks
@@ -25,19 +26,29 @@ BODY_SECONDS = 30.0
 """How long a body may take to arrive."""
 
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
-Before = Annotated[str | None, Query(max_length=1024)]
+Before = Annotated[str | None, Query(max_length=1024, description="`next` of the page before.")]
+
+_PathId = Annotated[str, Path(json_schema_extra={"format": "uuid", "pattern": ID_PATTERN})]
 
 
-async def chat_id(chat_id: Annotated[str, Path()]) -> str:
+@raises(NotFound)
+async def _chat_id(chat_id: _PathId) -> str:
     return _existing(chat_id, "chat")
 
 
-async def message_id(message_id: Annotated[str, Path()]) -> str:
+@raises(NotFound)
+async def _message_id(message_id: _PathId) -> str:
     return _existing(message_id, "message")
 
 
-async def member_id(user_id: Annotated[str, Path()]) -> str:
+@raises(NotFound)
+async def _member_id(user_id: _PathId) -> str:
     return _existing(user_id, "user")
+
+
+ChatId = Annotated[str, Depends(_chat_id)]
+MessageId = Annotated[str, Depends(_message_id)]
+MemberId = Annotated[str, Depends(_member_id)]
 
 
 def _existing(value: str, what: str) -> str:
@@ -68,17 +79,25 @@ async def _gone(request: Request) -> None:
         pass
 
 
-def json_body(shape: type[T], *, optional: bool = False) -> Callable[[Request], Awaitable[T]]:
-    """Return a dependency that reads the body as JSON of ``shape``.
+class JsonBody(Generic[T]):
+    """A dependency that reads the body as a struct, within the limits of size and time.
 
-    With ``optional``, no body at all is an empty object.
+    Attributes:
+        type: The struct.
+        optional: No body at all is an empty object.
     """
-    decoder = msgspec.json.Decoder(shape)
 
-    async def read(request: Request) -> T:
+    raises = (Malformed, TooSlow, TooLarge, UnsupportedMediaType, Invalid)
+
+    def __init__(self, type: type[T], *, optional: bool = False) -> None:
+        self.type = type
+        self.optional = optional
+        self._decoder = msgspec.json.Decoder(type)
+
+    async def __call__(self, request: Request) -> T:
         body = await read_body(request)
         if not body:
-            if not optional:
+            if not self.optional:
                 raise Malformed("The request has no body; it must be a JSON object.")
             body = b"{}"
         elif not is_json(request):
@@ -86,17 +105,15 @@ def json_body(shape: type[T], *, optional: bool = False) -> Callable[[Request], 
         body = body.removeprefix(codecs.BOM_UTF8)
         try:
             try:
-                return decoder.decode(body)
+                return self._decoder.decode(body)
             except msgspec.ValidationError:
                 raise
             except msgspec.DecodeError:
-                return decoder.decode(_without_half_pairs(body))
+                return self._decoder.decode(_without_half_pairs(body))
         except msgspec.ValidationError as error:
             raise Invalid(f"{error}.") from None
         except (ValueError, RecursionError):
             raise Malformed("The body is not JSON.") from None
-
-    return read
 
 
 def _without_half_pairs(body: bytes) -> bytes:

@@ -5,56 +5,42 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from msgspec import UNSET
 from starlette.requests import Request
-from starlette.responses import Response
 
 from gateway.auth.authentication import Reader, Writer
 from gateway.context import GatewayDependency
-from gateway.http import requests
-from gateway.http.requests import Before, Limit, json_body, optional_id, prompt_content, storable
-from gateway.http.responses import json_response, nothing
-from gateway.routes.chats import ChatId
+from gateway.errors import Conflict
+from gateway.http.requests import Before, ChatId, JsonBody, Limit, MessageId, optional_id, prompt_content, storable
+from gateway.http.routing import StructRoute, raises
 from gateway.routes.schemas import Accepted, NewAnswer, NewMessage, Page
 from parley.contracts.ids import new_id
+from parley.contracts.resources import Message
 from parley.runtime import tracing
 
-MessageId = Annotated[str, Depends(requests.message_id)]
-
-
 MESSAGES = "/v1/chats/{chat_id}/messages"
-REGENERATE = f"{MESSAGES}/{{message_id}}/regenerate"
+REGENERATE = "/{message_id}/regenerate"
+
+router = APIRouter(prefix=MESSAGES, tags=["messages"], route_class=StructRoute)
 
 
-def add_routes(router: APIRouter) -> None:
-    router.add_api_route(MESSAGES, list_messages, methods=["GET"])
-    router.add_api_route(MESSAGES, send_message, methods=["POST"], status_code=202)
-    router.add_api_route(f"{MESSAGES}/{{message_id}}", show_message, methods=["GET"])
-    router.add_api_route(f"{MESSAGES}/{{message_id}}", delete_message, methods=["DELETE"], status_code=204)
-    router.add_api_route(REGENERATE, regenerate, methods=["POST"], status_code=202)
-
-
+@router.get("")
 async def list_messages(
     gateway: GatewayDependency, identity: Reader, chat_id: ChatId, before: Before = None, limit: Limit = 50
-) -> Response:
+) -> Page[Message]:
     """List messages from the newest page backwards, the oldest first within a page."""
     messages = await gateway.store.list_messages(identity.user_id, chat_id, before, limit)
-    return json_response(Page(items=messages.items, next=messages.next))
+    return Page(items=messages.items, next=messages.next)
 
 
-async def show_message(
-    gateway: GatewayDependency, identity: Reader, chat_id: ChatId, message_id: MessageId
-) -> Response:
-    """Show one message; a prompt that got its 202 and was not stored is ``rejected``, with the reason."""
-    return json_response(await gateway.store.get_message(identity.user_id, chat_id, message_id))
-
-
+@router.post("", status_code=202)
+@raises(Conflict)
 async def send_message(
     request: Request,
     gateway: GatewayDependency,
     identity: Writer,
     chat_id: ChatId,
-    body: Annotated[NewMessage, Depends(json_body(NewMessage))],
-) -> Response:
-    """Accept a message. The answer says 202 once it cannot be lost; the same ``id`` again changes nothing."""
+    body: Annotated[NewMessage, Depends(JsonBody(NewMessage))],
+) -> Accepted:
+    """Accept a message: 202 once it is durable; the same ``id`` again changes nothing."""
     message_id = optional_id(body.id, "id") or new_id()
     if body.parent_id is not UNSET:
         optional_id(body.parent_id, "parent_id")
@@ -71,28 +57,35 @@ async def send_message(
             parent_id=body.parent_id,
             model=model,
         )
-    return json_response(Accepted(chat_id=chat_id, message_id=message_id), 202)
+    return Accepted(chat_id=chat_id, message_id=message_id)
 
 
+@router.get("/{message_id}")
+async def show_message(gateway: GatewayDependency, identity: Reader, chat_id: ChatId, message_id: MessageId) -> Message:
+    """Show one message; a prompt that got its 202 and was not stored is ``rejected``, with the reason."""
+    return await gateway.store.get_message(identity.user_id, chat_id, message_id)
+
+
+@router.delete("/{message_id}", status_code=204)
+@raises(Conflict)
+async def delete_message(gateway: GatewayDependency, identity: Writer, chat_id: ChatId, message_id: MessageId) -> None:
+    """Delete a prompt that is still queued."""
+    await gateway.store.delete_message(identity.user_id, chat_id, message_id)
+
+
+@router.post(REGENERATE, status_code=202)
+@raises(Conflict)
 async def regenerate(
     request: Request,
     gateway: GatewayDependency,
     identity: Writer,
     chat_id: ChatId,
     message_id: MessageId,
-    body: Annotated[NewAnswer, Depends(json_body(NewAnswer, optional=True))],
-) -> Response:
-    """Ask for another answer beside ``message_id``, an answer that ended or a prompt."""
+    body: Annotated[NewAnswer, Depends(JsonBody(NewAnswer, optional=True))],
+) -> Accepted:
+    """Ask for another answer next to ``message_id``, an answer that ended or a prompt."""
     answer_id = optional_id(body.id, "id") or new_id()
     model = storable(body.model, "model")
-    with tracing.span(f"POST {REGENERATE}", kind="server", parent=request.headers):
+    with tracing.span(f"POST {MESSAGES}{REGENERATE}", kind="server", parent=request.headers):
         answer = await gateway.store.regenerate(identity.user_id, chat_id, message_id, answer_id, model)
-    return json_response(Accepted(chat_id=chat_id, message_id=answer.id), 202)
-
-
-async def delete_message(
-    gateway: GatewayDependency, identity: Writer, chat_id: ChatId, message_id: MessageId
-) -> Response:
-    """Take back a prompt that is still queued."""
-    await gateway.store.delete_message(identity.user_id, chat_id, message_id)
-    return nothing()
+    return Accepted(chat_id=chat_id, message_id=answer.id)

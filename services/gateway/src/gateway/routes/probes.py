@@ -7,27 +7,28 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import PlainTextResponse, Response
 
 from gateway.context import GatewayDependency
-from gateway.http.responses import json_response
+from gateway.http.routing import StructRoute
+from gateway.routes.schemas import Readiness
+
+router = APIRouter(tags=["probes"], route_class=StructRoute)
 
 
-def add_routes(router: APIRouter) -> None:
-    router.add_api_route("/healthz", health, methods=["GET"])
-    router.add_api_route("/readyz", ready, methods=["GET"])
-    router.add_api_route("/metrics", metrics, methods=["GET"])
-
-
+@router.get("/healthz", response_class=PlainTextResponse)
 async def health() -> Response:
-    """The process runs. Looks at nothing else, or an outage of NATS would restart every gateway."""
+    """Answer while the process runs. Depends on nothing else, or an outage of NATS would restart every gateway."""
     return PlainTextResponse("ok\n")
 
 
-async def ready(gateway: GatewayDependency) -> Response:
-    """Whether requests should be sent here."""
+@router.get("/readyz", responses={503: {"description": "Not ready; `problems` says why, by dependency."}})
+async def ready(gateway: GatewayDependency, response: Response) -> Readiness:
+    """Show whether requests should be sent here."""
     problems = await gateway.problems()
-    body = {"ready": not problems, "problems": problems, "time": time.time()}
-    return json_response(body, 503 if problems else 200)
+    if problems:
+        response.status_code = 503
+    return Readiness(ready=not problems, problems=problems, time=time.time())
 
 
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics() -> Response:
-    """Metrics for Prometheus."""
+    """Show metrics for Prometheus."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -6,10 +6,13 @@ from typing import Annotated, Generic, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from parley.contracts.ids import ID_PATTERN
 from parley.contracts.limits import MAX_MODEL_LENGTH, MAX_TITLE_LENGTH
 
 T = TypeVar("T")
 
+_UUID = {"format": "uuid", "pattern": ID_PATTERN}
+Id = Annotated[str, Meta(extra_json_schema=_UUID)]
 Title = Annotated[str, Meta(max_length=MAX_TITLE_LENGTH)]
 Model = Annotated[str, Meta(min_length=1, max_length=MAX_MODEL_LENGTH)]
 
@@ -24,7 +27,7 @@ class StopAnswer(msgspec.Struct, frozen=True, kw_only=True):
         message_id: The answer that is meant, or the prompt whose first answer is; null: whichever runs.
     """
 
-    message_id: str | None = None
+    message_id: Id | None = None
 
 
 class NewSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +43,7 @@ class NewSession(msgspec.Struct, frozen=True, kw_only=True):
 class NewChat(msgspec.Struct, frozen=True, kw_only=True):
     """``POST /v1/chats``. With an ``id`` of the client's making, the same request again finds the same chat."""
 
-    id: str | None = None
+    id: Id | None = None
     title: Title | None = None
     model: Model | None = None
     system_prompt: str | None = None
@@ -52,7 +55,7 @@ class ChatChange(msgspec.Struct, frozen=True, kw_only=True):
     title: Title | None | UnsetType = UNSET
     model: Model | None | UnsetType = UNSET
     system_prompt: str | None | UnsetType = UNSET
-    tip_id: str | UnsetType = UNSET
+    tip_id: Id | UnsetType = UNSET
 
 
 class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,15 +67,15 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     content: str
-    id: str | None = None
-    parent_id: str | None | UnsetType = UNSET
+    id: Id | None = None
+    parent_id: Id | None | UnsetType = UNSET
     model: Model | None = None
 
 
 class NewAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """``POST /v1/chats/{chat_id}/messages/{message_id}/regenerate``. ``id`` names the new answer."""
 
-    id: str | None = None
+    id: Id | None = None
     model: Model | None = None
 
 
@@ -80,7 +83,7 @@ class NewAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Nothing(msgspec.Struct, frozen=True):
-    """Nothing to say."""
+    """An empty object."""
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
@@ -112,7 +115,20 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     """Stored in a durable stream: it will be carried out."""
 
     chat_id: str
-    message_id: str
+    message_id: Id
+
+
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether this gateway should get requests.
+
+    Attributes:
+        problems: What it lacks, by name of the dependency.
+        time: Of this machine's clock, in Unix seconds.
+    """
+
+    ready: bool
+    problems: dict[str, str]
+    time: float
 
 
 class Models(msgspec.Struct, frozen=True, kw_only=True):

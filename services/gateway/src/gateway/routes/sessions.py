@@ -15,9 +15,9 @@ from gateway.auth.authentication import (
     set_cookie,
 )
 from gateway.context import Gateway, GatewayDependency
-from gateway.errors import Forbidden, NotAuthenticated, TooMany
-from gateway.http.requests import json_body
-from gateway.http.responses import json_response
+from gateway.errors import Forbidden, NotAuthenticated, TooMany, Unavailable, UnsupportedMediaType
+from gateway.http.requests import JsonBody
+from gateway.http.routing import StructRoute, raises
 from gateway.metrics import RATE_LIMITED
 from gateway.routes.schemas import NewSession, PushTicket, Session
 from parley.contracts.ids import new_id
@@ -27,32 +27,32 @@ from parley.runtime.tokens import issue
 TICKET_SECONDS = 60.0
 
 
-def add_routes(router: APIRouter) -> None:
-    router.add_api_route("/v1/session", start_session, methods=["POST"])
-    router.add_api_route("/v1/push-ticket", give_ticket, methods=["POST"])
+router = APIRouter(prefix="/v1", tags=["sessions"], route_class=StructRoute)
 
 
+@router.post("/session")
+@raises(NotAuthenticated, Forbidden, UnsupportedMediaType, TooMany, Unavailable)
 async def start_session(
     request: Request,
     gateway: GatewayDependency,
-    body: Annotated[NewSession, Depends(json_body(NewSession, optional=True))],
-) -> Response:
-    """Start a session as a guest, or go on with the one that the request carries, from now for its full time."""
+    body: Annotated[NewSession, Depends(JsonBody(NewSession, optional=True))],
+    response: Response,
+) -> Session:
+    """Start a session as a guest, or renew the one that the request carries for its full time."""
     identity = _current(request, gateway, start_over=body.start_over)
     user_id = _new_guest(request, gateway) if identity is None else identity.user_id
     seconds = gateway.settings.session_seconds
     token, expires_at = issue(gateway.key, "session", user_id, seconds)
     request.state.user_id = user_id
-    new = Session(user_id=user_id, access_token=token, expires_at=expires_at, new_guest=identity is None)
-    response = json_response(new)
     set_cookie(response, request, gateway, token, seconds)
-    return response
+    return Session(user_id=user_id, access_token=token, expires_at=expires_at, new_guest=identity is None)
 
 
-async def give_ticket(gateway: GatewayDependency, identity: Writer) -> Response:
-    """Give a ticket to authenticate a socket with."""
+@router.post("/push-ticket")
+async def create_ticket(gateway: GatewayDependency, identity: Writer) -> PushTicket:
+    """Create a ticket that authenticates one socket."""
     ticket, expires_at = issue(gateway.key, "ticket", identity.user_id, TICKET_SECONDS)
-    return json_response(PushTicket(ticket=ticket, expires_at=expires_at))
+    return PushTicket(ticket=ticket, expires_at=expires_at)
 
 
 def _current(request: Request, gateway: Gateway, *, start_over: bool) -> Identity | None:

@@ -8,15 +8,34 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.auth.authentication import Reader
 from gateway.context import GatewayDependency
+from gateway.errors import TooMany, Unavailable
 from gateway.http.event_cursor import parse_event_id
 from gateway.http.event_stream import Bridge
-from gateway.routes.chats import ChatId
+from gateway.http.requests import ChatId
+from gateway.http.routing import StructRoute, raises
 
 
-def add_routes(router: APIRouter) -> None:
-    router.add_api_route("/v1/chats/{chat_id}/stream", stream_chat, methods=["GET"])
+class EventStreamResponse(StreamingResponse):
+    media_type = "text/event-stream"
+
+    def __init__(self, bridge: Bridge) -> None:
+        # nginx and its like would hold events back to fill a buffer; others would, to compress them.
+        headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store, no-transform"}
+        super().__init__(bridge.events(), headers=headers)
+        self._bridge = bridge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._bridge.close()
 
 
+router = APIRouter(tags=["chats"], route_class=StructRoute)
+
+
+@router.get("/v1/chats/{chat_id}/stream", response_class=EventStreamResponse)
+@raises(TooMany, Unavailable)
 async def stream_chat(
     gateway: GatewayDependency,
     identity: Reader,
@@ -35,18 +54,4 @@ async def stream_chat(
         after=parse_event_id(last_event_id or after),
         expires=identity.expires_at.timestamp(),
     )
-    return _EventStream(bridge)
-
-
-class _EventStream(StreamingResponse):
-    def __init__(self, bridge: Bridge) -> None:
-        # nginx and its like would hold events back to fill a buffer; others would, to compress them.
-        headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store, no-transform"}
-        super().__init__(bridge.events(), media_type="text/event-stream", headers=headers)
-        self._bridge = bridge
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            await self._bridge.close()
+    return EventStreamResponse(bridge)
