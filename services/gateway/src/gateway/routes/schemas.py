@@ -13,7 +13,10 @@ T = TypeVar("T")
 
 _UUID = {"format": "uuid", "pattern": ID_PATTERN}
 Id = Annotated[str, Meta(extra_json_schema=_UUID)]
-Title = Annotated[str, Meta(max_length=MAX_TITLE_LENGTH)]
+_NOT_BLANK = {"minLength": 1, "pattern": r"\S"}
+"""What a schema can say of a text that must not be blank; the code checks more (parley.contracts.text.is_blank)."""
+Title = Annotated[str, Meta(max_length=MAX_TITLE_LENGTH, extra_json_schema=_NOT_BLANK)]
+Content = Annotated[str, Meta(extra_json_schema=_NOT_BLANK)]
 Model = Annotated[str, Meta(min_length=1, max_length=MAX_MODEL_LENGTH)]
 
 
@@ -66,7 +69,7 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
         parent_id: Absent: continue at the chat's tip. Null: a new root. An id: a branch there.
     """
 
-    content: str
+    content: Content
     id: Id | None = None
     parent_id: Id | None | UnsetType = UNSET
     model: Model | None = None

@@ -1,0 +1,43 @@
+"""The interface does what its OpenAPI document says, whatever a program makes of the document."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.stack import RunningStack
+
+# A cursor of no list, and text of invisible characters, are valid for a schema and a 422 all the same.
+_CONFIG = """
+[checks.positive_data_acceptance]
+expected-statuses = ["2xx", "401", "403", "404", "409", "422", "429"]
+"""
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with RunningStack(tmp_path_factory.mktemp("openapi") / "data") as stack:
+        yield stack.url
+
+
+def test_no_request_gets_an_error_of_the_server_or_what_is_not_documented(url: str, tmp_path: Path) -> None:
+    (tmp_path / "schemathesis.toml").write_text(_CONFIG)
+    token = httpx.post(f"{url}/v1/session", trust_env=False).json()["access_token"]
+    run = subprocess.run(
+        [
+            *(Path(sys.executable).with_name("schemathesis"), "run", f"{url}/openapi.json", "--no-color"),
+            *("--checks", "all", "--phases", "coverage,fuzzing", "--max-examples", "5", "--seed", "1"),
+            *("--header", f"Authorization: Bearer {token}"),
+            # A stream has no end: tests/integration/gateway/test_stream.py reads it.
+            *("--exclude-path", "/v1/chats/{chat_id}/stream"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout[-10_000:]
