@@ -12,9 +12,9 @@ from starlette.responses import Response
 
 from gateway.errors import Broken, GatewayError, Invalid, Malformed, NotAuthenticated, TooLarge, TooMany
 from gateway.http.connection_limits import REFUSALS
-from gateway.http.problems import MEDIA_TYPE, Problem
 from gateway.http.requests import JsonBody
 from gateway.http.routing import StructRoute
+from parley.contracts.problems import MEDIA_TYPE, Problem
 
 _EVERYWHERE = (Malformed, TooLarge, TooMany, Broken)
 """What every request can get: the limits of connections and bodies hold before there is a route."""
