@@ -1,13 +1,13 @@
 import { useEffect, useState } from "react";
 import { flushSync } from "react-dom";
-import { ChatPage } from "./ChatPage";
-import { useParley } from "./parley";
-import { UnknownPage } from "./places";
+import { ChatPage } from "./chat/ChatPage";
+import { UnknownPage } from "./chat/statusPages";
 import { useRoute } from "./route";
-import { SearchDialog } from "./SearchDialog";
-import { Sidebar } from "./Sidebar";
-import { useStable } from "./stable";
-import { useStored } from "./stored";
+import { SearchDialog } from "./search/SearchDialog";
+import { useParley } from "./session/context";
+import { Sidebar } from "./sidebar/Sidebar";
+import { useStored } from "./ui/storage";
+import { useStable } from "./ui/useStableCallback";
 
 /** Where the list of chats stands beside the chat. */
 const WIDE = "(min-width: 48rem)";

@@ -2,9 +2,9 @@ import { connect, type Parley } from "parley-client";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./App";
-import { ErrorBoundary } from "./ErrorBoundary";
-import { ParleyContext } from "./parley";
-import { FailedPage } from "./Reload";
+import { ParleyContext } from "./session/context";
+import { ErrorBoundary } from "./ui/ErrorBoundary";
+import { FailedPage } from "./ui/ReloadNotice";
 import "./styles.css";
 
 declare global {

@@ -1,6 +1,6 @@
 import { memo, useEffect, useRef, useState } from "react";
-import { CopyButton } from "../CopyButton";
-import { Part, usePart } from "../lazy";
+import { CopyButton } from "../ui/CopyButton";
+import { Part, usePart } from "../ui/lazy";
 import type { Span } from "./languages";
 
 export const highlighter = new Part(() => import("./languages"));

@@ -1,5 +1,5 @@
 import { memo, useEffect, useRef, useState } from "react";
-import { Part, usePart } from "../lazy";
+import { Part, usePart } from "../ui/lazy";
 
 export const typesetter = new Part(() => import("./katex"));
 

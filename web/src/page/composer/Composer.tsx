@@ -1,0 +1,122 @@
+import { type KeyboardEvent, useEffect, useLayoutEffect, useRef, useState } from "react";
+import { useParley } from "../session/context";
+import { SendIcon, StopIcon } from "../ui/icons";
+import { isForInputMethod } from "../ui/keyboard";
+
+/** Bytes of UTF-8; what the server allows, until it says so itself. */
+const DEFAULT_LIMIT = 128 * 1024;
+
+interface ComposerProps {
+  readonly chatId: string | null;
+  readonly text: string;
+  readonly running: boolean;
+  onChange(text: string): void;
+  onSend(text: string): void;
+  onStop(): void;
+}
+
+/**
+ * Where a message is written: Enter sends, Shift+Enter breaks the line. One line that grows, and one button: Stop while
+ * an answer runs and nothing is written, else Send.
+ */
+export function Composer({ chatId, text, running, onChange, onSend, onStop }: ComposerProps) {
+  const area = useRef<HTMLTextAreaElement>(null);
+  const limit = useLimit();
+  const tooLong = text.length * 3 > limit && new TextEncoder().encode(text).length > limit;
+  const empty = text.trim() === "";
+  const canSend = !empty && !tooLong;
+  const stops = running && empty;
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: going to another chat means to write there
+  useEffect(() => {
+    // On a touch screen focus would open the keyboard over what is to be read.
+    if (window.matchMedia("(pointer: fine)").matches) area.current?.focus();
+  }, [chatId]);
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the height follows the text
+  useLayoutEffect(() => {
+    const element = area.current;
+    if (element === null) return;
+    element.style.height = "auto";
+    element.style.height = `${element.scrollHeight}px`;
+  }, [text]);
+
+  const send = () => {
+    if (!canSend) return;
+    onSend(text);
+    area.current?.focus();
+  };
+
+  const stop = () => {
+    onStop();
+    // Its button is another one now.
+    if (window.matchMedia("(pointer: fine)").matches) area.current?.focus();
+  };
+
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (event.key !== "Enter" || event.shiftKey || isForInputMethod(event)) return;
+    event.preventDefault();
+    send();
+  };
+
+  return (
+    <form
+      className="rounded-3xl border bg-card shadow-sm transition-colors focus-within:border-ring"
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (stops) stop();
+        else send();
+      }}
+    >
+      <div className="flex items-end gap-2 p-1.5">
+        <textarea
+          aria-describedby={tooLong ? "too-long" : undefined}
+          aria-invalid={tooLong}
+          aria-label="Message"
+          autoComplete="off"
+          className="block max-h-[40dvh] min-w-0 flex-1 resize-none bg-transparent py-1.5 pl-3 pointer-coarse:py-2.5 text-base leading-6 outline-none placeholder:text-muted-foreground"
+          data-testid="composer"
+          dir="auto"
+          enterKeyHint="send"
+          onChange={(event) => onChange(event.target.value)}
+          onKeyDown={onKeyDown}
+          placeholder="Write a message"
+          ref={area}
+          rows={1}
+          value={text}
+        />
+        <button
+          aria-label={stops ? "Stop" : "Send"}
+          className="composer-button"
+          data-testid={stops ? "stop" : "send"}
+          disabled={!stops && !canSend}
+          onClick={(event) => {
+            // The second half of a double click on Send.
+            if (stops && event.detail > 1) event.preventDefault();
+          }}
+          title={stops ? "Stop" : "Send"}
+          type="submit"
+        >
+          {stops ? <StopIcon className="size-5" /> : <SendIcon className="size-5" />}
+        </button>
+      </div>
+      {tooLong && (
+        <p className="px-4 pb-2.5 text-destructive text-sm" id="too-long" role="alert">
+          This message is too long to send.
+        </p>
+      )}
+    </form>
+  );
+}
+
+function useLimit(): number {
+  const parley = useParley();
+  const [limit, setLimit] = useState(DEFAULT_LIMIT);
+  useEffect(() => {
+    parley.config().then(
+      ({ limits }) => setLimit(limits.content_bytes),
+      () => undefined,
+    );
+  }, [parley]);
+  return limit;
+}

@@ -1,0 +1,63 @@
+// @vitest-environment jsdom
+
+import { json, problem } from "parley-client/testing";
+import { act } from "react";
+import { describe, expect, it, vi } from "vitest";
+import { ConnectionNotice } from "../../src/page/session/ConnectionNotice";
+import { find, PageSetup } from "../support/page";
+
+const page = PageSetup.use();
+const opened = vi.fn();
+
+describe("the connection notice", () => {
+  it("says at once that the session is lost, and begins anew on request", async () => {
+    await page.render(<ConnectionNotice onOpen={opened} />);
+    page.server.overrides.set("POST /v1/session", ({ body }) =>
+      (body as { start_over?: boolean }).start_over
+        ? json({ user_id: "new", access_token: "t", expires_at: "2100-01-01T00:00:00Z" })
+        : problem(401, "token_invalid"),
+    );
+    await act(async () => page.parley.http.startSession().catch(() => undefined));
+    await page.pass(50);
+    expect(find("connection")?.textContent).toContain("not valid here");
+    await act(async () => find("start-over")?.click());
+    await page.pass(50);
+    expect(opened).toHaveBeenCalledWith(null);
+    expect(find("connection")?.textContent).toBe("");
+  });
+
+  it("says that guests are not allowed, and not that it connects", async () => {
+    page.server.overrides.set("POST /v1/session", () => problem(403, "guests_not_allowed"));
+    page.reconnect();
+    await page.render(<ConnectionNotice onOpen={opened} />);
+    await page.pass(60_000);
+    expect(find("connection")?.dataset.session).toBe("refused");
+    expect(find("connection")?.textContent).toContain("takes no guests");
+    expect(find("connection")?.querySelector("button")).toBeNull();
+  });
+
+  it("is silent about a line that is back at once, and says reconnecting when it is not", async () => {
+    await page.render(<ConnectionNotice onOpen={opened} />);
+    expect(find("connection")?.dataset.status).toBe("online");
+    page.server.unreachable = true;
+    act(() => page.server.socket.cut());
+    await page.pass(100);
+    expect(find("connection")?.dataset.status).toBe("reconnecting");
+    expect(find("connection")?.textContent).toBe("");
+    await page.pass(1_500);
+    expect(find("connection")?.textContent).toBe("Reconnecting…");
+    page.server.unreachable = false;
+    await page.pass(15_000);
+    expect(find("connection")?.dataset.status).toBe("online");
+    expect(find("connection")?.textContent).toBe("");
+  });
+
+  it("offers to connect again after a refusal", async () => {
+    await page.render(<ConnectionNotice onOpen={opened} />);
+    act(() => page.server.socket.cut(4401));
+    await page.pass(1_500);
+    await act(async () => document.querySelector("button")?.click());
+    await page.pass(100);
+    expect(find("connection")?.dataset.status).toBe("online");
+  });
+});
