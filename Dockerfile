@@ -168,10 +168,10 @@ RUN --mount=type=cache,target=/root/.cache/pip python deploy/docker/install.py p
 FROM runtime AS demo-model
 ENV PYTHONPATH=/opt/tools
 COPY --from=demo-model-build /opt/parley/ /opt/parley/
-COPY --chmod=0755 cli/src/parley_cli/__init__.py cli/src/parley_cli/arguments.py cli/src/parley_cli/main.py /opt/tools/parley_cli/
+COPY --chmod=0755 cli/src/parley_cli/__init__.py /opt/tools/parley_cli/
 COPY --chmod=0755 cli/src/parley_cli/embedded/__init__.py cli/src/parley_cli/embedded/errors.py /opt/tools/parley_cli/embedded/
 COPY --chmod=0755 cli/src/parley_cli/demo_model/ /opt/tools/parley_cli/demo_model/
-ENTRYPOINT ["python", "-m", "parley_cli.main", "demo-model"]
+ENTRYPOINT ["python", "-m", "parley_cli.demo_model"]
 
 FROM ${PYTHON_IMAGE} AS secrets
 COPY --chmod=0755 deploy/secrets/make_secrets.py /opt/make_secrets.py

@@ -49,6 +49,8 @@ def test_it_starts_until_it_says_what_setting_is_missing(service: str, environme
     assert "Traceback" not in result.stderr
 
 
-def test_the_tools_import_with_what_they_declare(tmp_path: Path) -> None:
-    result = LeanEnvironment(tmp_path / "cli", "cli").run("-m", "parley_cli.demo_model", "--help")
-    assert result.returncode == 0, result.stderr
+def test_the_commands_import_with_what_they_declare(tmp_path: Path) -> None:
+    environment = LeanEnvironment(tmp_path / "cli", "cli")
+    for module in ("parley_cli.main", "parley_cli.demo_model"):
+        result = environment.run("-m", module, "--help")
+        assert result.returncode == 0, result.stderr

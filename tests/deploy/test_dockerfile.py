@@ -146,7 +146,7 @@ def test_the_image_of_the_demo_model_has_all_that_it_imports_of_ours(tmp_path: P
                 target.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / source, target)
     program = "import sys; import parley_cli; assert parley_cli.__path__ == [sys.argv[1]]; "
-    program += "from parley_cli.main import main; main(['demo-model', '--help'])"
+    program += "import runpy; sys.argv[1:] = ['--help']; runpy.run_module('parley_cli.demo_model', run_name='__main__')"
     # The installation's own parley_cli comes after this one.
     environment = {"PYTHONPATH": str(tmp_path)}
     command = [sys.executable, "-c", program, str(tmp_path / "parley_cli")]

@@ -1,33 +1,43 @@
-"""Values on the command line that more than one command takes."""
+"""Types of options that more than one command takes."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-_MOST_SECONDS = 7 * 24 * 3600.0
+import typer
+
+_MAX_SECONDS = 7 * 24 * 3600.0
 
 
-def port_number(text: str) -> int:
-    """A port, or 0 for any free one."""
+def port(value: str | int) -> int:
+    """Return a port; 0 is any free one. Raises typer.BadParameter."""
+    text = str(value)
     if not (text.isascii() and text.isdecimal() and int(text) <= 65_535):
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
+        raise typer.BadParameter(f"{value!r} is not a port: 0 to 65535")
     return int(text)
 
 
-def folder(text: str) -> Path:
-    """The path of a folder."""
-    if not text:
-        raise argparse.ArgumentTypeError("no folder is named")
-    return Path(text)
+def folder(value: str | Path) -> Path:
+    """Return the path of a folder. Raises typer.BadParameter for an empty one: an unset variable, say."""
+    if not str(value):
+        raise typer.BadParameter("the name of the folder is empty")
+    return Path(value)
 
 
-def seconds(text: str) -> float:
-    """A time limit."""
+def seconds(value: str | float) -> float:
+    """Return a time limit. Raises typer.BadParameter."""
     try:
-        number = float(text)
+        number = float(value)
     except ValueError:
         number = 0.0
-    if not 0 < number <= _MOST_SECONDS:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0 (a week at most)")
+    if not 0 < number <= _MAX_SECONDS:
+        raise typer.BadParameter(f"{value!r} is not a number of seconds above 0 and up to {_MAX_SECONDS:g} (one week)")
     return number
+
+
+def address(value: str) -> tuple[str, int]:
+    """Return host and port of ``HOST:PORT``. Raises typer.BadParameter."""
+    host, _, number = value.rpartition(":")
+    if not host:
+        raise typer.BadParameter(f"{value!r} is not HOST:PORT")
+    return host.strip("[]"), port(number)

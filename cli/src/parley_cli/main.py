@@ -1,84 +1,252 @@
-"""The ``parley`` command. Each subcommand's code is imported only when it is the one that runs."""
+"""The ``parley`` command: every subcommand and its options.
+
+A subcommand's code is imported when it runs, so that ``parley --help`` and wrong usage are answered at once.
+"""
 
 from __future__ import annotations
 
-import argparse
-import importlib
-import os
 import signal
 import sys
-from typing import NamedTuple
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from parley_cli import arguments
+
+DEFAULT_FOLDER = Path(".parley")
+
+_received_signals: list[int] = []
 
 
-class _Subcommand(NamedTuple):
-    module: str
-    help: str
-    arguments: str = "add_arguments"
-    run: str = "run"
+class _Command(TyperCommand):
+    """A subcommand whose function returns the exit code, and that a signal interrupts."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # its name in Typer's public interface
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()  # here, where a closed pipe is handled
+        except KeyboardInterrupt:
+            typer.echo(f"{ctx.command_path.replace(' ', ': ', 1)} was interrupted", err=True)
+            raise typer.Exit(128 + (_received_signals or [signal.SIGINT])[0]) from None
+        raise typer.Exit(code)
 
 
-_SUBCOMMANDS = {
-    "up": _Subcommand("parley_cli.stack.command", "run everything on this machine"),
-    "chat": _Subcommand("parley_cli.chat.command", "ask a question, see the answer grow"),
-    "migrate": _Subcommand(
-        "parley_cli.stack.command", "bring database and streams up to date", arguments="", run="migrate"
-    ),
-    "demo-model": _Subcommand("parley_cli.demo_model.command", "an OpenAI-compatible server for trying out"),
-    "doctor": _Subcommand("parley_cli.doctor.command", "say what is wrong, and what to do"),
-    "backup": _Subcommand(
-        "parley_cli.backup.command",
-        "write everything that was promised to a file",
-        arguments="add_backup_arguments",
-        run="run_backup",
-    ),
-    "restore": _Subcommand(
-        "parley_cli.backup.command",
-        "bring a backup back",
-        arguments="add_restore_arguments",
-        run="run_restore",
-    ),
-    "dead-letters": _Subcommand("parley_cli.dead_letters.command", "what could not be handled"),
-}
+# Plain help and errors: an error stays on one line, which scripts can search, and rich is not imported for it.
+_SETTINGS: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, "pretty_exceptions_enable": False}
+app = typer.Typer(help="Parley: a chat backend that streams language-model answers.", **_SETTINGS)
+dead_letters = typer.Typer(help="List, show, replay or drop the messages that no service could handle.", **_SETTINGS)
+app.add_typer(dead_letters, name="dead-letters")
+
+Replicas = Annotated[int, typer.Option(min=1, max=64, metavar="N", help="number of processes")]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run a subcommand and return its exit code."""
-    words = sys.argv[1:] if arguments is None else arguments
-    parser = argparse.ArgumentParser(
-        prog="parley", description="Parley: a chat backend that streams language-model answers."
-    )
-    parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    chosen = words[0] if words else None
-    for name, subcommand in _SUBCOMMANDS.items():
-        own = parsers.add_parser(name, help=subcommand.help, description=subcommand.help.capitalize() + ".")
-        if name == chosen and subcommand.arguments:
-            getattr(importlib.import_module(subcommand.module), subcommand.arguments)(own)
-    parsed = parser.parse_args(words)
-    subcommand = _SUBCOMMANDS[parsed.command]
-    if arguments is None:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            # As with Ctrl-C, what was begun is undone on the way out. Those that serve have handlers of their own.
-            signal.signal(number, _interrupt)
-    try:
-        code: int = getattr(importlib.import_module(subcommand.module), subcommand.run)(parsed)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read our output (`head`, a pager) has seen enough. Nothing is left to flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        print(f"parley: {parsed.command} was broken off", file=sys.stderr)
-        return 128 + (_received[0] if _received else signal.SIGINT)
-    return code
+def _port(text: str) -> Any:
+    return typer.Option(parser=arguments.port, metavar="PORT", help=text)
 
 
-_received: list[int] = []
+def _seconds(text: str) -> Any:
+    return typer.Option(parser=arguments.seconds, metavar="SECONDS", help=text)
+
+
+def _folder(text: str) -> Any:
+    return typer.Option(parser=arguments.folder, metavar="FOLDER", help=text)
+
+
+@app.command(cls=_Command)
+def up(
+    *,
+    host: Annotated[str, typer.Option(help="address on which the page and the websockets listen")] = "127.0.0.1",
+    port: Annotated[int, _port("of the page; 0: any free one")] = 8000,
+    push_port: Annotated[int, _port("of the websockets; 0: any free one")] = 8001,
+    data: Annotated[Path, _folder("data folder of the stack")] = DEFAULT_FOLDER,
+    chat_store: Replicas = 1,
+    llm_worker: Replicas = 1,
+    push: Replicas = 1,
+    gateway: Replicas = 1,
+) -> int:
+    """Run everything on this machine."""
+    from parley_cli.stack import command
+
+    replicas = {"chat-store": chat_store, "llm-worker": llm_worker, "push": push, "gateway": gateway}
+    return command.up(folder=data, host=host, port=port, push_port=push_port, replicas=replicas)
+
+
+@app.command(cls=_Command)
+def chat(
+    *,
+    question: Annotated[str, typer.Argument(help="- reads it from standard input")],
+    chat_id: Annotated[str | None, typer.Option("--chat", metavar="ID", help="continue this chat")] = None,
+    model: Annotated[str | None, typer.Option(help="default: the chat's, else the server's")] = None,
+    json: Annotated[bool, typer.Option("--json", help="print the frames, one JSON object per line")] = False,
+    url: Annotated[
+        str | None, typer.Option(help="of the server; default: PARLEY_URL, else the running stack's")
+    ] = None,
+    timeout: Annotated[float, _seconds("how long to wait for the end of the answer")] = 3600.0,
+) -> int:
+    """Ask a question and print the answer as it is generated."""
+    from parley_cli.chat import command
+
+    return command.chat(question, chat_id=chat_id, model=model, json=json, url=url, timeout=timeout)
+
+
+@app.command(cls=_Command)
+def migrate() -> int:
+    """Bring the database and the streams up to date."""
+    from parley_cli.stack import command
+
+    return command.migrate()
+
+
+@app.command(cls=_Command)
+def demo_model(*, host: str = "127.0.0.1", port: Annotated[int, _port("0: any free one")] = 8002) -> int:
+    """Run an OpenAI-compatible server with scripted answers."""
+    from parley_cli.demo_model import command
+
+    return command.serve(host, port)
+
+
+@app.command(cls=_Command)
+def doctor(
+    *,
+    data: Annotated[
+        Path, _folder("of a running stack; NATS_URL, DATABASE_URL and OPENAI_* take precedence")
+    ] = DEFAULT_FOLDER,
+    port: Annotated[int, _port("of the page")] = 8000,
+    push_port: Annotated[int, _port("of the websockets")] = 8001,
+    service: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST:PORT", help="health port of a service elsewhere, to compare its clock; repeatable"),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="one JSON object per line")] = False,
+) -> int:
+    """Check the installation, and report what is wrong and how to fix it."""
+    addresses = {name: arguments.address(name) for name in service or []}
+    from parley_cli.doctor import command
+
+    return command.doctor(folder=data, ports={"page": port, "websocket": push_port}, services=addresses, json=json)
+
+
+BackupFile = Annotated[Path, typer.Argument(metavar="FILE")]
+BackupFolder = Annotated[
+    Path | None,
+    _folder(f"of the stack, running or not (default {DEFAULT_FOLDER}); NATS_URL and DATABASE_URL set together win"),
+]
+BackupTimeout = Annotated[float, _seconds("how long it may take")]
+
+
+@app.command(cls=_Command)
+def backup(
+    *,
+    file: BackupFile,
+    data: BackupFolder = None,
+    timeout: BackupTimeout = 3600.0,
+    force: Annotated[bool, typer.Option("--force", help="replace an existing file")] = False,
+) -> int:
+    """Write all chats, users and unprocessed messages to a file."""
+    from parley_cli.backup import command
+
+    return command.backup(file, folder=data, timeout=timeout, force=force)
+
+
+@app.command(cls=_Command)
+def restore(
+    *,
+    file: BackupFile,
+    data: BackupFolder = None,
+    timeout: BackupTimeout = 3600.0,
+    force: Annotated[bool, typer.Option("--force", help="replace existing data: all of it is lost")] = False,
+) -> int:
+    """Restore a file that `parley backup` wrote."""
+    from parley_cli.backup import command
+
+    return command.restore(file, folder=data, timeout=timeout, force=force)
+
+
+# --- parley dead-letters ------------------------------
+
+NatsUrl = Annotated[str | None, typer.Option(help="default: NATS_URL, else the running stack's")]
+Deadline = Annotated[float, _seconds("how long it may take")]
+Json = Annotated[bool, typer.Option("--json", help="one JSON object per line")]
+Consumer = Annotated[str | None, typer.Option(help="only what this consumer could not handle")]
+Numbers = Annotated[list[int] | None, typer.Argument(metavar="[NUMBER]...")]
+All = Annotated[bool, typer.Option("--all", help="every dead letter (of --consumer)")]
+
+
+def _selection(numbers: list[int] | None, all_: bool) -> list[int] | None:
+    """Return the numbers that were given; None for all."""
+    if bool(numbers) == all_:
+        raise typer.BadParameter("give dead letters by their numbers, or all of them with --all")
+    return numbers or None
+
+
+@dead_letters.command("list", cls=_Command)
+def list_dead_letters(
+    *, consumer: Consumer = None, nats_url: NatsUrl = None, timeout: Deadline = 60.0, json: Json = False
+) -> int:
+    """List the dead letters, one line each, oldest first."""
+    from parley_cli.dead_letters import command
+
+    return command.run(command.list_all(consumer), nats_url=nats_url, timeout=timeout, json=json)
+
+
+@dead_letters.command(cls=_Command)
+def show(*, number: int, nats_url: NatsUrl = None, timeout: Deadline = 60.0, json: Json = False) -> int:
+    """Show one dead letter with its headers and body."""
+    from parley_cli.dead_letters import command
+
+    return command.run(command.show(number), nats_url=nats_url, timeout=timeout, json=json)
+
+
+@dead_letters.command(cls=_Command)
+def replay(
+    *,
+    number: Numbers = None,
+    all_: All = False,
+    consumer: Consumer = None,
+    nats_url: NatsUrl = None,
+    timeout: Deadline = 60.0,
+    json: Json = False,
+) -> int:
+    """Publish dead letters again on their original subjects, and remove them from the queue."""
+    numbers = _selection(number, all_)
+    from parley_cli.dead_letters import command
+
+    action = command.replay(numbers, consumer)
+    return command.run(action, nats_url=nats_url, timeout=timeout, json=json)
+
+
+@dead_letters.command(cls=_Command)
+def drop(
+    *,
+    number: Numbers = None,
+    all_: All = False,
+    consumer: Consumer = None,
+    nats_url: NatsUrl = None,
+    timeout: Deadline = 60.0,
+    json: Json = False,
+) -> int:
+    """Remove dead letters for good."""
+    numbers = _selection(number, all_)
+    from parley_cli.dead_letters import command
+
+    action = command.drop(numbers, consumer)
+    return command.run(action, nats_url=nats_url, timeout=timeout, json=json)
+
+
+def main() -> None:
+    """Run a subcommand and exit with its code."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Cleans up as after Ctrl-C. Commands that serve have handlers of their own.
+        signal.signal(number, _interrupt)
+    app(prog_name="parley")
 
 
 def _interrupt(number: int, frame: object) -> None:
-    _received.append(number)
+    _received_signals.append(number)
     signal.raise_signal(signal.SIGINT)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -28,36 +28,36 @@ _RESET_TRIES: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trouble:
+class ServerProblem:
     """What is wrong with a server, and what to do.
 
     Attributes:
-        may_pass: A server that starts or is busy looks like this too, so that waiting can help.
+        transient: A server that starts or is busy looks like this too, so that waiting can help.
     """
 
     text: str
-    remedy: str = ""
-    may_pass: bool = False
+    fix: str = ""
+    transient: bool = False
 
 
-class ServerTrouble(Exception):
-    """A server cannot be used. ``str()`` is the trouble and its remedy, for a person."""
+class ServerUnusable(Exception):
+    """A server cannot be used. ``str()`` is the trouble and its fix, for a person."""
 
-    def __init__(self, trouble: Trouble) -> None:
-        super().__init__(f"{trouble.text} {trouble.remedy}".strip())
-        self.trouble = trouble
+    def __init__(self, trouble: ServerProblem) -> None:
+        super().__init__(f"{trouble.text} {trouble.fix}".strip())
+        self.problem = trouble
 
 
 def check_url(setting: UrlSetting, url: str) -> None:
     """Return when ``url`` can be an address of the server that ``setting`` names.
 
     Raises:
-        ServerTrouble: It cannot; the password in it is not told.
+        ServerUnusable: It cannot; the password in it is not told.
     """
     try:
         check_server_url(setting, url)
     except ValueError as error:
-        raise ServerTrouble(Trouble(text=f"{setting} {error}.")) from None
+        raise ServerUnusable(ServerProblem(text=f"{setting} {error}.")) from None
 
 
 def without_password(url: str) -> str:
@@ -73,14 +73,14 @@ async def postgres(url: str, name: str, **options: Any) -> AsyncIterator[asyncpg
     """A connection. ``name`` is what the server shows of it; ``options`` are those of ``asyncpg.connect``.
 
     Raises:
-        ServerTrouble: On entering.
+        ServerUnusable: On entering.
     """
     check_url("DATABASE_URL", url)
     settings = {"application_name": name, **options.pop("server_settings", {})}
     try:
         connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT, server_settings=settings, **options)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
-        raise ServerTrouble(_postgres_trouble(url, error)) from error
+        raise ServerUnusable(_postgres_problem(url, error)) from error
     try:
         yield connection
     finally:
@@ -90,35 +90,35 @@ async def postgres(url: str, name: str, **options: Any) -> AsyncIterator[asyncpg
             connection.terminate()
 
 
-def _postgres_trouble(url: str, error: Exception) -> Trouble:
+def _postgres_problem(url: str, error: Exception) -> ServerProblem:
     where = without_password(url)
     said = " ".join((str(error) or type(error).__name__).split())
     match error:
         case asyncpg.InvalidAuthorizationSpecificationError():
-            return Trouble(
+            return ServerProblem(
                 text=f"Postgres at {where} refuses the role or the password: {said}.",
-                remedy=f"Set DATABASE_URL to {FORMS['DATABASE_URL']} as they are on the server.",
+                fix=f"Set DATABASE_URL to {FORMS['DATABASE_URL']} as they are on the server.",
             )
         case asyncpg.InvalidCatalogNameError():
-            return Trouble(
+            return ServerProblem(
                 text=f"Postgres at {where} has no such database: {said}.",
-                remedy="Create it (CREATE DATABASE …), or correct the end of DATABASE_URL.",
+                fix="Create it (CREATE DATABASE …), or correct the end of DATABASE_URL.",
             )
         case asyncpg.TooManyConnectionsError():
-            return Trouble(
+            return ServerProblem(
                 text=f"Postgres at {where} takes no more connections: {said}.",
-                remedy="Raise max_connections, or lower DATABASE_POOL_SIZE of chat-store.",
-                may_pass=True,
+                fix="Raise max_connections, or lower DATABASE_POOL_SIZE of chat-store.",
+                transient=True,
             )
         case ValueError() if not isinstance(error, OSError):
-            return Trouble(
-                text=f"DATABASE_URL cannot be read: {said}.", remedy=f"It has the form {FORMS['DATABASE_URL']}."
+            return ServerProblem(
+                text=f"DATABASE_URL cannot be read: {said}.", fix=f"It has the form {FORMS['DATABASE_URL']}."
             )
         case _:
-            return Trouble(
+            return ServerProblem(
                 text=f"Postgres does not answer at {where}: {said}",
-                remedy="Start it, or set DATABASE_URL to where it is. A firewall or a wrong port looks the same.",
-                may_pass=True,
+                fix="Start it, or set DATABASE_URL to where it is. A firewall or a wrong port looks the same.",
+                transient=True,
             )
 
 
@@ -140,7 +140,7 @@ async def nats_client(
         on_error: Is told what the server refuses later.
 
     Raises:
-        ServerTrouble: On entering.
+        ServerUnusable: On entering.
     """
     check_url("NATS_URL", url)
     last: list[Exception] = []
@@ -161,12 +161,12 @@ async def nats_client(
             break
         except Exception as error:
             await _close(client)
-            refused = _nats_trouble(url, last[0] if last else error)
+            refused = _nats_problem(url, last[0] if last else error)
             # A server that refuses says why and closes; what the client has written by then can cost it those words.
             if not isinstance(last[0] if last else error, ConnectionResetError | BrokenPipeError):
-                raise ServerTrouble(refused) from error
+                raise ServerUnusable(refused) from error
     else:
-        raise ServerTrouble(refused)
+        raise ServerUnusable(refused)
     try:
         yield client
     finally:
@@ -181,26 +181,26 @@ async def _close(client: Client) -> None:
         transport.close()  # type: ignore[no-untyped-call]  # of a connection that was refused, which the client forgets
 
 
-def _nats_trouble(url: str, error: Exception) -> Trouble:
+def _nats_problem(url: str, error: Exception) -> ServerProblem:
     where = without_password(url)
     said = " ".join((str(error) or type(error).__name__).split())
     if "authorization" in said.lower() or "authentication" in said.lower():
         user = urlsplit(url.split(",")[0]).username or "nobody in particular"
-        return Trouble(
+        return ServerProblem(
             text=f"NATS at {where} refuses the user or the password ({user}).",
-            remedy=f"Set NATS_URL to {FORMS['NATS_URL']} as the server's configuration has them.",
-            may_pass=True,
+            fix=f"Set NATS_URL to {FORMS['NATS_URL']} as the server's configuration has them.",
+            transient=True,
         )
     if isinstance(error, ConnectionResetError | BrokenPipeError):
-        return Trouble(
+        return ServerProblem(
             text=f"NATS at {where} breaks the connection off: {said}.",
-            remedy="Look at its log: a user or a password that it refuses can look like this.",
-            may_pass=True,
+            fix="Look at its log: a user or a password that it refuses can look like this.",
+            transient=True,
         )
-    return Trouble(
+    return ServerProblem(
         text=f"NATS does not answer at {where}: {said}",
-        remedy="Start it, or set NATS_URL to where it is. A firewall or a wrong port looks the same.",
-        may_pass=True,
+        fix="Start it, or set NATS_URL to where it is. A firewall or a wrong port looks the same.",
+        transient=True,
     )
 
 
@@ -208,16 +208,16 @@ async def check_jetstream(client: Client) -> None:
     """Return unless JetStream is off: what does not answer for another reason is for others to tell.
 
     Raises:
-        ServerTrouble
+        ServerUnusable
     """
     try:
         await client.request(f"$JS.API.STREAM.INFO.{CHAT.name}", b"", timeout=_NATS_TRIES_TIMEOUT)
     except nats.errors.NoRespondersError:
-        raise ServerTrouble(
-            Trouble(
+        raise ServerUnusable(
+            ServerProblem(
                 text="JetStream is off.",
-                remedy="Start nats-server with a `jetstream` block (deploy/nats/nats-server.conf) or --jetstream.",
-                may_pass=bool(client._server_info.get("jetstream")),  # on, and its cluster not yet ready
+                fix="Start nats-server with a `jetstream` block (deploy/nats/nats-server.conf) or --jetstream.",
+                transient=bool(client._server_info.get("jetstream")),  # on, and its cluster not yet ready
             )
         ) from None
     except (TimeoutError, nats.errors.Error):

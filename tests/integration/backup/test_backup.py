@@ -25,7 +25,7 @@ from parley_cli.backup.creation import back_up
 from parley_cli.backup.errors import BackupError, NotAnArchive, NotEmpty, ProgramFailed, StillRunning
 from parley_cli.backup.restoration import restore
 from parley_cli.backup.targets import Place
-from parley_cli.dead_letters.queue import DeadLetterBox
+from parley_cli.dead_letters.queue import DeadLetterQueue
 from parley_cli.embedded.nats import NatsServer
 from tests.integration.chat_store.client import Neighbour, prompt
 from tests.support.databases import Databases
@@ -106,7 +106,7 @@ async def test_what_is_stored_and_what_is_still_owed_comes_back(place: Place, ot
             await before.js.publish(f"chat.{done}.prompt.submitted", b"not an event")
 
             async def buried() -> bool:
-                return bool([letter async for letter in DeadLetterBox(before.js).letters()])
+                return bool([letter async for letter in DeadLetterQueue(before.js).letters()])
 
             await eventually(buried, what="a dead letter")
         # Nobody handles these before the backup: only their stream has them.
@@ -125,8 +125,8 @@ async def test_what_is_stored_and_what_is_still_owed_comes_back(place: Place, ot
     for table in ("chats", "members", "messages", "usage"):
         assert await rows(other, table) == await rows(place, table), table
     async with Told(other) as after:
-        box = DeadLetterBox(after.js)
-        letters = [letter async for letter in box.letters()]
+        queue = DeadLetterQueue(after.js)
+        letters = [letter async for letter in queue.letters()]
         assert [(letter.consumer, letter.body) for letter in letters] == [("chat-store-prompts", b"not an event")]
         assert letters[0].subject == f"chat.{done}.prompt.submitted"
         async with store(other):

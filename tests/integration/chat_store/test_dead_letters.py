@@ -7,7 +7,7 @@ import pytest
 from parley.contracts import subjects
 from parley.runtime.nats import dead_letters
 from parley.runtime.nats.publish import publish_durable, publish_durable_raw
-from parley_cli.dead_letters.queue import DeadLetterBox
+from parley_cli.dead_letters.queue import DeadLetterQueue
 from tests.integration.chat_store.client import Neighbour, finished, prompt
 from tests.integration.chat_store.conftest import StartStore
 from tests.support.waiting import eventually
@@ -82,10 +82,10 @@ async def test_a_prompt_that_always_fails_is_buried_and_its_replay_works_once_th
             await eventually(buried, deadline=60)
             assert await neighbour.messages(chat_id) == []
             await connection.execute("DROP TRIGGER refuse ON messages")
-            box = DeadLetterBox(neighbour.js)
-            (letter,) = [letter async for letter in box.letters()]
+            queue = DeadLetterQueue(neighbour.js)
+            (letter,) = [letter async for letter in queue.letters()]
             assert "no poison" in letter.reason
-            await box.replay(letter.number)
+            await queue.replay(letter.number)
             await neighbour.answer(chat_id, "cured")
             assert [one.id for one in await neighbour.messages(chat_id) if one.role == "user"] == [poison]
     finally:

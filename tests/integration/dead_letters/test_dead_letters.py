@@ -1,6 +1,5 @@
 """``parley dead-letters``, against a real nats-server."""
 
-import argparse
 import asyncio
 import json
 import signal
@@ -11,15 +10,16 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
+from typer.testing import CliRunner, Result
 
 from parley.contracts import streams, subjects
 from parley.runtime.nats import authorization, dead_letters
 from parley.runtime.nats.connect import connect
 from parley.runtime.nats.provision import provision
-from parley_cli.dead_letters import command
-from parley_cli.dead_letters.errors import NoAddress, NoSuchLetter
-from parley_cli.dead_letters.queue import DeadLetterBox
+from parley_cli.dead_letters.errors import NoOriginalSubject, NoSuchDeadLetter
+from parley_cli.dead_letters.queue import DeadLetterQueue
 from parley_cli.embedded.nats import NatsServer
+from parley_cli.main import app
 from tests.support.pausing import pause
 
 PROMPTS = streams.CHAT_STORE_PROMPTS
@@ -39,11 +39,11 @@ def js(nc: Client) -> JetStreamContext:
 
 
 @pytest.fixture
-def box(js: JetStreamContext) -> DeadLetterBox:
-    return DeadLetterBox(js)
+def queue(js: JetStreamContext) -> DeadLetterQueue:
+    return DeadLetterQueue(js)
 
 
-async def take(js: JetStreamContext) -> Msg:
+async def fetch_prompt(js: JetStreamContext) -> Msg:
     """The next prompt event, as chat-store would fetch it."""
     subscription = await js.pull_subscribe_bind(PROMPTS.name, stream=PROMPTS.stream)
     (message,) = await subscription.fetch(1, timeout=10)
@@ -51,19 +51,19 @@ async def take(js: JetStreamContext) -> Msg:
     return message
 
 
-async def bury(js: JetStreamContext, body: bytes, *, chat: str = "c1", reason: str = "does not decode") -> None:
+async def dead_letter(js: JetStreamContext, body: bytes, *, chat: str = "c1", reason: str = "does not decode") -> None:
     """Publish a prompt event that its consumer gives up on."""
     headers = {"Nats-Msg-Id": f"{chat}:m1", "traceparent": "00-abc"}
     await js.publish(subjects.prompt_submitted(chat), body, headers=headers)
-    message = await take(js)
+    message = await fetch_prompt(js)
     await dead_letters.publish(js, consumer=PROMPTS.name, message=message, reason=reason)
     await message.ack_sync()
 
 
-async def test_a_letter_says_what_died_where_and_why(js: JetStreamContext, box: DeadLetterBox) -> None:
-    await bury(js, b'{"damaged', reason="JSON is\ntruncated")
-    (letter,) = [letter async for letter in box.letters()]
-    assert letter == await box.letter(letter.number)
+async def test_a_letter_says_what_died_where_and_why(js: JetStreamContext, queue: DeadLetterQueue) -> None:
+    await dead_letter(js, b'{"damaged', reason="JSON is\ntruncated")
+    (letter,) = [letter async for letter in queue.letters()]
+    assert letter == await queue.letter(letter.number)
     assert letter.consumer == "chat-store-prompts"
     assert letter.reason == "JSON is truncated"
     assert letter.subject == "chat.c1.prompt.submitted"
@@ -73,124 +73,126 @@ async def test_a_letter_says_what_died_where_and_why(js: JetStreamContext, box: 
 
 
 async def test_replay_brings_the_original_to_its_consumer_again_within_the_window_of_its_id(
-    js: JetStreamContext, box: DeadLetterBox
+    js: JetStreamContext, queue: DeadLetterQueue
 ) -> None:
-    await bury(js, b'{"v": 2}')
-    (letter,) = [letter async for letter in box.letters()]
-    await box.replay(letter.number)
-    again = await take(js)
+    await dead_letter(js, b'{"v": 2}')
+    (letter,) = [letter async for letter in queue.letters()]
+    await queue.replay(letter.number)
+    again = await fetch_prompt(js)
     assert again.subject == "chat.c1.prompt.submitted"
     assert again.data == b'{"v": 2}'
     assert again.headers is not None
     assert again.headers["traceparent"] == "00-abc"
     assert again.headers["Nats-Msg-Id"] == letter.replay_id
     assert not [name for name in again.headers if name.startswith("Parley-Dead")]
-    assert [letter async for letter in box.letters()] == []
+    assert [letter async for letter in queue.letters()] == []
 
 
-async def test_a_replay_that_dies_again_is_a_new_letter(js: JetStreamContext, box: DeadLetterBox) -> None:
-    await bury(js, b"x")
-    await box.replay(1)
-    message = await take(js)
+async def test_a_replay_that_dies_again_is_a_new_letter(js: JetStreamContext, queue: DeadLetterQueue) -> None:
+    await dead_letter(js, b"x")
+    await queue.replay(1)
+    message = await fetch_prompt(js)
     await dead_letters.publish(js, consumer=PROMPTS.name, message=message, reason="still")
-    (letter,) = [letter async for letter in box.letters()]
+    (letter,) = [letter async for letter in queue.letters()]
     assert (letter.number, letter.reason) == (2, "still")
 
 
 async def test_a_replay_cut_off_before_the_removal_is_sent_once(
-    js: JetStreamContext, box: DeadLetterBox, monkeypatch: pytest.MonkeyPatch
+    js: JetStreamContext, queue: DeadLetterQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await bury(js, b"x")
+    await dead_letter(js, b"x")
 
     async def lost(number: int) -> None:
         raise ConnectionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(box, "drop", lost)
+        patch.setattr(queue, "drop", lost)
         with pytest.raises(ConnectionError):
-            await box.replay(1)
-    assert (await box.letter(1)).body == b"x"
-    await box.replay(1)
+            await queue.replay(1)
+    assert (await queue.letter(1)).body == b"x"
+    await queue.replay(1)
     assert (await js.stream_info("CHAT")).state.messages == 2
 
 
-async def test_a_letter_without_an_address_can_only_be_dropped(js: JetStreamContext, box: DeadLetterBox) -> None:
+async def test_a_letter_without_an_address_can_only_be_dropped(js: JetStreamContext, queue: DeadLetterQueue) -> None:
     await js.publish("dead.somebody.chat", b"?")
-    with pytest.raises(NoAddress):
-        await box.replay(1)
-    await box.drop(1)
-    with pytest.raises(NoSuchLetter):
-        await box.letter(1)
-    with pytest.raises(NoSuchLetter):
-        await box.drop(1)
+    with pytest.raises(NoOriginalSubject):
+        await queue.replay(1)
+    await queue.drop(1)
+    with pytest.raises(NoSuchDeadLetter):
+        await queue.letter(1)
+    with pytest.raises(NoSuchDeadLetter):
+        await queue.drop(1)
 
 
-async def test_letters_of_one_consumer(js: JetStreamContext, box: DeadLetterBox) -> None:
+async def test_letters_of_one_consumer(js: JetStreamContext, queue: DeadLetterQueue) -> None:
     await js.publish("dead.a.chat", b"1")
     await js.publish("dead.b.chat", b"2")
     await js.publish("dead.a.chat", b"3")
-    assert [letter.body async for letter in box.letters("a")] == [b"1", b"3"]
-    assert [letter.body async for letter in box.letters()] == [b"1", b"2", b"3"]
+    assert [letter.body async for letter in queue.letters("a")] == [b"1", b"3"]
+    assert [letter.body async for letter in queue.letters()] == [b"1", b"2", b"3"]
 
 
 # --- the command ------------------------------
 
 
-async def parley_dead_letters(nats_url: str, *words: str) -> int:
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    arguments = parser.parse_args([words[0], *words[1:], "--nats-url", nats_url])
-    return await asyncio.to_thread(command.run, arguments)
+def run_command(*words: str) -> Result:
+    return CliRunner().invoke(app, ["dead-letters", *words])
 
 
-async def test_the_command_lists_shows_replays_and_drops(
-    nats_url: str, js: JetStreamContext, capsys: pytest.CaptureFixture[str]
-) -> None:
-    await bury(js, b'{"v": 99}', chat="c1", reason="version 99 is from the future")
-    await bury(js, b"\xff\xfe", chat="c2")
-    await bury(js, b"{}", chat="c3")
+async def parley_dead_letters(nats_url: str, *words: str) -> Result:
+    return await asyncio.to_thread(run_command, *words, "--nats-url", nats_url)
 
-    assert await parley_dead_letters(nats_url, "list") == 0
-    lines = capsys.readouterr().out.splitlines()
+
+async def test_the_command_lists_shows_replays_and_drops(nats_url: str, js: JetStreamContext) -> None:
+    await dead_letter(js, b'{"v": 99}', chat="c1", reason="version 99 is from the future")
+    await dead_letter(js, b"\xff\xfe", chat="c2")
+    await dead_letter(js, b"{}", chat="c3")
+
+    done = await parley_dead_letters(nats_url, "list")
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
     assert len(lines) == 3
     assert "version 99 is from the future" in lines[0]
     assert "chat.c1.prompt.submitted" in lines[0]
 
-    assert await parley_dead_letters(nats_url, "show", "1") == 0
-    assert '"v": 99' in capsys.readouterr().out
-    assert await parley_dead_letters(nats_url, "show", "2", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["body"] == r"\xff\xfe"
+    done = await parley_dead_letters(nats_url, "show", "1")
+    assert done.exit_code == 0
+    assert '"v": 99' in done.stdout
+    done = await parley_dead_letters(nats_url, "show", "2", "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["body"] == r"\xff\xfe"
 
-    assert await parley_dead_letters(nats_url, "replay", "1") == 0
-    assert (await take(js)).data == b'{"v": 99}'
-    assert await parley_dead_letters(nats_url, "drop", "--all") == 0
-    capsys.readouterr()
-    assert await parley_dead_letters(nats_url, "list") == 0
-    assert capsys.readouterr().out == ""
+    assert (await parley_dead_letters(nats_url, "replay", "1")).exit_code == 0
+    assert (await fetch_prompt(js)).data == b'{"v": 99}'
+    assert (await parley_dead_letters(nats_url, "drop", "--all")).exit_code == 0
+    done = await parley_dead_letters(nats_url, "list")
+    assert (done.exit_code, done.stdout) == (0, "")
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         (("show", "7"), 1, "no dead letter 7"),
         (("replay",), 2, "by their numbers"),
         (("drop", "1", "--all"), 2, "by their numbers"),
     ],
 )
-async def test_a_wrong_command_says_what_is_wrong(
-    nats_url: str, nc: Client, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], code: int, said: str
+async def test_a_wrong_command_reports_what_is_wrong(
+    nats_url: str, nc: Client, words: tuple[str, ...], code: int, message: str
 ) -> None:
-    assert await parley_dead_letters(nats_url, *words) == code
-    assert said in capsys.readouterr().err
+    done = await parley_dead_letters(nats_url, *words)
+    assert done.exit_code == code
+    assert message in done.stderr
 
 
-async def test_a_server_that_is_away_or_empty_is_named(
-    nats_url: str, unused_tcp_port: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert await parley_dead_letters(f"nats://127.0.0.1:{unused_tcp_port}", "list") == 1
-    assert "NATS does not answer" in capsys.readouterr().err
-    assert await parley_dead_letters(nats_url, "list") == 1
-    assert "DEAD_LETTERS does not exist" in capsys.readouterr().err
+async def test_a_server_that_is_away_or_empty_is_named(nats_url: str, unused_tcp_port: int) -> None:
+    done = await parley_dead_letters(f"nats://127.0.0.1:{unused_tcp_port}", "list")
+    assert done.exit_code == 1
+    assert "NATS does not answer" in done.stderr
+    done = await parley_dead_letters(nats_url, "list")
+    assert done.exit_code == 1
+    assert "DEAD_LETTERS does not exist" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -200,28 +202,19 @@ async def test_a_server_that_is_away_or_empty_is_named(
         ("mysql://{address}", "NATS_URL begins with mysql://, which is no address of NATS."),
     ],
 )
-def test_what_is_wrong_with_the_server_is_told(
-    url: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_wrong_address_of_the_server_is_reported(url: str, sentence: str, tmp_path: Path) -> None:
     with NatsServer(tmp_path, passwords=authorization.random_passwords()) as server:
-        parser = argparse.ArgumentParser()
-        command.add_arguments(parser)
-        address = url.format(address=f"127.0.0.1:{server.port}")
-        assert command.run(parser.parse_args(["list", "--nats-url", address])) == 1
-    said = capsys.readouterr().err
-    assert sentence in said
-    assert "wrong" not in said
+        done = run_command("list", "--nats-url", url.format(address=f"127.0.0.1:{server.port}"))
+    assert done.exit_code == 1
+    assert sentence in done.stderr
+    assert "wrong" not in done.stderr
 
 
-async def test_a_server_that_hangs_ends_a_command_within_its_deadline(
-    nats_server: NatsServer, nc: Client, capsys: pytest.CaptureFixture[str]
-) -> None:
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
+async def test_a_server_that_hangs_ends_a_command_within_its_deadline(nats_server: NatsServer, nc: Client) -> None:
     pause(nats_server.process.pid)
     try:
-        arguments = parser.parse_args(["list", "--nats-url", nats_server.url, "--timeout", "1"])
-        assert await asyncio.to_thread(command.run, arguments) == 1
+        done = await parley_dead_letters(nats_server.url, "list", "--timeout", "1")
     finally:
         nats_server.process.send_signal(signal.SIGCONT)
-    assert "parley: NATS did not answer all of it within 1 seconds." in capsys.readouterr().err
+    assert done.exit_code == 1
+    assert "parley: NATS did not complete all requests within 1 seconds." in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
+from unittest.mock import patch
 
 import asyncpg
 import pytest
@@ -28,8 +30,9 @@ from parley.runtime.nats import authorization
 from parley.runtime.nats.connect import connect
 from parley.runtime.nats.provision import provision
 from parley_cli.doctor import provider_check
-from parley_cli.doctor import target as patients
-from parley_cli.doctor.checks import examine
+from parley_cli.doctor import target as targets
+from parley_cli.doctor.checks import run_checks
+from parley_cli.doctor.clock import Clock
 from parley_cli.doctor.report import Finding
 from parley_cli.embedded.guard import guarded
 from parley_cli.embedded.nats import NatsServer, nats_program
@@ -39,27 +42,26 @@ from tests.support.databases import Databases
 from tests.support.demo_model import DemoModelProcess
 from tests.support.pausing import pause
 from tests.support.stack import RunningStack
-from tests.support.waiting import wait_until
+from tests.support.waiting import eventually, wait_until
 
 KEY = "k" * 48
 
 
 @dataclass
-class Examined:
-    """What the command said."""
+class Result:
+    """The findings of a run."""
 
-    code: int
-    findings: list[dict[str, str]]
+    findings: list[Finding]
 
     @property
     def problems(self) -> list[str]:
-        return [finding["text"] for finding in self.findings if finding["level"] == "problem"]
+        return [finding.text for finding in self.findings if finding.level == "problem"]
 
-    def remedy(self, text: str) -> str:
-        return next(finding["remedy"] for finding in self.findings if text in finding["text"])
+    def fix(self, text: str) -> str:
+        return next(finding.fix for finding in self.findings if text in finding.text)
 
-    def said(self, level: str, text: str) -> bool:
-        return any(finding["level"] == level and text in finding["text"] for finding in self.findings)
+    def has(self, level: str, text: str) -> bool:
+        return any(finding.level == level and text in finding.text for finding in self.findings)
 
 
 @dataclass
@@ -70,29 +72,34 @@ class Installation:
     nats: NatsServer
     passwords: dict[str, str]
     environment: dict[str, str]
-    ports: dict[str, int] = field(default_factory=lambda: {"--port": free_port(), "--push-port": free_port()})
+    ports: dict[str, int] = field(default_factory=lambda: {"page": free_port(), "websocket": free_port()})
 
     def url_of(self, user: str) -> str:
         return f"nats://{user}:{self.passwords[user]}@127.0.0.1:{self.nats.port}"
 
-    def examined(self, **changed: str) -> Examined:
-        """Run the command; an empty value leaves a setting out."""
+    async def check(self, *, clock: Clock = time.time, **changed: str) -> Result:
+        """Run all checks; an empty value leaves a setting out."""
         given = {name: value for name, value in (self.environment | changed).items() if value}
-        ports = [word for name, port in self.ports.items() for word in (name, str(port))]
-        return doctor(given, "--data", str(self.folder / "none"), *ports)
+        return await run_doctor(given, self.folder / "none", self.ports, clock=clock)
 
 
-def doctor(environment: dict[str, str], *arguments: str) -> Examined:
-    done = subprocess.run(
-        [sys.executable, "-m", "parley_cli.main", "doctor", "--json", *arguments],
+async def run_doctor(
+    environment: dict[str, str], folder: Path, ports: dict[str, int], *, clock: Clock = time.time
+) -> Result:
+    """Run all checks in this process, as the command does with this environment."""
+    with patch.dict(os.environ, environment, clear=True):
+        return Result(await run_checks(targets.find_target(folder, ports), clock=clock))
+
+
+def run_command(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "parley_cli.main", "doctor", *arguments],
         env={"PATH": os.environ["PATH"], **environment},
         capture_output=True,
         text=True,
         timeout=100,
         check=False,
     )
-    assert not done.stderr, done.stderr
-    return Examined(done.returncode, [json.loads(line) for line in done.stdout.splitlines()])
 
 
 @pytest_asyncio.fixture
@@ -120,62 +127,85 @@ async def here(tmp_path: Path, databases: Databases, demo_model: str) -> AsyncIt
     nats.stop()
 
 
-def test_nothing_is_wrong_with_a_sound_installation(here: Installation) -> None:
-    examined = here.examined()
-    assert examined.problems == []
-    assert examined.code == 0
-    assert examined.said("ok", "reaches the disk before it is acknowledged")
-    assert examined.said("ok", "The user operator may do its part")
-    assert examined.said("ok", "streams and 4 consumers are as they are declared")
-    assert examined.said("ok", "The schema is the one")
-    # Looking leaves nothing behind, and every other user may do its part, too.
+async def test_nothing_is_wrong_with_a_sound_installation(here: Installation) -> None:
+    result = await here.check()
+    assert result.problems == []
+    assert result.has("ok", "is synced to disk before it is acknowledged")
+    assert result.has("ok", "The user operator has all its permissions")
+    assert result.has("ok", "streams and 4 consumers are as they are declared")
+    assert result.has("ok", "The schema has the version")
+    # Looking leaves nothing behind, and every other user has all its permissions, too.
     for user in USERS:
-        seen = here.examined(NATS_URL=here.url_of(user.user))
+        seen = await here.check(NATS_URL=here.url_of(user.user))
         assert seen.problems == [], user.user
-        assert seen.said("ok", f"The user {user.user} may do its part")
-    assert not here.examined().said("note", "dead letters")
+        assert seen.has("ok", f"The user {user.user} has all its permissions")
+    assert not (await here.check()).has("note", "dead letters")
+
+
+# --- the command ------------------------------
+
+
+async def test_the_command_prints_findings_as_json_and_ends_with_zero_when_nothing_is_wrong(here: Installation) -> None:
+    ports = [f"--port={here.ports['page']}", f"--push-port={here.ports['websocket']}"]
+    done = await asyncio.to_thread(run_command, here.environment, "--json", "--data", str(here.folder / "none"), *ports)
+    assert (done.returncode, done.stderr) == (0, "")
+    findings = [json.loads(line) for line in done.stdout.splitlines()]
+    assert all(finding.keys() >= {"about", "level", "text", "remedy"} for finding in findings)
+    assert [finding["text"] for finding in findings if finding["level"] == "problem"] == []
+    assert {"settings", "ports", "nats", "postgres", "provider"} <= {finding["about"] for finding in findings}
+
+
+async def test_the_command_prints_problems_with_their_fixes_and_ends_with_one(here: Installation) -> None:
+    here.nats.stop()
+    ports = [f"--port={here.ports['page']}", f"--push-port={here.ports['websocket']}"]
+    done = await asyncio.to_thread(run_command, here.environment, "--data", str(here.folder / "none"), *ports)
+    assert (done.returncode, done.stderr) == (1, "")
+    lines = done.stdout.splitlines()
+    (at,) = [number for number, line in enumerate(lines) if line.startswith("nats      PROBLEM ")]
+    assert "NATS does not answer" in lines[at]
+    assert lines[at + 1].startswith("                  → Start it, or set NATS_URL")
+    assert lines[-1] == "1 problem."
 
 
 # --- settings ------------------------------
 
 
-def test_settings_of_a_service_that_runs_beside_it_are_not_its_own(here: Installation) -> None:
-    examined = here.examined(LOG_FORMAT="json", LOG_LEVEL="DEBUG", HEALTH_PORT="9000")
-    assert examined.code == 0
+async def test_settings_of_a_service_that_runs_beside_it_are_not_its_own(here: Installation) -> None:
+    result = await here.check(LOG_FORMAT="json", LOG_LEVEL="DEBUG", HEALTH_PORT="9000")
+    assert result.problems == []
 
 
-def test_a_short_key_and_values_that_cannot_be(here: Installation) -> None:
-    examined = here.examined(SECRET_KEY="short", PROMPT_BATCH="many", NATS_URL="http://nowhere")
-    assert examined.code == 1
-    assert "SECRET_KEY has 5 bytes, and needs 32 or more." in examined.problems
-    assert "secrets.token_urlsafe" in examined.remedy("SECRET_KEY")
-    assert any(problem.startswith("PROMPT_BATCH: ") and "chat-store" in problem for problem in examined.problems)
-    assert any(problem.startswith("NATS_URL: begins with http://") for problem in examined.problems)
+async def test_a_short_key_and_values_that_cannot_be(here: Installation) -> None:
+    result = await here.check(SECRET_KEY="short", PROMPT_BATCH="many", NATS_URL="http://nowhere")
+    assert "SECRET_KEY has 5 bytes, and needs 32 or more." in result.problems
+    assert "secrets.token_urlsafe" in result.fix("SECRET_KEY")
+    assert any(problem.startswith("PROMPT_BATCH: ") and "chat-store" in problem for problem in result.problems)
+    assert any(problem.startswith("NATS_URL: begins with http://") for problem in result.problems)
 
 
-def test_a_port_that_another_program_has(here: Installation) -> None:
+async def test_a_port_that_another_program_has(here: Installation) -> None:
     with socket.socket() as other:
-        other.bind(("127.0.0.1", here.ports["--push-port"]))
+        other.bind(("127.0.0.1", here.ports["websocket"]))
         other.listen()
-        examined = here.examined()
-    assert examined.problems == [f"Port {here.ports['--push-port']}, for the websocket, is taken by another program."]
-    assert "parley up --push-port N" in examined.remedy("is taken")
+        result = await here.check()
+    assert result.problems == [f"Port {here.ports['websocket']}, for the websocket, is taken by another program."]
+    assert "parley up --push-port N" in result.fix("is taken")
 
 
 # --- NATS ------------------------------
 
 
-def test_nats_that_is_away(here: Installation) -> None:
+async def test_nats_that_is_away(here: Installation) -> None:
     here.nats.stop()
-    examined = here.examined()
-    assert len(examined.problems) == 1
-    assert examined.problems[0].startswith(f"NATS does not answer at 127.0.0.1:{here.nats.port}: ")
-    assert "Connect" in examined.problems[0]
+    result = await here.check()
+    assert len(result.problems) == 1
+    assert result.problems[0].startswith(f"NATS does not answer at 127.0.0.1:{here.nats.port}: ")
+    assert "Connect" in result.problems[0]
 
 
-def test_a_password_that_nats_refuses(here: Installation) -> None:
-    examined = here.examined(NATS_URL=f"nats://operator:wrong@127.0.0.1:{here.nats.port}")
-    assert examined.problems == [f"NATS at 127.0.0.1:{here.nats.port} refuses the user or the password (operator)."]
+async def test_a_password_that_nats_refuses(here: Installation) -> None:
+    result = await here.check(NATS_URL=f"nats://operator:wrong@127.0.0.1:{here.nats.port}")
+    assert result.problems == [f"NATS at 127.0.0.1:{here.nats.port} refuses the user or the password (operator)."]
 
 
 def _serve(folder: Path, config: str) -> subprocess.Popen[bytes]:
@@ -204,20 +234,20 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_nats_without_jetstream_and_with_small_messages(here: Installation, bare_nats: str) -> None:
-    examined = here.examined(NATS_URL=bare_nats)
-    assert examined.problems == [
-        "Messages may have 65536 bytes only, and answers need 1 MiB.",
+async def test_nats_without_jetstream_and_with_small_messages(here: Installation, bare_nats: str) -> None:
+    result = await here.check(NATS_URL=bare_nats)
+    assert result.problems == [
+        "The maximum payload is 65536 bytes; answers need 1 MiB.",
         "JetStream is off.",
     ]
-    assert examined.said("note", "none of Parley's users")
+    assert result.has("note", "none of Parley's users")
 
 
-def test_streams_that_nobody_made(here: Installation) -> None:
+async def test_streams_that_nobody_made(here: Installation) -> None:
     with NatsServer(here.folder / "new") as new:
-        examined = here.examined(NATS_URL=new.url)
-    assert "The stream CHAT does not exist." in examined.problems
-    assert examined.remedy("The stream CHAT") == "Run `parley migrate`."
+        result = await here.check(NATS_URL=new.url)
+    assert "The stream CHAT does not exist." in result.problems
+    assert result.fix("The stream CHAT") == "Run `parley migrate`."
 
 
 async def test_a_stream_and_a_consumer_that_were_changed(here: Installation) -> None:
@@ -227,12 +257,12 @@ async def test_a_stream_and_a_consumer_that_were_changed(here: Installation) -> 
     await js.update_stream(StreamConfig.from_response({**config.as_dict(), "max_age": 60 * 10**9 * 20}))
     await js.delete_consumer("CHAT", streams.LLM_WORKER_REQUESTS.name)
     await nc.close()
-    examined = here.examined()
-    assert any("stream CHAT exists with other settings: max_age is 1200" in problem for problem in examined.problems)
-    assert "The consumer llm-worker-requests of CHAT does not exist." in examined.problems
+    result = await here.check()
+    assert any("stream CHAT exists with other settings: max_age is 1200" in problem for problem in result.problems)
+    assert "The consumer llm-worker-requests of CHAT does not exist." in result.problems
 
 
-def test_users_that_lack_permissions(here: Installation) -> None:
+async def test_users_that_lack_permissions(here: Installation) -> None:
     config = here.folder / "nats" / "nats-server.conf"
     text = config.read_text()
     for line in ('          "rpc.store.*"\n', '          "chat.*.prompt.submitted"\n'):
@@ -240,50 +270,48 @@ def test_users_that_lack_permissions(here: Installation) -> None:
         text = text.replace(line, '          "nothing.at.all"\n', 1)
     config.write_text(text)
     here.nats.process.send_signal(signal.SIGHUP)
-    wait_until(
-        lambda: (
-            here.examined(NATS_URL=here.url_of("gateway")).problems
-            == ["The user gateway may not publish to chat.*.prompt.submitted."]
-        ),
+
+    async def missed() -> bool:
+        result = await here.check(NATS_URL=here.url_of("gateway"))
+        return result.problems == ["The user gateway may not publish to chat.*.prompt.submitted."]
+
+    await eventually(
+        missed,
         deadline=40,
         what="the gateway's permissions being missed",
     )
-    examined = here.examined(NATS_URL=here.url_of("chat-store"))
-    assert examined.problems == ["The user chat-store may not subscribe to rpc.store.*."]
-    assert "deploy/nats" in examined.remedy("chat-store may not")
+    result = await here.check(NATS_URL=here.url_of("chat-store"))
+    assert result.problems == ["The user chat-store may not subscribe to rpc.store.*."]
+    assert "deploy/nats" in result.fix("chat-store may not")
 
 
-def test_writes_that_are_acknowledged_before_they_are_on_the_disk(here: Installation) -> None:
+async def test_writes_that_are_acknowledged_before_they_are_on_the_disk(here: Installation) -> None:
     here.nats.stop()
     config = here.folder / "nats" / "nats-server.conf"
     text = config.read_text().replace(', "sync_interval": "always"', "")
     process = _serve(here.folder, text)
     try:
         wait_until(lambda: _listens(here.nats.port), what="nats-server")
-        examined = here.examined()
+        result = await here.check()
     finally:
         process.kill()
         process.wait()
-    assert len(examined.problems) == 1
-    assert "before they reach the disk" in examined.problems[0]
-    assert "sync_interval: always" in examined.remedy("reach the disk")
+    assert len(result.problems) == 1
+    assert "before they are synced to disk" in result.problems[0]
+    assert "sync_interval: always" in result.fix("synced to disk")
 
 
 async def test_messages_that_nobody_takes(here: Installation) -> None:
     nc = await connect(here.url_of("gateway"), name="test")
     await nc.jetstream().publish("chat.c.prompt.submitted", b"{}")
     await nc.close()
-    examined = here.examined()
-    assert examined.problems == ["1 messages wait for chat-store-prompts, and nobody takes them."]
+    result = await here.check()
+    assert result.problems == ["1 messages are pending for chat-store-prompts, and no service fetches them."]
 
 
-async def test_a_clock_that_is_wrong(here: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in here.environment.items():
-        monkeypatch.setenv(name, value)
-    patient = patients.find(here.folder / "none", {"page": free_port(), "websocket": free_port()})
-    findings = await examine(patient, clock=lambda: time.time() - 90)
-    problems = [finding.text for finding in findings if finding.level == "problem"]
-    assert problems == [
+async def test_a_clock_that_is_wrong(here: Installation) -> None:
+    result = await here.check(clock=lambda: time.time() - 90)
+    assert result.problems == [
         "The clock of NATS is 90 s ahead of the one here.",
         "The clock of Postgres is 90 s ahead of the one here.",
     ]
@@ -292,7 +320,7 @@ async def test_a_clock_that_is_wrong(here: Installation, monkeypatch: pytest.Mon
 # --- Postgres ------------------------------
 
 
-def test_postgres_that_is_away_or_refuses(here: Installation) -> None:
+async def test_postgres_that_is_away_or_refuses(here: Installation) -> None:
     good = here.environment["DATABASE_URL"]
     port = free_port()
     for changed, problem in (
@@ -300,10 +328,10 @@ def test_postgres_that_is_away_or_refuses(here: Installation) -> None:
         (good.replace(":test@", ":wrong@"), "refuses the role or the password: password authentication failed"),
         (f"{good}_not", "has no such database: "),
     ):
-        examined = here.examined(DATABASE_URL=changed)
-        assert len(examined.problems) == 1
-        assert problem in examined.problems[0]
-        assert ":test@" not in json.dumps(examined.findings)
+        result = await here.check(DATABASE_URL=changed)
+        assert len(result.problems) == 1
+        assert problem in result.problems[0]
+        assert ":test@" not in str(result.findings)
 
 
 async def test_the_version_of_postgres_is_what_it_says_itself(here: Installation) -> None:
@@ -313,42 +341,44 @@ async def test_the_version_of_postgres_is_what_it_says_itself(here: Installation
     finally:
         await connection.close()
     assert re.fullmatch(r"\d+\.\d+|\d+(devel|beta\d+|rc\d+)", said)
-    assert here.examined().said("ok", f"answers, version {said}.")
+    assert (await here.check()).has("ok", f"answers, version {said}.")
 
 
 async def test_a_schema_that_is_missing_too_new_or_out_of_reach(here: Installation, databases: Databases) -> None:
-    examined = here.examined(DATABASE_URL=databases.empty())
-    assert any("schema version 0" in problem for problem in examined.problems)
+    result = await here.check(DATABASE_URL=databases.empty())
+    assert any("schema version 0" in problem for problem in result.problems)
 
     connection = await asyncpg.connect(here.environment["DATABASE_URL"])
     await connection.execute("DROP ROLE IF EXISTS nobody_in_particular")
     await connection.execute("CREATE ROLE nobody_in_particular LOGIN PASSWORD 'test'")
     await connection.execute("GRANT USAGE ON SCHEMA public TO nobody_in_particular")
     await connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO nobody_in_particular")
-    examined = here.examined(
+    result = await here.check(
         DATABASE_URL=here.environment["DATABASE_URL"].replace("parley:test@", "nobody_in_particular:test@")
     )
-    assert len(examined.problems) == 1
-    assert examined.problems[0].startswith("The role nobody_in_particular lacks rights: chats (DELETE, INSERT, UPDATE)")
+    assert len(result.problems) == 1
+    assert result.problems[0].startswith(
+        "The role nobody_in_particular lacks privileges: chats (DELETE, INSERT, UPDATE)"
+    )
 
     await connection.execute("INSERT INTO schema_versions VALUES (999, 'tomorrow', 999)")
     await connection.close()
-    examined = here.examined()
-    assert len(examined.problems) == 1
-    assert "schema version 999, and this program knows only" in examined.problems[0]
+    result = await here.check()
+    assert len(result.problems) == 1
+    assert "schema version 999, and this program knows only" in result.problems[0]
 
 
 # --- the provider ------------------------------
 
 
-def test_a_key_that_the_provider_refuses(here: Installation) -> None:
+async def test_a_key_that_the_provider_refuses(here: Installation) -> None:
     with DemoModelProcess(here.folder, api_key="right") as model:
-        examined = here.examined(OPENAI_BASE_URL=model.url, OPENAI_API_KEY="wrong")
-        assert examined.problems == [f"The provider at {model.url} does not accept the key."]
-        examined = here.examined(OPENAI_BASE_URL=model.url)
-        assert examined.problems == [f"The provider at {model.url} wants a key."]
-        assert "OPENAI_API_KEY" in examined.remedy("wants a key")
-        assert here.examined(OPENAI_BASE_URL=model.url, OPENAI_API_KEY="right").code == 0
+        result = await here.check(OPENAI_BASE_URL=model.url, OPENAI_API_KEY="wrong")
+        assert result.problems == [f"The provider at {model.url} does not accept the key."]
+        result = await here.check(OPENAI_BASE_URL=model.url)
+        assert result.problems == [f"The provider at {model.url} wants a key."]
+        assert "OPENAI_API_KEY" in result.fix("wants a key")
+        assert (await here.check(OPENAI_BASE_URL=model.url, OPENAI_API_KEY="right")).problems == []
 
 
 class _Page(BaseHTTPRequestHandler):
@@ -363,7 +393,7 @@ class _Page(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_provider_that_is_away_or_is_none_or_lacks_the_model(here: Installation) -> None:
+async def test_a_provider_that_is_away_or_is_none_or_lacks_the_model(here: Installation) -> None:
     base = here.environment["OPENAI_BASE_URL"]
     away = f"http://127.0.0.1:{free_port()}/v1"
     with ThreadingHTTPServer(("127.0.0.1", 0), _Page) as page:
@@ -374,13 +404,13 @@ def test_a_provider_that_is_away_or_is_none_or_lacks_the_model(here: Installatio
             (base.removesuffix("/v1"), "does not list models as an OpenAI-compatible API does (status 404)."),
             (other, "does not list models as an OpenAI-compatible API does"),
         ):
-            examined = here.examined(OPENAI_BASE_URL=url)
-            assert len(examined.problems) == 1, examined.problems
-            assert problem in examined.problems[0]
+            result = await here.check(OPENAI_BASE_URL=url)
+            assert len(result.problems) == 1, result.problems
+            assert problem in result.problems[0]
         page.shutdown()
-    examined = here.examined(MODEL="gpt-unheard-of")
-    assert len(examined.problems) == 1
-    assert examined.problems[0].startswith("MODEL is gpt-unheard-of, which the provider does not list. It has demo")
+    result = await here.check(MODEL="gpt-unheard-of")
+    assert len(result.problems) == 1
+    assert result.problems[0].startswith("MODEL is gpt-unheard-of, which the provider does not list. It has demo")
 
 
 class _Provider(BaseHTTPRequestHandler):
@@ -412,13 +442,13 @@ _EMPTY_CHAT = (400, _JSON, '{"error": {"message": "messages: required"}}')
 _REGION = '{"error": {"code": "unsupported_country", "message": "Country, region, or territory not supported"}}'
 
 
-async def _examined_provider(
+async def _provider_findings(
     answers: dict[str, tuple[int, str, str]], model: str = "", key: str = "x"
 ) -> list[Finding]:
     handler = type("Handler", (_Provider,), {"answers": answers})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        target = patients.Patient(
+        target = targets.Target(
             nats_url="",
             database_url="",
             secret_key="",
@@ -457,14 +487,14 @@ async def test_an_odd_list_of_models_is_no_fault_of_a_provider_that_takes_chats(
     listing: tuple[int, str, str], chat: tuple[int, str, str]
 ) -> None:
     for model in ("", "m"):
-        findings = await _examined_provider({"GET": listing, "POST": chat}, model)
+        findings = await _provider_findings({"GET": listing, "POST": chat}, model)
         assert findings
         assert [finding for finding in findings if finding.level == "problem"] == []
 
 
 async def test_a_model_that_is_not_listed_and_taken_all_the_same_is_no_problem() -> None:
     listing = (200, _JSON, '{"data": [{"id": "llama3:latest"}]}')
-    (_, finding) = await _examined_provider({"GET": listing, "POST": (200, _JSON, "{}")}, "llama3")
+    (_, finding) = await _provider_findings({"GET": listing, "POST": (200, _JSON, "{}")}, "llama3")
     assert (finding.level, finding.text) == (
         "ok",
         "MODEL is llama3, which the provider does not list, and takes all the same.",
@@ -473,11 +503,11 @@ async def test_a_model_that_is_not_listed_and_taken_all_the_same_is_no_problem()
 
 @pytest.mark.parametrize("where", ["GET", "POST"])
 async def test_a_refusal_that_is_not_about_the_key_is_told_in_the_providers_words(where: str) -> None:
-    (finding,) = await _examined_provider({where: (403, _JSON, _REGION)})
+    (finding,) = await _provider_findings({where: (403, _JSON, _REGION)})
     assert finding.level == "problem"
     assert "refuses this: Country, region, or territory not supported (status 403)." in finding.text
     assert "key" not in finding.text
-    assert "The key itself may be good." in finding.remedy
+    assert "The key itself may be good." in finding.fix
 
 
 @pytest.mark.parametrize(
@@ -487,23 +517,22 @@ async def test_a_refusal_that_is_not_about_the_key_is_told_in_the_providers_word
 async def test_what_neither_lists_models_nor_takes_chats_is_no_provider(
     answers: dict[str, tuple[int, str, str]],
 ) -> None:
-    (finding,) = await _examined_provider(answers)
+    (finding,) = await _provider_findings(answers)
     assert finding.level == "problem"
     assert "It takes no chats either." in finding.text
-    assert "/v1" in finding.remedy
+    assert "/v1" in finding.fix
 
 
 # --- a new installation ------------------------------
 
 
-def test_empty_servers_that_a_start_would_fill_are_not_broken(here: Installation, databases: Databases) -> None:
+async def test_empty_servers_that_a_start_would_fill_are_not_broken(here: Installation, databases: Databases) -> None:
     with NatsServer(here.folder / "new") as new:
-        examined = here.examined(NATS_URL=new.url, DATABASE_URL=databases.empty())
-        assert examined.problems == []
-        assert examined.code == 0
-        assert "parley up" in examined.remedy("There are no streams yet.")
-        assert "parley migrate" in examined.remedy("The database is empty.")
-        assert here.examined(NATS_URL=new.url, DATABASE_URL="").problems == []
+        result = await here.check(NATS_URL=new.url, DATABASE_URL=databases.empty())
+        assert result.problems == []
+        assert "parley up" in result.fix("There are no streams yet.")
+        assert "parley migrate" in result.fix("The database is empty.")
+        assert (await here.check(NATS_URL=new.url, DATABASE_URL="")).problems == []
 
 
 def test_servers_are_not_mixed_with_those_of_a_stack_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -522,9 +551,9 @@ def test_servers_are_not_mixed_with_those_of_a_stack_that_runs(tmp_path: Path, m
     )
     for name in _settings():
         monkeypatch.delenv(name, raising=False)
-    assert patients.find(tmp_path, {}).nats_url == "nats://own"
+    assert targets.find_target(tmp_path, {}).nats_url == "nats://own"
     monkeypatch.setenv("DATABASE_URL", "postgresql://other")
-    found = patients.find(tmp_path, {})
+    found = targets.find_target(tmp_path, {})
     assert (found.nats_url, found.database_url, found.stack) == ("", "postgresql://other", None)
 
 
@@ -536,22 +565,19 @@ def _settings() -> tuple[str, ...]:
 
 
 @pytest.mark.timeout(240)
-def test_a_running_stack_is_sound_until_a_part_of_it_hangs(tmp_path: Path) -> None:
-    with RunningStack(tmp_path / "data") as stack:
-        data = ("--data", str(stack.folder))
-        examined = doctor({}, *data)
-        assert examined.problems == []
-        assert examined.code == 0
+async def test_a_running_stack_is_sound_until_a_part_of_it_hangs(tmp_path: Path) -> None:
+    async with RunningStack(tmp_path / "data") as stack:
+        result = await run_doctor({}, stack.folder, {})
+        assert result.problems == []
         for user in USERS:
-            assert examined.said("ok", f"The user {user.user} may do its part")
-        assert examined.said("ok", "llm-worker offers")
+            assert result.has("ok", f"The user {user.user} has all its permissions")
+        assert result.has("ok", "llm-worker offers")
         worker = stack.state.processes["llm-worker"].pid
         assert worker is not None
         pause(worker)
         try:
-            examined = doctor({}, *data)
+            result = await run_doctor({}, stack.folder, {})
         finally:
             os.kill(worker, signal.SIGCONT)
-        assert examined.code == 1
-        assert f"llm-worker runs as process {worker} and does not answer." in examined.problems
-        assert "No llm-worker answers in time." in examined.problems
+            assert f"llm-worker runs as process {worker} and does not respond." in result.problems
+        assert "No llm-worker answers in time." in result.problems

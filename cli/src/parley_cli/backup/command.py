@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import logging
 import sys
@@ -11,72 +10,39 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from parley_cli.arguments import folder, seconds
 from parley_cli.backup.archive import ArchiveReader, Manifest
 from parley_cli.backup.creation import back_up
 from parley_cli.backup.errors import BackupError, FileExists, TimedOut
 from parley_cli.backup.targets import to_read, to_write
 from parley_cli.deadline import DeadlinePassed, within
 from parley_cli.embedded.errors import EmbeddedError
-from parley_cli.servers import ServerTrouble
-from parley_cli.stack.state import DEFAULT_FOLDER
+from parley_cli.servers import ServerUnusable
 
 
-def add_backup_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``parley backup`` takes."""
-    _add_common(parser, "where to write")
-    parser.add_argument("--force", action="store_true", help="replace a file that is there")
-
-
-def add_restore_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``parley restore`` takes."""
-    _add_common(parser, "what `parley backup` wrote")
-    parser.add_argument("--force", action="store_true", help="replace what is there: all of it is lost")
-
-
-def run_backup(arguments: argparse.Namespace) -> int:
+def backup(file: Path, *, folder: Path | None, timeout: float, force: bool) -> int:
     """Write the file and return the exit code."""
 
     def make() -> Manifest:
         with ExitStack() as opened:
-            if arguments.file.exists() and not arguments.force:
-                raise FileExists(arguments.file)  # before servers are started for it
-            place = opened.enter_context(to_read(_folder(arguments)))
-            work = back_up(place, arguments.file, force=arguments.force)
-            return asyncio.run(_within(arguments.timeout, "The backup", work))
+            if file.exists() and not force:
+                raise FileExists(file)  # before servers are started for it
+            place = opened.enter_context(to_read(folder and folder.absolute()))
+            return asyncio.run(_within(timeout, "The backup", back_up(place, file, force=force)))
 
-    return _run(make, f"Backed up to {arguments.file}", "")
+    return _run(make, f"Backed up to {file}", "")
 
 
-def run_restore(arguments: argparse.Namespace) -> int:
+def restore(file: Path, *, folder: Path | None, timeout: float, force: bool) -> int:
     """Restore the file and return the exit code."""
-    from parley_cli.backup.restoration import restore
+    from parley_cli.backup import restoration
 
     def put_back() -> Manifest:
-        with ArchiveReader(arguments.file):
-            pass  # a file that is none is told before anything is started
-        with to_write(_folder(arguments)) as place:
-            work = restore(place, arguments.file, force=arguments.force)
-            return asyncio.run(_within(arguments.timeout, "The restore", work))
+        with ArchiveReader(file):
+            pass  # an invalid file is reported before servers are started for it
+        with to_write(folder and folder.absolute()) as place:
+            return asyncio.run(_within(timeout, "The restore", restoration.restore(place, file, force=force)))
 
-    return _run(put_back, f"Restored {arguments.file}", "Start Parley's services now; answers that were due are made.")
-
-
-def _add_common(parser: argparse.ArgumentParser, file: str) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE", help=file)
-    parser.add_argument(
-        "--data",
-        type=folder,
-        metavar="FOLDER",
-        help=f"of the stack, running or not (default {DEFAULT_FOLDER}); NATS_URL and DATABASE_URL together go before",
-    )
-    parser.add_argument(
-        "--timeout", type=seconds, default=3600.0, metavar="SECONDS", help="how long it may take (default 3600)"
-    )
-
-
-def _folder(arguments: argparse.Namespace) -> Path | None:
-    return arguments.data.absolute() if arguments.data is not None else None
+    return _run(put_back, f"Restored {file}", "Start Parley's services now; they generate the outstanding answers.")
 
 
 async def _within(limit: float, what: str, work: Coroutine[Any, Any, Manifest]) -> Manifest:
@@ -90,7 +56,7 @@ def _run(work: Callable[[], Manifest], done: str, afterwards: str) -> int:
     logging.getLogger("parley").setLevel(logging.ERROR)
     try:
         manifest = work()
-    except (BackupError, EmbeddedError, ServerTrouble, OSError) as error:
+    except (BackupError, EmbeddedError, ServerUnusable, OSError) as error:
         print(f"parley: {error}", file=sys.stderr)
         return 1
     print(f"{done}, made at {manifest.made_at:%Y-%m-%d %H:%M:%S} UTC:")

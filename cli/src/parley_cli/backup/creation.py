@@ -67,7 +67,7 @@ async def connected(url: str) -> AsyncIterator[Client]:
         try:
             nc = await opened.enter_async_context(servers.nats_client(url, "parley-backup"))
             await servers.check_jetstream(nc)
-        except servers.ServerTrouble as error:
+        except servers.ServerUnusable as error:
             raise BackupError(str(error)) from error
         try:
             yield nc

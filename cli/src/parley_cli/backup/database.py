@@ -56,7 +56,7 @@ class Database:
                 connection = await opened.enter_async_context(
                     servers.postgres(url, "parley-backup", command_timeout=_COMMAND_TIMEOUT, server_settings=settings)
                 )
-            except servers.ServerTrouble as error:
+            except servers.ServerUnusable as error:
                 raise BackupError(f"Postgres cannot be used: {error}") from error
             try:
                 yield cls(url, connection)

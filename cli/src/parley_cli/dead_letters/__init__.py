@@ -1,1 +1,1 @@
-"""What no service could handle: looked at, sent again, or dropped."""
+"""The dead-letter queue: list, show, replay, drop."""

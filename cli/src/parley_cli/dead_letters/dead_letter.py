@@ -26,15 +26,15 @@ _OURS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Letter:
-    """A message that a consumer gave up on.
+class DeadLetter:
+    """A message that a consumer could not process.
 
     Attributes:
-        number: Its place among the dead letters: what commands name it by.
-        consumer: The durable consumer that could not handle it.
-        subject: Where it was published; None when the letter does not say.
-        deliveries: How often it had been tried.
-        headers: Those it was published with, without its message id and without what the dead letters add.
+        number: Its sequence number in the stream DEAD_LETTERS, by which commands select it.
+        consumer: The durable consumer that could not process it.
+        subject: The original subject; None when the headers do not contain it.
+        deliveries: The number of delivery attempts.
+        headers: The original headers, without the message id.
     """
 
     number: int
@@ -50,7 +50,7 @@ class Letter:
 
     @property
     def content(self) -> object:
-        """The body as JSON when it is that, else as text with what is not text escaped."""
+        """The body decoded from JSON, else as text with undecodable bytes escaped."""
         try:
             return msgspec.json.decode(self.body)
         except UNDECODABLE:
@@ -58,21 +58,21 @@ class Letter:
 
     @property
     def replay_id(self) -> str:
-        """The message id it is sent again with.
+        """The message id for the replay.
 
-        New to the server, which forgets the original's only after a while; the same each time for this letter, so
-        that a replay cut off between sending and removing does not send it twice.
+        Not the original id, which the server may still deduplicate; the same at each replay of this dead letter, so
+        that a replay interrupted between publishing and removing does not publish it twice.
         """
         return f"replay:{self.number}:{int(self.died_at.timestamp() * 1e6)}"
 
 
-def read(message: RawStreamMsg) -> Letter:
+def read(message: RawStreamMsg) -> DeadLetter:
     """Read a message of the stream DEAD_LETTERS."""
     assert message.subject is not None  # the server names all three for a stored message
     assert message.seq is not None
     assert message.time is not None
     headers: dict[str, str] = message.headers or {}
-    return Letter(
+    return DeadLetter(
         number=message.seq,
         consumer=message.subject.removeprefix("dead.").partition(".")[0],
         died_at=message.time,

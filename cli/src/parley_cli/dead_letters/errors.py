@@ -1,23 +1,21 @@
-"""What can go wrong with a dead letter, in words for the operator."""
+"""Errors of ``parley dead-letters``, with messages for the operator."""
 
 
 class DeadLetterError(Exception):
-    """The base of everything that this package raises."""
+    """The base of the errors of this package."""
 
 
-class NoSuchLetter(DeadLetterError):
-    """There is no letter of that number (any more)."""
+class NoSuchDeadLetter(DeadLetterError):
+    """The queue has no dead letter with this number (any more)."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"There is no dead letter {number}. `parley dead-letters list` names those there are.")
+        super().__init__(f"There is no dead letter {number}. `parley dead-letters list` shows the existing ones.")
         self.number = number
 
 
-class NoAddress(DeadLetterError):
-    """The letter does not say where it came from, so it cannot be sent there again."""
+class NoOriginalSubject(DeadLetterError):
+    """The dead letter has no original subject, so it cannot be replayed."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(
-            f"Dead letter {number} does not say which subject it was published on; it can only be dropped."
-        )
+        super().__init__(f"Dead letter {number} does not contain its original subject; it can only be dropped.")
         self.number = number

@@ -1,4 +1,4 @@
-"""The stream DEAD_LETTERS, as an operator sees it."""
+"""The dead-letter queue: the stream DEAD_LETTERS."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from nats.js.errors import NotFoundError
 
 from parley.contracts import streams, subjects
 from parley.runtime.nats.publish import publish_durable_raw
-from parley_cli.dead_letters.dead_letter import Letter, read
-from parley_cli.dead_letters.errors import NoAddress, NoSuchLetter
+from parley_cli.dead_letters.dead_letter import DeadLetter, read
+from parley_cli.dead_letters.errors import NoOriginalSubject, NoSuchDeadLetter
 
 _DEADLINE = 10.0
 
 
-class DeadLetterBox:
-    """Reads the dead letters, sends them again, or drops them."""
+class DeadLetterQueue:
+    """Reads, replays and drops dead letters."""
 
     def __init__(self, js: JetStreamContext) -> None:
         self._js = js
 
-    async def letters(self, consumer: str | None = None) -> AsyncIterator[Letter]:
-        """Yield all letters (of ``consumer``), the oldest first."""
+    async def letters(self, consumer: str | None = None) -> AsyncIterator[DeadLetter]:
+        """Yield all dead letters (of ``consumer``), oldest first."""
         subject = subjects.dead_letter(consumer, "*") if consumer else subjects.ANY_DEAD_LETTER
         number = 1
         while True:
@@ -34,27 +34,27 @@ class DeadLetterBox:
             yield letter
             number = letter.number + 1
 
-    async def letter(self, number: int) -> Letter:
-        """Return the letter of that number. Raises NoSuchLetter."""
+    async def letter(self, number: int) -> DeadLetter:
+        """Return the dead letter with that number. Raises NoSuchDeadLetter."""
         try:
             return read(await self._js.get_msg(streams.DEAD_LETTERS.name, seq=number))
         except NotFoundError:
-            raise NoSuchLetter(number) from None
+            raise NoSuchDeadLetter(number) from None
 
-    async def replay(self, number: int) -> Letter:
-        """Publish the letter's body on the subject it came from, then remove the letter.
+    async def replay(self, number: int) -> DeadLetter:
+        """Publish the body on its original subject, then remove the dead letter.
 
-        At least once, deduplicated by the letter's own ``replay_id``; removed only after the PubAck. What fails again
-        comes back as a new letter.
+        At least once, deduplicated by ``DeadLetter.replay_id``; removed only after the PubAck. A message that fails
+        again becomes a new dead letter.
 
         Raises:
-            NoSuchLetter: it is gone.
-            NoAddress: it does not say where it came from.
-            BusUnavailable: no acknowledgement came; the letter stays.
+            NoSuchDeadLetter
+            NoOriginalSubject
+            BusUnavailable: It was not acknowledged; the dead letter stays.
         """
         letter = await self.letter(number)
         if letter.subject is None:
-            raise NoAddress(number)
+            raise NoOriginalSubject(number)
         await publish_durable_raw(
             self._js, letter.subject, letter.body, letter.replay_id, deadline=_DEADLINE, headers=letter.headers
         )
@@ -62,6 +62,6 @@ class DeadLetterBox:
         return letter
 
     async def drop(self, number: int) -> None:
-        """Remove the letter for good. Raises NoSuchLetter."""
+        """Remove the dead letter for good. Raises NoSuchDeadLetter."""
         await self.letter(number)
         await self._js.delete_msg(streams.DEAD_LETTERS.name, number)

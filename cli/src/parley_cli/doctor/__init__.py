@@ -1,1 +1,1 @@
-"""What is wrong with an installation, and what to do about it."""
+"""Checks of an installation: findings, each with its fix."""

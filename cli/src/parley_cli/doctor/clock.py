@@ -1,4 +1,4 @@
-"""Comparing clocks."""
+"""Comparison of clocks."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Clock = Callable[[], float]
 _TOLERATED: Final = 5.0
 
 
-def compare(report: Report, server: str, said: datetime, asked_at: float, answered_at: float) -> None:
-    """Note how far a server's clock is from ours; a ticket for a websocket is good for a minute only."""
-    ahead = said.timestamp() - (asked_at + answered_at) / 2
-    # Half of the way there and back is what we cannot know.
-    unsure = (answered_at - asked_at) / 2
-    if abs(ahead) > _TOLERATED + unsure:
+def compare(report: Report, server: str, server_time: datetime, asked_at: float, answered_at: float) -> None:
+    """Report whether a server's clock agrees with the local one; a push ticket expires after a minute."""
+    ahead = server_time.timestamp() - (asked_at + answered_at) / 2
+    # The reading is exact to half of the round trip.
+    uncertainty = (answered_at - asked_at) / 2
+    if abs(ahead) > _TOLERATED + uncertainty:
         report.problem(
             f"The clock of {server} is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the one here.",
             "Let both machines keep time (NTP): sessions and tickets expire by the clock.",

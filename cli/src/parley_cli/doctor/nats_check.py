@@ -1,4 +1,4 @@
-"""NATS: that it answers, keeps what it must, and lets each user do its part and no more."""
+"""Check of NATS: that it responds, stores messages, has our streams, and gives each user its permissions."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from parley.runtime.nats.connect import wait_until_processed
 from parley.runtime.nats.errors import TRANSIENT_ERRORS
 from parley_cli.doctor.clock import Clock, compare
 from parley_cli.doctor.report import Report
-from parley_cli.doctor.target import Patient
-from parley_cli.servers import ServerTrouble, nats_client, without_password
+from parley_cli.doctor.target import Target
+from parley_cli.servers import ServerUnusable, nats_client, without_password
 
 _TIMEOUT: Final = 3.0
 _MIN_PAYLOAD: Final = 1024 * 1024
 _USERS: Final = {user.user: user for user in USERS}
 _REFUSED: Final = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"', re.I)
 _SAFE: Final = re.compile(r"(chat|live|ctl|rpc|dead)\.|\$JS\.API\.(STREAM|CONSUMER)\.INFO\.[^>]+$")
-"""What may be tried without any effect."""
+"""Subjects on which a test publish has no effect."""
 _NOT_STORED: Final = {"Nats-Expected-Stream": "parley-doctor"}
-"""A stream refuses to store what is meant for another one."""
+"""A stream refuses to store a message that expects another one."""
 
-_RENDER = "Render the server's users anew (deploy/nats/README.md) and let it read them: nats-server --signal reload"
+_RENDER = "Render the server's users again (deploy/nats/README.md) and reload them: nats-server --signal reload"
 _MIGRATE = "Run `parley migrate`."
 
 
@@ -44,27 +44,23 @@ class _Info(msgspec.Struct):
     ts: datetime | None = None
 
 
-async def check(patient: Patient, clock: Clock) -> Report:
+async def check(target: Target, clock: Clock) -> Report:
     report = Report("nats")
-    if not patient.nats_url:
+    if not target.nats_url:
         report.note("NATS_URL is not set and no stack runs here.", "`parley up` starts a NATS of its own.")
         return report
     refused: list[str] = []
-    async with _connected(report, patient.nats_url, refused) as nc:
+    async with _connected(report, target.nats_url, refused) as nc:
         if nc is not None:
-            await _examine(report, nc, patient, refused, clock)
-    if patient.secrets is not None and patient.stack is not None:
-        await _service_users(report, patient)
+            await _check_server(report, nc, target, refused, clock)
+    if target.secrets is not None and target.stack is not None:
+        await _service_users(report, target)
     return report
 
 
 @contextlib.asynccontextmanager
 async def _connected(report: Report, url: str, refused: list[str]) -> AsyncIterator[Client | None]:
-    """A connection that does not come back by itself; None, and a finding, when there is none.
-
-    Args:
-        refused: Gets the subjects that the server refuses.
-    """
+    """A connection; None, and a finding, when it fails. Subjects that the server refuses are added to ``refused``."""
 
     async def on_error(error: Exception) -> None:
         refused.extend(match[2].lower() for match in _REFUSED.finditer(str(error)))
@@ -72,25 +68,25 @@ async def _connected(report: Report, url: str, refused: list[str]) -> AsyncItera
     async with contextlib.AsyncExitStack() as opened:
         try:
             nc = await opened.enter_async_context(nats_client(url, "parley-doctor", on_error=on_error))
-        except ServerTrouble as error:
-            report.problem(error.trouble.text, error.trouble.remedy)
+        except ServerUnusable as error:
+            report.problem(error.problem.text, error.problem.fix)
             nc = None
         yield nc
 
 
-async def _examine(report: Report, nc: Client, patient: Patient, refused: list[str], clock: Clock) -> None:
+async def _check_server(report: Report, nc: Client, target: Target, refused: list[str], clock: Clock) -> None:
     version = nc.connected_server_version
-    report.ok(f"{without_password(patient.nats_url)} answers, version {version.major}.{version.minor}.{version.patch}.")
+    report.ok(f"{without_password(target.nats_url)} answers, version {version.major}.{version.minor}.{version.patch}.")
     if nc.max_payload < _MIN_PAYLOAD:
         report.problem(
-            f"Messages may have {nc.max_payload} bytes only, and answers need 1 MiB.",
+            f"The maximum payload is {nc.max_payload} bytes; answers need 1 MiB.",
             "Set max_payload of nats-server to 1MB (its default) or more.",
         )
-    user = _USERS.get(urlsplit(patient.nats_url.split(",")[0]).username or "")
+    user = _USERS.get(urlsplit(target.nats_url.split(",")[0]).username or "")
     if user is None:
         report.note(
-            "Whoever connects like this is none of Parley's users, and may read and write what the server lets it.",
-            "Outside of a developer's machine give each service its own user: deploy/nats/README.md.",
+            "NATS_URL has none of Parley's users, so permissions are those of this server's default.",
+            "In production give each service its own user: deploy/nats/README.md.",
         )
     else:
         await _permissions(report, nc, user, refused)
@@ -98,11 +94,11 @@ async def _examine(report: Report, nc: Client, patient: Patient, refused: list[s
         await _streams(report, nc)
         if _may_write(user):
             await _writes(report, nc)
-        await _persistence(report, patient)
+        await _persistence(report, target)
 
 
 async def _jetstream(report: Report, nc: Client, refused: list[str], clock: Clock) -> bool:
-    """Whether JetStream answers; and what time it has."""
+    """Check that JetStream responds, and its clock; return whether it responds."""
     subject = f"$JS.API.STREAM.INFO.{CHAT.name}"
     asked_at = clock()
     try:
@@ -114,10 +110,10 @@ async def _jetstream(report: Report, nc: Client, refused: list[str], clock: Cloc
         return False
     except (TimeoutError, nats.errors.Error) as error:
         if subject.lower() in refused:
-            report.problem("This user may not look at the stream CHAT.", _RENDER)
+            report.problem("This user may not read the state of the stream CHAT.", _RENDER)
         else:
             report.problem(
-                f"JetStream does not answer: {error!r}", "A cluster answers once most of its servers are up."
+                f"JetStream does not respond: {error!r}", "A cluster responds once a majority of its servers run."
             )
         return False
     info = msgspec.json.decode(reply.data, type=_Info)
@@ -143,13 +139,13 @@ async def _streams(report: Report, nc: Client) -> None:
     try:
         differences = await provision.inspect(nc)
         if await _is_empty(js):
-            remedy = "`parley up` and `parley migrate` make them."
-            report.empty("There are no streams yet.", remedy, otherwise=[(each.text, _MIGRATE) for each in differences])
+            fix = "`parley up` and `parley migrate` create them."
+            report.empty("There are no streams yet.", fix, otherwise=[(each.text, _MIGRATE) for each in differences])
             return
         report.made = True
         for difference in differences:
-            remedy = "Change it back with the `nats` command (`nats stream edit`, `nats consumer edit`)."
-            report.problem(difference.text, _MIGRATE if difference.mends else remedy)
+            fix = "Change it back with the `nats` command (`nats stream edit`, `nats consumer edit`)."
+            report.problem(difference.text, _MIGRATE if difference.mends else fix)
         if not differences:
             report.ok(f"{len(STREAMS)} streams and {len(CONSUMERS)} consumers are as they are declared.")
         for consumer in CONSUMERS:
@@ -158,25 +154,25 @@ async def _streams(report: Report, nc: Client) -> None:
                 if info.num_pending and not info.num_waiting and not info.num_ack_pending:
                     service = "chat-store" if consumer.name.startswith("chat-store") else "llm-worker"
                     report.problem(
-                        f"{info.num_pending} messages wait for {consumer.name}, and nobody takes them.",
-                        f"Start {service}, or see in its log why it does not.",
+                        f"{info.num_pending} messages are pending for {consumer.name}, and no service fetches them.",
+                        f"Start {service}, or look at its log.",
                     )
         with contextlib.suppress(nats.js.errors.NotFoundError):
             if letters := (await js.stream_info(DEAD_LETTERS.name)).state.messages:
-                report.note(f"There are {letters} dead letters.", "Look at them: parley dead-letters list")
+                report.note(f"There are {letters} dead letters.", "List them: parley dead-letters list")
     except (TimeoutError, nats.errors.Error, nats.js.errors.Error) as error:
-        report.problem(f"The streams cannot be looked at: {error!r}", _RENDER)
+        report.problem(f"The state of the streams cannot be read: {error!r}", _RENDER)
 
 
 async def _writes(report: Report, nc: Client) -> None:
-    """Store one message and delete it: a server whose disk was full answers for all else."""
+    """Store a message and delete it: a server whose disk was full still responds to everything else."""
     js = nc.jetstream(timeout=_TIMEOUT)
     try:
         stored = await jetstream.write(js)
         await js.delete_msg(CHAT.name, stored.seq)
-        report.ok("A message that is published is stored.")
+        report.ok("Published messages are stored.")
     except (nats.js.errors.NotFoundError, nats.js.errors.NoStreamResponseError):
-        pass  # no stream, or an earlier version's: told above
+        pass  # no stream, or an earlier version's: reported above
     except TRANSIENT_ERRORS as error:
         report.problem(
             f"NATS stores no messages in the stream {CHAT.name}: {jetstream.said(error)}.",
@@ -194,28 +190,28 @@ async def _is_empty(js: JetStreamContext) -> bool:
     return True
 
 
-async def _persistence(report: Report, patient: Patient) -> None:
-    """``sync_interval: always``: the monitor alone tells."""
-    if not patient.nats_monitor_url:
-        if patient.secrets is None:
+async def _persistence(report: Report, target: Target) -> None:
+    """Check ``sync_interval: always``, which only the monitor reports."""
+    if not target.nats_monitor_url:
+        if target.secrets is None:
             report.note(
-                "Whether each write reaches the disk before it is acknowledged cannot be seen from here.",
-                "Set NATS_MONITOR_URL to the server's monitor (http://HOST:8222) and look again.",
+                "It is unknown whether each write is synced to disk before it is acknowledged.",
+                "Set NATS_MONITOR_URL to the server's monitor (http://HOST:8222) and run the check again.",
             )
         return
     try:
         async with httpx.AsyncClient(timeout=_TIMEOUT) as http:
-            answer = (await http.get(f"{patient.nats_monitor_url.rstrip('/')}/varz")).json()
+            answer = (await http.get(f"{target.nats_monitor_url.rstrip('/')}/varz")).json()
         always = answer["jetstream"]["config"].get("sync_always", False)
     except (httpx.HTTPError, ValueError, KeyError) as error:
-        report.problem(f"The monitor of NATS does not answer: {error!r}", "Set NATS_MONITOR_URL to where it is.")
+        report.problem(f"The monitor of NATS does not respond: {error!r}", "Set NATS_MONITOR_URL to its address.")
         return
     if always:
-        report.ok("Each write reaches the disk before it is acknowledged.")
+        report.ok("Each write is synced to disk before it is acknowledged.")
     else:
         report.problem(
-            "Writes are acknowledged minutes before they reach the disk: a crash of the machine can lose messages.",
-            "Put `sync_interval: always` into the `jetstream` block of nats-server's configuration.",
+            "Writes are acknowledged minutes before they are synced to disk: a crash of the machine can lose messages.",
+            "Add `sync_interval: always` to the `jetstream` block of nats-server's configuration.",
         )
 
 
@@ -223,7 +219,7 @@ async def _persistence(report: Report, patient: Patient) -> None:
 
 
 async def _permissions(report: Report, nc: Client, user: UserPermissions, refused: list[str]) -> None:
-    """Try what ``user`` must be able to do, as far as trying it does nothing."""
+    """Try the permissions of ``user``, as far as trying them has no effect."""
     tried: dict[str, str] = {}
     for pattern in user.all_subscribe:
         subject = _one_of(pattern)
@@ -238,11 +234,11 @@ async def _permissions(report: Report, nc: Client, user: UserPermissions, refuse
     if lacking:
         report.problem(f"The user {user.user} may not {', nor '.join(lacking)}.", _RENDER)
     else:
-        report.ok(f"The user {user.user} may do its part.")
+        report.ok(f"The user {user.user} has all its permissions.")
 
 
 def _one_of(pattern: str) -> str:
-    """A subject that the pattern matches and that means nothing to anybody."""
+    """Return a subject that the pattern matches and that no service uses."""
     nobody = str(uuid4())
     tokens = pattern.split(".")
     if pattern.startswith("$JS."):
@@ -250,14 +246,14 @@ def _one_of(pattern: str) -> str:
     return ".".join(nobody if token in ("*", ">") else token for token in tokens)
 
 
-async def _service_users(report: Report, patient: Patient) -> None:
-    """The users of a stack whose passwords we know."""
-    assert patient.secrets is not None
-    address = patient.nats_url.rpartition("@")[2]
-    if not urlsplit(patient.nats_url).username:
+async def _service_users(report: Report, target: Target) -> None:
+    """Check the permissions of the services' users, whose passwords the stack has."""
+    assert target.secrets is not None
+    address = target.nats_url.rpartition("@")[2]
+    if not urlsplit(target.nats_url).username:
         return
-    for name, password in patient.secrets.nats_passwords.items():
-        if name == urlsplit(patient.nats_url).username:
+    for name, password in target.secrets.nats_passwords.items():
+        if name == urlsplit(target.nats_url).username:
             continue
         refused: list[str] = []
         async with _connected(report, f"nats://{name}:{password}@{address}", refused) as nc:

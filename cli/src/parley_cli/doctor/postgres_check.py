@@ -1,4 +1,4 @@
-"""Postgres: that it answers, has our schema, and lets the role do its part."""
+"""Check of Postgres: that it responds, has our schema, and gives the role its privileges."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from chat_store.storage import schema
 from chat_store.storage.pool import MIN_VERSION
 from parley_cli.doctor.clock import Clock, compare
 from parley_cli.doctor.report import Report
-from parley_cli.doctor.target import Patient
-from parley_cli.servers import ServerTrouble, postgres, version_of, without_password
+from parley_cli.doctor.target import Target
+from parley_cli.servers import ServerUnusable, postgres, version_of, without_password
 
 _TIMEOUT: Final = 5.0
 _HAS_TABLES: Final = """
 SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace('public') AND relkind IN ('r', 'p')
 """
-_LACKING: Final = """
+_MISSING_PRIVILEGES: Final = """
 SELECT c.relname, array_agg(p.privilege ORDER BY p.privilege)
 FROM pg_class c, unnest(
     CASE c.relname WHEN 'schema_versions' THEN '{SELECT}'::text[] ELSE '{SELECT,INSERT,UPDATE,DELETE}'::text[] END
@@ -31,45 +31,47 @@ _ROLE: Final = """
 SELECT current_user AS name, rolsuper OR has_schema_privilege('public', 'CREATE') AS may_create
 FROM pg_roles WHERE rolname = current_user
 """
-_ROOM: Final = """
-SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int AS most,
+_CONNECTIONS: Final = """
+SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int AS maximum,
     (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS taken
 """
 
 
-async def check(patient: Patient, clock: Clock) -> Report:
+async def check(target: Target, clock: Clock) -> Report:
     report = Report("postgres")
-    if not patient.database_url:
+    if not target.database_url:
         report.note("DATABASE_URL is not set and no stack runs here.", "`parley up` starts a PostgreSQL of its own.")
         return report
-    where = without_password(patient.database_url)
+    where = without_password(target.database_url)
     try:
-        async with postgres(patient.database_url, "parley-doctor", command_timeout=_TIMEOUT) as connection:
-            await _examine(report, connection, where, clock)
-    except ServerTrouble as error:
-        report.problem(error.trouble.text, error.trouble.remedy)
+        async with postgres(target.database_url, "parley-doctor", command_timeout=_TIMEOUT) as connection:
+            await _check_server(report, connection, where, clock)
+    except ServerUnusable as error:
+        report.problem(error.problem.text, error.problem.fix)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-        report.problem(f"Postgres at {where} failed: {str(error) or type(error).__name__}", "Its own log says more.")
+        report.problem(f"Postgres at {where} failed: {str(error) or type(error).__name__}", "Look at its log.")
     return report
 
 
-async def _examine(report: Report, connection: asyncpg.Connection[asyncpg.Record], where: str, clock: Clock) -> None:
+async def _check_server(
+    report: Report, connection: asyncpg.Connection[asyncpg.Record], where: str, clock: Clock
+) -> None:
     version = connection.get_server_version()
     report.ok(f"{where} answers, version {await version_of(connection)}.")
     if version.major < MIN_VERSION:
         report.problem(f"PostgreSQL {version.major} is too old.", f"Parley needs version {MIN_VERSION} or newer.")
     if await connection.fetchval("SELECT pg_is_in_recovery()"):
-        report.problem("This server is a standby, which can only be read.", "Set DATABASE_URL to the primary.")
+        report.problem("This server is a read-only standby.", "Set DATABASE_URL to the primary.")
     if (encoding := await connection.fetchval("SHOW server_encoding")) != "UTF8":
         report.problem(
-            f"The database is encoded as {encoding}, which cannot hold every message.",
+            f"The database is encoded as {encoding}, which cannot represent every message.",
             "Create the database with ENCODING 'UTF8'.",
         )
-    room = await connection.fetchrow(_ROOM)
-    assert room is not None
-    if room["taken"] > 0.9 * room["most"]:
+    connections = await connection.fetchrow(_CONNECTIONS)
+    assert connections is not None
+    if connections["taken"] > 0.9 * connections["maximum"]:
         report.problem(
-            f"{room['taken']} of {room['most']} connections are taken.",
+            f"{connections['taken']} of {connections['maximum']} connections are in use.",
             "Raise max_connections, or lower DATABASE_POOL_SIZE of chat-store.",
         )
     asked_at = clock()
@@ -77,28 +79,28 @@ async def _examine(report: Report, connection: asyncpg.Connection[asyncpg.Record
     report.made = bool(await connection.fetchval(_HAS_TABLES))
     try:
         await schema.check(connection)
-        report.ok("The schema is the one that this version needs.")
+        report.ok("The schema has the version that this program needs.")
     except SchemaMismatch as error:
-        remedy = "Do that with a role that may change the schema."
+        fix = "Use a role that may change the schema."
         if report.made:
-            report.problem(str(error), remedy)
+            report.problem(str(error), fix)
         else:
-            text, make = "The database is empty.", "`parley up` and `parley migrate` make the schema."
-            report.empty(text, make, otherwise=[(str(error), remedy)])
+            text, action = "The database is empty.", "`parley up` and `parley migrate` create the schema."
+            report.empty(text, action, otherwise=[(str(error), fix)])
     except asyncpg.InsufficientPrivilegeError:
-        pass  # told below
+        pass  # reported below
     await _role(report, connection)
 
 
 async def _role(report: Report, connection: asyncpg.Connection[asyncpg.Record]) -> None:
     role = await connection.fetchrow(_ROLE)
     assert role is not None
-    lacking = await connection.fetch(_LACKING)
-    if lacking:
-        tables = "; ".join(f"{row[0]} ({', '.join(row[1])})" for row in lacking)
+    missing = await connection.fetch(_MISSING_PRIVILEGES)
+    if missing:
+        tables = "; ".join(f"{row[0]} ({', '.join(row[1])})" for row in missing)
         report.problem(
-            f"The role {role['name']} lacks rights: {tables}.",
-            "Grant them as deploy/postgres/privileges.sql does, or use the role that it grants them to.",
+            f"The role {role['name']} lacks privileges: {tables}.",
+            "Grant them as deploy/postgres/privileges.sql does, or use the role to which it grants them.",
         )
     elif role["may_create"]:
         report.note(
@@ -106,4 +108,4 @@ async def _role(report: Report, connection: asyncpg.Connection[asyncpg.Record]) 
             "In production let chat-store use a role that cannot: deploy/postgres/roles.sql.",
         )
     else:
-        report.ok(f"The role {role['name']} may do its part and no more.")
+        report.ok(f"The role {role['name']} has the privileges that it needs and no more.")

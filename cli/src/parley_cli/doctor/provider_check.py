@@ -13,8 +13,8 @@ from parley.contracts.rpc import ListModels
 from parley.runtime.nats.errors import BusUnavailable, NoResponder, RpcRefused
 from parley.runtime.nats.requests import ask
 from parley_cli.doctor.report import Report
-from parley_cli.doctor.target import Patient
-from parley_cli.servers import ServerTrouble, nats_client
+from parley_cli.doctor.target import Target
+from parley_cli.servers import ServerUnusable, nats_client
 
 _OPENAI: Final = "https://api.openai.com/v1"
 _TIMEOUT: Final = 10.0
@@ -23,26 +23,26 @@ _MOST_READ: Final = 64 * 1024
 _MOST_SAID: Final = 300
 
 
-async def check(patient: Patient) -> Report:
+async def check(target: Target) -> Report:
     report = Report("provider")
-    if patient.openai_api_key or patient.openai_base_url:
-        await _ask(report, patient)
-    elif patient.stack is None:
+    if target.openai_api_key or target.openai_base_url:
+        await _ask(report, target)
+    elif target.stack is None:
         report.note(
             "Neither OPENAI_API_KEY nor OPENAI_BASE_URL is set.",
             "`parley up` then answers with its demo model. Set them for a real one.",
         )
-    if patient.stack is not None:
-        await _ask_worker(report, patient)
+    if target.stack is not None:
+        await _ask_worker(report, target)
     return report
 
 
-async def _ask(report: Report, patient: Patient) -> None:
-    base = (patient.openai_base_url or _OPENAI).rstrip("/")
-    headers = {"Authorization": f"Bearer {patient.openai_api_key}"} if patient.openai_api_key else {}
+async def _ask(report: Report, target: Target) -> None:
+    base = (target.openai_base_url or _OPENAI).rstrip("/")
+    headers = {"Authorization": f"Bearer {target.openai_api_key}"} if target.openai_api_key else {}
     try:
         async with httpx.AsyncClient(timeout=_TIMEOUT, headers=headers) as http, asyncio.timeout(3 * _TIMEOUT):
-            await Provider(http, base, report).examine(patient.model)
+            await Provider(http, base, report).check(target.model)
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         report.problem(
             f"The provider cannot be reached at {base}: {str(error) or type(error).__name__}",
@@ -63,7 +63,7 @@ class Provider:
         self._base = base
         self._report = report
 
-    async def examine(self, model: str) -> None:
+    async def check(self, model: str) -> None:
         answer = await self._http.get(f"{self._base}/models")
         if self._refuses(answer):
             return
@@ -208,12 +208,12 @@ def _said(answer: httpx.Response) -> str:
     return f"{text[:_MOST_SAID] or answer.reason_phrase} (status {answer.status_code})."
 
 
-async def _ask_worker(report: Report, patient: Patient) -> None:
+async def _ask_worker(report: Report, target: Target) -> None:
     """What the worker of a running stack makes of it: its key may not be the one in this terminal."""
     async with AsyncExitStack() as opened:
         try:
-            nc = await opened.enter_async_context(nats_client(patient.nats_url, "parley-doctor"))
-        except ServerTrouble:
+            nc = await opened.enter_async_context(nats_client(target.nats_url, "parley-doctor"))
+        except ServerUnusable:
             return  # told by the check of NATS
         await _list_models(report, nc)
 

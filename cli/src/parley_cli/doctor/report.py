@@ -1,4 +1,4 @@
-"""What a check found."""
+"""The findings of a check."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import msgspec
 Level = Literal["ok", "note", "problem"]
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One sentence about one thing.
+class Finding(msgspec.Struct, frozen=True, kw_only=True, rename={"fix": "remedy"}):
+    """The result of one check, as ``--json`` prints it.
 
     Attributes:
-        about: The part that was looked at: ``settings``, ``nats``, ``postgres``, …
-        level: ``note``: worth knowing, nothing is broken.
-        text: What is so.
-        remedy: What to do; empty when there is nothing to do.
+        about: The part that was checked: ``settings``, ``nats``, ``postgres``, …
+        level: ``note``: information; nothing is broken.
+        text: What was found.
+        fix: What to do; may be empty. ``remedy`` in JSON.
     """
 
     about: str
     level: Level
     text: str
-    remedy: str = ""
+    fix: str = ""
 
 
 class Report:
     """The findings of one check, in order.
 
     Attributes:
-        made: Whether Parley has made something on this server; None: that is not known.
+        made: Whether Parley's schema or streams exist on this server; None: unknown.
     """
 
     def __init__(self, about: str) -> None:
@@ -40,23 +40,23 @@ class Report:
         self._when_new: list[Finding] = []
         self._otherwise: list[Finding] = []
 
-    def empty(self, text: str, remedy: str, *, otherwise: Iterable[tuple[str, str]]) -> None:
-        """Nothing is made here yet: worth a note on a new installation, and ``otherwise`` these problems."""
+    def empty(self, text: str, fix: str, *, otherwise: Iterable[tuple[str, str]]) -> None:
+        """The server is empty: a note on a new installation, on any other one the problems ``otherwise``."""
         self.made = False
-        self._when_new = [Finding(about=self._about, level="note", text=text, remedy=remedy)]
+        self._when_new = [Finding(about=self._about, level="note", text=text, fix=fix)]
         self._otherwise = [
-            Finding(about=self._about, level="problem", text=lacking, remedy=mend) for lacking, mend in otherwise
+            Finding(about=self._about, level="problem", text=missing, fix=action) for missing, action in otherwise
         ]
 
     def all_findings(self, *, new: bool) -> list[Finding]:
-        """The findings on an installation that is ``new``, or is not."""
+        """Return the findings, given whether the installation is ``new``."""
         return [*self.findings, *(self._when_new if new else self._otherwise)]
 
     def ok(self, text: str) -> None:
         self.findings.append(Finding(about=self._about, level="ok", text=text))
 
-    def note(self, text: str, remedy: str = "") -> None:
-        self.findings.append(Finding(about=self._about, level="note", text=text, remedy=remedy))
+    def note(self, text: str, fix: str = "") -> None:
+        self.findings.append(Finding(about=self._about, level="note", text=text, fix=fix))
 
-    def problem(self, text: str, remedy: str) -> None:
-        self.findings.append(Finding(about=self._about, level="problem", text=text, remedy=remedy))
+    def problem(self, text: str, fix: str) -> None:
+        self.findings.append(Finding(about=self._about, level="problem", text=text, fix=fix))

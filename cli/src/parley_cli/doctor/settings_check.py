@@ -11,7 +11,7 @@ from pydantic_settings import SettingsError
 from parley.runtime.settings import reason
 from parley.runtime.tokens import MIN_KEY_BYTES
 from parley_cli.doctor.report import Report
-from parley_cli.doctor.target import Patient
+from parley_cli.doctor.target import Target
 
 _CLASSES: Final = {
     "gateway": ("gateway.settings", "Settings"),
@@ -22,8 +22,8 @@ _CLASSES: Final = {
 _KEY: Final = "SECRET_KEY"
 
 
-def check(patient: Patient) -> Report:
-    """Values that cannot be; values that are missing."""
+def check(target: Target) -> Report:
+    """Report invalid and missing values."""
     report = Report("settings")
     problems: dict[tuple[str, str], list[str]] = {}
     missing: dict[str, list[str]] = {}
@@ -35,26 +35,26 @@ def check(patient: Patient) -> Report:
         except ValidationError as error:
             for item in error.errors():
                 variable = "_".join(str(part) for part in item["loc"]).upper()
-                if variable == _KEY and patient.secret_key:
-                    continue  # told below, in words about keys
+                if variable == _KEY and target.secret_key:
+                    continue  # reported below, with how to make a key
                 if item["type"] == "missing":
                     missing.setdefault(variable, []).append(service)
                 else:
                     problems.setdefault((variable, reason(item)), []).append(service)
     for (variable, why), services in problems.items():
         report.problem(f"{variable}: {why} ({', '.join(services)}).", f"Correct {variable}.")
-    if patient.secret_key and len(patient.secret_key.encode()) < MIN_KEY_BYTES:
+    if target.secret_key and len(target.secret_key.encode()) < MIN_KEY_BYTES:
         report.problem(
-            f"SECRET_KEY has {len(patient.secret_key.encode())} bytes, and needs {MIN_KEY_BYTES} or more.",
+            f"SECRET_KEY has {len(target.secret_key.encode())} bytes, and needs {MIN_KEY_BYTES} or more.",
             "Make one with `python3 -c 'import secrets; print(secrets.token_urlsafe(48))'`; every gateway and push "
             "needs the same one.",
         )
-    if patient.stack is None:
+    if target.stack is None:
         for variable, services in missing.items():
             report.note(
                 f"{variable} is not set, and {', '.join(services)} cannot start without it.",
                 "`parley up` needs none of these: it sets them itself.",
             )
     if not any(finding.level == "problem" for finding in report.findings):
-        report.ok("Every value that is set can be used.")
+        report.ok("All settings are valid.")
     return report

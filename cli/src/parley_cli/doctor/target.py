@@ -1,4 +1,4 @@
-"""What is examined: the stack that runs on a folder, or what the environment names."""
+"""What is result: the stack that runs on a folder, or what the environment names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from parley_cli.stack.state import State
 
 
 class _Settings(EnvironmentSettings):
-    """All that a check needs, each of it optional: what is missing is itself a finding."""
+    """The settings that checks need; all are optional, since a missing one is itself a finding."""
 
     nats_url: str = ""
     database_url: str = ""
@@ -26,14 +26,14 @@ class _Settings(EnvironmentSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patient:
-    """Where everything is; empty: nowhere that we know of.
+class Target:
+    """The addresses of an installation; an empty one is unknown.
 
     Attributes:
-        stack: Runs here; None: only the environment says what there is.
+        stack: The stack that runs here, if any.
         secrets: Of that stack.
         nats_monitor_url: nats-server's HTTP monitor.
-        ports: That ``parley up`` would take, by what listens there.
+        ports: Ports that ``parley up`` would use, by purpose.
         services: Host and health port of services elsewhere, by name.
     """
 
@@ -50,8 +50,10 @@ class Patient:
     secrets: Secrets | None
 
 
-def find(folder: Path, ports: Mapping[str, int], services: Mapping[str, tuple[str, int]] | None = None) -> Patient:
-    """Look around. When the environment names servers that the stack does not use, the stack is not what is meant."""
+def find_target(
+    folder: Path, ports: Mapping[str, int], services: Mapping[str, tuple[str, int]] | None = None
+) -> Target:
+    """Return the target. The running stack is ignored when the environment configures servers that it does not use."""
     given = _Settings()
     running = state.read(folder)
     if running is not None and not running.uses(given.nats_url, given.database_url):
@@ -60,7 +62,7 @@ def find(folder: Path, ports: Mapping[str, int], services: Mapping[str, tuple[st
     base_url, api_key = given.openai_base_url, given.openai_api_key
     if running is not None and any(running.of(name) for name in MODEL_SERVERS):
         base_url, api_key = running.openai_base_url or "", MODEL_SERVER_KEY
-    return Patient(
+    return Target(
         nats_url=given.nats_url or (running.nats_url if running is not None else ""),
         database_url=given.database_url or (running.database_url if running is not None else ""),
         secret_key=given.secret_key or (secrets.secret_key if secrets is not None else ""),

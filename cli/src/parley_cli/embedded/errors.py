@@ -11,7 +11,7 @@ class EmbeddedError(Exception):
 class CannotListen(EmbeddedError):
     """A server cannot listen where it is told to."""
 
-    def __init__(self, what: str, host: str, port: int, why: OSError, remedy: str = "") -> None:
+    def __init__(self, what: str, host: str, port: int, why: OSError, fix: str = "") -> None:
         if isinstance(why, socket.gaierror):
             cause = f"{host} is no host name or address that is known here"
         elif why.errno == errno.EADDRINUSE:
@@ -22,7 +22,7 @@ class CannotListen(EmbeddedError):
             cause = "this account may not use the port (those below 1024 are root's)"
         else:
             cause = why.strerror or str(why)
-        super().__init__(f"{what} cannot listen on {host}:{port}: {cause}." + (f" {remedy}" if remedy else ""))
+        super().__init__(f"{what} cannot listen on {host}:{port}: {cause}." + (f" {fix}" if fix else ""))
 
 
 class FolderInUse(EmbeddedError):

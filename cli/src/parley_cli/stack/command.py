@@ -2,50 +2,34 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import atexit
 import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from parley.runtime.log_writer import LogWriter
 from parley.runtime.tasks import end
-from parley_cli.arguments import folder, port_number
 from parley_cli.embedded.errors import EmbeddedError, UnusableFolder
 from parley_cli.stack import options as stack_options
-from parley_cli.stack import state
 from parley_cli.stack.errors import StackError
 from parley_cli.stack.log import CombinedLog
 from parley_cli.stack.migration import run_migration
-from parley_cli.stack.options import SERVICES, StackOptions
+from parley_cli.stack.options import StackOptions
 from parley_cli.stack.stack import Stack
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what ``parley up`` takes."""
-    parser.add_argument("--host", default="127.0.0.1", help="where the page and the websockets listen")
-    parser.add_argument("--port", type=port_number, default=8000, help="of the page (default 8000; 0: any free one)")
-    parser.add_argument(
-        "--push-port", type=port_number, default=8001, help="of the websockets (default 8001; 0: any free one)"
-    )
-    parser.add_argument(
-        "--data", type=folder, default=state.DEFAULT_FOLDER, metavar="FOLDER", help="default: .parley in this folder"
-    )
-    for service in SERVICES:
-        parser.add_argument(f"--{service}", type=_count, default=1, metavar="N", help=f"processes of {service}")
-
-
-def run(arguments: argparse.Namespace) -> int:
+def up(*, folder: Path, host: str, port: int, push_port: int, replicas: Mapping[str, int]) -> int:
     """Run a stack until a signal; return the exit code."""
     options = StackOptions(
-        folder=arguments.data.absolute(),
-        host=arguments.host,
-        port=arguments.port,
-        push_port=arguments.push_port,
-        replicas={service: getattr(arguments, service.replace("-", "_")) for service in SERVICES},
+        folder=folder.absolute(),
+        host=host,
+        port=port,
+        push_port=push_port,
+        replicas=replicas,
         inherited=os.environ,
         web_dist=web_dist(),
     )
@@ -68,7 +52,7 @@ async def _run(options: StackOptions) -> int:
 
     def on_signal() -> None:
         if stop.is_set():
-            log.line("parley", "ending at once")
+            log.line("parley", "stopping at once")
             stack.kill()
         stop.set()
 
@@ -79,7 +63,7 @@ async def _run(options: StackOptions) -> int:
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
-        log.line("parley", "ending before it was ready")
+        log.line("parley", "stopping before it was ready")
         await end(starting)
         return 130
     try:
@@ -87,15 +71,15 @@ async def _run(options: StackOptions) -> int:
     except BaseException:
         stopping.cancel()
         raise
-    log.announce(f"Parley is ready in {time.monotonic() - started:.1f} s: {stack.url}{_about_the_model(options)}")
+    log.announce(f"Parley is ready in {time.monotonic() - started:.1f} s: {stack.url}{_model_note(options)}")
     await stopping
-    log.line("parley", "ending; again to end at once")
+    log.line("parley", "stopping; press Ctrl-C again to stop at once")
     await stack.stop()
-    log.line("parley", "ended")
+    log.line("parley", "stopped")
     return 0
 
 
-def _about_the_model(options: StackOptions) -> str:
+def _model_note(options: StackOptions) -> str:
     match options.model_server:
         case stack_options.DEMO_MODEL:
             return (
@@ -108,20 +92,14 @@ def _about_the_model(options: StackOptions) -> str:
             return ""
 
 
-def migrate(arguments: argparse.Namespace) -> int:
+def migrate() -> int:
     """Migrate the servers that ``DATABASE_URL`` and ``NATS_URL`` name; return the exit code."""
     return run_migration(os.environ)
 
 
 def web_dist() -> Path | None:
-    """The built page: ``WEB_DIST``, else that of this working copy."""
+    """Return the folder of the built page: ``WEB_DIST``, else that of this working copy."""
     if named := os.environ.get("WEB_DIST"):
         return Path(named).absolute()
     built = Path(__file__).resolve().parents[4] / "web" / "dist"
     return built if built.is_dir() else None
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 64):
-        raise argparse.ArgumentTypeError(f"{text!r} is not between 1 and 64")
-    return int(text)

@@ -74,18 +74,18 @@ async def check_servers(*, nats_url: str | None, database_url: str | None) -> No
         if nats_url:
             async with servers.nats_client(nats_url, "parley-migrate") as client:
                 await servers.check_jetstream(client)
-    except servers.ServerTrouble as error:
-        _raise_unless_it_may_pass(error)
+    except servers.ServerUnusable as error:
+        _raise_unless_transient(error)
     try:
         if database_url:
             async with servers.postgres(database_url, "parley-migrate"):
                 pass
-    except servers.ServerTrouble as error:
-        _raise_unless_it_may_pass(error)
+    except servers.ServerUnusable as error:
+        _raise_unless_transient(error)
 
 
-def _raise_unless_it_may_pass(error: servers.ServerTrouble) -> None:
-    if not error.trouble.may_pass:
+def _raise_unless_transient(error: servers.ServerUnusable) -> None:
+    if not error.problem.transient:
         raise StackError(str(error)) from error
 
 

@@ -169,10 +169,10 @@ class Stack:
                     f"Stop that one, or choose another port: parley up {option} {self._ports.draw()}"
                 )
             case errno.EACCES | errno.EPERM:
-                remedy = f"Choose another one: parley up {option} {self._ports.draw()}"
+                fix = f"Choose another one: parley up {option} {self._ports.draw()}"
             case _:
-                remedy = f"Name an address of this machine with --host: {LOOPBACK} for itself alone, 0.0.0.0 for all."
-        return CannotListen(f"The {what}", self.options.host, port, error, remedy)
+                fix = f"Name an address of this machine with --host: {LOOPBACK} for itself alone, 0.0.0.0 for all."
+        return CannotListen(f"The {what}", self.options.host, port, error, fix)
 
     async def _wait_until_served(self) -> None:
         """Return when all processes are ready at the same moment, and the ports of users answer as Parley does."""

@@ -9,7 +9,7 @@ import struct
 
 import pytest
 
-from parley_cli.servers import ServerTrouble, nats_client
+from parley_cli.servers import ServerUnusable, nats_client
 
 INFO = b'INFO {"server_id":"x","version":"2.12.0","max_payload":1048576,"auth_required":true}\r\n'
 
@@ -36,7 +36,7 @@ async def _said_of(resets: int) -> str:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server:
-        with pytest.raises(ServerTrouble) as refused:
+        with pytest.raises(ServerUnusable) as refused:
             async with nats_client(f"nats://ann:secret@127.0.0.1:{port}", "test"):
                 pass
     return str(refused.value)

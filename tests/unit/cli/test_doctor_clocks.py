@@ -7,7 +7,7 @@ import pytest
 
 from parley.runtime.health import HealthServer
 from parley_cli.doctor import services_check
-from parley_cli.doctor import target as patients
+from parley_cli.doctor import target as targets
 from parley_cli.doctor.report import Report
 
 
@@ -37,8 +37,8 @@ async def test_a_service_says_its_time(tmp_path: Path, offset: float, expected: 
 
     async with HealthServer("127.0.0.1", 0, ready) as server:
         assert server.port is not None
-        patient = patients.find(tmp_path, {}, {"gateway": ("127.0.0.1", server.port)})
-        report = await services_check.check(patient, lambda: time.time() + offset)
+        target = targets.find_target(tmp_path, {}, {"gateway": ("127.0.0.1", server.port)})
+        report = await services_check.check(target, lambda: time.time() + offset)
     found = problems(report)
     assert len(found) == len(expected)
     assert all(part in text for part, text in zip(expected, found, strict=True))

@@ -17,7 +17,7 @@ from parley.runtime.nats.jetstream import StreamWrites
 from parley.runtime.nats.provision import provision
 from parley.runtime.tasks import end
 from parley_cli.doctor import nats_check
-from parley_cli.doctor.target import Patient
+from parley_cli.doctor.target import Target
 from parley_cli.embedded.nats import NatsServer
 from parley_cli.stack import nats_watch
 from parley_cli.stack.log import CombinedLog
@@ -96,7 +96,7 @@ async def _refused(nc: Client) -> None:
 
 
 async def _doctor(server: NatsServer) -> str:
-    patient = Patient(
+    target = Target(
         nats_url=server.url,
         database_url="",
         secret_key="",
@@ -108,5 +108,5 @@ async def _doctor(server: NatsServer) -> str:
         stack=None,
         secrets=None,
     )
-    report = await nats_check.check(patient, time.time)
+    report = await nats_check.check(target, time.time)
     return "\n".join(finding.text for finding in report.findings)

@@ -6,25 +6,24 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from parley_cli.embedded.ports import free_port
-from parley_cli.main import main
+from parley_cli.main import app
 from parley_cli.stack import probe
 
 
-def test_without_a_stack_one_sentence_says_how_to_get_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_a_stack_one_sentence_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def nobody(port: int) -> bool:
         return False
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PARLEY_URL", raising=False)
     monkeypatch.setattr(probe, "serves_page", nobody)
-    assert main(["chat", "hello"]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err == (
+    done = CliRunner().invoke(app, ["chat", "hello"])
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert done.stderr == (
         "parley: No stack runs in this folder, and nothing like Parley answers on port 8000. "
         "Start a stack with `parley up`, or name a server with --url.\n"
     )

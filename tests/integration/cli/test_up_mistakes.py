@@ -52,7 +52,7 @@ def _up(folder: Path, *arguments: str, **environment: str) -> tuple[int, str]:
 def test_a_number_that_is_no_port_is_refused(tmp_path: Path, option: str, value: str) -> None:
     code, said = _up(tmp_path / "data", f"{option}={value}")
     assert code == 2
-    assert f"argument {option}: '{value}' is no port: 0 to 65535" in said
+    assert f"Invalid value for '{option}': '{value}' is not a port: 0 to 65535" in said
     assert not (tmp_path / "data").exists()
 
 
@@ -172,7 +172,7 @@ def test_servers_that_can_never_do_are_told_at_once(
     tmp_path: Path, command: str, databases: Databases, nats_server: NatsServer, bare_nats: str
 ) -> None:
     good = {"NATS_URL": nats_server.url, "DATABASE_URL": databases.empty()}
-    for changed, text, remedy in (
+    for changed, text, fix in (
         ({"NATS_URL": bare_nats}, "JetStream is off.", "Start nats-server with"),
         ({"NATS_URL": "http://x"}, "NATS_URL begins with http://, which is no address of NATS.", "nats://USER"),
         (
@@ -195,7 +195,7 @@ def test_servers_that_can_never_do_are_told_at_once(
         assert code == 1, said
         assert said.startswith("parley: "), said
         assert text in said
-        assert remedy in said
+        assert fix in said
         assert "secret" not in said
         assert len(said.splitlines()) == 1, said
 
