@@ -63,7 +63,7 @@ async def test_without_chat_store_sends_to_known_chats_are_accepted_and_all_else
 
 async def test_a_chat_store_that_restarts_is_a_delay_and_no_error(gateway: Running, user: User, nc: Client) -> None:
     asking = asyncio.create_task(user.http.get("/v1/chats"))
-    await eventually(lambda: "Nobody answers rpc.store.list_chats yet" in gateway.process.log)
+    await eventually(lambda: "No responder for rpc.store.list_chats yet" in gateway.process.log)
     async with FakeStore(nc) as store:
         assert (await asking).status_code == 200
         assert store.asked["list_chats"] == 1

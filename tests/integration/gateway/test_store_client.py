@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from nats.aio.client import Client
 
-from gateway.bus.access_cache import FRESH_SECONDS, AccessMemory
+from gateway.bus.access_cache import FRESH_SECONDS, AccessCache
 from gateway.bus.connection import Bus
 from gateway.bus.store_client import StoreClient
 from gateway.errors import NotFound, Unavailable
@@ -21,15 +21,15 @@ USER, CHAT = new_id(), new_id()
 
 
 @pytest.fixture
-def access() -> AccessMemory:
+def access() -> AccessCache:
     """Remembers a right that has to be confirmed."""
-    access = AccessMemory()
-    access.remember(USER, CHAT, time.monotonic() - FRESH_SECONDS)
+    access = AccessCache()
+    access.add(USER, CHAT, time.monotonic() - FRESH_SECONDS)
     return access
 
 
 @pytest.fixture
-async def asking(gateway: Running, module_nats_url: str, access: AccessMemory) -> AsyncIterator[StoreClient]:
+async def asking(gateway: Running, module_nats_url: str, access: AccessCache) -> AsyncIterator[StoreClient]:
     bus = Bus(module_nats_url, "test")
     running = asyncio.create_task(bus.run())
     await eventually(lambda: bus.is_up)
@@ -77,7 +77,7 @@ async def test_it_is_forgotten_when_chat_store_knows_better(asking: StoreClient,
         await asking.require_access(USER, CHAT)
 
 
-async def test_without_nats_it_is_good_enough_too(access: AccessMemory) -> None:
+async def test_without_nats_it_is_good_enough_too(access: AccessCache) -> None:
     unconnected = StoreClient(Bus("nats://127.0.0.1:1", "test"), access, 1.0)
     await unconnected.require_access(USER, CHAT)
 
@@ -86,8 +86,8 @@ async def test_models_that_were_heard_once_are_told_while_no_worker_answers(
     asking: StoreClient, nc: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(Unavailable):
-        await asking.models()
+        await asking.list_models()
     async with FakeStore(nc):
-        assert (await asking.models()).default == "demo"
-    monkeypatch.setattr("gateway.bus.store_client._MODELS_FRESH", 0.0)
-    assert (await asking.models()).default == "demo"
+        assert (await asking.list_models()).default == "demo"
+    monkeypatch.setattr("gateway.bus.store_client._MODELS_FRESH_SECONDS", 0.0)
+    assert (await asking.list_models()).default == "demo"

@@ -7,10 +7,11 @@ import nats.errors
 import pytest
 
 from gateway.bus import store_client
-from gateway.bus.access_cache import AccessMemory
+from gateway.bus.access_cache import AccessCache
 from gateway.bus.connection import Bus
 from gateway.bus.store_client import StoreClient
 from gateway.errors import Unavailable
+from parley.contracts import rpc
 
 
 class Nobody:
@@ -40,7 +41,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(store_client, "asyncio", SimpleNamespace(sleep=nobody.sleep))
         monkeypatch.setattr(store_client, "time", SimpleNamespace(monotonic=lambda: nobody.now))
         with pytest.raises(Unavailable):
-            await StoreClient(cast(Bus, nobody), AccessMemory(), seconds).get_chat("ann", "chat")
+            await StoreClient(cast(Bus, nobody), AccessCache(), seconds).ask(rpc.GetChat(user_id="ann", chat_id="chat"))
         assert nobody.now <= seconds
         return nobody.pauses
 

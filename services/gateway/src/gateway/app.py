@@ -6,9 +6,9 @@ import logging
 from starlette.types import ASGIApp
 
 from gateway.auth.rate_limit import RateLimit
-from gateway.bus.access_cache import AccessMemory
+from gateway.bus.access_cache import AccessCache
 from gateway.bus.connection import Bus, BusClosed
-from gateway.bus.publisher import Commands
+from gateway.bus.publisher import PromptPublisher
 from gateway.bus.store_client import StoreClient
 from gateway.context import Gateway
 from gateway.errors import StartupError
@@ -71,13 +71,13 @@ def build_gateway(settings: Settings) -> Gateway:
     """Build everything that the routes use. Nothing is connected yet: that is ``gateway.bus.run``."""
     key = settings.secret_key.get_secret_value()
     bus = Bus(settings.nats_url, "gateway", migration_wait=settings.migration_wait)
-    store = StoreClient(bus, AccessMemory(), settings.rpc_seconds)
+    store = StoreClient(bus, AccessCache(), settings.rpc_seconds)
     return Gateway(
         settings=settings,
         key=key,
         bus=bus,
         store=store,
-        commands=Commands(bus, store, settings.publish_seconds),
+        publisher=PromptPublisher(bus, store, settings.publish_seconds),
         bridges=Bridges(settings.push_url, key),
         page=Page(settings),
         writes=RateLimit(settings.writes_per_second, settings.writes_burst),

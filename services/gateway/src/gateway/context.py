@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from gateway.auth.rate_limit import RateLimit
 from gateway.bus.connection import Bus
-from gateway.bus.publisher import Commands
+from gateway.bus.publisher import PromptPublisher
 from gateway.bus.store_client import StoreClient
 from gateway.http.event_stream import Bridges
 from gateway.http.static_files import Page
@@ -24,7 +24,7 @@ class Gateway:
     key: str
     bus: Bus
     store: StoreClient
-    commands: Commands
+    publisher: PromptPublisher
     bridges: Bridges
     page: Page
     writes: RateLimit

@@ -1,22 +1,38 @@
-"""What we remember of who may use which chat, so that a short outage of chat-store does not stop people. No I/O."""
+"""A cache of who may use which chat, so that a short outage of chat-store does not stop people. No I/O."""
 
 from enum import Enum
+from typing import Any, Final
+
+from parley.contracts import rpc
 
 FRESH_SECONDS = 60.0
-"""How long a positive answer is used without asking again."""
+"""How long a positive reply is used without asking again."""
 
 STALE_SECONDS = 3600.0
-"""How long it is used when chat-store cannot be asked. No harm: chat-store drops what a former member sends."""
+"""How long it is used while chat-store cannot be asked. Safe: chat-store drops what a former member sends."""
+
+_PROVES_ACCESS: Final = (
+    rpc.CheckAccess,
+    rpc.CreateChat,
+    rpc.GetChat,
+    rpc.UpdateChat,
+    rpc.ListMessages,
+    rpc.Regenerate,
+    rpc.DeleteMessage,
+    rpc.Stop,
+    rpc.ListMembers,
+)
+"""Requests that succeed only for a member. GetMessage does not: a rejected prompt is shown to its author anyway."""
 
 
-class Known(Enum):
-    NO = 0
+class Freshness(Enum):
+    MISSING = 0
     FRESH = 1
     STALE = 2
 
 
-class AccessMemory:
-    """Positive answers by (user, chat); a negative one is never kept, or a new chat could stay unknown."""
+class AccessCache:
+    """Positive replies by (user, chat); a negative one is not cached, or a new chat could stay unknown."""
 
     def __init__(self, capacity: int = 100_000) -> None:
         self._capacity = capacity
@@ -25,25 +41,43 @@ class AccessMemory:
     def __len__(self) -> int:
         return len(self._since)
 
-    def remember(self, user_id: str, chat_id: str, now: float) -> None:
+    def record_success(self, request: Any, now: float) -> None:
+        """Update the cache with what the success of ``request`` proves."""
+        match request:
+            case rpc.DeleteChat():
+                self.evict(request.user_id, request.chat_id)
+            case rpc.DeleteMember():
+                self.evict(request.member_id, request.chat_id)
+            case _ if isinstance(request, _PROVES_ACCESS):
+                self.add(request.user_id, request.chat_id, now)
+
+    def record_not_found(self, request: Any) -> None:
+        """Update the cache after ``request`` was refused as not found.
+
+        That may be a message and not the chat; then the next send asks once more.
+        """
+        if isinstance(request, _PROVES_ACCESS):
+            self.evict(request.user_id, request.chat_id)
+
+    def add(self, user_id: str, chat_id: str, now: float) -> None:
         key = (user_id, chat_id)
-        # Put in again, it moves to the end: the first key is always the one confirmed longest ago.
+        # Added anew, it moves to the end: the first key is always the one confirmed longest ago.
         self._since.pop(key, None)
         self._since[key] = now
         if len(self._since) > self._capacity:
             del self._since[next(iter(self._since))]
 
-    def forget(self, user_id: str, chat_id: str) -> None:
+    def evict(self, user_id: str, chat_id: str) -> None:
         self._since.pop((user_id, chat_id), None)
 
-    def lookup(self, user_id: str, chat_id: str, now: float) -> Known:
+    def lookup(self, user_id: str, chat_id: str, now: float) -> Freshness:
         since = self._since.get((user_id, chat_id))
         if since is None:
-            return Known.NO
+            return Freshness.MISSING
         age = now - since
         if age < FRESH_SECONDS:
-            return Known.FRESH
+            return Freshness.FRESH
         if age < STALE_SECONDS:
-            return Known.STALE
-        self.forget(user_id, chat_id)
-        return Known.NO
+            return Freshness.STALE
+        self.evict(user_id, chat_id)
+        return Freshness.MISSING

@@ -1,16 +1,15 @@
-"""What the gateway asks others to do by a durable event."""
+"""Durable publishing: an accepted prompt is in its stream before the request is answered."""
 
 import logging
 import time
-from datetime import UTC, datetime
 
-import msgspec
 import nats.errors
 
 from gateway.bus.connection import Bus
 from gateway.bus.store_client import StoreClient
 from gateway.errors import Conflict, NotFound, TooLarge, Unavailable
 from gateway.metrics import PUBLISH_FAILURES, PUBLISH_SECONDS
+from parley.contracts import rpc
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.ids import new_id
 from parley.contracts.text import storable
@@ -20,29 +19,20 @@ from parley.runtime.nats.publish import publish_durable
 log = logging.getLogger(__name__)
 
 
-class Commands:
-    """Publishes to the stream ``CHAT``."""
+class PromptPublisher:
+    """Publishes prompts to the stream ``CHAT``."""
 
     def __init__(self, bus: Bus, store: StoreClient, deadline: float) -> None:
         self._bus = bus
         self._store = store
         self._deadline = deadline
 
-    async def submit_prompt(
-        self,
-        *,
-        user_id: str,
-        chat_id: str,
-        message_id: str,
-        content: str,
-        parent_id: str | None | msgspec.UnsetType,
-        model: str | None,
-    ) -> None:
-        """Return once the prompt is stored in the stream: from then on it cannot be lost.
+    async def publish(self, event: PromptSubmitted) -> None:
+        """Publish a prompt and return once the stream has acknowledged it: from then on it is durable.
 
-        At least once, in order for one sender that waits for each; deduplicated by chat and message id, here within
-        the stream's window and by chat-store for ever. What the stream takes for a duplicate may be another message, or
-        one that chat-store lost with a failover of Postgres: then it is looked up, and published anew if need be.
+        At least once, in order for one sender that waits for each; deduplicated by chat and message id, by the stream
+        within its window and by chat-store without a limit. What the stream takes for a duplicate may be another
+        message, or one that chat-store lost with a failover of Postgres: it is looked up, and published anew if needed.
 
         Raises:
             Conflict: the id belongs to another message.
@@ -50,15 +40,6 @@ class Commands:
             Unavailable: no acknowledgement within the deadline. The prompt may still have been stored; sending the
                 same message id again is safe.
         """
-        event = PromptSubmitted(
-            chat_id=chat_id,
-            occurred_at=datetime.now(UTC),
-            message_id=message_id,
-            user_id=user_id,
-            content=content,
-            parent_id=parent_id,
-            model=model,
-        )
         started = time.monotonic()
         try:
             await self._bus.wait_until_up(self._deadline)
@@ -72,7 +53,9 @@ class Commands:
         except (BusUnavailable, Unavailable) as error:
             PUBLISH_FAILURES.inc()
             self._bus.writes.failed()
-            log.warning("A prompt was not acknowledged", extra={"chat_id": chat_id, "message_id": message_id})
+            log.warning(
+                "A prompt was not acknowledged", extra={"chat_id": event.chat_id, "message_id": event.message_id}
+            )
             raise Unavailable(
                 "The message could not be stored at the moment. Send it again with the same id."
             ) from error
@@ -87,14 +70,15 @@ class Commands:
             NotFound: it has rejected this one, and would do so again.
         """
         try:
-            known = await self._store.get_message(event.user_id, event.chat_id, event.message_id)
+            request = rpc.GetMessage(user_id=event.user_id, chat_id=event.chat_id, message_id=event.message_id)
+            known = (await self._store.ask(request)).message
         except (NotFound, Unavailable):
-            # Lost, deleted, or not to be asked now: one event too many changes nothing.
+            # Lost, deleted, or chat-store does not reply: a second event changes nothing.
             return False
         if known.status == "rejected":
             if known.error is not None and known.error.code == "id_taken":
                 raise Conflict(known.error.message)
-            await self._store.require_access(event.user_id, event.chat_id, afresh=True)
+            await self._store.require_access(event.user_id, event.chat_id, refresh=True)
             return False
         if known.author_id != event.user_id or known.content != storable(event.content):
             raise Conflict("Another message has this id. Send this one with a new id.")

@@ -13,9 +13,9 @@ from gateway.http import requests
 from gateway.http.requests import Before, ChatId, JsonBody, Limit, optional_id, storable
 from gateway.http.routing import StructRoute, raises
 from gateway.routes.schemas import ChatChange, NewChat, Nothing, Page, StopAnswer
+from parley.contracts import rpc
 from parley.contracts.ids import is_id, new_id
 from parley.contracts.resources import Chat
-from parley.contracts.rpc import UpdateChat
 
 router = APIRouter(prefix="/v1/chats", tags=["chats"], route_class=StructRoute)
 
@@ -25,7 +25,7 @@ async def list_chats(
     gateway: GatewayDependency, identity: Reader, before: Before = None, limit: Limit = 50
 ) -> Page[Chat]:
     """List the user's chats, the most recently changed first."""
-    chats = await gateway.store.list_chats(identity.user_id, before, limit)
+    chats = await gateway.store.ask(rpc.ListChats(user_id=identity.user_id, before=before, limit=limit))
     return Page(items=chats.items, next=chats.next)
 
 
@@ -38,13 +38,14 @@ async def create_chat(
     response: Response,
 ) -> Chat:
     """Create a chat, or return the one that an earlier request with the same ``id`` created."""
-    chat = await gateway.store.create_chat(
-        identity.user_id,
-        optional_id(body.id, "id") or new_id(),
-        requests.title(body.title),
-        storable(body.model, "model"),
-        requests.system_prompt(body.system_prompt),
+    request = rpc.CreateChat(
+        user_id=identity.user_id,
+        chat_id=optional_id(body.id, "id") or new_id(),
+        title=requests.title(body.title),
+        model=storable(body.model, "model"),
+        system_prompt=requests.system_prompt(body.system_prompt),
     )
+    chat = (await gateway.store.ask(request)).chat
     response.headers["Location"] = f"{gateway.settings.base_path}/v1/chats/{chat.id}"
     return chat
 
@@ -52,7 +53,7 @@ async def create_chat(
 @router.get("/{chat_id}")
 async def show_chat(gateway: GatewayDependency, identity: Reader, chat_id: ChatId) -> Chat:
     """Show one chat."""
-    return await gateway.store.get_chat(identity.user_id, chat_id)
+    return (await gateway.store.ask(rpc.GetChat(user_id=identity.user_id, chat_id=chat_id))).chat
 
 
 @router.patch("/{chat_id}")
@@ -72,7 +73,7 @@ async def change_chat(
         requests.system_prompt(body.system_prompt)
     if body.tip_id is not UNSET and not is_id(body.tip_id):
         raise Invalid("tip_id must be the id of a message.")
-    change = UpdateChat(
+    request = rpc.UpdateChat(
         user_id=identity.user_id,
         chat_id=chat_id,
         title=body.title,
@@ -80,13 +81,13 @@ async def change_chat(
         system_prompt=body.system_prompt,
         tip_id=body.tip_id,
     )
-    return await gateway.store.update_chat(change)
+    return (await gateway.store.ask(request)).chat
 
 
 @router.delete("/{chat_id}", status_code=204)
 async def delete_chat(gateway: GatewayDependency, identity: Writer, chat_id: ChatId) -> None:
     """Delete a chat of one's own with all its messages; a running answer is stopped."""
-    await gateway.store.delete_chat(identity.user_id, chat_id)
+    await gateway.store.ask(rpc.DeleteChat(user_id=identity.user_id, chat_id=chat_id))
 
 
 @router.post("/{chat_id}/stop", status_code=202)
@@ -100,5 +101,6 @@ async def stop_chat(
 
     With ``message_id`` only that answer, or the first one to that prompt: a late or repeated stop ends no other.
     """
-    await gateway.store.stop(identity.user_id, chat_id, optional_id(body.message_id, "message_id"))
+    message_id = optional_id(body.message_id, "message_id")
+    await gateway.store.ask(rpc.Stop(user_id=identity.user_id, chat_id=chat_id, message_id=message_id))
     return Nothing()

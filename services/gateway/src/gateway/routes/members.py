@@ -10,6 +10,7 @@ from gateway.errors import Conflict, NotFound
 from gateway.http.requests import ChatId, JsonBody, MemberId
 from gateway.http.routing import StructRoute, raises
 from gateway.routes.schemas import Nothing, Page
+from parley.contracts import rpc
 from parley.contracts.resources import Member
 
 router = APIRouter(prefix="/v1/chats/{chat_id}/members", tags=["members"], route_class=StructRoute)
@@ -18,13 +19,15 @@ router = APIRouter(prefix="/v1/chats/{chat_id}/members", tags=["members"], route
 @router.get("")
 async def list_members(gateway: GatewayDependency, identity: Reader, chat_id: ChatId) -> Page[Member]:
     """List the members of a chat."""
-    return Page(items=await gateway.store.list_members(identity.user_id, chat_id))
+    members = await gateway.store.ask(rpc.ListMembers(user_id=identity.user_id, chat_id=chat_id))
+    return Page(items=members.items)
 
 
 @router.get("/{user_id}")
 async def show_member(gateway: GatewayDependency, identity: Reader, chat_id: ChatId, member_id: MemberId) -> Member:
     """Show one member."""
-    for member in await gateway.store.list_members(identity.user_id, chat_id):
+    members = await gateway.store.ask(rpc.ListMembers(user_id=identity.user_id, chat_id=chat_id))
+    for member in members.items:
         if member.user_id == member_id:
             return member
     raise NotFound("This user is not a member of the chat.")
@@ -40,11 +43,12 @@ async def put_member(
     body: Annotated[Nothing, Depends(JsonBody(Nothing, optional=True))],
 ) -> Member:
     """Let a user read and write the chat; only its owner can."""
-    return await gateway.store.put_member(identity.user_id, chat_id, member_id)
+    request = rpc.PutMember(user_id=identity.user_id, chat_id=chat_id, member_id=member_id)
+    return (await gateway.store.ask(request)).member
 
 
 @router.delete("/{user_id}", status_code=204)
 @raises(Conflict)
 async def delete_member(gateway: GatewayDependency, identity: Writer, chat_id: ChatId, member_id: MemberId) -> None:
     """Remove a member (the owner), or leave (the member)."""
-    await gateway.store.delete_member(identity.user_id, chat_id, member_id)
+    await gateway.store.ask(rpc.DeleteMember(user_id=identity.user_id, chat_id=chat_id, member_id=member_id))

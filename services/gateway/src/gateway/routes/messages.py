@@ -1,5 +1,6 @@
 """Messages: reading them, sending one, asking for another answer."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -12,6 +13,8 @@ from gateway.errors import Conflict
 from gateway.http.requests import Before, ChatId, JsonBody, Limit, MessageId, optional_id, prompt_content, storable
 from gateway.http.routing import StructRoute, raises
 from gateway.routes.schemas import Accepted, NewAnswer, NewMessage, Page
+from parley.contracts import rpc
+from parley.contracts.events import PromptSubmitted
 from parley.contracts.ids import new_id
 from parley.contracts.resources import Message
 from parley.runtime import tracing
@@ -27,7 +30,8 @@ async def list_messages(
     gateway: GatewayDependency, identity: Reader, chat_id: ChatId, before: Before = None, limit: Limit = 50
 ) -> Page[Message]:
     """List messages from the newest page backwards, the oldest first within a page."""
-    messages = await gateway.store.list_messages(identity.user_id, chat_id, before, limit)
+    request = rpc.ListMessages(user_id=identity.user_id, chat_id=chat_id, before=before, limit=limit)
+    messages = await gateway.store.ask(request)
     return Page(items=messages.items, next=messages.next)
 
 
@@ -41,36 +45,36 @@ async def send_message(
     body: Annotated[NewMessage, Depends(JsonBody(NewMessage))],
 ) -> Accepted:
     """Accept a message: 202 once it is durable; the same ``id`` again changes nothing."""
-    message_id = optional_id(body.id, "id") or new_id()
     if body.parent_id is not UNSET:
         optional_id(body.parent_id, "parent_id")
-    content = prompt_content(body.content)
-    model = storable(body.model, "model")
+    prompt = PromptSubmitted(
+        chat_id=chat_id,
+        occurred_at=datetime.now(UTC),
+        message_id=optional_id(body.id, "id") or new_id(),
+        user_id=identity.user_id,
+        content=prompt_content(body.content),
+        parent_id=body.parent_id,
+        model=storable(body.model, "model"),
+    )
     # Here the trace of a turn begins (or joins the caller's): the event carries it on.
     with tracing.span(f"POST {MESSAGES}", kind="server", parent=request.headers):
         await gateway.store.require_access(identity.user_id, chat_id)
-        await gateway.commands.submit_prompt(
-            user_id=identity.user_id,
-            chat_id=chat_id,
-            message_id=message_id,
-            content=content,
-            parent_id=body.parent_id,
-            model=model,
-        )
-    return Accepted(chat_id=chat_id, message_id=message_id)
+        await gateway.publisher.publish(prompt)
+    return Accepted(chat_id=chat_id, message_id=prompt.message_id)
 
 
 @router.get("/{message_id}")
 async def show_message(gateway: GatewayDependency, identity: Reader, chat_id: ChatId, message_id: MessageId) -> Message:
     """Show one message; a prompt that got its 202 and was not stored is ``rejected``, with the reason."""
-    return await gateway.store.get_message(identity.user_id, chat_id, message_id)
+    request = rpc.GetMessage(user_id=identity.user_id, chat_id=chat_id, message_id=message_id)
+    return (await gateway.store.ask(request)).message
 
 
 @router.delete("/{message_id}", status_code=204)
 @raises(Conflict)
 async def delete_message(gateway: GatewayDependency, identity: Writer, chat_id: ChatId, message_id: MessageId) -> None:
     """Delete a prompt that is still queued."""
-    await gateway.store.delete_message(identity.user_id, chat_id, message_id)
+    await gateway.store.ask(rpc.DeleteMessage(user_id=identity.user_id, chat_id=chat_id, message_id=message_id))
 
 
 @router.post(REGENERATE, status_code=202)
@@ -84,8 +88,13 @@ async def regenerate(
     body: Annotated[NewAnswer, Depends(JsonBody(NewAnswer, optional=True))],
 ) -> Accepted:
     """Ask for another answer next to ``message_id``, an answer that ended or a prompt."""
-    answer_id = optional_id(body.id, "id") or new_id()
-    model = storable(body.model, "model")
+    command = rpc.Regenerate(
+        user_id=identity.user_id,
+        chat_id=chat_id,
+        message_id=message_id,
+        answer_id=optional_id(body.id, "id") or new_id(),
+        model=storable(body.model, "model"),
+    )
     with tracing.span(f"POST {MESSAGES}{REGENERATE}", kind="server", parent=request.headers):
-        answer = await gateway.store.regenerate(identity.user_id, chat_id, message_id, answer_id, model)
+        answer = (await gateway.store.ask(command)).message
     return Accepted(chat_id=chat_id, message_id=answer.id)

@@ -6,6 +6,7 @@ from gateway.auth.authentication import Reader
 from gateway.context import GatewayDependency
 from gateway.http.routing import StructRoute
 from gateway.routes.schemas import Page
+from parley.contracts import rpc
 from parley.contracts.resources import TokenUsage
 
 router = APIRouter(tags=["usage"], route_class=StructRoute)
@@ -14,4 +15,5 @@ router = APIRouter(tags=["usage"], route_class=StructRoute)
 @router.get("/v1/usage")
 async def show_usage(gateway: GatewayDependency, identity: Reader) -> Page[TokenUsage]:
     """Sum up the tokens of the user's answers, by model."""
-    return Page(items=await gateway.store.usage(identity.user_id))
+    usage = await gateway.store.ask(rpc.GetUsage(user_id=identity.user_id))
+    return Page(items=usage.items)
