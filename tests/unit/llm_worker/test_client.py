@@ -17,7 +17,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from llm_worker.errors import ProviderFailure
+from llm_worker.errors import ProviderError
 from llm_worker.provider import client
 from llm_worker.provider.client import Provider
 from parley.contracts.rpc import ContextMessage
@@ -112,7 +112,7 @@ async def provider(url: str, *, api_key: str | None = "k") -> AsyncIterator[Prov
 
 
 async def answer(of: Provider, model: str = "m") -> bytes:
-    async with of.answering(model, QUESTION) as reads:
+    async with of.stream(model, QUESTION) as reads:
         return b"".join([read async for read in reads])
 
 
@@ -122,8 +122,8 @@ def any_idle(of: Provider) -> bool:
     return any(connection.is_connected() for kept in connector._conns.values() for connection, _ in kept)
 
 
-async def refusal(of: Provider, model: str = "m") -> ProviderFailure:
-    with pytest.raises(ProviderFailure) as caught:
+async def refusal(of: Provider, model: str = "m") -> ProviderError:
+    with pytest.raises(ProviderError) as caught:
         await answer(of, model)
     return caught.value
 
@@ -151,7 +151,7 @@ async def test_each_read_comes_as_soon_as_it_is_there() -> None:
         await go_on.wait()
         writer.write(b"1\r\nc\r\n0\r\n\r\n")
 
-    async with Server(slowly) as server, provider(server.url) as asked, asked.answering("m", QUESTION) as reads:
+    async with Server(slowly) as server, provider(server.url) as asked, asked.stream("m", QUESTION) as reads:
         assert await anext(reads) == b"ab"
         go_on.set()
         assert b"".join([read async for read in reads]) == b"c"
@@ -201,7 +201,7 @@ async def test_a_request_that_was_sent_is_not_sent_again() -> None:
         # Idle connections, of which each would fail in its turn.
         await asyncio.gather(*(answer(asked, "good") for _ in range(10)))
         failure = await refusal(asked, "bad")
-        assert (failure.code, failure.curable) == ("provider_unavailable", True)
+        assert (failure.code, failure.transient) == ("provider_unavailable", True)
         assert [request.body["model"] for request in server.requests].count("bad") == 1
 
 
@@ -214,7 +214,7 @@ async def test_leaving_in_the_middle_closes_the_connection_at_once() -> None:
             await asyncio.sleep(0.001)
 
     async with Server(endlessly) as server, provider(server.url) as asked:
-        async with asked.answering("m", QUESTION) as reads:
+        async with asked.stream("m", QUESTION) as reads:
             await anext(reads)
         await eventually(lambda: server.closed == 1)
 
@@ -263,7 +263,7 @@ async def test_a_provider_that_is_not_there_is_unavailable() -> None:
         url = server.url
     async with provider(url) as asked:
         failure = await refusal(asked)
-        assert (failure.code, failure.curable) == ("provider_unavailable", True)
+        assert (failure.code, failure.transient) == ("provider_unavailable", True)
 
 
 async def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,7 +281,7 @@ async def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("said", "code", "curable"),
+    ("said", "code", "transient"),
     [
         (response(401, b'{"error": {"message": "no"}}'), "provider_auth", False),
         (response(429, b"", Retry_After="3"), "rate_limited", True),
@@ -293,7 +293,7 @@ async def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatc
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", "provider_unavailable", True),
     ],
 )
-async def test_what_is_no_answer_is_a_failure(said: bytes, code: str, curable: bool) -> None:
+async def test_what_is_no_answer_is_a_failure(said: bytes, code: str, transient: bool) -> None:
     async def say(server: Server, request: Request, reader: asyncio.StreamReader, writer: Any) -> None:
         writer.write(said)
         await writer.drain()
@@ -301,7 +301,7 @@ async def test_what_is_no_answer_is_a_failure(said: bytes, code: str, curable: b
 
     async with Server(say) as server, provider(server.url) as asked:
         failure = await refusal(asked)
-        assert (failure.code, failure.curable) == (code, curable)
+        assert (failure.code, failure.transient) == (code, transient)
         assert len(server.requests) == 1
 
 
@@ -359,21 +359,21 @@ async def test_a_redirect_within_the_origin_is_followed_with_its_body(status: in
 async def test_other_redirects_are_not_followed(status: int, location: str) -> None:
     async with Server(response(status, Location=location)) as server, provider(server.url) as asked:
         failure = await refusal(asked)
-        assert (failure.code, failure.curable) == ("provider_error", False)
+        assert (failure.code, failure.transient) == ("provider_error", False)
         assert location in failure.detail
         assert len(server.requests) == 1
 
 
 async def test_redirects_in_a_circle_end() -> None:
     async with Server(response(307, Location="/v1/chat/completions")) as server, provider(server.url) as asked:
-        assert not (await refusal(asked)).curable
+        assert not (await refusal(asked)).transient
         assert len(server.requests) < 6
 
 
 async def test_no_key_and_no_address_is_told_without_asking() -> None:
     async with Provider(base_url=None, api_key=None, connections=1, connect_timeout=1) as asked:
         failure = await refusal(asked)
-        assert (failure.code, failure.curable) == ("provider_auth", False)
+        assert (failure.code, failure.transient) == ("provider_auth", False)
         assert "OPENAI_API_KEY" in failure.advice
 
 
@@ -434,7 +434,7 @@ async def test_a_list_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyP
             await asyncio.sleep(0.01)
 
     async with Server(dribble) as server, provider(server.url) as asked:
-        with pytest.raises(ProviderFailure) as caught:
+        with pytest.raises(ProviderError) as caught:
             await asked.list_models()
         assert caught.value.code == "provider_unavailable"
 

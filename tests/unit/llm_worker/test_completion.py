@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from llm_worker.provider import finish
-from llm_worker.provider.completion import CompletionStream, Piece
+from llm_worker.provider import finish_reason
+from llm_worker.provider.completion import CompletionDecoder, Piece
 
 
 def event(body: Any) -> bytes:
@@ -26,14 +26,14 @@ class Read:
     """A stream, read to its end."""
 
     def __init__(self, *reads: bytes, **options: Any) -> None:
-        self.stream = CompletionStream(**options)
+        self.stream = CompletionDecoder(**options)
         pieces = [piece for read in reads for piece in self.stream.feed(read)] + self.stream.close()
         self.text = "".join(piece.text for piece in pieces if piece.kind == "text")
         self.reasoning = "".join(piece.text for piece in pieces if piece.kind == "reasoning")
 
     @property
     def code(self) -> str | None:
-        return self.stream.failure.code if self.stream.failure else None
+        return self.stream.error.code if self.stream.error else None
 
     @property
     def usage(self) -> tuple[int | None, int | None]:
@@ -41,7 +41,7 @@ class Read:
 
 
 def test_text_comes_out_chunk_by_chunk() -> None:
-    stream = CompletionStream()
+    stream = CompletionDecoder()
     assert stream.feed(chunk(role="assistant", content="") + chunk(content="Hel") + chunk(content="lo")) == [
         Piece("text", "Hel"),
         Piece("text", "lo"),
@@ -93,7 +93,7 @@ def test_text_and_reasoning_are_found_in_each_of_their_places(delta: Any, text: 
 
 
 def test_a_chunk_with_both_kinds_gives_reasoning_first() -> None:
-    assert CompletionStream().feed(chunk(content="So", reasoning="hm")) == [
+    assert CompletionDecoder().feed(chunk(content="So", reasoning="hm")) == [
         Piece("reasoning", "hm"),
         Piece("text", "So"),
     ]
@@ -202,7 +202,7 @@ def test_a_number_with_thousands_of_digits_costs_no_text() -> None:
 
 def test_a_stream_without_done_ends_with_its_finish_reason() -> None:
     stream = Read(chunk(content="a") + chunk("length")).stream
-    assert (stream.ended, stream.done, stream.finish_reason) == (True, False, finish.LENGTH)
+    assert (stream.ended, stream.done, stream.finish_reason) == (True, False, finish_reason.LENGTH)
 
 
 @pytest.mark.parametrize("reason", ["", " ", None, {}, [], 7, {"matched": 2}])
@@ -211,7 +211,7 @@ def test_an_empty_reason_is_no_end(reason: Any) -> None:
 
 
 def test_a_reason_within_an_object_is_read() -> None:
-    assert Read(chunk({"type": "stop", "matched": 2})).stream.finish_reason == finish.STOP
+    assert Read(chunk({"type": "stop", "matched": 2})).stream.finish_reason == finish_reason.STOP
 
 
 def test_text_after_a_finish_reason_counts() -> None:
@@ -322,9 +322,9 @@ def test_a_line_over_the_limit_ends_the_answer_with_what_came_before() -> None:
     for reads in ([whole], [whole[i : i + 65_536] for i in range(0, len(whole), 65_536)]):
         read = Read(*reads)
         assert (read.text, read.code) == ("So", "provider_error")
-        assert read.stream.failure is not None
-        assert "limit" in read.stream.failure.message
-        assert not read.stream.failure.curable
+        assert read.stream.error is not None
+        assert "limit" in read.stream.error.message
+        assert not read.stream.error.transient
 
 
 # --- a body that is no stream -----------------------------------------------------------------------------------------
@@ -369,11 +369,11 @@ def test_a_stream_may_begin_with_a_line_of_json() -> None:
 def test_a_stream_that_never_says_anything_has_neither_ended_nor_failed() -> None:
     for sent in (b"", b": ping\n\n" * 9, b"\n\n", b"upstream error: reset\n"):
         stream = Read(sent).stream
-        assert (stream.ended, stream.failure, stream.progress) == (False, None, 0)
+        assert (stream.ended, stream.error, stream.progress) == (False, None, 0)
 
 
 def test_the_usual_chunk_stays_cheap() -> None:
-    stream, read = CompletionStream(), chunk(content=" word")
+    stream, read = CompletionDecoder(), chunk(content=" word")
     stream.feed(read)
     best = 1.0
     for _ in range(5):

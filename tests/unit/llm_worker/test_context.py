@@ -6,7 +6,7 @@ from typing import Literal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_worker.generation.context import joined, prepared, tokens_of, trimmed
+from llm_worker.generation.context import merge_roles, prepare, tokens_of, trim
 from parley.contracts.rpc import ContextMessage
 
 
@@ -19,23 +19,23 @@ TURNS = [message("user" if i % 2 == 0 else "assistant", f"{i}" * 40) for i in ra
 
 
 def test_what_fits_stays_whole() -> None:
-    assert trimmed([SYSTEM, *TURNS], 10_000) == [SYSTEM, *TURNS]
+    assert trim([SYSTEM, *TURNS], 10_000) == [SYSTEM, *TURNS]
 
 
 def test_the_oldest_turns_go_first() -> None:
     budget = sum(map(tokens_of, [SYSTEM, *TURNS[-3:]]))
-    assert trimmed([SYSTEM, *TURNS], budget) == [SYSTEM, *TURNS[-3:]]
+    assert trim([SYSTEM, *TURNS], budget) == [SYSTEM, *TURNS[-3:]]
 
 
 def test_an_answer_is_not_left_without_its_prompt() -> None:
     budget = sum(map(tokens_of, TURNS[-2:]))
-    assert trimmed(TURNS, budget) == TURNS[-1:]
+    assert trim(TURNS, budget) == TURNS[-1:]
 
 
 def test_the_system_prompt_and_the_last_message_stay_whatever_the_budget() -> None:
-    assert trimmed([SYSTEM, *TURNS], 1) == [SYSTEM, TURNS[-1]]
-    assert trimmed([SYSTEM], 1) == [SYSTEM]
-    assert trimmed([], 1) == []
+    assert trim([SYSTEM, *TURNS], 1) == [SYSTEM, TURNS[-1]]
+    assert trim([SYSTEM], 1) == [SYSTEM]
+    assert trim([], 1) == []
 
 
 def test_scripts_of_many_bytes_cost_more() -> None:
@@ -50,7 +50,7 @@ def test_what_is_left_is_the_end_of_the_branch_within_the_budget(
     turns: list[ContextMessage], with_system: bool, budget: int
 ) -> None:
     context = [SYSTEM, *turns] if with_system else turns
-    kept = trimmed(context, budget)
+    kept = trim(context, budget)
     head = 1 if with_system else 0
     assert kept[:head] == context[:head]
     rest = kept[head:]
@@ -62,16 +62,16 @@ def test_what_is_left_is_the_end_of_the_branch_within_the_budget(
 def test_neighbours_of_one_role_are_joined() -> None:
     # The answer between the two questions failed before it said anything.
     turns = [message("user", "What time?"), message("assistant", ""), message("user", "What time is it?")]
-    assert prepared([SYSTEM, *turns], 10_000) == [SYSTEM, message("user", "What time?\n\nWhat time is it?")]
+    assert prepare([SYSTEM, *turns], 10_000) == [SYSTEM, message("user", "What time?\n\nWhat time is it?")]
 
 
 def test_the_last_message_stays_though_it_is_empty() -> None:
-    assert joined([message("user", "a"), message("assistant", " "), message("user", "")])[-1].role == "user"
+    assert merge_roles([message("user", "a"), message("assistant", " "), message("user", "")])[-1].role == "user"
 
 
 @given(st.lists(TURN, min_size=1, max_size=8))
 def test_no_two_neighbours_have_one_role_and_no_text_is_lost(turns: list[ContextMessage]) -> None:
-    result = joined([SYSTEM, *turns])
+    result = merge_roles([SYSTEM, *turns])
     assert all(a.role != b.role for a, b in itertools.pairwise(result))
     said = "".join("".join(m.content for m in result).split())
     assert said == "".join("".join(m.content for m in [SYSTEM, *turns]).split())

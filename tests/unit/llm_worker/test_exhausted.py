@@ -8,14 +8,15 @@ from typing import Any, cast
 
 import pytest
 
-from llm_worker import backoff
 from llm_worker.generation import generation, segments
-from llm_worker.generation.generation import Generation, Workbench
+from llm_worker.generation.dependencies import Dependencies
+from llm_worker.generation.generation import Generation
 from llm_worker.generation.lease import Lease
 from parley.contracts.events import GenerationFinished, GenerationRequested
 from parley.contracts.ids import new_id
 from parley.contracts.limits import MAX_ATTEMPTS
 from parley.contracts.rpc import Claimed
+from parley.runtime.backoff import Backoff
 from parley.runtime.nats.errors import BusUnavailable
 
 REQUESTED = GenerationRequested(
@@ -23,7 +24,7 @@ REQUESTED = GenerationRequested(
 )
 
 
-class Store:
+class Claims:
     async def claim(self, requested: GenerationRequested) -> Claimed:
         return Claimed(
             chat_id=requested.chat_id,
@@ -37,7 +38,7 @@ class Store:
 
 
 class HeldLease:
-    left = 10.0
+    remaining = 10.0
 
     def check(self) -> None: ...
 
@@ -52,13 +53,13 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[GenerationFinished]:
         found.append(event)
 
     monkeypatch.setattr(generation, "publish_durable", publish)
-    monkeypatch.setattr(backoff, "delay", lambda *_, **__: 0.0)
+    monkeypatch.setattr(Backoff, "next_delay", lambda _: 0.0)
     return found
 
 
 async def run() -> None:
-    bench = SimpleNamespace(nc=SimpleNamespace(is_connected=True), js=None, wire=None, store=Store())
-    await Generation(REQUESTED, cast(Lease, HeldLease()), cast(Workbench, bench)).run()
+    dependencies = SimpleNamespace(nc=SimpleNamespace(is_connected=True), js=None, core=None, claims=Claims())
+    await Generation(REQUESTED, cast(Lease, HeldLease()), cast(Dependencies, dependencies)).run()
 
 
 async def test_what_was_left_behind_is_kept_though_it_took_two_tries_to_read(
@@ -66,14 +67,14 @@ async def test_what_was_left_behind_is_kept_though_it_took_two_tries_to_read(
 ) -> None:
     tries = 0
 
-    async def read_back(*_: Any, **__: Any) -> segments.Partial:
+    async def read_partial_text(*_: Any, **__: Any) -> segments.PartialText:
         nonlocal tries
         tries += 1
         if tries == 1:
             raise BusUnavailable("segments")
-        return segments.Partial(MAX_ATTEMPTS, "half of", "thinking")
+        return segments.PartialText(MAX_ATTEMPTS, "half of", "thinking")
 
-    monkeypatch.setattr(segments, "read_back", read_back)
+    monkeypatch.setattr(segments, "read_partial_text", read_partial_text)
     await run()
     (end,) = published
     assert (end.outcome, end.text, end.reasoning) == ("failed", "half of", "thinking")
@@ -82,10 +83,10 @@ async def test_what_was_left_behind_is_kept_though_it_took_two_tries_to_read(
 async def test_what_cannot_be_read_does_not_keep_the_answer_from_its_end(
     published: list[GenerationFinished], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def read_back(*_: Any, **__: Any) -> segments.Partial:
+    async def read_partial_text(*_: Any, **__: Any) -> segments.PartialText:
         raise BusUnavailable("segments")
 
-    monkeypatch.setattr(segments, "read_back", read_back)
+    monkeypatch.setattr(segments, "read_partial_text", read_partial_text)
     await run()
     (end,) = published
     assert (end.outcome, end.text) == ("failed", "")

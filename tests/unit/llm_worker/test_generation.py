@@ -12,14 +12,16 @@ from typing import Any, cast
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from llm_worker import backoff
-from llm_worker.errors import ProviderFailure
-from llm_worker.generation import generation
-from llm_worker.generation.generation import Generation, Workbench
+from llm_worker.errors import ProviderError
+from llm_worker.generation import attempt, generation
+from llm_worker.generation.dependencies import Dependencies
+from llm_worker.generation.generation import Generation
 from llm_worker.generation.lease import Lease
-from llm_worker.generation.segments import SegmentPace
-from llm_worker.provider import failures
+from llm_worker.generation.segments import SegmentInterval
+from llm_worker.provider import error_mapping
 from llm_worker.provider.models import Models
 from llm_worker.settings import WorkerSettings
 from parley.contracts.events import GenerationFinished, GenerationRequested
@@ -27,6 +29,7 @@ from parley.contracts.ids import new_id
 from parley.contracts.limits import MAX_ATTEMPTS
 from parley.contracts.resources import Usage
 from parley.contracts.rpc import Claimed, ContextMessage
+from parley.runtime.backoff import Backoff
 from tests.unit.llm_worker.test_completion import DONE, chunk, event
 
 Reads = Sequence[bytes | Exception | float]
@@ -44,16 +47,16 @@ LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 class Scripted:
     """A provider that brings, request by request, what it is told; the last of it again and again."""
 
-    def __init__(self, *scripts: Reads | ProviderFailure) -> None:
+    def __init__(self, *scripts: Reads | ProviderError) -> None:
         self.scripts = scripts
         self.asked: list[tuple[float, str, Sequence[ContextMessage]]] = []
         self.closed = 0
 
     @contextlib.asynccontextmanager
-    async def answering(self, model: str, messages: Sequence[ContextMessage]) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def stream(self, model: str, messages: Sequence[ContextMessage]) -> AsyncIterator[AsyncIterator[bytes]]:
         self.asked.append((time.monotonic(), model, messages))
         script = self.scripts[min(len(self.asked), len(self.scripts)) - 1]
-        if isinstance(script, ProviderFailure):
+        if isinstance(script, ProviderError):
             raise script
         try:
             yield self._bring(script)
@@ -70,7 +73,7 @@ class Scripted:
                 yield item
 
 
-class Store:
+class Claims:
     """Grants as many attempts as chat-store does."""
 
     def __init__(self, context: Sequence[ContextMessage], model: str | None) -> None:
@@ -92,11 +95,11 @@ class Store:
 
 
 class HeldLease:
-    left = 10.0
+    remaining = 10.0
 
     def check(self) -> None: ...
 
-    def is_held(self) -> bool:
+    def is_valid(self) -> bool:
         return True
 
     async def acknowledge(self) -> None: ...
@@ -122,20 +125,20 @@ class Live:
 class Run:
     """One generation on a scripted provider."""
 
-    def __init__(self, *scripts: Reads | ProviderFailure, model: str | None = "m", **settings: Any) -> None:
+    def __init__(self, *scripts: Reads | ProviderError, model: str | None = "m", **settings: Any) -> None:
         self.provider = Scripted(*scripts)
-        self.store = Store([ContextMessage(role="user", content="What time is it?")], model)
+        self.claims = Claims([ContextMessage(role="user", content="What time is it?")], model)
         self.live = Live()
 
         async def listed() -> list[str]:
             return ["m"]
 
-        bench = SimpleNamespace(
+        dependencies = SimpleNamespace(
             nc=SimpleNamespace(is_connected=True),
             js=None,
-            wire=self.live,
-            segments=SegmentPace(),
-            store=self.store,
+            core=self.live,
+            segments=SegmentInterval(),
+            claims=self.claims,
             provider=self.provider,
             models=Models(listed, chosen=None),
             settings=WorkerSettings(nats_url="nats://unused", **settings),
@@ -143,7 +146,7 @@ class Run:
         requested = GenerationRequested(
             chat_id=new_id(), generation_id=new_id(), message_id=new_id(), request=1, occurred_at=LONG_AGO
         )
-        self.generation = Generation(requested, cast(Lease, HeldLease()), cast(Workbench, bench))
+        self.generation = Generation(requested, cast(Lease, HeldLease()), cast(Dependencies, dependencies))
 
 
 Ended = Callable[[Run], Any]
@@ -166,7 +169,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> Ended:
         return end
 
     monkeypatch.setattr(generation, "publish_durable", publish)
-    monkeypatch.setattr(backoff, "delay", lambda *_, **__: 0.001)
+    monkeypatch.setattr(Backoff, "next_delay", lambda _: 0.001)
     return run_to_its_end
 
 
@@ -249,7 +252,7 @@ async def test_what_explains_an_empty_answer_is_told(ended: Ended, script: Reads
 async def test_a_stream_that_does_not_end_after_its_finish_reason_is_waited_for_briefly(
     ended: Ended, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generation, "_AFTER_FINISH", 0.1)
+    monkeypatch.setattr(attempt, "_AFTER_FINISH", 0.1)
     began = time.monotonic()
     run = Run([chunk(content="Late."), chunk("stop"), COUNT, *again(0.02, b": ping\n\n")])
     end = await ended(run)
@@ -278,7 +281,7 @@ async def test_a_tool_call_is_a_token(ended: Ended) -> None:
     assert (await ended(run)).outcome == "complete"
 
 
-@pytest.mark.parametrize("end_of_stream", [[], [failures.cut_off("reset")]])
+@pytest.mark.parametrize("end_of_stream", [[], [error_mapping.CONNECTION_LOST.error("reset")]])
 async def test_what_was_held_back_is_told_when_the_stream_is_cut_off(ended: Ended, end_of_stream: Reads) -> None:
     run = Run([chunk(content="<think>Hm. </thi"), *end_of_stream])
     assert (await ended(run)).reasoning == "Hm. </thi"
@@ -325,7 +328,7 @@ async def test_a_failed_answer_that_was_counted_is_not_estimated(ended: Ended) -
 
 
 async def test_an_answer_that_the_provider_refused_has_cost_nothing(ended: Ended) -> None:
-    end = await ended(Run(failures.from_status(401, b"", {}, model="m")))
+    end = await ended(Run(error_mapping.from_status(401, b"", {}, model="m")))
     assert (end.outcome, end.usage) == ("failed", None)
 
 
@@ -338,7 +341,7 @@ async def test_a_provider_that_asks_for_no_wait_is_not_asked_in_a_hot_loop(
 ) -> None:
     monkeypatch.undo()
     monkeypatch.setattr(generation, "publish_durable", lambda *_, **__: asyncio.sleep(0))
-    failure = failures.from_status(429, b"", {}, model="m")
+    failure = error_mapping.from_status(429, b"", {}, model="m")
     failure.retry_after = asked
     run = Run(failure, retry_time=1.5)
     await run.generation.run()
@@ -347,19 +350,35 @@ async def test_a_provider_that_asks_for_no_wait_is_not_asked_in_a_hot_loop(
     assert times[-1] - times[0] <= 1.5
 
 
-async def test_a_wait_longer_than_we_try_ends_the_answer_at_once(ended: Ended, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backoff, "delay", lambda tries, *, at_least=None, **_: at_least or 0.001)
-    busy = failures.from_status(429, b"", {"retry-after": "3600"}, model="m")
+async def test_a_wait_longer_than_we_try_ends_the_answer_at_once(ended: Ended) -> None:
+    busy = error_mapping.from_status(429, b"", {"retry-after": "3600"}, model="m")
     run = Run(busy, retry_time=60)
     assert error_of(await ended(run)) == ("rate_limited", True)
     assert len(run.provider.asked) == 1
 
 
-async def test_a_wait_longer_than_we_try_ends_an_answer_that_has_begun_too(
-    ended: Ended, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(backoff, "delay", lambda tries, *, at_least=None, **_: at_least or 0.001)
+async def test_a_wait_longer_than_we_try_ends_an_answer_that_has_begun_too(ended: Ended) -> None:
     busy = event({"error": {"message": "Rate limit reached. Please try again in 1h.", "code": 429}})
     run = Run([chunk(content="Late."), busy], retry_time=60)
     end = await ended(run)
     assert (error_of(end), end.text, len(run.provider.asked)) == (("rate_limited", True), "Late.", 1)
+
+
+@given(retries=st.integers(0, 20), requested=st.floats(0, 100))
+def test_a_retry_waits_at_least_what_the_provider_asks_for_and_little_more(retries: int, requested: float) -> None:
+    backoff = Backoff(0.5, 20.0)
+    for _ in range(retries):
+        backoff.next_delay()
+    failure = error_mapping.from_status(429, b"", {"retry-after": str(requested)}, model="m")
+    assert requested <= attempt._retry_delay(backoff, failure) <= max(requested * 1.1, 20.0) + 1e-9
+
+
+@pytest.mark.parametrize("requested", [0.0, 0.001, 1.0])
+def test_the_delay_of_retries_grows_however_short_a_delay_the_provider_asks_for(
+    requested: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("random.uniform", lambda low, high: low)
+    failure = error_mapping.from_status(429, b"", {"retry-after": str(requested)}, model="m")
+    backoff = Backoff(0.5, 20.0)
+    delays = [attempt._retry_delay(backoff, failure) for _ in range(5)]
+    assert delays == [max(requested, 0.25 * 2**retry) for retry in range(5)]

@@ -48,11 +48,11 @@ class Server:
 
 def lease(server: Server, clock: Clock) -> Lease:
     nc = cast(Client, cast(Any, server))
-    return Lease(nc, Msg(nc, reply="$JS.ACK.x"), asked_at=clock.now, ack_wait=ACK_WAIT, clock=clock)
+    return Lease(nc, Msg(nc, reply="$JS.ACK.x"), requested_at=clock.now, ack_wait=ACK_WAIT, clock=clock)
 
 
 async def kept(held: Lease, server: Server) -> "asyncio.Task[None]":
-    task = asyncio.create_task(held.keep())
+    task = asyncio.create_task(held.renew())
     await server.beat.wait()
     await asyncio.sleep(0)
     return task
@@ -62,9 +62,9 @@ async def test_without_a_heartbeat_it_is_held_from_when_we_asked_for_it() -> Non
     clock = Clock()
     held = lease(Server(clock), clock)
     clock.now += ACK_WAIT * 0.9
-    assert held.is_held()
+    assert held.is_valid()
     clock.now += ACK_WAIT * 0.1
-    assert not held.is_held()
+    assert not held.is_valid()
     with pytest.raises(LeaseLost):
         held.check()
 
@@ -75,7 +75,7 @@ async def test_a_heartbeat_holds_it_from_when_it_was_sent() -> None:
     server.takes = 2.0
     held = lease(server, clock)
     task = await kept(held, server)
-    assert held.left == pytest.approx(ACK_WAIT * 0.95 - 2.0)
+    assert held.remaining == pytest.approx(ACK_WAIT * 0.95 - 2.0)
     task.cancel()
 
 
@@ -84,8 +84,8 @@ async def test_a_heartbeat_that_is_confirmed_too_late_is_late() -> None:
     server = Server(clock)
     server.takes = ACK_WAIT + 1
     held = lease(server, clock)
-    await asyncio.wait_for(held.keep(), 5)
-    assert not held.is_held()
+    await asyncio.wait_for(held.renew(), 5)
+    assert not held.is_valid()
 
 
 async def test_once_lost_it_stays_lost() -> None:
@@ -93,10 +93,10 @@ async def test_once_lost_it_stays_lost() -> None:
     server = Server(clock)
     held = lease(server, clock)
     clock.now += ACK_WAIT
-    assert not held.is_held()
+    assert not held.is_valid()
     clock.now -= ACK_WAIT
-    assert not held.is_held()
-    await held.keep()
+    assert not held.is_valid()
+    await held.renew()
     assert server.heartbeats == 0
 
 
@@ -106,7 +106,7 @@ async def test_heartbeats_nobody_confirms_do_not_count() -> None:
     server.answers = False
     held = lease(server, clock)
     task = await kept(held, server)
-    assert held.left == pytest.approx(ACK_WAIT * 0.95)
+    assert held.remaining == pytest.approx(ACK_WAIT * 0.95)
     task.cancel()
 
 
@@ -115,7 +115,7 @@ async def test_nothing_is_sent_into_the_buffer_of_a_lost_connection() -> None:
     server = Server(clock)
     server.is_connected = False
     held = lease(server, clock)
-    task = asyncio.create_task(held.keep())
+    task = asyncio.create_task(held.renew())
     await asyncio.sleep(0)
     await held.acknowledge()
     await held.nak()

@@ -5,9 +5,9 @@ import logging
 
 import pytest
 
-from llm_worker.errors import ProviderFailure
-from llm_worker.provider import failures
-from llm_worker.provider.models import Models, names
+from llm_worker.errors import ProviderError
+from llm_worker.provider import error_mapping
+from llm_worker.provider.models import Models, parse_names
 
 
 class Listing:
@@ -17,7 +17,7 @@ class Listing:
         self.listed = list(listed)
         self.has_list = has_list
         self.asked = 0
-        self.failure: ProviderFailure | None = None
+        self.failure: ProviderError | None = None
 
     async def __call__(self) -> list[str] | None:
         self.asked += 1
@@ -35,35 +35,35 @@ class Clock:
         return self.now
 
 
-DOWN = failures.unreachable("down")
+DOWN = error_mapping.UNREACHABLE.error("down")
 
 
-async def refused(models: Models, name: str | None) -> ProviderFailure:
-    with pytest.raises(ProviderFailure) as caught:
-        await models.named(name)
+async def refused(models: Models, name: str | None) -> ProviderError:
+    with pytest.raises(ProviderError) as caught:
+        await models.resolve(name)
     return caught.value
 
 
 async def test_the_first_of_many_is_the_default_only_with_a_word_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     models = Models(Listing("b", "a"), chosen=None)
     with caplog.at_level(logging.WARNING):
-        await models.learn()
+        await models.load()
     assert "MODEL is not set: a chat that names no model gets 'b', the first of 2" in caplog.text
-    assert await models.named(None) == "b"
+    assert await models.resolve(None) == "b"
 
 
 async def test_the_only_model_is_the_default_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
     models = Models(Listing("only"), chosen=None)
     with caplog.at_level(logging.WARNING):
-        await models.learn()
-    assert await models.named(None) == "only"
+        await models.load()
+    assert await models.resolve(None) == "only"
     assert not caplog.text
 
 
 async def test_a_model_that_is_set_needs_no_list() -> None:
     for listing in (Listing("a"), Listing(has_list=False)):
         models = Models(listing, chosen="mine")
-        assert await models.named(None) == await models.named("mine") == "mine"
+        assert await models.resolve(None) == await models.resolve("mine") == "mine"
         assert listing.asked == 0
         assert (await models.list()).items == ["mine", *listing.listed]
         assert (await models.list()).default == "mine"
@@ -104,7 +104,7 @@ async def test_a_failure_is_not_asked_after_at_once_and_not_for_long(caplog: pyt
     listing.failure = None
     assert await refused(models, None) is DOWN
     clock.now += 6
-    assert await models.named(None) == "a"
+    assert await models.resolve(None) == "a"
     assert listing.asked == 2
 
 
@@ -115,7 +115,7 @@ async def test_an_old_list_is_better_than_none() -> None:
     listing.failure = DOWN
     clock.now += 100
     assert (await models.list()).items == ["a"]
-    assert await models.named("a") == "a"
+    assert await models.resolve("a") == "a"
 
 
 async def test_a_provider_without_a_list_has_no_default() -> None:
@@ -127,10 +127,10 @@ async def test_a_provider_without_a_list_has_no_default() -> None:
 
 async def test_only_listed_models_are_asked_for() -> None:
     models = Models(Listing("a", "b"), chosen="mine")
-    assert [await models.named(name) for name in ("a", "b", "mine")] == ["a", "b", "mine"]
+    assert [await models.resolve(name) for name in ("a", "b", "mine")] == ["a", "b", "mine"]
     for name in ("c", "../../admin", "a\n", "", " ", "x" * 10_000):
         failure = await refused(models, name)
-        assert (failure.code, failure.curable, failure.retryable) == ("model_not_found", False, False)
+        assert (failure.code, failure.transient, failure.retryable) == ("model_not_found", False, False)
         assert len(failure.message) < 300
 
 
@@ -141,7 +141,7 @@ async def test_a_model_that_is_new_at_the_provider_is_found() -> None:
     listing.listed.append("new")
     assert (await refused(models, "new")).code == "model_not_found"
     clock.now += 6
-    assert await models.named("new") == "new"
+    assert await models.resolve("new") == "new"
 
 
 async def test_a_list_that_cannot_be_had_is_not_the_readers_fault() -> None:
@@ -153,7 +153,7 @@ async def test_a_list_that_cannot_be_had_is_not_the_readers_fault() -> None:
 async def test_a_setting_opens_all_models_but_no_control_characters() -> None:
     listing = Listing()
     models = Models(listing, chosen=None, unlisted=True)
-    assert await models.named("anything/at:all") == "anything/at:all"
+    assert await models.resolve("anything/at:all") == "anything/at:all"
     assert listing.asked == 0
     for name in ("a\x00b", "a\nb", "\x7f", "\u202e"):
         assert (await refused(models, name)).code == "model_not_found"
@@ -172,11 +172,11 @@ async def test_a_setting_opens_all_models_but_no_control_characters() -> None:
     ],
 )
 def test_a_list_is_read_in_each_of_its_forms(body: bytes, wanted: list[str]) -> None:
-    assert names(body) == wanted
+    assert parse_names(body) == wanted
 
 
 @pytest.mark.parametrize("body", [b"<html>", b'{"data": 7}', b"", b'"a"', b"{}"])
 def test_what_is_no_list_is_not_understood(body: bytes) -> None:
-    with pytest.raises(ProviderFailure) as caught:
-        names(body)
+    with pytest.raises(ProviderError) as caught:
+        parse_names(body)
     assert caught.value.code == "provider_error"

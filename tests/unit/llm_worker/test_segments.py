@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from llm_worker.generation.segments import Partial, SegmentPace, assemble
+from llm_worker.generation.segments import PartialText, SegmentInterval, assemble
 from parley.contracts.events import GenerationSegment
 
 
@@ -22,31 +22,31 @@ def segment(attempt: int, from_: int, to: int, text: str = "", reasoning: str = 
 
 
 def test_segments_are_joined_in_the_order_of_their_chunks() -> None:
-    assert assemble([segment(1, 3, 4, "cd"), segment(1, 1, 2, "ab", "r")]) == Partial(1, "abcd", "r")
+    assert assemble([segment(1, 3, 4, "cd"), segment(1, 1, 2, "ab", "r")]) == PartialText(1, "abcd", "r")
 
 
 def test_the_newest_attempt_that_said_something_counts() -> None:
-    assert assemble([segment(1, 1, 9, "old"), segment(2, 1, 1, "new")]) == Partial(2, "new", "")
+    assert assemble([segment(1, 1, 9, "old"), segment(2, 1, 1, "new")]) == PartialText(2, "new", "")
 
 
 def test_text_ends_where_a_segment_is_missing() -> None:
-    assert assemble([segment(1, 1, 2, "ab"), segment(1, 4, 5, "de")]) == Partial(1, "ab", "")
+    assert assemble([segment(1, 1, 2, "ab"), segment(1, 4, 5, "de")]) == PartialText(1, "ab", "")
 
 
 def test_an_attempt_without_its_beginning_is_left_out() -> None:
-    assert assemble([segment(1, 1, 2, "ab"), segment(2, 3, 4, "cd")]) == Partial(1, "ab", "")
+    assert assemble([segment(1, 1, 2, "ab"), segment(2, 3, 4, "cd")]) == PartialText(1, "ab", "")
 
 
 def test_a_segment_that_is_there_twice_counts_once() -> None:
-    assert assemble([segment(1, 1, 2, "ab"), segment(1, 1, 2, "ab")]) == Partial(1, "ab", "")
+    assert assemble([segment(1, 1, 2, "ab"), segment(1, 1, 2, "ab")]) == PartialText(1, "ab", "")
 
 
 def test_nothing_left_is_nothing() -> None:
     assert assemble([]) is None
 
 
-@pytest.mark.parametrize(("writers", "interval"), [(0, 1), (1, 1), (50, 1), (100, 2), (250, 5), (2000, 5)])
-def test_the_more_answers_write_the_less_often_each_does(writers: int, interval: float) -> None:
-    pace = SegmentPace()
-    pace.writers = writers
-    assert pace.interval == interval
+@pytest.mark.parametrize(("writers", "seconds"), [(0, 1), (1, 1), (50, 1), (100, 2), (250, 5), (2000, 5)])
+def test_the_more_answers_write_the_less_often_each_does(writers: int, seconds: float) -> None:
+    interval = SegmentInterval()
+    interval.writers = writers
+    assert interval.seconds == seconds

@@ -9,11 +9,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import msgspec
+import nats.errors
 import pytest
 
-from llm_worker.generation.generation import Workbench
+from llm_worker.generation.dependencies import Dependencies
 from llm_worker.jobs.job import Job
-from llm_worker.jobs.ownership import Owners
+from llm_worker.jobs.ownership import OwnedGenerations
 from llm_worker.jobs.slots import Slots
 from parley.contracts.events import GenerationRequested
 from parley.contracts.ids import new_id
@@ -34,6 +35,14 @@ class Nats:
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
+        self.asked = 0
+        self.answer = asyncio.Event()
+
+    async def request(self, *_: object, **__: object) -> None:
+        """Whether the generation has an owner: nobody, once ``answer`` is set."""
+        self.asked += 1
+        await self.answer.wait()
+        raise nats.errors.NoRespondersError
 
     async def subscribe(self, subject: str, cb: object) -> Subscription:
         await asyncio.sleep(0)
@@ -41,17 +50,6 @@ class Nats:
 
     async def publish(self, subject: str, payload: bytes) -> None:
         self.sent.append(payload)
-
-
-class Store:
-    def __init__(self) -> None:
-        self.asked = 0
-        self.answer = asyncio.Event()
-
-    async def is_owned(self, generation_id: str) -> bool:
-        self.asked += 1
-        await self.answer.wait()
-        return False
 
 
 def delivery(sequence: int, *, broken: bool = False) -> Fetched:
@@ -79,21 +77,23 @@ class Stage:
     """Slots with a job that runs until it is told to end."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *deliveries: Fetched) -> None:
-        self.nats, self.store = Nats(), Store()
+        self.nats = Nats()
         self.running = 0
         self.end, self.stop = asyncio.Event(), asyncio.Event()
         stage = self
 
-        async def run(job: object) -> None:
+        async def run(job: object, generation: object) -> None:
             stage.running += 1
             await stage.end.wait()
 
-        monkeypatch.setattr(Job, "run", run)
-        bench = SimpleNamespace(
-            nc=self.nats, wire=None, store=self.store, settings=SimpleNamespace(max_generations=9, shutdown_grace=0.0)
+        monkeypatch.setattr(Job, "_run_generation", run)
+        dependencies = SimpleNamespace(
+            nc=self.nats, core=None, settings=SimpleNamespace(max_generations=9, shutdown_grace=0.0)
         )
         pulls = [Pulls(*deliveries)]
-        self.slots = Slots(cast(Workbench, bench), Owners(cast(Any, self.nats)), cast(Any, pulls), ack_wait=30)
+        self.slots = Slots(
+            cast(Dependencies, dependencies), OwnedGenerations(cast(Any, self.nats)), cast(Any, pulls), ack_wait=30
+        )
 
 
 @pytest.mark.parametrize("sequences", [(1, 1), (1, 2)])
@@ -102,8 +102,8 @@ async def test_two_deliveries_of_one_generation_that_cross_make_one_answer(
 ) -> None:
     stage = Stage(monkeypatch, *map(delivery, sequences))
     running = asyncio.create_task(stage.slots.run(stage.stop))
-    await eventually(lambda: stage.store.asked == 2)
-    stage.store.answer.set()
+    await eventually(lambda: stage.nats.asked == 2)
+    stage.nats.answer.set()
     await eventually(lambda: stage.running == 1)
     stage.end.set()
     stage.stop.set()
@@ -116,10 +116,10 @@ async def test_a_delivery_that_raises_does_not_end_the_answers_of_others(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     stage = Stage(monkeypatch, delivery(1, broken=True), delivery(2))
-    stage.store.answer.set()
+    stage.nats.answer.set()
     running = asyncio.create_task(stage.slots.run(stage.stop))
     await eventually(lambda: stage.running == 1)
-    assert "A request could not be given back" in caplog.text
+    assert "A request could not be returned to the stream" in caplog.text
     stage.end.set()
     stage.stop.set()
     await running

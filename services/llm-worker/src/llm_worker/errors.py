@@ -1,4 +1,4 @@
-"""What can go wrong while an answer is made."""
+"""The errors of llm-worker."""
 
 from parley.contracts.resources import MessageError
 
@@ -12,21 +12,21 @@ class ConnectionClosed(WorkerError):
 
 
 class LeaseLost(WorkerError):
-    """Our heartbeats were late: by now the request may be another worker's. Publish nothing, acknowledge nothing."""
+    """Heartbeats were late: another worker may own the request by now. Publish nothing, acknowledge nothing."""
 
 
-class ProviderFailure(WorkerError):
+class ProviderError(WorkerError):
     """The provider did not deliver.
 
     Attributes:
         code: For programs; ``docs/protocol.md`` lists them.
-        message: For people; says what they can do. Never the raw exception.
-        curable: Whether we should try again by ourselves.
-        retryable: Whether it can help that a person tries again.
-        retry_after: Seconds that the provider asked us to wait.
-        status: The HTTP status that the provider answered with, if it was an error's.
-        detail: What the provider said, for the log only.
-        advice: What whoever runs the server can do, for the log only.
+        message: For people; names what they can do. Never the raw exception.
+        transient: Whether the worker retries by itself.
+        retryable: Whether a retry by the user can help.
+        retry_after: Seconds that the provider asks to wait.
+        status: The HTTP status of the provider's response, if it was an error status.
+        detail: What the provider reported, for the log only.
+        advice: What the operator can do, for the log only.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class ProviderFailure(WorkerError):
         code: str,
         message: str,
         *,
-        curable: bool,
+        transient: bool,
         retryable: bool = True,
         retry_after: float | None = None,
         status: int | None = None,
@@ -44,7 +44,7 @@ class ProviderFailure(WorkerError):
         super().__init__(message)
         self.code = code
         self.message = message
-        self.curable = curable
+        self.transient = transient
         self.retryable = retryable
         self.retry_after = retry_after
         self.status = status
@@ -52,5 +52,5 @@ class ProviderFailure(WorkerError):
         self.advice = advice
 
     def as_message_error(self) -> MessageError:
-        """Return it as readers are told."""
+        """Return the part that readers get."""
         return MessageError(code=self.code, message=self.message, retryable=self.retryable)

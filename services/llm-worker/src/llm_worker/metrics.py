@@ -1,5 +1,5 @@
-"""What Prometheus sees of llm-worker. Labels are bounded: outcomes and codes of our own, never an id; models only
-when the provider lists them."""
+"""The Prometheus metrics of llm-worker. Labels are bounded: outcomes and error codes, never an id; models only when the
+provider lists them."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 
 class _TokenPath(Collector):
-    """Counters on the path of each token: plain integers, which cost a twentieth of a ``Counter``."""
+    """Counters on the token path: plain integers, which cost a twentieth of a ``Counter``."""
 
     def __init__(self) -> None:
         self.tokens = 0
@@ -29,7 +29,7 @@ RUNNING = Gauge("parley_llm_worker_running_answers", "Answers being made now")
 ANSWERS = Counter("parley_llm_worker_answers_total", "Answers that ended here, by outcome", ["outcome"])
 ATTEMPTS = Counter("parley_llm_worker_attempts_total", "Attempts claimed")
 TAKEOVERS = Counter(
-    "parley_llm_worker_takeovers_total", "Answers that were begun by another worker (dead, cut off or told to go)"
+    "parley_llm_worker_takeovers_total", "Answers that another worker began (it was killed, cut off or shut down)"
 )
 DEAD_LETTERS = Counter("parley_llm_worker_dead_letters_total", "Requests that could not be handled")
 MODEL_TOKENS = Counter(
@@ -43,8 +43,8 @@ QUEUE = Histogram(
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300),
 )
 PROVIDER_ERRORS = Counter("parley_llm_worker_provider_errors_total", "Failures of the provider, by code", ["code"])
-LEASES_LOST = Counter("parley_llm_worker_leases_lost_total", "Answers given up because our heartbeats were late")
-HANDED_BACK = Counter("parley_llm_worker_handed_back_total", "Answers handed back at shutdown")
+LEASES_LOST = Counter("parley_llm_worker_leases_lost_total", "Answers dropped because heartbeats were late")
+RELEASED = Counter("parley_llm_worker_handed_back_total", "Answers released to another worker at shutdown")
 FIRST_TOKEN = Histogram(
     "parley_llm_worker_first_token_seconds",
     "From the request to the provider to its first token",

@@ -7,7 +7,7 @@ from parley.contracts.rpc import ContextMessage
 
 _BYTES_PER_TOKEN: Final = 4
 _TOKENS_PER_MESSAGE: Final = 4
-"""What a message costs beside its text: its role and the marks around it."""
+"""Tokens of a message in addition to its text: its role and the delimiters."""
 
 
 def tokens_in(text: str) -> int:
@@ -20,23 +20,23 @@ def tokens_of(message: ContextMessage) -> int:
     return tokens_in(message.content) + _TOKENS_PER_MESSAGE
 
 
-def prepared(context: Sequence[ContextMessage], budget: int) -> list[ContextMessage]:
-    """The conversation as the model gets it: within the budget, and no two neighbours of one role."""
-    return joined(trimmed(context, budget))
+def prepare(context: Sequence[ContextMessage], budget: int) -> list[ContextMessage]:
+    """Return the conversation that the model gets: within the budget, and no two neighbours of one role."""
+    return merge_roles(trim(context, budget))
 
 
-def trimmed(context: Sequence[ContextMessage], budget: int) -> list[ContextMessage]:
+def trim(context: Sequence[ContextMessage], budget: int) -> list[ContextMessage]:
     """Drop the oldest messages until the rest is at most ``budget`` tokens.
 
-    The system prompt and the last message always stay. An answer is not left without the prompt before it.
+    The system prompt and the last message always stay. An answer is dropped with the prompt before it.
     """
     system = list(context[:1]) if context and context[0].role == "system" else []
     rest = context[len(system) :]
-    left = budget - sum(map(tokens_of, system))
+    remaining = budget - sum(map(tokens_of, system))
     first = len(rest)
     while first > 0:
-        left -= tokens_of(rest[first - 1])
-        if left < 0 and first < len(rest):
+        remaining -= tokens_of(rest[first - 1])
+        if remaining < 0 and first < len(rest):
             break
         first -= 1
     while first < len(rest) - 1 and rest[first].role == "assistant":
@@ -44,10 +44,10 @@ def trimmed(context: Sequence[ContextMessage], budget: int) -> list[ContextMessa
     return system + list(rest[first:])
 
 
-def joined(context: Sequence[ContextMessage]) -> list[ContextMessage]:
-    """Leave out messages without text, and make one of neighbours of one role, which a model's template may refuse.
+def merge_roles(context: Sequence[ContextMessage]) -> list[ContextMessage]:
+    """Drop messages without text, and merge neighbours of one role, which a model's template may refuse.
 
-    The last message stays, whatever it says.
+    The last message stays, even without text.
     """
     result: list[ContextMessage] = []
     for position, message in enumerate(context):

@@ -1,9 +1,9 @@
-"""Holding a request: heartbeats, and knowing by our own clock when we no longer do.
+"""The lease of a request: heartbeats, and its expiry by the clock of this process.
 
-The server gives a request to another worker when it has heard no heartbeat for ``ack_wait``. It accepts an
-acknowledgement or a heartbeat that comes later all the same, so those prove nothing (``docs/decisions/0005``). What we
-can know: a heartbeat that the server confirmed was received no earlier than we sent it. Up to ``ack_wait`` after that
-moment, by the monotonic clock, the request is ours; after it we must assume that it is not.
+The server redelivers a request to another worker when it has received no heartbeat for ``ack_wait``. It still accepts a
+later acknowledgement or heartbeat, so those prove nothing (``docs/decisions/0005``). But a heartbeat that the server
+confirmed was received no earlier than it was sent. Up to ``ack_wait`` after that moment, by the monotonic clock, the
+lease is valid; after it, another worker may own the request.
 """
 
 import asyncio
@@ -21,17 +21,17 @@ from parley.runtime.nats.errors import TRANSIENT_ERRORS
 log = logging.getLogger(__name__)
 
 _MARGIN: Final = 0.05
-"""Of ``ack_wait``: we give up that much earlier than the server does, for what is on its way."""
+"""Of ``ack_wait``: the lease expires that much earlier here than on the server, for messages in flight."""
 
-_RETRY: Final = 0.2
+_RETRY_DELAY: Final = 0.2
 
 
 class Lease:
-    """One request that we hold.
+    """The lease of one request.
 
     Args:
         message: As delivered.
-        asked_at: ``time.monotonic()`` of when we asked for a message; it was delivered no earlier.
+        requested_at: ``time.monotonic()`` of when the message was requested; it was delivered no earlier.
         ack_wait: Of the consumer, in seconds.
     """
 
@@ -40,7 +40,7 @@ class Lease:
         nc: Client,
         message: Msg,
         *,
-        asked_at: float,
+        requested_at: float,
         ack_wait: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -48,8 +48,8 @@ class Lease:
         self._message = message
         self._clock = clock
         self._term = ack_wait * (1 - _MARGIN)
-        self._every = ack_wait / 3
-        self._until = asked_at + self._term
+        self._interval = ack_wait / 3
+        self._expires_at = requested_at + self._term
         self._lost = False
 
     @property
@@ -57,72 +57,74 @@ class Lease:
         """The newest delivery of the request."""
         return self._message
 
-    def is_held(self) -> bool:
-        """Whether the request is ours at this moment. Once false, false for ever."""
-        if self._lost or self._clock() >= self._until:
+    def is_valid(self) -> bool:
+        """Whether this process owns the request now. Once false, it stays false."""
+        if self._lost or self._clock() >= self._expires_at:
             self._lost = True
             return False
         return True
 
     @property
-    def left(self) -> float:
-        """Seconds until it is lost if no further heartbeat is confirmed."""
-        return max(0.0, self._until - self._clock()) if self.is_held() else 0.0
+    def remaining(self) -> float:
+        """Seconds until it expires unless a heartbeat is confirmed."""
+        return max(0.0, self._expires_at - self._clock()) if self.is_valid() else 0.0
 
     def check(self) -> None:
-        """Return if the request is ours.
+        """Return if the lease is valid.
 
         Raises:
             LeaseLost
         """
-        if not self.is_held():
+        if not self.is_valid():
             raise LeaseLost
 
     def adopt(self, message: Msg) -> None:
-        """Go on with a later delivery of the same request: the server lost sight of ours (it was restarted, say)."""
+        """Continue with a later delivery of the same request, after a restart of the server for example."""
         self._message = message
 
-    async def keep(self) -> None:
-        """Send heartbeats, the first one at once. Returns when the lease is lost."""
-        while self.is_held():
+    async def renew(self) -> None:
+        """Send heartbeats, the first one at once. Returns when the lease has expired."""
+        while self.is_valid():
             sent = self._clock()
-            if not await self._beat():
-                await asyncio.sleep(min(_RETRY, self.left))
+            if not await self._send_heartbeat():
+                await asyncio.sleep(min(_RETRY_DELAY, self.remaining))
                 continue
-            # Late is lost, also when the server confirmed it.
-            if not self.is_held():
+            # A confirmation that comes too late does not count.
+            if not self.is_valid():
                 break
-            self._until = max(self._until, sent + self._term)
-            await asyncio.sleep(max(0.0, min(sent + self._every - self._clock(), self.left)))
+            self._expires_at = max(self._expires_at, sent + self._term)
+            await asyncio.sleep(max(0.0, min(sent + self._interval - self._clock(), self.remaining)))
 
-    async def _beat(self) -> bool:
-        """Send one heartbeat; whether the server confirmed it."""
+    async def _send_heartbeat(self) -> bool:
+        """Send one heartbeat; return whether the server confirmed it."""
         if not self._nc.is_connected:
-            # Not into the client's buffer: sent after a long outage, it would only keep others away.
+            # Not into the client's buffer: sent after a long outage, it would delay the takeover.
             return False
         try:
-            await self._nc.request(self._message.reply, Msg.Ack.Progress, timeout=min(self._every, self.left + 0.001))
+            await self._nc.request(
+                self._message.reply, Msg.Ack.Progress, timeout=min(self._interval, self.remaining + 0.001)
+            )
         except TRANSIENT_ERRORS as error:
             log.debug("Heartbeat: %r", error)
             return False
         return True
 
     async def acknowledge(self) -> None:
-        """Tell the server that the request is done. At most once: without it, the claim of a redelivery is refused."""
-        await self._answer(Msg.Ack.Ack)
+        """Acknowledge the request. At most once: if it is lost, the claim of a redelivery is refused."""
+        await self._reply(Msg.Ack.Ack)
 
     async def nak(self, *, delay: float | None = None) -> bool:
-        """Ask the server to give the request to somebody else, at once or after ``delay`` s; whether it went out."""
+        """Ask for redelivery, at once or after ``delay`` s; return whether it was sent."""
         payload = Msg.Ack.Nak
         if delay is not None:
             payload += b' {"delay": %d}' % int(delay * 1e9)
-        return await self._answer(payload)
+        return await self._reply(payload)
 
     async def terminate(self) -> None:
-        """Tell the server never to deliver the request again."""
-        await self._answer(Msg.Ack.Term)
+        """Ask the server not to redeliver the request."""
+        await self._reply(Msg.Ack.Term)
 
-    async def _answer(self, payload: bytes) -> bool:
+    async def _reply(self, payload: bytes) -> bool:
         if not self._nc.is_connected:
             return False
         try:

@@ -1,4 +1,4 @@
-"""Leaving the running text where it survives us, about once a second, and reading it back (``docs/decisions/0018``)."""
+"""Segments: the running text, stored about once a second so that it survives this process (``docs/decisions/0018``)."""
 
 import asyncio
 import contextlib
@@ -11,59 +11,60 @@ import msgspec
 import nats.js.errors
 from nats.js import JetStreamContext
 
-from llm_worker.generation.attempt_text import Run
+from llm_worker.generation.answer import Run
 from parley.contracts import subjects
 from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.events import GenerationSegment
 from parley.contracts.streams import SEGMENTS
+from parley.runtime import tasks
 from parley.runtime.nats.errors import TRANSIENT_ERRORS, BusUnavailable
 from parley.runtime.nats.publish import publish_durable
 
 log = logging.getLogger(__name__)
 
-_SHORTEST: Final = 1.0
-_LONGEST: Final = 5.0
-_PER_SECOND: Final = 50
-"""Segments of this process from which on each comes less often."""
+_MIN_INTERVAL: Final = 1.0
+_MAX_INTERVAL: Final = 5.0
+_MAX_RATE: Final = 50
+"""Segments a second of this process, as long as the longest interval allows it."""
 
 _DEADLINE: Final = 10.0
 
 
-class Partial(NamedTuple):
-    """What an attempt had said."""
+class PartialText(NamedTuple):
+    """The stored text of an attempt."""
 
     attempt: int
     text: str
     reasoning: str
 
 
-class SegmentPace:
-    """How often each of a process's answers writes: each second, and less often when they are many.
+class SegmentInterval:
+    """The interval between the segments of one answer: a second, and longer when many answers are running.
 
     Attributes:
-        writers: How many answers write.
+        writers: The number of running answers.
     """
 
     def __init__(self) -> None:
         self.writers = 0
 
     @property
-    def interval(self) -> float:
-        return min(_LONGEST, max(_SHORTEST, self.writers / _PER_SECOND))
+    def seconds(self) -> float:
+        return min(_MAX_INTERVAL, max(_MIN_INTERVAL, self.writers / _MAX_RATE))
 
 
 class SegmentWriter:
-    """Publishes one attempt's new text each second or few. Tokens never wait for it.
+    """Publishes one attempt's new text at the interval, within ``async with``. Tokens never wait for it.
 
-    At least once, in order, deduplicated by where a segment starts; the last of an attempt that ends is not written,
-    for whoever ends it has the whole.
+    At least once, in order, deduplicated by where a segment starts. The last text of an attempt that ends is not
+    written: the end carries the whole.
     """
 
     def __init__(
-        self, js: JetStreamContext, pace: SegmentPace, *, chat_id: str, generation_id: str, attempt: int
+        self, js: JetStreamContext, interval: SegmentInterval, *, chat_id: str, generation_id: str, attempt: int
     ) -> None:
         self._js = js
-        self._pace = pace
+        self._interval = interval
         self._chat_id = chat_id
         self._generation_id = generation_id
         self._attempt = attempt
@@ -71,25 +72,34 @@ class SegmentWriter:
         self._to = 0
         self._text: list[str] = []
         self._reasoning: list[str] = []
+        self._task: asyncio.Task[None]
+
+    async def __aenter__(self) -> "SegmentWriter":
+        self._task = asyncio.create_task(self._write())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await tasks.end(self._task)
+        if not self._task.cancelled() and (error := self._task.exception()) is not None:
+            log.error("Segments are no longer written", exc_info=error)
 
     def add(self, run: Run) -> None:
-        """Take note of what was said."""
+        """Add new text to the next segment."""
         (self._text if run.kind == "text" else self._reasoning).append(run.text)
         self._to = run.to
 
-    async def write(self) -> None:
-        """Publish what is new at the process's pace, until cancelled."""
-        self._pace.writers += 1
+    async def _write(self) -> None:
+        self._interval.writers += 1
         try:
             while True:
-                await asyncio.sleep(self._pace.interval)
+                await asyncio.sleep(self._interval.seconds)
                 if self._to >= self._from:
                     await self._publish(self._cut())
         finally:
-            self._pace.writers -= 1
+            self._interval.writers -= 1
 
     async def _publish(self, segment: GenerationSegment) -> None:
-        # The same segment until it is stored: one with the same start and more text would count as a duplicate.
+        # The same segment until it is stored: another with the same start would be dropped as a duplicate.
         while True:
             try:
                 await publish_durable(self._js, segment, deadline=_DEADLINE)
@@ -114,25 +124,25 @@ class SegmentWriter:
         return segment
 
 
-def assemble(segments: Iterable[GenerationSegment]) -> Partial | None:
-    """The text of the newest attempt that said something, as far as it goes without a gap. No I/O."""
+def assemble(segments: Iterable[GenerationSegment]) -> PartialText | None:
+    """Return the text of the newest attempt that has any, up to the first gap. No I/O."""
     attempts: dict[int, dict[int, GenerationSegment]] = {}
     for segment in segments:
         attempts.setdefault(segment.attempt, {})[segment.from_] = segment
     for attempt in sorted(attempts, reverse=True):
         by_start = attempts[attempt]
-        kept: list[GenerationSegment] = []
+        found: list[GenerationSegment] = []
         seq = 1
         while (segment := by_start.get(seq)) is not None:  # type: ignore[assignment]
-            kept.append(segment)
+            found.append(segment)
             seq = segment.to + 1
-        if kept:
-            return Partial(attempt, "".join(s.text for s in kept), "".join(s.reasoning for s in kept))
+        if found:
+            return PartialText(attempt, "".join(s.text for s in found), "".join(s.reasoning for s in found))
     return None
 
 
-async def read_back(js: JetStreamContext, *, chat_id: str, generation_id: str) -> Partial | None:
-    """Read what the attempts of a generation have left; None when it is nothing.
+async def read_partial_text(js: JetStreamContext, *, chat_id: str, generation_id: str) -> PartialText | None:
+    """Read the stored text of a generation's newest attempt; None when there is none.
 
     Raises:
         BusUnavailable: it could not be read.
@@ -144,7 +154,7 @@ async def read_back(js: JetStreamContext, *, chat_id: str, generation_id: str) -
 
 
 async def _read(js: JetStreamContext, chat_id: str) -> list[GenerationSegment]:
-    """All segments of a chat, one request each: a worker may look at the stream, but not make consumers of it."""
+    """All segments of a chat, one request each: a worker may read the stream, but not create consumers."""
     segments: list[GenerationSegment] = []
     sequence = 1
     while True:

@@ -1,4 +1,4 @@
-"""Who answers for which generation in this process."""
+"""Which generations this process owns, and the requests that only their owner answers."""
 
 import contextlib
 import logging
@@ -14,22 +14,25 @@ from llm_worker.generation.generation import Generation
 from parley.contracts import subjects
 from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.rpc import SnapshotRequest
-from parley.runtime.nats.errors import TRANSIENT_ERRORS
+from parley.runtime.nats.errors import TRANSIENT_ERRORS, BusUnavailable, RpcRefused
+from parley.runtime.nats.requests import ask
 
 log = logging.getLogger(__name__)
 
 _ID: Final = 2
-"""Where the generation's id stands in ``ctl.generation.<id>.stop``."""
+"""The position of the generation's id in ``ctl.generation.<id>.stop``."""
+
+_OWNER_TIMEOUT: Final = 1.0
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(SnapshotRequest).decode
 
 
-class Owners:
-    """The generations that this process owns, and what others may ask of them.
+class OwnedGenerations:
+    """The generations that this process owns.
 
-    Each has a subscription of its own to its snapshot subject, so that NATS itself answers "no responders" for one that
-    nobody owns (``docs/decisions/0008``). The stop signal is never answered: one subscription serves all.
+    Each has its own subscription to its snapshot subject, so that NATS answers "no responders" for a generation without
+    an owner (``docs/decisions/0008``). A stop signal has no reply: one subscription serves all.
     """
 
     def __init__(self, nc: Client) -> None:
@@ -39,15 +42,24 @@ class Owners:
     def get(self, generation_id: str) -> Generation | None:
         return self._generations.get(generation_id)
 
+    async def has_owner(self, generation_id: str) -> bool:
+        """Whether some worker answers for the generation. A suspended one does not reply in time."""
+        subject = subjects.rpc_generation_snapshot(generation_id)
+        try:
+            await ask(self._nc, SnapshotRequest(brief=True), subject=subject, timeout=_OWNER_TIMEOUT)
+        except (BusUnavailable, RpcRefused):
+            return False
+        return True
+
     async def serve(self) -> Subscription:
-        """Listen to stop signals."""
+        """Subscribe to stop signals."""
         return await self._nc.subscribe(subjects.ctl_generation_stop("*"), cb=self._on_stop)
 
     @contextlib.asynccontextmanager
-    async def owning(self, generation: Generation) -> AsyncIterator[None]:
-        """Be the owner of ``generation`` for as long as the body runs."""
+    async def own(self, generation: Generation) -> AsyncIterator[None]:
+        """Answer snapshot requests and stop signals for ``generation`` while the body runs."""
 
-        async def tell(message: Msg) -> None:
+        async def on_snapshot(message: Msg) -> None:
             if message.reply:
                 snapshot = await generation.snapshot()
                 if _is_brief(message.data):
@@ -56,8 +68,8 @@ class Owners:
                     await self._nc.publish(message.reply, _encode(snapshot))
 
         self._generations[generation.id] = generation
-        # The server sees it before anything that we publish from here on: whoever learns of the claim finds the owner.
-        subscription = await self._nc.subscribe(subjects.rpc_generation_snapshot(generation.id), cb=tell)
+        # The server gets it before anything that is published from here on: who learns of the claim finds the owner.
+        subscription = await self._nc.subscribe(subjects.rpc_generation_snapshot(generation.id), cb=on_snapshot)
         try:
             yield
         finally:

@@ -1,1 +1,1 @@
-"""The model provider: asking it, reading what it streams, and what its errors mean."""
+"""The model provider: its client, stream decoding, error mapping and model list."""

@@ -1,9 +1,9 @@
-"""What one chunk of a streamed completion holds, read leniently. No I/O.
+"""Reads one chunk of a streamed completion leniently. No I/O.
 
-Providers send ``null``, text, lists and objects where the API says number or text, so nothing is read but content,
-reasoning, tool calls, the finish reason, the usage and errors, and each of them on its own: what one of them is has no
-say in what the others are. The usual chunk is decoded in one step (:func:`usual`); all others in :func:`read`, and both
-agree wherever both can read.
+Providers send ``null``, text, lists and objects where the API documents a number or text. So only content, reasoning,
+tool calls, the finish reason, the usage and errors are read, each independently of the others. The usual chunk is
+decoded in one step (:func:`decode_usual`), all others by :func:`read`; both give the same result wherever both can
+decode.
 """
 
 import json
@@ -14,14 +14,14 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 MAX_COUNT: Final = 1_000_000_000
-"""A count of tokens above this is none."""
+"""A larger count of tokens is ignored."""
 
 MAX_REASON: Final = 64
-"""Characters of a finish reason that are looked at."""
+"""Characters of a finish reason that are read."""
 
 
 class NotJson(ValueError):
-    """The bytes are not JSON, also when they are read with all leniency."""
+    """The bytes are not JSON, even read leniently."""
 
 
 class UsualDelta(msgspec.Struct, gc=False):
@@ -48,7 +48,7 @@ class UsualUsage(msgspec.Struct, gc=False):
 
 
 class UsualChunk(msgspec.Struct, gc=False):
-    """A chunk in which everything that is read is of the type that the API gives it."""
+    """A chunk in which every field that is read has the type that the API documents."""
 
     choices: list[UsualChoice]
     usage: UsualUsage | None = None
@@ -56,15 +56,15 @@ class UsualChunk(msgspec.Struct, gc=False):
     base_resp: Any = None
 
 
-usual = msgspec.json.Decoder(UsualChunk).decode
-"""Decode a chunk that is as the API says. Raises msgspec.DecodeError and UnicodeDecodeError for one that is not."""
+decode_usual = msgspec.json.Decoder(UsualChunk).decode
+"""Decode a chunk of the documented shape. Raises msgspec.DecodeError and UnicodeDecodeError for any other."""
 
 
 class Chunk(NamedTuple):
-    """What is read of a chunk.
+    """The fields of a chunk that are read.
 
     Attributes:
-        text: May hold half a character, a surrogate without its other half, at either end.
+        text: May begin or end with a lone surrogate.
         finish_reason: None where the provider gave none, or nothing.
         error: The object or text that reports an error; None when none is reported.
     """
@@ -91,7 +91,7 @@ def read(data: bytes) -> Iterator[Chunk]:
 
 
 def parse(data: bytes) -> Any:
-    """Parse JSON as leniently as Python can: with NaN and infinities, control characters and halves of characters.
+    """Parse JSON as leniently as Python can: with NaN and infinities, control characters and lone surrogates.
 
     Raises:
         NotJson
@@ -102,19 +102,19 @@ def parse(data: bytes) -> Any:
         raise NotJson(str(error)) from error
 
 
-def said(value: Any) -> bool:
-    """Whether there is anything in a value: text that is not blank, a number that is not zero, or something with it."""
+def has_content(value: Any) -> bool:
+    """Whether a value holds text that is not blank or a number that is not zero, at any depth."""
     if isinstance(value, str):
         return not value.isspace() and bool(value)
     if isinstance(value, dict):
-        return any(map(said, value.values()))
+        return any(map(has_content, value.values()))
     if isinstance(value, list):
-        return any(map(said, value))
+        return any(map(has_content, value))
     return bool(value)
 
 
 def count(value: Any) -> int | None:
-    """The number of tokens that ``value`` is, also as text or as a fraction; None when it is none."""
+    """Return ``value`` as a number of tokens, also from text or a fraction; None when it is not one."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -128,12 +128,12 @@ def _integer(digits: str) -> int | float:
     try:
         return int(digits)
     except ValueError:
-        return math.inf  # Python converts no more than some thousands of digits
+        return math.inf  # Python refuses to convert more than some thousands of digits
 
 
 def _chunk_of(chunk: Mapping[str, Any]) -> Chunk:
     choice = _first_choice(chunk.get("choices"))
-    text, reasoning, has_tool_calls = _said_by(choice)
+    text, reasoning, has_tool_calls = _content_of(choice)
     usage = chunk.get("usage")
     if not isinstance(usage, dict):
         usage = {}
@@ -149,14 +149,14 @@ def _chunk_of(chunk: Mapping[str, Any]) -> Chunk:
 
 
 def _first_choice(choices: Any) -> Mapping[str, Any]:
-    """The choice that is the answer: number 0, which is also one without a number."""
+    """The choice that is the answer: the one with index 0 or without an index."""
     for choice in choices if isinstance(choices, list) else [choices]:
         if isinstance(choice, dict) and not count(choice.get("index")):
             return choice
     return {}
 
 
-def _said_by(choice: Mapping[str, Any]) -> tuple[str, str, bool]:
+def _content_of(choice: Mapping[str, Any]) -> tuple[str, str, bool]:
     """Text, reasoning, and whether there are tool calls."""
     # A whole completion in place of a stream has a message. Where both are, the message repeats the deltas.
     delta = choice.get("delta", choice.get("message"))
@@ -171,7 +171,7 @@ def _said_by(choice: Mapping[str, Any]) -> tuple[str, str, bool]:
         or thought
         or _details(delta.get("reasoning_details"))
     )
-    # A refusal is what the model answers instead, in words for the reader. ``text`` is of the older completions API.
+    # A refusal is the answer of a model that declines. ``text`` is of the older completions API.
     text = text or _text(delta.get("refusal")) or _text(choice.get("text"))
     return text, reasoning, bool(delta.get("tool_calls") or delta.get("function_call"))
 
@@ -221,21 +221,21 @@ def _first_count(usage: Mapping[str, Any], *names: str) -> int | None:
 
 def _error_of(chunk: Mapping[str, Any], choice: Mapping[str, Any]) -> Any:
     for error in (chunk.get("error"), choice.get("error"), chunk.get("errors")):
-        # What stands beside the error, such as a status, may be all that says what it is.
-        if said(error):
+        # Other fields of the chunk, such as a status, may be all that identifies the error.
+        if has_content(error):
             return chunk if error is not choice.get("error") else error
     base = chunk.get("base_resp")  # MiniMax's
-    if isinstance(base, dict) and count(base.get("status_code")) != 0 and said(base):
+    if isinstance(base, dict) and count(base.get("status_code")) != 0 and has_content(base):
         return chunk
     if chunk.get("object") == "error" or chunk.get("type") == "error":
         return chunk
-    if "choices" not in chunk and _is_complaint(chunk):
+    if "choices" not in chunk and _is_error(chunk):
         return chunk
     return None
 
 
-def _is_complaint(chunk: Mapping[str, Any]) -> bool:
-    """Whether an object without choices reports an error: it says something, and names a status or a code."""
+def _is_error(chunk: Mapping[str, Any]) -> bool:
+    """Whether an object without choices reports an error: it has a message, and a status or a code."""
     if not any(isinstance(chunk.get(name), str) for name in ("message", "msg", "detail", "error_msg", "error_message")):
         return False
     status = next((found for name in ("status_code", "status", "code") if (found := count(chunk.get(name)))), None)

@@ -1,8 +1,7 @@
-"""The provider: any OpenAI-compatible API, through the ``openai`` client over its aiohttp transport.
+"""The client of any OpenAI-compatible API: the ``openai`` client over its aiohttp transport.
 
-The client makes the request. What an error means we say ourselves, and the bytes of a stream we read ourselves, because
-its stream objects cost a hundred microseconds a token (``docs/decisions/0013``). Its own retries are off: how often to
-ask again is the generation's to decide.
+The client sends requests. Errors are mapped and streams are decoded here, because the client's stream objects cost a
+hundred microseconds a token (``docs/decisions/0013``). Its own retries are off: the generation decides on retries.
 """
 
 import asyncio
@@ -13,12 +12,11 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from llm_worker.errors import ProviderFailure
-from llm_worker.provider import failures, models
+from llm_worker.errors import ProviderError
+from llm_worker.provider import error_mapping, models
 from parley.contracts.rpc import ContextMessage
 
 if TYPE_CHECKING:
-    import aiohttp
     import httpx2
     import openai
     from openai._response import AsyncAPIResponse
@@ -27,34 +25,34 @@ log = logging.getLogger(__name__)
 
 _OPENAI: Final = "https://api.openai.com/v1"
 _NO_KEY: Final = "none"
-"""Sent where no key is needed; the client insists on one."""
+"""Sent where no key is needed; the client requires one."""
 
 _WRITE_TIMEOUT: Final = 30.0
 _LIST_TIMEOUT: Final = 10.0
-_MOST_OF_A_LIST: Final = 16 * 1024 * 1024
+_MAX_LIST_BYTES: Final = 16 * 1024 * 1024
 
 _KEEPALIVE: Final = 4.0
-"""Seconds that an idle connection is kept: less than the five after which common servers close one, so that a request
-does not meet one that is being closed. One that is closed already is not used; no request is sent twice."""
+"""Seconds that an idle connection stays open: less than the five after which common servers close one, so that no
+request is sent on a connection that is being closed. No request is sent twice."""
 
-_MOST_REDIRECTS: Final = 3
-_FOLLOWED: Final = frozenset((307, 308))
+_MAX_REDIRECTS: Final = 3
+_REDIRECT_STATUSES: Final = frozenset((307, 308))
 """The redirects that keep the method and the body."""
 
 _ERROR_TIMEOUT: Final = 5.0
-"""Seconds that an error's body may take; the status alone says most."""
+"""Seconds that an error's body may take; the status alone is enough."""
 
-_MOST_OF_AN_ERROR: Final = 64 * 1024
-_REMEMBERED: Final = 1000
+_MAX_ERROR_BYTES: Final = 64 * 1024
+_MAX_REMEMBERED: Final = 1000
 
 
 class Provider:
-    """Asks one API. ``async with`` imports the client library (it takes a second) and closes its connections.
+    """The client of one API. ``async with`` imports the client library (it takes a second) and closes its connections.
 
     Args:
         base_url: OpenAI's own when None.
         api_key: None where none is needed.
-        connections: How many at once, at most.
+        connections: The most at once.
     """
 
     def __init__(self, *, base_url: str | None, api_key: str | None, connections: int, connect_timeout: float) -> None:
@@ -63,7 +61,7 @@ class Provider:
         self._connections = connections
         self._connect_timeout = connect_timeout
         self._client: openai.AsyncOpenAI
-        # Models whose server refuses stream_options and answered without. In order of their use, to forget the oldest.
+        # Models whose server accepts requests only without stream_options, the least recently used first.
         self._without_usage: OrderedDict[str, None] = OrderedDict()
 
     async def __aenter__(self) -> "Provider":
@@ -75,20 +73,20 @@ class Provider:
             base_url=self._base_url or _OPENAI,
             api_key=self._api_key or _NO_KEY,
             max_retries=0,
-            # Silence is the generation's to notice: before the first token and between two it means different things.
+            # No read timeout: the generation's idle timeout differs before the first token and after it.
             timeout=httpx2.Timeout(
                 None, connect=self._connect_timeout, write=_WRITE_TIMEOUT, pool=2 * self._connect_timeout
             ),
-            # A compressed stream would be held back until a block is full.
+            # A compressed stream arrives in blocks and not token by token.
             default_headers={"Accept-Encoding": "identity"},
-            # Also reads HTTPS_PROXY and its kin.
+            # Also reads HTTPS_PROXY and the other proxy variables.
             http_client=openai.DefaultAioHttpClient(
                 limits=httpx2.Limits(max_connections=self._connections, keepalive_expiry=_KEEPALIVE),
-                max_redirects=_MOST_REDIRECTS,
-                event_hooks={"response": [_check]},
+                max_redirects=_MAX_REDIRECTS,
+                event_hooks={"response": [_check_response]},
             ),
         )
-        # The client imports more when these are first looked at: the first answer would wait, and all others with it.
+        # The first access to these imports more, which would block the event loop during the first answer.
         await asyncio.to_thread(lambda: (self._client.chat.completions, self._client.models))
         return self
 
@@ -96,50 +94,52 @@ class Provider:
         await self._client.close()
 
     @contextlib.asynccontextmanager
-    async def answering(self, model: str, messages: Sequence[ContextMessage]) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Ask for an answer; within ``async with``, iterate over what each read of it held. Leaving closes the
-        connection.
+    async def stream(self, model: str, messages: Sequence[ContextMessage]) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Request a completion and yield an iterator over its reads from the socket. Leaving closes the connection.
 
         Raises:
-            ProviderFailure: on entering, and from the iteration.
+            ProviderError: on entering, and from the iteration.
         """
         self._require_key()
-        with _translated(model):
+        with _mapped_errors(model):
             async with contextlib.AsyncExitStack() as stack:
-                yield _reads((await self._request(stack, model, messages)).http_response)
+                response = (await self._request(stack, model, messages)).http_response
+                # The body as the transport reads it, one item a read; aiter_bytes() costs more (docs/decisions/0013).
+                body: Any = response.aiter_bytes() if "content-encoding" in response.headers else response.stream
+                yield await stack.enter_async_context(contextlib.aclosing(aiter(body)))
 
     async def list_models(self) -> list[str] | None:
-        """Return the names of the models that the provider lists, in its order; None when it has no such list.
+        """Return the names of the models in the provider's order; None when it has no list.
 
         Raises:
-            ProviderFailure
+            ProviderError
         """
         self._require_key()
         body = bytearray()
         try:
-            with _translated(""):
+            with _mapped_errors(""):
                 async with (
                     asyncio.timeout(_LIST_TIMEOUT),
                     self._client.models.with_streaming_response.list() as response,
                 ):
                     async for read in response.http_response.aiter_bytes():
                         body += read
-                        if len(body) > _MOST_OF_A_LIST:
+                        if len(body) > _MAX_LIST_BYTES:
                             break
         except TimeoutError as error:
-            raise failures.unreachable(f"no list of models within {_LIST_TIMEOUT:g} s") from error
-        except ProviderFailure as failure:
-            if failure.status in models.NO_LIST:
+            raise error_mapping.UNREACHABLE.error(f"no list of models within {_LIST_TIMEOUT:g} s") from error
+        except ProviderError as error:
+            if error.status in models.NO_LIST:
                 return None
             raise
-        return models.names(bytes(body))
+        return models.parse_names(bytes(body))
 
     async def _request(
         self, stack: contextlib.AsyncExitStack, model: str, messages: Sequence[ContextMessage]
     ) -> "AsyncAPIResponse[Any]":
         create: Any = self._client.chat.completions.with_streaming_response.create
-        # As extra_body, for the client would check each message against its types, 0.2 ms each: a long chat would hold
-        # up all other answers.
+        # As extra_body: the client would validate each message against its types, 0.2 ms each, and block the event loop
+        # for a long chat.
         body = {
             "model": model,
             "messages": [],
@@ -161,27 +161,17 @@ class Provider:
         response = await stack.enter_async_context(create(**body))
         log.info("The provider does not know stream_options for %r: its usage is estimated", model[:100])
         self._without_usage[model] = None
-        if len(self._without_usage) > _REMEMBERED:
+        if len(self._without_usage) > _MAX_REMEMBERED:
             self._without_usage.popitem(last=False)
         return response
 
     def _require_key(self) -> None:
         if self._api_key is None and self._base_url is None:
-            raise failures.no_key()
-
-
-def _reads(response: "httpx2.Response") -> AsyncIterator[bytes]:
-    """What each read of a body held."""
-    if "content-encoding" in response.headers:
-        return response.aiter_bytes()
-    # aiohttp's own reader: the generators between it and us cost 14 µs a read (docs/decisions/0013).
-    body: Any = response.stream
-    reader: aiohttp.StreamReader = body._stream._aiohttp_response.content
-    return aiter(reader.iter_any())
+            raise error_mapping.NO_KEY.error()
 
 
 class _ErrorStatus(Exception):
-    """The provider answered with a status that is no success."""
+    """The provider responded with an error status."""
 
     def __init__(self, response: "httpx2.Response", body: bytes) -> None:
         super().__init__(f"status {response.status_code}")
@@ -190,41 +180,41 @@ class _ErrorStatus(Exception):
         self.body = body
 
 
-async def _check(response: "httpx2.Response") -> None:
-    """Raise what is wrong with a response, before the client reads on: it has no limit for an error's body, and would
-    follow a redirect to anywhere, with the conversation.
+async def _check_response(response: "httpx2.Response") -> None:
+    """Raise an error before the client handles the response: it does not limit the size of an error's body, and would
+    follow a redirect to any server, with the conversation.
 
     Raises:
         _ErrorStatus
-        ProviderFailure: a redirect that is not followed.
+        ProviderError: a redirect that is not followed.
     """
     if response.is_success:
         return
     if response.is_redirect:
-        if response.status_code not in _FOLLOWED or not _stays_within_its_origin(response):
-            raise failures.moved(response.headers.get("location", ""))
+        if response.status_code not in _REDIRECT_STATUSES or not _is_same_origin(response):
+            raise error_mapping.REDIRECTED.error(f"redirected to {response.headers.get('location', '')[:200]}")
         try:
             async with asyncio.timeout(_ERROR_TIMEOUT):
                 await response.aread()
         except TimeoutError as error:
-            raise failures.cut_off("the body of a redirect does not end") from error
+            raise error_mapping.CONNECTION_LOST.error("the body of a redirect does not end") from error
         return
     raise _ErrorStatus(response, await _error_body(response))
 
 
-def _stays_within_its_origin(response: "httpx2.Response") -> bool:
+def _is_same_origin(response: "httpx2.Response") -> bool:
     import httpx2
 
     try:
-        there = response.url.join(response.headers["location"])
+        target = response.url.join(response.headers["location"])
     except httpx2.InvalidURL:
         return False
-    here = response.url
-    return (there.scheme, there.host, there.port) == (here.scheme, here.host, here.port)
+    source = response.url
+    return (target.scheme, target.host, target.port) == (source.scheme, source.host, source.port)
 
 
 async def _error_body(response: "httpx2.Response") -> bytes:
-    """The body of an error, as far as it comes in time."""
+    """The beginning of an error's body that arrives in time."""
     import httpx2
 
     body = bytearray()
@@ -232,14 +222,14 @@ async def _error_body(response: "httpx2.Response") -> bytes:
         async with asyncio.timeout(_ERROR_TIMEOUT):
             async for read in response.aiter_bytes():
                 body += read
-                if len(body) >= _MOST_OF_AN_ERROR:
+                if len(body) >= _MAX_ERROR_BYTES:
                     break
-    return bytes(body[:_MOST_OF_AN_ERROR])
+    return bytes(body[:_MAX_ERROR_BYTES])
 
 
 @contextlib.contextmanager
-def _translated(model: str) -> Iterator[None]:
-    """Turn the exceptions of the client and of its transport into failures of ours."""
+def _mapped_errors(model: str) -> Iterator[None]:
+    """Map the exceptions of the client and of its transport to :class:`ProviderError`."""
     import aiohttp
     import httpx2
     import openai
@@ -247,13 +237,13 @@ def _translated(model: str) -> Iterator[None]:
     try:
         yield
     except _ErrorStatus as error:
-        raise failures.from_status(error.status, error.body, error.headers, model=model) from error
+        raise error_mapping.from_status(error.status, error.body, error.headers, model=model) from error
     except openai.APIConnectionError as error:
         cause = error.__cause__ or error
         if isinstance(cause, httpx2.TooManyRedirects):
-            raise failures.moved("itself") from error
-        raise failures.unreachable(repr(cause)) from error
+            raise error_mapping.REDIRECTED.error("redirected in a circle") from error
+        raise error_mapping.UNREACHABLE.error(repr(cause)) from error
     except openai.OpenAIError as error:
-        raise failures.internal(repr(error)) from error
+        raise error_mapping.INTERNAL.error(repr(error)) from error
     except (httpx2.HTTPError, aiohttp.ClientError) as error:
-        raise failures.cut_off(repr(error)) from error
+        raise error_mapping.CONNECTION_LOST.error(repr(error)) from error

@@ -1,18 +1,18 @@
-"""What a streamed chat completion says: the bytes of the provider's stream in, pieces of the answer out. No I/O.
+"""Decodes a streamed chat completion: the bytes of the provider's stream in, pieces of the answer out. No I/O.
 
-Whatever the stream holds, what was said before is given out: an error is an attribute, not an exception. Where the
-reads fell does not matter for anything that is found here.
+Whatever the stream holds, the text before an error is returned: the error is an attribute, not an exception. The result
+does not depend on where one read ended and the next began.
 """
 
 from typing import Final, Literal
 
 import msgspec
 
-from llm_worker.errors import ProviderFailure
-from llm_worker.provider import chunks, failures, finish
+from llm_worker.errors import ProviderError
+from llm_worker.provider import chunks, error_mapping, finish_reason
 from llm_worker.provider.chunks import Chunk, NotJson
 from llm_worker.provider.sse import MAX_EVENT_BYTES, Event, EventDecoder
-from llm_worker.provider.think import Split, ThinkTag
+from llm_worker.provider.think_tag import Split, ThinkTag
 from parley.contracts.frames import Kind
 from parley.contracts.text import storable
 
@@ -28,19 +28,19 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
     text: str
 
 
-class CompletionStream:
-    """Reads one stream of ``chat.completion.chunk`` objects, or the JSON body that came in its place.
+class CompletionDecoder:
+    """Decodes one stream of ``chat.completion.chunk`` objects, or a JSON body in its place.
 
     Args:
-        model: Named in what people are told.
+        model: Named in error messages.
         think_tag: Read a leading ``<think>…</think>`` of the content as reasoning.
 
     Attributes:
-        finish_reason: Why the model ended, in the words of :mod:`llm_worker.provider.finish`, once it has said it.
+        finish_reason: Why the model ended, one of :mod:`llm_worker.provider.finish_reason`; None until it has ended.
         input_tokens: The newest count that the provider gave.
         output_tokens: As ``input_tokens``.
-        done: ``[DONE]`` came. Some providers end without it.
-        failure: The error that the provider reported, or what made the rest of the stream unreadable.
+        done: ``[DONE]`` was received. Some providers end without it.
+        error: The error that the provider reported, or that made the rest of the stream unreadable.
         has_tool_calls: The model called a tool.
         progress: How many events held something of the answer: text, reasoning or a tool call. Comments are no events.
     """
@@ -51,134 +51,129 @@ class CompletionStream:
         self._body: list[bytes] | None = None
         self._body_bytes = 0
         self._begun = False
-        self._think = ThinkTag() if think_tag else None
-        self._half: dict[Kind, str] = {}
-        self._plain = not think_tag
+        self._pieces = _PieceDecoder(think_tag=think_tag)
         self.finish_reason: str | None = None
         self.input_tokens: int | None = None
         self.output_tokens: int | None = None
         self.done = False
-        self.failure: ProviderFailure | None = None
+        self.error: ProviderError | None = None
         self.has_tool_calls = False
         self.progress = 0
 
     @property
     def ended(self) -> bool:
-        """Whether the model has said that this was all; a stream that ends without that was cut off."""
+        """Whether the model has ended its answer; a stream that ends without that was cut off."""
         return self.done or self.finish_reason is not None
 
     def feed(self, read: bytes) -> list[Piece]:
-        """Take what one read held and return the pieces of the answer in it."""
+        """Decode the bytes of one read and return the pieces of the answer in it."""
         if not self._begun:
-            read = self._begin(read)
+            self._detect_body(read)
         if self._body is not None:
-            self._keep(read)
+            self._append_to_body(read)
             return []
         pieces: list[Piece] = []
         for event in self._events.feed(read):
-            self._take(event, pieces)
+            self._decode_event(event, pieces)
         if self._events.overflowed:
-            self._fail(failures.too_large_an_event(MAX_EVENT_BYTES))
+            self._fail_too_large()
         return pieces
 
     def close(self) -> list[Piece]:
-        """Take note that nothing more will come, for whatever reason, and return what was held back."""
+        """End the stream, for whatever reason, and return the text that waited for more."""
         pieces: list[Piece] = []
         if self._body is not None:
             body, self._body = b"".join(self._body), None
-            self._take_body(body, pieces)
+            self._decode_body(body, pieces)
         else:
             for event in self._events.close():
-                self._take_last(event, pieces)
-        if self._think is not None:
-            self._add(pieces, self._think.close())
-        for kind in self._half:
-            pieces.append(Piece(kind, "\ufffd"))
-        self._half.clear()
+                self._decode_last_event(event, pieces)
+        self._pieces.close(pieces)
         return pieces
 
-    # --- the body ----------------------------------------------------------------------------------------------------
+    # --- a JSON body -------------------------------------------------------------------------------------------------
 
-    def _begin(self, read: bytes) -> bytes:
-        """Look at the first byte that is not blank: a body that begins with a brace or a bracket is JSON, whatever
-        its content type says; so is a stream one that begins otherwise."""
-        blank = not read.strip(b" \t\r\n")
-        if blank:
-            return read
-        self._begun = True
-        if read.lstrip()[:1] in (b"{", b"[", b"<"):
+    def _detect_body(self, read: bytes) -> None:
+        """Decide by the first byte that is not blank, not by the content type: a body that begins with a brace or a
+        bracket is no stream."""
+        first = read.lstrip()[:1]
+        if first:
+            self._begun = True
+        if first in (b"{", b"[", b"<"):
             self._body = []
-        return read
 
-    def _keep(self, read: bytes) -> None:
+    def _append_to_body(self, read: bytes) -> None:
         assert self._body is not None
         self._body_bytes += len(read)
         if self._body_bytes <= MAX_EVENT_BYTES:
             self._body.append(read)
         else:
-            self._fail(failures.too_large_an_event(MAX_EVENT_BYTES))
+            self._fail_too_large()
 
-    def _take_body(self, body: bytes, pieces: list[Piece]) -> None:
-        if self.failure is not None:
+    def _decode_body(self, body: bytes, pieces: list[Piece]) -> None:
+        if self.error is not None:
             return
         try:
-            self._take_json(body, pieces)
+            self._decode_json(body, pieces)
         except NotJson as error:
             # A stream may begin with a line of JSON.
             events = self._events.feed(body) + self._events.close()
             if not events:
-                self._fail(failures.not_understood(f"{error}: {body[:200]!r}"))
+                self._fail(error_mapping.UNREADABLE.error(f"{error}: {body[:200]!r}"))
             for event in events:
-                self._take(event, pieces)
+                self._decode_event(event, pieces)
             return
         if not self.progress and self.finish_reason is None:
-            self._fail(failures.not_understood(f"neither a stream nor an answer: {body[:200]!r}"))
+            self._fail(error_mapping.UNREADABLE.error(f"neither a stream nor an answer: {body[:200]!r}"))
         self.done = True
 
     # --- events ------------------------------------------------------------------------------------------------------
 
-    def _take(self, event: Event, pieces: list[Piece]) -> None:
-        if self.done or self.failure is not None:
+    def _decode_event(self, event: Event, pieces: list[Piece]) -> None:
+        if self.done or self.error is not None:
             return
         data = event.data
         is_error = bool(event.name) and b"error" in event.name.lower()
         if not is_error:
             try:
-                chunk = chunks.usual(data)
+                chunk = chunks.decode_usual(data)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 pass
             else:
-                if self._take_usual(chunk, pieces):
+                if self._apply_usual(chunk, pieces):
                     return
         data = data.strip()
         if data == _DONE:
             self.done = True
         elif is_error:
-            self._fail(failures.from_stream(data, model=self._model))
+            self._fail(error_mapping.from_stream(data, model=self._model))
         elif data:
-            try:
-                self._take_json(data, pieces)
-            except NotJson as error:
-                lines = data.split(b"\n")
-                if len(lines) == 1:
-                    self._fail(failures.not_understood(f"{error}: {data[:200]!r}"))
-                else:
-                    # A server that leaves out the empty lines between its events.
-                    for line in lines:
-                        self._take(Event(event.name, line), pieces)
+            self._decode_lenient(event.name, data, pieces)
 
-    def _take_last(self, event: Event, pieces: list[Piece]) -> None:
-        """Take the event that the stream ended in: it is whole, or it was cut off and counts for nothing."""
+    def _decode_lenient(self, name: bytes, data: bytes, pieces: list[Piece]) -> None:
+        try:
+            self._decode_json(data, pieces)
+        except NotJson as error:
+            lines = data.split(b"\n")
+            if len(lines) == 1:
+                self._fail(error_mapping.UNREADABLE.error(f"{error}: {data[:200]!r}"))
+                return
+            # A server that leaves out the empty lines between its events.
+            for line in lines:
+                self._decode_event(Event(name, line), pieces)
+
+    def _decode_last_event(self, event: Event, pieces: list[Piece]) -> None:
+        """Decode the event that the stream ended in if it is whole; one that was cut off is ignored."""
         try:
             if event.data.strip() != _DONE:
                 chunks.parse(event.data)
         except NotJson:
             return
-        self._take(event, pieces)
+        self._decode_event(event, pieces)
 
-    def _take_usual(self, chunk: chunks.UsualChunk, pieces: list[Piece]) -> bool:
-        """Take a chunk in which all is as the API says; when it holds more than is looked at here, do nothing and
-        return False."""
+    def _apply_usual(self, chunk: chunks.UsualChunk, pieces: list[Piece]) -> bool:
+        """Apply a chunk of the API's documented shape. If it holds more than is read here, do nothing and return
+        False."""
         if len(chunk.choices) != 1 or chunk.error is not None or chunk.base_resp is not None:
             return False
         choice = chunk.choices[0]
@@ -190,21 +185,15 @@ class CompletionStream:
             return False
         if reasoning:
             self.progress += 1
-            if self._plain:
-                pieces.append(Piece(_REASONING, storable(reasoning)))
-            else:
-                self._say(pieces, _REASONING, reasoning)
+            self._pieces.add(_REASONING, reasoning, pieces)
         if text := delta.content or delta.refusal:
             self.progress += 1
-            if self._plain:
-                pieces.append(Piece(_TEXT, storable(text)))
-            else:
-                self._say(pieces, _TEXT, text)
+            self._pieces.add(_TEXT, text, pieces)
         if delta.tool_calls or delta.function_call:
             self.has_tool_calls = True
             self.progress += 1
         if choice.finish_reason and (reason := choice.finish_reason.strip()):
-            self.finish_reason = finish.named(reason[: chunks.MAX_REASON])
+            self.finish_reason = finish_reason.normalized(reason[: chunks.MAX_REASON])
         if (usage := chunk.usage) is not None:
             if 0 <= usage.prompt_tokens <= chunks.MAX_COUNT:
                 self.input_tokens = usage.prompt_tokens
@@ -212,71 +201,94 @@ class CompletionStream:
                 self.output_tokens = usage.completion_tokens
         return True
 
-    def _take_json(self, data: bytes, pieces: list[Piece]) -> None:
+    def _decode_json(self, data: bytes, pieces: list[Piece]) -> None:
         """Raises NotJson."""
         for chunk in chunks.read(data):
-            if self.failure is None:
-                self._take_chunk(chunk, pieces)
+            if self.error is None:
+                self._apply(chunk, pieces)
 
-    def _take_chunk(self, chunk: Chunk, pieces: list[Piece]) -> None:
+    def _apply(self, chunk: Chunk, pieces: list[Piece]) -> None:
         if chunk.reasoning:
             self.progress += 1
-            self._say(pieces, _REASONING, chunk.reasoning)
+            self._pieces.add_lenient(_REASONING, chunk.reasoning, pieces)
         if chunk.text:
             self.progress += 1
-            self._say(pieces, _TEXT, chunk.text)
+            self._pieces.add_lenient(_TEXT, chunk.text, pieces)
         if chunk.has_tool_calls:
             self.has_tool_calls = True
             self.progress += 1
         if chunk.finish_reason is not None:
-            self.finish_reason = finish.named(chunk.finish_reason)
-        self._count(chunk.input_tokens, chunk.output_tokens)
+            self.finish_reason = finish_reason.normalized(chunk.finish_reason)
+        if chunk.input_tokens is not None:
+            self.input_tokens = chunk.input_tokens
+        if chunk.output_tokens is not None:
+            self.output_tokens = chunk.output_tokens
         if chunk.error is not None:
-            self._fail(failures.from_stream(chunk.error, model=self._model))
+            self._fail(error_mapping.from_stream(chunk.error, model=self._model))
 
-    # --- what they say -----------------------------------------------------------------------------------------------
+    def _fail(self, error: ProviderError) -> None:
+        if self.error is None:
+            self.error = error
 
-    def _say(self, pieces: list[Piece], kind: Kind, text: str) -> None:
-        text = self._whole(kind, text)
+    def _fail_too_large(self) -> None:
+        self._fail(
+            error_mapping.TOO_LARGE.error(
+                f"more than {MAX_EVENT_BYTES} bytes without the end of an event", mebibytes=MAX_EVENT_BYTES >> 20
+            )
+        )
+
+
+class _PieceDecoder:
+    """Makes pieces of the text of chunks: splits off a leading think tag and joins surrogates that chunks cut apart."""
+
+    def __init__(self, *, think_tag: bool) -> None:
+        self._think = ThinkTag() if think_tag else None
+        self._surrogates: dict[Kind, str] = {}
+        self._verbatim = not think_tag
+
+    def add(self, kind: Kind, text: str, pieces: list[Piece]) -> None:
+        """Add text that holds no lone surrogates."""
+        if self._verbatim:  # nearly every chunk
+            pieces.append(Piece(kind, storable(text)))
+        else:
+            self.add_lenient(kind, text, pieces)
+
+    def add_lenient(self, kind: Kind, text: str, pieces: list[Piece]) -> None:
+        text = self._joined(kind, text)
         if kind == _REASONING:
-            # Whoever sends it apart means a tag in the text as text.
-            self._settle_think(pieces)
+            # A provider that sends reasoning in a field of its own means a tag in the text as text.
+            self._end_think_tag(pieces)
         if kind == _TEXT and self._think is not None:
-            self._add(pieces, self._think.feed(text))
+            self._append(self._think.feed(text), pieces)
             if self._think.over:
                 self._think = None
         elif text:
             pieces.append(Piece(kind, storable(text)))
-        self._plain = self._think is None and not self._half
+        self._verbatim = self._think is None and not self._surrogates
 
-    def _settle_think(self, pieces: list[Piece]) -> None:
+    def close(self, pieces: list[Piece]) -> None:
+        self._end_think_tag(pieces)
+        pieces.extend(Piece(kind, "\ufffd") for kind in self._surrogates)
+        self._surrogates.clear()
+
+    def _end_think_tag(self, pieces: list[Piece]) -> None:
         think, self._think = self._think, None
         if think is not None:
-            self._add(pieces, think.close())
+            self._append(think.close(), pieces)
 
-    def _add(self, pieces: list[Piece], split: Split) -> None:
+    def _append(self, split: Split, pieces: list[Piece]) -> None:
         if split.reasoning:
             pieces.append(Piece(_REASONING, storable(split.reasoning)))
         if split.text:
             pieces.append(Piece(_TEXT, storable(split.text)))
 
-    def _whole(self, kind: Kind, text: str) -> str:
-        """The text with its halves of characters joined: one that it ends with waits for its other half, and one
-        without is replaced, for nobody can write it down."""
-        if not self._half and text.isascii():
+    def _joined(self, kind: Kind, text: str) -> str:
+        """The text with its surrogate pairs joined. A high surrogate at its end waits for the next chunk; one without
+        its pair is replaced, for it cannot be encoded."""
+        if not self._surrogates and text.isascii():
             return text
-        text = self._half.pop(kind, "") + text
+        text = self._surrogates.pop(kind, "") + text
         if "\ud800" <= text[-1:] <= "\udbff":
-            self._half[kind] = text[-1]
+            self._surrogates[kind] = text[-1]
             text = text[:-1]
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-    def _count(self, input_tokens: int | None, output_tokens: int | None) -> None:
-        if input_tokens is not None:
-            self.input_tokens = input_tokens
-        if output_tokens is not None:
-            self.output_tokens = output_tokens
-
-    def _fail(self, failure: ProviderFailure) -> None:
-        if self.failure is None:
-            self.failure = failure

@@ -1,7 +1,7 @@
-"""What kind of error a provider reports: one ordered table, the first rule that matches counts. No I/O.
+"""Classifies a provider's error by one ordered table: the first rule that matches counts. No I/O.
 
-Providers give one status to a rate and to a bill, and words of their own to each status, so a rule looks at both. Each
-pattern names whose words it is for; the words are looked for in all that the error says, whatever their case.
+Providers use one status for a rate limit and for an unpaid bill, and their own words for each status, so a rule checks
+both. Each pattern names the providers that use it; it is searched for in the whole text of the error, in any case.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 
 class Kind(Enum):
-    """What a provider's error comes down to."""
+    """The kinds of provider errors."""
 
     REGION = auto()
     REFUSED = auto()
@@ -178,25 +178,25 @@ RULES: Final = (
 )
 
 _QUOTA_OR_RATE: Final = re.compile(
-    # OpenAI's words for a bill, and Google's for a rate, which then says when to come back.
+    # OpenAI means an unpaid bill by these, Google a rate limit, and then names the time to wait.
     r"exceeded your current quota|quota (has been )?exceeded|out of quota|over (its |your )?quota",
     re.IGNORECASE,
 )
 
 
-def kind_of(status: int | None, said: str, *, wait: float | None) -> Kind:
-    """What an error comes down to.
+def kind_of(status: int | None, text: str, *, retry_after: float | None) -> Kind:
+    """Return the kind of an error.
 
     Args:
-        status: None: its words alone say that.
-        wait: Seconds after which the provider offers to be asked again.
+        status: None where only the text is known.
+        retry_after: Seconds after which the provider accepts another request.
     """
-    if status in (None, 400, 401, 403, 429) and wait is None and _QUOTA_OR_RATE.search(said):
+    if status in (None, 400, 401, 403, 429) and retry_after is None and _QUOTA_OR_RATE.search(text):
         return Kind.QUOTA
     for kind, statuses, words in RULES:
         if words is None:
             if status in statuses:
                 return kind
-        elif (status is None or status in statuses) and words.search(said):
+        elif (status is None or status in statuses) and words.search(text):
             return kind
     return Kind.UNAVAILABLE if status is None else Kind.REQUEST

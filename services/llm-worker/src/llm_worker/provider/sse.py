@@ -1,10 +1,10 @@
 """Server-sent events: bytes in, events out. No I/O.
 
 By the WHATWG HTML standard, §9.2.6 "Interpreting an event stream": lines end with CR, LF or CRLF, a byte order mark may
-come first, a line that starts with a colon is a comment, and several ``data`` lines make one event. Two things are read
-more leniently: an event that the stream ends in the middle of is given out by :meth:`EventDecoder.close`, because many
-servers leave out the last empty line, and a line that starts with a brace is data, because some write an error without
-the field's name. Events stay bytes, so it does not matter where a read cut a character.
+come first, a line that starts with a colon is a comment, and several ``data`` lines make one event. Two deviations: an
+event that the stream ends in is returned by :meth:`EventDecoder.close`, because many servers leave out the last empty
+line, and a line that starts with a brace is data, because some write an error without the field's name. Events stay
+bytes, so a read may end within a character.
 """
 
 from typing import Final
@@ -28,53 +28,53 @@ class EventDecoder:
     """Decodes one stream.
 
     Args:
-        max_event_bytes: The size of an event from which on nothing more is decoded.
+        max_event_bytes: The largest event that is decoded.
 
     Attributes:
-        overflowed: An event was larger than that. What came before it was given out, nothing is from there on.
+        overflowed: An event was larger than that. The events before it were returned; no later ones are.
     """
 
     def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max_event_bytes = max_event_bytes
-        self._rest: list[bytes] = []
-        self._rest_bytes = 0
+        self._buffer: list[bytes] = []
+        self._buffer_bytes = 0
         self._after_cr = False
         self._started = False
         self.overflowed = False
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """Take what one read held and return the events that it completed."""
+        """Decode the bytes of one read and return the events that it completed."""
         if self.overflowed:
             return []
         if b"\r" in chunk or self._after_cr:
             chunk = self._with_line_feeds(chunk)
-        if not self._rest and self._started and chunk.startswith(b"data: ") and _ends_with_first_line(chunk):
-            # One whole event of one line, which is what nearly every read holds while the model is slower than we are.
+        if not self._buffer and self._started and chunk.startswith(b"data: ") and _ends_with_first_line(chunk):
+            # One whole event of one line: nearly every read while the model is slower than this process.
             return [Event(b"", chunk[6:-2])] if len(chunk) - 2 <= self._max_event_bytes else self._overflow()
         if not chunk:
             return []
         if not self._ends_event(chunk):
-            # Kept in parts: to join them at each read would cost the square of a large event's size.
-            self._keep(chunk)
+            # Buffered in parts: to join them at each read would cost the square of a large event's size.
+            self._append(chunk)
             return self._overflow() if self._is_too_large() else []
-        buffer = b"".join([*self._rest, chunk])
-        self._rest.clear()
-        self._rest_bytes = 0
+        data = b"".join([*self._buffer, chunk])
+        self._buffer.clear()
+        self._buffer_bytes = 0
         if not self._started:
             self._started = True
-            buffer = buffer.removeprefix(_BOM)
-        blocks = buffer.split(b"\n\n")
+            data = data.removeprefix(_BOM)
+        blocks = data.split(b"\n\n")
         last = blocks.pop()
         events = self._events_of(blocks)
         if not self.overflowed and last:
-            self._keep(last)
+            self._append(last)
             if self._is_too_large():
                 self._overflow()
         return events
 
     def close(self) -> list[Event]:
-        """Take note that the stream has ended and return the event that it ended in the middle of, if any."""
-        rest, self._rest = b"".join(self._rest), []
+        """End the stream and return the event that it ended in, if any."""
+        rest, self._buffer = b"".join(self._buffer), []
         if self.overflowed or not rest:
             return []
         if not self._started:
@@ -95,24 +95,24 @@ class EventDecoder:
         return events
 
     def _ends_event(self, chunk: bytes) -> bool:
-        return b"\n\n" in chunk or bool(self._rest and chunk.startswith(b"\n") and self._rest[-1].endswith(b"\n"))
+        return b"\n\n" in chunk or bool(self._buffer and chunk.startswith(b"\n") and self._buffer[-1].endswith(b"\n"))
 
-    def _keep(self, chunk: bytes) -> None:
-        self._rest.append(chunk)
-        self._rest_bytes += len(chunk)
+    def _append(self, chunk: bytes) -> None:
+        self._buffer.append(chunk)
+        self._buffer_bytes += len(chunk)
 
     def _is_too_large(self) -> bool:
-        # A line's end may be the first half of the event's, and is no part of it then.
-        return self._rest_bytes - self._rest[-1].endswith(b"\n") > self._max_event_bytes
+        # A line break may be the first half of the event's end, and is no part of the event then.
+        return self._buffer_bytes - self._buffer[-1].endswith(b"\n") > self._max_event_bytes
 
     def _overflow(self) -> list[Event]:
         self.overflowed = True
-        self._rest.clear()
-        self._rest_bytes = 0
+        self._buffer.clear()
+        self._buffer_bytes = 0
         return []
 
     def _with_line_feeds(self, chunk: bytes) -> bytes:
-        """Turn CRLF and CR into LF; a CRLF that two reads cut apart is still one line's end."""
+        """Turn CRLF and CR into LF; a CRLF that two reads cut apart is still one line break."""
         if self._after_cr and chunk.startswith(b"\n"):
             chunk = chunk[1:]
             self._after_cr = False

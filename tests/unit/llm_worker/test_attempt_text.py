@@ -4,21 +4,21 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_worker.generation.attempt_text import Run, Transcript, cut_to_json_size, json_size
+from llm_worker.generation.answer import AttemptText, Run, cut_to_json_size, json_size
 from llm_worker.provider.completion import Piece
 
 PIECE = st.builds(Piece, st.sampled_from(["text", "reasoning"]), st.text(max_size=6))
 
 
 def test_one_read_of_one_kind_is_one_run() -> None:
-    transcript = Transcript()
+    transcript = AttemptText()
     assert transcript.add([Piece("text", "a"), Piece("text", "b")]) == [Run("text", 1, 2, "ab")]
     assert transcript.add([Piece("text", "c")]) == [Run("text", 3, 3, "c")]
     assert (transcript.text, transcript.reasoning, transcript.seq) == ("abc", "", 3)
 
 
 def test_a_read_of_both_kinds_is_a_run_for_each_stretch() -> None:
-    transcript = Transcript()
+    transcript = AttemptText()
     assert transcript.add(
         [Piece("reasoning", "r"), Piece("text", "a"), Piece("text", "b"), Piece("reasoning", "s")]
     ) == [
@@ -31,7 +31,7 @@ def test_a_read_of_both_kinds_is_a_run_for_each_stretch() -> None:
 
 @given(st.lists(st.lists(PIECE, max_size=5), max_size=8))
 def test_runs_follow_one_another_and_make_up_the_whole(reads: list[list[Piece]]) -> None:
-    transcript = Transcript()
+    transcript = AttemptText()
     runs = [run for read in reads for run in transcript.add(read)]
     seq = 0
     for run in runs:
@@ -46,7 +46,7 @@ def test_runs_follow_one_another_and_make_up_the_whole(reads: list[list[Piece]])
 
 @given(st.lists(PIECE, max_size=12), st.integers(0, 60))
 def test_the_limit_holds_and_what_is_kept_is_a_beginning(pieces: list[Piece], limit: int) -> None:
-    transcript = Transcript(max_bytes=limit)
+    transcript = AttemptText(max_bytes=limit)
     transcript.add(pieces)
     assert json_size(transcript.text) + json_size(transcript.reasoning) <= limit
     said = "".join(piece.text for piece in pieces if piece.kind == "text")

@@ -1,6 +1,6 @@
-"""Why a model ended, in the words that readers are told. No I/O.
+"""Maps a provider's ``finish_reason`` to the reasons that we store and publish. No I/O.
 
-Providers have their own words, and some report a failure where a reason for a good end belongs.
+Providers have their own words, and some report an error in place of a reason for a regular end.
 """
 
 import re
@@ -38,7 +38,7 @@ _WORDS: Final = (
 )
 
 
-def named(reason: str) -> str:
-    """The reason in one of the words above; a provider's own word that is none of them stays as it is."""
+def normalized(reason: str) -> str:
+    """Return the reason as one of the constants above; an unknown word stays as it is."""
     word = re.sub(r"[^a-z]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", reason).lower()).strip("_")
     return next((name for pattern, name in _WORDS if pattern.search(word)), reason)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_worker.provider.think import ThinkTag
+from llm_worker.provider.think_tag import ThinkTag
 
 
 def split(*texts: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_worker.provider.completion import CompletionStream
+from llm_worker.provider.completion import CompletionDecoder
 
 TEXT = st.text(min_size=1, max_size=6)
 COUNT = st.integers(0, 10**6)
@@ -111,7 +111,7 @@ def streams(draw: st.DrawFn) -> tuple[list[bytes], dict[str, Any]]:
 
 
 def understood(reads: list[bytes]) -> dict[str, Any]:
-    stream = CompletionStream()
+    stream = CompletionDecoder()
     pieces = [piece for read in reads for piece in stream.feed(read)] + stream.close()
     return {
         "text": "".join(piece.text for piece in pieces if piece.kind == "text"),
@@ -119,7 +119,7 @@ def understood(reads: list[bytes]) -> dict[str, Any]:
         "finish_reason": stream.finish_reason,
         "usage": (stream.input_tokens, stream.output_tokens),
         "done": stream.done,
-        "code": stream.failure and stream.failure.code,
+        "code": stream.error and stream.error.code,
     }
 
 

@@ -6,14 +6,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from llm_worker.errors import ProviderFailure
-from llm_worker.provider import failures
-from llm_worker.provider.complaints import Complaint
+from llm_worker.errors import ProviderError
+from llm_worker.provider import error_mapping
+from llm_worker.provider.error_body import ErrorBody
 
 
-def failure(status: int, body: Any, headers: dict[str, str] | None = None) -> ProviderFailure:
+def failure(status: int, body: Any, headers: dict[str, str] | None = None) -> ProviderError:
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
-    return failures.from_status(status, raw, headers or {}, model="m-1")
+    return error_mapping.from_status(status, raw, headers or {}, model="m-1")
 
 
 def openai(message: str = "", code: Any = None, type: str = "invalid_request_error") -> dict[str, Any]:
@@ -31,7 +31,7 @@ LONG, REFUSED, KEY, MODEL, LIMITED, AWAY, REQUEST = (
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "code", "curable"),
+    ("status", "body", "code", "transient"),
     [
         # the key
         (401, openai("Incorrect API key", "invalid_api_key"), KEY, False),
@@ -109,9 +109,9 @@ LONG, REFUSED, KEY, MODEL, LIMITED, AWAY, REQUEST = (
         (418, b"\xff\xfe", REQUEST, False),
     ],
 )
-def test_a_status_and_its_body_become_a_code(status: int, body: Any, code: str, curable: bool) -> None:
+def test_a_status_and_its_body_become_a_code(status: int, body: Any, code: str, transient: bool) -> None:
     got = failure(status, body)
-    assert (got.code, got.curable, got.retryable) == (code, curable, curable), got.detail
+    assert (got.code, got.transient, got.retryable) == (code, transient, transient), got.detail
     assert got.as_message_error().code == code
 
 
@@ -133,7 +133,7 @@ def test_a_status_and_its_body_become_a_code(status: int, body: Any, code: str, 
     ],
 )
 def test_an_error_within_an_answer_is_the_status_that_it_stands_for(error: Any, code: str) -> None:
-    assert failures.from_stream(error).code == code
+    assert error_mapping.from_stream(error).code == code
 
 
 def test_what_the_user_wrote_does_not_decide_what_the_error_is() -> None:
@@ -142,7 +142,7 @@ def test_what_the_user_wrote_does_not_decide_what_the_error_is() -> None:
 
 
 def test_advice_is_for_operators_only() -> None:
-    for got in (failure(401, b""), failure(400, openai("", "context_length_exceeded")), failures.no_key()):
+    for got in (failure(401, b""), failure(400, openai("", "context_length_exceeded")), error_mapping.NO_KEY.error()):
         assert not any(name in got.message for name in ("OPENAI_", "MODEL", "CONTEXT_TOKENS"))
         assert "OPENAI_" in got.advice or "CONTEXT_TOKENS" in got.advice
 
@@ -188,7 +188,7 @@ def test_what_nobody_can_write_down_is_replaced(body: bytes) -> None:
 )
 def test_retry_after_is_read_in_each_of_its_forms(headers: dict[str, str], seconds: float | None) -> None:
     now = datetime(2025, 1, 1, tzinfo=UTC).timestamp()
-    assert failures.retry_after(headers, now=now) == seconds
+    assert error_mapping.retry_after(headers, now=now) == seconds
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_retry_after_is_read_in_each_of_its_forms(headers: dict[str, str], secon
     ],
 )
 def test_a_delay_in_the_words_of_an_error_is_read(body: Any, seconds: float | None) -> None:
-    assert Complaint.from_value(body).retry_after == seconds
+    assert ErrorBody.from_value(body).retry_after == seconds
 
 
 def test_retry_after_goes_with_what_passes() -> None:

@@ -1,4 +1,4 @@
-"""What a provider says when it refuses, in whatever shape it says it. No I/O."""
+"""Reads a provider's error, in whatever shape it reports it. No I/O."""
 
 import json
 import re
@@ -10,10 +10,10 @@ import msgspec
 from llm_worker.provider import chunks
 from parley.contracts.text import storable
 
-_MOST: Final = 2000
-"""Characters of a complaint that are looked at; its first words say what it is."""
+_MAX_CHARACTERS: Final = 2000
+"""Characters of an error that are read; its first words identify it."""
 
-_DEEPEST: Final = 6
+_MAX_DEPTH: Final = 6
 
 _WORDS: Final = frozenset(
     (
@@ -58,41 +58,41 @@ _DELAY: Final = re.compile(
 """``Please try again in 1m2.5s``, ``Please retry in 700ms``, ``retry after 30 seconds``."""
 
 
-class Complaint(msgspec.Struct, frozen=True, kw_only=True):
+class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
     """A provider's error.
 
     Attributes:
-        said: All its words: messages, codes, types, reasons.
+        text: All its words: messages, codes, types, reasons.
         status: The HTTP status that it stands for; None where it names none.
-        retry_after: Seconds after which the provider offers to be asked again; None where it does not.
+        retry_after: Seconds after which the provider accepts another request; None where it names none.
     """
 
-    said: str = ""
+    text: str = ""
     status: int | None = None
     retry_after: float | None = None
 
     @classmethod
-    def of(cls, body: bytes) -> "Complaint":
+    def decode(cls, body: bytes) -> "ErrorBody":
         """Read an error's body; one that is not JSON is the message itself."""
         try:
             return cls.from_value(chunks.parse(body))
         except chunks.NotJson:
-            return cls.from_value(body[: 4 * _MOST].decode(errors="replace"))
+            return cls.from_value(body[: 4 * _MAX_CHARACTERS].decode(errors="replace"))
 
     @classmethod
-    def from_value(cls, value: Any) -> "Complaint":
-        """Read an error that is parsed already."""
-        words = " ".join(" ".join(_words(value, _DEEPEST)).split())[:_MOST]
-        # Half a character and NUL come from outside too; neither can be logged or stored.
-        said = storable(words.encode(errors="replace").decode())
-        return cls(said=said, status=_status(value, said), retry_after=_delay(said))
+    def from_value(cls, value: Any) -> "ErrorBody":
+        """Read an error from parsed JSON."""
+        words = " ".join(" ".join(_words(value, _MAX_DEPTH)).split())[:_MAX_CHARACTERS]
+        # It may hold surrogates and NUL; neither can be logged or stored.
+        text = storable(words.encode(errors="replace").decode())
+        return cls(text=text, status=_status(value, text), retry_after=_delay(text))
 
 
 def _words(value: Any, depth: int) -> Iterator[str]:
     if isinstance(value, str):
         yield value
         if depth > 0 and value.lstrip().startswith("{"):
-            # The error of whoever is behind the provider, quoted as it came.
+            # The error of an upstream server, quoted as JSON text.
             try:
                 inner = json.loads(value)
             except (ValueError, RecursionError):
@@ -112,12 +112,12 @@ def _words(value: Any, depth: int) -> Iterator[str]:
                 yield from _words(item, depth - 1)
 
 
-def _status(value: Any, said: str) -> int | None:
+def _status(value: Any, text: str) -> int | None:
     """The HTTP status: the innermost that is named by its number, or by the name of an error."""
-    found = list(_statuses(value, _DEEPEST))
+    found = list(_statuses(value, _MAX_DEPTH))
     if found:
         return found[-1]
-    words = re.sub(r"[\s_-]+", "", said.lower())
+    words = re.sub(r"[\s_-]+", "", text.lower())
     return next((status for pattern, status in _STATUS_OF if pattern.search(words)), None)
 
 
@@ -137,8 +137,8 @@ def _statuses(value: Any, depth: int) -> Iterator[int]:
             yield from _statuses(value.get(name), depth - 1)
 
 
-def _delay(said: str) -> float | None:
-    for found in _DELAY.finditer(said):
+def _delay(text: str) -> float | None:
+    for found in _DELAY.finditer(text):
         amount = float(found["amount"] or 0)
         if (found["unit"] or "").lower().startswith("m"):
             amount /= 1000

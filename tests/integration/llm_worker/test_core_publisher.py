@@ -2,15 +2,28 @@
 
 import asyncio
 import signal
+from typing import Any
 
 import pytest
 from nats.aio.msg import Msg
 
-from llm_worker.generation.publishing import Wire
+from llm_worker.generation.live import CorePublisher
 from parley.runtime.nats.connect import connect, wait_until_processed
 from parley_cli.embedded.nats import NatsServer
 from tests.support.pausing import pause
 from tests.support.waiting import eventually
+
+
+async def test_nats_py_has_the_private_attributes_that_are_used(nats_url: str) -> None:
+    """``_pending``, ``_pending_data_size`` and ``_transport._io_writer`` (docs/decisions/0015)."""
+    nc: Any = await connect(nats_url, name="private")
+    await nc.publish("live.a", b"x" * 10)
+    pending = b"".join(nc._pending)
+    assert pending.endswith(b"PUB live.a  10\r\nxxxxxxxxxx\r\n"), "complete commands, in the order of their publishing"
+    assert nc._pending_data_size == len(pending)
+    await nc.flush()
+    assert isinstance(nc._transport._io_writer.transport, asyncio.WriteTransport | asyncio.Transport)
+    await nc.close()
 
 
 async def test_frames_keep_their_order_whatever_else_is_published(nats_url: str) -> None:
@@ -23,9 +36,9 @@ async def test_frames_keep_their_order_whatever_else_is_published(nats_url: str)
 
     await receiver.subscribe("live.>", cb=on_message)
     await wait_until_processed(receiver)
-    wire = Wire(sender)
+    publisher = CorePublisher(sender)
     for number in range(3000):
-        wire.publish("live.a.delta", b"%d" % number)
+        publisher.publish("live.a.delta", b"%d" % number)
         if number % 3 == 0:
             await sender.publish("live.a.other", b"%d" % number)
         if number % 7 == 0:
@@ -41,11 +54,11 @@ async def test_frames_keep_their_order_whatever_else_is_published(nats_url: str)
 async def test_bodies_and_headers_arrive_as_they_were(nats_url: str) -> None:
     nc = await connect(nats_url, name="both")
     subscription = await nc.subscribe("live.>")
-    wire = Wire(nc)
+    publisher = CorePublisher(nc)
     bodies = [b"", b"\r\nPUB x 1\r\na\r\n", "🦜".encode(), bytes(range(256)) * 1000]
     for body in bodies:
-        wire.publish("live.a.delta", body)
-        wire.publish("live.a.delta", body, {"traceparent": "00-1-2-01", "other": "b"})
+        publisher.publish("live.a.delta", body)
+        publisher.publish("live.a.delta", body, {"traceparent": "00-1-2-01", "other": "b"})
     for body in bodies:
         plain, headed = await subscription.next_msg(5), await subscription.next_msg(5)
         assert (plain.data, plain.headers) == (body, None)
@@ -55,16 +68,16 @@ async def test_bodies_and_headers_arrive_as_they_were(nats_url: str) -> None:
 
 async def test_without_a_connection_nothing_is_saved_up(nats_server: NatsServer) -> None:
     nc = await connect(nats_server.url, name="both")
-    wire = Wire(nc)
+    publisher = CorePublisher(nc)
     subscription = await nc.subscribe("live.>")
     await wait_until_processed(nc)
     nats_server.kill()
     await eventually(lambda: not nc.is_connected)
-    wire.publish("live.a.delta", b"lost")
+    publisher.publish("live.a.delta", b"lost")
     nats_server.start()
     await eventually(lambda: nc.is_connected)
     await wait_until_processed(nc)
-    wire.publish("live.a.delta", b"kept")
+    publisher.publish("live.a.delta", b"kept")
     assert (await subscription.next_msg(5)).data == b"kept"
     await nc.close()
 
@@ -72,7 +85,7 @@ async def test_without_a_connection_nothing_is_saved_up(nats_server: NatsServer)
 async def test_frames_are_dropped_when_too_much_waits_already(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llm_worker.generation.publishing._HIGH_WATER", 1000)
+    monkeypatch.setattr("llm_worker.generation.live._HIGH_WATER", 1000)
     sender, receiver = [await connect(nats_server.url, name=name) for name in ("sender", "receiver")]
     got: list[bytes] = []
 
@@ -81,16 +94,16 @@ async def test_frames_are_dropped_when_too_much_waits_already(
 
     await receiver.subscribe("live.a.delta", cb=on_message)
     await wait_until_processed(receiver)
-    wire = Wire(sender)
+    publisher = CorePublisher(sender)
     pause(nats_server.process.pid)
     try:
         for _ in range(100):
-            wire.publish("live.a.delta", b"x" * 1_000_000)
+            publisher.publish("live.a.delta", b"x" * 1_000_000)
             await asyncio.sleep(0.001)
     finally:
         nats_server.process.send_signal(signal.SIGCONT)
     await sender.flush(timeout=30)
-    wire.publish("live.a.delta", b"last")
+    publisher.publish("live.a.delta", b"last")
     await eventually(lambda: got and got[-1] == b"l")
     assert 1 <= len(got) < 100
     await sender.close()

@@ -14,29 +14,29 @@ class Split(NamedTuple):
 
 
 class ThinkTag:
-    """Tells reasoning from text in one answer, however its chunks cut the tags.
+    """Splits one answer into reasoning and text, wherever its chunks cut the tags.
 
-    The white space around the reasoning belongs to the tags and is dropped with them; without tags nothing is.
+    The white space around the reasoning belongs to the tags and is dropped with them; without tags nothing is dropped.
 
     Attributes:
-        over: All further text is text.
+        over: All that follows is text.
     """
 
     def __init__(self) -> None:
         self._state: Literal["before", "opened", "within", "closed", "over"] = "before"
-        self._held = ""
+        self._buffer = ""
 
     @property
     def over(self) -> bool:
         return self._state == "over"
 
     def feed(self, text: str) -> Split:
-        """Take the next text and return what is certain by now."""
-        text, self._held = self._held + text, ""
+        """Add the next text and return the part that cannot belong to a tag."""
+        text, self._buffer = self._buffer + text, ""
         if self._state == "before":
             start = text.lstrip()
             if _OPEN.startswith(start[: len(_OPEN)]) and len(start) < len(_OPEN):
-                self._held = text
+                self._buffer = text
                 return Split("", "")
             if not start.startswith(_OPEN):
                 self._state = "over"
@@ -59,17 +59,17 @@ class ThinkTag:
         return Split(reasoning, text)
 
     def close(self) -> Split:
-        """The answer is over: return what was held back for what might have followed."""
-        held, self._held = self._held, ""
+        """End the answer and return the buffered text."""
+        buffer, self._buffer = self._buffer, ""
         before, self._state = self._state, "over"
-        return Split(held, "") if before == "within" else Split("", held)
+        return Split(buffer, "") if before == "within" else Split("", buffer)
 
     def _within(self, text: str) -> tuple[str, bool, str]:
-        """Reasoning, whether it ended, and what follows; holds back what may be the beginning of its end."""
+        """Reasoning, whether it ended, and what follows; buffers what may be the beginning of the closing tag."""
         before, tag, after = text.partition(_CLOSE)
         if tag:
             return before.rstrip(), True, after
         part = next((size for size in range(len(_CLOSE) - 1, 0, -1) if text.endswith(_CLOSE[:size])), 0)
         certain = text[: len(text) - part].rstrip()
-        self._held = text[len(certain) :]
+        self._buffer = text[len(certain) :]
         return certain, False, ""
