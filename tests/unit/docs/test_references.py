@@ -44,11 +44,6 @@ def _find_pages() -> Iterator[Path]:
 PAGES = list(_find_pages())
 CURRENT = [page for page in PAGES if page.name != "CHANGELOG.md"]
 """The change log names what there was, too."""
-PROSE = [
-    page
-    for page in CURRENT
-    if page.parent in (ROOT, ROOT / "docs", ROOT / "docs" / "decisions") and page.name != "benchmarks.md"
-]
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 
 
@@ -175,7 +170,7 @@ def test_no_two_decisions_have_the_same_number() -> None:
     assert len(numbers) == len(set(numbers))
 
 
-@pytest.mark.parametrize("page", PROSE, ids=_name)
+@pytest.mark.parametrize("page", CURRENT, ids=_name)
 def test_a_page_uses_the_terms_of_the_field(page: Path) -> None:
     text = _CODE.sub("", _FENCE.sub("", page.read_text(encoding="utf-8")))
     assert [match[0] for match in _WORDS.finditer(text)] == []
