@@ -24,7 +24,7 @@ _UNITS = {
 async def reconnect(size: Size, tell: Tell) -> Table:
     """Measure."""
     answers, readers = size.of(_ANSWERS), size.of(_READERS)
-    table = Table("Everybody comes back at once")
+    table = Table("All readers reconnect at once")
     samples = []
     async with Lab() as lab:
         for repeat in range(size.repeats):
