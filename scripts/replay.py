@@ -14,11 +14,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from parley_cli import child_process
 from parley_cli.stack.log import CombinedLog
 from parley_cli.stack.options import StackOptions
 from parley_cli.stack.stack import Stack
-
-_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
 
 
 async def _judge(program: Path, folders: list[Path], port: str, options: StackOptions, log: CombinedLog) -> int:
@@ -27,8 +26,10 @@ async def _judge(program: Path, folders: list[Path], port: str, options: StackOp
     async with Stack(options, log) as stack:
         for folder in folders:
             print(f"{folder}:", flush=True)
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, str(program), stack.url, str(folder), env={**os.environ, "REPLAY_PORT": port}
+            process = await child_process.start_async(
+                [sys.executable, str(program), stack.url, str(folder)],
+                output=sys.stdout.fileno(),
+                environment={**os.environ, "REPLAY_PORT": port},
             )
             failed += await process.wait() != 0
     return failed
@@ -47,7 +48,7 @@ def main() -> int:
             port=0,
             push_port=0,
             # Responses are named by models, which no list names.
-            inherited={name: os.environ[name] for name in _KEPT if name in os.environ}
+            inherited=child_process.base_environment()
             | {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "ANY_MODEL": "true"},
             environment={"gateway": {"WRITES_PER_SECOND": "0"}},
         )

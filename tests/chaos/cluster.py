@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from parley.runtime.nats.connect import connect
 from parley.runtime.nats.errors import TRANSIENT_ERRORS
 from parley_cli.embedded.nats import NatsServer
 from parley_cli.embedded.ports import LOOPBACK, free_port
+from parley_cli.polling import poll
 from parley_cli.stack.errors import StackError
 from parley_cli.stack.log import CombinedLog
 from parley_cli.stack.process import ProcessSpec, SupervisedProcess
@@ -67,7 +67,7 @@ class Cluster:
         try:
             await asyncio.gather(*(process.start(deadline=_STARTING) for process in self.processes.values()))
             self._nc = await self._running.enter_async_context(connection(self.url))
-            await self._agree()
+            await self._wait_for_leader()
         except BaseException:
             await self._stop()
             raise
@@ -78,16 +78,22 @@ class Cluster:
     ) -> None:
         await self._stop()
 
-    async def _agree(self) -> None:
-        end = time.monotonic() + _STARTING
-        while True:
+    async def _wait_for_leader(self) -> None:
+        last: Exception | None = None
+
+        async def has_leader() -> bool:
+            nonlocal last
             try:
                 await self._nc.jetstream(timeout=_ASKING).account_info()
-                return
             except TRANSIENT_ERRORS as error:
-                if time.monotonic() > end:
-                    raise StackError(f"The nats-servers did not agree on a leader: {error!r}") from error
-                await asyncio.sleep(0.1)
+                last = error
+                return False
+            return True
+
+        try:
+            await poll(has_leader, timeout=_STARTING, every=0.1)
+        except TimeoutError:
+            raise StackError(f"The nats-servers did not agree on a leader: {last!r}") from last
 
     async def _stop(self) -> None:
         await self._running.aclose()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable
 
 import asyncpg
 
+from parley_cli.polling import poll
 from tests.chaos.stored import Database, Stored
 from tests.chaos.workload import Crowd
 
@@ -34,12 +33,10 @@ async def rest(crowd: Crowd, database_url: str, say: Callable[[str], None]) -> S
 
 async def _until(condition: Callable[[], Awaitable[bool]], seconds: float) -> bool:
     """Wait for the condition; false when it did not come true in time."""
-    end = time.monotonic() + seconds
-    while not await condition():
-        if time.monotonic() > end:
-            return False
-        await asyncio.sleep(_EVERY)
-    return True
+    try:
+        return await poll(condition, timeout=seconds, every=_EVERY)
+    except TimeoutError:
+        return False
 
 
 async def _at_rest(database: Database) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parley.contracts import streams
+from parley_cli.child_process import base_environment
 from parley_cli.stack.log import CombinedLog
 from parley_cli.stack.options import StackOptions
 from parley_cli.stack.stack import Stack
@@ -24,8 +24,6 @@ from tests.chaos.report import Report
 from tests.chaos.workload import Crowd
 
 LOG = "stack.log"
-
-_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +132,7 @@ async def _disturb(
 
 
 def _stack_options(options: RunOptions, detours: Detours, cluster: Cluster | None) -> StackOptions:
-    inherited = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    inherited = base_environment()
     migrate = {"ACK_WAIT": str(options.ack_wait)}
     if cluster is not None:
         inherited["NATS_URL"] = cluster.url

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from tests.support.stack import RunningStack
 
+_EXAMPLE = Path(__file__).resolve().parents[2] / "clients" / "python" / "examples" / "ask.py"
+
 
 async def _chat(stack: RunningStack, home: Path, *arguments: str) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
@@ -54,3 +56,12 @@ async def test_trouble_is_told_in_words_and_in_the_exit_code(stack: RunningStack
     assert code == 1
     assert notes.startswith("parley: ")
     assert "Traceback" not in notes
+
+
+async def test_the_example_of_the_python_client_prints_an_answer(stack: RunningStack) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(_EXAMPLE), stack.url, "about otters"), stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0
+    assert "about otters" in out.decode()

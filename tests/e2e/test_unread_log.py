@@ -2,11 +2,11 @@
 
 import asyncio
 import os
-import subprocess
 from pathlib import Path
 
 import httpx
 
+from parley_cli import child_process
 from parley_cli.embedded.guard import guarded
 from tests.support.stack import RunningStack
 
@@ -17,13 +17,8 @@ class _Unread(RunningStack):
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.reading, writing = os.pipe()
-        self._process = subprocess.Popen(
-            guarded(self._command, on_death=self.on_death),
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=writing,
-            stderr=writing,
-            start_new_session=True,
+        self._process = child_process.start(
+            guarded(self._command, on_death=self.on_death), output=writing, environment=self.environment
         )
         os.close(writing)
 

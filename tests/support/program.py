@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from parley_cli import child_process
 from parley_cli.embedded.guard import guarded
 from tests.support.pausing import pause
 
@@ -43,13 +44,8 @@ class Program:
     def start(self) -> None:
         """Start it; do not wait."""
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                guarded(self._command, on_death=self.on_death),
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
+            self._process = child_process.start(
+                guarded(self._command, on_death=self.on_death), output=log, environment=self.environment
             )
 
     def wait_ready(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import tempfile
@@ -11,12 +10,10 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from parley_cli.child_process import base_environment
 from parley_cli.embedded.ports import free_port
 from tests.support.program import Program
 from tests.support.waiting import wait_until
-
-# What a process needs of this one's environment; settings must not leak into it from the developer's shell.
-_KEPT = ("PATH", "PYTHONPATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "COVERAGE_PROCESS_START", "SYSTEMROOT")
 
 
 class ServiceProcess(Program):
@@ -48,7 +45,7 @@ class ServiceProcess(Program):
         super().__init__(
             package,
             [sys.executable, "-m", package, *arguments],
-            {name: os.environ[name] for name in _KEPT if name in os.environ} | dict(environment),
+            base_environment() | dict(environment),
             Path(tempfile.mkstemp(prefix=f"parley-{package}-", suffix=".log")[1]),
         )
         health = "PORT" if package == "gateway" else "HEALTH_PORT"

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from parley_cli.child_process import base_environment
 from parley_cli.stack import state
 from parley_cli.stack.state import State
 from parley_client import ParleyClient
 from parley_client.client import Transport
 from tests.support.program import Program
 from tests.support.waiting import wait_until
-
-# The developer's own settings must not reach the stack.
-_FOREIGN = ("NATS_URL", "DATABASE_URL", "SECRET_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL", "MODEL", "WEB_DIST")
 
 
 class RunningStack(Program):
@@ -42,7 +39,6 @@ class RunningStack(Program):
         tracebacks: bool = False,
     ) -> None:
         self.folder = folder
-        inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
         super().__init__(
             "parley up",
             [
@@ -51,7 +47,7 @@ class RunningStack(Program):
                 *([] if "--push-port" in arguments else ["--push-port", "0"]),
                 *arguments,
             ],
-            inherited | dict(environment or {}),
+            base_environment() | dict(environment or {}),
             folder.with_name(f"{folder.name}-{time.monotonic_ns()}.log"),
         )
         self._deadline = deadline

@@ -1,10 +1,10 @@
 """Waiting for conditions, never for time."""
 
-import asyncio
 import inspect
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, overload
+
+from parley_cli.polling import poll, poll_blocking
 
 T = TypeVar("T")
 
@@ -27,30 +27,41 @@ async def eventually(
     Raises:
         AssertionError: ``deadline`` seconds passed; it names the last value, or is the condition's own.
     """
-    end = time.monotonic() + deadline
-    while True:
-        failure: AssertionError | None = None
-        value = None
+    failure: AssertionError | None = None
+    value = None
+
+    async def check() -> Any:
+        nonlocal failure, value
+        failure, value = None, None
         try:
             got = condition()
             value = await got if inspect.isawaitable(got) else got
         except AssertionError as error:
             failure = error
-        if value:
-            return value
-        if time.monotonic() > end:
-            if failure is not None:
-                raise failure
-            raise AssertionError(f"{what or 'the condition'} did not come true in {deadline:g} s; last: {value!r}")
-        await asyncio.sleep(every)
+        return value
+
+    try:
+        return await poll(check, timeout=deadline, every=every)
+    except TimeoutError:
+        if failure is not None:
+            raise failure from None
+        raise _not_yet(what, deadline, value) from None
 
 
 def wait_until(condition: Callable[[], T], *, deadline: float = 15.0, every: float = 0.02, what: str = "") -> T:
     """:func:`eventually` for code without an event loop."""
-    end = time.monotonic() + deadline
-    while True:
-        if value := condition():
-            return value
-        if time.monotonic() > end:
-            raise AssertionError(f"{what or 'the condition'} did not come true in {deadline:g} s; last: {value!r}")
-        time.sleep(every)
+    value: T | None = None
+
+    def check() -> T:
+        nonlocal value
+        value = condition()
+        return value
+
+    try:
+        return poll_blocking(check, timeout=deadline, every=every)
+    except TimeoutError:
+        raise _not_yet(what, deadline, value) from None
+
+
+def _not_yet(what: str, deadline: float, value: object) -> AssertionError:
+    return AssertionError(f"{what or 'the condition'} did not come true in {deadline:g} s; last: {value!r}")

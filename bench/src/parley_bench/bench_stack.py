@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -19,13 +18,13 @@ from parley_bench.http_connection import HttpLine
 from parley_bench.meter import CpuMeter
 from parley_bench.reader import digest
 from parley_bench.scenario import until
+from parley_cli.child_process import base_environment
 from parley_cli.demo_model.stats import Snapshot
 from parley_cli.stack import probe
 from parley_cli.stack.log import CombinedLog
 from parley_cli.stack.options import StackOptions
 from parley_cli.stack.stack import Stack
 
-_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
 _AT_ONCE = 8
 
 _SETTINGS: Mapping[str, Mapping[str, str]] = {
@@ -53,7 +52,7 @@ class Lab:
             port=0,
             push_port=0,
             environment=_SETTINGS,
-            inherited={name: os.environ[name] for name in _KEPT if name in os.environ} | {"LOG_LEVEL": "WARNING"},
+            inherited=base_environment() | {"LOG_LEVEL": "WARNING"},
         )
         self.stack = await self._cleanup.enter_async_context(Stack(options, CombinedLog(log, colour=False)))
         async with HttpLine(self.stack.url) as line:

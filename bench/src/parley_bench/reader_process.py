@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import signal
+import subprocess
 import sys
 from types import TracebackType
 from typing import Any
 
 import msgspec
 
-from parley_cli import signals
+from parley_cli import child_process
 from parley_cli.embedded.guard import guarded
 
 
@@ -25,12 +25,12 @@ class Crew:
         self._process: asyncio.subprocess.Process
 
     async def __aenter__(self) -> Crew:
-        self._process = await asyncio.create_subprocess_exec(
-            *guarded([sys.executable, "-m", "parley_bench.readers"]),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
+        self._process = await child_process.start_async(
+            guarded([sys.executable, "-m", "parley_bench.readers"]),
+            output=subprocess.PIPE,
+            stdin=subprocess.PIPE,
+            stderr=sys.stderr.fileno(),
             limit=64 * 1024 * 1024,
-            start_new_session=True,
         )
         return self
 
@@ -43,8 +43,7 @@ class Crew:
             async with asyncio.timeout(5):
                 await self._process.wait()
         except TimeoutError:
-            signals.send(self._process, signal.SIGKILL)
-            await self._process.wait()
+            await child_process.kill(self._process)
 
     @property
     def pid(self) -> int:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from parley_bench.statistics import Figure
+from parley_cli.polling import poll
 
 
 class NoMeasurement(Exception):
@@ -88,8 +87,7 @@ def brief(sample: dict[str, float]) -> str:
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float, what: str, every: float = 0.1) -> None:
     """Wait for the condition. Raises NoMeasurement."""
-    end = time.monotonic() + seconds
-    while not await condition():
-        if time.monotonic() > end:
-            raise NoMeasurement(f"{what}: not within {seconds:g} s")
-        await asyncio.sleep(every)
+    try:
+        await poll(condition, timeout=seconds, every=every)
+    except TimeoutError:
+        raise NoMeasurement(f"{what}: not within {seconds:g} s") from None

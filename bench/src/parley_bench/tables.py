@@ -5,18 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from parley_bench.scenario import Table
+from parley_cli import output
 
 
 def console(table: Table) -> str:
     """The table in columns."""
-    rows = _cells(table)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["", table.title]
-    for row in rows:
-        lines.append("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
+    lines = ["", table.title, output.table(_cells(table))]
     lines += [f"  {note}" for note in table.notes]
     lines += [f"  WRONG: {failure}" for failure in table.failures]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(lines)
 
 
 def markdown(table: Table) -> str:

@@ -19,7 +19,7 @@ from nats.aio.client import Client
 from parley.contracts.streams import CHAT
 from parley.runtime.nats.client import ReconnectingClient
 from parley.runtime.nats.connect import connect_options
-from parley.runtime.server_urls import FORMS, UrlSetting, check_server_url
+from parley.runtime.server_urls import FORMS, UrlSetting, check_server_url, without_credentials
 
 CONNECT_TIMEOUT: Final = 5.0
 _CLOSE_TIMEOUT: Final = 2.0
@@ -60,11 +60,6 @@ def check_url(setting: UrlSetting, url: str) -> None:
         raise ServerUnusable(ServerProblem(text=f"{setting} {error}.")) from None
 
 
-def without_password(url: str) -> str:
-    """The servers of an address, for people to read."""
-    return ", ".join(server.strip().rpartition("@")[2].rpartition("://")[2] for server in url.split(","))
-
-
 # --- Postgres ------------------------------
 
 
@@ -91,7 +86,7 @@ async def postgres(url: str, name: str, **options: Any) -> AsyncIterator[asyncpg
 
 
 def _postgres_problem(url: str, error: Exception) -> ServerProblem:
-    where = without_password(url)
+    where = without_credentials(url)
     said = " ".join((str(error) or type(error).__name__).split())
     match error:
         case asyncpg.InvalidAuthorizationSpecificationError():
@@ -182,7 +177,7 @@ async def _close(client: Client) -> None:
 
 
 def _nats_problem(url: str, error: Exception) -> ServerProblem:
-    where = without_password(url)
+    where = without_credentials(url)
     said = " ".join((str(error) or type(error).__name__).split())
     if "authorization" in said.lower() or "authentication" in said.lower():
         user = urlsplit(url.split(",")[0]).username or "nobody in particular"

@@ -24,6 +24,7 @@ from parley_bench.reader_process import Crew
 from parley_bench.scenario import NoMeasurement, Size, Table, Tell, brief
 from parley_bench.scenarios.delay import RATE
 from parley_bench.servers import child
+from parley_cli import child_process
 from parley_cli.embedded.ports import free_port
 from parley_cli.embedded.postgres import PostgresServer
 
@@ -192,9 +193,7 @@ async def _celery(folder: Path, model_port: int) -> AsyncIterator[_Running]:
 
 
 async def _run(command: list[str], environment: Mapping[str, str]) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *command, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    process = await child_process.start_async(command, output=subprocess.PIPE, environment=environment)
     output, _ = await process.communicate()
     if process.returncode:
         raise NoMeasurement(f"{' '.join(command)}: {output.decode(errors='replace')[-2000:]}")

@@ -7,10 +7,11 @@ import time
 
 from parley_bench.bench_stack import Lab
 from parley_bench.http_connection import HttpLine
-from parley_bench.scenario import NoMeasurement, Size, Table, Tell, brief
+from parley_bench.scenario import Size, Table, Tell, brief, until
 from parley_bench.statistics import percentile
 
 RATE = 50
+_ARRIVAL_TIMEOUT = 60.0
 _LINES = 32
 _MODEL = "demo-rate-1000x5"
 
@@ -69,11 +70,15 @@ async def _measure(lab: Lab, repeat: int, window: float) -> dict[str, float]:
             posts.create_task(post(number))
     for line in opened:
         await line.__aexit__(None, None, None)
+    arrived: dict[str, float] = {}
+
+    async def all_arrived() -> bool:
+        arrived.update({each.prompt: each.started for each in (await lab.model()).streams})
+        return sent.keys() <= arrived.keys()
+
+    await until(all_arrived, _ARRIVAL_TIMEOUT, f"{count} prompts at the model")
     await lab.all_run(0)
     spent = meter.stop()
-    arrived = {each.prompt: each.started for each in (await lab.model()).streams}
-    if sent.keys() - arrived.keys():
-        raise NoMeasurement(f"{len(sent.keys() - arrived.keys())} of {count} prompts did not reach the model")
     took = sorted(arrived[content] - began for content, began in sent.items())
     accepted.sort()
     each = {name: seconds / count * 1000 for name, seconds in spent.items()}

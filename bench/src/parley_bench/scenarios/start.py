@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 from parley_bench.scenario import NoMeasurement, Size, Table, Tell, brief, until
-from parley_cli import signals
+from parley_cli import child_process
 from parley_cli.embedded.guard import guarded
 from parley_cli.embedded.ports import free_port
 from parley_cli.stack import probe
 
 _DEADLINE = 90.0
 _UNITS = {"first start": "s", "second start": "s", "stop": "s"}
-_NOT_OURS = ("NATS_URL", "DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL")
 
 
 async def start(size: Size, tell: Tell) -> Table:
@@ -40,12 +38,10 @@ async def _start(folder: Path) -> tuple[float, float]:
     port = free_port()
     ports = ["--port", str(port), "--push-port", str(free_port())]
     began = time.monotonic()
-    process = await asyncio.create_subprocess_exec(
-        *guarded([sys.executable, "-m", "parley_cli.main", "up", *ports, "--data", str(folder / "data")]),
-        env={name: value for name, value in os.environ.items() if name not in _NOT_OURS},
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
+    process = await child_process.start_async(
+        guarded([sys.executable, "-m", "parley_cli.main", "up", *ports, "--data", str(folder / "data")]),
+        output=subprocess.DEVNULL,
+        environment=child_process.base_environment(),
     )
 
     async def answers() -> bool:
@@ -58,6 +54,6 @@ async def _start(folder: Path) -> tuple[float, float]:
         took = time.monotonic() - began
     finally:
         ending = time.monotonic()
-        signals.send(process, signal.SIGTERM)
+        child_process.send_signal(process, signal.SIGTERM)
         await process.wait()
     return took, time.monotonic() - ending

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from parley_cli import output
 from parley_cli.backup.archive import ArchiveReader, Manifest
 from parley_cli.backup.creation import back_up
 from parley_cli.backup.errors import BackupError, FileExists, TimedOut
@@ -60,12 +61,10 @@ def _run(work: Callable[[], Manifest], done: str, afterwards: str) -> int:
         print(f"parley: {error}", file=sys.stderr)
         return 1
     print(f"{done}, made at {manifest.made_at:%Y-%m-%d %H:%M:%S} UTC:")
-    for table, rows in manifest.tables.items():
-        print(f"{rows:>10}  {table}")
-    for kind, count in sorted(manifest.messages.items()):
-        print(f"{count:>10}  {kind}")
+    counts = [*manifest.tables.items(), *sorted(manifest.messages.items())]
+    print(output.table(((str(count), name) for name, count in counts), right=[0], indent=2))
     if manifest.secret_key is None:
-        print("The key of sessions (SECRET_KEY) is not in it. Keep that safe, too: without it all users are strangers.")
+        print("The file does not contain SECRET_KEY. Back it up, too: without it all sessions are lost.")
     if afterwards:
         print(afterwards)
     return 0

@@ -21,6 +21,7 @@ from nats.aio.client import Client
 from parley.contracts.streams import CHAT, CHAT_STORE_FINISHED, CHAT_STORE_PROMPTS, DEAD_LETTERS
 from parley.runtime.nats.errors import BusUnavailable, NotProvisioned
 from parley.runtime.nats.requirements import require
+from parley.runtime.server_urls import without_credentials
 from parley_cli import servers
 from parley_cli.backup import archive, pending_messages
 from parley_cli.backup.archive import ArchiveWriter, KeptMessage, Manifest
@@ -72,7 +73,7 @@ async def connected(url: str) -> AsyncIterator[Client]:
         try:
             yield nc
         except (TimeoutError, nats.errors.Error, nats.js.errors.Error, BusUnavailable) as error:
-            where = servers.without_password(url)
+            where = without_credentials(url)
             raise BackupError(f"NATS at {where} did not do what it was asked: {error!r}") from error
 
 

@@ -18,7 +18,8 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 
 from chat_store.storage.search_index import INDEX
-from parley_cli import servers, signals
+from parley.runtime.server_urls import without_credentials
+from parley_cli import child_process, servers
 from parley_cli.backup.errors import BackupError, ProgramFailed
 from parley_cli.embedded.errors import NotInstalled
 from parley_cli.embedded.postgres import postgres_program
@@ -61,7 +62,7 @@ class Database:
             try:
                 yield cls(url, connection)
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-                where = servers.without_password(url)
+                where = without_credentials(url)
                 said = str(error) or "no answer in time"
                 raise BackupError(f"Postgres at {where} did not do what it was asked: {said}.") from error
 
@@ -93,13 +94,11 @@ class Database:
 
     async def dump(self, snapshot: str) -> AsyncIterator[bytes]:
         """What ``pg_dump`` writes in its own (compressed) format. Raises: ProgramFailed."""
-        process = await asyncio.create_subprocess_exec(
-            _program("pg_dump", self._major),
-            *("--format=custom", "--no-owner", "--no-privileges", f"--snapshot={snapshot}", f"--dbname={self._place}"),
-            f"--lock-wait-timeout={int(_SILENCE / 2)}s",
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+        options = ("--format=custom", "--no-owner", "--no-privileges", f"--lock-wait-timeout={int(_SILENCE / 2)}s")
+        process = await child_process.start_async(
+            [_program("pg_dump", self._major), *options, f"--snapshot={snapshot}", f"--dbname={self._place}"],
+            output=subprocess.PIPE,
+            environment=self._environment,
             stderr=subprocess.PIPE,
         )
         assert process.stdout is not None
@@ -113,7 +112,7 @@ class Database:
         except TimeoutError as error:
             raise ProgramFailed("pg_dump", f"(nothing for {_SILENCE:g} seconds)") from error
         finally:
-            await _end(process)
+            await child_process.kill(process)
             await saying
 
     async def replace_by(self, chunks: Iterable[bytes]) -> None:
@@ -124,12 +123,12 @@ class Database:
         """
         tables = [row[0] for row in await self.connection.fetch(_TABLES)]
         reading, writing = os.pipe()
-        psql = await asyncio.create_subprocess_exec(
-            _program("psql", self._major),
-            *("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-", f"--dbname={self._place}"),
-            env=self._environment,
+        options = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-")
+        psql = await child_process.start_async(
+            [_program("psql", self._major), *options, f"--dbname={self._place}"],
+            output=subprocess.DEVNULL,
+            environment=self._environment,
             stdin=reading,
-            stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
         os.close(reading)
@@ -145,7 +144,9 @@ class Database:
         except BrokenPipeError:
             pass  # psql has given up, and says why
         except BaseException:
-            signals.send(psql, signal.SIGKILL)  # it may never end by itself; what it has not committed is undone
+            child_process.send_signal(
+                psql, signal.SIGKILL
+            )  # it may never end by itself; what it has not committed is undone
             raise
         finally:
             os.close(writing)
@@ -173,17 +174,13 @@ class Database:
             )
 
     async def _pg_restore(self, *arguments: str, out: int = subprocess.DEVNULL) -> tuple[str, int]:
-        process = await asyncio.create_subprocess_exec(
-            _program("pg_restore", self._major),
-            *arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.PIPE,
+        process = await child_process.start_async(
+            [_program("pg_restore", self._major), *arguments], output=out, stderr=subprocess.PIPE
         )
         try:
             _, said = await process.communicate()
         finally:
-            await _end(process)
+            await child_process.kill(process)
         assert process.returncode is not None
         return said.decode(errors="replace"), process.returncode
 
@@ -209,11 +206,6 @@ def left_to_migrate(line: str) -> bool:
     (:mod:`chat_store.storage.search_index`).
     """
     return _BY_SERVER.search(line) is not None
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    signals.send(process, signal.SIGKILL)
-    await process.wait()
 
 
 def _program(name: str, server_major: int) -> str:

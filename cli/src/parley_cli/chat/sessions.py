@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from parley_cli.private_file import write_private_file
+
 
 class Sessions:
     """Access tokens by server, in a file that only its owner can read."""
@@ -22,11 +24,7 @@ class Sessions:
         """Remember a token."""
         sessions = self._all() | {url: access_token}
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        new = self._file.with_suffix(".new")
-        new.unlink(missing_ok=True)
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as writer:
-            writer.write(msgspec.json.encode(sessions))
-        new.rename(self._file)
+        write_private_file(self._file, msgspec.json.encode(sessions))
 
     def _all(self) -> dict[str, str]:
         try:

@@ -22,10 +22,11 @@ from parley.contracts.streams import CHAT, CONSUMERS, DEAD_LETTERS, STREAMS
 from parley.runtime.nats import jetstream, provision
 from parley.runtime.nats.connect import wait_until_processed
 from parley.runtime.nats.errors import TRANSIENT_ERRORS
+from parley.runtime.server_urls import without_credentials
 from parley_cli.doctor.clock import Clock, compare
 from parley_cli.doctor.report import Report
 from parley_cli.doctor.target import Target
-from parley_cli.servers import ServerUnusable, nats_client, without_password
+from parley_cli.servers import ServerUnusable, nats_client
 
 _TIMEOUT: Final = 3.0
 _MIN_PAYLOAD: Final = 1024 * 1024
@@ -76,7 +77,9 @@ async def _connected(report: Report, url: str, refused: list[str]) -> AsyncItera
 
 async def _check_server(report: Report, nc: Client, target: Target, refused: list[str], clock: Clock) -> None:
     version = nc.connected_server_version
-    report.ok(f"{without_password(target.nats_url)} answers, version {version.major}.{version.minor}.{version.patch}.")
+    report.ok(
+        f"{without_credentials(target.nats_url)} answers, version {version.major}.{version.minor}.{version.patch}."
+    )
     if nc.max_payload < _MIN_PAYLOAD:
         report.problem(
             f"The maximum payload is {nc.max_payload} bytes; answers need 1 MiB.",

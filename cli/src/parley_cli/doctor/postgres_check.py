@@ -9,10 +9,11 @@ import asyncpg
 from chat_store.errors import SchemaMismatch
 from chat_store.storage import schema
 from chat_store.storage.pool import MIN_VERSION
+from parley.runtime.server_urls import without_credentials
 from parley_cli.doctor.clock import Clock, compare
 from parley_cli.doctor.report import Report
 from parley_cli.doctor.target import Target
-from parley_cli.servers import ServerUnusable, postgres, version_of, without_password
+from parley_cli.servers import ServerUnusable, postgres, version_of
 
 _TIMEOUT: Final = 5.0
 _HAS_TABLES: Final = """
@@ -42,7 +43,7 @@ async def check(target: Target, clock: Clock) -> Report:
     if not target.database_url:
         report.note("DATABASE_URL is not set and no stack runs here.", "`parley up` starts a PostgreSQL of its own.")
         return report
-    where = without_password(target.database_url)
+    where = without_credentials(target.database_url)
     try:
         async with postgres(target.database_url, "parley-doctor", command_timeout=_TIMEOUT) as connection:
             await _check_server(report, connection, where, clock)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import socket
@@ -16,6 +15,7 @@ from parley_cli.embedded.errors import NotInstalled
 from parley_cli.embedded.guard import guarded
 from parley_cli.embedded.ports import LOOPBACK, free_port
 from parley_cli.embedded.server import EmbeddedServer
+from parley_cli.private_file import write_private_file
 
 
 def nats_program() -> str:
@@ -85,10 +85,7 @@ class NatsServer(EmbeddedServer):
         text = "".join(f"{name}: {json.dumps(value)}\n" for name, value in self.settings().items())
         if self._passwords is not None:
             text += authorization.render(self._passwords)
-        self._config_file.unlink(missing_ok=True)
-        file = os.open(self._config_file, os.O_WRONLY | os.O_CREAT, 0o600)
-        with os.fdopen(file, "w") as config_file:
-            config_file.write(text)
+        write_private_file(self._config_file, text.encode())
 
     @property
     def command(self) -> list[str]:

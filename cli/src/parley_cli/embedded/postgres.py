@@ -19,6 +19,7 @@ from parley_cli.embedded.errors import DidNotStart, NotInstalled, UnusableFolder
 from parley_cli.embedded.guard import guarded
 from parley_cli.embedded.ports import LOOPBACK, free_port
 from parley_cli.embedded.server import EmbeddedServer
+from parley_cli.private_file import write_private_file
 
 MAJOR_VERSION = "18"
 _USER = "parley"
@@ -127,9 +128,7 @@ class PostgresServer(EmbeddedServer):
         password_file = self.folder / "initdb.password"
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700)
-        password_file.unlink(missing_ok=True)
-        password_file.touch(mode=0o600)
-        password_file.write_text(self._password)
+        write_private_file(password_file, self._password.encode())
         owner = self._owner()
         if owner is not None:
             for path in (new, password_file):

@@ -1,14 +1,15 @@
-"""What nats-server and PostgreSQL have in common: prepared, started, ready, stopped."""
+"""The common base of the embedded nats-server and PostgreSQL."""
 
 from __future__ import annotations
 
 import signal
 import subprocess
-import time
 from pathlib import Path
 from types import TracebackType
 
+from parley_cli import child_process
 from parley_cli.embedded.errors import DidNotStart
+from parley_cli.polling import poll_blocking
 
 
 class EmbeddedServer:
@@ -21,7 +22,7 @@ class EmbeddedServer:
         name: For people.
         folder: Where its data, and with :meth:`start` its log, are.
         port: On loopback.
-        stop_signal: Asks it to end in good order.
+        stop_signal: Requests a graceful shutdown.
     """
 
     name: str
@@ -33,12 +34,12 @@ class EmbeddedServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def prepare(self) -> None:
-        """Bring the folder into a state that :attr:`command` can run on; repeated at will while it does not run."""
+        """Prepare the folder for :attr:`command`. Idempotent, while the server does not run."""
         raise NotImplementedError
 
     @property
     def command(self) -> list[str]:
-        """The process to run; it dies with the one that starts it."""
+        """The command to run; its process ends with this one."""
         raise NotImplementedError
 
     @property
@@ -47,7 +48,7 @@ class EmbeddedServer:
         raise NotImplementedError
 
     def is_ready(self) -> bool:
-        """Whether it accepts clients now."""
+        """Return whether it accepts clients now."""
         raise NotImplementedError
 
     @property
@@ -69,20 +70,20 @@ class EmbeddedServer:
         """
         self.prepare()
         with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-        end = time.monotonic() + deadline
-        while not self.is_ready():
-            if self._process.poll() is not None:
-                raise DidNotStart(self.name, "ended while starting", self.last_words())
-            if time.monotonic() > end:
-                self.kill()
-                raise DidNotStart(self.name, f"was not ready within {deadline:g} seconds", self.last_words())
-            time.sleep(0.01)
+            self._process = child_process.start(self.command, output=log)
+        try:
+            poll_blocking(self._is_started, timeout=deadline, every=0.01)
+        except TimeoutError:
+            self.kill()
+            raise DidNotStart(self.name, f"was not ready within {deadline:g} seconds", self.last_lines()) from None
+
+    def _is_started(self) -> bool:
+        if self.process.poll() is not None:
+            raise DidNotStart(self.name, "ended while starting", self.last_lines())
+        return self.is_ready()
 
     def stop(self, *, deadline: float = 15.0) -> None:
-        """End it in good order; by force after ``deadline`` seconds. Without effect when it is not running."""
+        """Shut it down gracefully; kill it after ``deadline`` seconds. Without effect when it is not running."""
         if self._process is None:
             return
         self._process.send_signal(self.stop_signal)
@@ -93,13 +94,13 @@ class EmbeddedServer:
         self._process = None
 
     def kill(self) -> None:
-        """End it with SIGKILL, as a power cut would."""
+        """Kill it with SIGKILL."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
-    def last_words(self, lines: int = 12) -> str:
+    def last_lines(self, lines: int = 12) -> str:
         """The end of the log that :meth:`start` keeps."""
         if not self.log_file.exists():
             return ""

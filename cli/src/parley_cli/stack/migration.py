@@ -1,24 +1,23 @@
-"""The provisioning step, and how a stack knows that it needs none."""
+"""The migration, and how a stack decides that it needs none."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import importlib.util
-import signal
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from parley_cli import servers, signals
+from parley_cli import child_process, servers
 from parley_cli.embedded.guard import guarded
 from parley_cli.stack.errors import StackError
 
-_LAST_WORDS = 40
+_LAST_LINES = 40
 _REASON = "chat-store: "
-"""Begins the sentence that says why it failed."""
+"""The prefix of the line with the reason of a failure."""
 
 _SOURCES = (
     ("chat_store.storage", "migrations"),
@@ -29,46 +28,40 @@ _SOURCES = (
 )
 
 
-async def migrate(environment: Mapping[str, str], say: Callable[[str], None] = lambda line: None) -> None:
+async def migrate(environment: Mapping[str, str], log: Callable[[str], None] = lambda line: None) -> None:
     """Run chat-store's migration of the database and the streams.
 
     Args:
-        say: Is told each line, at once: it may wait for a server and say for which.
+        log: Called with each line of output at once: it may wait for a server, and name it.
 
     Raises:
         StackError: It failed.
     """
-    process = await asyncio.create_subprocess_exec(
-        *guarded([sys.executable, "-m", "chat_store", "migrate"]),
-        env=dict(environment),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
+    process = await child_process.start_async(
+        guarded([sys.executable, "-m", "chat_store", "migrate"]), output=subprocess.PIPE, environment=environment
     )
     assert process.stdout is not None
-    said: deque[str] = deque(maxlen=_LAST_WORDS)
+    lines: deque[str] = deque(maxlen=_LAST_LINES)
     try:
         async for data in process.stdout:
-            said.append(data.decode(errors="replace").rstrip())
-            say(said[-1])
+            lines.append(data.decode(errors="replace").rstrip())
+            log(lines[-1])
         await process.wait()
     except BaseException:
-        signals.send(process, signal.SIGKILL)
-        await process.wait()
+        await child_process.kill(process)
         raise
     if process.returncode != 0:
-        reasons = [line.removeprefix(_REASON) for line in said if line.startswith(_REASON)]
-        raise StackError("\n".join(reasons or ["The migration failed.", *said]))
+        reasons = [line.removeprefix(_REASON) for line in lines if line.startswith(_REASON)]
+        raise StackError("\n".join(reasons or ["The migration failed.", *lines]))
 
 
 async def check_servers(*, nats_url: str | None, database_url: str | None) -> None:
-    """Look at servers that somebody else started, before anything waits for them.
+    """Check servers that the stack did not start.
 
-    Those that do not answer yet are no trouble here: the migration waits for them, and says so.
+    One that does not respond yet is no error here: the migration waits for it, and logs that.
 
     Raises:
-        StackError: One is not, and will not be, what is needed.
+        StackError: One cannot be used, and a retry would not help.
     """
     try:
         if nats_url:
@@ -102,13 +95,13 @@ def run_migration(environment: Mapping[str, str]) -> int:
 
 
 class MigrationStamp:
-    """Remembers, beside the data of servers that only this stack uses, what they were last migrated to."""
+    """The version that the embedded servers were last migrated to, stored in their data folders."""
 
     def __init__(self, places: Iterable[Path]) -> None:
         self._files = [place / "migrated" for place in places]
 
     def is_current(self) -> bool:
-        """Whether every place was migrated by the code that is installed now."""
+        """Return whether every folder was migrated by the installed code."""
         wanted = _fingerprint()
         return all(file.exists() and file.read_text() == wanted for file in self._files)
 

@@ -1,29 +1,31 @@
-"""One child process that is kept running."""
+"""One supervised child process."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from parley_cli import signals
+from parley.runtime.backoff import Backoff
+from parley_cli import child_process
 from parley_cli.embedded.errors import EmbeddedError
+from parley_cli.polling import poll
 from parley_cli.stack.errors import StackError
 from parley_cli.stack.log import CombinedLog, Lines
 
-_SETTLED = 30.0
-"""Seconds after which a process that ends is started again without delay."""
+_STABLE_AFTER = 30.0
+"""Seconds of running after which the backoff starts again."""
 _PROBE_EVERY = 0.04
-"""Seconds between questions whether it is ready; asked more often, the questions themselves slow the start down."""
+"""Seconds between readiness probes; more frequent ones slow the start down."""
 _START_TRIES = 3
-"""How often a process may end before it was ready for the first time, or before that is more than a line in the log."""
+"""Ends of a process after which its start fails, or, once it was ready, a warning is logged."""
 _WRONG_SETTING = 2
-"""The exit code of a service that cannot work with its settings: starting it again changes nothing."""
+"""The exit code of a service with invalid settings: a restart does not help."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +33,13 @@ class ProcessSpec:
     """What to run.
 
     Attributes:
-        name: Its name in the log and in ``stack.json``.
-        service: What it is one of.
-        command: Made anew for each start.
+        name: In the log and in ``stack.json``.
+        service: The service of which it is one process.
+        command: Called for each start.
         prepare: Called before each start, in a thread; may block and raise.
-        ready: Whether it serves now.
-        shown: Which of its lines go into the log; None: all.
-        stop_seconds: How long it may take to end in good order.
+        ready: Returns whether it serves now.
+        shown: The lines of its output that are logged; None: all.
+        stop_seconds: The time for a graceful shutdown.
     """
 
     name: str
@@ -54,12 +56,12 @@ class ProcessSpec:
 
 
 class SupervisedProcess:
-    """Starts a process, starts it again when it ends, and stops it.
+    """Starts a process, restarts it when it ends, and stops it.
 
     Attributes:
         spec: What runs.
         pid: Null while it is down.
-        restarts: How often it was started again.
+        restarts: The number of restarts.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class SupervisedProcess:
         self._lines = Lines(log, spec.name, spec.shown)
         self._stopping = asyncio.Event()
         self._was_ready = False
-        self._keeper: asyncio.Task[None] | None = None
+        self._supervision: asyncio.Task[None] | None = None
 
     async def start(self, *, deadline: float = 60.0) -> None:
         """Start it and return when it is ready for the first time.
@@ -88,28 +90,32 @@ class SupervisedProcess:
         Raises:
             StackError: It ended too often, or was not ready in time.
         """
-        self._keeper = asyncio.create_task(self._keep(), name=f"keep {self.spec.name}")
-        end = time.monotonic() + deadline
-        while not await self.is_ready():
-            if self._keeper.done():
-                await self._keeper
-                raise StackError(f"{self.spec.name} was stopped while it started.")
-            if time.monotonic() > end:
-                raise StackError(f"{self.spec.name} was not ready within {deadline:g} seconds.{self._last_words()}")
-            await asyncio.sleep(_PROBE_EVERY)
+        self._supervision = asyncio.create_task(self._supervise(), name=f"supervise {self.spec.name}")
+        try:
+            await poll(self._is_started, timeout=deadline, every=_PROBE_EVERY)
+        except TimeoutError:
+            message = f"{self.spec.name} was not ready within {deadline:g} seconds.{self._last_lines()}"
+            raise StackError(message) from None
         self._was_ready = True
 
+    async def _is_started(self) -> bool:
+        assert self._supervision is not None
+        if self._supervision.done():
+            await self._supervision
+            raise StackError(f"{self.spec.name} was stopped while it started.")
+        return await self.is_ready()
+
     async def stop(self) -> None:
-        """End it in good order, by force when that takes too long."""
+        """Shut it down gracefully, and kill it when that takes too long."""
         self._stopping.set()
         if self._process is not None and self._process.returncode is None:
             await self._end(self._process)
         self.kill()
-        if self._keeper is not None:
-            await asyncio.gather(self._keeper, return_exceptions=True)
+        if self._supervision is not None:
+            await asyncio.gather(self._supervision, return_exceptions=True)
 
     async def restart(self) -> None:
-        """End it in good order, by force when that takes too long; it is started again like one that ends by itself."""
+        """Shut it down as :meth:`stop` does; it is restarted like one that ends by itself."""
         process = self._process
         if process is None or process.returncode is not None:
             return
@@ -124,9 +130,8 @@ class SupervisedProcess:
         """Whether it runs and serves now."""
         return self.pid is not None and await self.spec.ready()
 
-    async def _keep(self) -> None:
-        first, longest = self._delays
-        delay = first
+    async def _supervise(self) -> None:
+        backoff = Backoff(*self._delays)
         ends = 0
         while not self._stopping.is_set():
             started = time.monotonic()
@@ -136,44 +141,40 @@ class SupervisedProcess:
                 if self._stopping.is_set():
                     return
                 code = await self._run_once()
-                end = f"ended with {_told(code)}"
+                end = f"ended with {_exit_status(code)}"
             except (EmbeddedError, OSError) as error:
                 if not self._was_ready:
                     raise
                 end = f"does not start: {error}"
             if self._stopping.is_set():
                 return
-            if time.monotonic() - started > _SETTLED:
-                delay, ends = first, 0
+            if time.monotonic() - started > _STABLE_AFTER:
+                backoff.reset()
+                ends = 0
             ends += 1
             if not self._was_ready and code == _WRONG_SETTING:
-                raise StackError(f"{self.spec.name} does not start with these settings:{self._last_words()}")
+                raise StackError(f"{self.spec.name} does not start with these settings:{self._last_lines()}")
             if not self._was_ready and ends >= _START_TRIES:
-                raise StackError(f"{self.spec.name} does not start: it {end}.{self._last_words()}")
+                raise StackError(f"{self.spec.name} does not start: it {end}.{self._last_lines()}")
+            delay = backoff.next_delay()
             self._report(end, ends, delay)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay)
-            delay = min(delay * 2, longest)
             self.restarts += 1
 
     def _report(self, end: str, ends: int, delay: float) -> None:
-        """Tell of the end: each of the first ones, then less and less often."""
+        """Log the end: each of the first ones, then exponentially fewer."""
         if ends < _START_TRIES:
-            self._log.line(self.spec.name, f"{end}; starting it again in {delay:g} s")
+            self._log.line(self.spec.name, f"{end}; restarting it in {delay:.1f} s")
         elif ends & (ends - 1) == 0 or ends == _START_TRIES:
             self._log.announce(
-                f"{self.spec.name} {end}, {ends} times in a row: Parley does not work as it should. It is started "
-                f"again every {delay:g} s. Its last lines:{self._last_words()}"
+                f"{self.spec.name} {end}, {ends} times in a row: Parley does not work as it should. It is "
+                f"restarted after {delay:.1f} s. Its last lines:{self._last_lines()}"
             )
 
     async def _run_once(self) -> int:
-        self._process = await asyncio.create_subprocess_exec(
-            *self.spec.command(),
-            env=dict(self.spec.environment),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C goes to us alone
+        self._process = await child_process.start_async(
+            self.spec.command(), output=subprocess.PIPE, environment=self.spec.environment
         )
         self.pid = self._process.pid
         self._on_change()
@@ -184,29 +185,23 @@ class SupervisedProcess:
             self._lines.end()
             return await self._process.wait()
         finally:
-            # Whatever it leaves behind must not go on without it.
+            # Its own children must not outlive it.
             self._kill_group()
             self.pid = None
             self._on_change()
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
-        signals.send(process, signal.SIGCONT)
-        signals.send(process, self.spec.stop_signal)
-        try:
-            async with asyncio.timeout(self.spec.stop_seconds):
-                await process.wait()
-        except TimeoutError:
-            self._log.line(self.spec.name, f"does not end within {self.spec.stop_seconds:g} s; killed")
-            self._kill_group()
+        child_process.send_signal(process, signal.SIGCONT)
+        if not await child_process.stop(process, timeout=self.spec.stop_seconds, number=self.spec.stop_signal):
+            self._log.line(self.spec.name, f"did not stop within {self.spec.stop_seconds:g} s; killed")
 
     def _kill_group(self) -> None:
         if self.pid is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+            child_process.kill_group(self.pid)
 
-    def _last_words(self) -> str:
+    def _last_lines(self) -> str:
         return "".join(f"\n  {line}" for line in self._lines.last)
 
 
-def _told(code: int) -> str:
+def _exit_status(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import os
 import secrets
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import msgspec
 
 from parley.contracts.permissions import USERS
 from parley_cli.embedded.errors import UnusableFolder
+from parley_cli.private_file import write_private_file
 
 
 class Secrets(msgspec.Struct, frozen=True):
@@ -41,18 +41,11 @@ def load_secrets(folder: Path) -> Secrets:
         # Not made anew: the data beside it can be opened with the old ones only.
         raise UnusableFolder(folder, f"{file} is damaged ({error})") from error
     made = Secrets(secrets.token_urlsafe(48), secrets.token_urlsafe(24), secrets.token_urlsafe(24))
-    _write(file, made)
+    write_private_file(file, msgspec.json.encode(made))
     return made
 
 
 def keep_secret_key(folder: Path, secret_key: str) -> None:
     """Sign the sessions of ``folder`` with the key of an earlier stack, so that they stay good."""
-    _write(folder / "secrets.json", msgspec.structs.replace(load_secrets(folder), secret_key=secret_key))
-
-
-def _write(file: Path, made: Secrets) -> None:
-    new = file.with_suffix(".new")
-    new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as writer:
-        writer.write(msgspec.json.encode(made))
-    new.rename(file)
+    changed = msgspec.structs.replace(load_secrets(folder), secret_key=secret_key)
+    write_private_file(folder / "secrets.json", msgspec.json.encode(changed))

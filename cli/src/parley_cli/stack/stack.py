@@ -7,7 +7,6 @@ import errno
 import os
 import re
 import sys
-import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack
 from types import TracebackType
@@ -21,6 +20,7 @@ from parley_cli.embedded.ports import LOOPBACK, PortSet, try_port
 from parley_cli.embedded.postgres import PostgresServer
 from parley_cli.embedded.server import EmbeddedServer
 from parley_cli.local_model import server as local_model
+from parley_cli.polling import poll
 from parley_cli.stack import nats_watch, probe, state
 from parley_cli.stack.errors import StackError
 from parley_cli.stack.log import CombinedLog
@@ -42,7 +42,7 @@ _MODEL_SERVERS = {
 _SERVER_ADDRESSES = {"NATS_URL", "DATABASE_URL", "OPENAI_BASE_URL"}
 _SERVER_TROUBLE = re.compile(r"\[(WRN|ERR|FTL)\] (?!Plaintext passwords)|\b(ERROR|FATAL|PANIC|WARNING):")
 """What NATS and PostgreSQL say that a person should see. (Their passwords are random, and the file is ours alone.)"""
-_NOT_READY_YET = 60.0
+_START_TIMEOUT = 60.0
 
 
 class Stack:
@@ -176,14 +176,19 @@ class Stack:
 
     async def _wait_until_served(self) -> None:
         """Return when all processes are ready at the same moment, and the ports of users answer as Parley does."""
-        end = time.monotonic() + _NOT_READY_YET
-        while missing := await self._not_served():
-            if time.monotonic() > end:
-                raise StackError(
-                    f"Parley is not ready: {', '.join(missing)} did not come up and stay up within "
-                    f"{_NOT_READY_YET:g} seconds. The log above says why."
-                )
-            await asyncio.sleep(0.1)
+        missing: list[str] = []
+
+        async def served() -> bool:
+            missing[:] = await self._not_served()
+            return not missing
+
+        try:
+            await poll(served, timeout=_START_TIMEOUT, every=0.1)
+        except TimeoutError:
+            raise StackError(
+                f"Parley is not ready: {', '.join(missing)} did not become ready and stay ready within "
+                f"{_START_TIMEOUT:g} seconds. The log above has the reason."
+            ) from None
 
     async def _not_served(self) -> list[str]:
         host = self._reachable_host.strip("[]")
@@ -254,7 +259,7 @@ class Stack:
             spec, self._log, restart_delays=self.options.restart_delays, on_change=self._write_state
         )
         self.processes[spec.name] = process
-        await process.start(deadline=_NOT_READY_YET)
+        await process.start(deadline=_START_TIMEOUT)
 
     # --- processes ---------------------------------------------------------------------------------------------------
 

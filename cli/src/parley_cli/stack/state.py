@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from parley_cli.private_file import write_private_file
+
 DEFAULT_FOLDER = Path(".parley")
 
 
@@ -65,11 +67,7 @@ def read(folder: Path = DEFAULT_FOLDER) -> State | None:
 
 
 def write(folder: Path, state: State) -> None:
-    new = folder / "stack.json.new"
-    new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as writer:
-        writer.write(msgspec.json.format(msgspec.json.encode(state)))
-    new.rename(_file(folder))
+    write_private_file(_file(folder), msgspec.json.format(msgspec.json.encode(state)))
 
 
 def remove(folder: Path) -> None:

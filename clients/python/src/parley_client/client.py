@@ -9,12 +9,12 @@ from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from parley.contracts import frames
-from parley.runtime.tasks import end
 from parley_client.api import Api
 from parley_client.backoff import Backoff
 from parley_client.errors import ClientError, ConnectionRefused, Problem
 from parley_client.events_transport import EventsLine
 from parley_client.socket_transport import SocketLine
+from parley_client.tasks import cancel_and_wait
 from parley_client.watch import Watch
 
 Status = Literal["offline", "connecting", "online", "reconnecting"]
@@ -102,7 +102,7 @@ class ParleyClient:
         tasks = [*self._events.values(), *([self._task] if self._task is not None else [])]
         self._events.clear()
         self._task = None
-        await end(*tasks)
+        await cancel_and_wait(*tasks)
         self.status = "offline"
 
     # --- for watches -------------------------------------------------------------------------------------------------

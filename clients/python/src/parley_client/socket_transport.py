@@ -10,8 +10,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from parley.contracts import frames
-from parley.runtime.tasks import end
 from parley_client.state import decode
+from parley_client.tasks import cancel_and_wait
 
 _READY_TIMEOUT = 15.0
 ABNORMAL = 1006
@@ -66,7 +66,7 @@ class SocketLine:
             # Iterating ends quietly on 1000 and 1001; the code matters all the same.
             await socket.recv()
         finally:
-            await end(sender)
+            await cancel_and_wait(sender)
 
     async def _send_all(self, socket: ClientConnection) -> None:
         while True:

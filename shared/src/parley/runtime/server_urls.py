@@ -39,6 +39,11 @@ def check_server_url(setting: UrlSetting, url: str) -> str:
     return url
 
 
+def without_credentials(url: str) -> str:
+    """Return the servers of an address for people to read: without scheme, user and password."""
+    return ", ".join(server.strip().rpartition("@")[2].rpartition("://")[2] for server in url.split(","))
+
+
 def _check_host(setting: UrlSetting, host: str) -> None:
     name, separator, port = host.rpartition("]") if host.startswith("[") else host.partition(":")
     port = port.removeprefix(":") if separator == "]" else port

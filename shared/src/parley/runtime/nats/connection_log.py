@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 import nats.errors
 
+from parley.runtime.server_urls import without_credentials
+
 log = logging.getLogger(__name__)
 
 EVERY: Final = 10.0
@@ -36,7 +38,7 @@ class ConnectionLog:
 
     def __init__(self, servers: Sequence[str], *, clock: Callable[[], float] = time.monotonic) -> None:
         parts = [urlsplit(server if "://" in server else f"//{server}") for server in servers]
-        self._where = ", ".join(part.netloc.rpartition("@")[2] for part in parts)
+        self._where = without_credentials(",".join(servers))
         self._user = next((part.username for part in parts if part.username), None) or "nobody in particular"
         self._clock = clock
         self._said: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""Signals to processes that the event loop waits for."""
+"""Child processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from parley_cli import signals
+from parley_cli import child_process
 
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
 
@@ -20,7 +20,7 @@ async def test_the_exit_status_is_left_to_the_event_loop(monkeypatch: pytest.Mon
     await process.stdout.readline()
     asked: list[object] = []
     monkeypatch.setattr(subprocess.Popen, "poll", asked.append)
-    signals.send(process, signal.SIGTERM)
+    child_process.send_signal(process, signal.SIGTERM)
     assert await process.wait() == -signal.SIGTERM
     assert not asked
 
@@ -28,4 +28,4 @@ async def test_the_exit_status_is_left_to_the_event_loop(monkeypatch: pytest.Mon
 async def test_a_process_that_has_ended_is_left_alone() -> None:
     process = await asyncio.create_subprocess_exec("true")
     await process.wait()
-    signals.send(process, signal.SIGKILL)
+    child_process.send_signal(process, signal.SIGKILL)
