@@ -1,4 +1,4 @@
-"""Carries out the plan."""
+"""Injects the planned faults."""
 
 from __future__ import annotations
 
@@ -14,133 +14,135 @@ from dataclasses import dataclass
 
 from parley_cli.stack.process import SupervisedProcess
 from tests.chaos.invariants import Fault
-from tests.chaos.plan import Deed, Disruption
+from tests.chaos.plan import FaultKind, PlannedFault
 from tests.chaos.proxy import Proxy
 
 _NAMES = {"nats-server": "nats", "provider": "demo-model"}
-"""Parts that the stack calls otherwise."""
+"""Parts that have another name in the stack."""
 
 
 @dataclass(frozen=True)
-class Done:
-    """What was done: when (Unix seconds), what, to which process or link."""
+class InjectedFault:
+    """A fault that was injected: when (Unix seconds), what, and on which process or link."""
 
     at: float
-    disruption: Disruption
-    to: str
+    planned: PlannedFault
+    target: str
 
 
-class Saboteur:
-    """Breaks processes and links by the plan, and undoes what can be undone.
+class FaultInjector:
+    """Injects faults into processes and links, and reverts those with a duration.
 
     Attributes:
-        done: All that was done so far.
+        done: The faults that were injected so far.
     """
 
     def __init__(
         self,
         processes: Mapping[str, SupervisedProcess],
         proxies: Mapping[str, Proxy],
-        tell: Callable[[str], None],
-        favourite: Callable[[], Awaitable[str | None]] | None = None,
+        on_progress: Callable[[str], None],
+        leader: Callable[[], Awaitable[str | None]] | None = None,
     ) -> None:
-        """Describe the victims.
+        """Set the targets.
 
         Args:
-            favourite: Of several nats-servers, the name of the one to strike.
+            leader: Returns which of several nats-servers gets the faults.
         """
-        self.done: list[Done] = []
+        self.done: list[InjectedFault] = []
         self._processes = processes
         self._proxies = proxies
-        self._favourite = favourite
-        self._tell = tell
-        self._undoing: set[asyncio.Task[None]] = set()
+        self._leader = leader
+        self._on_progress = on_progress
+        self._reverting: set[asyncio.Task[None]] = set()
 
-    async def run(self, plan: Sequence[Disruption], seconds: float) -> None:
-        """Do everything at its time; return after ``seconds``, when all is undone."""
+    async def run(self, plan: Sequence[PlannedFault], seconds: float) -> None:
+        """Inject each fault at its time; return after ``seconds``, when all are reverted."""
         started = time.monotonic()
         try:
-            for disruption in plan:
-                await asyncio.sleep(disruption.at - (time.monotonic() - started))
-                await self._do(disruption)
+            for planned in plan:
+                await asyncio.sleep(planned.at - (time.monotonic() - started))
+                await self._inject(planned)
             await asyncio.sleep(seconds - (time.monotonic() - started))
-            if self._undoing:
-                await asyncio.wait(self._undoing)
+            if self._reverting:
+                await asyncio.wait(self._reverting)
         finally:
-            await self.undo()
+            await self.revert()
 
-    async def undo(self) -> None:
-        """Undo at once what is not undone yet."""
-        for task in self._undoing:
+    async def revert(self) -> None:
+        """Revert now all faults that are not reverted yet."""
+        for task in self._reverting:
             task.cancel()
-        await asyncio.gather(*self._undoing, return_exceptions=True)
+        await asyncio.gather(*self._reverting, return_exceptions=True)
 
     def faults(self) -> list[Fault]:
-        """All that was done, as the checks need it."""
+        """The injected faults, as the invariant checks need them."""
         return [
             Fault(
                 at=done.at,
-                target=done.disruption.target,
-                duration=done.disruption.duration,
-                kill=done.disruption.deed is Deed.KILL,
+                target=done.planned.target,
+                duration=done.planned.duration,
+                kill=done.planned.kind is FaultKind.KILL,
             )
             for done in self.done
         ]
 
     def kills(self) -> Counter[str]:
         """SIGKILLs by part."""
-        return Counter(done.disruption.target for done in self.done if done.disruption.deed is Deed.KILL)
+        return Counter(done.planned.target for done in self.done if done.planned.kind is FaultKind.KILL)
 
     def others(self) -> Counter[str]:
-        """All but the kills, by deed."""
-        return Counter(done.disruption.deed.value for done in self.done if done.disruption.deed is not Deed.KILL)
+        """All other faults, by kind."""
+        return Counter(done.planned.kind.value for done in self.done if done.planned.kind is not FaultKind.KILL)
 
     # --- deeds -------------------------------------------------------------------------------------------------------
 
-    async def _do(self, disruption: Disruption) -> None:
-        draw = random.Random(disruption.draw)
-        proxy = self._proxies.get(disruption.target)
-        to = await self._strike(disruption, draw) if proxy is None else self._disturb(proxy, disruption, draw)
-        if to is None:
-            self._tell(f"{disruption}: down already")
+    async def _inject(self, planned: PlannedFault) -> None:
+        draw = random.Random(planned.draw)
+        proxy = self._proxies.get(planned.target)
+        target = (
+            await self._disturb_process(planned, draw) if proxy is None else self._disturb_link(proxy, planned, draw)
+        )
+        if target is None:
+            self._on_progress(f"{planned}: down already")
             return
-        self.done.append(Done(time.time(), disruption, to))
-        self._tell(str(disruption) + (f": {to}" if to != disruption.target else ""))
+        self.done.append(InjectedFault(time.time(), planned, target))
+        self._on_progress(str(planned) + (f": {target}" if target != planned.target else ""))
 
-    async def _strike(self, disruption: Disruption, draw: random.Random) -> str | None:
-        service = _NAMES.get(disruption.target, disruption.target)
-        favourite = await self._favourite() if service == "nats" and self._favourite is not None else None
+    async def _disturb_process(self, planned: PlannedFault, draw: random.Random) -> str | None:
+        service = _NAMES.get(planned.target, planned.target)
+        leader = await self._leader() if service == "nats" and self._leader is not None else None
         running = [each for each in self._processes.values() if each.spec.service == service and each.pid]
         if not running:
             return None
-        process = next((each for each in running if each.spec.name == favourite), draw.choice(running))
-        match disruption.deed:
-            case Deed.KILL:
+        process = next((each for each in running if each.spec.name == leader), draw.choice(running))
+        match planned.kind:
+            case FaultKind.KILL:
                 self._signal(process, signal.SIGKILL)
-            case Deed.RESTART:
+            case FaultKind.RESTART:
                 self._signal(process, process.spec.stop_signal)
             case _:
                 pid = process.pid
                 assert pid is not None
                 # All of its processes: PostgreSQL has many.
                 _signal_group(pid, signal.SIGSTOP)
-                self._later(disruption.duration, lambda: _signal_group(pid, signal.SIGCONT))
+                self._later(planned.duration, lambda: _signal_group(pid, signal.SIGCONT))
         return process.spec.name
 
-    def _disturb(self, proxy: Proxy, disruption: Disruption, draw: random.Random) -> str:
-        one = draw if disruption.one else None
-        match disruption.deed:
-            case Deed.RESET:
+    def _disturb_link(self, proxy: Proxy, planned: PlannedFault, draw: random.Random) -> str:
+        one = draw if planned.one else None
+        match planned.kind:
+            case FaultKind.RESET:
                 proxy.reset(one)
-            case Deed.CUT:
+            case FaultKind.CUT:
                 proxy.refuse(on=True)
-                self._later(disruption.duration, lambda: proxy.refuse(on=False))
-            case Deed.STALL:
+                self._later(planned.duration, lambda: proxy.refuse(on=False))
+            case FaultKind.STALL:
                 proxy.stall(on=True, draw=one)
-                self._later(disruption.duration, lambda: proxy.stall(on=False))
+                self._later(planned.duration, lambda: proxy.stall(on=False))
             case _:
-                proxy.delay = disruption.lateness
-                self._later(disruption.duration, lambda: setattr(proxy, "delay", 0.0))
+                proxy.delay = planned.latency
+                self._later(planned.duration, lambda: setattr(proxy, "delay", 0.0))
         return proxy.name
 
     @staticmethod
@@ -149,16 +151,16 @@ class Saboteur:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, number)
 
-    def _later(self, seconds: float, undo: Callable[[], None]) -> None:
+    def _later(self, seconds: float, revert: Callable[[], None]) -> None:
         async def wait() -> None:
             try:
                 await asyncio.sleep(seconds)
             finally:
-                undo()
+                revert()
 
         task = asyncio.create_task(wait())
-        self._undoing.add(task)
-        task.add_done_callback(self._undoing.discard)
+        self._reverting.add(task)
+        task.add_done_callback(self._reverting.discard)
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

@@ -1,4 +1,4 @@
-"""What the users did: the promises that the run is held to."""
+"""The history of requests, against which the invariants are checked."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 @dataclass(kw_only=True)
 class Sent:
-    """One message of a user, sent again under the same id until it was accepted.
+    """One message, retried under the same id until it was accepted.
 
     Attributes:
-        tokens: How many numbered ones the model says (:func:`parley_cli.demo_model.answers.numbered`); None: others.
-        accepted_at: When the first 202 came (``time.time()``); None until then.
-        deleted: The user asked to take it back while it was queued.
-        regenerated: How many further answers were promised.
-        maybe_regenerated: How many further answers were asked for without a reply: each may be there or not.
+        tokens: The length of the numbered answer (:func:`parley_cli.demo_model.answers.numbered`); None: another model.
+        accepted_at: The time of the first 202 (``time.time()``).
+        deleted: The user deleted it while it was queued.
+        regenerated: The number of acknowledged regenerations.
+        maybe_regenerated: The number of regenerations without a response: each may exist or not.
     """
 
     chat_id: str
@@ -29,13 +29,13 @@ class Sent:
 
 
 @dataclass
-class Ledger:
-    """All that was sent.
+class History:
+    """All messages that were sent.
 
     Attributes:
-        refusals: Requests that were refused although nothing was wrong with them.
-        stops: How often a user stopped an answer.
-        duplicates: How often a message was sent several times at once.
+        refusals: Valid requests that were refused.
+        stops: The number of answers that a user stopped.
+        duplicates: The number of messages that were sent several times at once.
     """
 
     sent: dict[tuple[str, str], Sent] = field(default_factory=dict)

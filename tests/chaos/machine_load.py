@@ -1,4 +1,4 @@
-"""How busy the machine was: what stands still on an overloaded one may be its fault."""
+"""The load of the machine, which may explain a stall."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from types import TracebackType
 _EVERY = 1.0
 
 
-class Load:
-    """Notes the load average (of the last minute) each second; an asynchronous context manager.
+class LoadMonitor:
+    """Records the load average (of the last minute) each second; an asynchronous context manager.
 
     Attributes:
         samples: (Unix seconds, load average), in order of time.
@@ -21,7 +21,7 @@ class Load:
         self.samples: list[tuple[float, float]] = []
         self._sampling: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Load:
+    async def __aenter__(self) -> LoadMonitor:
         self._sampling = asyncio.create_task(self._sample())
         return self
 
@@ -33,7 +33,7 @@ class Load:
         await asyncio.gather(self._sampling, return_exceptions=True)
 
     def most(self, begin: float, end: float) -> float | None:
-        """The highest load average between two moments; None when none was noted."""
+        """The highest load average between two moments; None without a sample."""
         return max((load for at, load in self.samples if begin - _EVERY <= at <= end + _EVERY), default=None)
 
     async def _sample(self) -> None:

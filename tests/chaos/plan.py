@@ -1,4 +1,4 @@
-"""What will be done to which part, and when: drawn from a seed, so that a run can be repeated."""
+"""The planned faults, drawn from a seed so that a run can be repeated."""
 
 from __future__ import annotations
 
@@ -19,63 +19,63 @@ LINKS = (
     "chat-store → postgres",
     "llm-worker → provider",
 )
-"""Connections that lead through a proxy, one for all replicas of a service."""
+"""Connections through a proxy, one for all replicas of a service."""
 
 
-class Deed(Enum):
-    """What can be done: the first three to a process, the others to a link."""
+class FaultKind(Enum):
+    """The kinds of faults: the first three of a process, the others of a link."""
 
     KILL = "kill"
     """SIGKILL."""
     PAUSE = "pause"
-    """SIGSTOP, and SIGCONT when the time is over."""
+    """SIGSTOP, and SIGCONT after the duration."""
     RESTART = "restart"
     """SIGTERM."""
     RESET = "reset"
-    """One or all of a link's connections end with a reset."""
+    """One or all connections of a link are reset."""
     CUT = "cut"
-    """All connections are reset, and new ones too, until the time is over."""
+    """All connections are reset, and new ones refused, for the duration."""
     STALL = "stall"
-    """Nothing gets through on one or all connections; afterwards what was held back arrives."""
+    """One or all connections deliver nothing for the duration, and then what was sent meanwhile."""
     DELAY = "delay"
-    """Every byte arrives late, until the time is over."""
+    """Every byte is delayed, for the duration."""
 
 
-PROCESS_DEEDS = {Deed.KILL: 5, Deed.PAUSE: 2, Deed.RESTART: 3}
-LINK_DEEDS = {Deed.RESET: 4, Deed.CUT: 3, Deed.STALL: 3, Deed.DELAY: 2}
+PROCESS_FAULTS = {FaultKind.KILL: 5, FaultKind.PAUSE: 2, FaultKind.RESTART: 3}
+LINK_FAULTS = {FaultKind.RESET: 4, FaultKind.CUT: 3, FaultKind.STALL: 3, FaultKind.DELAY: 2}
 """By weight."""
 
 _LINKS_SHARE = 0.3
-_LATENESS = (0.005, 0.15)
+_LATENCY = (0.005, 0.15)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Disruption:
-    """One deed.
+class PlannedFault:
+    """A fault to inject.
 
     Attributes:
         at: Seconds after the beginning.
         target: A part (for a process) or a link.
-        duration: Seconds until it is undone; 0 for what is over at once.
+        duration: Seconds until it is reverted; 0 for an instantaneous one.
         one: Only one connection of the link.
-        lateness: Of a delay: seconds that each byte is held back.
-        draw: The seed of what only shows when it is done: which replica, which connection.
+        latency: Of a delay, in seconds.
+        draw: The seed for the choice of replica or connection.
     """
 
     at: float
-    deed: Deed
+    kind: FaultKind
     target: str
     draw: int
     duration: float = 0.0
     one: bool = False
-    lateness: float = 0.0
+    latency: float = 0.0
 
     def __str__(self) -> str:
-        words = f"{self.deed.value} {self.target}"
+        words = f"{self.kind.value} {self.target}"
         if self.one:
             words += " (one connection)"
-        if self.lateness:
-            words += f" by {self.lateness * 1000:.0f} ms"
+        if self.latency:
+            words += f" by {self.latency * 1000:.0f} ms"
         return words + (f" for {self.duration:.1f} s" if self.duration else "")
 
 
@@ -87,58 +87,58 @@ def plan(
     ack_wait: float,
     parts: Sequence[str] = PARTS,
     links: Sequence[str] = LINKS,
-) -> list[Disruption]:
-    """Draw a run's disruptions, in order of time.
+) -> list[PlannedFault]:
+    """Return the faults of a run, in order of time.
 
-    The first ones kill each of ``parts`` once, so that the shortest run has seen all; then chance decides.
+    The first ones kill each of ``parts`` once, so that even a short run covers all; the others are random.
 
     Args:
         seed: The same seed gives the same plan.
         seconds: How long the run lasts.
-        every: Seconds between two disruptions, on average.
-        ack_wait: Pauses and stalls are around it: some too short to matter, some long enough for a takeover.
-        parts: Those that are struck; one that is named twice, twice as often.
-        links: Those that lead through a proxy.
+        every: Seconds between two faults, on average.
+        ack_wait: Pauses and stalls last around it: some shorter, some long enough for a takeover.
+        parts: The parts that get faults; one that is named twice, twice as often.
+        links: The links that get faults.
     """
     draw = random.Random(seed)
     round_of_kills = list(parts)
     draw.shuffle(round_of_kills)
-    disruptions = []
+    planned = []
     at = every
     while at < seconds:
         if round_of_kills:
-            deed, target = Deed.KILL, round_of_kills.pop()
+            kind, target = FaultKind.KILL, round_of_kills.pop()
         elif draw.random() < _LINKS_SHARE:
-            deed, target = _choose(draw, LINK_DEEDS), draw.choice(links)
+            kind, target = _choose(draw, LINK_FAULTS), draw.choice(links)
         else:
-            deed, target = _choose(draw, PROCESS_DEEDS), draw.choice(parts)
-        disruptions.append(_disruption(draw, at, deed, target, ack_wait))
+            kind, target = _choose(draw, PROCESS_FAULTS), draw.choice(parts)
+        planned.append(_planned_fault(draw, at, kind, target, ack_wait))
         at += draw.uniform(0.3, 1.7) * every
-    return disruptions
+    return planned
 
 
-def _choose(draw: random.Random, weights: dict[Deed, int]) -> Deed:
+def _choose(draw: random.Random, weights: dict[FaultKind, int]) -> FaultKind:
     return draw.choices(list(weights), list(weights.values()))[0]
 
 
-def _disruption(draw: random.Random, at: float, deed: Deed, target: str, ack_wait: float) -> Disruption:
+def _planned_fault(draw: random.Random, at: float, kind: FaultKind, target: str, ack_wait: float) -> PlannedFault:
     number = draw.getrandbits(32)
-    match deed:
-        case Deed.KILL | Deed.RESTART:
-            return Disruption(at=at, deed=deed, target=target, draw=number)
-        case Deed.PAUSE:
+    match kind:
+        case FaultKind.KILL | FaultKind.RESTART:
+            return PlannedFault(at=at, kind=kind, target=target, draw=number)
+        case FaultKind.PAUSE:
             duration = draw.uniform(0.3, 2.2) * ack_wait
-            return Disruption(at=at, deed=deed, target=target, draw=number, duration=duration)
-        case Deed.RESET:
-            return Disruption(at=at, deed=deed, target=target, draw=number, one=draw.random() < 0.5)
-        case Deed.CUT:
+            return PlannedFault(at=at, kind=kind, target=target, draw=number, duration=duration)
+        case FaultKind.RESET:
+            return PlannedFault(at=at, kind=kind, target=target, draw=number, one=draw.random() < 0.5)
+        case FaultKind.CUT:
             duration = draw.uniform(0.2, 1.5) * ack_wait
-            return Disruption(at=at, deed=deed, target=target, draw=number, duration=duration)
-        case Deed.STALL:
+            return PlannedFault(at=at, kind=kind, target=target, draw=number, duration=duration)
+        case FaultKind.STALL:
             duration = draw.uniform(0.2, 2.2) * ack_wait
             one = draw.random() < 0.6
-            return Disruption(at=at, deed=deed, target=target, draw=number, duration=duration, one=one)
-        case Deed.DELAY:
+            return PlannedFault(at=at, kind=kind, target=target, draw=number, duration=duration, one=one)
+        case FaultKind.DELAY:
             duration = draw.uniform(1.0, 3.0) * ack_wait
-            lateness = draw.uniform(*_LATENESS)
-            return Disruption(at=at, deed=deed, target=target, draw=number, duration=duration, lateness=lateness)
+            latency = draw.uniform(*_LATENCY)
+            return PlannedFault(at=at, kind=kind, target=target, draw=number, duration=duration, latency=latency)

@@ -1,4 +1,4 @@
-"""How long readers saw nothing happen while an answer was due. Pure."""
+"""Stalls: how long readers saw no progress of an answer that was due. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import pairwise
 from tests.chaos.stored import Stored
 
 MAX_SECONDS = 60.0
-"""Nothing may stand still for longer (design: nothing is ever "running" for more than 60 s without a live worker)."""
+"""The longest stall that is allowed (design: nothing is ever "running" for more than 60 s without a live worker)."""
 
 Mark = tuple[int, int, str]
 """Attempt, chunks and status of a running answer, as a reader has them."""
@@ -20,14 +20,14 @@ class Progress:
     """When any reader first saw each step of each answer.
 
     Attributes:
-        seen: By generation: the moments (Unix seconds) of new text, a new attempt, or a retry that was announced.
+        seen: By generation: the times (Unix seconds) of new text, a new attempt, or an announced retry.
     """
 
     seen: dict[str, list[float]] = field(default_factory=dict)
     _marks: dict[str, Mark] = field(default_factory=dict)
 
     def note(self, generation_id: str, mark: Mark, now: float) -> None:
-        """A reader has this state of the answer; what another reader had before is no progress."""
+        """Record a reader's state of the answer; one that another reader had before is no progress."""
         known = self._marks.get(generation_id)
         if known is None or mark[:2] > known[:2] or (mark[:2] == known[:2] and mark[2] != known[2]):
             self._marks[generation_id] = mark
@@ -35,30 +35,30 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Standstill:
-    """The longest time in which nothing happened to an answer, from the moment at which it was due.
+class Stall:
+    """The longest time without progress of an answer, from when it was due.
 
     Attributes:
         began: When (Unix seconds).
-        struck: Something was killed meanwhile, or in the second before.
+        during_kill: Something was killed in that time, or in the second before.
     """
 
     generation_id: str
     chat_id: str
     began: float
     seconds: float
-    struck: bool
+    during_kill: bool
 
 
-def standstills(
+def stalls(
     stored: Stored, progress: Progress, accepted: Mapping[str, float], kills: Sequence[float], now: float
-) -> list[Standstill]:
-    """Return the longest standstill of each answer, the time from the prompt's acceptance to its begin included.
+) -> list[Stall]:
+    """Return the longest stall of each answer, the time from the prompt's acceptance to its start included.
 
     Args:
         accepted: When each prompt was accepted, by message id.
         kills: When something was killed.
-        now: An answer without an end stands still until now.
+        now: An unfinished answer is stalled until now.
     """
     found = []
     free_at: dict[str, float] = {}
@@ -75,6 +75,6 @@ def standstills(
         seen = [moment for moment in progress.seen.get(generation.id, ()) if generation.created_at < moment < ended_at]
         moments = [due, generation.created_at, *seen, ended_at]
         seconds, start = max((end - start, start) for start, end in pairwise(moments))
-        struck = any(start - 1.0 <= kill <= start + seconds for kill in kills)
-        found.append(Standstill(generation.id, generation.chat_id, start, seconds, struck))
+        during_kill = any(start - 1.0 <= kill <= start + seconds for kill in kills)
+        found.append(Stall(generation.id, generation.chat_id, start, seconds, during_kill))
     return found

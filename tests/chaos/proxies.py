@@ -1,4 +1,4 @@
-"""The proxies between the services and what they stand on."""
+"""The proxies between the services and their dependencies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.chaos.proxy import Proxy
 _SERVERS = {"nats": "nats-server", "postgresql": "postgres", "http": "provider"}
 
 
-class Detours:
+class Proxies:
     """One proxy for each link; an asynchronous context manager.
 
     Attributes:
@@ -24,7 +24,7 @@ class Detours:
         self.proxies: Mapping[str, Proxy] = {link: Proxy(link) for link in links}
         self._cleanup = AsyncExitStack()
 
-    async def __aenter__(self) -> Detours:
+    async def __aenter__(self) -> Proxies:
         for proxy in self.proxies.values():
             await self._cleanup.enter_async_context(proxy)
         return self
@@ -34,8 +34,8 @@ class Detours:
     ) -> None:
         await self._cleanup.aclose()
 
-    def detour(self, service: str, address: str) -> str:
-        """What the stack calls: the address of the proxy that leads from ``service`` to ``address``."""
+    def address_for(self, service: str, address: str) -> str:
+        """Return the address of the proxy between ``service`` and ``address``, if there is one."""
         parts = urlsplit(address.partition(",")[0])
         proxy = self.proxies.get(f"{service} → {_SERVERS[parts.scheme]}")
         if proxy is None:

@@ -1,4 +1,4 @@
-"""A TCP proxy that misbehaves when told to: it delays, stalls, resets and refuses."""
+"""A TCP proxy that delays, stalls, resets and refuses connections on command."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class Proxy:
         return len(chosen)
 
     def refuse(self, on: bool) -> None:
-        """Reset every connection, and each new one at once, until it is told otherwise."""
+        """Reset every connection, and each new one at once, until it is turned off."""
         self._refuses = on
         if on:
             self.reset()

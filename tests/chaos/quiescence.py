@@ -1,4 +1,4 @@
-"""After a run: waiting until everything has ended and every reader is up to date."""
+"""After the faults: waiting until all answers have ended and every reader is up to date."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import asyncpg
 
 from parley_cli.polling import poll
 from tests.chaos.stored import Database, Stored
-from tests.chaos.workload import Crowd
+from tests.chaos.workload import Workload
 
-_LAST_WORDS = 90.0
-_REST = 150.0
-_CAUGHT_UP = 60.0
+_SEND_TIMEOUT = 90.0
+_QUIESCENCE_TIMEOUT = 150.0
+_CATCH_UP_TIMEOUT = 60.0
 _EVERY = 0.5
 
 
-async def rest(crowd: Crowd, database_url: str, say: Callable[[str], None]) -> Stored:
-    """Let the users finish, wait for every answer's end and every reader, and return what is stored.
+async def wait_for_quiescence(workload: Workload, database_url: str, log: Callable[[str], None]) -> Stored:
+    """Let the users finish, wait for all answers and readers, and return what is stored.
 
-    What does not come to rest in time is said, and left to the checks.
+    A timeout is logged, and its cause left to the invariant checks.
     """
-    await crowd.hush(_LAST_WORDS)
+    await workload.finish(_SEND_TIMEOUT)
     database = Database(database_url)
-    if not await _until(lambda: _at_rest(database), _REST):
-        say("there is no rest; checking all the same")
+    if not await _until(lambda: _is_quiescent(database), _QUIESCENCE_TIMEOUT):
+        log("answers did not all end in time; checking invariants")
     stored = await database.everything()
-    if not await _until(lambda: _caught_up(crowd, stored), _CAUGHT_UP):
-        say("some readers did not catch up; checking all the same")
+    if not await _until(lambda: _caught_up(workload, stored), _CATCH_UP_TIMEOUT):
+        log("readers did not all catch up in time; checking invariants")
     return stored
 
 
@@ -39,12 +39,12 @@ async def _until(condition: Callable[[], Awaitable[bool]], seconds: float) -> bo
         return False
 
 
-async def _at_rest(database: Database) -> bool:
+async def _is_quiescent(database: Database) -> bool:
     try:
         return await database.unfinished() == 0
     except (OSError, asyncpg.PostgresError, TimeoutError):
         return False
 
 
-async def _caught_up(crowd: Crowd, stored: Stored) -> bool:
-    return all(each.version == stored.versions.get(each.chat_id) for each in crowd.readings())
+async def _caught_up(workload: Workload, stored: Stored) -> bool:
+    return all(each.version == stored.versions.get(each.chat_id) for each in workload.readings())

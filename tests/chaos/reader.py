@@ -1,4 +1,4 @@
-"""A reader of a chat, and what it will testify to."""
+"""A reader of a chat, and its observations."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.chaos.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
-class Witness:
-    """What a reader had assembled of an answer at the moment it was told that the answer is over."""
+class Observation:
+    """The text that a reader had assembled of an answer when it ended."""
 
     message_id: str
     generation_id: str
@@ -23,13 +23,13 @@ class Witness:
 
 
 class Reader:
-    """Follows one chat over one connection, whatever happens to it.
+    """Follows one chat over one client, across reconnects.
 
     Args:
-        progress: Is told of every step of a running answer.
+        progress: Records each step of a running answer.
 
     Attributes:
-        witnesses: One per answer that this reader saw growing.
+        observations: One per answer that this reader saw running.
     """
 
     def __init__(self, name: str, client: ParleyClient, chat_id: str, progress: Progress) -> None:
@@ -37,11 +37,11 @@ class Reader:
         self.name = name
         self.client = client
         self.chat_id = chat_id
-        self.watch: Watch = client.watch(chat_id, self._look)
-        self.witnesses: list[Witness] = []
+        self.watch: Watch = client.watch(chat_id, self._observe)
+        self.observations: list[Observation] = []
         self._running: Generation | None = None
 
-    def _look(self, frame: frames.ServerFrame) -> None:
+    def _observe(self, frame: frames.ServerFrame) -> None:
         seen, self._running = self._running, self.watch.state.generation
         if (now := self._running) is not None:
             self._progress.note(now.generation_id, (now.attempt, now.seq, now.status), time.time())
@@ -49,8 +49,8 @@ class Reader:
             return
         message = self.watch.state.message(seen.message_id)
         if message is not None and message.status in TERMINAL:
-            self.witnesses.append(
-                Witness(
+            self.observations.append(
+                Observation(
                     message_id=seen.message_id,
                     generation_id=seen.generation_id,
                     attempt=seen.attempt,

@@ -1,4 +1,4 @@
-"""What a run found, for people."""
+"""The report of a run, for people."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tests.chaos.fault_injector import Saboteur
-from tests.chaos.history import Ledger
+from tests.chaos.fault_injector import FaultInjector
+from tests.chaos.history import History
 from tests.chaos.invariants import Findings
-from tests.chaos.machine_load import Load
+from tests.chaos.machine_load import LoadMonitor
 from tests.chaos.plan import PARTS
-from tests.chaos.progress import Standstill
+from tests.chaos.progress import Stall
 from tests.chaos.stored import Stored
 
 _SHOWN = 10
-_STANDSTILLS_SHOWN = 3
+_STALLS_SHOWN = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Everything that a run has to say.
+    """The results of a run.
 
     Attributes:
         began: Of the deeds, in Unix seconds.
-        load: Of the machine meanwhile.
-        unsent: Messages that no gateway would take, though all was well again.
-        rest: Seconds from the last deed until everything had ended and every reader was up to date.
+        load: Of the machine during that time.
+        unsent: Messages that were never accepted, although all faults were reverted.
+        rest: Seconds from the last fault until all answers had ended and every reader was up to date.
         tracebacks: In the services' logs.
     """
 
     seed: int
     seconds: float
     began: float
-    load: Load
-    ledger: Ledger
+    load: LoadMonitor
+    history: History
     stored: Stored
     findings: Findings
-    saboteur: Saboteur
+    injector: FaultInjector
     readers: int
     unsent: int
     rest: float
@@ -47,71 +47,71 @@ class Report:
 
     @property
     def good(self) -> bool:
-        """Whether every promise was kept, and there was one."""
-        broken = self.unsent or self.ledger.refusals or self.dead_letters
-        return self.findings.clean and not broken and bool(self.ledger.accepted)
+        """Whether no invariant was violated, and at least one message accepted."""
+        broken = self.unsent or self.history.refusals or self.dead_letters
+        return self.findings.clean and not broken and bool(self.history.accepted)
 
     def lines(self) -> Iterable[str]:
         """The report, line by line."""
-        findings, ledger = self.findings, self.ledger
-        kills, others = self.saboteur.kills(), self.saboteur.others()
+        findings, history = self.findings, self.history
+        kills, others = self.injector.kills(), self.injector.others()
         yield f"seed {self.seed}, {self.seconds / 60:.1f} minutes"
         yield "killed: " + _counts([(part, kills[part]) for part in PARTS])
-        yield "besides: " + (_counts(sorted(others.items())) or "nothing")
-        yield f"accepted: {len(ledger.accepted)} messages, {ledger.duplicates} of them sent three times at once"
+        yield "other faults: " + (_counts(sorted(others.items())) or "nothing")
+        yield f"accepted: {len(history.accepted)} messages, {history.duplicates} of them sent three times at once"
         outcomes = _counts([(status, findings.outcomes[status]) for status in ("complete", "stopped", "failed")])
         yield f"answers: {sum(findings.outcomes.values())} ({outcomes}), {findings.takeovers} of several attempts"
         if findings.errors:
             yield "  why they failed: " + _counts(findings.errors.most_common())
         yield (
-            f"readers: {self.readers}, who saw {findings.witnessed} answers grow to their end, "
-            f"{findings.witnessed_whole} of them to the last token before they were told of it"
+            f"readers: {self.readers}, who observed {findings.observed} answers to their end, "
+            f"{findings.observed_whole} of them to the last token before the end was announced"
         )
-        yield f"without progress: {self._standstill()}"
-        longest = sorted(findings.standstills, key=lambda each: each.seconds, reverse=True)
-        for each in longest[: max(_STANDSTILLS_SHOWN, len(findings.stalled))]:
+        yield f"without progress: {self._longest_stall()}"
+        longest = sorted(findings.stalls, key=lambda each: each.seconds, reverse=True)
+        for each in longest[: max(_STALLS_SHOWN, len(findings.stalled))]:
             yield f"  {self._circumstances(each)}"
-        yield f"at rest {self.rest:.1f} s after the last deed; {self.tracebacks} tracebacks in the logs"
+        yield f"quiescent {self.rest:.1f} s after the last fault; {self.tracebacks} tracebacks in the logs"
         for name, wrong in (
             ("lost", findings.lost),
-            ("doubled", findings.doubled),
-            ("without an end", findings.endless),
-            ("out of order", findings.disordered),
-            ("not as the model said", findings.garbled),
+            ("duplicated", findings.duplicated),
+            ("unfinished", findings.unfinished),
+            ("reordered", findings.reordered),
+            ("corrupted", findings.corrupted),
             ("readers that differ", findings.differing),
             ("failed without a reason", findings.failed),
             ("without progress for over a minute", findings.stalled),
-            ("refused", ledger.refusals),
+            ("refused", history.refusals),
         ):
             yield f"{name}: {len(wrong)}"
             yield from _some(wrong)
         yield f"never accepted: {self.unsent}"
         yield f"dead letters: {self.dead_letters}"
-        yield "nothing was lost" if self.good else "THE PROMISE WAS BROKEN"
+        yield "no invariant was violated" if self.good else "INVARIANT VIOLATION"
 
-    def _standstill(self) -> str:
-        """The longest time without progress, of all answers and of those during which something was killed."""
-        every = [each.seconds for each in self.findings.standstills]
-        struck = [each.seconds for each in self.findings.standstills if each.struck]
+    def _longest_stall(self) -> str:
+        """The longest stall, of all answers and of those during a kill."""
+        every = [each.seconds for each in self.findings.stalls]
+        during_kill = [each.seconds for each in self.findings.stalls if each.during_kill]
         if not every:
-            return "no answer was begun"
+            return "no answer was started"
         text = f"at most {max(every):.1f} s"
-        if struck:
-            text += f"; around kills: median {statistics.median(struck):.1f} s, at most {max(struck):.1f} s"
+        if during_kill:
+            text += f"; around kills: median {statistics.median(during_kill):.1f} s, at most {max(during_kill):.1f} s"
         return text
 
-    def _circumstances(self, standstill: Standstill) -> str:
-        """When an answer stood still, what was broken meanwhile, and how busy the machine was."""
-        begin, end = standstill.began, standstill.began + standstill.seconds
+    def _circumstances(self, stall: Stall) -> str:
+        """When an answer was stalled, the faults at that time, and the load of the machine."""
+        begin, end = stall.began, stall.began + stall.seconds
         deeds = [
-            f"{done.disruption} at {done.at - self.began:.0f} s"
-            for done in self.saboteur.done
-            if done.at <= end and done.at + done.disruption.duration >= begin - 1.0
+            f"{done.planned} at {done.at - self.began:.0f} s"
+            for done in self.injector.done
+            if done.at <= end and done.at + done.planned.duration >= begin - 1.0
         ]
         load = self.load.most(begin, end)
         return (
-            f"{standstill.seconds:.1f} s from {begin - self.began:.1f} s on, generation {standstill.generation_id}: "
-            f"{', '.join(deeds) or 'nothing was broken'}"
+            f"{stall.seconds:.1f} s from {begin - self.began:.1f} s on, generation {stall.generation_id}: "
+            f"{', '.join(deeds) or 'no fault'}"
             + (f"; load average up to {load:.1f} on {os.cpu_count()} CPUs" if load is not None else "")
         )
 

@@ -1,4 +1,4 @@
-"""One run: a stack, its users, its saboteur; then rest, and the checks."""
+"""One run: a stack, a workload and a fault injector; then quiescence, and the invariant checks."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from parley_cli.stack.log import CombinedLog
 from parley_cli.stack.options import StackOptions
 from parley_cli.stack.stack import Stack
 from tests.chaos.cluster import Cluster, connection
-from tests.chaos.fault_injector import Saboteur
+from tests.chaos.fault_injector import FaultInjector
 from tests.chaos.invariants import check
-from tests.chaos.machine_load import Load
+from tests.chaos.machine_load import LoadMonitor
 from tests.chaos.plan import LINKS, PARTS, SERVICES, plan
-from tests.chaos.proxies import Detours
-from tests.chaos.quiescence import rest
+from tests.chaos.proxies import Proxies
+from tests.chaos.quiescence import wait_for_quiescence
 from tests.chaos.report import Report
-from tests.chaos.workload import Crowd
+from tests.chaos.workload import Workload
 
 LOG = "stack.log"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What a run is asked for.
+    """The options of a run.
 
     Attributes:
-        seconds: How long things are broken; the rest afterwards takes as long as it takes.
+        seconds: For how long faults are injected.
         every: Seconds between two deeds, on average.
-        ack_wait: After so many seconds of silence another worker takes an answer over.
+        ack_wait: Seconds without a heartbeat after which another worker takes an answer over.
         replicas: Of each service.
-        cluster: Three nats-servers with three copies of each stream, of which the leader is struck; no links to NATS.
+        cluster: Three nats-servers with three replicas of each stream, of which the leader is killed; no links to NATS.
         folder: Of the stack's data and log.
     """
 
@@ -50,7 +50,7 @@ class RunOptions:
 
     @property
     def parts(self) -> Sequence[str]:
-        """What is struck; each server of a cluster as often as the one that it stands for."""
+        """The parts that get faults; each server of a cluster as often as a single one would."""
         return (*PARTS, "nats-server", "nats-server") if self.cluster else PARTS
 
     @property
@@ -59,8 +59,8 @@ class RunOptions:
         return [link for link in LINKS if not (self.cluster and link.endswith("nats-server"))]
 
 
-async def run(options: RunOptions, tell: Callable[[str], None]) -> Report:
-    """Carry it out.
+async def run(options: RunOptions, on_progress: Callable[[str], None]) -> Report:
+    """Carry out a run.
 
     Raises:
         StackError, EmbeddedError: The stack did not start.
@@ -68,29 +68,33 @@ async def run(options: RunOptions, tell: Callable[[str], None]) -> Report:
     with (options.folder / LOG).open("w") as log_file:
         log = CombinedLog(log_file, colour=False)
 
-        def say(line: str) -> None:
+        def report_progress(line: str) -> None:
             log.line("chaos", line)
-            tell(line)
+            on_progress(line)
 
         async with AsyncExitStack() as running:
-            detours = await running.enter_async_context(Detours(options.links))
+            proxies = await running.enter_async_context(Proxies(options.links))
             cluster = await running.enter_async_context(Cluster(options.folder, log)) if options.cluster else None
-            stack_options = _stack_options(options, detours, cluster)
+            stack_options = _stack_options(options, proxies, cluster)
             stack = await running.enter_async_context(Stack(stack_options, log))
-            say("the stack is up")
-            crowd = await running.enter_async_context(Crowd(stack.url, options.users, options.seed))
+            report_progress("the stack is ready")
+            workload = await running.enter_async_context(Workload(stack.url, options.users, options.seed))
             if cluster is None:
-                saboteur = Saboteur(stack.processes, detours.proxies, say)
+                injector = FaultInjector(stack.processes, proxies.proxies, report_progress)
             else:
                 processes = {**stack.processes, **cluster.processes}
-                saboteur = Saboteur(processes, detours.proxies, say, cluster.leader)
-            return await _disturb(options, stack, saboteur, crowd, say)
+                injector = FaultInjector(processes, proxies.proxies, report_progress, cluster.leader)
+            return await _inject(options, stack, injector, workload, report_progress)
 
 
-async def _disturb(
-    options: RunOptions, stack: Stack, saboteur: Saboteur, crowd: Crowd, say: Callable[[str], None]
+async def _inject(
+    options: RunOptions,
+    stack: Stack,
+    injector: FaultInjector,
+    workload: Workload,
+    report_progress: Callable[[str], None],
 ) -> Report:
-    crowd.start()
+    workload.start()
     deeds = plan(
         options.seed,
         options.seconds,
@@ -100,38 +104,38 @@ async def _disturb(
         links=options.links,
     )
     began = time.time()
-    async with Load() as load:
-        await saboteur.run(deeds, options.seconds)
-        say("all that was broken is whole again; waiting for rest")
+    async with LoadMonitor() as load:
+        await injector.run(deeds, options.seconds)
+        report_progress("all faults are reverted; waiting until all answers have ended")
         done = time.monotonic()
-        stored = await rest(crowd, stack.database_url, say)
-        rested = time.monotonic() - done
+        stored = await wait_for_quiescence(workload, stack.database_url, report_progress)
+        quiescence_seconds = time.monotonic() - done
     log_text = (options.folder / LOG).read_text(errors="replace")
     return Report(
         seed=options.seed,
         seconds=options.seconds,
         began=began,
         load=load,
-        ledger=crowd.ledger,
+        history=workload.history,
         stored=stored,
         findings=check(
-            crowd.ledger,
+            workload.history,
             stored,
-            crowd.readings(),
-            faults=saboteur.faults(),
-            progress=crowd.progress,
+            workload.readings(),
+            faults=injector.faults(),
+            progress=workload.progress,
             now=time.time(),
         ),
-        saboteur=saboteur,
-        readers=len(crowd.readers),
-        unsent=crowd.unsent,
-        rest=rested,
+        injector=injector,
+        readers=len(workload.readers),
+        unsent=workload.unsent,
+        rest=quiescence_seconds,
         dead_letters=await _dead_letters(stack.nats_url),
         tracebacks=log_text.count("Traceback (most recent call last)"),
     )
 
 
-def _stack_options(options: RunOptions, detours: Detours, cluster: Cluster | None) -> StackOptions:
+def _stack_options(options: RunOptions, proxies: Proxies, cluster: Cluster | None) -> StackOptions:
     inherited = base_environment()
     migrate = {"ACK_WAIT": str(options.ack_wait)}
     if cluster is not None:
@@ -144,7 +148,7 @@ def _stack_options(options: RunOptions, detours: Detours, cluster: Cluster | Non
         replicas=dict.fromkeys(SERVICES, options.replicas),
         environment={"migrate": migrate},
         inherited=inherited,
-        detour=detours.detour,
+        address_for=proxies.address_for,
         restart_delays=(0.2, 2.0),
     )
 

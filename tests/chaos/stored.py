@@ -1,4 +1,4 @@
-"""What Postgres holds, read past every service."""
+"""The rows in Postgres, read directly."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class StoredGeneration:
 
 @dataclass(frozen=True)
 class Stored:
-    """Everything. ``versions`` by chat."""
+    """All rows. ``versions`` by chat."""
 
     versions: dict[str, int]
     messages: dict[tuple[str, str], StoredMessage]
@@ -93,7 +93,7 @@ class Database:
         )
 
     async def unfinished(self) -> int:
-        """How many answers have not ended, and how many prompts still wait."""
+        """Return the number of unfinished answers and queued prompts."""
         connection = await asyncpg.connect(self._url, timeout=10)
         try:
             return cast(int, await connection.fetchval(_UNFINISHED))

@@ -13,7 +13,7 @@ from parley.contracts.ids import new_id
 from parley.contracts.resources import Message
 from parley_client import ClientError, NotReachable, ParleyClient, Problem
 from parley_client.state import TERMINAL
-from tests.chaos.history import Ledger, Sent
+from tests.chaos.history import History, Sent
 from tests.chaos.progress import Progress
 from tests.chaos.reader import Reader
 
@@ -40,11 +40,11 @@ _WORDS = (
     *("river", "stone", "lantern", "über", "naïve", "漢字", "🦜", "quiet", "'quoted'"),
     *('"double"', "<b>tag</b>", "\\slash", "tab\there", "line\nbreak"),
 )
-_PATIENCE = 25.0
+_ANSWER_TIMEOUT = 25.0
 
 
 class User:
-    """Talks in one chat.
+    """A user who sends messages to one chat.
 
     Attributes:
         pending: Messages that were not accepted yet.
@@ -55,7 +55,7 @@ class User:
         number: int,
         client: ParleyClient,
         chat_id: str,
-        ledger: Ledger,
+        history: History,
         progress: Progress,
         draw: random.Random,
     ) -> None:
@@ -64,12 +64,12 @@ class User:
         self.chat_id = chat_id
         self.pending = 0
         self.reader = Reader(f"user {number}", client, chat_id, progress)
-        self._ledger = ledger
+        self._history = history
         self._draw = draw
         self._count = 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Talk until ``stop``; return once every message that was begun is accepted."""
+        """Send until ``stop``; return once every message that was begun is accepted."""
         while not stop.is_set():
             chance = self._draw.random()
             if chance < 0.12:
@@ -84,24 +84,24 @@ class User:
                 await self._wait_for_answer(await self._send())
             await asyncio.sleep(self._draw.uniform(0.0, 1.0))
 
-    # --- what users do -----------------------------------------------------------------------------------------------
+    # --- actions -----------------------------------------------------------------------------------------------
 
     async def _burst(self) -> None:
-        """Several at once: they queue. Sometimes the last one is taken back."""
+        """Send several messages at once, which queue; sometimes delete the last one."""
         sent = [await self._send() for _ in range(self._draw.randint(2, 4))]
         if self._draw.random() < 0.3:
-            await self._take_back(sent.pop())
+            await self._withdraw(sent.pop())
         await self._wait_for_answer(sent[-1])
 
     async def _stop(self) -> None:
         sent = await self._send()
         await asyncio.sleep(self._draw.uniform(0.0, 3.0))
         if await self._ask(self.client.api.stop(self.chat_id), "stop"):
-            self._ledger.stops += 1
+            self._history.stops += 1
         await self._wait_for_answer(sent)
 
     async def _edit(self) -> None:
-        """Another message in the place of an earlier one."""
+        """Send another version of an earlier message."""
         prompts = [each for each in self._messages() if each.role == "user" and each.status == "sent"]
         if prompts:
             await self._wait_for_answer(await self._send(parent_id=self._draw.choice(prompts).parent_id))
@@ -111,10 +111,10 @@ class User:
         if not answers:
             return
         answer = self._draw.choice(answers)
-        sent = self._ledger.sent.get((self.chat_id, answer.parent_id or ""))
+        sent = self._history.sent.get((self.chat_id, answer.parent_id or ""))
         if sent is None:
             return
-        # A reply that is lost may hide a promise, and the repeat may be another one.
+        # When the response is lost, the regeneration may exist, and so may that of the retry.
         sent.maybe_regenerated += 1
         if await self._ask(self._regenerate_answer(answer.id), "regenerate"):
             sent.regenerated += 1
@@ -122,15 +122,15 @@ class User:
     async def _regenerate_answer(self, message_id: str) -> None:
         await self.client.api.regenerate(self.chat_id, message_id)
 
-    async def _take_back(self, sent: Sent) -> None:
+    async def _withdraw(self, sent: Sent) -> None:
         sent.deleted = True
-        await self._ask(self.client.api.delete_message(self.chat_id, sent.message_id), "take back")
+        await self._ask(self.client.api.delete_message(self.chat_id, sent.message_id), "delete")
 
-    # --- how ---------------------------------------------------------------------------------------------------------
+    # --- requests ------------------------------
 
     async def _send(self, **fields: str | None) -> Sent:
         model = self._draw.choices(_MODELS, [model.weight for model in _MODELS])[0]
-        sent = self._ledger.add(
+        sent = self._history.add(
             Sent(
                 chat_id=self.chat_id,
                 message_id=new_id(),
@@ -142,7 +142,7 @@ class User:
         self.pending += 1
         try:
             if self._draw.random() < 0.1:
-                self._ledger.duplicates += 1
+                self._history.duplicates += 1
                 await asyncio.gather(*(self._until_accepted(sent, fields) for _ in range(3)))
             else:
                 await self._until_accepted(sent, fields)
@@ -157,29 +157,29 @@ class User:
                     sent.chat_id, sent.content, message_id=sent.message_id, model=sent.model, **fields
                 )
             except NotReachable:
-                continue  # the client has tried for a minute, with backoff
+                continue  # after a minute of retries with backoff
             except Problem as problem:
-                self._ledger.refusals.append(f"send: {problem}")
+                self._history.refusals.append(f"send: {problem}")
                 return
             sent.accepted_at = sent.accepted_at or time.time()
             return
 
     async def _ask(self, request: Awaitable[None], what: str) -> bool:
-        """Whether a request was carried out; a conflict is an answer, too."""
+        """Return whether the request succeeded; a conflict is a valid response, too."""
         try:
             await request
         except NotReachable:
             return False
         except Problem as problem:
             if problem.status not in (404, 409):
-                self._ledger.refusals.append(f"{what}: {problem}")
+                self._history.refusals.append(f"{what}: {problem}")
             return False
         return True
 
     async def _wait_for_answer(self, sent: Sent) -> None:
-        """Wait as people do: not for ever."""
+        """Wait for the answer, with a timeout."""
         with contextlib.suppress(TimeoutError, ClientError):
-            await self.reader.watch.answer_to(sent.message_id, timeout=_PATIENCE)
+            await self.reader.watch.answer_to(sent.message_id, timeout=_ANSWER_TIMEOUT)
 
     def _messages(self) -> list[Message]:
         return self.reader.watch.state.messages

@@ -1,4 +1,4 @@
-"""All users of a run and their readers."""
+"""The workload of a run: users and readers."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from types import TracebackType
 
 from parley_client import ParleyClient
 from parley_client.client import Transport
-from tests.chaos.history import Ledger
+from tests.chaos.history import History
 from tests.chaos.invariants import Reading
 from tests.chaos.progress import Progress
 from tests.chaos.reader import Reader
 from tests.chaos.user import User
 
 
-class Crowd:
+class Workload:
     """Users with a chat each; an asynchronous context manager, in which every reader is connected.
 
-    Beside its user each chat has a guest who reads along over a connection that breaks every few seconds, and every
-    other chat one who reads server-sent events.
+    Each chat has also a guest whose connection drops every few seconds, and every other chat one who reads
+    server-sent events.
     """
 
     def __init__(self, url: str, users: int, seed: int) -> None:
-        self.ledger = Ledger()
+        self.history = History()
         self.progress = Progress()
         self.readers: list[Reader] = []
         self._url = url
@@ -33,11 +33,11 @@ class Crowd:
         self._seed = seed
         self._users: list[User] = []
         self._stop = asyncio.Event()
-        self._talking: list[asyncio.Task[None]] = []
-        self._shaking: list[asyncio.Task[None]] = []
+        self._running: list[asyncio.Task[None]] = []
+        self._dropping: list[asyncio.Task[None]] = []
         self._clients = AsyncExitStack()
 
-    async def __aenter__(self) -> Crowd:
+    async def __aenter__(self) -> Workload:
         for number in range(1, self._count + 1):
             await self._add_chat(number)
         return self
@@ -46,7 +46,7 @@ class Crowd:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
-        tasks = [*self._talking, *self._shaking]
+        tasks = [*self._running, *self._dropping]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -54,22 +54,22 @@ class Crowd:
 
     @property
     def unsent(self) -> int:
-        """Messages that are still on their way to a gateway."""
+        """Messages that are not accepted yet."""
         return sum(user.pending for user in self._users)
 
     def start(self) -> None:
-        """Let them talk."""
-        self._talking = [asyncio.create_task(user.run(self._stop)) for user in self._users]
+        """Start sending."""
+        self._running = [asyncio.create_task(user.run(self._stop)) for user in self._users]
 
-    async def hush(self, seconds: float) -> None:
-        """Let them finish what they are sending, within ``seconds``; begin nothing new."""
+    async def finish(self, seconds: float) -> None:
+        """Stop after the messages that are being sent, within ``seconds``."""
         self._stop.set()
-        done, _ = await asyncio.wait(self._talking, timeout=seconds)
+        done, _ = await asyncio.wait(self._running, timeout=seconds)
         for task in done:
             task.result()
 
     def readings(self) -> Iterable[Reading]:
-        """What every reader has now."""
+        """Yield the state of every reader."""
         for reader in self.readers:
             state = reader.watch.state
             yield Reading(
@@ -78,22 +78,22 @@ class Crowd:
                 version=state.version,
                 messages={each.id: (each.status, each.content, each.reasoning) for each in state.messages},
                 whole=state.next is None,
-                witnesses=reader.witnesses,
+                observations=reader.observations,
             )
 
-    # --- arrival -----------------------------------------------------------------------------------------------------
+    # --- setup -----------------------------------------------------------------------------------------------------
 
     async def _add_chat(self, number: int) -> None:
         draw = random.Random(f"{self._seed}:{number}")
         owner = await self._clients.enter_async_context(ParleyClient(self._url, transport="socket"))
         chat = await owner.api.create_chat()
-        user = User(number, owner, chat.id, self.ledger, self.progress, draw)
+        user = User(number, owner, chat.id, self.history, self.progress, draw)
         self._users.append(user)
         await self._follow(user.reader)
         unsteady = Reader(f"unsteady guest {number}", await self._guest(owner, chat.id), chat.id, self.progress)
         await self._follow(unsteady)
         drops = random.Random(f"{self._seed}:drops:{number}")
-        self._shaking.append(asyncio.create_task(_shake(unsteady.client, drops)))
+        self._dropping.append(asyncio.create_task(_drop_repeatedly(unsteady.client, drops)))
         if number % 2 == 0:
             await self._follow(
                 Reader(f"guest of events {number}", await self._guest(owner, chat.id, "events"), chat.id, self.progress)
@@ -111,7 +111,7 @@ class Crowd:
         await reader.watch.until(lambda state: state.chat, timeout=30)
 
 
-async def _shake(client: ParleyClient, draw: random.Random) -> None:
+async def _drop_repeatedly(client: ParleyClient, draw: random.Random) -> None:
     while True:
         await asyncio.sleep(draw.uniform(0.5, 8.0))
         client.drop()

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from parley.contracts.resources import Message
+from parley_cli.child_process import base_environment
 from parley_client import ParleyClient
 from parley_client.errors import ClientError
 from tests.support.pausing import pause
@@ -85,7 +86,7 @@ async def _parley(*arguments: str, code: int = 0) -> str:
     """Run the command, expect its exit code, return what it said."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "parley_cli.main", *arguments),
-        env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+        env=base_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )

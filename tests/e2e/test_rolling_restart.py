@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 
 from parley.runtime.tasks import end
+from parley_cli.child_process import base_environment
 from parley_cli.stack.log import CombinedLog
 from parley_cli.stack.options import StackOptions
 from parley_cli.stack.process import SupervisedProcess
 from parley_cli.stack.stack import Stack
 from tests.chaos.invariants import check
-from tests.chaos.quiescence import rest
+from tests.chaos.quiescence import wait_for_quiescence
 from tests.chaos.reader import Reader
-from tests.chaos.workload import Crowd
+from tests.chaos.workload import Workload
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(300)
@@ -31,12 +32,12 @@ LONGEST_WAIT = 10.0
 """Seconds without new text that a reader may have to bear (the machine may be busy)."""
 
 
-class Vigil:
-    """Watches how long readers are left without text.
+class StallMonitor:
+    """Measures for how long readers get no text.
 
     Attributes:
-        behind: The longest that a reader stood still while another reader of its chat was told more.
-        still: The longest that nothing was told to anybody of a chat whose answer was running.
+        behind: The longest time in which a reader got nothing while another reader of its chat did.
+        still: The longest time in which no reader of a chat with a running answer got anything.
     """
 
     def __init__(self, readers: list[Reader]) -> None:
@@ -47,7 +48,7 @@ class Vigil:
         self._seen: dict[Reader, object] = {}
         self._moved: dict[Reader, float] = {}
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         while True:
             now = time.monotonic()
             for readers in self._chats.values():
@@ -90,7 +91,7 @@ async def test_a_rolling_restart_of_everything_loses_nothing_and_leaves_no_socke
         port=0,
         push_port=0,
         replicas=dict.fromkeys(ORDER, REPLICAS),
-        inherited={name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ},
+        inherited=base_environment(),
         # Shorter than any answer: what runs is handed over, what is open is moved.
         environment={"llm-worker": {"SHUTDOWN_GRACE": "0.5"}, "push": {"DRAIN_SECONDS": "1"}},
         demo_model=True,
@@ -99,35 +100,35 @@ async def test_a_rolling_restart_of_everything_loses_nothing_and_leaves_no_socke
     async with AsyncExitStack() as running:
         log_file = running.enter_context(log_path.open("w"))
         stack = await running.enter_async_context(Stack(options, CombinedLog(log_file, colour=False)))
-        crowd = await running.enter_async_context(Crowd(stack.url, users=5, seed=6))
-        vigil = Vigil(crowd.readers)
-        watching = asyncio.create_task(vigil.keep())
+        workload = await running.enter_async_context(Workload(stack.url, users=5, seed=6))
+        monitor = StallMonitor(workload.readers)
+        watching = asyncio.create_task(monitor.run())
         running.push_async_callback(end, watching)
-        crowd.start()
+        workload.start()
         for service in ORDER:
             for process in [each for each in stack.processes.values() if each.spec.service == service]:
                 await _restart(process)
         restarts = {each.spec.name: each.restarts for each in stack.processes.values() if each.spec.service in ORDER}
-        stored = await rest(crowd, stack.database_url, print)
+        stored = await wait_for_quiescence(workload, stack.database_url, print)
         if watching.done():
             watching.result()
-        findings = check(crowd.ledger, stored, crowd.readings(), faults=(), progress=crowd.progress, now=time.time())
-        witnesses = {reader.name: len(reader.witnesses) for reader in crowd.readers}
-        print(
-            f"{len(crowd.ledger.accepted)} messages, {findings.takeovers} takeovers, {findings.witnessed} seen growing"
+        findings = check(
+            workload.history, stored, workload.readings(), faults=(), progress=workload.progress, now=time.time()
         )
+        observations = {reader.name: len(reader.observations) for reader in workload.readers}
         print(
-            f"a reader was behind the others for {vigil.behind:.1f} s at most; silence of {vigil.still:.1f} s at most"
+            f"{len(workload.history.accepted)} messages, {findings.takeovers} takeovers, {findings.observed} observed"
         )
+        print(f"at most {monitor.behind:.1f} s behind the other readers, {monitor.still:.1f} s of silence")
 
     assert restarts == {f"{service}-{number}": 1 for service in ORDER for number in range(1, REPLICAS + 1)}
-    assert len(crowd.ledger.accepted) > 0
-    assert crowd.unsent == 0
-    assert crowd.ledger.refusals == []
+    assert len(workload.history.accepted) > 0
+    assert workload.unsent == 0
+    assert workload.history.refusals == []
     assert findings.lost == []
-    assert findings.doubled == []
+    assert findings.duplicated == []
     assert findings.clean, findings
-    assert all(witnesses.values()), witnesses
-    assert vigil.behind < LONGEST_WAIT
-    assert vigil.still < LONGEST_WAIT
+    assert all(observations.values()), observations
+    assert monitor.behind < LONGEST_WAIT
+    assert monitor.still < LONGEST_WAIT
     assert "Traceback (most recent call last)" not in log_path.read_text(errors="replace")

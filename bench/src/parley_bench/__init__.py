@@ -1,1 +1,1 @@
-"""Measures the token path on this machine, beside its peers (``docs/benchmarks.md``)."""
+"""Measures the token path on this machine, compared with its peers (``docs/benchmarks.md``)."""

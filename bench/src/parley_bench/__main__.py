@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import importlib
 import sys
@@ -11,58 +10,59 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
-from parley_bench.reader_process import CrewFailed
-from parley_bench.scenario import FULL, SMOKE, NoMeasurement, Scenario, Size, Table, Tell
+import typer
+
+from parley_bench.reader_process import ReaderProcessError
+from parley_bench.scenario import FULL, SMOKE, NoMeasurement, Scenario, Size, Table
 from parley_bench.tables import console, write
+from parley_cli import output
 from parley_cli.embedded.errors import EmbeddedError
 from parley_cli.stack.errors import StackError
 
 SCENARIOS = {
     "delay": "added delay and CPU per token, 10 to 500 answers",
     "ladder": "the most answers whose p99 of added delay is at most 100 ms",
-    "peers": "the same answers from the usual patterns",
+    "peers": "the same answers from common architectures",
     "fanout": "CPU per delivered frame, up to 2,000 readers and 2,000 rooms",
     "slow-reader": "one reader stops for 30 s",
-    "reconnect": "2,000 sockets come back at once",
-    "idle": "memory of a socket on which nothing happens",
+    "reconnect": "2,000 sockets reconnect at once",
+    "idle": "memory of an idle socket",
     "prompt": "from POST to the provider, 50 prompts/s",
     "stop": "from Stop to the closed provider connection",
-    "start": "from `parley up` to a page that answers",
+    "start": "from `parley up` to a page that responds",
 }
+_HELP = "all, or some of: " + "; ".join(f"{name}: {what}" for name, what in SCENARIOS.items())
 
 
-def main() -> int:
-    """Measure; return 0 when everything could be measured and came out right."""
-    parser = argparse.ArgumentParser(prog="make bench ARGS=", description="Measure the token path.")
-    known = "; ".join(f"{name}: {what}" for name, what in SCENARIOS.items())
-    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"all, or some of: {known}")
-    parser.add_argument("--repeats", type=int, default=FULL.repeats, help=f"default {FULL.repeats}")
-    parser.add_argument("--window", type=float, default=FULL.window, metavar="SECONDS", help="measured each time")
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes: shows that it works, measures nothing")
-    parser.add_argument(
-        "--write",
-        type=Path,
-        metavar="FILE",
-        help="put the tables into this Markdown file, each row of a long one as soon as it is measured",
-    )
-    arguments = parser.parse_args()
-    unknown = set(arguments.scenarios) - SCENARIOS.keys()
+def main(
+    *,
+    scenarios: Annotated[list[str] | None, typer.Argument(metavar="SCENARIO", help=_HELP)] = None,
+    repeats: Annotated[int, typer.Option(help="of each measurement")] = FULL.repeats,
+    window: Annotated[float, typer.Option(metavar="SECONDS", help="length of each measurement")] = FULL.window,
+    smoke: Annotated[bool, typer.Option("--smoke", help="tiny sizes: shows that it works, measures nothing")] = False,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--write", metavar="FILE", help="put the tables into this Markdown file, row by row as they are measured"
+        ),
+    ] = None,
+) -> None:
+    """Measure the token path."""
+    unknown = set(scenarios or ()) - SCENARIOS.keys()
     if unknown:
         print(f"There is no scenario {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}.", file=sys.stderr)
-        return 2
-    size = SMOKE if arguments.smoke else Size(repeats=arguments.repeats, window=arguments.window)
-    try:
-        return 0 if _measure_all(arguments.scenarios or SCENARIOS, size, arguments.write) else 1
-    except KeyboardInterrupt:
-        return 130
+        raise typer.Exit(2)
+    size = SMOKE if smoke else Size(repeats=repeats, window=window)
+    raise typer.Exit(0 if _measure_all(scenarios or SCENARIOS, size, file) else 1)
 
 
 def _measure_all(names: Iterable[str], size: Size, file: Path | None) -> bool:
-    """Whether everything could be measured and came out right."""
+    """Return whether everything could be measured and had the right results."""
     good = True
     for name in names:
-        table = _measure(name, size if file is None else replace(size, grown=partial(write, file, name)))
+        table = _measure(name, size if file is None else replace(size, on_row=partial(write, file, name)))
         if table is None:
             good = False
             continue
@@ -77,20 +77,23 @@ def _measure(name: str, size: Size) -> Table | None:
     module = importlib.import_module(f"parley_bench.scenarios.{name.replace('-', '_')}")
     scenario: Scenario = getattr(module, name.replace("-", "_"))
     started = time.monotonic()
+    with output.progress(name) as update:
 
-    def tell(line: str) -> None:
-        print(f"{time.monotonic() - started:7.1f}  {line}", flush=True)
+        def on_progress(line: str) -> None:
+            print(f"{time.monotonic() - started:7.1f}  {line}", flush=True)
+            update(line, 0)
 
-    try:
-        return asyncio.run(_run(scenario, size, tell))
-    except (NoMeasurement, CrewFailed, StackError, EmbeddedError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return None
+        async def run() -> Table:
+            return await scenario(size, on_progress)
 
-
-async def _run(scenario: Scenario, size: Size, tell: Tell) -> Table:
-    return await scenario(size, tell)
+        try:
+            return asyncio.run(run())
+        except (NoMeasurement, ReaderProcessError, StackError, EmbeddedError) as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            return None
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command()(main)
+    app(prog_name="make bench ARGS=")

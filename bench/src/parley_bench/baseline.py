@@ -1,4 +1,4 @@
-"""What this machine takes for a write at this moment: the price below which no delivered frame can go."""
+"""The cost of a bare write on this machine now: the lower bound of the cost of a delivered frame."""
 
 from __future__ import annotations
 

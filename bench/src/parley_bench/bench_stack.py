@@ -14,7 +14,7 @@ import msgspec
 
 from parley.contracts.ids import new_id
 from parley.contracts.resources import Message
-from parley_bench.http_connection import HttpLine
+from parley_bench.http_connection import HttpConnection
 from parley_bench.meter import CpuMeter
 from parley_bench.reader import digest
 from parley_bench.scenario import until
@@ -25,7 +25,7 @@ from parley_cli.stack.log import CombinedLog
 from parley_cli.stack.options import StackOptions
 from parley_cli.stack.stack import Stack
 
-_AT_ONCE = 8
+_CONNECTIONS = 8
 
 _SETTINGS: Mapping[str, Mapping[str, str]] = {
     # One user is all users here, and one worker carries what the scenario asks for.
@@ -35,16 +35,15 @@ _SETTINGS: Mapping[str, Mapping[str, str]] = {
 }
 
 
-class Lab:
+class BenchStack:
     """One process of each service, the embedded servers, the demo model. An asynchronous context manager."""
 
     def __init__(self) -> None:
         self._cleanup = AsyncExitStack()
-        self._lines: list[HttpLine] = []
-        self._line = 0
+        self._connections: list[HttpConnection] = []
         self.stack: Stack
 
-    async def __aenter__(self) -> Lab:
+    async def __aenter__(self) -> BenchStack:
         folder = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="parley-bench-")))
         log = self._cleanup.enter_context((folder / "stack.log").open("w"))
         options = StackOptions(
@@ -55,10 +54,10 @@ class Lab:
             inherited=base_environment() | {"LOG_LEVEL": "WARNING"},
         )
         self.stack = await self._cleanup.enter_async_context(Stack(options, CombinedLog(log, colour=False)))
-        async with HttpLine(self.stack.url) as line:
-            token = (await line.ask("POST", "/v1/session", {}))["access_token"]
-        for _ in range(_AT_ONCE):
-            self._lines.append(await self._cleanup.enter_async_context(HttpLine(self.stack.url, token)))
+        async with HttpConnection(self.stack.url) as connection:
+            token = (await connection.ask("POST", "/v1/session", {}))["access_token"]
+        for _ in range(_CONNECTIONS):
+            self._connections.append(await self._cleanup.enter_async_context(HttpConnection(self.stack.url, token)))
         return self
 
     async def __aexit__(
@@ -66,11 +65,11 @@ class Lab:
     ) -> None:
         await self._cleanup.aclose()
 
-    # --- what the user does ------------------------------------------------------------------------------------------
+    # --- actions of the user ------------------------------------------------------------------------------------------
 
     async def ticket(self) -> str:
         """Good for a minute, for any number of sockets."""
-        return str((await self._lines[0].ask("POST", "/v1/push-ticket", {}))["ticket"])
+        return str((await self._connections[0].ask("POST", "/v1/push-ticket", {}))["ticket"])
 
     async def chats(self, count: int) -> list[str]:
         """Create chats."""
@@ -91,29 +90,29 @@ class Lab:
 
     async def ask(self, method: str, path: str, body: object = None) -> Any:
         """One request as the user."""
-        return await self._lines[0].ask(method, path, body)
+        return await self._connections[0].ask(method, path, body)
 
     @property
     def token(self) -> str:
-        token = self._lines[0].token
+        token = self._connections[0].token
         assert token is not None
         return token
 
     async def _each(self, requests: list[tuple[str, str, object]]) -> None:
         waiting = iter(requests)
 
-        async def work(line: HttpLine) -> None:
+        async def work(connection: HttpConnection) -> None:
             for request in waiting:
-                await line.ask(*request)
+                await connection.ask(*request)
 
-        await asyncio.gather(*(work(line) for line in self._lines))
+        await asyncio.gather(*(work(connection) for connection in self._connections))
 
     async def digest(self, chat_id: str) -> str:
         """Of the chat's messages as they are stored."""
         page = await self.ask("GET", f"/v1/chats/{chat_id}/messages?limit=100")
         return digest(msgspec.convert(page["items"], list[Message]))
 
-    # --- what is looked at -------------------------------------------------------------------------------------------
+    # --- measurements -------------------------------------------------------------------------------------------
 
     def pid(self, name: str) -> int:
         """Of the process that the stack calls so."""
@@ -138,7 +137,7 @@ class Lab:
         return int((await self.metrics("llm-worker")).get("parley_llm_worker_running_answers", 0))
 
     async def model(self) -> Snapshot:
-        """What the demo model has seen."""
+        """The statistics of the demo model."""
         port = self.stack.processes["demo-model"].spec.port
         assert port is not None
         return msgspec.json.decode((await probe.get(port, "/stats"))[1], type=Snapshot)

@@ -18,7 +18,7 @@ class BadStatus(Exception):
         self.status = status
 
 
-class HttpLine:
+class HttpConnection:
     """One kept-alive connection, one request at a time; an asynchronous context manager."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
@@ -30,7 +30,7 @@ class HttpLine:
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
 
-    async def __aenter__(self) -> HttpLine:
+    async def __aenter__(self) -> HttpConnection:
         self._reader, self._writer = await asyncio.open_connection(*self._place)
         return self
 
@@ -48,12 +48,12 @@ class HttpLine:
         if data:
             head += f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n"
         self._writer.write(head.encode() + b"\r\n" + data)
-        status, answer = await self._answer()
+        status, answer = await self._response()
         if not 200 <= status < 300:
             raise BadStatus(status, answer)
         return msgspec.json.decode(answer) if answer else None
 
-    async def _answer(self) -> tuple[int, bytes]:
+    async def _response(self) -> tuple[int, bytes]:
         lines = (await self._reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
         headers = dict(line.lower().split(b": ", 1) for line in lines[1:] if line)
         if headers.get(b"transfer-encoding") == b"chunked":

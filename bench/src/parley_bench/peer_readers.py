@@ -11,7 +11,7 @@ from typing import Protocol, cast
 import httptools
 import msgspec
 
-from parley_bench.reader import Tally
+from parley_bench.reader import Counters
 from parley_bench.socket import RawSocket
 
 _LAST_NUMBER = re.compile(rb"(\d+)\D*$")
@@ -27,8 +27,8 @@ class PeerReader(Protocol):
 class BareReader(asyncio.Protocol):
     """Reads the text of ``POST /chat`` as it comes."""
 
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
         self._rest = b""
         self._parser = httptools.HttpResponseParser(self)
         self._request = b""
@@ -51,18 +51,18 @@ class BareReader(asyncio.Protocol):
         """Called by the parser."""
         now = time.monotonic_ns()
         *words, self._rest = (self._rest + body).split(b" ")
-        self._tally.frames += 1
-        self._tally.bytes += len(body)
+        self._counters.frames += 1
+        self._counters.bytes += len(body)
         for word in words:
             if word:
-                self._tally.delays.append(now - int(word))
+                self._counters.delays.append(now - int(word))
 
 
 class WholeReader:
     """Reads frames that hold the whole answer so far, as HTML; the newest token is the last number."""
 
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
 
     async def ask(self, port: int, number: int, model: str) -> None:
         socket = RawSocket([{"content": f"go {number}", "model": model}], self._receive)
@@ -70,10 +70,10 @@ class WholeReader:
 
     def _receive(self, data: bytes) -> None:
         now = time.monotonic_ns()
-        self._tally.frames += 1
-        self._tally.bytes += len(data)
+        self._counters.frames += 1
+        self._counters.bytes += len(data)
         if (match := _LAST_NUMBER.search(data[-64:])) is not None:
-            self._tally.delays.append(now - int(match[1]))
+            self._counters.delays.append(now - int(match[1]))
 
 
-PEERS: dict[str, Callable[[Tally], PeerReader]] = {"bare": BareReader, "celery-channels": WholeReader}
+PEERS: dict[str, Callable[[Counters], PeerReader]] = {"bare": BareReader, "celery-channels": WholeReader}

@@ -1,4 +1,4 @@
-"""What a load generator's readers do with frames: as little as the measurement allows."""
+"""The readers of the load generator: as little work per frame as the measurement allows."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _TEXT = b'"text":"'
 
 def digest(messages: Iterable[Message]) -> str:
     """Two readers with the same digest have the same texts, byte for byte."""
-    told = sorted((each.id, each.status, each.content, each.reasoning) for each in messages)
-    return hashlib.sha256(msgspec.json.encode(told)).hexdigest()
+    texts = sorted((each.id, each.status, each.content, each.reasoning) for each in messages)
+    return hashlib.sha256(msgspec.json.encode(texts)).hexdigest()
 
 
-class Tally:
+class Counters:
     """Counts of all readers of one process since the last :meth:`reset`.
 
     Attributes:
@@ -46,9 +46,9 @@ class Reader:
         caught_up: Set by the first snapshot of the present connection.
     """
 
-    def __init__(self, chat_id: str, tally: Tally, receive_buffer: int | None = None) -> None:
+    def __init__(self, chat_id: str, counters: Counters, receive_buffer: int | None = None) -> None:
         self.chat_id = chat_id
-        self.tally = tally
+        self.counters = counters
         self._receive_buffer = receive_buffer
         self.caught_up_at: float | None = None
         self.socket: RawSocket
@@ -65,7 +65,7 @@ class Reader:
 
     @property
     def finished(self) -> bool:
-        """Whether an answer has ended, as far as this reader was told."""
+        """Whether this reader has received the end of an answer."""
         raise NotImplementedError
 
     def receive(self, data: bytes) -> None:
@@ -75,8 +75,8 @@ class Reader:
 class CountingReader(Reader):
     """Counts frames; knows when an answer ends."""
 
-    def __init__(self, chat_id: str, tally: Tally, receive_buffer: int | None = None) -> None:
-        super().__init__(chat_id, tally, receive_buffer)
+    def __init__(self, chat_id: str, counters: Counters, receive_buffer: int | None = None) -> None:
+        super().__init__(chat_id, counters, receive_buffer)
         self._finished = False
 
     @property
@@ -85,8 +85,8 @@ class CountingReader(Reader):
 
     def receive(self, data: bytes) -> None:
         if data.startswith(_DELTA):
-            self.tally.frames += 1
-            self.tally.bytes += len(data)
+            self.counters.frames += 1
+            self.counters.bytes += len(data)
             self.delta(data)
         elif data.startswith(b'{"type":"snapshot"'):
             self.caught_up_at = time.monotonic()
@@ -100,20 +100,20 @@ class CountingReader(Reader):
 
 
 class TimingReader(CountingReader):
-    """Takes the times out of timed tokens (``demo-timed-…``): the text is nothing but numbers and spaces."""
+    """Measures the delay of timed tokens (``demo-timed-…``): the text is nothing but numbers and spaces."""
 
     def delta(self, data: bytes) -> None:
         now = time.monotonic_ns()
         start = data.index(_TEXT) + len(_TEXT)
         for word in data[start : data.index(b'"', start)].split():
-            self.tally.delays.append(now - int(word))
+            self.counters.delays.append(now - int(word))
 
 
 class AssemblingReader(Reader):
-    """Assembles everything, as a page does, and goes on from its cursor."""
+    """Assembles all messages, as a page does, and resumes from its cursor."""
 
-    def __init__(self, chat_id: str, tally: Tally, receive_buffer: int | None = None) -> None:
-        super().__init__(chat_id, tally, receive_buffer)
+    def __init__(self, chat_id: str, counters: Counters, receive_buffer: int | None = None) -> None:
+        super().__init__(chat_id, counters, receive_buffer)
         self.state = ChatState(chat_id)
         self.gaps = 0
 
@@ -129,8 +129,8 @@ class AssemblingReader(Reader):
         frame = decode(data)
         if frame is None:
             return
-        self.tally.frames += isinstance(frame, frames.Delta)
-        self.tally.bytes += len(data)
+        self.counters.frames += isinstance(frame, frames.Delta)
+        self.counters.bytes += len(data)
         outcome = self.state.merge(frame)
         if isinstance(frame, frames.Snapshot):
             self.caught_up_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""A process of readers, from the side of the benchmark."""
+"""The benchmark's side of a reader process."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from parley_cli import child_process
 from parley_cli.embedded.guard import guarded
 
 
-class CrewFailed(Exception):
-    """The load generator could not do what it was told: there is no measurement."""
+class ReaderProcessError(Exception):
+    """The load generator failed a command: there is no measurement."""
 
 
-class Crew:
-    """Readers in a process of their own, so that their work is nobody else's. An asynchronous context manager."""
+class ReaderProcess:
+    """A process with readers, so that their CPU time is measured apart. An asynchronous context manager."""
 
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process
 
-    async def __aenter__(self) -> Crew:
+    async def __aenter__(self) -> ReaderProcess:
         self._process = await child_process.start_async(
             guarded([sys.executable, "-m", "parley_bench.readers"]),
             output=subprocess.PIPE,
@@ -50,7 +50,7 @@ class Crew:
         return self._process.pid
 
     async def ask(self, do: str, **arguments: object) -> Any:
-        """Tell it to do something, and return its answer. Raises CrewFailed."""
+        """OnProgress it to do something, and return its answer. Raises ReaderProcessError."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(msgspec.json.encode({"do": do, **arguments}) + b"\n")
@@ -58,5 +58,5 @@ class Crew:
         line = await self._process.stdout.readline()
         answer = msgspec.json.decode(line) if line else {"error": "it ended"}
         if "error" in answer:
-            raise CrewFailed(f"{do}: {answer['error']}")
+            raise ReaderProcessError(f"{do}: {answer['error']}")
         return answer

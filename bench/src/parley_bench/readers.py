@@ -1,6 +1,6 @@
-"""A process full of readers, told what to do by lines of JSON on its standard input; it answers each with one.
+"""A process of readers: a line of JSON on standard input is a command, the line on standard output its response.
 
-``python -m parley_bench.readers``; started by :class:`parley_bench.reader_process.Crew`.
+``python -m parley_bench.readers``; started by :class:`parley_bench.reader_process.ReaderProcess`.
 """
 
 from __future__ import annotations
@@ -16,71 +16,71 @@ import msgspec
 import uvloop
 
 from parley_bench.peer_readers import PEERS, PeerReader
-from parley_bench.reader import KINDS, AssemblingReader, Reader, Tally
+from parley_bench.reader import KINDS, AssemblingReader, Counters, Reader
 from parley_bench.statistics import percentile
 
 _CONNECTING = 200
 _DEADLINE = 120.0
-_LOOK = 0.005
+_LAG_INTERVAL = 0.005
 
 
 class Readers:
     """The commands: each method is one, its arguments are the line's other fields."""
 
     def __init__(self) -> None:
-        self._tally = Tally()
+        self._counters = Counters()
         self._readers: list[Reader] = []
         self._peers: list[PeerReader] = []
         self._url = ""
         self._cpu = 0.0
         self._began = 0.0
         self._lags: list[float] = []
-        self._looking: asyncio.Task[None] | None = None
+        self._lag_task: asyncio.Task[None] | None = None
 
     async def open(
         self, url: str, ticket: str, kind: str, chats: list[str], receive_buffer: int | None = None
     ) -> dict[str, Any]:
         """Connect one more reader per entry of ``chats``; answer when each has its first snapshot."""
         self._url = url
-        added = [KINDS[kind](chat_id, self._tally, receive_buffer) for chat_id in chats]
+        added = [KINDS[kind](chat_id, self._counters, receive_buffer) for chat_id in chats]
         self._readers += added
         return await self._connect(added, ticket)
 
     async def ask_peer(self, peer: str, port: int, count: int, model: str) -> dict[str, Any]:
         """Ask a peer for so many answers at once, each over a connection of its own; count what comes."""
-        self._peers = [PEERS[peer](self._tally) for _ in range(count)]
+        self._peers = [PEERS[peer](self._counters) for _ in range(count)]
         await asyncio.gather(*(reader.ask(port, number, model) for number, reader in enumerate(self._peers)))
         return {}
 
     async def begin(self) -> dict[str, Any]:
         """Count from now on."""
-        self._tally.reset()
+        self._counters.reset()
         gc.collect()
         gc.freeze()
         self._cpu = time.process_time()
         self._began = time.monotonic()
         self._lags = []
-        self._looking = asyncio.create_task(self._look())
+        self._lag_task = asyncio.create_task(self._look())
         return {}
 
     async def _look(self) -> None:
         """Notice how late this process itself is: what it adds to the delays that it measures."""
         while True:
-            due = time.monotonic() + _LOOK
-            await asyncio.sleep(_LOOK)
+            due = time.monotonic() + _LAG_INTERVAL
+            await asyncio.sleep(_LAG_INTERVAL)
             self._lags.append(time.monotonic() - due)
 
     async def end(self) -> dict[str, Any]:
         """What was counted, and this process's own CPU seconds."""
         cpu = time.process_time() - self._cpu
         elapsed = time.monotonic() - self._began
-        assert self._looking is not None
-        self._looking.cancel()
+        assert self._lag_task is not None
+        self._lag_task.cancel()
         lags = sorted(self._lags)
-        delays = sorted(self._tally.delays)
+        delays = sorted(self._counters.delays)
         return {
-            "frames": self._tally.frames,
-            "bytes": self._tally.bytes,
+            "frames": self._counters.frames,
+            "bytes": self._counters.bytes,
             "tokens": len(delays),
             "cpu": cpu,
             "core": cpu / elapsed,
@@ -107,7 +107,7 @@ class Readers:
         return {}
 
     async def finished(self, seconds: float) -> dict[str, Any]:
-        """Wait until every reader was told that an answer ended; answer how many were."""
+        """Wait until every reader has received the end of an answer; return how many have."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if all(reader.finished for reader in self._readers):

@@ -1,4 +1,4 @@
-"""What scenarios have in common."""
+"""The common base of scenarios: sizes, results, waiting."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from parley_cli.polling import poll
 
 
 class NoMeasurement(Exception):
-    """The scenario did not come to be what should be measured."""
+    """The scenario did not reach the state to be measured."""
 
 
 def _ignore(table: Table) -> None:
@@ -24,14 +24,14 @@ class Size:
     Attributes:
         repeats: Of each measurement.
         window: Seconds that are measured.
-        share: What part of the full number of answers and readers: below 1 only shows that the scenario works.
-        grown: Called with a long scenario's table for each row, so that a run that is cut off leaves what it has.
+        share: The share of the full number of answers and readers; below 1 only shows that the scenario works.
+        on_row: Called with a long scenario's table for each row, so that a run that is cut off leaves what it has.
     """
 
     repeats: int = 3
     window: float = 12.0
     share: float = 1.0
-    grown: Callable[[Table], None] = _ignore
+    on_row: Callable[[Table], None] = _ignore
 
     def of(self, count: int) -> int:
         return max(1, round(count * self.share))
@@ -54,16 +54,16 @@ class Table:
     """The results of a scenario.
 
     Attributes:
-        notes: What a reader should know to judge the numbers, one sentence each.
-        failures: What did not come out right: a text that differs, say.
-        grown: Called after each row.
+        notes: How to interpret the numbers, one sentence each.
+        failures: Wrong results: a text that differs, say.
+        on_row: Called after each row.
     """
 
     title: str
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
-    grown: Callable[[Table], None] = _ignore
+    on_row: Callable[[Table], None] = _ignore
 
     def add(self, what: str, units: dict[str, str], samples: list[dict[str, float]]) -> None:
         """Add a line from one sample per repeat; ``units`` by column, in order."""
@@ -73,11 +73,11 @@ class Table:
             if all(name in sample for sample in samples)
         }
         self.rows.append(Row(what, figures))
-        self.grown(self)
+        self.on_row(self)
 
 
-Tell = Callable[[str], None]
-Scenario = Callable[[Size, Tell], Awaitable[Table]]
+OnProgress = Callable[[str], None]
+Scenario = Callable[[Size, OnProgress], Awaitable[Table]]
 
 
 def brief(sample: dict[str, float]) -> str:

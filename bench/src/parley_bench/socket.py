@@ -16,11 +16,11 @@ _CLOSE, _PING, _PONG = 8, 9, 10
 
 
 class RawSocket(asyncio.Protocol):
-    """One websocket, which says what it has to say as soon as it is open.
+    """One websocket, which sends its first frames as soon as it is open.
 
     Attributes:
         on_frame: Called with each text frame.
-        lost: Done when the connection is over; ``close_code`` says how.
+        lost: Done when the connection is over; see ``close_code``.
     """
 
     def __init__(self, first: Sequence[object], on_frame: Callable[[bytes], None]) -> None:

@@ -170,7 +170,7 @@ NatsUrl = Annotated[str | None, typer.Option(help="default: NATS_URL, else the r
 Deadline = Annotated[float, _seconds("how long it may take")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON object per line")]
 Consumer = Annotated[str | None, typer.Option(help="only what this consumer could not handle")]
-Numbers = Annotated[list[int] | None, typer.Argument(metavar="[NUMBER]...")]
+Numbers = Annotated[list[int] | None, typer.Argument(metavar="NUMBER")]
 All = Annotated[bool, typer.Option("--all", help="every dead letter (of --consumer)")]
 
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from parley_cli.demo_model.answers import numbered
-from tests.chaos.history import Ledger, Sent
+from tests.chaos.history import History, Sent
 from tests.chaos.invariants import Fault, Findings, Reading, check
-from tests.chaos.progress import Progress, standstills
-from tests.chaos.reader import Witness
+from tests.chaos.progress import Progress, stalls
+from tests.chaos.reader import Observation
 from tests.chaos.stored import Stored, StoredGeneration, StoredMessage
 
 NOW = 100.0
@@ -32,7 +32,7 @@ REPLY = replace(
 GENERATION = StoredGeneration(
     id="g", message_id="a", chat_id="c", status="complete", attempt=2, created_at=1.0, ended_at=2.0
 )
-WITNESS = Witness(message_id="a", generation_id="g", attempt=2, text=ANSWER, reasoning="")
+OBSERVATION = Observation(message_id="a", generation_id="g", attempt=2, text=ANSWER, reasoning="")
 
 
 def sent(**changes: object) -> Sent:
@@ -40,9 +40,16 @@ def sent(**changes: object) -> Sent:
     return Sent(**(fields | {"accepted_at": 1.0} | changes))  # type: ignore[arg-type]
 
 
-def reading(*messages: StoredMessage, witness: Witness = WITNESS, **changes: object) -> Reading:
+def reading(*messages: StoredMessage, observation: Observation = OBSERVATION, **changes: object) -> Reading:
     has = {each.id: (each.status, each.content, each.reasoning) for each in messages or (PROMPT, REPLY)}
-    fields = {"reader": "r", "chat_id": "c", "version": 4, "messages": has, "whole": True, "witnesses": [witness]}
+    fields = {
+        "reader": "r",
+        "chat_id": "c",
+        "version": 4,
+        "messages": has,
+        "whole": True,
+        "observations": [observation],
+    }
     return Reading(**(fields | changes))  # type: ignore[arg-type]
 
 
@@ -54,18 +61,18 @@ def found(
     faults: Sequence[Fault] = (),
     progress: Progress | None = None,
 ) -> Findings:
-    ledger = Ledger()
-    ledger.add(prompt or sent())
+    history = History()
+    history.add(prompt or sent())
     messages = {(row.chat_id, row.id): row for row in rows}
     stored = Stored({"c": 4}, messages, [generation] if rows else [])
-    return check(ledger, stored, [says or reading(*rows)], faults=faults, progress=progress or Progress(), now=NOW)
+    return check(history, stored, [says or reading(*rows)], faults=faults, progress=progress or Progress(), now=NOW)
 
 
 def test_a_message_with_its_answer_is_all_one_can_ask_for() -> None:
     findings = found(PROMPT, REPLY)
     assert findings.clean
     assert findings.outcomes == {"complete": 1}
-    assert (findings.witnessed, findings.takeovers) == (1, 1)
+    assert (findings.observed, findings.takeovers) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -75,22 +82,22 @@ def test_a_message_with_its_answer_is_all_one_can_ask_for() -> None:
         ("lost", (PROMPT,), sent()),
         ("lost", (replace(PROMPT, content="hell"), REPLY), sent()),
         ("lost", (PROMPT, REPLY), sent(regenerated=1)),
-        ("doubled", (PROMPT, REPLY, replace(REPLY, id="a2", position=3)), sent()),
-        ("doubled", (PROMPT, REPLY, replace(PROMPT, id="p2", position=3)), sent()),
-        ("doubled", (PROMPT, REPLY, replace(REPLY, id="a2", parent_id="gone", position=3)), sent()),
+        ("duplicated", (PROMPT, REPLY, replace(REPLY, id="a2", position=3)), sent()),
+        ("duplicated", (PROMPT, REPLY, replace(PROMPT, id="p2", position=3)), sent()),
+        ("duplicated", (PROMPT, REPLY, replace(REPLY, id="a2", parent_id="gone", position=3)), sent()),
         (
-            "doubled",
+            "duplicated",
             (PROMPT, REPLY, replace(REPLY, id="a2", position=3), replace(REPLY, id="a3", position=4)),
             sent(maybe_regenerated=1),
         ),
-        ("doubled", (replace(PROMPT, status="deleted"), REPLY), sent(deleted=True)),
+        ("duplicated", (replace(PROMPT, status="deleted"), REPLY), sent(deleted=True)),
         ("failed", (PROMPT, replace(REPLY, content="", status="failed", error="provider_unavailable")), sent()),
         ("failed", (PROMPT, replace(REPLY, content="", status="failed", error="attempts_exhausted")), sent()),
-        ("endless", (PROMPT, replace(REPLY, status="streaming")), sent()),
-        ("endless", (replace(PROMPT, status="queued"),), sent()),
-        ("garbled", (PROMPT, replace(REPLY, content=ANSWER + "w31 ")), sent()),
-        ("garbled", (PROMPT, replace(REPLY, content=ANSWER[:-4])), sent()),
-        ("garbled", (PROMPT, replace(REPLY, content=ANSWER[4:], status="stopped")), sent()),
+        ("unfinished", (PROMPT, replace(REPLY, status="streaming")), sent()),
+        ("unfinished", (replace(PROMPT, status="queued"),), sent()),
+        ("corrupted", (PROMPT, replace(REPLY, content=ANSWER + "w31 ")), sent()),
+        ("corrupted", (PROMPT, replace(REPLY, content=ANSWER[:-4])), sent()),
+        ("corrupted", (PROMPT, replace(REPLY, content=ANSWER[4:], status="stopped")), sent()),
     ],
 )
 def test_a_broken_promise_is_named(kind: str, rows: tuple[StoredMessage, ...], prompt: Sent) -> None:
@@ -109,14 +116,14 @@ def test_a_broken_promise_is_named(kind: str, rows: tuple[StoredMessage, ...], p
     ],
 )
 def test_what_users_and_providers_bring_about_is_no_fault(rows: tuple[StoredMessage, ...], prompt: Sent) -> None:
-    shorter = replace(WITNESS, text=ANSWER[:5])
-    assert found(*rows, prompt=prompt, says=reading(*rows, witness=shorter, messages=_has(rows))).clean
+    shorter = replace(OBSERVATION, text=ANSWER[:5])
+    assert found(*rows, prompt=prompt, says=reading(*rows, observation=shorter, messages=_has(rows))).clean
 
 
 def test_a_prompt_that_overtakes_another_is_named() -> None:
-    ledger = Ledger()
-    ledger.add(sent())
-    ledger.add(sent(message_id="p2", tokens=None))
+    history = History()
+    history.add(sent())
+    history.add(sent(message_id="p2", tokens=None))
     rows = [
         PROMPT,
         REPLY,
@@ -124,12 +131,12 @@ def test_a_prompt_that_overtakes_another_is_named() -> None:
         replace(REPLY, id="a2", parent_id="p2", position=4),
     ]
 
-    def disordered(rows: list[StoredMessage]) -> list[str]:
+    def reordered(rows: list[StoredMessage]) -> list[str]:
         stored = Stored({"c": 4}, {("c", row.id): row for row in rows}, [GENERATION])
-        return check(ledger, stored, [], faults=[], progress=Progress(), now=NOW).disordered
+        return check(history, stored, [], faults=[], progress=Progress(), now=NOW).reordered
 
-    assert not disordered(rows)
-    assert disordered([replace(PROMPT, position=5), *rows[1:]])
+    assert not reordered(rows)
+    assert reordered([replace(PROMPT, position=5), *rows[1:]])
 
 
 def _has(rows: tuple[StoredMessage, ...]) -> dict[str, tuple[str, str, str]]:
@@ -143,8 +150,8 @@ def _has(rows: tuple[StoredMessage, ...]) -> dict[str, tuple[str, str, str]]:
         reading(PROMPT),
         reading(PROMPT, replace(REPLY, content=ANSWER + " ")),
         reading(PROMPT, REPLY, replace(REPLY, id="ghost")),
-        reading(witness=replace(WITNESS, text="another text")),
-        reading(witness=replace(WITNESS, text=ANSWER + "w31")),
+        reading(observation=replace(OBSERVATION, text="another text")),
+        reading(observation=replace(OBSERVATION, text=ANSWER + "w31")),
     ],
 )
 def test_a_reader_that_differs_is_named(says: Reading) -> None:
@@ -157,7 +164,7 @@ def test_a_reader_of_the_newest_page_need_not_have_what_is_older() -> None:
 
 
 def test_what_was_seen_of_an_attempt_that_was_replaced_proves_nothing() -> None:
-    assert found(PROMPT, REPLY, says=reading(witness=replace(WITNESS, attempt=1, text="another"))).clean
+    assert found(PROMPT, REPLY, says=reading(observation=replace(OBSERVATION, attempt=1, text="another"))).clean
 
 
 PROVIDER_AWAY = Fault(at=1.5, target="provider", duration=0.0, kill=True)
@@ -192,7 +199,7 @@ def test_an_answer_that_stands_still_for_over_a_minute_is_named() -> None:
         progress.note("g", (1, seq, "running"), now)
     findings = found(PROMPT, REPLY, generation=slow, progress=progress)
     assert not findings.stalled
-    assert [each.seconds for each in findings.standstills] == [30.0]
+    assert [each.seconds for each in findings.stalls] == [30.0]
     assert found(PROMPT, REPLY, generation=replace(slow, ended_at=None)).stalled, "without an end it goes on until now"
 
 
@@ -220,8 +227,8 @@ def test_the_time_until_an_answer_begins_counts_from_the_prompt_or_the_end_of_th
     queued = replace(GENERATION, id="h", message_id="b", created_at=16.0, ended_at=17.0)
     again = replace(GENERATION, id="i", message_id="a2", created_at=60.0, ended_at=61.0)
     stored = Stored({"c": 4}, messages, [first, queued, again])
-    found = standstills(stored, Progress(), {"p": 1.0, "q": 2.0}, kills=[11.0], now=NOW)
-    assert [(each.generation_id, each.began, each.seconds, each.struck) for each in found] == [
+    found = stalls(stored, Progress(), {"p": 1.0, "q": 2.0}, kills=[11.0], now=NOW)
+    assert [(each.generation_id, each.began, each.seconds, each.during_kill) for each in found] == [
         ("g", 1.0, 4.0, False),
         ("h", 6.0, 10.0, True),
         ("i", 60.0, 1.0, False),
@@ -229,12 +236,12 @@ def test_the_time_until_an_answer_begins_counts_from_the_prompt_or_the_end_of_th
 
 
 def test_a_prompt_whose_answer_is_empty_is_part_of_the_next_one() -> None:
-    ledger = Ledger()
-    ledger.add(sent(tokens=None))
-    ledger.add(sent(message_id="p2", content="again"))
+    history = History()
+    history.add(sent(tokens=None))
+    history.add(sent(message_id="p2", content="again"))
     second = replace(PROMPT, id="p2", parent_id="a", content="again", position=3)
     joined = replace(REPLY, id="a2", parent_id="p2", content="".join(numbered(30, "hello\n\nagain")), position=4)
     for first, right in ((replace(REPLY, content="", status="stopped"), True), (REPLY, False)):
         rows = {("c", row.id): row for row in (PROMPT, first, second, joined)}
-        findings = check(ledger, Stored({"c": 4}, rows, []), [], faults=[], progress=Progress(), now=NOW)
-        assert (not findings.garbled) is right
+        findings = check(history, Stored({"c": 4}, rows, []), [], faults=[], progress=Progress(), now=NOW)
+        assert (not findings.corrupted) is right

@@ -1,1 +1,1 @@
-"""What Parley is measured beside: short programs of the usual patterns, each run as a process of its own."""
+"""The peers that Parley is compared with: short programs of common architectures, each run as a process of its own."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 
 from parley_bench.baseline import bare_write
-from parley_bench.bench_stack import Lab
-from parley_bench.reader_process import Crew
-from parley_bench.scenario import Size, Table, Tell, brief
+from parley_bench.bench_stack import BenchStack
+from parley_bench.reader_process import ReaderProcess
+from parley_bench.scenario import OnProgress, Size, Table, brief
 
 RATE = 50
 _COUNTS = (10, 100, 250, 500)
@@ -38,15 +38,15 @@ UNITS = {
 }
 
 
-async def delay(size: Size, tell: Tell) -> Table:
+async def delay(size: Size, on_progress: OnProgress) -> Table:
     """Measure."""
-    table = Table("Added delay and CPU per token", grown=size.grown)
-    async with Lab() as lab:
+    table = Table("Added delay and CPU per token", on_row=size.on_row)
+    async with BenchStack() as bench:
         for count in dict.fromkeys(size.of(count) for count in _COUNTS):
             samples = []
             for repeat in range(size.repeats):
-                samples.append(await measure(lab, count, size.window))
-                tell(f"delay, {count} answers, {repeat + 1} of {size.repeats}: " + brief(samples[-1]))
+                samples.append(await measure(bench, count, size.window))
+                on_progress(f"delay, {count} answers, {repeat + 1} of {size.repeats}: " + brief(samples[-1]))
             table.add(f"{count} answers", UNITS, samples)
     table.notes.append(
         "Delay: from the model's write to the reader's receive. CPU: microseconds per token delivered. A token that "
@@ -57,24 +57,26 @@ async def delay(size: Size, tell: Tell) -> Table:
     return table
 
 
-async def measure(lab: Lab, count: int, window: float) -> dict[str, float]:
+async def measure(bench: BenchStack, count: int, window: float) -> dict[str, float]:
     """Let so many answers run, each with a reader; one sample, by the names of ``UNITS``."""
     write = bare_write()
-    chats = await lab.chats(count)
-    async with Crew() as crew:
-        await crew.ask("open", url=lab.stack.push_url, ticket=await lab.ticket(), kind="timing", chats=chats)
+    chats = await bench.chats(count)
+    async with ReaderProcess() as reader_process:
+        await reader_process.ask(
+            "open", url=bench.stack.push_url, ticket=await bench.ticket(), kind="timing", chats=chats
+        )
         # Long enough to be stopped by us, not by their end.
-        await lab.prompts(chats, f"demo-timed-{RATE}x{RATE * 600}")
+        await bench.prompts(chats, f"demo-timed-{RATE}x{RATE * 600}")
 
-        await lab.all_run(count)
+        await bench.all_run(count)
         await asyncio.sleep(_SETTLE)
-        meter = lab.meter()
+        meter = bench.meter()
         meter.start()
-        await crew.ask("begin")
+        await reader_process.ask("begin")
         await asyncio.sleep(window)
-        got = await crew.ask("end")
+        got = await reader_process.ask("end")
         spent = meter.stop()
-        await lab.stop(chats)
+        await bench.stop(chats)
     tokens = got["tokens"]
     micro = {name: seconds / tokens * 1e6 for name, seconds in spent.items()}
     return {

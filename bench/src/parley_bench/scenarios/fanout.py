@@ -6,9 +6,9 @@ import asyncio
 from dataclasses import dataclass
 
 from parley_bench.baseline import bare_write
-from parley_bench.bench_stack import Lab
-from parley_bench.reader_process import Crew
-from parley_bench.scenario import Size, Table, Tell, brief
+from parley_bench.bench_stack import BenchStack
+from parley_bench.reader_process import ReaderProcess
+from parley_bench.scenario import OnProgress, Size, Table, brief
 
 _SETTLE = 3.0
 
@@ -42,16 +42,16 @@ _UNITS = {
 }
 
 
-async def fanout(size: Size, tell: Tell) -> Table:
+async def fanout(size: Size, on_progress: OnProgress) -> Table:
     """Measure."""
-    table = Table("CPU per delivered frame", grown=size.grown)
-    async with Lab() as lab:
+    table = Table("CPU per delivered frame", on_row=size.on_row)
+    async with BenchStack() as bench:
         for shape in _SHAPES:
             rooms, readers = size.of(shape.rooms), size.of(shape.readers)
             samples = []
             for repeat in range(size.repeats):
-                samples.append(await _measure(lab, rooms, readers, shape.rate, size.window))
-                tell(f"{rooms} x {readers}, {repeat + 1} of {size.repeats}: {brief(samples[-1])}")
+                samples.append(await _measure(bench, rooms, readers, shape.rate, size.window))
+                on_progress(f"{rooms} x {readers}, {repeat + 1} of {size.repeats}: {brief(samples[-1])}")
             what = f"{rooms:,} room{'s' * (rooms > 1)} × {readers:,} reader{'s' * (readers > 1)}, {shape.rate} tokens/s"
             table.add(what, _UNITS, samples)
     table.notes.append(
@@ -59,30 +59,32 @@ async def fanout(size: Size, tell: Tell) -> Table:
         "'ratio' is a delivered frame, all of push included, over that."
     )
     table.notes.append(
-        "The cost per token includes what an answer costs each second however little it says (heartbeats, a "
+        "The cost per token includes the cost of an answer per second at any rate (heartbeats, a "
         "segment), so rooms compare with rooms at the same rate."
     )
     return table
 
 
-async def _measure(lab: Lab, rooms: int, readers: int, rate: int, window: float) -> dict[str, float]:
+async def _measure(bench: BenchStack, rooms: int, readers: int, rate: int, window: float) -> dict[str, float]:
     write = bare_write()
-    chats = await lab.chats(rooms)
-    async with Crew() as crew:
+    chats = await bench.chats(rooms)
+    async with ReaderProcess() as reader_process:
         everyone = chats * readers
-        await crew.ask("open", url=lab.stack.push_url, ticket=await lab.ticket(), kind="counting", chats=everyone)
-        await lab.prompts(chats, f"demo-rate-{rate}x{rate * 600}")
-        await lab.all_run(rooms)
+        await reader_process.ask(
+            "open", url=bench.stack.push_url, ticket=await bench.ticket(), kind="counting", chats=everyone
+        )
+        await bench.prompts(chats, f"demo-rate-{rate}x{rate * 600}")
+        await bench.all_run(rooms)
         await asyncio.sleep(_SETTLE)
-        meter = lab.meter()
-        tokens = await _tokens(lab)
+        meter = bench.meter()
+        tokens = await _tokens(bench)
         meter.start()
-        await crew.ask("begin")
+        await reader_process.ask("begin")
         await asyncio.sleep(window)
-        got = await crew.ask("end")
+        got = await reader_process.ask("end")
         spent = meter.stop()
-        tokens = await _tokens(lab) - tokens
-        await lab.stop(chats)
+        tokens = await _tokens(bench) - tokens
+        await bench.stop(chats)
     frames = got["frames"]
     return {
         "push per frame": spent["push"] / frames * 1e6,
@@ -96,5 +98,5 @@ async def _measure(lab: Lab, rooms: int, readers: int, rate: int, window: float)
     }
 
 
-async def _tokens(lab: Lab) -> float:
-    return (await lab.metrics("llm-worker"))["parley_llm_worker_tokens_total"]
+async def _tokens(bench: BenchStack) -> float:
+    return (await bench.metrics("llm-worker"))["parley_llm_worker_tokens_total"]

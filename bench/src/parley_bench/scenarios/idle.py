@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from parley_bench.bench_stack import Lab
+from parley_bench.bench_stack import BenchStack
 from parley_bench.meter import resident
-from parley_bench.reader_process import Crew
-from parley_bench.scenario import Size, Table, Tell, brief
+from parley_bench.reader_process import ReaderProcess
+from parley_bench.scenario import OnProgress, Size, Table, brief
 
 _SOCKETS, _CHATS = 4000, 100
 _SETTLE = 2.0
@@ -15,35 +15,35 @@ _SETTLE = 2.0
 _UNITS = {"memory per socket": "KB", "CPU per 1,000 sockets": "% of a core"}
 
 
-async def idle(size: Size, tell: Tell) -> Table:
+async def idle(size: Size, on_progress: OnProgress) -> Table:
     """Measure."""
     sockets, chats = size.of(_SOCKETS), size.of(_CHATS)
     table = Table("Idle sockets")
     samples = []
     for repeat in range(size.repeats):
         # A process that had many sockets keeps some of their memory: a new one each time.
-        async with Lab() as lab:
-            samples.append(await _measure(lab, sockets, chats, size.window))
-        tell(f"idle, {repeat + 1} of {size.repeats}: {brief(samples[-1])}")
+        async with BenchStack() as bench:
+            samples.append(await _measure(bench, sockets, chats, size.window))
+        on_progress(f"idle, {repeat + 1} of {size.repeats}: {brief(samples[-1])}")
     table.add(f"{sockets:,} sockets, authenticated, each watching one of {chats} chats", _UNITS, samples)
     return table
 
 
-async def _measure(lab: Lab, sockets: int, count: int, window: float) -> dict[str, float]:
-    chats = await lab.chats(count)
-    async with Crew() as crew, Crew() as first:
-        where = {"url": lab.stack.push_url, "ticket": await lab.ticket(), "kind": "counting"}
+async def _measure(bench: BenchStack, sockets: int, count: int, window: float) -> dict[str, float]:
+    chats = await bench.chats(count)
+    async with ReaderProcess() as reader_process, ReaderProcess() as first:
+        where = {"url": bench.stack.push_url, "ticket": await bench.ticket(), "kind": "counting"}
         # The rooms are there before: what is measured is a socket.
         await first.ask("open", chats=chats, **where)
-        before = resident(lab.pid("push"))
-        await crew.ask("open", chats=[chats[number % count] for number in range(sockets)], **where)
+        before = resident(bench.pid("push"))
+        await reader_process.ask("open", chats=[chats[number % count] for number in range(sockets)], **where)
         await asyncio.sleep(_SETTLE)
-        grown = resident(lab.pid("push")) - before
-        meter = lab.meter()
+        on_row = resident(bench.pid("push")) - before
+        meter = bench.meter()
         meter.start()
         await asyncio.sleep(window)
         spent = meter.stop()
     return {
-        "memory per socket": grown / sockets / 1024,
+        "memory per socket": on_row / sockets / 1024,
         "CPU per 1,000 sockets": spent["push"] / meter.elapsed * 100 / sockets * 1000,
     }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from parley_bench.bench_stack import Lab
-from parley_bench.reader_process import CrewFailed
-from parley_bench.scenario import NoMeasurement, Size, Table, Tell, brief
+from parley_bench.bench_stack import BenchStack
+from parley_bench.reader_process import ReaderProcessError
+from parley_bench.scenario import NoMeasurement, OnProgress, Size, Table, brief
 from parley_bench.scenarios.delay import UNITS, measure
 
 _FIRST, _MOST = 100, 1600
@@ -13,21 +13,21 @@ _LIMIT = 100.0
 _ENOUGH = 0.97
 
 
-async def ladder(size: Size, tell: Tell) -> Table:
+async def ladder(size: Size, on_progress: OnProgress) -> Table:
     """Measure: double until it is too many, then halve what is between."""
-    table = Table(f"The most answers whose p99 of added delay is at most {_LIMIT:g} ms", grown=size.grown)
+    table = Table(f"The most answers whose p99 of added delay is at most {_LIMIT:g} ms", on_row=size.on_row)
     best, too_many = 0, size.of(_MOST) + size.of(_STEP)
     count = size.of(_FIRST)
-    async with Lab() as lab:
+    async with BenchStack() as bench:
         while True:
             try:
-                sample = await measure(lab, count, size.window)
-            except (NoMeasurement, CrewFailed) as error:
+                sample = await measure(bench, count, size.window)
+            except (NoMeasurement, ReaderProcessError) as error:
                 # Where the load generator or the model gives up, this machine does not carry that many.
                 table.notes.append(f"{count} answers could not be measured: {error}.")
                 too_many = count
                 break
-            tell(f"ladder, {count} answers: {brief(sample)}")
+            on_progress(f"ladder, {count} answers: {brief(sample)}")
             table.add(f"{count} answers", UNITS, [sample])
             if sample["p99"] <= _LIMIT and sample["of the rate"] >= _ENOUGH * 100:
                 best = max(best, count)

@@ -1,4 +1,4 @@
-"""The same answers from the usual patterns: delay and CPU per token, on the same machine, in the same run.
+"""The same answers from common architectures: delay and CPU per token, on the same machine, in the same run.
 
 ``bare``: FastAPI and the ``openai`` client, nothing kept. ``celery-channels``: Celery, Channels and Redis, the message
 saved and sent again for each chunk; it needs ``peers/celery_channels/requirements.txt`` in the Python that
@@ -20,8 +20,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from parley_bench.meter import CpuMeter
-from parley_bench.reader_process import Crew
-from parley_bench.scenario import NoMeasurement, Size, Table, Tell, brief
+from parley_bench.reader_process import ReaderProcess
+from parley_bench.scenario import NoMeasurement, OnProgress, Size, Table, brief
 from parley_bench.scenarios.delay import RATE
 from parley_bench.servers import child
 from parley_cli import child_process
@@ -45,19 +45,19 @@ class _Running:
     pids: Mapping[str, int]
 
 
-async def peers(size: Size, tell: Tell) -> Table:
+async def peers(size: Size, on_progress: OnProgress) -> Table:
     """Measure."""
-    table = Table("Peers: added delay and CPU per token", grown=size.grown)
-    async with _surroundings() as (folder, model_port, model_pid):
+    table = Table("Peers: added delay and CPU per token", on_row=size.on_row)
+    async with _demo_model() as (folder, model_port, model_pid):
         async with _bare(folder, model_port) as peer:
-            await _measure_all(peer, _BARE_COUNTS, model_pid, size, table, tell)
-        lacking = _lacking()
+            await _measure_all(peer, _BARE_COUNTS, model_pid, size, table, on_progress)
+        lacking = _missing()
         if lacking is not None:
             table.notes.append(f"celery-channels was not measured: {lacking}.")
-            tell(table.notes[-1])
+            on_progress(table.notes[-1])
             return table
         async with _celery(folder, model_port) as peer:
-            await _measure_all(peer, _CELERY_COUNTS, model_pid, size, table, tell)
+            await _measure_all(peer, _CELERY_COUNTS, model_pid, size, table, on_progress)
             table.notes.append(
                 "celery-channels answers as many prompts at a time as it has worker processes (by default as many as "
                 "the machine has cores); the others wait. Its cost per token grows with the length of the answer: "
@@ -67,33 +67,33 @@ async def peers(size: Size, tell: Tell) -> Table:
 
 
 async def _measure_all(
-    peer: _Running, counts: tuple[int, ...], model_pid: int, size: Size, table: Table, tell: Tell
+    peer: _Running, counts: tuple[int, ...], model_pid: int, size: Size, table: Table, on_progress: OnProgress
 ) -> None:
     for count in dict.fromkeys(size.of(count) for count in counts):
         samples = []
         for repeat in range(size.repeats):
             samples.append(await _measure(peer, count, model_pid, size.window))
-            tell(f"{peer.name}, {count} answers, {repeat + 1} of {size.repeats}: {brief(samples[-1])}")
+            on_progress(f"{peer.name}, {count} answers, {repeat + 1} of {size.repeats}: {brief(samples[-1])}")
         table.add(f"{peer.name}, {count} answers", _UNITS, samples)
 
 
 async def _measure(peer: _Running, count: int, model_pid: int, window: float) -> dict[str, float]:
     # Unlike ours these have to run out; the next measurement waits for that.
     seconds = window + 2 * _SETTLE
-    async with Crew() as crew:
+    async with ReaderProcess() as reader_process:
         model = f"demo-timed-{RATE}x{round(RATE * seconds)}"
-        await crew.ask("ask_peer", peer=peer.name, port=peer.port, count=count, model=model)
+        await reader_process.ask("ask_peer", peer=peer.name, port=peer.port, count=count, model=model)
         await asyncio.sleep(_SETTLE)
         meter = CpuMeter({**peer.pids, "model": model_pid})
         meter.start()
-        await crew.ask("begin")
+        await reader_process.ask("begin")
         await asyncio.sleep(window)
-        got = await crew.ask("end")
+        got = await reader_process.ask("end")
         spent = meter.stop()
         tokens = got["tokens"]
         if not tokens:
             raise NoMeasurement(f"{peer.name} sent nothing")
-        await _runs_out(crew)
+        await _wait_until_idle(reader_process)
     return {
         "p50": got["p50"],
         "p99": got["p99"],
@@ -104,17 +104,17 @@ async def _measure(peer: _Running, count: int, model_pid: int, window: float) ->
     }
 
 
-async def _runs_out(crew: Crew) -> None:
+async def _wait_until_idle(reader_process: ReaderProcess) -> None:
     """Wait until nothing comes any more."""
     while True:
-        await crew.ask("begin")
+        await reader_process.ask("begin")
         await asyncio.sleep(_SETTLE)
-        if not (await crew.ask("end"))["frames"]:
+        if not (await reader_process.ask("end"))["frames"]:
             return
 
 
 @asynccontextmanager
-async def _surroundings() -> AsyncIterator[tuple[Path, int, int]]:
+async def _demo_model() -> AsyncIterator[tuple[Path, int, int]]:
     """A folder, and the demo model's port and process."""
     with tempfile.TemporaryDirectory(prefix="parley-bench-") as folder:
         port = free_port()
@@ -138,7 +138,7 @@ def _python() -> str:
     return os.environ.get("PARLEY_BENCH_PEERS_PYTHON", sys.executable)
 
 
-def _lacking() -> str | None:
+def _missing() -> str | None:
     """What is missing to run it; None: nothing."""
     if shutil.which("redis-server") is None:
         return "there is no redis-server on the PATH"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 
-from parley_bench.bench_stack import Lab
-from parley_bench.http_connection import HttpLine
-from parley_bench.scenario import Size, Table, Tell, brief, until
+from parley_bench.bench_stack import BenchStack
+from parley_bench.http_connection import HttpConnection
+from parley_bench.scenario import OnProgress, Size, Table, brief, until
 from parley_bench.statistics import percentile
 
 RATE = 50
 _ARRIVAL_TIMEOUT = 60.0
-_LINES = 32
+_CONNECTIONS = 32
 _MODEL = "demo-rate-1000x5"
 
 _UNITS = {
@@ -30,54 +30,54 @@ _UNITS = {
 }
 
 
-async def prompt(size: Size, tell: Tell) -> Table:
+async def prompt(size: Size, on_progress: OnProgress) -> Table:
     """Measure."""
     table = Table("From POST to the provider")
     samples = []
-    async with Lab() as lab:
+    async with BenchStack() as bench:
         for repeat in range(size.repeats):
-            samples.append(await _measure(lab, repeat, size.window))
-            tell(f"prompt, {repeat + 1} of {size.repeats}: {brief(samples[-1])}")
+            samples.append(await _measure(bench, repeat, size.window))
+            on_progress(f"prompt, {repeat + 1} of {size.repeats}: {brief(samples[-1])}")
     table.add(f"{RATE} prompts/s, each to a chat of its own", _UNITS, samples)
     table.notes.append("p50, p99: from sending the POST to the request's arrival at the model. CPU: per prompt.")
     return table
 
 
-async def _measure(lab: Lab, repeat: int, window: float) -> dict[str, float]:
+async def _measure(bench: BenchStack, repeat: int, window: float) -> dict[str, float]:
     count = round(RATE * window)
-    chats = await lab.chats(count)
+    chats = await bench.chats(count)
     sent: dict[str, float] = {}
     accepted: list[float] = []
-    lines: asyncio.Queue[HttpLine] = asyncio.Queue()
-    opened = [HttpLine(lab.stack.url, lab.token) for _ in range(_LINES)]
-    for line in opened:
-        lines.put_nowait(await line.__aenter__())
+    connections: asyncio.Queue[HttpConnection] = asyncio.Queue()
+    opened = [HttpConnection(bench.stack.url, bench.token) for _ in range(_CONNECTIONS)]
+    for connection in opened:
+        connections.put_nowait(await connection.__aenter__())
 
     async def post(number: int) -> None:
-        line = await lines.get()
+        connection = await connections.get()
         content = f"prompt {repeat}.{number}"
         began = sent[content] = time.monotonic()
-        await line.ask("POST", f"/v1/chats/{chats[number]}/messages", {"content": content, "model": _MODEL})
+        await connection.ask("POST", f"/v1/chats/{chats[number]}/messages", {"content": content, "model": _MODEL})
         accepted.append(time.monotonic() - began)
-        lines.put_nowait(line)
+        connections.put_nowait(connection)
 
-    meter = lab.meter()
+    meter = bench.meter()
     meter.start()
     started = time.monotonic()
     async with asyncio.TaskGroup() as posts:
         for number in range(count):
             await asyncio.sleep(max(0.0, started + number / RATE - time.monotonic()))
             posts.create_task(post(number))
-    for line in opened:
-        await line.__aexit__(None, None, None)
+    for connection in opened:
+        await connection.__aexit__(None, None, None)
     arrived: dict[str, float] = {}
 
     async def all_arrived() -> bool:
-        arrived.update({each.prompt: each.started for each in (await lab.model()).streams})
+        arrived.update({each.prompt: each.started for each in (await bench.model()).streams})
         return sent.keys() <= arrived.keys()
 
     await until(all_arrived, _ARRIVAL_TIMEOUT, f"{count} prompts at the model")
-    await lab.all_run(0)
+    await bench.all_run(0)
     spent = meter.stop()
     took = sorted(arrived[content] - began for content, began in sent.items())
     accepted.sort()

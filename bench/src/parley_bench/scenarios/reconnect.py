@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from parley_bench.bench_stack import Lab
-from parley_bench.reader_process import Crew
-from parley_bench.scenario import Size, Table, Tell, brief
+from parley_bench.bench_stack import BenchStack
+from parley_bench.reader_process import ReaderProcess
+from parley_bench.scenario import OnProgress, Size, Table, brief
 
 _ANSWERS, _READERS = 50, 40
 _RATE, _SECONDS = 10, 40
@@ -21,15 +21,15 @@ _UNITS = {
 }
 
 
-async def reconnect(size: Size, tell: Tell) -> Table:
+async def reconnect(size: Size, on_progress: OnProgress) -> Table:
     """Measure."""
     answers, readers = size.of(_ANSWERS), size.of(_READERS)
     table = Table("All readers reconnect at once")
     samples = []
-    async with Lab() as lab:
+    async with BenchStack() as bench:
         for repeat in range(size.repeats):
-            samples.append(await _measure(lab, answers, readers, table))
-            tell(f"reconnect, {repeat + 1} of {size.repeats}: {brief(samples[-1])}")
+            samples.append(await _measure(bench, answers, readers, table))
+            on_progress(f"reconnect, {repeat + 1} of {size.repeats}: {brief(samples[-1])}")
     table.add(f"{answers * readers:,} sockets on {answers} answers of {_RATE} tokens/s", _UNITS, samples)
     table.notes.append(
         "Every reader's texts were compared with the stored ones, byte for byte, after the answers' ends."
@@ -37,25 +37,25 @@ async def reconnect(size: Size, tell: Tell) -> Table:
     return table
 
 
-async def _measure(lab: Lab, answers: int, readers: int, table: Table) -> dict[str, float]:
-    chats = await lab.chats(answers)
-    async with Crew() as crew:
-        where = {"url": lab.stack.push_url, "ticket": await lab.ticket()}
-        await crew.ask("open", kind="assembling", chats=chats * readers, **where)
-        await lab.prompts(chats, f"demo-rate-{_RATE}x{_RATE * _SECONDS}")
-        await lab.all_run(answers)
+async def _measure(bench: BenchStack, answers: int, readers: int, table: Table) -> dict[str, float]:
+    chats = await bench.chats(answers)
+    async with ReaderProcess() as reader_process:
+        where = {"url": bench.stack.push_url, "ticket": await bench.ticket()}
+        await reader_process.ask("open", kind="assembling", chats=chats * readers, **where)
+        await bench.prompts(chats, f"demo-rate-{_RATE}x{_RATE * _SECONDS}")
+        await bench.all_run(answers)
         await asyncio.sleep(_BEFORE)
-        ticket = await lab.ticket()
-        before = await _requests(lab)
-        back = await crew.ask("drop", ticket=ticket)
-        after = await _requests(lab)
-        done = await crew.ask("finished", seconds=_SECONDS + 60)
+        ticket = await bench.ticket()
+        before = await _requests(bench)
+        back = await reader_process.ask("drop", ticket=ticket)
+        after = await _requests(bench)
+        done = await reader_process.ask("finished", seconds=_SECONDS + 60)
         if done["finished"] != done["readers"]:
-            table.failures.append(f"{done['readers'] - done['finished']} readers were not told of an end")
+            table.failures.append(f"{done['readers'] - done['finished']} readers did not receive an end")
         await asyncio.sleep(1.0)
-        assembled = await crew.ask("assembled")
+        assembled = await reader_process.ask("assembled")
         for chat_id, found in assembled["digests"].items():
-            if found != [await lab.digest(chat_id)]:
+            if found != [await bench.digest(chat_id)]:
                 table.failures.append(
                     f"readers of chat {chat_id} have {len(found)} different texts, or not the stored one"
                 )
@@ -68,10 +68,10 @@ async def _measure(lab: Lab, answers: int, readers: int, table: Table) -> dict[s
     }
 
 
-async def _requests(lab: Lab) -> dict[str, float]:
+async def _requests(bench: BenchStack) -> dict[str, float]:
     """Requests that push has made so far."""
     found = {"store": 0.0, "worker": 0.0}
-    for series, value in (await lab.metrics("push")).items():
+    for series, value in (await bench.metrics("push")).items():
         if series.startswith("parley_push_requests_total"):
             found["worker" if 'request="snapshot"' in series else "store"] += value
     return found

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
-from parley_bench.bench_stack import Lab
+from parley_bench.bench_stack import BenchStack
 from parley_bench.meter import resident
-from parley_bench.reader_process import Crew
-from parley_bench.scenario import Size, Table, Tell, brief
+from parley_bench.reader_process import ReaderProcess
+from parley_bench.scenario import OnProgress, Size, Table, brief
 
 _OTHERS = 10
 _RATE, _TOKENS = 500, 20_000
 _BEFORE = 5.0
 _STALLED = 30.0
-_CATCHING_UP = 1.0
+_CATCH_UP = 1.0
 _RECEIVE_BUFFER = 8 * 1024
 
 _UNITS = {
@@ -25,56 +25,56 @@ _UNITS = {
 }
 
 
-async def slow_reader(size: Size, tell: Tell) -> Table:
+async def slow_reader(size: Size, on_progress: OnProgress) -> Table:
     """Measure."""
     table = Table("A reader that stops reading")
     samples = []
-    async with Lab() as lab:
+    async with BenchStack() as bench:
         for repeat in range(size.repeats):
-            samples.append(await _measure(lab, table, size.share))
-            tell(f"slow reader, {repeat + 1} of {size.repeats}: {brief(samples[-1])}")
+            samples.append(await _measure(bench, table, size.share))
+            on_progress(f"slow reader, {repeat + 1} of {size.repeats}: {brief(samples[-1])}")
     table.add(f"{_STALLED * min(1, size.share * 10):g} s of {_TOKENS:,} tokens at {_RATE}/s", _UNITS, samples)
     table.notes.append(
         "Frames to catch up: all that came within a second of reading again, those of that second included "
-        f"(the answer goes on), and what the kernel held (its buffer is {_RECEIVE_BUFFER // 1024} KB)."
+        f"(the answer continues), and the kernel's buffer ( {_RECEIVE_BUFFER // 1024} KB)."
     )
     return table
 
 
-async def _measure(lab: Lab, table: Table, share: float) -> dict[str, float]:
-    (chat_id,) = await lab.chats(1)
+async def _measure(bench: BenchStack, table: Table, share: float) -> dict[str, float]:
+    (chat_id,) = await bench.chats(1)
     # A tenth of the time is enough to see that it works.
     shorter = min(1.0, share * 10)
     stalled = _STALLED * shorter
-    async with Crew() as others, Crew() as slow:
-        where = {"url": lab.stack.push_url, "ticket": await lab.ticket()}
+    async with ReaderProcess() as others, ReaderProcess() as slow:
+        where = {"url": bench.stack.push_url, "ticket": await bench.ticket()}
         await others.ask("open", kind="timing", chats=[chat_id] * _OTHERS, **where)
         await slow.ask("open", kind="assembling", chats=[chat_id], receive_buffer=_RECEIVE_BUFFER, **where)
-        await lab.prompts([chat_id], f"demo-timed-{_RATE}x{round(_TOKENS * shorter)}")
-        await lab.all_run(1)
+        await bench.prompts([chat_id], f"demo-timed-{_RATE}x{round(_TOKENS * shorter)}")
+        await bench.all_run(1)
         await others.ask("begin")
         await asyncio.sleep(_BEFORE * shorter)
         before = await others.ask("end")
 
         await slow.ask("pause", reader=0)
-        memory = resident(lab.pid("push"))
+        memory = resident(bench.pid("push"))
         await others.ask("begin")
         await asyncio.sleep(stalled)
         meanwhile = await others.ask("end")
-        grown = resident(lab.pid("push")) - memory
+        growth = resident(bench.pid("push")) - memory
 
         await slow.ask("begin")
         await slow.ask("resume", reader=0)
-        await asyncio.sleep(_CATCHING_UP)
+        await asyncio.sleep(_CATCH_UP)
         caught_up = await slow.ask("end")
         done = await slow.ask("finished", seconds=60)
         if done["finished"] != 1:
-            table.failures.append("the slow reader was not told of the answer's end")
+            table.failures.append("the slow reader did not receive the end of the answer")
         found = (await slow.ask("assembled"))["digests"][chat_id]
-        if found != [await lab.digest(chat_id)]:
+        if found != [await bench.digest(chat_id)]:
             table.failures.append("the slow reader's text differs from the stored one")
     return {
-        "push grew by": grown / 1024,
+        "push grew by": growth / 1024,
         "others' p99 before": before["p99"],
         "others' p99 meanwhile": meanwhile["p99"],
         "frames to catch up": caught_up["frames"],

@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from parley_bench.scenario import NoMeasurement, Size, Table, Tell, brief, until
+from parley_bench.scenario import NoMeasurement, OnProgress, Size, Table, brief, until
 from parley_cli import child_process
 from parley_cli.embedded.guard import guarded
 from parley_cli.embedded.ports import free_port
@@ -19,7 +19,7 @@ _DEADLINE = 90.0
 _UNITS = {"first start": "s", "second start": "s", "stop": "s"}
 
 
-async def start(size: Size, tell: Tell) -> Table:
+async def start(size: Size, on_progress: OnProgress) -> Table:
     """Measure."""
     table = Table("From `parley up` to a page that answers")
     samples = []
@@ -28,7 +28,7 @@ async def start(size: Size, tell: Tell) -> Table:
             first, _ = await _start(Path(folder))
             second, stopped = await _start(Path(folder))
         samples.append({"first start": first, "second start": second, "stop": stopped})
-        tell(f"start, {repeat + 1} of {size.repeats}: {brief(samples[-1])}")
+        on_progress(f"start, {repeat + 1} of {size.repeats}: {brief(samples[-1])}")
     table.add("everything embedded, one process of each service", _UNITS, samples)
     return table
 

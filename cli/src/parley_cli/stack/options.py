@@ -30,7 +30,7 @@ class StackOptions:
         demo_model: Whether the demo model answers; None: decided by ``inherited``, see ``model_server``.
         web_dist: The built page.
         fsync: False is for tests: data does not survive a crash of the machine.
-        detour: Called with a service and the address of a server that it uses (``NATS_URL``, ``DATABASE_URL``,
+        address_for: Called with a service and the address of a server that it uses (``NATS_URL``, ``DATABASE_URL``,
             ``OPENAI_BASE_URL``); returns the address that it is given instead: a proxy's, say.
         restart_delays: Seconds before the first restart of a process that ended, and at most.
     """
@@ -45,7 +45,7 @@ class StackOptions:
     demo_model: bool | None = None
     web_dist: Path | None = None
     fsync: bool = True
-    detour: Callable[[str, str], str] = lambda service, address: address
+    address_for: Callable[[str, str], str] = lambda service, address: address
     restart_delays: tuple[float, float] = (0.5, 10.0)
 
     def count(self, service: str) -> int:

@@ -339,7 +339,7 @@ class Stack:
             inherited["NATS_URL"] = self._nats_url_of(service)
         given = inherited | settings | dict(self.options.environment.get(service, {}))
         for name in _SERVER_ADDRESSES & given.keys():
-            given[name] = self.options.detour(service, given[name])
+            given[name] = self.options.address_for(service, given[name])
         return given
 
     # --- state -------------------------------------------------------------------------------------------------------
