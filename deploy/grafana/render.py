@@ -59,7 +59,7 @@ OVERVIEW = [
             "oldest answer": "max(parley_chat_store_oldest_request_seconds)",
             "p95": quantile(0.95, "parley_llm_worker_queue_seconds"),
         },
-        "How old the answer is that has waited longest, and how long answers waited that began.",
+        "The age of the oldest waiting answer, and how long started answers had waited.",
     ),
     Panel(
         "From acceptance to the database",
@@ -68,10 +68,10 @@ OVERVIEW = [
             "p50": quantile(0.5, "parley_chat_store_prompt_delay_seconds"),
             "p99": quantile(0.99, "parley_chat_store_prompt_delay_seconds"),
         },
-        "How old a message is when it is stored.",
+        "The age of a message when it is stored.",
     ),
     Panel(
-        "Trouble",
+        "Errors and repairs",
         "short",
         {
             "prompts refused": f"sum(increase(parley_gateway_publish_failures_total[{WINDOW}]))",
@@ -90,7 +90,7 @@ GATEWAY = [
         "Connections ended by a limit",
         "ops",
         {"{{reason}}": rate("parley_gateway_connections_ended_total", "reason")},
-        "Ended by the server before their time: too much, too slow, or too many.",
+        "Closed by the server at a limit: too much data, too slow, or too many connections.",
     ),
     Panel("Requests", "reqps", {"{{status}}": rate("parley_gateway_requests_total", "status")}),
     Panel("Time to answer, p95", "s", {"{{route}}": quantile(0.95, "parley_gateway_request_seconds", "route")}),
@@ -103,15 +103,21 @@ GATEWAY = [
         },
     ),
     Panel("Messages refused (503)", "ops", {"refused": rate("parley_gateway_publish_failures_total")}),
-    Panel("Refused for their rate", "ops", {"{{limit}}": rate("parley_gateway_rate_limited_total", "limit")}),
-    Panel("Let through on a remembered right", "ops", {"sends": rate("parley_gateway_stale_access_total")}),
+    Panel("Refused by a rate limit", "ops", {"{{limit}}": rate("parley_gateway_rate_limited_total", "limit")}),
+    Panel(
+        "Clock skew",
+        "ops",
+        {"{{kind}}": rate("parley_clock_skew_total", "kind")},
+        "Tokens whose issuer's clock differs from the verifier's by more than ten seconds.",
+    ),
+    Panel("Sends admitted by the access cache", "ops", {"sends": rate("parley_gateway_stale_access_total")}),
     Panel("Streams of events", "short", {"{{instance}}": "parley_gateway_streams"}),
     Panel(
-        "Streams: frames and moves",
+        "Streams: frames and reconnects",
         "ops",
         {
             "frames": rate("parley_gateway_stream_frames_total"),
-            "moves to another push": rate("parley_gateway_stream_reconnects_total"),
+            "reconnects to another push": rate("parley_gateway_stream_reconnects_total"),
         },
     ),
 ]
@@ -131,9 +137,9 @@ CHAT_STORE = [
         {"{{consumer}}": quantile(0.95, "parley_chat_store_batch_seconds", "consumer")},
     ),
     Panel("Answers requested", "ops", {"stored": rate("parley_chat_store_requests_total")}),
-    Panel("Oldest answer that waits", "s", {"{{instance}}": "parley_chat_store_oldest_request_seconds"}),
-    Panel("The sweeper's work", "ops", {"{{kind}}": rate("parley_chat_store_swept_total", "kind")}),
-    Panel("Who takes prompts in", "short", {"{{instance}}": "parley_chat_store_leader"}),
+    Panel("Oldest waiting answer", "s", {"{{instance}}": "parley_chat_store_oldest_request_seconds"}),
+    Panel("Repairs of the sweeper", "ops", {"{{kind}}": rate("parley_chat_store_swept_total", "kind")}),
+    Panel("Leader", "short", {"{{instance}}": "parley_chat_store_leader"}),
 ]
 LLM_WORKER = [
     Panel("Answers running", "short", {"{{instance}}": "parley_llm_worker_running_answers"}),
@@ -181,11 +187,11 @@ LLM_WORKER = [
         "From the signal to the closed connection to the provider.",
     ),
     Panel(
-        "Given up and handed back",
+        "Lost and released",
         "ops",
         {
             "lease lost": rate("parley_llm_worker_leases_lost_total"),
-            "handed back": rate("parley_llm_worker_handed_back_total"),
+            "released": rate("parley_llm_worker_handed_back_total"),
             "dead letters": rate("parley_llm_worker_dead_letters_total"),
         },
     ),
@@ -211,7 +217,7 @@ PUSH = [
             "p95": quantile(0.95, "parley_push_added_delay_seconds"),
             "p99": quantile(0.99, "parley_push_added_delay_seconds"),
         },
-        "Between machines it holds the difference of their clocks, too.",
+        "Between machines it includes the difference of their clocks.",
     ),
     Panel("Bytes out", "Bps", {"{{instance}}": rate("parley_push_sent_bytes_total", "instance")}),
     Panel("Gaps", "ops", {"missed deltas": rate("parley_push_gaps_total")}),
@@ -219,13 +225,15 @@ PUSH = [
     Panel("Sockets closed", "ops", {"{{code}}": rate("parley_push_sockets_closed_total", "code")}),
 ]
 BUS = [
-    Panel("Messages kept", "short", {"{{stream_name}}": "max by (stream_name) (jetstream_stream_total_messages)"}),
-    Panel("Bytes kept", "bytes", {"{{stream_name}}": "max by (stream_name) (jetstream_stream_total_bytes)"}),
+    Panel("Messages stored", "short", {"{{stream_name}}": "max by (stream_name) (jetstream_stream_total_messages)"}),
+    Panel("Bytes stored", "bytes", {"{{stream_name}}": "max by (stream_name) (jetstream_stream_total_bytes)"}),
     Panel("Waiting", "short", {"{{consumer_name}}": "max by (consumer_name) (jetstream_consumer_num_pending)"}),
-    Panel("In hand", "short", {"{{consumer_name}}": "max by (consumer_name) (jetstream_consumer_num_ack_pending)"}),
     Panel(
-        "Delivered again", "short", {"{{consumer_name}}": "max by (consumer_name) (jetstream_consumer_num_redelivered)"}
+        "Not acknowledged yet",
+        "short",
+        {"{{consumer_name}}": "max by (consumer_name) (jetstream_consumer_num_ack_pending)"},
     ),
+    Panel("Redelivered", "short", {"{{consumer_name}}": "max by (consumer_name) (jetstream_consumer_num_redelivered)"}),
 ]
 PROCESSES = [
     Panel(

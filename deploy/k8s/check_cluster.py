@@ -1,8 +1,8 @@
-"""Say whether the cluster that kubectl speaks to can take an overlay, before anything is applied.
+"""Check whether kubectl's cluster has what an overlay needs, before anything is applied.
 
     python3 check_cluster.py local|production
 
-It renders the overlay, so a choice that is missing is said, too. Nothing is changed.
+It renders the overlay, so a missing choice is reported, too. Nothing is changed.
 """
 
 import json
@@ -17,8 +17,8 @@ MINIMUM = (1, 30)
 OVERLAYS = Path(__file__).parent / "overlays"
 
 
-class CannotTell(Exception):
-    """kubectl failed; the text is what it said."""
+class CheckFailed(Exception):
+    """kubectl failed; the message is its error output."""
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
         sys.exit(__doc__)
     try:
         found = problems(OVERLAYS / sys.argv[1])
-    except (CannotTell, FileNotFoundError) as error:
+    except (CheckFailed, FileNotFoundError) as error:
         sys.exit(f"check_cluster: {error}")
     if found:
         sys.exit("\n".join(f"check_cluster: {problem}" for problem in found))
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def problems(overlay: Path) -> list[str]:
-    """Return a sentence for each thing that keeps the overlay from running."""
+    """Return a message for each problem that prevents the overlay from running."""
     return [*_version_problems(), *_choice_problems(overlay / "choices.env"), *_type_problems(overlay)]
 
 
@@ -67,7 +67,7 @@ def _type_problems(overlay: Path) -> list[str]:
 def _kubectl(*arguments: str) -> str:
     result = subprocess.run(["kubectl", *arguments], capture_output=True, text=True, check=False)
     if result.returncode != 0:
-        raise CannotTell(result.stderr.strip())
+        raise CheckFailed(result.stderr.strip())
     return result.stdout
 
 

@@ -1,4 +1,4 @@
-"""Write ``authorization.conf`` from what ``parley.contracts.permissions`` says; passwords come from the environment."""
+"""Write ``authorization.conf`` from ``parley.contracts.permissions``; passwords come from the environment."""
 
 from pathlib import Path
 

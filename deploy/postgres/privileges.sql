@@ -1,6 +1,6 @@
 -- What the two roles of roles.sql may do in the database `parley`. Plain SQL: CloudNativePG runs it too.
 
--- Nobody else gets in or makes anything.
+-- No other role may connect or create anything.
 REVOKE ALL ON DATABASE parley FROM PUBLIC;
 GRANT CONNECT, CREATE, TEMPORARY ON DATABASE parley TO parley_migrate;
 GRANT CONNECT ON DATABASE parley TO chat_store;

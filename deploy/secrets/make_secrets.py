@@ -1,7 +1,7 @@
 """Make every secret of a deployment at random; each part gets just what it needs.
 
-    python make_secrets.py files FOLDER          for compose: made once, later runs keep them
-    python make_secrets.py kubernetes [POSTGRES] prints Secrets, for `kubectl apply -f -`; keeps those of the cluster
+    python make_secrets.py files FOLDER          for compose: generated once, unchanged by later runs
+    python make_secrets.py kubernetes [POSTGRES] prints Secrets, for `kubectl apply -f -`; reuses the cluster's
 
 For compose it needs the standard library alone, and takes nothing from outside: a container of it that never changes
 restarts nothing that waits for it. For Kubernetes, what is set in the environment is used instead of something random,
@@ -115,7 +115,7 @@ def remembered(store: Path) -> dict[str, str]:
     """Return all secrets: those of earlier runs, and new ones for the rest."""
     known: dict[str, str] = json.loads(store.read_text()) if store.exists() else {}
     if len(known.get("SECRET_KEY", "")) < MIN_KEY_LENGTH:
-        # Earlier versions kept one that was set by hand, however short.
+        # Earlier versions accepted one that was set by hand, however short.
         known.pop("SECRET_KEY", None)
     known = completed(known)
     store.parent.mkdir(parents=True, exist_ok=True)
@@ -142,7 +142,7 @@ def in_cluster() -> dict[str, Files]:
     """Return the content of each Secret of ours that the cluster has, by its name.
 
     Raises:
-        SystemExit: kubectl could not say. New passwords would lock the services out of NATS and Postgres.
+        SystemExit: kubectl failed. New passwords would lock the services out of NATS and Postgres.
     """
     if shutil.which("kubectl") is None:
         print("make_secrets: kubectl is not installed here, so every secret is new", file=sys.stderr)  # noqa: T201

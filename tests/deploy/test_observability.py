@@ -41,8 +41,8 @@ _NAME = re.compile(r"\b((?:parley|jetstream|process)_[a-z_0-9]+)\b")
 
 
 def _families() -> Iterator[Metric]:
-    for package in ("gateway", "chat_store", "llm_worker"):
-        importlib.import_module(f"{package}.metrics")
+    for module in ("gateway.metrics", "chat_store.metrics", "llm_worker.metrics", "parley.runtime.tokens"):
+        importlib.import_module(module)
     yield from REGISTRY.collect()
     registry = CollectorRegistry()
 
