@@ -1,4 +1,4 @@
-"""A stage, and workers on it."""
+"""Fixtures: a harness, and workers connected to it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -9,7 +9,7 @@ import pytest
 from parley.runtime.nats.connect import connect
 from parley.runtime.nats.provision import provision
 from parley_cli.embedded.nats import NatsServer
-from tests.integration.llm_worker.stage import Stage, stage
+from tests.integration.llm_worker.harness import Harness, start_harness
 from tests.support.demo_model import DemoModelProcess
 from tests.support.service import ServiceProcess, run_service
 
@@ -20,9 +20,9 @@ StartWorker = Callable[..., ServiceProcess]
 
 
 @pytest.fixture
-async def on_stage(nats_server: NatsServer) -> AsyncIterator[Stage]:
+async def harness(nats_server: NatsServer) -> AsyncIterator[Harness]:
     """A provisioned server of this test's own, with a fake chat-store and a reader."""
-    async with stage(nats_server.url, ack_wait=ACK_WAIT) as built:
+    async with start_harness(nats_server.url, ack_wait=ACK_WAIT) as built:
         yield built
 
 
@@ -52,9 +52,9 @@ def shared_worker(module_nats_url: str, demo_model_process: DemoModelProcess) ->
 
 
 @pytest.fixture
-async def shared(shared_worker: ServiceProcess, module_nats_url: str) -> AsyncIterator[Stage]:
-    """The stage around :func:`shared_worker`."""
-    async with stage(module_nats_url, ack_wait=ACK_WAIT) as built:
+async def shared(shared_worker: ServiceProcess, module_nats_url: str) -> AsyncIterator[Harness]:
+    """The harness around :func:`shared_worker`."""
+    async with start_harness(module_nats_url, ack_wait=ACK_WAIT) as built:
         yield built
 
 

@@ -1,4 +1,4 @@
-"""What goes out beside nats-py's own publish arrives whole, and in one order with it."""
+"""Publishes past nats-py's own queue arrive complete, and in order with those through it."""
 
 import asyncio
 import signal
@@ -66,7 +66,7 @@ async def test_bodies_and_headers_arrive_as_they_were(nats_url: str) -> None:
     await nc.close()
 
 
-async def test_without_a_connection_nothing_is_saved_up(nats_server: NatsServer) -> None:
+async def test_without_a_connection_frames_are_dropped(nats_server: NatsServer) -> None:
     nc = await connect(nats_server.url, name="both")
     publisher = CorePublisher(nc)
     subscription = await nc.subscribe("live.>")
@@ -82,7 +82,7 @@ async def test_without_a_connection_nothing_is_saved_up(nats_server: NatsServer)
     await nc.close()
 
 
-async def test_frames_are_dropped_when_too_much_waits_already(
+async def test_frames_are_dropped_above_the_high_water_mark(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("llm_worker.generation.live._HIGH_WATER", 1000)

@@ -1,4 +1,4 @@
-"""The process itself: how it starts, what it says when it cannot, how it ends."""
+"""The process: its start, its errors at start, its end."""
 
 import signal
 import time
@@ -11,7 +11,7 @@ from parley.runtime.nats.requests import ask
 from parley_cli.embedded.nats import NatsServer
 from parley_cli.embedded.ports import free_port
 from tests.integration.llm_worker.conftest import ACK_WAIT, StartWorker
-from tests.integration.llm_worker.stage import Stage
+from tests.integration.llm_worker.harness import Harness
 from tests.support.service import run_service
 from tests.support.waiting import eventually
 
@@ -45,7 +45,7 @@ async def test_it_waits_for_a_migration_that_comes_later(nats_server: NatsServer
         await eventually(lambda: process.get("/readyz")[0] == 200, deadline=30)
 
 
-async def test_it_waits_for_nats_and_can_be_told_to_go_meanwhile() -> None:
+async def test_it_waits_for_nats_and_ends_on_sigterm_meanwhile() -> None:
     process = run_service("llm_worker", {"NATS_URL": f"nats://127.0.0.1:{free_port()}"}, ready=False)
     process.start()
     await eventually(lambda: process.get("/healthz")[0] == 200)
@@ -55,10 +55,12 @@ async def test_it_waits_for_nats_and_can_be_told_to_go_meanwhile() -> None:
     assert "Traceback" not in process.log
 
 
-async def test_probes_and_metrics_tell_how_it_is(nats_server: NatsServer, on_stage: Stage, worker: StartWorker) -> None:
+async def test_probes_and_metrics_report_its_state(
+    nats_server: NatsServer, harness: Harness, worker: StartWorker
+) -> None:
     async with worker() as process:
-        turn = await on_stage.ask("count me")
-        await on_stage.ended(turn)
+        turn = await harness.ask("count me")
+        await harness.wait_for_end(turn)
         await eventually(
             lambda: 'parley_llm_worker_answers_total{outcome="complete"} 1.0' in process.get("/metrics")[1]
         )
@@ -74,12 +76,14 @@ async def test_probes_and_metrics_tell_how_it_is(nats_server: NatsServer, on_sta
         await eventually(lambda: process.get("/readyz")[0] == 200)
 
 
-async def test_tokens_are_counted_by_model_but_a_made_up_name_is_no_label(on_stage: Stage, worker: StartWorker) -> None:
+async def test_tokens_are_counted_by_model_but_a_made_up_name_is_no_label(
+    harness: Harness, worker: StartWorker
+) -> None:
     async with worker() as process:
-        await ask(on_stage.nc, rpc.ListModels(), timeout=10)
+        await ask(harness.nc, rpc.ListModels(), timeout=10)
         usages = {}
         for model, label in (("demo-fast", "demo-fast"), ("demo-rate-500x20", "other")):
-            usages[label] = (await on_stage.ended(await on_stage.ask("count me", model=model))).usage
+            usages[label] = (await harness.wait_for_end(await harness.ask("count me", model=model))).usage
         expected = {
             f'parley_llm_worker_model_tokens_total{{direction="{direction}",model="{label}"}} {count:.1f}'
             for label, usage in usages.items()
@@ -91,10 +95,10 @@ async def test_tokens_are_counted_by_model_but_a_made_up_name_is_no_label(on_sta
         assert "demo-rate" not in process.get("/metrics")[1]
 
 
-async def test_it_ends_while_nats_is_away(nats_server: NatsServer, on_stage: Stage, worker: StartWorker) -> None:
+async def test_it_ends_while_nats_is_away(nats_server: NatsServer, harness: Harness, worker: StartWorker) -> None:
     async with worker() as process:
-        turn = await on_stage.ask("cut off", model="demo-long")
-        await on_stage.spoken(turn)
+        turn = await harness.ask("cut off", model="demo-long")
+        await harness.wait_for_text(turn)
         nats_server.kill()
         await eventually(lambda: process.get("/readyz")[0] == 503)
         began = time.monotonic()
@@ -104,10 +108,10 @@ async def test_it_ends_while_nats_is_away(nats_server: NatsServer, on_stage: Sta
 
 
 async def test_a_consumer_that_is_gone_is_named_and_the_worker_goes_on_when_it_is_back(
-    on_stage: Stage, worker: StartWorker, nats_server: NatsServer
+    harness: Harness, worker: StartWorker, nats_server: NatsServer
 ) -> None:
     async with worker() as process:
-        await on_stage.ended(await on_stage.ask("before"))
+        await harness.wait_for_end(await harness.ask("before"))
         nc = await connect(nats_server.url, name="test")
         try:
             await nc.jetstream().delete_consumer("CHAT", LLM_WORKER_REQUESTS.name)
@@ -115,7 +119,7 @@ async def test_a_consumer_that_is_gone_is_named_and_the_worker_goes_on_when_it_i
             await eventually(lambda: sentence in process.get("/readyz")[1], deadline=30)
             await provision(nc, ack_wait=ACK_WAIT)
             await eventually(lambda: process.get("/readyz")[0] == 200, deadline=30)
-            await on_stage.ended(await on_stage.ask("after"))
+            await harness.wait_for_end(await harness.ask("after"))
             await eventually(lambda: process.log.count(f"Not ready: {sentence}") == 1)
         finally:
             await nc.close()

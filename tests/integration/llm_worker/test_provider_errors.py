@@ -1,4 +1,4 @@
-"""Whatever the provider does, the answer ends, with words for a person."""
+"""Whatever the provider does, the answer ends, with a message for a person."""
 
 import asyncio
 import time
@@ -8,16 +8,16 @@ import pytest
 from parley.contracts.ids import new_id
 from parley_cli.embedded.ports import free_port
 from tests.integration.llm_worker.conftest import StartWorker
-from tests.integration.llm_worker.stage import Stage, text_of
+from tests.integration.llm_worker.harness import Harness, text_of
 from tests.support.demo_model import DemoModelProcess
 from tests.support.service import ServiceProcess
 from tests.support.waiting import eventually
 
 
 @pytest.mark.parametrize("model", ["demo-error-429-once", "demo-error-500-once", "demo-error-500-x3"])
-async def test_trouble_before_the_first_token_is_tried_again(shared: Stage, model: str) -> None:
+async def test_a_transient_error_before_the_first_token_is_retried(shared: Harness, model: str) -> None:
     turn = await shared.ask(new_id(), model=model)
-    end = await shared.ended(turn)
+    end = await shared.wait_for_end(turn)
     assert (end.outcome, end.attempt, end.error) == ("complete", 1, None)
     retrying = [frame for frame in turn.generations() if frame.status == "retrying"]
     assert len(retrying) == (3 if model.endswith("x3") else 1)
@@ -25,19 +25,19 @@ async def test_trouble_before_the_first_token_is_tried_again(shared: Stage, mode
     await eventually(lambda: text_of(turn.deltas()) == end.text)
 
 
-async def test_retry_after_is_respected(shared: Stage, demo_model_process: DemoModelProcess) -> None:
+async def test_retry_after_is_respected(shared: Harness, demo_model_process: DemoModelProcess) -> None:
     began = time.monotonic()
     mark = new_id()
     turn = await shared.ask(mark, model="demo-error-429-once")
-    await shared.ended(turn)
+    await shared.wait_for_end(turn)
     [record] = demo_model_process.streams(mark)
     assert record.started - began >= 1.0
 
 
 @pytest.mark.parametrize("model", ["demo-error-mid-stream-once", "demo-cut-once"])
-async def test_trouble_in_mid_stream_makes_a_new_attempt(shared: Stage, model: str) -> None:
+async def test_a_transient_error_in_mid_stream_starts_a_new_attempt(shared: Harness, model: str) -> None:
     turn = await shared.ask(new_id(), model=model)
-    end = await shared.ended(turn)
+    end = await shared.wait_for_end(turn)
     assert (end.outcome, end.attempt) == ("complete", 2)
     await eventually(lambda: text_of(turn.deltas(2)) == end.text)
     assert text_of(turn.deltas(1))
@@ -46,30 +46,30 @@ async def test_trouble_in_mid_stream_makes_a_new_attempt(shared: Stage, model: s
     await eventually(lambda: shared.unacknowledged_is(0))
 
 
-async def test_silence_in_mid_stream_makes_a_new_attempt(
-    on_stage: Stage, worker: StartWorker, demo_model_process: DemoModelProcess
+async def test_a_token_timeout_starts_a_new_attempt(
+    harness: Harness, worker: StartWorker, demo_model_process: DemoModelProcess
 ) -> None:
     async with worker(TOKEN_TIMEOUT="0.5"):
         mark = new_id()
-        turn = await on_stage.ask(mark, model="demo-stall-once")
-        end = await on_stage.ended(turn)
+        turn = await harness.ask(mark, model="demo-stall-once")
+        end = await harness.wait_for_end(turn)
         assert (end.outcome, end.attempt) == ("complete", 2)
         assert demo_model_process.streams(mark)[0].end == "closed_by_client"
 
 
-async def test_silence_before_the_first_token_is_tried_again(on_stage: Stage, worker: StartWorker) -> None:
+async def test_a_first_token_timeout_is_retried(harness: Harness, worker: StartWorker) -> None:
     async with worker(FIRST_TOKEN_TIMEOUT="0.5"):
-        turn = await on_stage.ask(new_id(), model="demo-stall-first-once")
-        end = await on_stage.ended(turn)
+        turn = await harness.ask(new_id(), model="demo-stall-first-once")
+        end = await harness.wait_for_end(turn)
         assert (end.outcome, end.attempt) == ("complete", 1)
 
 
 @pytest.mark.parametrize(
     ("model", "code"), [("demo-cut", "provider_unavailable"), ("demo-error-mid-stream", "provider_unavailable")]
 )
-async def test_attempts_that_are_used_up_end_with_the_partial_text(shared: Stage, model: str, code: str) -> None:
+async def test_exhausted_attempts_end_with_the_partial_text(shared: Harness, model: str, code: str) -> None:
     turn = await shared.ask(new_id(), model=model)
-    end = await shared.ended(turn)
+    end = await shared.wait_for_end(turn)
     assert (end.outcome, end.attempt) == ("failed", 4)
     assert end.error is not None
     assert (end.error.code, end.error.retryable) == (code, True)
@@ -87,11 +87,11 @@ async def test_attempts_that_are_used_up_end_with_the_partial_text(shared: Stage
         ("no-such-model", "model_not_found"),
     ],
 )
-async def test_what_no_retry_can_cure_fails_at_once(
-    shared: Stage, shared_worker: ServiceProcess, model: str, code: str
+async def test_a_permanent_error_fails_at_once(
+    shared: Harness, shared_worker: ServiceProcess, model: str, code: str
 ) -> None:
     turn = await shared.ask(new_id(), model=model)
-    end = await shared.ended(turn)
+    end = await shared.wait_for_end(turn)
     assert (end.outcome, end.attempt, end.text) == ("failed", 1, "")
     assert end.error is not None
     assert end.error.code == code
@@ -99,9 +99,9 @@ async def test_what_no_retry_can_cure_fails_at_once(
     await eventually(lambda: code in shared_worker.log)
 
 
-async def test_a_refusal_keeps_what_the_model_said(shared: Stage) -> None:
+async def test_a_refusal_keeps_the_text_of_the_model(shared: Harness) -> None:
     turn = await shared.ask(new_id(), model="demo-refusal")
-    end = await shared.ended(turn)
+    end = await shared.wait_for_end(turn)
     assert (end.outcome, end.finish_reason) == ("failed", "content_filter")
     assert end.error is not None
     assert end.error.code == "content_refused"
@@ -109,47 +109,47 @@ async def test_a_refusal_keeps_what_the_model_said(shared: Stage) -> None:
     assert end.text
 
 
-async def test_a_stream_without_done_is_complete(shared: Stage) -> None:
+async def test_a_stream_without_done_is_complete(shared: Harness) -> None:
     turn = await shared.ask(new_id(), model="demo-no-done")
-    assert (await shared.ended(turn)).outcome == "complete"
+    assert (await shared.wait_for_end(turn)).outcome == "complete"
 
 
-async def test_a_provider_that_stays_in_trouble_is_given_up(on_stage: Stage, worker: StartWorker) -> None:
+async def test_retries_end_after_retry_time(harness: Harness, worker: StartWorker) -> None:
     async with worker(RETRY_TIME="1.5"):
-        limited = await on_stage.ask(new_id(), model="demo-error-429")
-        broken = await on_stage.ask(new_id(), model="demo-error-500")
-        silent = await on_stage.ask(new_id(), model="demo-error-500")
+        limited = await harness.ask(new_id(), model="demo-error-429")
+        broken = await harness.ask(new_id(), model="demo-error-500")
+        silent = await harness.ask(new_id(), model="demo-error-500")
         for turn, code in (
             (limited, "rate_limited"),
             (broken, "provider_unavailable"),
             (silent, "provider_unavailable"),
         ):
-            end = await on_stage.ended(turn)
+            end = await harness.wait_for_end(turn)
             assert end.outcome == "failed"
             assert end.error is not None
             assert (end.error.code, end.error.retryable) == (code, True)
 
 
-async def test_a_silent_provider_is_given_up(on_stage: Stage, worker: StartWorker) -> None:
+async def test_retries_of_a_first_token_timeout_end_after_retry_time(harness: Harness, worker: StartWorker) -> None:
     async with worker(FIRST_TOKEN_TIMEOUT="0.3", RETRY_TIME="0.5"):
-        turn = await on_stage.ask(new_id(), model="demo-stall-first")
-        end = await on_stage.ended(turn)
+        turn = await harness.ask(new_id(), model="demo-stall-first")
+        end = await harness.wait_for_end(turn)
         assert end.error is not None
         assert end.error.code == "provider_timeout"
 
 
-async def test_a_provider_that_is_not_there_is_named_in_the_log_only(on_stage: Stage, worker: StartWorker) -> None:
+async def test_a_provider_that_is_not_there_is_named_in_the_log_only(harness: Harness, worker: StartWorker) -> None:
     port = free_port()
     async with worker(OPENAI_BASE_URL=f"http://127.0.0.1:{port}/v1", RETRY_TIME="0.5") as process:
-        turn = await on_stage.ask(new_id(), model="any")
-        end = await on_stage.ended(turn)
+        turn = await harness.ask(new_id(), model="any")
+        end = await harness.wait_for_end(turn)
         assert end.error is not None
         assert end.error.code == "provider_unavailable"
         assert str(port) not in end.error.message
         await eventually(lambda: str(port) in process.log)
 
 
-async def test_an_answer_goes_on_when_the_provider_comes_back(on_stage: Stage, worker: StartWorker) -> None:
+async def test_an_answer_goes_on_when_the_provider_comes_back(harness: Harness, worker: StartWorker) -> None:
     port = free_port()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -160,14 +160,14 @@ async def test_an_answer_goes_on_when_the_provider_comes_back(on_stage: Stage, w
         writer.close()
 
     async with worker(OPENAI_BASE_URL=f"http://127.0.0.1:{port}/v1"):
-        turn = await on_stage.ask(new_id(), model="any")
+        turn = await harness.ask(new_id(), model="any")
         await eventually(lambda: any(frame.status == "retrying" for frame in turn.generations()))
         server = await asyncio.start_server(serve, "127.0.0.1", port)
         async with server:
-            assert (await on_stage.ended(turn)).text == "Back."
+            assert (await harness.wait_for_end(turn)).text == "Back."
 
 
-async def test_a_server_that_is_no_provider_is_told_apart(on_stage: Stage, worker: StartWorker) -> None:
+async def test_a_server_that_is_no_provider_is_a_permanent_error(harness: Harness, worker: StartWorker) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>")
@@ -177,17 +177,17 @@ async def test_a_server_that_is_no_provider_is_told_apart(on_stage: Stage, worke
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     async with server, worker(OPENAI_BASE_URL=url) as process:
-        turn = await on_stage.ask(new_id(), model="any")
-        end = await on_stage.ended(turn)
+        turn = await harness.ask(new_id(), model="any")
+        end = await harness.wait_for_end(turn)
         assert end.error is not None
         assert (end.error.code, end.error.retryable) == ("provider_error", False)
         await eventually(lambda: "OPENAI_BASE_URL must be an OpenAI-compatible API" in process.log)
 
 
-async def test_no_key_and_no_base_url_say_in_the_log_what_to_set(on_stage: Stage, worker: StartWorker) -> None:
+async def test_without_a_key_and_a_base_url_the_log_names_what_to_set(harness: Harness, worker: StartWorker) -> None:
     async with worker(OPENAI_BASE_URL="") as process:
-        turn = await on_stage.ask(new_id(), model=None)
-        end = await on_stage.ended(turn)
+        turn = await harness.ask(new_id(), model=None)
+        end = await harness.wait_for_end(turn)
         assert end.error is not None
         assert end.error.code == "provider_auth"
         await eventually(lambda: "Set OPENAI_API_KEY" in process.log)

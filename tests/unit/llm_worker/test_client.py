@@ -1,4 +1,4 @@
-"""Asking a provider that does as it is told: what travels, how often, and how it ends."""
+"""The client against a scripted server: what is sent, how often, and how it ends."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ async def test_cancelling_while_waiting_for_the_answer_closes_the_connection() -
             await task
 
 
-async def test_an_address_family_that_leads_nowhere_does_not_keep_the_other_waiting(
+async def test_an_unreachable_address_family_does_not_delay_the_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -293,7 +293,7 @@ async def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatc
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", "provider_unavailable", True),
     ],
 )
-async def test_what_is_no_answer_is_a_failure(said: bytes, code: str, transient: bool) -> None:
+async def test_a_response_that_is_no_answer_is_an_error(said: bytes, code: str, transient: bool) -> None:
     async def say(server: Server, request: Request, reader: asyncio.StreamReader, writer: Any) -> None:
         writer.write(said)
         await writer.drain()
@@ -305,7 +305,7 @@ async def test_what_is_no_answer_is_a_failure(said: bytes, code: str, transient:
         assert len(server.requests) == 1
 
 
-async def test_an_error_whose_body_does_not_end_is_told_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_whose_body_does_not_end_is_mapped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "_ERROR_TIMEOUT", 0.1)
 
     async def stall(server: Server, request: Request, reader: asyncio.StreamReader, writer: Any) -> None:
@@ -370,7 +370,7 @@ async def test_redirects_in_a_circle_end() -> None:
         assert len(server.requests) < 6
 
 
-async def test_no_key_and_no_address_is_told_without_asking() -> None:
+async def test_without_a_key_and_an_address_no_request_is_sent() -> None:
     async with Provider(base_url=None, api_key=None, connections=1, connect_timeout=1) as asked:
         failure = await refusal(asked)
         assert (failure.code, failure.transient) == ("provider_auth", False)
@@ -423,7 +423,7 @@ async def test_models_are_listed(said: bytes, wanted: list[str] | None) -> None:
         assert server.requests[0].line == "GET /v1/models HTTP/1.1"
 
 
-async def test_a_list_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_request_for_the_list_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "_LIST_TIMEOUT", 0.2)
 
     async def dribble(server: Server, request: Request, reader: asyncio.StreamReader, writer: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a provider's stream says, whatever its dialect."""
+"""A provider's stream is decoded, whatever its dialect."""
 
 import json
 import time
@@ -137,7 +137,7 @@ def test_a_tag_is_text_where_reasoning_comes_apart() -> None:
     assert (read.text, read.reasoning) == ("<think>a</think>", "hm")
 
 
-def test_what_was_held_back_comes_out_at_the_end() -> None:
+def test_buffered_text_is_returned_at_the_end() -> None:
     assert Read(chunk(content="<thi")).text == "<thi"
     assert Read(chunk(content="<think>hm </thi")).reasoning == "hm </thi"
     assert Read(rb'data: {"choices":[{"delta":{"content":"a\ud83d"}}]}' + b"\n\n").text == "a\ufffd"
@@ -266,7 +266,7 @@ def test_the_last_event_needs_no_empty_line_but_must_be_whole() -> None:
         (event(b'{"id":}]}'), "provider_error"),
     ],
 )
-def test_trouble_in_mid_stream_is_a_failure_and_costs_no_text(sent: bytes, code: str) -> None:
+def test_an_error_in_mid_stream_loses_no_text(sent: bytes, code: str) -> None:
     before = chunk(content="a") + chunk(reasoning="hm")
     for read in (
         Read(before + sent + DONE),
@@ -299,7 +299,7 @@ def test_what_stands_in_the_chunk_of_an_error_is_read_too() -> None:
         {"status": 200, "message": "ok"},
     ],
 )
-def test_an_error_that_says_nothing_is_none(said: dict[str, Any]) -> None:
+def test_an_error_without_content_is_ignored(said: dict[str, Any]) -> None:
     read = Read(event(said) + event({**said, "choices": [{"delta": {"content": "a"}}]}) + DONE)
     assert (read.text, read.code) == ("a", None)
 

@@ -59,7 +59,7 @@ def extra(draw: st.DrawFn, names: tuple[str, ...]) -> dict[str, Any]:
 
 @st.composite
 def answers(draw: st.DrawFn) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The chunks of a legal stream, and what it says."""
+    """The chunks of a legal stream, and its content."""
     said = draw(
         st.lists(st.tuples(st.sampled_from(["content", "reasoning_content", "reasoning", "refusal"]), TEXT), max_size=5)
     )
@@ -87,7 +87,7 @@ def answers(draw: st.DrawFn) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 
 @st.composite
 def streams(draw: st.DrawFn) -> tuple[list[bytes], dict[str, Any]]:
-    """A legal stream in the reads that it came in, and what it says."""
+    """A legal stream, cut into reads, and its content."""
     chunks, wanted = draw(answers())
     ascii = draw(st.booleans())
     end = draw(st.sampled_from(["\n", "\r\n", "\r"]))

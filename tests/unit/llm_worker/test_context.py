@@ -60,7 +60,7 @@ def test_what_is_left_is_the_end_of_the_branch_within_the_budget(
 
 
 def test_neighbours_of_one_role_are_joined() -> None:
-    # The answer between the two questions failed before it said anything.
+    # The answer between the two questions failed without text.
     turns = [message("user", "What time?"), message("assistant", ""), message("user", "What time is it?")]
     assert prepare([SYSTEM, *turns], 10_000) == [SYSTEM, message("user", "What time?\n\nWhat time is it?")]
 

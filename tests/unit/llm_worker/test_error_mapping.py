@@ -1,4 +1,4 @@
-"""Each of a provider's complaints becomes one code, and words that help."""
+"""Each error of a provider is mapped to one code and a helpful message."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -158,7 +158,7 @@ def test_what_the_provider_said_is_for_the_log_only() -> None:
 
 
 @pytest.mark.parametrize("body", [b'{"error": {"message": "a\\u0000b\\ud83d"}}', b"a\x00b\xf0\x9f", b"[" * 100_000])
-def test_what_nobody_can_write_down_is_replaced(body: bytes) -> None:
+def test_characters_that_cannot_be_stored_are_replaced(body: bytes) -> None:
     got = failure(500, body)
     assert "\x00" not in got.detail
     got.detail.encode()

@@ -1,4 +1,4 @@
-"""All attempts are used up: the answer ends, whatever can still be read."""
+"""All attempts are exhausted: the answer ends, whether or not its stored text can be read."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Claims:
         )
 
 
-class HeldLease:
+class ValidLease:
     remaining = 10.0
 
     def check(self) -> None: ...
@@ -59,10 +59,10 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[GenerationFinished]:
 
 async def run() -> None:
     dependencies = SimpleNamespace(nc=SimpleNamespace(is_connected=True), js=None, core=None, claims=Claims())
-    await Generation(REQUESTED, cast(Lease, HeldLease()), cast(Dependencies, dependencies)).run()
+    await Generation(REQUESTED, cast(Lease, ValidLease()), cast(Dependencies, dependencies)).run()
 
 
-async def test_what_was_left_behind_is_kept_though_it_took_two_tries_to_read(
+async def test_stored_text_is_kept_when_the_first_read_fails(
     published: list[GenerationFinished], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries = 0
@@ -80,7 +80,7 @@ async def test_what_was_left_behind_is_kept_though_it_took_two_tries_to_read(
     assert (end.outcome, end.text, end.reasoning) == ("failed", "half of", "thinking")
 
 
-async def test_what_cannot_be_read_does_not_keep_the_answer_from_its_end(
+async def test_an_answer_ends_when_its_stored_text_cannot_be_read(
     published: list[GenerationFinished], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def read_partial_text(*_: Any, **__: Any) -> segments.PartialText:

@@ -1,4 +1,4 @@
-"""How an answer ends, by what its provider sends; all else around it is as it should be."""
+"""How an answer ends, by what its provider sends."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from parley.runtime.backoff import Backoff
 from tests.unit.llm_worker.test_completion import DONE, chunk, event
 
 Reads = Sequence[bytes | Exception | float]
-"""What one request brings: reads, an exception, seconds of silence."""
+"""What one request yields: reads, an exception, seconds of silence."""
 
 
 def again(*items: bytes | float, times: int = 9999) -> Reads:
@@ -45,7 +45,7 @@ LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Scripted:
-    """A provider that brings, request by request, what it is told; the last of it again and again."""
+    """A provider that plays one script for each request; the last one repeatedly."""
 
     def __init__(self, *scripts: Reads | ProviderError) -> None:
         self.scripts = scripts
@@ -94,7 +94,7 @@ class Claims:
         )
 
 
-class HeldLease:
+class ValidLease:
     remaining = 10.0
 
     def check(self) -> None: ...
@@ -106,7 +106,7 @@ class HeldLease:
 
 
 class Live:
-    """Collects what readers are told."""
+    """Collects the live frames."""
 
     def __init__(self) -> None:
         self.frames: list[dict[str, Any]] = []
@@ -117,7 +117,7 @@ class Live:
         self.on_frame()
 
     def text(self, kind: str = "text") -> str:
-        """Of the last attempt that said something."""
+        """Of the last attempt with text."""
         deltas = [frame for frame in self.frames if frame["type"] == "delta"]
         return "".join(f["text"] for f in deltas if (f["attempt"], f["kind"]) == (deltas[-1]["attempt"], kind))
 
@@ -146,7 +146,7 @@ class Run:
         requested = GenerationRequested(
             chat_id=new_id(), generation_id=new_id(), message_id=new_id(), request=1, occurred_at=LONG_AGO
         )
-        self.generation = Generation(requested, cast(Lease, HeldLease()), cast(Dependencies, dependencies))
+        self.generation = Generation(requested, cast(Lease, ValidLease()), cast(Dependencies, dependencies))
 
 
 Ended = Callable[[Run], Any]
@@ -192,7 +192,7 @@ ERROR = event({"error": {"message": "went away", "code": 502}})
 
 
 @pytest.mark.parametrize("script", [[chunk(content="Late.") + ERROR], [chunk(content="Late."), ERROR]])
-async def test_text_before_an_error_is_told_and_its_attempt_counts_wherever_the_reads_fall(
+async def test_text_before_an_error_is_published_and_its_attempt_counts_wherever_the_reads_end(
     ended: Ended, script: Reads
 ) -> None:
     run = Run(script)
@@ -203,13 +203,13 @@ async def test_text_before_an_error_is_told_and_its_attempt_counts_wherever_the_
 
 
 @pytest.mark.parametrize("script", [[ERROR], [chunk(role="assistant", content="") + ERROR]])
-async def test_an_error_before_any_text_is_asked_again_within_the_attempt(ended: Ended, script: Reads) -> None:
+async def test_an_error_before_any_text_is_retried_within_the_attempt(ended: Ended, script: Reads) -> None:
     run = Run(script, [chunk(content="Late."), DONE])
     end = await ended(run)
     assert (end.outcome, end.text, end.attempt) == ("complete", "Late.", 1)
 
 
-async def test_an_error_that_no_retry_cures_is_asked_once_and_keeps_the_text(ended: Ended) -> None:
+async def test_a_permanent_error_is_not_retried_and_keeps_the_text(ended: Ended) -> None:
     run = Run([chunk(content="Late."), event({"error": {"message": "insufficient balance", "code": 402}})])
     end = await ended(run)
     assert (end.outcome, end.text, len(run.provider.asked)) == ("failed", "Late.", 1)
@@ -244,7 +244,7 @@ async def test_an_answer_without_a_word_says_so(ended: Ended, script: Reads) -> 
         ([chunk("length"), DONE], "length"),
     ],
 )
-async def test_what_explains_an_empty_answer_is_told(ended: Ended, script: Reads, reason: str) -> None:
+async def test_an_empty_answer_with_a_reason_is_complete(ended: Ended, script: Reads, reason: str) -> None:
     end = await ended(Run(script))
     assert (end.outcome, end.text, end.finish_reason) == ("complete", "", reason)
 
@@ -267,7 +267,7 @@ async def test_text_after_an_early_finish_reason_is_part_of_the_answer(ended: En
 
 
 @pytest.mark.parametrize("sign", [b": ping\n\n", chunk(role="assistant", content=""), event({"choices": []})])
-async def test_what_is_no_token_does_not_keep_the_first_token_timeout_from_firing(ended: Ended, sign: bytes) -> None:
+async def test_only_a_token_resets_the_first_token_timeout(ended: Ended, sign: bytes) -> None:
     run = Run(again(0.02, sign), first_token_timeout=0.2, retry_time=0)
     end = await ended(run)
     assert error_of(end) == ("provider_timeout", True)
@@ -282,7 +282,7 @@ async def test_a_tool_call_is_a_token(ended: Ended) -> None:
 
 
 @pytest.mark.parametrize("end_of_stream", [[], [error_mapping.CONNECTION_LOST.error("reset")]])
-async def test_what_was_held_back_is_told_when_the_stream_is_cut_off(ended: Ended, end_of_stream: Reads) -> None:
+async def test_buffered_text_is_published_when_the_stream_is_cut_off(ended: Ended, end_of_stream: Reads) -> None:
     run = Run([chunk(content="<think>Hm. </thi"), *end_of_stream])
     assert (await ended(run)).reasoning == "Hm. </thi"
 
@@ -298,7 +298,7 @@ async def test_a_setting_keeps_the_tag_in_the_text(ended: Ended) -> None:
     assert (end.text, end.reasoning) == ("<think>Hm.</think>Late.", "")
 
 
-async def test_a_model_that_is_not_listed_is_not_asked_for(ended: Ended) -> None:
+async def test_a_model_that_is_not_listed_is_not_requested(ended: Ended) -> None:
     run = Run([chunk(content="Late."), DONE], model="../../admin")
     assert error_of(await ended(run)) == ("model_not_found", False)
     assert run.provider.asked == []
@@ -327,7 +327,7 @@ async def test_a_failed_answer_that_was_counted_is_not_estimated(ended: Ended) -
     assert end.usage == Usage(input_tokens=7, output_tokens=3)
 
 
-async def test_an_answer_that_the_provider_refused_has_cost_nothing(ended: Ended) -> None:
+async def test_an_answer_that_the_provider_refused_has_no_usage(ended: Ended) -> None:
     end = await ended(Run(error_mapping.from_status(401, b"", {}, model="m")))
     assert (end.outcome, end.usage) == ("failed", None)
 
@@ -336,7 +336,7 @@ async def test_an_answer_that_the_provider_refused_has_cost_nothing(ended: Ended
 
 
 @pytest.mark.parametrize("asked", [None, 0.0, 0.001])
-async def test_a_provider_that_asks_for_no_wait_is_not_asked_in_a_hot_loop(
+async def test_retries_back_off_whatever_the_provider_asks_for(
     ended: Ended, monkeypatch: pytest.MonkeyPatch, asked: float | None
 ) -> None:
     monkeypatch.undo()
@@ -350,14 +350,14 @@ async def test_a_provider_that_asks_for_no_wait_is_not_asked_in_a_hot_loop(
     assert times[-1] - times[0] <= 1.5
 
 
-async def test_a_wait_longer_than_we_try_ends_the_answer_at_once(ended: Ended) -> None:
+async def test_a_retry_after_longer_than_retry_time_ends_the_answer_at_once(ended: Ended) -> None:
     busy = error_mapping.from_status(429, b"", {"retry-after": "3600"}, model="m")
     run = Run(busy, retry_time=60)
     assert error_of(await ended(run)) == ("rate_limited", True)
     assert len(run.provider.asked) == 1
 
 
-async def test_a_wait_longer_than_we_try_ends_an_answer_that_has_begun_too(ended: Ended) -> None:
+async def test_a_retry_after_longer_than_retry_time_also_ends_an_answer_with_text(ended: Ended) -> None:
     busy = event({"error": {"message": "Rate limit reached. Please try again in 1h.", "code": 429}})
     run = Run([chunk(content="Late."), busy], retry_time=60)
     end = await ended(run)

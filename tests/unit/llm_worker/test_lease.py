@@ -1,4 +1,4 @@
-"""A lease is held for as long as our own clock says so, and never again after that."""
+"""A lease is valid until it expires by the clock of this process, and never again after that."""
 
 import asyncio
 from typing import Any, cast
@@ -51,31 +51,31 @@ def lease(server: Server, clock: Clock) -> Lease:
     return Lease(nc, Msg(nc, reply="$JS.ACK.x"), requested_at=clock.now, ack_wait=ACK_WAIT, clock=clock)
 
 
-async def kept(held: Lease, server: Server) -> "asyncio.Task[None]":
-    task = asyncio.create_task(held.renew())
+async def started(owned: Lease, server: Server) -> "asyncio.Task[None]":
+    task = asyncio.create_task(owned.renew())
     await server.beat.wait()
     await asyncio.sleep(0)
     return task
 
 
-async def test_without_a_heartbeat_it_is_held_from_when_we_asked_for_it() -> None:
+async def test_without_a_heartbeat_it_is_valid_from_the_request_for_the_message() -> None:
     clock = Clock()
-    held = lease(Server(clock), clock)
+    owned = lease(Server(clock), clock)
     clock.now += ACK_WAIT * 0.9
-    assert held.is_valid()
+    assert owned.is_valid()
     clock.now += ACK_WAIT * 0.1
-    assert not held.is_valid()
+    assert not owned.is_valid()
     with pytest.raises(LeaseLost):
-        held.check()
+        owned.check()
 
 
-async def test_a_heartbeat_holds_it_from_when_it_was_sent() -> None:
+async def test_a_heartbeat_extends_it_from_the_time_of_sending() -> None:
     clock = Clock()
     server = Server(clock)
     server.takes = 2.0
-    held = lease(server, clock)
-    task = await kept(held, server)
-    assert held.remaining == pytest.approx(ACK_WAIT * 0.95 - 2.0)
+    owned = lease(server, clock)
+    task = await started(owned, server)
+    assert owned.remaining == pytest.approx(ACK_WAIT * 0.95 - 2.0)
     task.cancel()
 
 
@@ -83,42 +83,42 @@ async def test_a_heartbeat_that_is_confirmed_too_late_is_late() -> None:
     clock = Clock()
     server = Server(clock)
     server.takes = ACK_WAIT + 1
-    held = lease(server, clock)
-    await asyncio.wait_for(held.renew(), 5)
-    assert not held.is_valid()
+    owned = lease(server, clock)
+    await asyncio.wait_for(owned.renew(), 5)
+    assert not owned.is_valid()
 
 
-async def test_once_lost_it_stays_lost() -> None:
+async def test_once_expired_it_stays_expired() -> None:
     clock = Clock()
     server = Server(clock)
-    held = lease(server, clock)
+    owned = lease(server, clock)
     clock.now += ACK_WAIT
-    assert not held.is_valid()
+    assert not owned.is_valid()
     clock.now -= ACK_WAIT
-    assert not held.is_valid()
-    await held.renew()
+    assert not owned.is_valid()
+    await owned.renew()
     assert server.heartbeats == 0
 
 
-async def test_heartbeats_nobody_confirms_do_not_count() -> None:
+async def test_heartbeats_without_a_confirmation_do_not_count() -> None:
     clock = Clock()
     server = Server(clock)
     server.answers = False
-    held = lease(server, clock)
-    task = await kept(held, server)
-    assert held.remaining == pytest.approx(ACK_WAIT * 0.95)
+    owned = lease(server, clock)
+    task = await started(owned, server)
+    assert owned.remaining == pytest.approx(ACK_WAIT * 0.95)
     task.cancel()
 
 
-async def test_nothing_is_sent_into_the_buffer_of_a_lost_connection() -> None:
+async def test_nothing_is_sent_without_a_connection() -> None:
     clock = Clock()
     server = Server(clock)
     server.is_connected = False
-    held = lease(server, clock)
-    task = asyncio.create_task(held.renew())
+    owned = lease(server, clock)
+    task = asyncio.create_task(owned.renew())
     await asyncio.sleep(0)
-    await held.acknowledge()
-    await held.nak()
+    await owned.acknowledge()
+    await owned.nak()
     assert (server.heartbeats, server.sent) == (0, [])
     task.cancel()
 
@@ -126,9 +126,9 @@ async def test_nothing_is_sent_into_the_buffer_of_a_lost_connection() -> None:
 async def test_it_ends_as_the_protocol_says() -> None:
     clock = Clock()
     server = Server(clock)
-    held = lease(server, clock)
-    await held.acknowledge()
-    await held.nak()
-    await held.nak(delay=1.5)
-    await held.terminate()
+    owned = lease(server, clock)
+    await owned.acknowledge()
+    await owned.nak()
+    await owned.nak(delay=1.5)
+    await owned.terminate()
     assert server.sent == [b"+ACK", b"-NAK", b'-NAK {"delay": 1500000000}', b"+TERM"]

@@ -1,4 +1,4 @@
-"""Which model a chat gets that names none, and which models it may name."""
+"""The default model, and the models that a chat may name."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What the attempts of a generation have left, put together."""
+"""The stored segments of a generation are assembled to text."""
 
 from datetime import UTC, datetime
 
@@ -25,7 +25,7 @@ def test_segments_are_joined_in_the_order_of_their_chunks() -> None:
     assert assemble([segment(1, 3, 4, "cd"), segment(1, 1, 2, "ab", "r")]) == PartialText(1, "abcd", "r")
 
 
-def test_the_newest_attempt_that_said_something_counts() -> None:
+def test_the_newest_attempt_with_text_counts() -> None:
     assert assemble([segment(1, 1, 9, "old"), segment(2, 1, 1, "new")]) == PartialText(2, "new", "")
 
 
@@ -41,12 +41,12 @@ def test_a_segment_that_is_there_twice_counts_once() -> None:
     assert assemble([segment(1, 1, 2, "ab"), segment(1, 1, 2, "ab")]) == PartialText(1, "ab", "")
 
 
-def test_nothing_left_is_nothing() -> None:
+def test_no_segments_are_no_text() -> None:
     assert assemble([]) is None
 
 
 @pytest.mark.parametrize(("writers", "seconds"), [(0, 1), (1, 1), (50, 1), (100, 2), (250, 5), (2000, 5)])
-def test_the_more_answers_write_the_less_often_each_does(writers: int, seconds: float) -> None:
+def test_the_interval_grows_with_the_number_of_writers(writers: int, seconds: float) -> None:
     interval = SegmentInterval()
     interval.writers = writers
     assert interval.seconds == seconds

@@ -1,4 +1,4 @@
-"""What one delivery does to the others."""
+"""Deliveries of one generation, and deliveries that fail."""
 
 from __future__ import annotations
 
@@ -73,18 +73,18 @@ class Pulls:
     async def close(self) -> None: ...
 
 
-class Stage:
-    """Slots with a job that runs until it is told to end."""
+class Harness:
+    """Slots with a job that runs until ``end`` is set."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *deliveries: Fetched) -> None:
         self.nats = Nats()
         self.running = 0
         self.end, self.stop = asyncio.Event(), asyncio.Event()
-        stage = self
+        harness = self
 
         async def run(job: object, generation: object) -> None:
-            stage.running += 1
-            await stage.end.wait()
+            harness.running += 1
+            await harness.end.wait()
 
         monkeypatch.setattr(Job, "_run_generation", run)
         dependencies = SimpleNamespace(
@@ -100,26 +100,26 @@ class Stage:
 async def test_two_deliveries_of_one_generation_that_cross_make_one_answer(
     monkeypatch: pytest.MonkeyPatch, sequences: tuple[int, int]
 ) -> None:
-    stage = Stage(monkeypatch, *map(delivery, sequences))
-    running = asyncio.create_task(stage.slots.run(stage.stop))
-    await eventually(lambda: stage.nats.asked == 2)
-    stage.nats.answer.set()
-    await eventually(lambda: stage.running == 1)
-    stage.end.set()
-    stage.stop.set()
+    harness = Harness(monkeypatch, *map(delivery, sequences))
+    running = asyncio.create_task(harness.slots.run(harness.stop))
+    await eventually(lambda: harness.nats.asked == 2)
+    harness.nats.answer.set()
+    await eventually(lambda: harness.running == 1)
+    harness.end.set()
+    harness.stop.set()
     await running
-    assert stage.running == 1
-    assert len(stage.nats.sent) == len(set(sequences)) - 1, "the second request is acknowledged, the same one adopted"
+    assert harness.running == 1
+    assert len(harness.nats.sent) == len(set(sequences)) - 1, "the second request is acknowledged, the same one adopted"
 
 
 async def test_a_delivery_that_raises_does_not_end_the_answers_of_others(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stage = Stage(monkeypatch, delivery(1, broken=True), delivery(2))
-    stage.nats.answer.set()
-    running = asyncio.create_task(stage.slots.run(stage.stop))
-    await eventually(lambda: stage.running == 1)
+    harness = Harness(monkeypatch, delivery(1, broken=True), delivery(2))
+    harness.nats.answer.set()
+    running = asyncio.create_task(harness.slots.run(harness.stop))
+    await eventually(lambda: harness.running == 1)
     assert "A request could not be returned to the stream" in caplog.text
-    stage.end.set()
-    stage.stop.set()
+    harness.end.set()
+    harness.stop.set()
     await running

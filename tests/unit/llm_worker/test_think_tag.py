@@ -1,4 +1,4 @@
-"""Reasoning within the text, told from it however its tags are cut."""
+"""Reasoning within the text is split off, wherever its tags are cut."""
 
 import itertools
 

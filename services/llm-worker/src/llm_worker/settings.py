@@ -53,7 +53,9 @@ class WorkerSettings(MigratedServiceSettings):
     @classmethod
     def _is_tcp(cls, value: str) -> str:
         if any(url.strip().lower().startswith(("ws://", "wss://")) for url in value.split(",")):
-            raise ValueError("llm-worker speaks to NATS over TCP (nats:// or tls://): a websocket carries no tokens")
+            raise ValueError(
+                "must begin with nats:// or tls://: llm-worker publishes tokens over TCP, not over a websocket"
+            )
         return value
 
     def keeps_think_tag(self, model: str) -> bool:

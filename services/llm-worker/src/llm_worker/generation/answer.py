@@ -95,7 +95,7 @@ class Answer:
     Attributes:
         attempt: 0 until the first claim.
         status: ``retrying`` while the worker waits before its next request to the provider.
-        text: Of the current attempt.
+        content: The text and reasoning of the current attempt.
         model: The model of the latest request; None before it.
         usage: As the provider counted it in the latest request that it counted.
         requested_tokens: The estimated size of the context of the latest request; 0 before it.
@@ -107,7 +107,7 @@ class Answer:
         self.message_id = message_id
         self.attempt = 0
         self.status: Literal["running", "retrying"] = "running"
-        self.text = AttemptText()
+        self.content = AttemptText()
         self.model: str | None = None
         self.usage: Usage | None = None
         self.requested_tokens = 0
@@ -117,7 +117,7 @@ class Answer:
         self.attempt = claim.attempt
         self.status = "running"
         if claim.verdict == "stream":
-            self.text = AttemptText()
+            self.content = AttemptText()
 
     def snapshot(self) -> GenerationSnapshot:
         """Return the whole answer so far; later deltas have ``from`` > ``seq``."""
@@ -126,9 +126,9 @@ class Answer:
             message_id=self.message_id,
             attempt=self.attempt,
             status=self.status,
-            seq=self.text.seq,
-            text=self.text.text,
-            reasoning=self.text.reasoning,
+            seq=self.content.seq,
+            text=self.content.text,
+            reasoning=self.content.reasoning,
         )
 
     def estimated_usage(self) -> Usage | None:
@@ -137,7 +137,7 @@ class Answer:
             return None
         return Usage(
             input_tokens=self.requested_tokens,
-            output_tokens=context.tokens_in(self.text.text) + context.tokens_in(self.text.reasoning),
+            output_tokens=context.tokens_in(self.content.text) + context.tokens_in(self.content.reasoning),
             estimated=True,
         )
 

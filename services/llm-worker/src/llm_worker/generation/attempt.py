@@ -106,7 +106,7 @@ class Attempt:
             self._report(failure)
             if not failure.transient:
                 return Outcome(kind="failed", error=failure)
-            if self._answer.text.seq > 0:
+            if self._answer.content.seq > 0:
                 return failure
             delay = _retry_delay(backoff, failure)
             if time.monotonic() + delay > give_up_at:
@@ -147,7 +147,7 @@ class Attempt:
         messages = context.prepare(self._claim.context, settings.context_tokens)
         completion = CompletionDecoder(model=model, think_tag=not settings.keeps_think_tag(model))
         idle = IdleTimeout(settings.first_token_timeout)
-        text = self._answer.text
+        content = self._answer.content
         try:
             async with idle, self._dependencies.provider.stream(model, messages) as reads:
                 self._answer.requested_tokens = sum(map(context.tokens_of, messages))
@@ -170,10 +170,10 @@ class Attempt:
                         self._publish(pieces, headers)
                     if completion.ended and idle.limit != (limit := _AFTER_DONE if completion.done else _AFTER_FINISH):
                         idle.set_limit(limit)
-                    if text.full or completion.error is not None:
+                    if content.full or completion.error is not None:
                         break
         finally:
-            if self._lease.is_valid() and not text.full:
+            if self._lease.is_valid() and not content.full:
                 self._publish(completion.close(), {})
             if (completion.input_tokens, completion.output_tokens) != (None, None):
                 self._answer.usage = Usage(
@@ -186,7 +186,7 @@ class Attempt:
         # of an attempt whose lease has expired must not be published.
         self._lease.check()
         metrics.TOKEN_PATH.tokens += len(pieces)
-        for run in self._answer.text.add(pieces):
+        for run in self._answer.content.add(pieces):
             self._segments.add(run)
             self._live.delta(run, headers)
 
@@ -196,8 +196,8 @@ class Attempt:
         Raises:
             ProviderError: it did not.
         """
-        text = self._answer.text
-        if text.full:
+        content = self._answer.content
+        if content.full:
             return Outcome(kind="complete", finish_reason=finish_reason.LENGTH)
         if completion.error is not None:
             raise completion.error
@@ -212,7 +212,7 @@ class Attempt:
         if reason == finish_reason.CONTENT_FILTER:
             error = error_mapping.CONTENT_FILTERED.error("the finish_reason is that of a content filter")
             return Outcome(kind="failed", error=error, finish_reason=reason)
-        if text.seq == 0 and not completion.has_tool_calls and reason != finish_reason.LENGTH:
+        if content.seq == 0 and not completion.has_tool_calls and reason != finish_reason.LENGTH:
             error = error_mapping.EMPTY.error(f"finish_reason {reason}")
             return Outcome(kind="failed", error=error, finish_reason=reason)
         return Outcome(kind="complete", finish_reason=reason)

@@ -150,8 +150,8 @@ class Generation:
 
     async def _restore_text(self) -> None:
         """Give an attempt without text that of the attempt before, also if that was another worker's."""
-        if self._answer.text.seq == 0 and (partial := await self._read_partial_text()) is not None:
-            self._answer.text.add([Piece("reasoning", partial.reasoning), Piece("text", partial.text)])
+        if self._answer.content.seq == 0 and (partial := await self._read_partial_text()) is not None:
+            self._answer.content.add([Piece("reasoning", partial.reasoning), Piece("text", partial.text)])
 
     async def _read_partial_text(self) -> segments.PartialText | None:
         """Read the stored text of the last attempt; None also when it cannot be read, because an answer must end."""
@@ -192,8 +192,8 @@ class Generation:
             message_id=answer.message_id,
             attempt=answer.attempt,
             outcome=outcome.kind,
-            text=answer.text.text,
-            reasoning=answer.text.reasoning,
+            text=answer.content.text,
+            reasoning=answer.content.reasoning,
             model=answer.model,
             usage=usage,
             error=outcome.error.as_message_error() if outcome.error is not None else None,
@@ -204,7 +204,7 @@ class Generation:
         metrics.ANSWERS.labels(outcome.kind).inc()
         if usage is not None and answer.model is not None:
             self._count_tokens(answer.model, usage)
-        log.info("Answer %s after %d chunks", outcome.kind, answer.text.seq, extra=self._log_fields)
+        log.info("Answer %s after %d chunks", outcome.kind, answer.content.seq, extra=self._log_fields)
 
     async def _publish_end(self, event: GenerationFinished) -> None:
         while True:

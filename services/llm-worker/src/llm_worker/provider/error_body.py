@@ -15,25 +15,15 @@ _MAX_CHARACTERS: Final = 2000
 
 _MAX_DEPTH: Final = 6
 
-_WORDS: Final = frozenset(
+_ERROR_FIELDS: Final = frozenset(
     (
-        *(
-            "message",
-            "msg",
-            "status_msg",
-            "error",
-            "error_msg",
-            "error_message",
-            "error_description",
-            "detail",
-            "details",
-        ),
-        *("description", "title", "code", "type", "status", "error_code", "error_type", "reason", "reasons", "raw"),
-        *("errors", "innererror", "inner_error", "loc", "metadata", "base_resp", "param", "quotaid", "violations"),
-        *("body", "cause"),
+        *("message", "msg", "status_msg", "error", "errors", "error_msg", "error_message", "error_description"),
+        *("detail", "details", "description", "title", "code", "type", "status", "error_code", "error_type", "reason"),
+        *("reasons", "raw", "innererror", "inner_error", "loc", "metadata", "base_resp", "param", "quotaid"),
+        *("violations", "body", "cause"),
     )
 )
-"""Fields that are about the error. Others may quote what the user wrote, and must not decide what it is."""
+"""Fields that describe the error. Others may quote the user's text, which must not decide on the kind of error."""
 
 _STATUS_FIELDS: Final = ("status_code", "http_code", "http_status", "code", "status", "error_code", "statusCode")
 
@@ -108,7 +98,7 @@ def _words(value: Any, depth: int) -> Iterator[str]:
             lower = name.lower()
             if lower in ("retrydelay", "retry_after", "retry_after_seconds") and isinstance(item, int | float | str):
                 yield f"retry after {item}s" if not isinstance(item, str) or item.isdigit() else f"retry after {item}"
-            elif lower in _WORDS:
+            elif lower in _ERROR_FIELDS:
                 yield from _words(item, depth - 1)
 
 

@@ -1,4 +1,4 @@
-"""What stands around llm-worker in these tests: a chat-store and a reader of our own, speaking contracts."""
+"""A fake chat-store and a reader of everything live, around llm-worker."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def text_of(deltas: Sequence[frames.Delta], kind: Literal["text", "reasoning"] =
     return "".join(delta.text for delta in deltas if delta.kind == kind)
 
 
-class Stage:
+class Harness:
     """A provisioned nats-server with a fake chat-store and a reader of everything live.
 
     Attributes:
@@ -208,14 +208,14 @@ class Stage:
         subject = subjects.rpc_generation_snapshot(turn.generation_id)
         return await ask(self.nc, rpc.SnapshotRequest(), subject=subject, timeout=5)
 
-    async def ended(self, turn: Turn, *, deadline: float = 30) -> GenerationFinished:
+    async def wait_for_end(self, turn: Turn, *, deadline: float = 30) -> GenerationFinished:
         """Wait for the end that counts."""
         await eventually(lambda: turn.end is not None, deadline=deadline, what="the answer's end")
         assert turn.end is not None
         return turn.end
 
-    async def spoken(self, turn: Turn, *, attempt: int = 1, seq: int = 1, deadline: float = 30) -> None:
-        """Wait until the attempt has said something, up to ``seq``."""
+    async def wait_for_text(self, turn: Turn, *, attempt: int = 1, seq: int = 1, deadline: float = 30) -> None:
+        """Wait until the attempt has published chunk ``seq``."""
         await eventually(
             lambda: any(delta.to >= seq for delta in turn.deltas(attempt)),
             deadline=deadline,
@@ -241,7 +241,7 @@ class Stage:
         info = await self.js.consumer_info(CHAT.name, LLM_WORKER_REQUESTS.name)
         return bool(info.num_ack_pending == count)
 
-    async def asking_is(self, count: int) -> bool:
+    async def open_requests_is(self, count: int) -> bool:
         """Whether so many workers ask for a request."""
         info = await self.js.consumer_info(CHAT.name, LLM_WORKER_REQUESTS.name)
         return bool(info.num_waiting == count)
@@ -261,12 +261,12 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def stage(nats_url: str, *, ack_wait: float | None = None) -> AsyncIterator[Stage]:
+async def start_harness(nats_url: str, *, ack_wait: float | None = None) -> AsyncIterator[Harness]:
     """Provision the server and set up everything around the worker."""
-    nc = await connect(nats_url, name="test-stage")
+    nc = await connect(nats_url, name="test-harness")
     try:
         await provision(nc, ack_wait=ack_wait)
-        built = Stage(nc)
+        built = Harness(nc)
         await built.open()
         yield built
     finally:
