@@ -129,10 +129,10 @@ class Document:
             "event_stream",
             "/v1/chats/{chat}/stream",
             told,
-            "gateway",
-            "The same frames as server-sent events; the event id is the cursor.",
+            "push",
+            "The same frames as server-sent events; the event id is the cursor. The gateway forwards them.",
         )
-        self._add_operation("gateway", "send", "event_stream", told, ())
+        self._add_operation("push", "send", "event_stream", told, ())
 
     def render(self) -> dict[str, Any]:
         structs = [message for message in self.messages.values() if message is not None]

@@ -52,7 +52,8 @@ def _families() -> Iterator[Metric]:
     def none() -> int:
         return 0
 
-    push.metrics.publish(Nothing(), sockets=none, rooms=none, readers=none, lists=none, lagging=none, registry=registry)
+    gauges = dict.fromkeys(("sockets", "streams", "rooms", "readers", "lists", "lagging"), none)
+    push.metrics.publish(Nothing(), **gauges, registry=registry)
     yield from registry.collect()
 
 

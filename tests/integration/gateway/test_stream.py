@@ -1,7 +1,6 @@
 """Server-sent events: the frames of push, with the cursor as event id, whatever happens in between."""
 
 import asyncio
-import random
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -145,7 +144,7 @@ async def test_frames_come_as_events_whose_id_is_the_cursor(user: User, push: Fa
     async with follow(user, chat_id) as events:
         reader = await push.reader()
         assert reader.user_id == user.id
-        assert await reader.watched() == frames.Watch(chat_id=chat_id, after=None)
+        assert (reader.chat_id, reader.after) == (chat_id, None)
         sent: list[tuple[Any, Any]] = [
             (snapshot(chat_id, seq=2, text="Hä"), {"version": 1, "seq": 2}),
             (delta(chat_id, 3, "ll\no", last=5), {"version": 1, "seq": 5}),
@@ -179,7 +178,6 @@ async def test_http_1_0_is_sent_the_events_unframed_and_at_once(user: User, push
         assert "content-length" not in head
         assert "connection: close" in head
         pushed = await push.reader()
-        await pushed.watched()
         read = await reader.readuntil(b": connected\n\n")
         await pushed.send(snapshot(chat_id, seq=1, text="a"))
         # It is there while the stream goes on, and nothing but it.
@@ -198,14 +196,25 @@ async def test_a_reader_that_comes_back_says_what_it_has(where: str, user: User,
     text = msgspec.json.encode(after).decode()
     more: dict[str, Any] = {"headers": {"last-event-id": text}} if where == "header" else {"params": {"after": text}}
     async with follow(user, chat_id, **more):
-        assert (await (await push.reader()).watched()).after == after
+        assert (await push.reader()).after == after
 
 
-async def test_a_reader_that_comes_back_with_nonsense_is_told_everything(
-    user: User, push: FakePush, chat_id: str
+@pytest.mark.parametrize("last_event_id", ["1795389024", "\xe4", "a&b=c d%20"])
+async def test_a_last_event_id_is_passed_on_as_it_is(
+    last_event_id: str, user: User, push: FakePush, chat_id: str
 ) -> None:
-    async with follow(user, chat_id, headers={"last-event-id": "1795389024"}):
-        assert (await (await push.reader()).watched()).after is None
+    headers = {b"last-event-id": last_event_id.encode("latin-1")}
+    async with follow(user, chat_id, headers=headers):
+        assert (await push.reader()).last_event_id == last_event_id
+
+
+@pytest.mark.parametrize("after", ["\r\nx: y", "\x00", "x" * 2000])
+async def test_an_event_id_of_anything_else_does_no_harm(after: str, user: User, push: FakePush, chat_id: str) -> None:
+    async with follow(user, chat_id, params={"after": after}) as events:
+        reader = await push.reader()
+        assert "x" not in reader.headers
+        await reader.send(snapshot(chat_id))
+        await events.next()
 
 
 async def test_a_push_that_drains_is_left_for_another_and_the_reader_notices_nothing(
@@ -217,10 +226,9 @@ async def test_a_push_that_drains_is_left_for_another_and_the_reader_notices_not
         await reader.send(delta(chat_id, 2, "b"))
         await events.next()
         await events.next()
-        await reader.close(frames.CloseCode.DRAINING, "draining")
+        await reader.drain()
         reader = await push.reader()
-        after = frames.Cursor(version=1, generation_id=GENERATION, attempt=1, seq=2)
-        assert (await reader.watched()).after == after
+        assert reader.after == frames.Cursor(version=1, generation_id=GENERATION, attempt=1, seq=2)
         await reader.send(snapshot(chat_id, seq=3, after=2, text="c"))
         assert (await events.next()).data["generation"]["text"] == "c"
 
@@ -233,19 +241,22 @@ async def test_a_push_that_is_away_for_a_while_is_waited_for(user: User, push: F
         await push.stop()
         await reader.closed.wait()
         await push.start()
-        await (await push.reader()).send(delta(chat_id, 1, "not before a snapshot"))
+        reader = await push.reader()
+        assert reader.after == frames.Cursor(version=1)
+        await reader.send(finished(chat_id, "was away"))
+        assert (await events.next()).data["message"]["content"] == "was away"
 
 
 class Room:
-    """A running answer, told to whoever watches as push would, on a line that breaks."""
+    """A running answer, sent to whoever reads as push would, on a connection that breaks."""
 
     def __init__(self, chat_id: str, pieces: list[str]) -> None:
         self._chat_id = chat_id
         self._pieces = pieces
 
-    async def tell(self, reader: Reader, watch: frames.Watch, deltas: int) -> bool:
+    async def send(self, reader: Reader, deltas: int) -> bool:
         """Bring a reader up to date, then send so many deltas. True: the answer is complete."""
-        seq = watch.after.seq if watch.after is not None else 0
+        seq = reader.after.seq if reader.after is not None else 0
         await reader.send(snapshot(self._chat_id, seq=seq, after=seq))
         for piece in self._pieces[seq : seq + deltas]:
             seq += 1
@@ -272,9 +283,9 @@ async def assemble(events: Events) -> str:
     raise AssertionError("the stream ended early")
 
 
-@pytest.mark.parametrize("clean", [True, False], ids=["closed", "cut"])
+@pytest.mark.parametrize("how", ["drained", "cut", "within an event"])
 async def test_losing_push_after_every_delta_loses_and_doubles_nothing(
-    clean: bool, user: User, push: FakePush, chat_id: str
+    how: str, user: User, push: FakePush, chat_id: str
 ) -> None:
     pieces = [f"{number} – ü\n" for number in range(40)]
     room = Room(chat_id, pieces)
@@ -282,11 +293,13 @@ async def test_losing_push_after_every_delta_loses_and_doubles_nothing(
         reading = asyncio.create_task(assemble(events))
         while True:
             reader = await push.reader()
-            if await room.tell(reader, await reader.watched(), 1):
+            if await room.send(reader, 1):
                 break
-            if clean:
-                await reader.close(random.choice([1001, 1011, 4000, 4001, 4002]))
+            if how == "drained":
+                await reader.drain()
             else:
+                if how == "within an event":
+                    await reader.write(b'id: {"version":1}\ndata: {"type":"delta",')
                 reader.cut()
         assert await reading == "".join(pieces)
 
@@ -300,7 +313,7 @@ async def test_cutting_the_readers_line_after_every_event_loses_and_doubles_noth
     while not done:
         async with follow(user, chat_id, headers={"last-event-id": last_event_id}) as events:
             reader = await push.reader()
-            await room.tell(reader, await reader.watched(), 3)
+            await room.send(reader, 3)
             async for event in events:
                 assert event.id is not None
                 last_event_id = event.id
@@ -311,20 +324,6 @@ async def test_cutting_the_readers_line_after_every_event_loses_and_doubles_noth
                     done = True
                     break
     assert text == "".join(pieces)
-
-
-async def test_a_gap_is_healed_by_watching_again_and_never_passed_on(user: User, push: FakePush, chat_id: str) -> None:
-    async with follow(user, chat_id) as events:
-        reader = await push.reader()
-        await reader.watched()
-        await reader.send(snapshot(chat_id, seq=1, text="a"))
-        await reader.send(delta(chat_id, 3, "c"))
-        await reader.send(delta(chat_id, 4, "d"))
-        watch = await reader.watched()
-        assert watch.after == frames.Cursor(version=1, generation_id=GENERATION, attempt=1, seq=1)
-        await reader.send(snapshot(chat_id, seq=4, after=1, text="bcd"))
-        assert (await events.next()).data["generation"]["text"] == "a"
-        assert (await events.next()).data["generation"]["text"] == "bcd"
 
 
 async def test_a_frame_of_a_later_version_is_passed_on(user: User, push: FakePush, chat_id: str) -> None:
@@ -347,12 +346,13 @@ async def test_it_ends_when_the_chat_does(frame: Any, user: User, push: FakePush
         reader = await push.reader()
         await reader.send(snapshot(chat_id))
         await reader.send(frame(chat_id))
+        await reader.end()
         received = [event.data async for event in events]
         assert received[-1] == msgspec.to_builtins(frame(chat_id))
     await reader.closed.wait()
 
 
-async def test_when_the_reader_goes_the_socket_to_push_goes_too(user: User, push: FakePush, chat_id: str) -> None:
+async def test_when_the_reader_goes_the_stream_from_push_goes_too(user: User, push: FakePush, chat_id: str) -> None:
     async with follow(user, chat_id):
         reader = await push.reader()
     async with asyncio.timeout(10):
@@ -369,29 +369,41 @@ async def test_without_push_it_is_a_503_that_says_when_to_come_back(
 
 
 @pytest.mark.parametrize(
-    ("close", "status", "code"),
+    ("refusal", "status", "code"),
     [
-        (frames.CloseCode.TOO_MANY, 429, "too_many"),
-        (frames.CloseCode.NOT_AUTHENTICATED, 503, "unavailable"),
-        (frames.CloseCode.DRAINING, 503, "unavailable"),
+        ((404, "not_found"), 404, "not_found"),
+        ((429, "too_many"), 429, "too_many"),
+        ((401, "token_invalid"), 503, "unavailable"),
+        ((503, "unavailable"), 503, "unavailable"),
     ],
 )
 async def test_what_push_refuses_is_a_problem(
-    close: int, status: int, code: str, user: User, push: FakePush, chat_id: str
+    refusal: tuple[int, str], status: int, code: str, user: User, push: FakePush, chat_id: str
 ) -> None:
-    push.refuse_with = close
+    push.refuse_with = refusal
     answer = await user.http.get(f"/v1/chats/{chat_id}/stream")
     assert (answer.status_code, answer.json()["code"]) == (status, code)
-    assert int(answer.headers["retry-after"]) >= 1
+    assert status == 404 or int(answer.headers["retry-after"]) >= 1
 
 
-async def test_a_push_that_refuses_in_mid_stream_is_told_as_a_frame(user: User, push: FakePush, chat_id: str) -> None:
+async def test_a_push_that_refuses_after_the_one_before_went_away_is_reported_as_a_frame(
+    user: User, push: FakePush, chat_id: str
+) -> None:
     async with follow(user, chat_id) as events:
         reader = await push.reader()
         await reader.send(snapshot(chat_id))
-        await reader.close(frames.CloseCode.TOO_MANY)
+        push.refuse_with = (404, "not_found")
+        reader.cut()
         received = [event.data async for event in events]
-    assert (received[-1]["type"], received[-1]["code"], received[-1]["chat_id"]) == ("error", "too_many", chat_id)
+    assert (received[-1]["type"], received[-1]["code"], received[-1]["chat_id"]) == ("error", "not_found", chat_id)
+
+
+async def test_push_is_asked_as_the_user_for_the_user_s_address(user: User, push: FakePush, chat_id: str) -> None:
+    async with follow(user, chat_id, headers={"x-request-id": "from-the-test"}):
+        reader = await push.reader()
+        assert reader.user_id == user.id
+        assert reader.headers["x-request-id"] == "from-the-test"
+        assert reader.headers["x-forwarded-for"] == "127.0.0.1"
 
 
 async def test_a_reader_that_does_not_read_holds_back_push_and_nothing_grows(
@@ -407,24 +419,24 @@ async def test_a_reader_that_does_not_read_holds_back_push_and_nothing_grows(
         before = process.memory_info().rss
         sent = 0
 
-        async def pour() -> None:
+        async def send_all() -> None:
             nonlocal sent
             for seq in range(1, pieces + 1):
                 await reader.send(delta(chat_id, seq, piece))
                 sent = seq
 
-        pouring = asyncio.create_task(pour())
+        sending = asyncio.create_task(send_all())
         seen = -1
         while seen != sent:
             # Until nothing more goes through for a while.
             seen = sent
-            await asyncio.wait({pouring}, timeout=1.0)
+            await asyncio.wait({sending}, timeout=1.0)
         assert sent < pieces, "50 MB do not fit into buffers: push was held back"
         assert process.memory_info().rss - before < 20_000_000
         text = ""
         while len(text) < pieces * len(piece):
             text += (await events.next()).data["text"]
-        await pouring
+        await sending
         assert text == piece * pieces
 
 
@@ -432,19 +444,19 @@ async def test_another_stream_is_not_held_back_by_a_slow_one(user: User, push: F
     other_id = new_id()
     await user.http.post("/v1/chats", json={"id": other_id})
     async with follow(user, chat_id), follow(user, other_id) as events:
-        readers = {(await (reader := await push.reader()).watched()).chat_id: reader for _ in range(2)}
+        readers = {(reader := await push.reader()).chat_id: reader for _ in range(2)}
         slow = readers[chat_id]
         await slow.send(snapshot(chat_id, seq=0))
 
-        async def pour() -> None:
+        async def send_all() -> None:
             for seq in range(1, 2_000):
                 await slow.send(delta(chat_id, seq, "x" * 10_000))
 
-        pouring = asyncio.create_task(pour())
+        sending = asyncio.create_task(send_all())
         for seq in range(20):
             await readers[other_id].send(snapshot(other_id, version=seq))
             assert (await events.next()).data["version"] == seq
-        pouring.cancel()
+        sending.cancel()
 
 
 async def test_many_streams_come_and_go_and_none_is_left(

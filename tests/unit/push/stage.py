@@ -50,7 +50,7 @@ class Seat:
         self.client = client
         self.push = push
         self.pause_after = -1
-        self.reader = Reader("ann", self._write, client.cursor)
+        self.reader = Reader("ann", self._write, client.cursor, events=client.events)
         push.room.join(self.reader)
 
     def _write(self, data: bytes) -> None:
@@ -172,9 +172,9 @@ class Stage:
 
     # --- readers -----------------------------------------------------------------------------------------------------
 
-    def join(self, which: int) -> None:
+    def join(self, which: int, events: bool) -> None:
         if len(self.taken) < self.seats:
-            self.taken.append(Seat(Client(), self.pushes[which]))
+            self.taken.append(Seat(Client(events=events), self.pushes[which]))
 
     def reconnect(self, seat: int, which: int, fresh: bool, lost: int) -> None:
         """The connection breaks before the last frames came through, and another one is made."""
@@ -182,7 +182,7 @@ class Stage:
             left = self.taken.pop(seat % len(self.taken))
             left.push.room.leave(left.reader)
             left.client.lose(lost)
-            self.taken.append(Seat(Client() if fresh else left.client, self.pushes[which]))
+            self.taken.append(Seat(Client(events=left.client.events) if fresh else left.client, self.pushes[which]))
 
     def pause(self, seat: int) -> None:
         if self.taken:

@@ -86,9 +86,9 @@ class Interleavings(RuleBasedStateMachine):
     def tidy(self, which: int) -> None:
         self.stage.tidy(which)
 
-    @rule(which=pushes)
-    def join(self, which: int) -> None:
-        self.stage.join(which)
+    @rule(which=pushes, events=st.booleans())
+    def join(self, which: int, events: bool) -> None:
+        self.stage.join(which, events)
 
     @rule(seat=seats, which=pushes, fresh=st.booleans(), lost=st.integers(0, 4))
     def reconnect(self, seat: int, which: int, fresh: bool, lost: int) -> None:
@@ -155,7 +155,7 @@ def walk(dice: random.Random, steps: int, *, lossy: bool = True) -> Stage:
         lambda: stage.fail(which()): 1,
         lambda: stage.doubt(which(), coin()): int(lossy),
         lambda: stage.tidy(which()): 1,
-        lambda: stage.join(which()): 3,
+        lambda: stage.join(which(), coin()): 3,
         lambda: stage.reconnect(seat(), which(), fresh=dice.random() < 0.2, lost=dice.choice((0, 0, 1, 4))): 3,
         lambda: stage.pause(seat()): 3,
         lambda: stage.pause_within(seat(), dice.randint(1, 3)): 2,

@@ -24,6 +24,7 @@ from parley.contracts.frames import (
 from parley.contracts.live import Changed
 from parley.contracts.resources import Chat, GenerationRef, Message, MessageStatus
 from parley.contracts.rpc import GenerationSnapshot, SyncReply
+from push.transport.cursors import parse_event_id
 
 CHAT_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
@@ -44,6 +45,19 @@ def unframe(data: bytes) -> list[ServerFrame]:
         frames.append(_server_frame.decode(data[start : start + length]))
         data = data[start + length :]
     return frames
+
+
+def split_events(data: bytes) -> list[tuple[str | None, ServerFrame]]:
+    """Take server-sent events apart, into their ids and frames."""
+    events = []
+    *blocks, rest = data.split(b"\n\n")
+    assert not rest
+    for block in blocks:
+        lines = block.split(b"\n")
+        event_id = lines.pop(0).removeprefix(b"id: ").decode() if len(lines) == 2 else None
+        assert lines[0].startswith(b"data: {")
+        events.append((event_id, _server_frame.decode(lines[0].removeprefix(b"data: "))))
+    return events
 
 
 @dataclass
@@ -262,9 +276,12 @@ class Client:
     Attributes:
         frames: All that it was sent.
         version: −1 before the first snapshot.
+        events: It reads server-sent events, and comes back with the id of the last one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, events: bool = False) -> None:
+        self.events = events
+        self.last_event_id: str | None = None
         self.frames: list[ServerFrame] = []
         self.version = -1
         self.messages: dict[str, Message] = {}
@@ -272,11 +289,13 @@ class Client:
         self.running: Running | None = None
         self.refused: str | None = None
         self.gone = False
-        self._past: list[tuple[int, dict[str, Message], Chat | None, Running | None]] = []
+        self._past: list[tuple[int, dict[str, Message], Chat | None, Running | None, str | None]] = []
 
     @property
     def cursor(self) -> Cursor | None:
         """What it would watch again with."""
+        if self.events:
+            return parse_event_id(self.last_event_id)
         if self.version < 0:
             return None
         if self.running is None:
@@ -289,16 +308,17 @@ class Client:
         )
 
     def write(self, data: bytes) -> None:
-        for frame in unframe(data):
-            self._past.append((self.version, dict(self.messages), self.chat, copy(self.running)))
+        for event_id, frame in split_events(data) if self.events else ((None, frame) for frame in unframe(data)):
+            self._past.append((self.version, dict(self.messages), self.chat, copy(self.running), self.last_event_id))
             self.frames.append(frame)
             self.take(frame)
+            self.last_event_id = event_id or self.last_event_id
 
     def lose(self, frames: int) -> None:
         """The connection broke before the last ``frames`` frames came through."""
         for _ in range(min(frames, len(self._past))):
             self.frames.pop()
-            self.version, self.messages, self.chat, self.running = self._past.pop()
+            self.version, self.messages, self.chat, self.running, self.last_event_id = self._past.pop()
 
     def take(self, frame: ServerFrame) -> None:
         match frame:
@@ -325,7 +345,9 @@ class Client:
         if not frame.recovered:
             self.messages = {}
         else:
-            assert frame.version >= self.version >= 0
+            # Between two frames of a change, the id of an event is still that of the version before.
+            known = self.cursor.version if self.events and self.cursor is not None else self.version
+            assert frame.version >= known >= 0
         self.version, self.chat = frame.version, frame.chat
         answer = frame.generation
         if answer is None:

@@ -13,7 +13,7 @@ from gateway.bus.store_client import StoreClient
 from gateway.context import Gateway
 from gateway.errors import StartupError
 from gateway.http import problems
-from gateway.http.event_stream import Bridges
+from gateway.http.event_stream import EventStreams
 from gateway.http.middleware import Edge
 from gateway.http.openapi import Api
 from gateway.http.routing import StructRoute
@@ -57,7 +57,7 @@ async def _run(gateway: Gateway, server: HttpServer, stop: asyncio.Event) -> Non
     finally:
         stopping.cancel()
         # Streams never end by themselves, so they go first; then requests in flight have their time.
-        gateway.bridges.close()
+        gateway.streams.close()
         server.stop()
         await serving
         bus.cancel()
@@ -78,7 +78,7 @@ def build_gateway(settings: Settings) -> Gateway:
         bus=bus,
         store=store,
         publisher=PromptPublisher(bus, store, settings.publish_seconds),
-        bridges=Bridges(settings.push_url, key),
+        streams=EventStreams(settings.push_url, key),
         page=Page(settings),
         writes=RateLimit(settings.writes_per_second, settings.writes_burst),
         guests=RateLimit(settings.guests_per_second, settings.guests_burst),

@@ -12,7 +12,7 @@ from gateway.auth.rate_limit import RateLimit
 from gateway.bus.connection import Bus
 from gateway.bus.publisher import PromptPublisher
 from gateway.bus.store_client import StoreClient
-from gateway.http.event_stream import Bridges
+from gateway.http.event_stream import EventStreams
 from gateway.http.static_files import Page
 from gateway.settings import Settings
 from parley.runtime.tokens import cookie_name
@@ -25,7 +25,7 @@ class Gateway:
     bus: Bus
     store: StoreClient
     publisher: PromptPublisher
-    bridges: Bridges
+    streams: EventStreams
     page: Page
     writes: RateLimit
     guests: RateLimit
@@ -41,7 +41,7 @@ class Gateway:
     async def problems(self) -> dict[str, str]:
         """What keeps this process from being ready, by name."""
         problems = self.bus.problems
-        if self.bridges.closing:
+        if self.streams.closing:
             problems["process"] = "shutting down"
         return problems
 

@@ -17,11 +17,10 @@ from push.rooms.registry import Rooms, Timing
 from push.rooms.room import Tally
 from push.settings import Settings
 from push.tasks import Tasks
-from push.transport.connection import Socket
 from push.transport.limits import sockets_that_fit
 from push.transport.origins import Origins
 from push.transport.server import Server
-from push.transport.session import Desk, Session
+from push.transport.session import SessionContext
 from push.transport.tickets import Tickets
 
 __all__ = ["run"]
@@ -72,11 +71,13 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         stack.push_async_callback(words.close)
         tickets = Tickets(lambda used: words.start(bus.tell_used(used)))
         await bus.follow_tickets(tickets.on_used)
-        desk = Desk(
+        context = SessionContext(
             rooms,
             lists,
             tickets,
             secret_key=settings.secret_key,
+            cookie=settings.cookie_name,
+            origins=Origins(settings.allowed_origins),
             max_sockets_per_user=settings.max_sockets_per_user,
             max_chats_per_user=settings.max_chats_per_user,
             max_chats_per_socket=settings.max_chats_per_socket,
@@ -84,17 +85,13 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             frames_burst=settings.frames_burst,
         )
 
-        await bus.follow_rejections(desk.on_rejected)
-
-        def open_session(socket: Socket) -> Session:
-            return Session(desk, socket)
+        await bus.follow_rejections(context.on_rejected)
 
         max_sockets = sockets_that_fit(settings.max_sockets)
         if max_sockets < settings.max_sockets:
             log.warning("Taking %d sockets and not MAX_SOCKETS: the system allows no more open files", max_sockets)
         server = Server(
-            open_session,
-            origins=Origins(settings.allowed_origins),
+            context,
             proxies=TrustedProxies(settings.trusted_proxies),
             max_sockets=max_sockets,
             max_sockets_per_address=settings.max_sockets_per_address,
@@ -106,6 +103,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         metrics.publish(
             tally,
             sockets=lambda: server.sockets,
+            streams=lambda: server.streams,
             rooms=lambda: len(rooms),
             lists=lambda: len(lists),
             readers=lambda: rooms.readers,

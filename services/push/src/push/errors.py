@@ -1,16 +1,17 @@
-"""What push refuses, with the close code that says so, and why it would not run.
+"""The errors of push: those that close a socket, those that refuse an HTTP request, and the one that ends the process.
 
-``Refused``: ``TicketExpired`` (4002: reconnect with a new one), ``BadFrame`` (4400), ``NotAuthenticated`` (4401),
-``TooMany`` (4429). ``Unable`` ends the process.
+``Refused`` carries a close code: ``TicketExpired`` (4002: reconnect with a new one), ``BadFrame`` (4400),
+``NotAuthenticated`` (4401), ``TooMany`` (4429). ``HttpError`` carries a status and the fields of a problem.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from parley.contracts.frames import CloseCode
 
-__all__ = ["BadFrame", "NotAuthenticated", "Refused", "TicketExpired", "TooMany", "Unable"]
+__all__ = ["BadFrame", "HttpError", "NotAuthenticated", "Refused", "TicketExpired", "TooMany", "Unable"]
 
 
 class Unable(Exception):
@@ -45,3 +46,29 @@ class TooMany(Refused):
     """Too many sockets or chats of a user, or too many frames in a second."""
 
     code = CloseCode.TOO_MANY
+
+
+class HttpError(Exception):
+    """A request for a stream of events is refused.
+
+    Attributes:
+        code: For programs; ``docs/protocol.md`` lists them.
+        detail: For people.
+        retry_after: Seconds after which the same request may succeed.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        retry_after: int | None = None,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.retry_after = retry_after
+        self.headers = headers

@@ -60,6 +60,7 @@ def publish(
     tally: Counts,
     *,
     sockets: Callable[[], int],
+    streams: Callable[[], int],
     rooms: Callable[[], int],
     readers: Callable[[], int],
     lists: Callable[[], int],
@@ -72,6 +73,7 @@ def publish(
             tally,
             {
                 "sockets": ("Open sockets", sockets),
+                "streams": ("Streams of server-sent events among them", streams),
                 "rooms": ("Chats that somebody reads, or did a moment ago", rooms),
                 "lists": ("Users whose lists of chats are followed: one subscription each", lists),
                 "readers": ("Chats watched, over all sockets", readers),

@@ -1,286 +1,315 @@
-"""A chat's frames as server-sent events, for networks that break websockets.
+"""Forwards a chat's server-sent events from push, for callers that reach the gateway only.
 
-A bridge: the gateway opens a socket to push on the reader's behalf and relays its frames, so that rooms exist in one
-place only. When push goes away (a drain, a crash) the bridge goes over to another push with the reader's cursor, and
-the reader notices nothing. A reader that is slow makes the bridge stop reading from push, whose own rule for slow
-readers then applies: nothing is queued here but a frame or two and the buffers of two sockets.
+Events are passed on byte by byte, whole ones only, and the id of the last is noted. When push goes away (a drain, a
+crash) the stream goes on at another push from that id, and the reader notices nothing. The next bytes are read when the
+ones before have been taken: a slow reader makes push pause, and nothing is queued here but one event.
 """
 
 import asyncio
-import contextlib
 import logging
-import random
 import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import msgspec
 
-from gateway.errors import TooMany, Unavailable
-from gateway.http.event_cursor import Follower, Verdict
+from gateway.errors import GatewayError, NotFound, TooMany, Unavailable
 from gateway.metrics import STREAM_FRAMES, STREAM_RECONNECTS, STREAMS
 from parley.contracts import frames
+from parley.contracts.problems import Problem
+from parley.runtime.backoff import Backoff
 from parley.runtime.tokens import issue
 
 if TYPE_CHECKING:
-    from websockets.asyncio.client import ClientConnection
-    from websockets.exceptions import ConnectionClosed
+    import httpx
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT = 15.0
-"""Seconds of silence after which a comment is sent, so that no proxy takes the line for dead."""
-
 _CONNECT_SECONDS = 5.0
 _RECONNECT_SECONDS = 30.0
-"""How long a bridge looks for another push before it ends; the reader then comes back by itself."""
-_FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 3.0
-_TICKET_SECONDS = 60.0
-_MAX_FRAME = 8 * 1024 * 1024
+"""How long another push is looked for before the stream ends; the reader then comes back by itself."""
 
-_PREAMBLE = b"retry: 1000\n: connected\n\n"
-_HEARTBEAT = b": still here\n\n"
+_MAX_CURSOR = 1024
+"""Characters of an event id that push is sent; a longer one is none of ours."""
+
 _GOODBYE = b": connect again\n\n"
+_AWAY = "Live updates are not available at the moment. Try again soon."
 
 
 class PushRefused(Exception):
-    """Push closed the socket with a code that says not to come back."""
+    """Push answered with a problem instead of a stream."""
 
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(f"push closed with {code} {reason}")
-        self.code = code
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(f"push answered {problem.status} {problem.code}: {problem.detail}")
+        self.problem = problem
 
 
 class PushAway(Exception):
     """Push cannot be reached, or went away."""
 
 
-class Bridges:
-    """Opens bridges, and ends them all when the process stops."""
+class EventStreams:
+    """Opens streams at push, and ends them all when the process stops.
+
+    Args:
+        push_url: The address of push's websocket; its streams are on the same host, below the same path.
+    """
 
     def __init__(self, push_url: str, key: str) -> None:
-        self._push_url = push_url
+        parts = urlsplit(push_url)
+        scheme = "https" if parts.scheme == "wss" else "http"
+        self._base_url = f"{scheme}://{parts.netloc}{parts.path.removesuffix('/ws').rstrip('/')}"
         self._key = key
-        self._open: set[Bridge] = set()
+        self._http: httpx.AsyncClient | None = None
+        self._open: set[EventStream] = set()
         self.closing = False
 
-    async def open(self, *, user_id: str, chat_id: str, after: frames.Cursor | None, expires: float) -> "Bridge":
-        """Return a bridge whose socket to push is authenticated.
+    async def open(
+        self, *, user_id: str, chat_id: str, after: str | None, expires: float, headers: dict[str, str]
+    ) -> "EventStream":
+        """Return a stream that push has accepted.
 
         Args:
-            expires: When the reader's session ends (Unix seconds); the bridge ends with it.
+            after: The id of the last event that the reader has.
+            expires: When the reader's session ends (Unix seconds); the stream ends with it.
+            headers: Of the reader's request, that push needs.
 
         Raises:
+            NotFound: the user may not read the chat.
+            TooMany: the user, or the user's address, has too many connections.
             Unavailable: push does not answer, or this process is stopping.
-            TooMany: the user has too many sockets.
         """
         if self.closing:
             raise Unavailable("This server is going away. Connect again.", retry_after=1)
-        bridge = Bridge(self, user_id=user_id, chat_id=chat_id, after=after, expires=expires)
+        after = after if after and len(after) <= _MAX_CURSOR else None
+        stream = EventStream(self, user_id=user_id, chat_id=chat_id, after=after, expires=expires, headers=headers)
         try:
-            await bridge.connect()
+            await stream.connect()
         except PushAway as error:
             log.warning("Push cannot be reached: %s", error)
-            raise Unavailable("Live updates are not available at the moment. Try again soon.") from error
+            raise Unavailable(_AWAY) from error
         except PushRefused as error:
-            if error.code == frames.CloseCode.TOO_MANY:
-                raise TooMany("There are too many open connections of this user.", retry_after=10) from error
-            log.error("Push refuses the gateway (%s): have both the same SECRET_KEY?", error)
-            raise Unavailable("Live updates are not available at the moment.", retry_after=30) from error
-        self._open.add(bridge)
+            raise _as_gateway_error(error) from error
+        self._open.add(stream)
         STREAMS.inc()
-        return bridge
+        return stream
 
-    def close(self) -> None:
-        """End all bridges, telling their readers to connect again."""
-        self.closing = True
-        for bridge in self._open:
-            bridge.leave()
-
-    async def dial(self, user_id: str) -> "ClientConnection":
-        """Open and authenticate a socket to push.
+    async def request(
+        self, user_id: str, chat_id: str, after: str | None, expires: float, headers: dict[str, str]
+    ) -> "httpx.Response":
+        """Ask push for a stream, as the user, and return its response before the first event.
 
         Raises:
             PushAway: nobody answers in time.
-            PushRefused: it was closed with a code that says not to come back.
+            PushRefused: the response is a problem.
         """
         # Imported at the first stream: most gateways seldom open one.
-        from websockets.asyncio.client import connect
-        from websockets.exceptions import ConnectionClosed, WebSocketException
+        import httpx
 
-        ticket, _ = issue(self._key, "ticket", user_id, _TICKET_SECONDS)
+        if self._http is None:
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+            timeout = httpx.Timeout(_CONNECT_SECONDS, read=None, pool=None)
+            self._http = httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False)
+        token, _ = issue(self._key, "session", user_id, max(1.0, expires - time.time()))
+        url = f"{self._base_url}/v1/chats/{chat_id}/stream"
+        request = self._http.build_request(
+            "GET",
+            url,
+            # Not as a header: what a reader sends need not be one.
+            params={"after": after} if after else None,
+            headers={**headers, "Authorization": f"Bearer {token}"},
+        )
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                socket = await connect(
-                    self._push_url,
-                    compression=None,
-                    max_size=_MAX_FRAME,
-                    # Frames wait in push, not here.
-                    max_queue=1,
-                    open_timeout=None,
-                    close_timeout=1,
-                    proxy=None,
-                )
-                try:
-                    await socket.send(msgspec.json.encode(frames.Auth(ticket=ticket)).decode())
-                    msgspec.json.decode(await socket.recv(), type=frames.Ready)
-                except BaseException:
-                    socket.transport.abort()
-                    raise
-        except ConnectionClosed as error:
-            raise _closed(error) from error
-        except (TimeoutError, OSError, WebSocketException, msgspec.DecodeError) as error:
+                response = await self._http.send(request, stream=True)
+                if response.status_code == 200:
+                    return response
+                body = await response.aread()
+        except (TimeoutError, httpx.TransportError) as error:
             raise PushAway(repr(error)) from error
-        return socket
+        try:
+            raise PushRefused(msgspec.json.decode(body, type=Problem))
+        except msgspec.DecodeError as error:
+            raise PushAway(f"{url} answered {response.status_code}") from error
 
-    def forget(self, bridge: "Bridge") -> None:
-        if bridge in self._open:
-            self._open.remove(bridge)
+    def close(self) -> None:
+        """End all streams, telling their readers to connect again."""
+        self.closing = True
+        for stream in self._open:
+            stream.leave()
+
+    def forget(self, stream: "EventStream") -> None:
+        if stream in self._open:
+            self._open.remove(stream)
             STREAMS.dec()
 
 
-class Bridge:
+class EventStream:
     """One reader's stream."""
 
     def __init__(
-        self, owner: Bridges, *, user_id: str, chat_id: str, after: frames.Cursor | None, expires: float
+        self,
+        owner: EventStreams,
+        *,
+        user_id: str,
+        chat_id: str,
+        after: str | None,
+        expires: float,
+        headers: dict[str, str],
     ) -> None:
         self._owner = owner
         self._user_id = user_id
         self._chat_id = chat_id
+        self._after = after
         self._expires = expires
-        self._follower = Follower(after)
-        self._socket: ClientConnection | None = None
+        self._headers = headers
+        self._response: httpx.Response | None = None
         self._leaving = asyncio.Event()
+        self._reading: asyncio.Timeout | None = None
 
     async def connect(self) -> None:
-        """Open the socket and ask for what the reader has not seen.
+        """Ask push for what the reader has not seen.
 
         Raises:
-            PushAway: see :meth:`Bridges.dial`.
+            PushAway: see :meth:`EventStreams.request`.
             PushRefused: likewise.
         """
-        self._socket = await self._owner.dial(self._user_id)
-        await self._watch()
+        self._response = await self._owner.request(
+            self._user_id, self._chat_id, self._after, self._expires, self._headers
+        )
 
     async def events(self) -> AsyncIterator[bytes]:
-        """Yield the stream, event by event, until the chat is gone, the session ends or the process stops.
-
-        The next frame is read only when the one before has been taken.
-        """
-        yield _PREAMBLE
-        while time.time() < self._expires:
+        """Yield whole events until the chat is gone, the session ends or the process stops."""
+        while True:
             try:
-                frame = await self._next_frame()
-                if frame is None:
-                    yield _HEARTBEAT
-                    continue
-                verdict = self._follower.follow(frame)
-                if verdict is Verdict.GAP:
-                    await self._watch()
-            except PushRefused as refused:
-                yield _event(self._refusal(refused), None)
-                return
+                async for events in self._forward():
+                    yield events
+                return  # complete: the chat is gone
             except PushAway as away:
-                if not self._leaving.is_set():
+                if not self._over:
                     log.info("A stream lost push: %s", away, extra={"chat_id": self._chat_id})
+            try:
                 if not await self._reconnect():
                     break
-                continue
-            if verdict is Verdict.NEW:
-                STREAM_FRAMES.inc()
-                yield _event(frame, self._follower.event_id)
-            if self._follower.over:
+            except PushRefused as refused:
+                yield _error_event(refused.problem, self._chat_id)
                 return
         yield _GOODBYE
 
     def leave(self) -> None:
         """Make :meth:`events` end at its next step."""
         self._leaving.set()
-        if self._socket is not None:
-            self._socket.transport.abort()
+        if self._reading is not None:
+            self._reading.reschedule(0)
 
     async def close(self) -> None:
-        """Give everything back. Called whatever happened."""
+        """Release the connection to push. Called whatever happened."""
         self._owner.forget(self)
-        await self._hang_up()
+        await self._disconnect()
 
-    async def _watch(self) -> None:
-        from websockets.exceptions import ConnectionClosed
+    @property
+    def _over(self) -> bool:
+        return self._leaving.is_set() or time.time() >= self._expires
 
-        assert self._socket is not None
-        self._follower.watch_again()
-        watch = frames.Watch(chat_id=self._chat_id, after=self._follower.cursor)
+    async def _forward(self) -> AsyncIterator[bytes]:
+        """Yield what push sends, until the response is complete.
+
+        Raises:
+            PushAway: it is not: push drains, or the connection broke; or it is time to leave.
+        """
+        assert self._response is not None
+        chunks = self._response.aiter_raw()
+        unsent = bytearray()
+        while chunk := await self._next_chunk(chunks):
+            unsent += chunk
+            end = unsent.rfind(b"\n\n") + 2
+            if end < 2:
+                continue
+            events = bytes(unsent[:end])
+            del unsent[:end]
+            last = events.endswith(_GOODBYE)
+            self._note(events)
+            if events := events.removesuffix(_GOODBYE):
+                yield events
+            if last:
+                raise PushAway("it drains, or the session ends")
+
+    async def _next_chunk(self, chunks: AsyncIterator[bytes]) -> bytes:
+        """Return the next bytes; none at the end of a complete response."""
+        import httpx
+
+        if self._over:
+            raise PushAway("time to leave")
+        loop = asyncio.get_running_loop()
         try:
-            await self._socket.send(msgspec.json.encode(watch).decode())
-        except ConnectionClosed as error:
-            raise _closed(error) from error
+            async with asyncio.timeout_at(loop.time() + self._expires - time.time()) as self._reading:
+                return await anext(chunks, b"")
+        except (TimeoutError, httpx.TransportError) as error:
+            raise PushAway(repr(error)) from error
+        finally:
+            self._reading = None
 
-    async def _next_frame(self) -> bytes | None:
-        """Return the next frame, or None after a silence."""
-        from websockets.exceptions import ConnectionClosed
-
-        assert self._socket is not None
-        try:
-            async with asyncio.timeout(HEARTBEAT):
-                return await self._socket.recv(decode=False)
-        except TimeoutError:
-            return None
-        except ConnectionClosed as error:
-            raise _closed(error) from error
+    def _note(self, events: bytes) -> None:
+        """Note the id of the last event, and count the events."""
+        lines = b"\n" + events
+        STREAM_FRAMES.inc(lines.count(b"\ndata: "))
+        found = lines.rfind(b"\nid: ")
+        if found >= 0:
+            self._after = lines[found + 5 : lines.index(b"\n", found + 5)].decode()
 
     async def _reconnect(self) -> bool:
-        """Find another push and go on there. False: none in time, or it is time to leave."""
-        await self._hang_up()
-        ends = min(time.time() + _RECONNECT_SECONDS, self._expires)
-        pause = _FIRST_PAUSE
-        while time.time() < ends:
-            # Full jitter: a push that drains sends many bridges away at once.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(random.uniform(0, pause)):
+        """Find another push and go on there. False: none in time, or it is time to leave.
+
+        Raises:
+            PushRefused: the user may not read the chat any more.
+        """
+        await self._disconnect()
+        # With jitter: a push that drains sends many streams away at once.
+        backoff = Backoff(0.1, 3.0)
+        ends = time.time() + _RECONNECT_SECONDS
+        while time.time() < ends and not self._over:
+            try:
+                async with asyncio.timeout(backoff.next_delay()):
                     await self._leaving.wait()
-            if self._leaving.is_set():
                 return False
+            except TimeoutError:
+                pass
             try:
                 await self.connect()
-            except (PushAway, PushRefused) as error:
+            except PushAway as error:
                 log.debug("Push again: %s", error)
-                await self._hang_up()
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                continue
+            except PushRefused as error:
+                if error.problem.status == 404:
+                    raise
+                log.debug("Push again: %s", error)
                 continue
             STREAM_RECONNECTS.inc()
             return True
         return False
 
-    async def _hang_up(self) -> None:
-        socket, self._socket = self._socket, None
-        if socket is not None:
-            await socket.close()
-
-    def _refusal(self, refused: PushRefused) -> bytes:
-        too_many = refused.code == frames.CloseCode.TOO_MANY
-        log.warning("A stream was refused: %s", refused, extra={"chat_id": self._chat_id})
-        return msgspec.json.encode(
-            frames.Error(
-                code="too_many" if too_many else "unavailable",
-                message="There are too many open connections of this user."
-                if too_many
-                else "Live updates are not available at the moment.",
-                chat_id=self._chat_id,
-            )
-        )
+    async def _disconnect(self) -> None:
+        response, self._response = self._response, None
+        if response is not None:
+            await response.aclose()
 
 
-def _closed(error: "ConnectionClosed") -> PushAway | PushRefused:
-    close = error.rcvd
-    if close is not None and 4400 <= close.code < 4500:
-        return PushRefused(close.code, close.reason)
-    return PushAway(f"{close.code} {close.reason}".strip() if close is not None else "connection lost")
+def _as_gateway_error(refused: PushRefused) -> GatewayError:
+    problem = refused.problem
+    match problem.status:
+        case 404:
+            return NotFound(problem.detail)
+        case 429:
+            return TooMany(problem.detail, retry_after=10)
+        case 401:
+            log.error("Push refuses the gateway (%s): have both the same SECRET_KEY?", refused)
+            return Unavailable("Live updates are not available at the moment.", retry_after=30)
+        case _:
+            log.warning("A stream was refused: %s", refused)
+            return Unavailable(_AWAY)
 
 
-def _event(frame: bytes, event_id: str | None) -> bytes:
-    # A frame is one line: JSON as msgspec writes it holds no line break.
-    if event_id is None:
-        return b"data: %b\n\n" % frame
-    return b"id: %b\ndata: %b\n\n" % (event_id.encode(), frame)
+def _error_event(problem: Problem, chat_id: str) -> bytes:
+    frame = frames.Error(code=problem.code, message=problem.detail, chat_id=chat_id)
+    return b"data: %b\n\n" % msgspec.json.encode(frame)

@@ -1,16 +1,17 @@
-"""A chat's frames as server-sent events."""
+"""A chat's frames as server-sent events, forwarded from push."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
+from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from gateway.auth.authentication import Reader
 from gateway.context import GatewayDependency
 from gateway.errors import TooMany, Unavailable
-from gateway.http.event_cursor import parse_event_id
-from gateway.http.event_stream import Bridge
+from gateway.http.event_stream import EventStream
+from gateway.http.problems import request_id_of
 from gateway.http.requests import ChatId
 from gateway.http.routing import StructRoute, raises
 
@@ -18,17 +19,17 @@ from gateway.http.routing import StructRoute, raises
 class EventStreamResponse(StreamingResponse):
     media_type = "text/event-stream"
 
-    def __init__(self, bridge: Bridge) -> None:
+    def __init__(self, stream: EventStream) -> None:
         # nginx and its like would hold events back to fill a buffer; others would, to compress them.
         headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store, no-transform"}
-        super().__init__(bridge.events(), headers=headers)
-        self._bridge = bridge
+        super().__init__(stream.events(), headers=headers)
+        self._stream = stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            await self._bridge.close()
+            await self._stream.close()
 
 
 router = APIRouter(tags=["chats"], route_class=StructRoute)
@@ -37,6 +38,7 @@ router = APIRouter(tags=["chats"], route_class=StructRoute)
 @router.get("/v1/chats/{chat_id}/stream", response_class=EventStreamResponse)
 @raises(TooMany, Unavailable)
 async def stream_chat(
+    request: Request,
     gateway: GatewayDependency,
     identity: Reader,
     chat_id: ChatId,
@@ -48,10 +50,14 @@ async def stream_chat(
     A browser's ``EventSource`` cannot send a header of its own at first: it may say the cursor as ``after``.
     """
     await gateway.store.require_access(identity.user_id, chat_id)
-    bridge = await gateway.bridges.open(
+    headers = {"X-Request-Id": request_id_of(request) or ""}
+    if request.client is not None and request.client.host:
+        headers["X-Forwarded-For"] = request.client.host
+    stream = await gateway.streams.open(
         user_id=identity.user_id,
         chat_id=chat_id,
-        after=parse_event_id(last_event_id or after),
+        after=last_event_id or after,
         expires=identity.expires_at.timestamp(),
+        headers=headers,
     )
-    return EventStreamResponse(bridge)
+    return EventStreamResponse(stream)

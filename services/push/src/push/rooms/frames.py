@@ -1,12 +1,15 @@
-"""The frames that a room sends, as bytes ready for the socket. No input or output."""
+"""The frames that a room sends, each with the cursor of a reader who has it. No I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+import msgspec
+
 from parley.contracts.frames import (
     ChatFrame,
+    Cursor,
     Delta,
     Error,
     Generation,
@@ -16,10 +19,21 @@ from parley.contracts.frames import (
 )
 from parley.contracts.resources import Chat, Message
 from push.rooms.answer_text import Transcript
-from push.rooms.framing import encode
+from push.rooms.framing import Frames
 from push.rooms.history import History
 
-__all__ = ["MAX_TEXT", "Place", "changes", "deltas", "gone", "not_found", "snapshot", "started", "unavailable"]
+__all__ = [
+    "MAX_TEXT",
+    "Place",
+    "changes",
+    "cursor",
+    "deltas",
+    "gone",
+    "not_found",
+    "snapshot",
+    "started",
+    "unavailable",
+]
 
 
 MAX_TEXT: Final = 64 * 1024
@@ -38,7 +52,16 @@ class Place(NamedTuple):
     after: int
 
 
-def deltas(chat_id: str, answer: Transcript, seq: int, limit: int | None = None) -> tuple[bytes, int] | None:
+def cursor(version: int, answer: Transcript | None, seq: int) -> Cursor:
+    """Return the cursor of a reader who has ``version`` and the running answer's text up to the chunk ``seq``."""
+    if answer is None:
+        return Cursor(version=version)
+    return Cursor(version=version, generation_id=answer.generation_id, attempt=answer.attempt, seq=seq)
+
+
+def deltas(
+    chat_id: str, version: int, answer: Transcript, seq: int, limit: int | None = None
+) -> tuple[Frames, int] | None:
     """Return the answer's text after ``seq``, one frame for each run, and where it ends; None when it cannot be cut.
 
     Args:
@@ -47,24 +70,27 @@ def deltas(chat_id: str, answer: Transcript, seq: int, limit: int | None = None)
     runs = answer.since(seq, limit)
     if runs is None:
         return None
-    data = b"".join(
-        encode(
-            Delta(
-                chat_id=chat_id,
-                generation_id=answer.generation_id,
-                attempt=answer.attempt,
-                from_=run.from_,
-                to=run.to,
-                kind=run.kind,
-                text=run.text,
+    frames = Frames.of(
+        *(
+            (
+                Delta(
+                    chat_id=chat_id,
+                    generation_id=answer.generation_id,
+                    attempt=answer.attempt,
+                    from_=run.from_,
+                    to=run.to,
+                    kind=run.kind,
+                    text=run.text,
+                ),
+                cursor(version, answer, run.to),
             )
+            for run in runs
         )
-        for run in runs
     )
-    return data, runs[-1].to if runs else seq
+    return frames, runs[-1].to if runs else seq
 
 
-def started(chat_id: str, answer: Transcript) -> bytes:
+def started(chat_id: str, version: int, answer: Transcript) -> Frames:
     """Return the frame that begins the answer's attempt."""
     frame = Generation(
         chat_id=chat_id,
@@ -73,25 +99,28 @@ def started(chat_id: str, answer: Transcript) -> bytes:
         attempt=answer.attempt,
         status="started",
     )
-    return encode(frame)
+    return Frames.of((frame, cursor(version, answer, 0)))
 
 
-def changes(chat_id: str, since: int, version: int, messages: Sequence[Message], chat: Chat | None) -> bytes:
-    """Return the frames that take a reader from version ``since`` to ``version``.
+def changes(chat_id: str, since: int, now: Cursor, messages: Sequence[Message], chat: Chat | None) -> Frames:
+    """Return the frames that take a reader from version ``since`` to the cursor ``now``.
 
     A frame's version is the cursor of whoever has it. Only the last of the messages takes readers on, or one who is cut
-    off between two of the same change would never get the second.
+    off between two of the same change would never get the second. An event's id counts the chat's own frame, too.
     """
+    version = now.version
+    before = msgspec.structs.replace(now, version=since)
     last = len(messages) - 1
-    frames = [
-        encode(MessageFrame(chat_id=chat_id, version=version if index == last else since, message=message))
-        for index, message in enumerate(messages)
-    ]
-    frames.append(encode(ChatFrame(chat_id=chat_id, version=version, chat=chat)))
-    return b"".join(frames)
+    return Frames.of(
+        *(
+            (MessageFrame(chat_id=chat_id, version=version if index == last else since, message=message), before)
+            for index, message in enumerate(messages)
+        ),
+        (ChatFrame(chat_id=chat_id, version=version, chat=chat), now),
+    )
 
 
-def snapshot(chat_id: str, history: History, answer: Transcript | None, place: Place) -> tuple[bytes, int]:
+def snapshot(chat_id: str, history: History, answer: Transcript | None, place: Place) -> tuple[Frames, int]:
     """Return the snapshot for a reader at ``place``, and the chunk of the running text that it goes to.
 
     ``history`` knows the changes since the place, or the page.
@@ -116,7 +145,8 @@ def snapshot(chat_id: str, history: History, answer: Transcript | None, place: P
         generation=running,
         next=more,
     )
-    return encode(frame), 0 if running is None else running.seq
+    seq = 0 if running is None else running.seq
+    return Frames.of((frame, cursor(history.version, answer, seq))), seq
 
 
 def _running(answer: Transcript, after: int) -> RunningAnswer:
@@ -144,17 +174,17 @@ def _running(answer: Transcript, after: int) -> RunningAnswer:
     )
 
 
-def gone(chat_id: str, version: int) -> bytes:
+def gone(chat_id: str, version: int) -> Frames:
     """Return what a reader is told whose chat was deleted, or who was removed from it."""
-    return encode(ChatFrame(chat_id=chat_id, version=max(version, 0), chat=None))
+    return Frames.of((ChatFrame(chat_id=chat_id, version=max(version, 0), chat=None), None))
 
 
-def not_found(chat_id: str) -> bytes:
+def not_found(chat_id: str) -> Frames:
     """Return what somebody is told who may not read; whether there is such a chat is not told."""
     message = "There is no such chat, or you are not a member of it."
-    return encode(Error(code="not_found", message=message, chat_id=chat_id))
+    return Frames.of((Error(code="not_found", message=message, chat_id=chat_id), None))
 
 
-def unavailable(chat_id: str) -> bytes:
+def unavailable(chat_id: str) -> Frames:
     """Return what a reader is told who has to wait."""
-    return encode(Error(code="unavailable", message="The chat cannot be read right now.", chat_id=chat_id))
+    return Frames.of((Error(code="unavailable", message="The chat cannot be read right now.", chat_id=chat_id), None))

@@ -19,7 +19,7 @@ from parley.contracts.rpc import GenerationSnapshot, SyncReply
 from push.rooms import frames
 from push.rooms.answer_text import Transcript
 from push.rooms.frames import MAX_TEXT, Place
-from push.rooms.framing import text_frame
+from push.rooms.framing import Frames
 from push.rooms.history import History
 from push.rooms.reader import Reader
 from push.rooms.sync_requests import AskStore, AskWorker, Inquiry, Request
@@ -29,7 +29,7 @@ __all__ = ["Room", "Tally"]
 _MAX_HELD: Final = 256
 _MAX_ENDED: Final = 8
 _MAX_BUILT: Final = 1024 * 1024
-"""Bytes of frames that are kept for others who are at the same place; and the most that one snapshot may have."""
+"""Bytes of JSON that are kept for others who are at the same place; and the most that one snapshot may have."""
 
 T = TypeVar("T")
 
@@ -104,7 +104,7 @@ class Room:
         self._readers: dict[Reader, None] = {}
         self._live: dict[Reader, None] = {}
         self._waiting: dict[Reader, None] = {}
-        self._fan_out: tuple[Reader, ...] | None = None
+        self._fan_out: tuple[tuple[Reader, ...], tuple[Reader, ...]] | None = None  # sockets, streams of events
 
         # Readers that are up to date have the answer's text until _sent. _single is the one delta beyond it, as it
         # came, or None when there are several. The epoch counts everything but deltas that they were sent.
@@ -118,7 +118,7 @@ class Room:
         self._early: list[tuple[Delta | Generation, bytes]] = []
         self._held: list[tuple[Delta, bytes]] = []
 
-        self._built: dict[Place | int, tuple[bytes, int]] = {}
+        self._built: dict[Place | int, tuple[Frames, int]] = {}
         self._built_bytes = 0
         self._built_at = (-1, -1)
 
@@ -229,7 +229,7 @@ class Room:
         for reader in tuple(self._waiting):
             if reader.epoch < 0 and not reader.warned:
                 reader.warned = True
-                reader.write_long(frames.unavailable(self.chat_id))
+                reader.send(frames.unavailable(self.chat_id))
 
     def tidy(self) -> None:
         """Forget what was kept for joiners and none needed; called now and then."""
@@ -237,10 +237,7 @@ class Room:
         self._history.tidy()
 
     def _now(self) -> Cursor:
-        answer = self._answer
-        if answer is None:
-            return Cursor(version=self.version)
-        return Cursor(version=self.version, generation_id=answer.generation_id, attempt=answer.attempt, seq=self._sent)
+        return frames.cursor(self.version, self._answer, self._sent)
 
     def _settle(self, reader: Reader) -> None:
         """Bring a reader that can be written to up to date, or let it wait for what must be asked first."""
@@ -265,28 +262,22 @@ class Room:
             if data:
                 # Last: the write may find the buffer full and pause the reader, which then has what it is sent here.
                 self.tally.frames += 1
-                self.tally.bytes += len(data)
-                reader.write_long(data)
+                sent = reader.send(data)
+                self.tally.bytes += sent
             if ahead:
                 return
 
     def _advance(self, reader: Reader, seq: int) -> None:
         """Note that ``reader`` has everything until the chunk ``seq`` of the running text."""
-        answer = self._answer
         reader.epoch = self._epoch
-        if answer is None:
-            reader.cursor = Cursor(version=self.version)
-        else:
-            reader.cursor = Cursor(
-                version=self.version, generation_id=answer.generation_id, attempt=answer.attempt, seq=seq
-            )
+        reader.cursor = frames.cursor(self.version, self._answer, seq)
 
     def _settle_waiting(self) -> None:
         for reader in tuple(self._waiting):
             if reader in self._waiting:
                 self._settle(reader)
 
-    def _data_for(self, reader: Reader) -> tuple[bytes, int] | None:
+    def _data_for(self, reader: Reader) -> tuple[Frames, int] | None:
         """Return what takes ``reader`` to now or nearer, and the chunk it ends with.
 
         None: something has to be asked first, or it was dropped.
@@ -336,7 +327,7 @@ class Room:
     def _drop(self, reader: Reader) -> None:
         self.leave(reader)
         known = reader.epoch >= 0
-        reader.write_long(frames.gone(self.chat_id, self.version) if known else frames.not_found(self.chat_id))
+        reader.send(frames.gone(self.chat_id, self.version) if known else frames.not_found(self.chat_id))
         reader.dropped()
 
     def _drop_strangers(self) -> None:
@@ -355,9 +346,9 @@ class Room:
         answer = self._answer
         assert answer is not None
         if self._single is not None:
-            data = text_frame(self._single)
+            data = Frames(((self._single, frames.cursor(self.version, answer, answer.seq)),))
         else:
-            merged = frames.deltas(self.chat_id, answer, self._sent)
+            merged = frames.deltas(self.chat_id, self.version, answer, self._sent)
             assert merged is not None
             data = merged[0]
         self._sent = answer.seq
@@ -366,28 +357,40 @@ class Room:
         if self._waiting:
             self._settle_waiting()
 
-    def _broadcast(self, data: bytes) -> None:
+    def _broadcast(self, data: Frames) -> None:
         # The state is that of after the write: a reader who is paused by it has a cursor that counts it.
-        readers = self._fan_out
-        if readers is None:
-            readers = self._fan_out = tuple(self._live)
-        if len(data) > MAX_TEXT:
-            for reader in readers:
-                reader.write_long(data)
-        else:
-            for reader in readers:
-                reader.write(data)
-        self.tally.frames += len(readers)
-        self.tally.bytes += len(data) * len(readers)
+        if self._fan_out is None:
+            live = tuple(self._live)
+            self._fan_out = (
+                tuple(reader for reader in live if not reader.events),
+                tuple(reader for reader in live if reader.events),
+            )
+        sockets, streams = self._fan_out
+        if sockets:
+            encoded = data.websocket
+            if len(encoded) > MAX_TEXT:
+                for reader in sockets:
+                    reader.write_long(encoded)
+            else:
+                for reader in sockets:
+                    reader.write(encoded)
+            self.tally.frames += len(sockets)
+            self.tally.bytes += len(encoded) * len(sockets)
+        if streams:
+            encoded = data.events
+            for reader in streams:
+                reader.write_long(encoded)
+            self.tally.frames += len(streams)
+            self.tally.bytes += len(encoded) * len(streams)
 
-    def _publish(self, data: bytes) -> None:
+    def _publish(self, data: Frames) -> None:
         """Send something other than a delta to all readers that are up to date."""
         self._epoch += 1
         self._broadcast(data)
         self._settle_waiting()
 
     def _publish_changes(self, since: int, messages: list[Message]) -> None:
-        self._publish(frames.changes(self.chat_id, since, self.version, messages, self._history.chat))
+        self._publish(frames.changes(self.chat_id, since, self._now(), messages, self._history.chat))
 
     def _place_of(self, cursor: Cursor | None) -> Place:
         """Reduce a cursor, which is the client's word, to what makes a difference: there are as few as the room has."""
@@ -399,7 +402,7 @@ class Room:
         after = cursor.seq if cursor.seq > answer.seq or answer.can_cut(cursor.seq) else 0
         return Place(cursor.version, after)
 
-    def _cached(self, key: Place | int) -> tuple[bytes, int] | None:
+    def _cached(self, key: Place | int) -> tuple[Frames, int] | None:
         """Return what was built for another reader at the same place."""
         now = (self._epoch, self._answer.seq if self._answer is not None else 0)
         if self._built_at != now:
@@ -407,7 +410,7 @@ class Room:
             self._forget_built()
         return self._built.get(key)
 
-    def _keep_built(self, key: Place | int, found: tuple[bytes, int]) -> None:
+    def _keep_built(self, key: Place | int, found: tuple[Frames, int]) -> None:
         self._built[key] = found
         self._built_bytes += len(found[0])
         while self._built_bytes > _MAX_BUILT:
@@ -418,19 +421,19 @@ class Room:
         self._built = {}
         self._built_bytes = 0
 
-    def _deltas_after(self, seq: int) -> tuple[bytes, int] | None:
+    def _deltas_after(self, seq: int) -> tuple[Frames, int] | None:
         """Return a piece of the running text after ``seq``, and where it ends; None when it cannot be cut there."""
         answer = self._answer
         if answer is None or seq >= answer.seq:
-            return b"", seq
+            return Frames(()), seq
         found = self._cached(seq)
         if found is None:
-            found = frames.deltas(self.chat_id, answer, seq, MAX_TEXT)
+            found = frames.deltas(self.chat_id, self.version, answer, seq, MAX_TEXT)
             if found is not None:
                 self._keep_built(seq, found)
         return found
 
-    def _snapshot_for(self, place: Place) -> tuple[bytes, int]:
+    def _snapshot_for(self, place: Place) -> tuple[Frames, int]:
         found = self._cached(place)
         if found is None:
             found = frames.snapshot(self.chat_id, self._history, self._answer, place)
@@ -497,7 +500,7 @@ class Room:
         else:
             answer.status = "retrying"
         answer.announced = answer.attempt
-        self._publish(text_frame(payload))
+        self._publish(Frames(((payload, self._now()),)))
 
     def changed(self, changed: Changed) -> None:
         """Take a change of the chat: applied when it follows on what is known, else chat-store is asked."""
@@ -546,7 +549,7 @@ class Room:
     def _announce(self, answer: Transcript) -> None:
         """Say what the lost ``generation`` frame would have said."""
         answer.announced = answer.attempt
-        self._publish(frames.started(self.chat_id, answer))
+        self._publish(frames.started(self.chat_id, self.version, answer))
 
     def _hold(self, answer: Transcript, delta: Delta, payload: bytes) -> None:
         """Something before ``delta`` is missing: keep it until the worker has told."""

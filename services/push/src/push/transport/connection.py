@@ -1,43 +1,17 @@
-"""One websocket: websockets' Sans-I/O protocol on an asyncio transport.
-
-Why not ``websockets.asyncio.server``: it gives each connection a task, two queues and another task for pings, and its
-send costs twice the system call. Here a socket is one object without a task. All the protocol (handshake, close
-handshake, pongs, masking, limits) is websockets' own; three things are ours:
-
-- Frames are written to the transport as prepared bytes (:mod:`push.rooms.framing`). That is correct as long as the
-  protocol is OPEN, no extension was negotiated and no message of ours is fragmented. The second and third never happen
-  here; for the first, a socket leaves all its rooms before the state changes.
-- The transport's flow control is handed to the session as it comes, instead of to a waiting ``send``.
-- Fragments are put together here; the protocol bounds their sum.
-
-The handshake is given to the protocol alone, and what follows it only once it was answered: the protocol parses frames
-before it knows whether the handshake is accepted, and fails on whatever comes after one that is refused.
-"""
+"""A connection without its protocol: a write buffer with limits, a timer, the address that it is counted for."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import http
-import re
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
-from websockets.frames import Frame, Opcode
-from websockets.http11 import Request, Response
-from websockets.protocol import State
-from websockets.server import ServerProtocol
-
-from parley.contracts.frames import CloseCode, ServerFrame
-from push.errors import BadFrame, Refused
-from push.metrics import CLOSED
-from push.rooms.framing import PING, encode
-
-__all__ = ["Handler", "House", "Socket"]
+__all__ = ["HIGH_WATER", "PIECE", "Connection", "ConnectionOwner"]
 
 HIGH_WATER: Final = 64 * 1024
-"""Bytes in a socket's write buffer above which it gets nothing more until it is down to a quarter."""
+"""Bytes in a write buffer above which a connection gets nothing more until it is down to a quarter."""
 
 PIECE: Final = 64 * 1024
 """Bytes that are handed to the transport at once: a longer frame is written as the peer takes it."""
@@ -45,101 +19,47 @@ PIECE: Final = 64 * 1024
 _MAX_UNSENT: Final = 1000
 """Small frames (pongs, refusals) that wait behind a long one; a peer that causes more and reads none is dropped."""
 
-_MAX_HEAD: Final = 16 * 1024
-_HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
-_CLOSE_TIMEOUT: Final = 3.0
-_MISSED_PINGS: Final = 2
+
+class ConnectionOwner(Protocol):
+    """What a connection reports to; see :class:`push.transport.server.Server`."""
+
+    def closed(self, connection: Connection) -> None: ...
 
 
-class Handler(Protocol):
-    """What a socket calls; see :class:`push.transport.session.Session`."""
-
-    @property
-    def authenticated(self) -> bool: ...
-
-    def arrived(self) -> None:
-        """A frame of any kind arrived. Raises :class:`Refused` when there are too many."""
-
-    def message(self, payload: bytes) -> None:
-        """Handle a text message. Raises :class:`Refused`."""
-
-    def pause(self) -> None: ...
-
-    def resume(self) -> None: ...
-
-    def left(self) -> None:
-        """The socket sends nothing more. Called once."""
-
-
-class House(Protocol):
-    """What a socket is told by; see :class:`push.transport.server.Server`."""
-
-    max_frame_bytes: int
-    auth_timeout: float
-
-    def entered(self, socket: Socket) -> bool:
-        """Count a connection in. False: there are too many, and it is dropped."""
-
-    def refuse(self, socket: Socket, request: Request) -> tuple[http.HTTPStatus, str] | None:
-        """Return why a handshake is refused, or None."""
-
-    def open(self, socket: Socket) -> Handler: ...
-
-    def gone(self, socket: Socket) -> None: ...
-
-
-class Socket(asyncio.Protocol):
-    """A connection from accept to end.
+class Connection(asyncio.Protocol):
+    """A connection with flow control.
 
     Attributes:
-        write: Sends a prepared websocket frame of at most :data:`PIECE` bytes, at once. Only while the session has not
-            ``left`` and is not paused: this is the path of a delta.
         address: Whom the connection is counted for; see :class:`push.transport.server.Server`.
     """
 
-    __slots__ = (
-        "_ending",
-        "_fragments",
-        "_full",
-        "_handler",
-        "_head",
-        "_house",
-        "_missed",
-        "_protocol",
-        "_timer",
-        "_transport",
-        "_unsent",
-        "address",
-        "write",
-    )
+    __slots__ = ("_full", "_owner", "_timer", "_transport", "_unsent", "address")
 
-    write: Callable[[bytes], None]
+    _transport: asyncio.Transport
 
-    def __init__(self, house: House) -> None:
-        self._house = house
-        self._handler: Handler | None = None
-        self._fragments: list[bytes] | None = None
-        self._missed = 0
-        # Until it has authenticated: the end of the time for that. Once it ends: the end of the time for that.
+    def __init__(self, owner: ConnectionOwner) -> None:
+        self._owner = owner
         self._timer: asyncio.TimerHandle | None = None
-        self._ending = False
-        self._protocol = ServerProtocol(max_size=house.max_frame_bytes)
-        # The request until it is whole; None afterwards.
-        self._head: bytearray | None = bytearray()
         # What waits until the transport takes more, in order; empty bytes: the end.
         self._unsent: deque[memoryview] = deque()
         self._full = False
         self.address: str | None = None
 
-    # --- what the session and the server do --------------------------------------------------------------------------
+    @property
+    def peer(self) -> str:
+        """The address at the other end of the connection."""
+        found = self._transport.get_extra_info("peername")
+        return str(found[0]) if isinstance(found, tuple) else ""
 
-    def send(self, frame: ServerFrame) -> None:
-        """Send one frame, whatever the buffer holds; for the few that answer a client's own."""
-        if self._protocol.state is State.OPEN:
-            self.write_long(encode(frame))
+    def take_over(self, other: Connection) -> None:
+        """Become the protocol of ``other``'s transport; ``other`` must not use it any more."""
+        other._cancel_timer()
+        self._transport = other._transport
+        self.address = other.address
+        self._transport.set_protocol(self)
 
     def write_long(self, data: bytes) -> None:
-        """Send prepared frames of any length, in pieces as the peer takes them; the rest waits here, not copied."""
+        """Send bytes of any length, in pieces as the peer takes them; the rest waits here, not copied."""
         if self._unsent or len(data) > PIECE or not data:
             self._unsent.append(memoryview(data))
             self._write_unsent()
@@ -150,168 +70,58 @@ class Socket(asyncio.Protocol):
         ):
             self.abort()
 
-    def close(self, code: int, reason: str = "") -> None:
-        """Begin the closing handshake; without effect when it has begun."""
-        if self._protocol.state is State.CONNECTING:
-            self._transport.abort()
-        elif self._protocol.state is State.OPEN:
-            self._leave()
-            self._protocol.send_close(code, reason)
-            self._send()
-            self._end_soon()
+    def end_writing(self) -> None:
+        """Half-close after the last write: a full close with unread input could destroy what the peer has not read."""
+        self.write_long(b"")
 
     def abort(self) -> None:
         """Drop the connection."""
-        self._leave()
+        self.leave()
         self._transport.abort()
 
-    def ping(self) -> None:
-        """Ask for a sign of life; end the socket when the last ones went unanswered."""
-        if self._protocol.state is not State.OPEN:
-            return
-        if self._missed >= _MISSED_PINGS:
-            self.close(CloseCode.TOO_SLOW, "no answer to pings")
-            return
-        self._missed += 1
-        self.write_long(PING)
+    def close(self, code: int, reason: str = "") -> None:
+        """End the connection as its protocol does; ``code`` is a websocket's close code."""
+        raise NotImplementedError
+
+    def leave(self) -> None:
+        """Leave all rooms. Nothing is written by a room afterwards; without effect the second time."""
+        raise NotImplementedError
+
+    def paused(self) -> None:
+        """Called when the write buffer is above its limit."""
+        raise NotImplementedError
+
+    def resumed(self) -> None:
+        """Called when the write buffer is low again."""
+        raise NotImplementedError
 
     # --- asyncio.Protocol --------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(HIGH_WATER, HIGH_WATER // 4)
-        self.write = self._transport.write
-        if not self._house.entered(self):
-            self._transport.abort()
-            return
-        self._timer = asyncio.get_running_loop().call_later(self._house.auth_timeout, self._too_late)
-
-    def data_received(self, data: bytes) -> None:
-        self._missed = 0
-        if self._head is not None:
-            data = self._take_head(data)
-        if self._protocol.state is State.CONNECTING:
-            return  # the request is not whole yet, or was refused: what follows does not matter
-        if data:
-            self._protocol.receive_data(data)
-        try:
-            for event in self._protocol.events_received():
-                if isinstance(event, Frame):
-                    self._frame(event)
-        except Refused as refusal:
-            self.close(refusal.code, str(refusal))
-        self._send()
-        if self._protocol.state is not State.OPEN and self._protocol.close_expected():
-            self._leave()
-            self._end_soon()
 
     def eof_received(self) -> None:
         # The transport closes when this returns.
-        self._leave()
+        self.leave()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._leave()
+        self.leave()
         self._cancel_timer()
         self._unsent.clear()
-        if self._protocol.state is not State.CONNECTING:
-            self._protocol.receive_eof()
-        closed = self._protocol.close_sent
-        if closed is not None and not self._protocol.close_rcvd_then_sent:
-            CLOSED.labels(str(closed.code)).inc()
-        self._house.gone(self)
+        self._owner.closed(self)
 
     def pause_writing(self) -> None:
         self._full = True
-        if self._handler is not None:
-            self._handler.pause()
+        self.paused()
 
     def resume_writing(self) -> None:
         self._full = False
         self._write_unsent()
-        if self._handler is not None and not self._full:
-            self._handler.resume()
+        if not self._full:
+            self.resumed()
 
-    @property
-    def peer(self) -> str:
-        """The address at the other end of the connection."""
-        found = self._transport.get_extra_info("peername")
-        return str(found[0]) if isinstance(found, tuple) else ""
-
-    # --- within ------------------------------------------------------------------------------------------------------
-
-    def _take_head(self, data: bytes) -> bytes:
-        """Gather the request, answer it once it is whole, and return what came after it."""
-        assert self._head is not None
-        # The end may lie across two reads.
-        begin = max(0, len(self._head) - 3)
-        self._head += data
-        found = _HEAD_END.search(self._head, begin)
-        if found is None and len(self._head) <= _MAX_HEAD:
-            return b""
-        end = found.end() if found is not None else len(self._head)
-        head, rest = bytes(self._head[:end]), bytes(self._head[end:])
-        self._head = None
-        if end > _MAX_HEAD:
-            too_large = http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-            self._protocol.send_response(self._protocol.reject(too_large, "The request is too long.\n"))
-        else:
-            self._protocol.receive_data(head)
-            for event in self._protocol.events_received():
-                if isinstance(event, Request):
-                    self._handshake(event)
-        self._send()
-        if self._protocol.state is State.OPEN:
-            self._handler = self._house.open(self)
-        else:
-            self._end_soon()
-        return rest
-
-    def _handshake(self, request: Request) -> None:
-        refusal = self._house.refuse(self, request)
-        response: Response
-        if refusal is not None:
-            status, text = refusal
-            response = self._protocol.reject(status, text)
-            if status in (http.HTTPStatus.SERVICE_UNAVAILABLE, http.HTTPStatus.TOO_MANY_REQUESTS):
-                response.headers["Retry-After"] = "1"
-        else:
-            response = self._protocol.accept(request)
-        self._protocol.send_response(response)
-
-    def _frame(self, frame: Frame) -> None:
-        handler = self._handler
-        if handler is None:
-            return  # left: what is still in the pipe does not matter
-        handler.arrived()
-        if frame.opcode is Opcode.TEXT:
-            if frame.fin:
-                handler.message(bytes(frame.data))
-            else:
-                self._fragments = [bytes(frame.data)]
-        elif frame.opcode is Opcode.CONT and self._fragments is not None:
-            self._fragments.append(bytes(frame.data))
-            if frame.fin:
-                payload, self._fragments = b"".join(self._fragments), None
-                handler.message(payload)
-        elif frame.opcode is Opcode.BINARY:
-            raise BadFrame("binary frames are not understood")
-        if handler.authenticated and not self._ending:
-            self._cancel_timer()
-
-    def _too_late(self) -> None:
-        self._timer = None
-        self.close(CloseCode.NOT_AUTHENTICATED, "not authenticated in time")
-
-    def _leave(self) -> None:
-        handler, self._handler = self._handler, None
-        if handler is not None:
-            handler.left()
-
-    def _send(self) -> None:
-        for data in self._protocol.data_to_send():
-            if self._transport.is_closing():
-                return
-            self.write_long(data)
+    # --- for subclasses ----------------------------------------------------------------------------------------------
 
     def _write_unsent(self) -> None:
         while self._unsent and not self._full and not self._transport.is_closing():
@@ -322,16 +132,13 @@ class Socket(asyncio.Protocol):
             if data:
                 self._transport.write(data)
             else:
-                # Half-close: the peer still gets the close frame, which a full close with unread input could destroy.
                 with contextlib.suppress(OSError, RuntimeError):
                     self._transport.write_eof()
 
-    def _end_soon(self) -> None:
-        """Give the peer a moment to end the connection; once, whatever it still sends."""
-        if not self._ending:
-            self._ending = True
-            self._cancel_timer()
-            self._timer = asyncio.get_running_loop().call_later(_CLOSE_TIMEOUT, self._transport.abort)
+    def _start_timer(self, seconds: float, callback: Callable[[], object]) -> None:
+        """Call ``callback`` after ``seconds``, in place of what the timer was set to before."""
+        self._cancel_timer()
+        self._timer = asyncio.get_running_loop().call_later(seconds, callback)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

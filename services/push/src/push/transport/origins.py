@@ -35,6 +35,12 @@ class Origins:
         """Read a comma-separated list, such as ``https://chat.example.org``; ``*`` allows all."""
         self._allowed = frozenset(origin.strip().rstrip("/").lower() for origin in allowed.split(",") if origin.strip())
 
+    def cors(self, origin: str) -> str | None:
+        """Return what ``Access-Control-Allow-Origin`` names for a page of ``origin``; None: it may not read."""
+        if origin.lower() in self._allowed:
+            return origin
+        return "*" if "*" in self._allowed else None
+
     def allow(self, origin: str | None, host: str | None) -> bool:
         """Whether a page of ``origin`` may connect to ``host`` (the ``Host`` header)."""
         if origin is None or "*" in self._allowed:

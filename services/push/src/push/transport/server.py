@@ -1,4 +1,4 @@
-"""The websocket server of one process: who may connect, pings for all, and leaving in good order."""
+"""The server of one process, for websockets and streams of events: who may connect, pings for all, and the drain."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import contextlib
 import http
 import logging
 import math
+import re
 import socket
-from collections.abc import Callable
 from typing import Final
 
 from websockets.http11 import Request
@@ -17,15 +17,18 @@ from parley.contracts.frames import CloseCode
 from parley.runtime.forwarded import TrustedProxies, group_of
 from parley.runtime.settings import below
 from push.errors import TooMany
-from push.transport.connection import Handler, Socket
+from push.transport.connection import Connection
+from push.transport.event_stream import EventStream
 from push.transport.limits import Count
-from push.transport.origins import Origins
+from push.transport.session import Session, SessionContext
+from push.transport.websocket import Socket
 
 __all__ = ["Server"]
 
 log = logging.getLogger(__name__)
 
 _PATH: Final = "/ws"
+_STREAM_PATH: Final = re.compile(r"/v1/chats/([^/]+)/stream")
 _BACKLOG: Final = 4096
 _UNSENT: Final = 32 * 1024
 _DRAIN_STEP: Final = 0.1
@@ -59,9 +62,8 @@ class Server:
 
     def __init__(
         self,
-        open_session: Callable[[Socket], Handler],
+        context: SessionContext,
         *,
-        origins: Origins,
         proxies: TrustedProxies,
         max_sockets: int,
         max_sockets_per_address: int,
@@ -71,8 +73,7 @@ class Server:
         base_path: str = "",
     ) -> None:
         self._base_path = base_path
-        self._open_session = open_session
-        self._origins = origins
+        self._context = context
         self._proxies = proxies
         self._max_sockets = max_sockets
         self._max_per_address = max_sockets_per_address
@@ -80,7 +81,7 @@ class Server:
         self.max_frame_bytes = max_frame_bytes
         self.auth_timeout = auth_timeout
         self._ping_interval = ping_interval
-        self._sockets: dict[Socket, None] = {}
+        self._sockets: dict[Connection, None] = {}
         self._server: asyncio.Server | None = None
         self._draining = False
         self._empty = asyncio.Event()
@@ -90,7 +91,13 @@ class Server:
 
     @property
     def sockets(self) -> int:
+        """Connections of both kinds."""
         return len(self._sockets)
+
+    @property
+    def streams(self) -> int:
+        """Those of them that are streams of events."""
+        return sum(isinstance(connection, EventStream) for connection in self._sockets)
 
     @property
     def port(self) -> int:
@@ -149,63 +156,86 @@ class Server:
             sock.abort()
         await asyncio.sleep(0)
 
-    # --- called by sockets -------------------------------------------------------------------------------------------
+    # --- called by connections ---------------------------------------------------------------------------------------
 
-    def entered(self, sock: Socket) -> bool:
+    def admit(self, socket: Socket) -> bool:
         if len(self._sockets) >= self._max_sockets + _REFUSED_AT_ONCE:
             return False
-        if not self._proxies.trusts(sock.peer) and not self._count(sock, sock.peer):
+        if not self._proxies.trusts(socket.peer) and not self._count(socket, socket.peer):
             return False
-        self._sockets[sock] = None
-        self._slots[self._slot - 1][sock] = None
+        self._sockets[socket] = None
+        self._slots[self._slot - 1][socket] = None
         return True
 
-    def _count(self, sock: Socket, address: str) -> bool:
+    def _count(self, connection: Connection, address: str) -> bool:
         group = group_of(address)
         try:
             self._addresses.add(group)
         except TooMany:
             return False
-        sock.address = group
+        connection.address = group
         return True
 
-    def refuse(self, sock: Socket, request: Request) -> tuple[http.HTTPStatus, str] | None:
-        """Return why a handshake is refused, or None."""
+    def hand_over(self, socket: Socket, head: bytes, rest: bytes) -> bool:
+        """Serve a request for a stream of events, which HTTP needs no upgrade for. False: it is for something else."""
+        target = head.partition(b"\n")[0].partition(b" ")[2].partition(b" ")[0].decode("latin-1")
+        found = _STREAM_PATH.fullmatch(below(self._base_path, target.partition("?")[0]))
+        if found is None:
+            return False
+        stream = EventStream(self, self._context, found[1])
+        self._forget(socket)
+        self._sockets[stream] = None
+        stream.take_over(socket)
+        stream.data_received(head + rest)
+        return True
+
+    def refuse_connection(self, connection: Connection, forwarded_for: list[str]) -> tuple[http.HTTPStatus, str] | None:
+        """Return why a request is refused whatever it asks for, or None."""
         if self._draining:
             return http.HTTPStatus.SERVICE_UNAVAILABLE, "Draining.\n"
         if len(self._sockets) > self._max_sockets:
             return http.HTTPStatus.SERVICE_UNAVAILABLE, "This process has as many sockets as it takes.\n"
-        if self._too_many_of_address(sock, request):
+        if self._too_many_of_address(connection, forwarded_for):
             return http.HTTPStatus.TOO_MANY_REQUESTS, "There are too many sockets from this address.\n"
+        return None
+
+    def refuse(self, socket: Socket, request: Request) -> tuple[http.HTTPStatus, str] | None:
+        refusal = self.refuse_connection(socket, request.headers.get_all("X-Forwarded-For"))
+        if refusal is not None:
+            return refusal
         if below(self._base_path, request.path.partition("?")[0]) != _PATH:
             return http.HTTPStatus.NOT_FOUND, f"The websocket is at {_PATH}.\n"
         origins = request.headers.get_all("Origin")
         hosts = request.headers.get_all("Host")
-        if len(origins) > 1 or not self._origins.allow(
+        if len(origins) > 1 or not self._context.origins.allow(
             origins[0] if origins else None, hosts[0] if len(hosts) == 1 else None
         ):
             return http.HTTPStatus.FORBIDDEN, "Pages of this origin may not connect.\n"
         return None
 
-    def _too_many_of_address(self, sock: Socket, request: Request) -> bool:
-        if sock.address is None:
-            client = self._proxies.client(sock.peer, request.headers.get_all("X-Forwarded-For"))
+    def _too_many_of_address(self, connection: Connection, forwarded_for: list[str]) -> bool:
+        if connection.address is None:
+            client = self._proxies.client(connection.peer, forwarded_for)
             if client is None:
                 return False
-            if not self._count(sock, client):
+            if not self._count(connection, client):
                 return True
-        assert sock.address is not None
-        return self._addresses.of(sock.address) > self._max_per_address
+        assert connection.address is not None
+        return self._addresses.of(connection.address) > self._max_per_address
 
-    def open(self, sock: Socket) -> Handler:
-        return self._open_session(sock)
+    def open(self, socket: Socket) -> Session:
+        return Session(self._context, socket)
 
-    def gone(self, sock: Socket) -> None:
-        self._sockets.pop(sock, None)
-        if sock.address is not None:
-            self._addresses.remove(sock.address)
+    def closed(self, connection: Connection) -> None:
+        self._forget(connection)
+        if connection.address is not None:
+            self._addresses.remove(connection.address)
         if not self._sockets:
             self._empty.set()
-        for slot in self._slots:
-            if slot.pop(sock, sock) is None:
-                break
+
+    def _forget(self, connection: Connection) -> None:
+        self._sockets.pop(connection, None)
+        if isinstance(connection, Socket):
+            for slot in self._slots:
+                if slot.pop(connection, connection) is None:
+                    break

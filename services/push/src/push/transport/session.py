@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import partial
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -19,23 +19,21 @@ from push.rooms.chat_lists import RELIST, Lists
 from push.rooms.reader import Reader
 from push.rooms.registry import Rooms
 from push.rooms.room import Room
+from push.transport.cursors import check_cursor
 from push.transport.limits import Count, FrameRate
+from push.transport.origins import Origins
 from push.transport.tickets import Tickets
 
-__all__ = ["Desk", "Session", "Wire"]
+__all__ = ["Session", "SessionContext", "Wire"]
 
 log = logging.getLogger(__name__)
-
-_MAX_NUMBER: Final = 2**53  # what a JavaScript client can count to
-
-_MAX_ID: Final = 64
 
 _client_frame = msgspec.json.Decoder(ClientFrame)
 _rejected = msgspec.json.Decoder(PromptRejected)
 
 
 class Wire(Protocol):
-    """What a session needs of :class:`push.transport.connection.Socket`."""
+    """What a session needs of :class:`push.transport.websocket.Socket`."""
 
     def write(self, frames: bytes, /) -> None: ...
 
@@ -44,8 +42,12 @@ class Wire(Protocol):
     def send(self, frame: ServerFrame) -> None: ...
 
 
-class Desk:
-    """What all sessions of a process share."""
+class SessionContext:
+    """What all sessions and streams of events of a process share.
+
+    Args:
+        cookie: The name of the session's cookie; None: made from the key, as the gateway does.
+    """
 
     def __init__(
         self,
@@ -54,6 +56,8 @@ class Desk:
         tickets: Tickets,
         *,
         secret_key: str,
+        cookie: str | None,
+        origins: Origins,
         max_sockets_per_user: int,
         max_chats_per_user: int,
         max_chats_per_socket: int,
@@ -64,6 +68,8 @@ class Desk:
         self.lists = lists
         self.tickets = tickets
         self.secret_key = secret_key
+        self.cookie = cookie or tokens.cookie_name(secret_key)
+        self.origins = origins
         self.sockets = Count(max_sockets_per_user, "sockets")
         self.chats = Count(max_chats_per_user, "chats")
         self.max_chats = max_chats_per_socket
@@ -87,12 +93,12 @@ class Desk:
 class Session:
     """A socket's rights and the chats that it watches."""
 
-    __slots__ = ("_desk", "_missed", "_rate", "_socket", "_user_id", "_watched", "_writable")
+    __slots__ = ("_context", "_missed", "_rate", "_socket", "_user_id", "_watched", "_writable")
 
-    def __init__(self, desk: Desk, socket: Wire) -> None:
-        self._desk = desk
+    def __init__(self, context: SessionContext, socket: Wire) -> None:
+        self._context = context
         self._socket = socket
-        self._rate = FrameRate(desk.frames_per_second, desk.frames_burst, desk.clock())
+        self._rate = FrameRate(context.frames_per_second, context.frames_burst, context.clock())
         self._user_id: str | None = None
         self._watched: dict[str, tuple[Room, Reader]] = {}
         self._writable = True
@@ -104,7 +110,7 @@ class Session:
 
     def arrived(self) -> None:
         """Count a frame of any kind. Raises :class:`push.errors.TooMany`."""
-        self._rate.take(self._desk.clock())
+        self._rate.take(self._context.clock())
 
     def message(self, payload: bytes) -> None:
         """Handle a client's frame.
@@ -148,7 +154,7 @@ class Session:
         for room, reader in tuple(self._watched.values()):
             if not self._writable:
                 return  # the chats before this one filled it
-            self._desk.rooms.resume(room, reader)
+            self._context.rooms.resume(room, reader)
         if self._missed and self._writable:
             self._missed = False
             self._socket.write_long(RELIST)
@@ -158,12 +164,12 @@ class Session:
         for chat_id in tuple(self._watched):
             self._forget(chat_id)
         if self._user_id is not None:
-            self._desk.sockets.remove(self._user_id)
-            self._desk.lists.leave(self._user_id, self)
-            sessions = self._desk.sessions[self._user_id]
+            self._context.sockets.remove(self._user_id)
+            self._context.lists.leave(self._user_id, self)
+            sessions = self._context.sessions[self._user_id]
             sessions.discard(self)
             if not sessions:
-                del self._desk.sessions[self._user_id]
+                del self._context.sessions[self._user_id]
 
     def _user(self) -> str:
         if self._user_id is None:
@@ -174,7 +180,7 @@ class Session:
         if self._user_id is not None:
             raise BadFrame("authenticated already")
         try:
-            claims = tokens.verify(self._desk.secret_key, "ticket", ticket)
+            claims = tokens.verify(self._context.secret_key, "ticket", ticket)
         except tokens.TokenExpired as error:
             raise TicketExpired("the ticket has expired") from error
         except tokens.TokenNotYet as error:
@@ -182,29 +188,31 @@ class Session:
         except tokens.TokenInvalid as error:
             raise NotAuthenticated("the ticket is not good") from error
         user_id = claims.user_id
-        self._desk.sockets.add(user_id)
-        if not self._desk.tickets.use(ticket, claims.expires_at.timestamp()):
-            self._desk.sockets.remove(user_id)
+        self._context.sockets.add(user_id)
+        if not self._context.tickets.use(ticket, claims.expires_at.timestamp()):
+            self._context.sockets.remove(user_id)
             raise TicketExpired("the ticket has been used")
         self._user_id = user_id
-        self._desk.sessions.setdefault(user_id, set()).add(self)
+        self._context.sessions.setdefault(user_id, set()).add(self)
         self._socket.send(Ready(user_id=user_id))
         if lists:
-            self._desk.lists.join(user_id, self)
+            self._context.lists.join(user_id, self)
 
     def _watch(self, user_id: str, chat_id: str, after: Cursor | None) -> None:
-        after = _sane(after)
+        after = None if after is None else check_cursor(after)
         if not is_id(chat_id):
             self._refuse("not_found", "There is no such chat, or you are not a member of it.", chat_id)
             return
         self._forget(chat_id)
-        if len(self._watched) >= self._desk.max_chats:
-            self._refuse("too_many", f"A socket watches at most {self._desk.max_chats} chats.", chat_id)
+        if len(self._watched) >= self._context.max_chats:
+            self._refuse("too_many", f"A socket watches at most {self._context.max_chats} chats.", chat_id)
             return
         try:
-            self._desk.chats.add(user_id)
+            self._context.chats.add(user_id)
         except TooMany:
-            self._refuse("too_many", f"The sockets of one user watch at most {self._desk.chats.limit} chats.", chat_id)
+            self._refuse(
+                "too_many", f"The sockets of one user watch at most {self._context.chats.limit} chats.", chat_id
+            )
             return
         reader = Reader(
             user_id,
@@ -215,34 +223,19 @@ class Session:
             dropped=partial(self._dropped, chat_id),
         )
         # Noted before it joins: joining may write, fill the buffer and pause the session.
-        room = self._desk.rooms.room(chat_id)
+        room = self._context.rooms.room(chat_id)
         self._watched[chat_id] = (room, reader)
-        self._desk.rooms.join(room, reader)
+        self._context.rooms.join(room, reader)
 
     def _forget(self, chat_id: str) -> None:
         watched = self._watched.get(chat_id)
         if watched is not None:
             self._dropped(chat_id)
-            self._desk.rooms.leave(*watched)
+            self._context.rooms.leave(*watched)
 
     def _dropped(self, chat_id: str) -> None:
         if self._watched.pop(chat_id, None) is not None:
-            self._desk.chats.remove(self._user())
+            self._context.chats.remove(self._user())
 
     def _refuse(self, code: str, message: str, chat_id: str) -> None:
         self._socket.send(Error(code=code, message=message, chat_id=chat_id[:64]))
-
-
-def _sane(after: Cursor | None) -> Cursor | None:
-    """Return the cursor without what cannot be a part of one.
-
-    Raises:
-        BadFrame: its numbers are none that we ever sent.
-    """
-    if after is None:
-        return None
-    if not all(0 <= number < _MAX_NUMBER for number in (after.version, after.attempt, after.seq)):
-        raise BadFrame("not a cursor")
-    if after.generation_id is not None and len(after.generation_id) > _MAX_ID:
-        return Cursor(version=after.version)  # it would be held as long as the chat is watched
-    return after
