@@ -1,4 +1,4 @@
-"""docs/operations.md says what is so."""
+"""docs/operations.md agrees with the code."""
 
 import importlib.util
 import re
@@ -23,9 +23,9 @@ def renderer() -> ModuleType:
     return module
 
 
-def test_the_table_of_settings_is_that_of_the_code(renderer: ModuleType) -> None:
+def test_the_table_of_settings_is_generated_from_the_code(renderer: ModuleType) -> None:
     assert renderer.put_into(PAGE.read_text()) == PAGE.read_text(), (
-        "write it anew: .venv/bin/python docs/render_settings.py"
+        "generate it again: .venv/bin/python docs/render_settings.py"
     )
 
 
@@ -45,7 +45,7 @@ def test_every_setting_that_the_text_names_exists(renderer: ModuleType) -> None:
     assert named - known - others == set()
 
 
-def test_its_links_lead_somewhere() -> None:
+def test_its_links_lead_to_files() -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", PAGE.read_text()):
         assert (PAGE.parent / target).exists(), target
 

@@ -1,4 +1,4 @@
-"""docs/asyncapi.json is what the code says, and holds together."""
+"""docs/asyncapi.json is generated from the code, and consistent."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from tests.unit.docs.pages import Example, examples
 DOCUMENT = json.loads(gen_asyncapi.encoded())
 
 
-def test_the_file_is_what_the_code_says() -> None:
+def test_the_file_is_generated_from_the_code() -> None:
     assert gen_asyncapi.FILE.read_bytes() == gen_asyncapi.encoded(), "run python scripts/gen_asyncapi.py"
 
 
@@ -30,7 +30,7 @@ def references(node: Any) -> Iterator[str]:
             yield from references(value)
 
 
-def test_everything_that_is_referred_to_is_there() -> None:
+def test_every_reference_resolves() -> None:
     for reference in references(DOCUMENT):
         node = DOCUMENT
         for part in reference.removeprefix("#/").split("/"):
@@ -44,14 +44,14 @@ def test_every_subject_is_a_channel() -> None:
     assert {subjects.rpc_store(verb) for verb in rpc.STORE_REQUESTS} <= addresses
 
 
-def test_every_channel_is_used_by_somebody() -> None:
+def test_every_channel_has_an_operation() -> None:
     operations = DOCUMENT["operations"].values()
     used = {operation["channel"]["$ref"] for operation in operations}
     used |= {operation["reply"]["channel"]["$ref"] for operation in operations if "reply" in operation}
     assert used == {f"#/channels/{name}" for name in DOCUMENT["channels"]}
 
 
-def test_every_request_has_who_asks_and_who_answers() -> None:
+def test_every_request_has_a_sender_and_a_receiver() -> None:
     for name in DOCUMENT["channels"]:
         if name.startswith("rpc_") and not name.endswith("_reply"):
             actions = [
@@ -67,7 +67,7 @@ def test_every_request_has_who_asks_and_who_answers() -> None:
     [example for example in examples() if example.struct.split(".")[0] in ("events", "frames", "live", "rpc")],
     ids=str,
 )
-def test_the_examples_of_the_protocol_are_of_its_schemas(example: Example) -> None:
+def test_the_examples_of_the_protocol_validate_against_its_schemas(example: Example) -> None:
     name = example.struct.partition(".")[2]
     schema = {"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]}
     jsonschema.validate(json.loads(example.text), schema)

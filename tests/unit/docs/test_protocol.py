@@ -1,4 +1,4 @@
-"""docs/protocol.md says what the code does: every route, frame, code, subject, stream and example."""
+"""docs/protocol.md agrees with the code: every route, frame, code, subject, stream and example."""
 
 import ast
 import json
@@ -55,12 +55,12 @@ def structs_of(module: ModuleType) -> set[type]:
 
 
 @pytest.mark.parametrize("example", examples(), ids=str)
-def test_an_example_is_what_its_struct_writes_to_the_last_field(example: Example) -> None:
+def test_an_example_equals_the_encoding_of_its_struct(example: Example) -> None:
     decoded = msgspec.json.decode(example.text, type=resolve(example.struct))
     assert msgspec.to_builtins(decoded) == json.loads(example.text)
 
 
-def test_everything_that_travels_has_an_example() -> None:
+def test_every_struct_of_the_contracts_has_an_example() -> None:
     shown = {resolve(example.struct) for example in examples()}
     wanted = {
         *typing.get_args(frames.ClientFrame),
@@ -154,11 +154,11 @@ def test_the_protocols_version_is_named() -> None:
 # --- the bus ------------------------------
 
 
-def test_every_subject_is_listed_with_what_it_carries_and_who_uses_it() -> None:
+def test_every_subject_is_listed_with_its_payload_and_its_users() -> None:
     rows = {row[0]: row for row in table(section("Subjects"), "subject")}
     assert set(rows) == set(subjects.TEMPLATES.values())
     for name, address in subjects.TEMPLATES.items():
-        _, carries, between, promise = rows[address]
+        _, carries, between, delivery = rows[address]
         message = MESSAGES.get(name)
         if message is not None:
             assert carries == message.__name__
@@ -167,7 +167,7 @@ def test_every_subject_is_listed_with_what_it_carries_and_who_uses_it() -> None:
             assert set(source.split(", ")) == set(senders(concrete(address))), address
             assert receivers(concrete(address)) == ([] if target.startswith("(") else target.split(", ")), address
         for stream in streams.STREAMS:
-            assert (concrete(address) in stream.subjects) <= (promise == f"stream `{stream.name}")
+            assert (concrete(address) in stream.subjects) <= (delivery == f"stream `{stream.name}")
 
 
 def test_every_stream_is_listed_as_it_is_declared() -> None:
