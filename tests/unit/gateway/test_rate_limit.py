@@ -3,17 +3,17 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.auth.rate_limit import RateLimit
+from gateway.auth.rate_limit import RateLimiter
 
 
 def test_a_burst_is_admitted_and_the_next_one_waits() -> None:
-    limit = RateLimit(per_second=10, burst=3)
+    limit = RateLimiter(per_second=10, burst=3)
     assert [limit.admit("a", 100.0) for _ in range(3)] == [0.0, 0.0, 0.0]
     assert abs(limit.admit("a", 100.0) - 0.1) < 1e-6
 
 
 def test_waiting_as_long_as_told_is_enough() -> None:
-    limit = RateLimit(per_second=3, burst=2)
+    limit = RateLimiter(per_second=3, burst=2)
     now = 5.0
     for _ in range(100):
         wait = limit.admit("a", now)
@@ -23,20 +23,20 @@ def test_waiting_as_long_as_told_is_enough() -> None:
 
 
 def test_one_key_does_not_use_up_the_rate_of_another() -> None:
-    limit = RateLimit(per_second=1, burst=1)
+    limit = RateLimiter(per_second=1, burst=1)
     assert limit.admit("a", 0.0) == 0.0
     assert limit.admit("a", 0.0) > 0
     assert limit.admit("b", 0.0) == 0.0
 
 
 def test_a_rate_of_zero_is_no_limit() -> None:
-    limit = RateLimit(per_second=0, burst=1)
+    limit = RateLimiter(per_second=0, burst=1)
     assert all(limit.admit("a", 0.0) == 0.0 for _ in range(1000))
     assert len(limit) == 0
 
 
 def test_keys_that_are_idle_are_forgotten() -> None:
-    limit = RateLimit(per_second=1000, burst=1)
+    limit = RateLimiter(per_second=1000, burst=1)
     for number in range(20_000):
         limit.admit(str(number), float(number))
     assert len(limit) <= 4096
@@ -48,7 +48,7 @@ def test_keys_that_are_idle_are_forgotten() -> None:
     gaps=st.lists(st.floats(0, 2), max_size=200),
 )
 def test_no_more_is_ever_admitted_than_burst_and_average(per_second: float, burst: int, gaps: list[float]) -> None:
-    limit = RateLimit(per_second, burst)
+    limit = RateLimiter(per_second, burst)
     now = 0.0
     admitted = 0
     for gap in gaps:

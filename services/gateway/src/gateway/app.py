@@ -5,7 +5,7 @@ import logging
 
 from starlette.types import ASGIApp
 
-from gateway.auth.rate_limit import RateLimit
+from gateway.auth.rate_limit import RateLimiter
 from gateway.bus.access_cache import AccessCache
 from gateway.bus.connection import Bus, BusClosed
 from gateway.bus.publisher import PromptPublisher
@@ -14,11 +14,11 @@ from gateway.context import Gateway
 from gateway.errors import StartupError
 from gateway.http import problems
 from gateway.http.event_stream import EventStreams
-from gateway.http.middleware import Edge
+from gateway.http.middleware import RequestMiddleware
 from gateway.http.openapi import Api
 from gateway.http.routing import StructRoute
 from gateway.http.server import HttpServer
-from gateway.http.static_files import Page
+from gateway.http.static_files import WebPage
 from gateway.routes import chats, config, docs, members, messages, models, probes, search, sessions, stream, usage
 from gateway.settings import Settings
 from parley.runtime.health import CannotListen, HealthServer
@@ -79,9 +79,9 @@ def build_gateway(settings: Settings) -> Gateway:
         store=store,
         publisher=PromptPublisher(bus, store, settings.publish_seconds),
         streams=EventStreams(settings.push_url, key),
-        page=Page(settings),
-        writes=RateLimit(settings.writes_per_second, settings.writes_burst),
-        guests=RateLimit(settings.guests_per_second, settings.guests_burst),
+        page=WebPage(settings),
+        writes=RateLimiter(settings.writes_per_second, settings.writes_burst),
+        guests=RateLimiter(settings.guests_per_second, settings.guests_burst),
     )
 
 
@@ -132,4 +132,4 @@ def build_app(gateway: Gateway) -> ASGIApp:
             expose_headers=CORS_RESPONSE_HEADERS,
             max_age=CORS_SECONDS,
         )
-    return Edge(wrapped, gateway.settings.proxies, gateway.settings.base_path)
+    return RequestMiddleware(wrapped, gateway.settings.proxies, gateway.settings.base_path)

@@ -1,4 +1,4 @@
-"""What the routes work with: built once by :mod:`gateway.app`, reached by a dependency."""
+"""The context of the routes: built once by :mod:`gateway.app`, injected by a dependency."""
 
 import functools
 import time
@@ -8,12 +8,12 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
-from gateway.auth.rate_limit import RateLimit
+from gateway.auth.rate_limit import RateLimiter
 from gateway.bus.connection import Bus
 from gateway.bus.publisher import PromptPublisher
 from gateway.bus.store_client import StoreClient
 from gateway.http.event_stream import EventStreams
-from gateway.http.static_files import Page
+from gateway.http.static_files import WebPage
 from gateway.settings import Settings
 from parley.runtime.tokens import cookie_name
 
@@ -26,20 +26,20 @@ class Gateway:
     store: StoreClient
     publisher: PromptPublisher
     streams: EventStreams
-    page: Page
-    writes: RateLimit
-    guests: RateLimit
+    page: WebPage
+    writes: RateLimiter
+    guests: RateLimiter
 
     @functools.cached_property
     def cookie(self) -> str:
-        """The name of the session's cookie: each installation its own, for all ports of a host share cookies."""
+        """The name of the session's cookie: one for each installation, since all ports of a host share cookies."""
         return self.settings.cookie_name or cookie_name(self.key)
 
     def now(self) -> float:
         return time.monotonic()
 
     async def problems(self) -> dict[str, str]:
-        """What keeps this process from being ready, by name."""
+        """Why this process is not ready, by name of the dependency."""
         problems = self.bus.problems
         if self.streams.closing:
             problems["process"] = "shutting down"

@@ -70,7 +70,7 @@ class MethodNotAllowed(GatewayError):
     default_code = "method_not_allowed"
 
 
-class TooSlow(GatewayError):
+class RequestTimeout(GatewayError):
     """The body did not arrive within its timeout."""
 
     status = 408
@@ -119,7 +119,7 @@ class TooMany(GatewayError):
     default_code = "too_many"
 
 
-class Broken(GatewayError):
+class InternalError(GatewayError):
     """A bug, here or in the service that was asked."""
 
     status = 500

@@ -1,4 +1,4 @@
-"""What the gateway counts. Labels are bounded: the route's template, never its path."""
+"""Metrics of the gateway. Labels are bounded: the route's template, never its path."""
 
 from prometheus_client import Counter, Gauge, Histogram
 

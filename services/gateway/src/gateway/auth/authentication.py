@@ -1,4 +1,4 @@
-"""Who is asking: by a bearer token (programs) or by the session's cookie (the page)."""
+"""Authentication by a bearer token (programs) or by the session's cookie (the page)."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,10 +24,10 @@ class Identity:
 
 
 def identify(request: Request, gateway: Gateway) -> Identity | None:
-    """Return who asks, or None when the request does not say.
+    """Return the user of the request's token or cookie, or None when it has neither.
 
     Raises:
-        NotAuthenticated: what it says is forged, damaged or expired.
+        NotAuthenticated: the token is forged, damaged or expired.
         Unavailable: the clock of the gateway that issued it is far ahead.
     """
     token = bearer_token(request)
@@ -40,31 +40,31 @@ def identify(request: Request, gateway: Gateway) -> Identity | None:
 
 
 def bearer_token(request: Request) -> str | None:
-    """Return the token that the request carries. Another scheme is a proxy's in front of us, and not for us."""
+    """Return the request's bearer token. Another scheme belongs to a proxy in front of us and is ignored."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 
 @raises(NotAuthenticated, OtherUser, Unavailable)
 async def reader(request: Request, gateway: GatewayDependency) -> Identity:
-    """The dependency of a route that only looks."""
+    """The dependency of a route that only reads."""
     identity = identify(request, gateway)
     if identity is None:
         raise NotAuthenticated("Start a session first: POST /v1/session.")
     # All tabs of a browser share the cookie: another one may have become another user since this one looked.
     meant = request.headers.get("parley-user")
     if meant is not None and meant != identity.user_id:
-        raise OtherUser("The session is another user's. Start a session to see whose.")
+        raise OtherUser("The session is another user's. Start a session to learn whose.")
     request.state.user_id = identity.user_id
     return identity
 
 
 @raises(NotAuthenticated, Forbidden, OtherUser, UnsupportedMediaType, TooMany, Unavailable)
 async def writer(request: Request, gateway: GatewayDependency) -> Identity:
-    """The dependency of a route that changes something: guarded against other sites, and limited in rate."""
+    """The dependency of a route that writes: protected against CSRF, and limited in rate."""
     identity = await reader(request, gateway)
     if identity.via == "cookie":
-        refuse_other_sites(request, gateway)
+        check_csrf(request, gateway)
     wait = gateway.writes.admit(identity.user_id, gateway.now())
     if wait:
         RATE_LIMITED.labels("writes").inc()
@@ -76,8 +76,8 @@ Reader = Annotated[Identity, Depends(reader)]
 Writer = Annotated[Identity, Depends(writer)]
 
 
-def refuse_other_sites(request: Request, gateway: Gateway) -> None:
-    """Let a request that a browser authenticates by itself change something only when our own page made it.
+def check_csrf(request: Request, gateway: Gateway) -> None:
+    """Refuse a write that a browser authenticates by its cookie unless our own page made it.
 
     A form or a script of another site can make the browser send our cookie, but not with a JSON content type (without
     asking by CORS) and not with our origin.
@@ -93,7 +93,7 @@ def refuse_other_sites(request: Request, gateway: Gateway) -> None:
         return
     site = request.headers.get("sec-fetch-site")
     if site is not None:
-        # The browser's own word, whatever a proxy makes of the host.
+        # Set by the browser itself, and independent of how a proxy rewrites the host.
         foreign = site not in ("same-origin", "none")
     else:
         # The scheme is left out: behind a proxy that ends TLS, ours may be another than the browser's.
@@ -120,7 +120,7 @@ def _verified(token: str, key: str, via: Literal["bearer", "cookie"]) -> Identit
     except TokenExpired:
         raise NotAuthenticated("The session has ended. Start a new one.", code="token_expired") from None
     except TokenNotYet:
-        # Nobody loses who they are for this: it passes when the clocks agree, or at another gateway.
+        # No 401: the token is good once the clocks agree, or at another gateway.
         raise Unavailable("The clocks of two servers differ. Try again soon.", retry_after=5) from None
     except TokenInvalid:
         raise NotAuthenticated("The token is not valid.", code="token_invalid") from None

@@ -1,13 +1,12 @@
-"""How often one key may do something: the generic cell rate algorithm (ITU-T I.371), one number per key. No I/O."""
+"""A rate limiter: the generic cell rate algorithm (ITU-T I.371), one number per key. No I/O."""
 
 _SWEEP_EVERY = 4096
 
 
-class RateLimit:
-    """Admits ``burst`` at once and ``per_second`` on average, for each key on its own.
+class RateLimiter:
+    """Admits ``burst`` at once and ``per_second`` on average, for each key.
 
-    A key that has not been seen for as long as its burst takes to refill is forgotten, so memory follows the keys
-    that are active.
+    A key that was not used for as long as its burst takes to refill is removed, so memory follows the active keys.
     """
 
     def __init__(self, per_second: float, burst: int) -> None:

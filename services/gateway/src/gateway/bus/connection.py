@@ -1,4 +1,4 @@
-"""The gateway's connection to NATS: made in the background, so that the page answers before NATS does."""
+"""The gateway's connection to NATS: made in the background, so that the page is served before NATS replies."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ _NEEDS = Needs(streams=(CHAT,), publishes=(subjects.prompt_submitted(jetstream.N
 
 
 class BusClosed(Exception):
-    """The connection is closed and will not come back by itself: the process must start anew."""
+    """The connection is closed for good: the process must be restarted."""
 
 
 class Bus:
@@ -46,9 +46,9 @@ class Bus:
 
     @property
     def problems(self) -> dict[str, str]:
-        """What keeps messages from being taken in, by name of the dependency."""
+        """Why messages cannot be accepted now, by name of the dependency."""
         if not self.is_up:
-            return {"nats": "NATS is not connected, or the stream CHAT could not be looked at yet."}
+            return {"nats": "NATS is not connected, or the stream CHAT could not be checked yet."}
         return self._readiness.problems
 
     async def _jetstream_problem(self) -> str | None:
@@ -105,12 +105,11 @@ class Bus:
     async def wait_until_up(self, seconds: float) -> None:
         """Return once there is a connection.
 
-        Nothing is written while there is none: the client would keep it and send it later, long after its sender
-        was told that it failed.
+        Nothing is written while there is none: the client would buffer it and send it after its sender got an error.
 
         Raises:
-            Unavailable: after ``seconds``, or at once when NATS has been away for longer than that already, so that
-                an outage does not pile up requests.
+            Unavailable: after ``seconds``, or at once when NATS has been disconnected for longer, so that requests do
+                not accumulate during an outage.
         """
         if self._up.is_set():
             return
@@ -136,4 +135,4 @@ class Bus:
 
 
 def _unavailable() -> Unavailable:
-    return Unavailable("Messages cannot be taken at the moment. Nothing is lost; try again soon.", code="unavailable")
+    return Unavailable("Messages cannot be accepted now. Nothing is lost; try again soon.", code="unavailable")

@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.bus.access_cache import AccessCache, Freshness
 from gateway.bus.connection import Bus
-from gateway.errors import Broken, Conflict, Forbidden, GatewayError, Invalid, NotFound, TooMany, Unavailable
+from gateway.errors import Conflict, Forbidden, GatewayError, InternalError, Invalid, NotFound, TooMany, Unavailable
 from gateway.metrics import STALE_ACCESS
 from parley.contracts import rpc, subjects
 from parley.contracts.ids import new_id
@@ -151,4 +151,4 @@ def _as_gateway_error(refusal: RpcRefused) -> GatewayError:
             return Unavailable(refusal.message, retry_after=refusal.retry_after or 2.0)
         case _:
             log.error("A request was refused with %s: %s", refusal.code, refusal.message)
-            return Broken("Something went wrong behind this address.")
+            return InternalError("Something went wrong behind this address.")

@@ -1,8 +1,8 @@
-"""The limits of a connection, before there is a request: how long, how much, how many (docs/decisions/0020).
+"""Limits of a connection, before there is a request: of time, of size, of number (docs/decisions/0020).
 
-uvicorn's protocol on ``httptools`` takes headers of any length, parses as many pipelined requests as one read holds,
-reads on after each answer, and waits for a request's head for ever. :class:`Connection` feeds its parser in small
-pieces and only while no request waits for its turn; :class:`Connections` counts and ends connections.
+uvicorn's protocol on ``httptools`` accepts headers of any length, parses all pipelined requests that one read returned,
+continues to read after each response, and waits for a request's head without a limit. :class:`Connection` feeds its
+parser in small chunks and only while no request is queued; :class:`Connections` counts and closes connections.
 """
 
 import asyncio
@@ -24,13 +24,13 @@ MAX_HEAD_BYTES = 32 * 1024
 MAX_URL_BYTES = 8 * 1024
 MAX_HEADERS = 100
 
-_PIECE = 1024
-"""Bytes that the parser is fed at once: they hold at most some fifty requests."""
+_CHUNK_BYTES = 1024
+"""Bytes that the parser is fed at once: at most about fifty requests."""
 _SWEEP_SECONDS = 0.25
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 1024 * 1024
-"""How much is still read, unseen, behind a refusal: a connection that is closed with something unread is reset, and its
-client may never see why (RFC 9112 §9.6)."""
+"""How much is read and discarded after a refusal: a connection that is closed with unread data is reset, and its client
+may not see the response (RFC 9112 §9.6)."""
 
 _TOO_MANY = (
     b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n"
@@ -48,7 +48,7 @@ class ConnectionLimits:
     """See the settings of the same names.
 
     Attributes:
-        trusted: Proxies: they carry many clients, so that the limit of one address does not hold for theirs.
+        trusted: Proxies. Each has many clients, so the limit for one address does not apply to theirs.
     """
 
     max_connections: int
@@ -66,13 +66,13 @@ class Connections:
         self.limits = limits
         self._open: dict[Connection, str] = {}
         self._of_address: dict[str, int] = {}
-        # Without a request under way, the one that waits longest first.
+        # Without a request in progress, the one that waits longest first.
         self._idle: dict[Connection, None] = {}
 
     def admit(self, connection: "Connection", address: str) -> bool:
         """Count a new connection, or return False when its address has too many.
 
-        When all are taken, the one that has waited longest for a request makes room.
+        At the limit for all, the connection that has waited longest for a request is closed for the new one.
         """
         key = "" if self.limits.trusted.trusts(address) else group_of(address)
         if key and self._of_address.get(key, 0) >= self.limits.max_connections_per_address:
@@ -82,13 +82,13 @@ class Connections:
             if oldest is None:
                 return False
             oldest.end("too_many")
-            self.forget(oldest)
+            self.remove(oldest)
         self._open[connection] = key
         self._of_address[key] = self._of_address.get(key, 0) + 1
         CONNECTIONS.set(len(self._open))
         return True
 
-    def forget(self, connection: "Connection") -> None:
+    def remove(self, connection: "Connection") -> None:
         key = self._open.pop(connection, None)
         self._idle.pop(connection, None)
         if key is None:
@@ -106,7 +106,7 @@ class Connections:
         self._idle.pop(connection, None)
 
     async def watch(self) -> None:
-        """End connections whose time is up, until cancelled."""
+        """Close connections after their deadline, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
@@ -117,12 +117,12 @@ class Connections:
 
 
 class _Flow(FlowControl):
-    """Reading goes on only when nothing that was read still waits for the parser."""
+    """Resumes reading only when the parser has had all that was read."""
 
-    held = False
+    unparsed = False
 
     def resume_reading(self) -> None:
-        if not self.held:
+        if not self.unparsed:
             super().resume_reading()
 
 
@@ -130,7 +130,7 @@ class Connection(HttpToolsProtocol):
     """uvicorn's protocol within limits.
 
     Attributes:
-        deadline: When it is ended (the loop's clock); None while a request is being answered to somebody who reads.
+        deadline: When it is closed (the loop's clock); None during a response to a client that reads.
     """
 
     flow: _Flow
@@ -143,12 +143,12 @@ class Connection(HttpToolsProtocol):
         self.deadline: float | None = None
         self._unread = b""
         self._fed = 0
-        # Bytes since the parser last had something of use: the head so far, trailers, what is between two chunks.
+        # Bytes since the parser last produced something: of the head so far, of trailers, between two chunks.
         self._framing = 0
         self._in_head = False
         self._in_message = False
         self._running: RequestResponseCycle | None = None
-        # The status that ends the connection, once what came before it is answered.
+        # The status that ends the connection, after the responses to earlier requests.
         self._refusal = 0
         self._lingered = 0
 
@@ -165,15 +165,15 @@ class Connection(HttpToolsProtocol):
             return
         super().connection_made(transport)
         self.flow = _Flow(transport)
-        self._wait(self._limits.head_seconds)
+        self._set_idle(self._limits.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._connections.forget(self)
+        self._connections.remove(self)
         self.deadline = None
         self._unread = b""
         if not self._admitted:
             return
-        # uvicorn tells the newest request only, which may be one that waits behind this.
+        # uvicorn notifies the newest request only, which may be one that is queued after this.
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
             self._running.message_event.set()
@@ -193,12 +193,12 @@ class Connection(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stay(self._limits.write_seconds)
+        self._set_deadline(self._limits.write_seconds)
 
     def resume_writing(self) -> None:
         super().resume_writing()
         if self._responding is None:
-            self._wait(self._limits.keep_alive_seconds)
+            self._set_idle(self._limits.keep_alive_seconds)
         else:
             self.deadline = None
 
@@ -208,7 +208,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self._in_head = self._in_message = True
         if self._responding is None:
-            self._stay(self._limits.head_seconds)
+            self._set_deadline(self._limits.head_seconds)
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -216,7 +216,7 @@ class Connection(HttpToolsProtocol):
             self._reject(414)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # Trailers come here, too. Nobody waits for them, and they must not become headers of the request.
+        # Also called for trailers, which must not become headers of the request.
         if not self._in_head:
             return
         super().on_header(name, value)
@@ -246,28 +246,28 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         self._unset_keepalive_if_required()
         if self.transport.is_closing():
-            # What is still in its buffer has this long to leave.
-            self._stay(self._limits.write_seconds)
+            # The time to flush its buffer.
+            self._set_deadline(self._limits.write_seconds)
             return
         if self.pipeline:
             return
         self._feed()
         if self._responding is None and not self._refusal:
-            # The rest of a body that nobody reads must come soon, as a head must.
-            self._wait(self._limits.head_seconds if self._in_message else self._limits.keep_alive_seconds)
+            # The rest of a body that is not read has the timeout of a head.
+            self._set_idle(self._limits.head_seconds if self._in_message else self._limits.keep_alive_seconds)
         elif self._responding is None:
             self._write_refusal()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         if cycle.scope["http_version"] == "1.0":
-            app = _ending_with_connection(app, cycle)
+            app = _close_delimited(app, cycle)
         self._running = cycle
         super()._start_asgi_task(cycle, app)
 
     # --- within ------------------------------------------------------------------------------------------------------
 
     def end(self, reason: str) -> None:
-        """Close the connection; what its client has not read of an answer is lost."""
+        """Close the connection; what its client has not read of a response is lost."""
         CONNECTIONS_ENDED.labels(reason).inc()
         self.deadline = None
         self.transport.abort()
@@ -277,49 +277,49 @@ class Connection(HttpToolsProtocol):
         cycle: RequestResponseCycle | None = self.cycle
         return None if cycle is None or cycle.response_complete else cycle
 
-    def _wait(self, seconds: float) -> None:
+    def _set_idle(self, seconds: float) -> None:
         self._connections.idle(self)
-        self._stay(seconds)
+        self._set_deadline(seconds)
 
-    def _stay(self, seconds: float) -> None:
+    def _set_deadline(self, seconds: float) -> None:
         self.deadline = self.loop.time() + seconds
 
     def _feed(self) -> None:
-        """Feed the parser until a request waits for its turn; what is left then keeps the reading paused."""
+        """Feed the parser until a request is queued; while data is left, reading stays paused."""
         while self._unread and not self.pipeline and not self._refusal and not self.transport.is_closing():
-            piece = self._unread[self._fed : self._fed + _PIECE]
-            self._fed += len(piece)
+            chunk = self._unread[self._fed : self._fed + _CHUNK_BYTES]
+            self._fed += len(chunk)
             if self._fed >= len(self._unread):
                 self._unread, self._fed = b"", 0
-            self._framing += len(piece)
-            self._parse(piece)
+            self._framing += len(chunk)
+            self._parse(chunk)
             if self._framing > MAX_HEAD_BYTES:
                 self._refuse(431)
-        held, self.flow.held = self.flow.held, bool(self._unread)
-        if self.flow.held:
+        was_paused, self.flow.unparsed = self.flow.unparsed, bool(self._unread)
+        if self.flow.unparsed:
             self.flow.pause_reading()
-        elif held and not self.pipeline:
+        elif was_paused and not self.pipeline:
             cycle = self._responding
             if cycle is None or len(cycle.body) <= HIGH_WATER_LIMIT:
                 self.flow.resume_reading()
 
-    def _parse(self, piece: bytes) -> None:
+    def _parse(self, chunk: bytes) -> None:
         try:
-            self.parser.feed_data(piece)
+            self.parser.feed_data(chunk)
         except httptools.HttpParserUpgrade:
-            # None is offered: the request is answered as it is, and what follows it is not HTTP/1.1.
+            # None is supported: the request gets its response, and what follows it is not HTTP/1.1.
             self.cycle.keep_alive = False
             self._unread, self._fed = b"", 0
         except httptools.HttpParserError:
             self._refuse(400)
 
     def _reject(self, status: int) -> None:
-        """Refuse from within a callback of the parser, which ends by the exception."""
+        """Refuse within a callback of the parser, which stops at the exception."""
         self._refuse(status)
         raise ValueError(status)
 
     def _refuse(self, status: int) -> None:
-        """End the connection with ``status``, behind the answers to the requests before."""
+        """End the connection with ``status``, after the responses to earlier requests."""
         if self._refusal:
             return
         self._refusal = status
@@ -329,9 +329,9 @@ class Connection(HttpToolsProtocol):
         if cycle is None:
             self._write_refusal()
         elif self._in_head or not cycle.more_body:
-            return  # it follows the answers
+            return  # written after those responses
         elif self.pipeline:
-            # A request that waits will never have its body.
+            # The queued request will never get its body.
             self.pipeline.popleft()
             assert self._running is not None
             self.cycle = self.pipeline[0][0] if self.pipeline else self._running
@@ -344,22 +344,22 @@ class Connection(HttpToolsProtocol):
 
     def _write_refusal(self) -> None:
         code, detail = REFUSALS[self._refusal]
-        answer = problem_response(
+        response = problem_response(
             self._refusal, code, detail, request_id=None, headers={"Connection": "close", "Cache-Control": "no-store"}
         )
-        head = b"".join(b"%b: %b\r\n" % header for header in answer.raw_headers)
+        head = b"".join(b"%b: %b\r\n" % header for header in response.raw_headers)
         status = f"{self._refusal} {http.HTTPStatus(self._refusal).phrase}".encode()
-        self.transport.write(b"HTTP/1.1 %b\r\n%b\r\n%b" % (status, head, bytes(answer.body)))
+        self.transport.write(b"HTTP/1.1 %b\r\n%b\r\n%b" % (status, head, bytes(response.body)))
         self.transport.write_eof()
-        self._wait(_LINGER_SECONDS)
-        self.flow.held = False
+        self._set_idle(_LINGER_SECONDS)
+        self.flow.unparsed = False
         self.flow.resume_reading()
 
 
-def _ending_with_connection(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:
-    """Answer HTTP/1.0, which has no chunks: a body of unknown length ends with its connection (RFC 9112 §6.3)."""
+def _close_delimited(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:
+    """Adapt ``app`` to HTTP/1.0: closing the connection ends a body of unknown length (RFC 9112 §6.3)."""
 
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
         unframed = False
 
         async def send_unframed(message: Message) -> None:
@@ -374,4 +374,4 @@ def _ending_with_connection(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIAp
 
         await app(scope, receive, send_unframed)
 
-    return answer
+    return respond

@@ -1,4 +1,4 @@
-"""Around every request: its id, its line in the log, its metrics, the headers of every answer, the last resort."""
+"""Around every request: its id, its log line and metrics, default headers, and a 500 for an unexpected exception."""
 
 import logging
 import time
@@ -20,11 +20,11 @@ log = logging.getLogger("gateway.access")
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _CLIENT_CLOSED = 499
-"""What nginx logs for a client that left before its answer."""
+"""The status that nginx logs for a client that disconnected before its response."""
 
 
-class Edge:
-    """Wraps the application. Nothing that goes wrong below gets past it as an exception."""
+class RequestMiddleware:
+    """Wraps the application. No exception gets past it."""
 
     def __init__(self, app: ASGIApp, proxies: TrustedProxies, base_path: str = "") -> None:
         self._app = app
@@ -35,13 +35,13 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        self._believe_proxy(scope)
+        self._apply_forwarded(scope)
         if self._base_path:
             scope["path"] = below(self._base_path, scope["path"])
             scope["raw_path"] = below(self._base_path, scope["raw_path"].decode("latin-1")).encode("latin-1")
         request = _Request(scope, send)
         try:
-            if _announced_length(scope) > MAX_BODY_BYTES:
+            if _content_length(scope) > MAX_BODY_BYTES:
                 response = problem_response(
                     413, "too_large", f"The body is longer than {MAX_BODY_BYTES} bytes.", request_id=request.id
                 )
@@ -58,8 +58,8 @@ class Edge:
         finally:
             request.done()
 
-    def _believe_proxy(self, scope: Scope) -> None:
-        """Put the client and the scheme that a trusted proxy names in the place of its own."""
+    def _apply_forwarded(self, scope: Scope) -> None:
+        """Replace a trusted proxy's address and scheme by those of its client."""
         peer, port = scope["client"] or ("", 0)
         if not self._proxies.trusts(peer):
             return
@@ -93,7 +93,7 @@ class _Request:
         await self._send(message)
 
     def done(self) -> None:
-        """Write the request's line and count it."""
+        """Log the request and count it."""
         scope = self._scope
         seconds = time.perf_counter() - self._started
         method = scope["method"] if scope["method"] in _METHODS else "other"
@@ -101,7 +101,7 @@ class _Request:
         REQUESTS.labels(method, route, self.status).inc()
         if not self._is_stream:
             REQUEST_SECONDS.labels(route).observe(seconds)
-        # The raw path: percent-encoded, so that no line break gets into the log. A query may hold what people searched.
+        # The raw path: percent-encoded, so that no line break gets into the log. A query may contain a search.
         path = scope["raw_path"].decode("latin-1")
         fields = {"ms": round(seconds * 1000, 1), "request_id": self.id}
         user_id = scope["state"].get("user_id")
@@ -111,7 +111,7 @@ class _Request:
         log.log(level, "%s %s %d", method, path, self.status, extra=fields)
 
 
-def _announced_length(scope: Scope) -> int:
+def _content_length(scope: Scope) -> int:
     try:
         return int(Headers(scope=scope).get("content-length", "0"))
     except ValueError:

@@ -10,13 +10,13 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from starlette.responses import Response
 
-from gateway.errors import Broken, GatewayError, Invalid, Malformed, NotAuthenticated, TooLarge, TooMany
+from gateway.errors import GatewayError, InternalError, Invalid, Malformed, NotAuthenticated, TooLarge, TooMany
 from gateway.http.connection_limits import REFUSALS
 from gateway.http.requests import JsonBody
 from gateway.http.routing import StructRoute
 from parley.contracts.problems import MEDIA_TYPE, Problem
 
-_EVERYWHERE = (Malformed, TooLarge, TooMany, Broken)
+_EVERYWHERE = (Malformed, TooLarge, TooMany, InternalError)
 """What every request can get: the limits of connections and bodies hold before there is a route."""
 
 _SECURITY_SCHEMES = {

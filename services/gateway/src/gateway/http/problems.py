@@ -1,4 +1,4 @@
-"""Errors as ``application/problem+json`` (RFC 9457): every error, from every route, through here."""
+"""Errors as ``application/problem+json`` (RFC 9457): the one place that maps exceptions to responses."""
 
 import http
 import math
@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.errors import Broken, GatewayError
+from gateway.errors import GatewayError, InternalError
 from parley.contracts.problems import MEDIA_TYPE, Problem
 
 _CODES = {
@@ -45,11 +45,11 @@ def problem_response(
 
 
 def install(app: FastAPI) -> None:
-    """Make every error that leaves a route a problem."""
-    app.add_exception_handler(GatewayError, _refused)
+    """Respond to every exception of a route with a problem."""
+    app.add_exception_handler(GatewayError, _gateway_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid_parameters)
-    app.add_exception_handler(Exception, _broken)
+    app.add_exception_handler(Exception, _internal_error)
 
 
 def request_id_of(request: Request) -> str | None:
@@ -57,7 +57,7 @@ def request_id_of(request: Request) -> str | None:
     return request_id
 
 
-async def _refused(request: Request, error: Exception) -> Response:
+async def _gateway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)
     return problem_response(
         error.status,
@@ -98,11 +98,11 @@ async def _invalid_parameters(request: Request, error: Exception) -> Response:
     return problem_response(422, "invalid", detail, request_id=request_id_of(request))
 
 
-async def _broken(request: Request, error: Exception) -> Response:
+async def _internal_error(request: Request, error: Exception) -> Response:
     # Starlette raises the exception again after this; the edge logs it, once.
     return problem_response(
-        Broken.status,
-        Broken.default_code,
+        InternalError.status,
+        InternalError.default_code,
         "Something went wrong here. The log has more under this request_id.",
         request_id=request_id_of(request),
     )

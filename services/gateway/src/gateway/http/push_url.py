@@ -1,4 +1,4 @@
-"""Where a browser opens its socket. No I/O."""
+"""The address of push for browsers. No I/O."""
 
 import re
 from urllib.parse import urlsplit
@@ -10,15 +10,15 @@ _HOST = re.compile(r"([A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 
 
 def public_push_url(settings: Settings, host: str) -> str:
-    """Return the address of push for a browser that reached us as ``host`` (the header's value).
+    """Return the address of push for a browser that sent ``host`` in its request.
 
     Without ``PUBLIC_PUSH_URL``: the same host, at the port and path of ``PUSH_URL``. So a page that is opened by
-    another name of this machine finds push by that name.
+    another name of this machine reaches push by that name.
     """
     if settings.public_push_url is not None:
         base = settings.base_path if settings.public_push_url.startswith("/") else ""
         return base + below(base, settings.public_push_url)
-    # The header is the client's own word; in a policy or an address only a host may stand.
+    # The client chooses the header; only a host may get into a policy or an address.
     match = _HOST.fullmatch(host)
     if match is None:
         return settings.push_url

@@ -10,7 +10,7 @@ import msgspec
 from fastapi import Depends, Path, Query
 from starlette.requests import ClientDisconnect, Request
 
-from gateway.errors import Invalid, Malformed, NotFound, TooLarge, TooSlow, UnsupportedMediaType
+from gateway.errors import Invalid, Malformed, NotFound, RequestTimeout, TooLarge, UnsupportedMediaType
 from gateway.http.routing import raises
 from parley.contracts.ids import ID_PATTERN, is_id
 from parley.contracts.limits import MAX_PAGE, MAX_PROMPT_BYTES, MAX_SYSTEM_PROMPT_BYTES
@@ -20,7 +20,7 @@ from parley.runtime import tasks
 T = TypeVar("T")
 
 MAX_BODY_BYTES = 6 * MAX_PROMPT_BYTES + 64 * 1024
-"""The largest body of any route: JSON may spell one byte of a prompt with six."""
+"""The largest body of any route: JSON may escape one byte of a prompt with six."""
 
 BODY_SECONDS = 30.0
 """How long a body may take to arrive."""
@@ -33,17 +33,17 @@ _PathId = Annotated[str, Path(json_schema_extra={"format": "uuid", "pattern": ID
 
 @raises(NotFound)
 async def _chat_id(chat_id: _PathId) -> str:
-    return _existing(chat_id, "chat")
+    return _checked_id(chat_id, "chat")
 
 
 @raises(NotFound)
 async def _message_id(message_id: _PathId) -> str:
-    return _existing(message_id, "message")
+    return _checked_id(message_id, "message")
 
 
 @raises(NotFound)
 async def _member_id(user_id: _PathId) -> str:
-    return _existing(user_id, "user")
+    return _checked_id(user_id, "user")
 
 
 ChatId = Annotated[str, Depends(_chat_id)]
@@ -51,30 +51,30 @@ MessageId = Annotated[str, Depends(_message_id)]
 MemberId = Annotated[str, Depends(_member_id)]
 
 
-def _existing(value: str, what: str) -> str:
-    # An id that Parley would never make names nothing, and must not get into a subject.
+def _checked_id(value: str, what: str) -> str:
+    # Other text names nothing, and must not get into a subject.
     if not is_id(value):
         raise NotFound(f"There is no such {what}.")
     return value
 
 
-async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Return the result of ``work``, for a request without a body; it is cancelled when the client leaves before.
+async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of ``work``, for a request without a body; cancel it when the client disconnects before.
 
     Raises:
         ClientDisconnect
     """
-    working, gone = asyncio.create_task(work), asyncio.create_task(_gone(request))
+    working, disconnected = asyncio.create_task(work), asyncio.create_task(_disconnected(request))
     try:
-        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((working, disconnected), return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
             raise ClientDisconnect
         return working.result()
     finally:
-        await tasks.end(working, gone)
+        await tasks.end(working, disconnected)
 
 
-async def _gone(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
@@ -87,7 +87,7 @@ class JsonBody(Generic[T]):
         optional: No body at all is an empty object.
     """
 
-    raises = (Malformed, TooSlow, TooLarge, UnsupportedMediaType, Invalid)
+    raises = (Malformed, RequestTimeout, TooLarge, UnsupportedMediaType, Invalid)
 
     def __init__(self, type: type[T], *, optional: bool = False) -> None:
         self.type = type
@@ -109,32 +109,32 @@ class JsonBody(Generic[T]):
             except msgspec.ValidationError:
                 raise
             except msgspec.DecodeError:
-                return self._decoder.decode(_without_half_pairs(body))
+                return self._decoder.decode(_replace_lone_surrogates(body))
         except msgspec.ValidationError as error:
             raise Invalid(f"{error}.") from None
         except (ValueError, RecursionError):
             raise Malformed("The body is not JSON.") from None
 
 
-def _without_half_pairs(body: bytes) -> bytes:
-    """Return JSON in which each half of a surrogate pair is U+FFFD, as browsers read it (WHATWG Encoding, section 4).
+def _replace_lone_surrogates(body: bytes) -> bytes:
+    """Return JSON with U+FFFD for each lone surrogate, as browsers decode it (WHATWG Encoding, section 4).
 
-    A text that was cut by UTF-16 units has one, and ``JSON.stringify`` spells it out.
+    A text that was cut between UTF-16 units has one, and ``JSON.stringify`` escapes it.
 
     Raises:
-        ValueError: it is not JSON for another reason.
+        ValueError: the body is not JSON for another reason.
     """
     text = json.dumps(json.loads(body.decode()), ensure_ascii=False)
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
 async def read_body(request: Request) -> bytes:
-    """Read the body, never more of it than ``MAX_BODY_BYTES``.
+    """Read the body, at most ``MAX_BODY_BYTES`` of it.
 
     Raises:
-        TooLarge: it is longer; the rest is left unread.
-        TooSlow: it did not arrive in time.
-        ClientDisconnect: it never will.
+        TooLarge: it is longer; the rest is not read.
+        RequestTimeout: it did not arrive within ``BODY_SECONDS``.
+        ClientDisconnect: the client disconnected before its end.
     """
     chunks = []
     size = 0
@@ -146,7 +146,7 @@ async def read_body(request: Request) -> bytes:
                     raise TooLarge(f"The body is longer than {MAX_BODY_BYTES} bytes.")
                 chunks.append(chunk)
     except TimeoutError:
-        raise TooSlow(f"The body did not arrive within {BODY_SECONDS:g} seconds.") from None
+        raise RequestTimeout(f"The body did not arrive within {BODY_SECONDS:g} seconds.") from None
     return b"".join(chunks)
 
 
@@ -155,42 +155,42 @@ def is_json(request: Request) -> bool:
     return media_type == "application/json"
 
 
-def optional_id(value: str | None, field: str) -> str | None:
+def check_id(value: str | None, field: str) -> str | None:
     """Check an id within a body. Raises :class:`Invalid`."""
     if value is not None and not is_id(value):
         raise Invalid(f"{field} must be a UUID in lower case, such as 0199f3a2-7c1e-7d3a-9b64-2f1d5c0e8a11.")
     return value
 
 
-def storable(text: str | None, field: str) -> str | None:
-    """Check a text within a body: NUL is valid JSON, but no Postgres text. Raises :class:`Invalid`."""
+def check_text(text: str | None, field: str) -> str | None:
+    """Check a text within a body: JSON may contain NUL, text in Postgres may not. Raises :class:`Invalid`."""
     if text is not None and "\0" in text:
-        raise Invalid(f"{field} must not hold the character NUL.")
+        raise Invalid(f"{field} must not contain the character NUL.")
     return text
 
 
-def prompt_content(content: str) -> str:
-    """Check what a user says. Raises :class:`Invalid` or :class:`TooLarge`."""
+def check_content(content: str) -> str:
+    """Check the content of a message. Raises :class:`Invalid` or :class:`TooLarge`."""
     if is_blank(content):
         raise Invalid("The message is empty.", code="empty_message")
     if _exceeds(content, MAX_PROMPT_BYTES):
         raise TooLarge(f"The message is longer than {MAX_PROMPT_BYTES} bytes of UTF-8.")
-    storable(content, "content")
+    check_text(content, "content")
     return content
 
 
-def title(text: str | None) -> str | None:
+def check_title(text: str | None) -> str | None:
     """Check a chat's title. Raises :class:`Invalid`."""
     if text is not None and is_blank(text):
-        raise Invalid("title must have something to see; null is no title.")
-    return storable(text, "title")
+        raise Invalid("title must have a visible character; null is no title.")
+    return check_text(text, "title")
 
 
-def system_prompt(text: str | None) -> str | None:
+def check_system_prompt(text: str | None) -> str | None:
     """Check a system prompt. Raises :class:`Invalid` or :class:`TooLarge`."""
     if text is not None and _exceeds(text, MAX_SYSTEM_PROMPT_BYTES):
         raise TooLarge(f"The system prompt is longer than {MAX_SYSTEM_PROMPT_BYTES} bytes of UTF-8.")
-    return storable(text, "system_prompt")
+    return check_text(text, "system_prompt")
 
 
 def _exceeds(text: str, limit: int) -> bool:

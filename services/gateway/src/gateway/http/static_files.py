@@ -1,7 +1,7 @@
-"""The built page: ``index.html`` for its own addresses, and its files. What no route takes comes here.
+"""The built page: ``index.html`` at its own addresses, and its files. Serves what no route matches.
 
-An address that is nothing's is a 404: the page, which says so and leads home, for a browser that goes there, and a
-problem for everybody else.
+An unknown address is a 404: with the page, which shows that and links home, for a browser that navigates there, and
+with a problem for every other client. Why not Starlette's static files: docs/decisions/0038.
 """
 
 import asyncio
@@ -45,10 +45,10 @@ _DIAGRAM = "/diagram.html"
 """The document that draws diagrams, within the page and without an origin of its own."""
 
 _PUBLIC = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
-"""Of the assets, which hold nothing that is anybody's: a document without an origin asks for them as a stranger."""
+"""Of the assets, which contain nothing private: a document without an origin loads them across origins."""
 
 _INTERFACES = ("/v1/", "/assets/")
-"""Below these nothing is for people."""
+"""Below these a 404 is a problem for browsers too."""
 
 _NOT_BUILT = "The page is not built: run `make web`, or set WEB_DIST to its folder. The interface is at /v1.\n"
 
@@ -61,12 +61,12 @@ class _File:
     etag: str
 
 
-class Page:
+class WebPage:
     """An ASGI application, to be the router's default.
 
-    Files are kept in memory, compressed once; a file that was built anew is read again. The assets of the version
-    before are served too, from the folder beside with ``-previous`` in its name: a tab that was open across an upgrade
-    loads its parts when it first needs them.
+    Files are cached in memory, compressed once; a file that changed is read again. The assets of the previous build are
+    served too, from the folder with ``-previous`` in its name: a tab that was open during an upgrade loads its parts
+    when it first needs them.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -89,7 +89,7 @@ class Page:
         status = 200
         if file is None and not is_page:
             file, status = _locate(self._root, "index.html"), 404
-            if file is None or not _goes_there(request):
+            if file is None or not _navigates(request):
                 raise NotFound("There is nothing at this address.", headers={"Vary": "Accept"})
         if request.method not in ("GET", "HEAD"):
             raise MethodNotAllowed("The page can only be read.", headers={"Allow": "GET, HEAD"})
@@ -136,8 +136,8 @@ def _is_chat(path: str) -> bool:
     return begin == "/c" and is_id(chat_id)
 
 
-def _goes_there(request: Request) -> bool:
-    """Whether a person's browser goes to the address, and not a program or a page's request."""
+def _navigates(request: Request) -> bool:
+    """Whether a browser navigates to the address, as opposed to a program or a request of a page."""
     path: str = request.scope["path"]
     return (
         request.method in ("GET", "HEAD")
@@ -148,7 +148,7 @@ def _goes_there(request: Request) -> bool:
 
 
 def _locate(root: Path | None, name: str) -> Path | None:
-    """Return the file of that name below a root, if there is one and nowhere else."""
+    """Return the file of that name if it exists within ``root``."""
     if root is None or "\0" in name or "\\" in name:
         return None
     try:
@@ -175,10 +175,10 @@ def _read(path: Path, stamp: tuple[int, int], base_path: str) -> _File:
 
 
 def content_security_policy(push_origin: str | None) -> str:
-    """Allow the page what it needs and nothing else.
+    """Return the page's policy: what it needs and nothing else.
 
-    Images of other sites are not shown: an answer could otherwise tell a stranger what was said, by an image's address.
-    No policy for trusted types may be made: the page builds elements, and never has text read as markup or as code.
+    No images of other sites: an answer could otherwise leak the chat through an image's address. No policy for trusted
+    types can be created: the page builds elements and never parses text as markup or code.
     """
     connect = "'self'" if push_origin is None else f"'self' {push_origin}"
     return "; ".join(
@@ -191,7 +191,7 @@ def content_security_policy(push_origin: str | None) -> str:
             f"connect-src {connect}",
             "manifest-src 'self'",
             "frame-src 'self'",
-            # Of index.html, for everything else of it is relative to that.
+            # Of index.html: all its addresses are relative to it.
             "base-uri 'self'",
             "form-action 'self'",
             "frame-ancestors 'none'",
@@ -202,7 +202,7 @@ def content_security_policy(push_origin: str | None) -> str:
 
 
 def diagram_security_policy() -> str:
-    """Let Mermaid draw, with styles of its own making, and reach nothing: no network, no session, not the page."""
+    """Return the policy of the diagrams' document: inline styles for Mermaid; no network, no session, no origin."""
     return "; ".join(
         (
             "default-src 'none'",

@@ -9,8 +9,16 @@ from starlette.responses import Response
 from gateway.auth.authentication import Reader, Writer
 from gateway.context import GatewayDependency
 from gateway.errors import Conflict, Invalid
-from gateway.http import requests
-from gateway.http.requests import Before, ChatId, JsonBody, Limit, optional_id, storable
+from gateway.http.requests import (
+    Before,
+    ChatId,
+    JsonBody,
+    Limit,
+    check_id,
+    check_system_prompt,
+    check_text,
+    check_title,
+)
 from gateway.http.routing import StructRoute, raises
 from gateway.routes.schemas import ChatChange, NewChat, Nothing, Page, StopAnswer
 from parley.contracts import rpc
@@ -40,10 +48,10 @@ async def create_chat(
     """Create a chat, or return the one that an earlier request with the same ``id`` created."""
     request = rpc.CreateChat(
         user_id=identity.user_id,
-        chat_id=optional_id(body.id, "id") or new_id(),
-        title=requests.title(body.title),
-        model=storable(body.model, "model"),
-        system_prompt=requests.system_prompt(body.system_prompt),
+        chat_id=check_id(body.id, "id") or new_id(),
+        title=check_title(body.title),
+        model=check_text(body.model, "model"),
+        system_prompt=check_system_prompt(body.system_prompt),
     )
     chat = (await gateway.store.ask(request)).chat
     response.headers["Location"] = f"{gateway.settings.base_path}/v1/chats/{chat.id}"
@@ -66,11 +74,11 @@ async def change_chat(
 ) -> Chat:
     """Change the title, the model, the system prompt, or the branch that the chat goes on from."""
     if body.title is not UNSET:
-        requests.title(body.title)
+        check_title(body.title)
     if body.model is not UNSET:
-        storable(body.model, "model")
+        check_text(body.model, "model")
     if body.system_prompt is not UNSET:
-        requests.system_prompt(body.system_prompt)
+        check_system_prompt(body.system_prompt)
     if body.tip_id is not UNSET and not is_id(body.tip_id):
         raise Invalid("tip_id must be the id of a message.")
     request = rpc.UpdateChat(
@@ -101,6 +109,6 @@ async def stop_chat(
 
     With ``message_id`` only that answer, or the first one to that prompt: a late or repeated stop ends no other.
     """
-    message_id = optional_id(body.message_id, "message_id")
+    message_id = check_id(body.message_id, "message_id")
     await gateway.store.ask(rpc.Stop(user_id=identity.user_id, chat_id=chat_id, message_id=message_id))
     return Nothing()

@@ -50,5 +50,5 @@ async def put_member(
 @router.delete("/{user_id}", status_code=204)
 @raises(Conflict)
 async def delete_member(gateway: GatewayDependency, identity: Writer, chat_id: ChatId, member_id: MemberId) -> None:
-    """Remove a member (the owner), or leave (the member)."""
+    """Remove a member: by the owner, or by the member."""
     await gateway.store.ask(rpc.DeleteMember(user_id=identity.user_id, chat_id=chat_id, member_id=member_id))

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from gateway.auth.authentication import Reader, Writer
 from gateway.context import GatewayDependency
 from gateway.errors import Conflict
-from gateway.http.requests import Before, ChatId, JsonBody, Limit, MessageId, optional_id, prompt_content, storable
+from gateway.http.requests import Before, ChatId, JsonBody, Limit, MessageId, check_content, check_id, check_text
 from gateway.http.routing import StructRoute, raises
 from gateway.routes.schemas import Accepted, NewAnswer, NewMessage, Page
 from parley.contracts import rpc
@@ -46,15 +46,15 @@ async def send_message(
 ) -> Accepted:
     """Accept a message: 202 once it is durable; the same ``id`` again changes nothing."""
     if body.parent_id is not UNSET:
-        optional_id(body.parent_id, "parent_id")
+        check_id(body.parent_id, "parent_id")
     prompt = PromptSubmitted(
         chat_id=chat_id,
         occurred_at=datetime.now(UTC),
-        message_id=optional_id(body.id, "id") or new_id(),
+        message_id=check_id(body.id, "id") or new_id(),
         user_id=identity.user_id,
-        content=prompt_content(body.content),
+        content=check_content(body.content),
         parent_id=body.parent_id,
-        model=storable(body.model, "model"),
+        model=check_text(body.model, "model"),
     )
     # Here the trace of a turn begins (or joins the caller's): the event carries it on.
     with tracing.span(f"POST {MESSAGES}", kind="server", parent=request.headers):
@@ -92,8 +92,8 @@ async def regenerate(
         user_id=identity.user_id,
         chat_id=chat_id,
         message_id=message_id,
-        answer_id=optional_id(body.id, "id") or new_id(),
-        model=storable(body.model, "model"),
+        answer_id=check_id(body.id, "id") or new_id(),
+        model=check_text(body.model, "model"),
     )
     with tracing.span(f"POST {MESSAGES}{REGENERATE}", kind="server", parent=request.headers):
         answer = (await gateway.store.ask(command)).message

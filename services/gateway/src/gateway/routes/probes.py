@@ -19,7 +19,7 @@ async def health() -> Response:
     return PlainTextResponse("ok\n")
 
 
-@router.get("/readyz", responses={503: {"description": "Not ready; `problems` says why, by dependency."}})
+@router.get("/readyz", responses={503: {"description": "Not ready; `problems` gives the reason for each dependency."}})
 async def ready(gateway: GatewayDependency, response: Response) -> Readiness:
     """Show whether requests should be sent here."""
     problems = await gateway.problems()

@@ -14,7 +14,7 @@ T = TypeVar("T")
 _UUID = {"format": "uuid", "pattern": ID_PATTERN}
 Id = Annotated[str, Meta(extra_json_schema=_UUID)]
 _NOT_BLANK = {"minLength": 1, "pattern": r"\S"}
-"""What a schema can say of a text that must not be blank; the code checks more (parley.contracts.text.is_blank)."""
+"""For a text that must not be blank. The code checks more than a schema can (parley.contracts.text.is_blank)."""
 Title = Annotated[str, Meta(max_length=MAX_TITLE_LENGTH, extra_json_schema=_NOT_BLANK)]
 Content = Annotated[str, Meta(extra_json_schema=_NOT_BLANK)]
 Model = Annotated[str, Meta(min_length=1, max_length=MAX_MODEL_LENGTH)]
@@ -27,7 +27,7 @@ class StopAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """``POST /v1/chats/{chat_id}/stop``.
 
     Attributes:
-        message_id: The answer that is meant, or the prompt whose first answer is; null: whichever runs.
+        message_id: The answer to stop, or the prompt whose first answer to stop; null: the one that runs.
     """
 
     message_id: Id | None = None
@@ -37,14 +37,14 @@ class NewSession(msgspec.Struct, frozen=True, kw_only=True):
     """``POST /v1/session``.
 
     Attributes:
-        start_over: Replace a cookie that does not verify by a new guest's. Who asks knows that chats are lost by it.
+        start_over: Replace a cookie that does not verify by a new guest's. The chats of the old one are then lost.
     """
 
     start_over: bool = False
 
 
 class NewChat(msgspec.Struct, frozen=True, kw_only=True):
-    """``POST /v1/chats``. With an ``id`` of the client's making, the same request again finds the same chat."""
+    """``POST /v1/chats``. With an ``id`` made by the client, the same request again returns the same chat."""
 
     id: Id | None = None
     title: Title | None = None
@@ -82,7 +82,7 @@ class NewAnswer(msgspec.Struct, frozen=True, kw_only=True):
     model: Model | None = None
 
 
-# --- answers --------------------------------------------------------------------------------------------------------
+# --- replies --------------------------------------------------------------------------------------------------------
 
 
 class Nothing(msgspec.Struct, frozen=True):
@@ -100,7 +100,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     """A session.
 
     Attributes:
-        new_guest: Whether it began a guest, since the request named nobody.
+        new_guest: Whether the session is a new guest's, since the request had no session.
     """
 
     user_id: str
@@ -115,7 +115,7 @@ class PushTicket(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
-    """Stored in a durable stream: it will be carried out."""
+    """The message is durable: it will be stored and answered."""
 
     chat_id: str
     message_id: Id
@@ -145,7 +145,7 @@ class ContentLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client has to know beforehand.
+    """What a client needs before its first request.
 
     Attributes:
         push_url: ``ws://…``, ``wss://…``, or a path on the page's own origin.

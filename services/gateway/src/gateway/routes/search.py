@@ -8,7 +8,7 @@ from starlette.requests import Request
 from gateway.auth.authentication import Reader
 from gateway.context import GatewayDependency
 from gateway.errors import Invalid
-from gateway.http.requests import Before, Limit, storable, unless_gone
+from gateway.http.requests import Before, Limit, cancel_on_disconnect, check_text
 from gateway.http.routing import StructRoute
 from gateway.routes.schemas import Page
 from parley.contracts.rpc import SearchHit
@@ -28,7 +28,7 @@ async def search(
 ) -> Page[SearchHit]:
     """Search the messages of the user's chats, the best match first."""
     if is_blank(q):
-        raise Invalid("q must say what to search for.")
-    storable(q, "q")
-    hits = await unless_gone(request, gateway.store.search(identity.user_id, q, before, limit))
+        raise Invalid("q must have a visible character.")
+    check_text(q, "q")
+    hits = await cancel_on_disconnect(request, gateway.store.search(identity.user_id, q, before, limit))
     return Page(items=hits.items, next=hits.next)

@@ -10,8 +10,8 @@ from gateway.auth.authentication import (
     Identity,
     Writer,
     bearer_token,
+    check_csrf,
     identify,
-    refuse_other_sites,
     set_cookie,
 )
 from gateway.context import Gateway, GatewayDependency
@@ -58,26 +58,26 @@ async def create_ticket(gateway: GatewayDependency, identity: Writer) -> PushTic
 def _current(request: Request, gateway: Gateway, *, start_over: bool) -> Identity | None:
     if bearer_token(request) is not None:
         return identify(request, gateway)
-    if _may_be_a_page(request):
-        # The answer holds a token and replaces the browser's cookie: no other site may have it made.
-        refuse_other_sites(request, gateway)
+    if _is_from_browser(request):
+        # The response contains a token and replaces the browser's cookie: no other site may cause it.
+        check_csrf(request, gateway)
     try:
         return identify(request, gateway)
     except NotAuthenticated:
-        # Only who says so loses what the cookie named.
+        # Only an explicit request replaces the user whom the cookie named.
         if start_over:
             return None
         raise
 
 
-def _may_be_a_page(request: Request) -> bool:
-    """Whether a browser can have sent this: it says so itself, and a form always has a type."""
+def _is_from_browser(request: Request) -> bool:
+    """Whether a browser may have sent this: it sends one of these headers, and a form always has a type."""
     return not {"content-type", "cookie", "origin", "sec-fetch-site"}.isdisjoint(request.headers.keys())
 
 
 def _new_guest(request: Request, gateway: Gateway) -> str:
     if not gateway.settings.guests:
-        raise Forbidden("Guests are not admitted here. Sign in first.", code="guests_not_allowed")
+        raise Forbidden("Guests are not allowed here. Sign in first.", code="guests_not_allowed")
     address = request.client.host if request.client is not None else ""
     wait = gateway.guests.admit(group_of(address), gateway.now())
     if wait:

@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway.http import problems
-from gateway.http.middleware import Edge
+from gateway.http.middleware import RequestMiddleware
 from gateway.http.requests import MAX_BODY_BYTES, JsonBody
 from gateway.routes.schemas import NewMessage
 from parley.contracts.text import is_blank
@@ -22,7 +22,7 @@ from tests.unit.gateway.apps import KEY, app, client
 CHAT = "0199f3a2-7c1e-7d3a-9b64-2f1d5c0e8a12"
 
 
-def broken_app() -> Edge:
+def broken_app() -> RequestMiddleware:
     async def fail() -> Response:
         raise RuntimeError("the database password is hunter2")
 
@@ -34,7 +34,7 @@ def broken_app() -> Edge:
     routes.router.add_api_route("/fail", fail)
     routes.router.default = fail_late
     problems.install(routes)
-    return Edge(routes, TrustedProxies(""))
+    return RequestMiddleware(routes, TrustedProxies(""))
 
 
 async def test_a_bug_is_a_problem_without_details_and_one_entry_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
