@@ -1,8 +1,8 @@
 import { IndexedStore } from "./storage/database.ts";
-import { LenientStore, type Store } from "./storage/store.ts";
+import { FallbackStore, type Store } from "./storage/store.ts";
 import type { Fetch } from "./transport/http.ts";
 
-/** What a socket tells. */
+/** The events of a socket. */
 export interface SocketHandlers {
   onOpen(): void;
   onMessage(data: unknown): void;
@@ -16,64 +16,65 @@ export interface SocketLike {
 }
 
 /**
- * What happened to the page: the network went or came, a person looks at it again or looks away (after which it may end
- * without a word), or the device slept.
+ * An event of the page: the network is lost or restored, the page becomes visible or hidden (after which the browser may
+ * end it without another event), or the device wakes from sleep.
  */
 export type PageEvent = "online" | "offline" | "visible" | "hidden" | "awake";
 
-export interface LastWords {
+/** Storage of one tab, with synchronous writes. */
+export interface TabStorage {
   get(name: string): string | null;
-  /** Null forgets it. */
+  /** Null removes the entry. */
   set(name: string, text: string | null): void;
 }
 
-/** Milliseconds between two looks at the clock. */
-const CLOCK_EVERY = 5_000;
-/** A look that comes so much later (milliseconds) was held up by sleep. */
-const SLEPT = 10_000;
+/** Milliseconds between two readings of the clock, which detect sleep. */
+const CLOCK_INTERVAL = 5_000;
+/** Milliseconds by which a reading must be late to count as sleep. */
+const SLEEP_THRESHOLD = 10_000;
 
-/** Everything outside that the library touches, so that tests can stand in for it. */
+/** Everything that the library uses of the browser; tests pass another implementation. */
 export interface Environment {
   readonly fetch: Fetch;
   openSocket(url: string, handlers: SocketHandlers): SocketLike;
-  /** Evenly from 0 (inclusive) to 1. */
+  /** A number from 0 (inclusive) to 1 (exclusive), uniformly distributed. */
   random(): number;
   /** The page's origin. */
   readonly origin: string;
-  /** The path that Parley is served below, without a slash at its end: empty, or such as `/chat`. */
+  /** The path under which Parley is served, without a trailing slash: empty, or for example `/chat`. */
   readonly base: string;
-  /** Does some work while no other tab of this browser does work of the same name. */
-  exclusively<Result>(name: string, work: () => Promise<Result>): Promise<Result>;
-  /** What all tabs of this browser share. */
+  /** Runs `work` while no other tab of this browser holds the lock of that name. */
+  withLock<Result>(name: string, work: () => Promise<Result>): Promise<Result>;
+  /** The storage shared by the tabs of this browser. */
   readonly store: Store;
-  /** Texts that this tab alone has, written while its page ends, when there is no time for the store. */
-  readonly lastWords: LastWords;
+  /** Drafts that are written while the page ends, when the asynchronous store may not finish. */
+  readonly tabStorage: TabStorage;
   onPageEvent(listener: (event: PageEvent) => void): () => void;
-  /** Whether the browser believes that there is no network. */
+  /** Whether the browser reports that there is no network. */
   isOffline(): boolean;
-  /** Whether nobody looks at the page. */
+  /** Whether the page is hidden. */
   isHidden(): boolean;
 }
 
-/** How long to wait for other tabs, in milliseconds: one that hangs must not hold up all. */
-const PATIENCE = 8_000;
+/** Milliseconds after which a lock is given up on: a tab that hangs must not block the others. */
+const LOCK_TIMEOUT = 8_000;
 
-async function whileLocked<Result>(name: string, work: () => Promise<Result>): Promise<Result> {
-  let begun = false;
-  const begin = () => {
-    begun = true;
+async function withWebLock<Result>(name: string, work: () => Promise<Result>): Promise<Result> {
+  let started = false;
+  const start = () => {
+    started = true;
     return work();
   };
   try {
-    return await navigator.locks.request(name, { signal: AbortSignal.timeout(PATIENCE) }, begin);
+    return await navigator.locks.request(name, { signal: AbortSignal.timeout(LOCK_TIMEOUT) }, start);
   } catch (error) {
-    if (begun) throw error;
+    if (started) throw error;
     return work();
   }
 }
 
-/** In the tab's own storage, where the browser has that: it survives a reload, and is written at once. */
-const lastWords: LastWords = {
+/** `sessionStorage`, where the browser allows it: it survives a reload, and its writes are synchronous. */
+const tabStorage: TabStorage = {
   get(name) {
     try {
       return sessionStorage.getItem(`parley-draft ${name}`);
@@ -86,7 +87,7 @@ const lastWords: LastWords = {
       if (text === null) sessionStorage.removeItem(`parley-draft ${name}`);
       else sessionStorage.setItem(`parley-draft ${name}`, text);
     } catch {
-      // Refused; then only what is stored already survives.
+      // The browser refuses storage: only drafts that the store has survive.
     }
   },
 };
@@ -107,11 +108,11 @@ export function browserEnvironment(): Environment {
     random: Math.random,
     origin: location.origin,
     base,
-    store: new LenientStore(store),
-    lastWords,
-    // Pages have Web Locks over HTTPS and on this machine; over plain HTTP they have the database.
-    exclusively: (name, work) =>
-      navigator.locks === undefined ? store.whileLeased(name, PATIENCE, work) : whileLocked(name, work),
+    store: new FallbackStore(store),
+    tabStorage,
+    // Web Locks exist on secure origins only; on others, leases in the database replace them.
+    withLock: (name, work) =>
+      navigator.locks === undefined ? store.withLease(name, LOCK_TIMEOUT, work) : withWebLock(name, work),
     isOffline: () => !navigator.onLine,
     isHidden: () => document.hidden,
     onPageEvent(listener) {
@@ -119,17 +120,17 @@ export function browserEnvironment(): Environment {
       const offline = () => listener("offline");
       const visible = () => listener(document.hidden ? "hidden" : "visible");
       const hidden = () => listener("hidden");
-      // A page that comes back from the back/forward cache has lost its socket without being told.
+      // A page restored from the back/forward cache lost its socket without a close event.
       const shown = (event: PageTransitionEvent) => {
         if (event.persisted) listener("visible");
       };
-      let lookedAt = Date.now();
+      let checkedAt = Date.now();
       const clock = setInterval(() => {
-        const late = Date.now() - lookedAt - CLOCK_EVERY;
-        lookedAt = Date.now();
-        // A hidden page's timers are slowed down to one a minute: that is no sleep, and nobody waits.
-        if (late > SLEPT && !document.hidden) listener("awake");
-      }, CLOCK_EVERY);
+        const late = Date.now() - checkedAt - CLOCK_INTERVAL;
+        checkedAt = Date.now();
+        // Browsers throttle the timers of a hidden page to one per minute, which is not sleep.
+        if (late > SLEEP_THRESHOLD && !document.hidden) listener("awake");
+      }, CLOCK_INTERVAL);
       window.addEventListener("online", online);
       window.addEventListener("offline", offline);
       window.addEventListener("pageshow", shown);

@@ -1,17 +1,17 @@
 let latest = 0;
 
 /**
- * Returns a new UUIDv7 (RFC 9562 §5.7) as lower-case text. Those made here sort in the order in which they were made,
- * also within one millisecond: then the time runs ahead a little.
+ * Returns a new UUIDv7 (RFC 9562 §5.7) as lower-case text. The ids of one page sort in the order of their creation: within
+ * one millisecond, the time of the next id is advanced.
  *
- * Messages and chats are named by the client, so that sending one again changes nothing.
+ * The client creates the ids of messages and chats, so that a repeated request is idempotent.
  */
 export function newId(): string {
   latest = Math.max(Date.now(), latest + 1);
   return idAt(latest);
 }
 
-/** Returns a UUIDv7 of that time: 48 bits of Unix milliseconds, then randomness. */
+/** Returns a UUIDv7 of the given time: 48 bits of Unix milliseconds, then random bits. */
 export function idAt(milliseconds: number): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   for (let index = 0; index < 6; index++) {
@@ -25,7 +25,7 @@ export function idAt(milliseconds: number): string {
 
 const CANONICAL = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
-/** Whether `text` is a UUID in the one spelling that Parley accepts. */
+/** Whether `text` is a UUID in the canonical form, the only one that Parley accepts. */
 export function isId(text: string): boolean {
   return CANONICAL.test(text);
 }

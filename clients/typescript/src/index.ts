@@ -8,8 +8,8 @@
  * chat.send("Hello");
  * ```
  *
- * Needs no framework. What it promises: the text that {@link textOf} returns for an answer that is over is, byte for
- * byte, what is stored; a message that was sent once is one turn, however often the network made it go out.
+ * Needs no framework. Guarantees: the text that {@link textOf} returns for a completed answer equals the stored text byte
+ * for byte; a message is delivered at least once under one id, of which the server makes one turn.
  */
 
 export {
@@ -34,19 +34,20 @@ export {
 export {
   browserEnvironment,
   type Environment,
-  type LastWords,
   type PageEvent,
   type SocketHandlers,
   type SocketLike,
+  type TabStorage,
 } from "./environment.ts";
 export { isId, newId } from "./ids.ts";
 export { type Observable, Subject } from "./observable.ts";
 export { connect, Parley } from "./parley.ts";
+export type * from "./protocol/bodies.ts";
 export * from "./protocol/protocol.ts";
 export { Draft, Drafts } from "./storage/drafts.ts";
 export type { OutgoingMessage } from "./storage/outbox.ts";
 export {
-  LenientStore,
+  FallbackStore,
   MemoryStore,
   type OutgoingRecord,
   type Store,
@@ -56,13 +57,8 @@ export { Backoff } from "./transport/backoff.ts";
 export type { ConnectionState, ConnectionStatus } from "./transport/connection.ts";
 export {
   Http,
-  type Models,
-  type NewChat,
-  type NewMessage,
-  type Problem,
+  type PartialProblem,
   ProblemError,
-  type SearchHit,
-  type ServerConfig,
   SessionError,
   type SessionState,
   UnreachableError,

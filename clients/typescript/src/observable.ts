@@ -1,12 +1,12 @@
-/** A value that changes and says so; `subscribe` and `getSnapshot` are what React's `useSyncExternalStore` takes. */
+/** A value with listeners; `subscribe` and `getSnapshot` have the signatures of React's `useSyncExternalStore`. */
 export interface Observable<Value> {
   /** Calls `listener` after each change, until the returned function is called. */
   subscribe(listener: () => void): () => void;
-  /** Returns the value now; the same object as long as nothing changed. */
+  /** Returns the current value: the same object until it changes. */
   getSnapshot(): Value;
 }
 
-/** An observable held in memory. Bound methods, so that they can be passed around. */
+/** A mutable observable. Its methods are bound, so that they can be passed as callbacks. */
 export class Subject<Value> implements Observable<Value> {
   private value: Value;
   private readonly listeners = new Set<() => void>();
@@ -22,7 +22,7 @@ export class Subject<Value> implements Observable<Value> {
     return () => void this.listeners.delete(listener);
   };
 
-  /** Sets the value and tells the listeners, unless it is the same. */
+  /** Sets the value and calls the listeners, unless it is the same. */
   set(value: Value): void {
     if (Object.is(value, this.value)) return;
     this.value = value;

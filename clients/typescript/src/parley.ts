@@ -4,94 +4,95 @@ import type { ChatState } from "./chats/merge.ts";
 import { browserEnvironment, type Environment, type PageEvent } from "./environment.ts";
 import { newId } from "./ids.ts";
 import type { Observable } from "./observable.ts";
+import type { Config, Models, NewChat } from "./protocol/bodies.ts";
 import { Drafts } from "./storage/drafts.ts";
 import type { Delivery } from "./storage/outbox.ts";
 import type { StoreChange } from "./storage/store.ts";
 import { Connection, type ConnectionState } from "./transport/connection.ts";
-import { Http, type Models, type NewChat, type ServerConfig, type SessionState } from "./transport/http.ts";
+import { Http, type SessionState } from "./transport/http.ts";
 
-/** How many chats nobody looks at are remembered, for going back without loading. */
-const REMEMBERED = 20;
+/** How many idle chats stay in memory, so that going back loads nothing. */
+const MAX_IDLE_CHATS = 20;
 
 /** A client of one Parley server. Made by {@link connect}. */
 export class Parley {
   readonly http: Http;
   /** The user's chats. */
   readonly chats: ChatList;
-  /** What the user writes and has not sent. */
+  /** The user's drafts. */
   readonly drafts: Drafts;
   private readonly environment: Environment;
-  private readonly line: Connection;
-  private readonly opened = new Map<string, WatchedChat>();
+  private readonly pushConnection: Connection;
+  private readonly openChats = new Map<string, WatchedChat>();
   private readonly delivery: Delivery;
-  private readonly releases: (() => void)[] = [];
-  /** Who this browser is, or was last; empty while that is not known. */
+  private readonly subscriptions: (() => void)[] = [];
+  /** The user of this browser's session, or of its last one; empty while unknown. */
   private userId = "";
-  /** Resolves when what was stored fits the user. */
-  private becoming: Promise<void> = Promise.resolve();
-  private configuration: Promise<ServerConfig> | null = null;
+  /** Resolves when the store belongs to the current user. */
+  private userChange: Promise<void> = Promise.resolve();
+  private configuration: Promise<Config> | null = null;
 
   constructor(environment: Environment) {
     this.environment = environment;
     this.http = new Http(environment);
     this.chats = new ChatList(this.http, environment.random);
-    const { store, exclusively, random } = environment;
+    const { store, withLock, random } = environment;
     const user = () => this.userId;
     this.drafts = new Drafts(environment, user);
-    this.delivery = { http: this.http, store, exclusively, random, user };
-    this.line = new Connection(
+    this.delivery = { http: this.http, store, withLock, random, user };
+    this.pushConnection = new Connection(
       this.http,
       environment,
       () => this.pushUrl(),
       (frame) => this.chats.onFrame(frame),
     );
-    let status = this.line.state.getSnapshot().status;
-    this.releases.push(
+    let status = this.pushConnection.state.getSnapshot().status;
+    this.subscriptions.push(
       environment.onPageEvent((event) => this.onPageEvent(event)),
       store.onChange((change) => this.onStoreChange(change)),
       this.http.user.subscribe(() => this.onUser(this.http.user.getSnapshot() ?? "", true)),
-      this.line.state.subscribe(() => {
+      this.pushConnection.state.subscribe(() => {
         const before = status;
-        status = this.line.state.getSnapshot().status;
-        if (status === "online" && before !== "online") this.hurry();
+        status = this.pushConnection.state.getSnapshot().status;
+        if (status === "online" && before !== "online") this.retryNow();
       }),
     );
-    // What an earlier page left is shown before the server has said who this is.
+    // The last user's drafts and messages are shown before the session is known.
     void store.lastUser().then((last) => {
       if (this.http.user.getSnapshot() === null) this.onUser(last, false);
     });
-    this.line.open();
+    this.pushConnection.open();
   }
 
-  /** How the line to the server is. */
+  /** The state of the connection to push. */
   get connection(): Observable<ConnectionState> {
-    return this.line.state;
+    return this.pushConnection.state;
   }
 
-  /** Whether the browser's session is good; `lost` until the person starts over, or it is good again. */
+  /** The state of the session; `lost` until the person starts over or the session is valid again. */
   get session(): Observable<SessionState> {
     return this.http.state;
   }
 
   /**
-   * Begins as a new guest where the session is lost.
+   * Starts a new guest's session in place of a lost one.
    *
-   * @returns Whether this is a new guest; else the session is good again.
+   * @returns Whether the user is a new guest; otherwise the session was valid again.
    */
   async startOver(): Promise<boolean> {
     const before = this.userId;
     const { user_id } = await this.http.startOver();
-    await this.becoming;
+    await this.userChange;
     return user_id !== before;
   }
 
-  /** Tries to connect at once, also after the server refused. */
+  /** Connects at once, also after the server refused the connection. */
   reconnect(): void {
-    this.line.reconnect();
+    this.pushConnection.reconnect();
   }
 
-  /** What the server says about itself; asked once. */
-  config(): Promise<ServerConfig> {
+  /** Returns the server's configuration, which is requested once. */
+  config(): Promise<Config> {
     this.configuration ??= this.http.config().catch((error: unknown) => {
       this.configuration = null;
       throw error;
@@ -103,102 +104,101 @@ export class Parley {
     return this.http.models();
   }
 
-  /** Returns a chat as an observable state: it is watched as long as somebody subscribes to it. */
+  /** Returns a chat as an observable; it is watched while it has subscribers. */
   watch(chatId: string): WatchedChat {
-    return this.opened.get(chatId) ?? this.remember(chatId, null);
+    return this.openChats.get(chatId) ?? this.openChat(chatId, null);
   }
 
-  /** Returns a chat that does not exist yet, under an id of its own: it is created with its first message. */
+  /** Returns a new chat under a new id; the server creates it with its first message. */
   newChat(chat: Omit<NewChat, "id"> = {}): WatchedChat {
-    return this.remember(newId(), chat);
+    return this.openChat(newId(), chat);
   }
 
   /** Deletes a chat for all its members. */
   async deleteChat(chatId: string): Promise<void> {
     await this.chats.remove(chatId);
-    const chat = this.opened.get(chatId);
+    const chat = this.openChats.get(chatId);
     for (const { id } of chat?.getSnapshot().outbox ?? []) chat?.discard(id);
     chat?.close();
-    this.opened.delete(chatId);
+    this.openChats.delete(chatId);
     this.drafts.of(chatId).write("");
   }
 
-  /** For debugging and tests: what is assembled of a chat, raw texts among it; null when it was never watched. */
+  /** For debugging and tests: the assembled state of a chat with its raw texts; null when it was never watched. */
   state(chatId: string): ChatState | null {
-    return this.opened.get(chatId)?.getSnapshot().state ?? null;
+    return this.openChats.get(chatId)?.getSnapshot().state ?? null;
   }
 
-  /** For debugging and tests: the whole of what a page would show of a chat. */
+  /** For debugging and tests: the snapshot of a chat as a page gets it. */
   snapshot(chatId: string): ChatSnapshot | null {
-    return this.opened.get(chatId)?.getSnapshot() ?? null;
+    return this.openChats.get(chatId)?.getSnapshot() ?? null;
   }
 
-  /** Ends the connection and everything that waits. */
+  /** Closes the connection and cancels all timers. */
   close(): void {
-    for (const release of this.releases) release();
-    for (const chat of this.opened.values()) chat.close();
+    for (const unsubscribe of this.subscriptions) unsubscribe();
+    for (const chat of this.openChats.values()) chat.close();
     this.chats.close();
-    this.line.close();
+    this.pushConnection.close();
   }
 
-  private remember(chatId: string, creation: NewChat | null): WatchedChat {
-    const idle = [...this.opened.values()].filter((chat) => chat.isIdle);
-    for (const chat of idle.slice(0, Math.max(0, this.opened.size - REMEMBERED))) {
+  private openChat(chatId: string, creation: NewChat | null): WatchedChat {
+    const idle = [...this.openChats.values()].filter((chat) => chat.isIdle);
+    for (const chat of idle.slice(0, Math.max(0, this.openChats.size - MAX_IDLE_CHATS))) {
       chat.close();
-      this.opened.delete(chat.id);
+      this.openChats.delete(chat.id);
     }
-    const chat = new WatchedChat(chatId, creation, this.delivery, this.line, (fields) =>
-      this.chats.take(fields),
+    const chat = new WatchedChat(chatId, creation, this.delivery, this.pushConnection, (fields) =>
+      this.chats.upsert(fields),
     );
-    this.opened.set(chatId, chat);
+    this.openChats.set(chatId, chat);
     return chat;
   }
 
-  // --- the browser, its user, and its other tabs --------------------------------------------------------------------
+  // --- page events, the user, other tabs --------------------------------------------------------------------------
 
   private onPageEvent(event: PageEvent): void {
-    if (event === "online") this.hurry();
+    if (event === "online") this.retryNow();
     if (event === "hidden") this.drafts.save();
     if (event !== "visible") return;
     this.drafts.reload();
-    for (const chat of this.opened.values()) chat.reloadOutbox();
+    for (const chat of this.openChats.values()) chat.reloadOutbox();
   }
 
-  private hurry(): void {
-    for (const chat of this.opened.values()) chat.hurry();
+  private retryNow(): void {
+    for (const chat of this.openChats.values()) chat.retryNow();
   }
 
-  /** @param certain Whether the server said so; else it is who this browser was last. */
+  /** @param certain Whether the server named the user; otherwise it is the last user of this browser. */
   private onUser(userId: string, certain: boolean): void {
     const before = this.userId;
     this.userId = userId;
     const newGuest = certain && this.http.session?.new_guest === true;
-    if (certain) this.becoming = this.become(userId, newGuest);
+    if (certain) this.userChange = this.applyUser(userId, newGuest);
     if (before === userId) return;
     if (!newGuest || before === "") this.drafts.onUser();
-    for (const chat of this.opened.values()) chat.onUser();
+    for (const chat of this.openChats.values()) chat.onUser();
     void this.restore();
     if (!certain || before === "") return;
-    // Another user's list and socket.
+    // The list and the socket belong to the user before.
     this.chats.clear();
     this.chats.refresh().catch(() => undefined);
-    this.line.restart();
+    this.pushConnection.restart();
   }
 
   /**
-   * A guest that begins in a browser that was another user ends that one: by starting over, or since the browser lost
-   * its cookie. What was not sent is not sent as the new guest: it becomes, with the draft of the chat that is shown,
-   * the draft of a new chat.
+   * Stores who the user is. A new guest replaces the user before for good: that one's cookie is lost. Messages that were
+   * not sent are not sent as the new guest: with the draft of the chat that is shown, they become the draft of a new chat.
    */
-  private async become(userId: string, newGuest: boolean): Promise<void> {
+  private async applyUser(userId: string, newGuest: boolean): Promise<void> {
     const { store } = this.environment;
     const before = await store.setUser(userId);
     if (!newGuest || before === "" || before === userId) return;
-    await store.handOver(before, userId, this.drafts.shown);
+    await store.transfer(before, userId, this.drafts.shown);
     this.drafts.reset();
   }
 
-  /** Sends what earlier pages left, also of chats that are not looked at. */
+  /** Resumes sending the messages of earlier pages, also of chats that are not open. */
   private async restore(): Promise<void> {
     const records = await this.environment.store.outgoing(this.userId);
     for (const { chat_id } of records) this.watch(chat_id);
@@ -206,11 +206,11 @@ export class Parley {
 
   private onStoreChange(change: StoreChange): void {
     if (change.kind === "outgoing") {
-      this.opened.get(change.chat_id)?.reloadOutbox();
+      this.openChats.get(change.chat_id)?.reloadOutbox();
     } else if (change.kind === "draft") {
       this.drafts.onChange(change);
     } else if (change.user_id !== this.http.user.getSnapshot() || this.session.getSnapshot() !== "good") {
-      // Another tab began anew: the cookie is another user's.
+      // Another tab started a session of another user: the cookie has changed.
       this.http.startSession().catch(() => undefined);
     }
   }
@@ -226,7 +226,7 @@ export class Parley {
 /**
  * Connects to the server that the page came from, and stays connected.
  *
- * @param environment What the library touches of the world; a browser's by default.
+ * @param environment What the library uses of the browser; by default the browser itself.
  */
 export function connect(environment: Environment = browserEnvironment()): Parley {
   return new Parley(environment);

@@ -219,8 +219,8 @@ describe("closing codes", () => {
 
   it.each([4400, 4401, 4403, 4429, 4499])("%i: does not come back before it is told to", async (code) => {
     setup.server.socket.cut(code);
-    setup.server.tell("visible");
-    setup.server.tell("online");
+    setup.server.emit("visible");
+    setup.server.emit("online");
     await pass(600_000);
     expect(setup.server.sockets).toHaveLength(1);
     expect(setup.parley.connection.getSnapshot()).toEqual({
@@ -243,7 +243,7 @@ describe("the page and its network", () => {
     await pass(60_000);
     setup.server.offline = false;
     setup.server.unreachable = false;
-    setup.server.tell("online");
+    setup.server.emit("online");
     await settle();
     expect(setup.status).toBe("online");
   });
@@ -251,10 +251,10 @@ describe("the page and its network", () => {
   it("is offline at once, although the socket still looks open, and online with it when the network is back", async () => {
     await setup.watch();
     setup.server.offline = true;
-    setup.server.tell("offline");
+    setup.server.emit("offline");
     expect(setup.status).toBe("offline");
     setup.server.offline = false;
-    setup.server.tell("online");
+    setup.server.emit("online");
     await pass(5_000);
     expect(setup.status).toBe("online");
     expect(setup.server.sockets).toHaveLength(1);
@@ -267,7 +267,7 @@ describe("the page and its network", () => {
       setup.server.act({ do: "ask", text: "Hi" });
       setup.server.socket.dead = true;
       setup.server.act({ do: "delta", text: "while it slept" });
-      setup.server.tell(event);
+      setup.server.emit(event);
       await pass(3_000);
       expect(newestText(chat)).toBe("while it slept");
       expect(setup.status).toBe("online");
@@ -276,7 +276,7 @@ describe("the page and its network", () => {
 
   it("asks a socket for a sign of life when somebody looks at the page again", async () => {
     await setup.watch();
-    setup.server.tell("visible");
+    setup.server.emit("visible");
     expect(setup.server.socket.cursors()).toHaveLength(2);
     await pass(9_000);
     expect(setup.server.sockets).toHaveLength(1);
@@ -287,7 +287,7 @@ describe("the page and its network", () => {
     setup.server.act({ do: "ask", text: "Hi" });
     setup.server.socket.dead = true;
     setup.server.act({ do: "delta", text: "unheard" });
-    setup.server.tell("online");
+    setup.server.emit("online");
     await pass(9_000);
     expect(setup.server.sockets).toHaveLength(2);
     expect(newestText(chat)).toBe("unheard");
@@ -460,7 +460,7 @@ describe("closing the client", () => {
     await setup.watch();
     setup.parley.close();
     expect(setup.server.socket.open).toBe(false);
-    setup.server.tell("online");
+    setup.server.emit("online");
     await pass(600_000);
     expect(setup.server.sockets).toHaveLength(1);
     expect(vi.getTimerCount()).toBe(0);

@@ -85,7 +85,7 @@ describe("a draft", () => {
     await write(setup.parley, "mine");
     await write(other, "yours");
     other.close();
-    setup.server.tell("hidden");
+    setup.server.emit("hidden");
     await settle();
     expect(await setup.server.store.draft("u", CHAT)).toBe("mine");
   });
@@ -94,7 +94,7 @@ describe("a draft", () => {
     const store = vi.spyOn(setup.server.store, "setDraft").mockReturnValue(new Promise(() => undefined));
     await write(setup.parley, "half");
     await write(setup.parley, "half a sentence");
-    setup.server.tell("hidden");
+    setup.server.emit("hidden");
     setup.parley.close();
     store.mockRestore();
     const again = await setup.open();
@@ -102,7 +102,7 @@ describe("a draft", () => {
     await settle();
     expect(text(again)).toBe("half a sentence");
     expect(await setup.server.store.draft("u", CHAT)).toBe("half a sentence");
-    expect(setup.server.words.size).toBe(0);
+    expect(setup.server.tabTexts.size).toBe(0);
   });
 
   it("is as another tab left it when the page comes back, which heard nothing meanwhile", async () => {
@@ -131,7 +131,7 @@ describe("a draft", () => {
     );
     await settle();
     expect([text(away), chat.getSnapshot().outbox]).toEqual(["", []]);
-    setup.server.tell("visible");
+    setup.server.emit("visible");
     await settle();
     expect(text(away)).toBe("half a sentence");
     expect(chat.getSnapshot().outbox).toMatchObject([{ content: "not sent" }]);

@@ -17,7 +17,7 @@ class Tab {
   readonly parley: Parley;
   private crashed = false;
 
-  constructor(server: FakeServer, exclusively: Environment["exclusively"]) {
+  constructor(server: FakeServer, withLock: Environment["withLock"]) {
     const alive = <Result>(work: Promise<Result>): Promise<Result> =>
       new Promise((resolve, reject) => {
         work.then(
@@ -40,7 +40,7 @@ class Tab {
     const environment = Object.assign(Object.create(server) as Environment, {
       fetch,
       store,
-      exclusively: <Result>(name: string, work: () => Promise<Result>) => alive(exclusively(name, work)),
+      withLock: <Result>(name: string, work: () => Promise<Result>) => alive(withLock(name, work)),
     });
     this.parley = connect(environment);
   }
@@ -52,7 +52,7 @@ class Tab {
 }
 
 /** As Web Locks and leases are: in turns, but never longer than some seconds. */
-function turns(): Environment["exclusively"] {
+function turns(): Environment["withLock"] {
   const last = new Map<string, Promise<unknown>>();
   return async (name, work) => {
     const before = last.get(name) ?? Promise.resolve();
@@ -83,7 +83,7 @@ const fate = fc.record({
 
 it.each([
   ["taking turns", turns],
-  ["without taking turns", (): Environment["exclusively"] => (_, work) => work()],
+  ["without taking turns", (): Environment["withLock"] => (_, work) => work()],
 ])(
   "whatever the network and the tabs do, %s: each message is stored once, in the order in which they were written",
   async (_, exclusion) => {
@@ -102,8 +102,8 @@ it.each([
           if (lost) throw new TypeError("Failed to fetch");
           return json({}, 202);
         });
-        const exclusively = exclusion();
-        const tabs = [0, 1, 2].map(() => new Tab(server, exclusively));
+        const withLock = exclusion();
+        const tabs = [0, 1, 2].map(() => new Tab(server, withLock));
         const listen = ({ parley }: Tab) => parley.watch(CHAT).subscribe(() => undefined);
         for (const one of tabs) listen(one);
         await settle();
@@ -115,7 +115,7 @@ it.each([
             await settle();
           } else if (what.do === "crash") {
             tabs[what.tab]?.crash();
-            const next = new Tab(server, exclusively);
+            const next = new Tab(server, withLock);
             tabs[what.tab] = next;
             listen(next);
             await settle();

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { LenientStore, MemoryStore, type WatchedChat } from "../src/index.ts";
+import { FallbackStore, MemoryStore, type WatchedChat } from "../src/index.ts";
 import { CHAT } from "../src/testing/room.ts";
 import { json, problem } from "../src/testing/server.ts";
 import { pass, Setup, settle } from "./support/client";
@@ -136,7 +136,7 @@ describe("sending", () => {
     chat.send("Hello");
     await pass(12_000);
     setup.server.unreachable = false;
-    setup.server.tell("online");
+    setup.server.emit("online");
     await settle();
     expect(sent()).toHaveLength(1);
   });
@@ -290,7 +290,7 @@ describe("messages written offline", () => {
       ]),
     );
     setup.parley.close();
-    setup.server.store = new LenientStore(Object.assign(new MemoryStore(), denied));
+    setup.server.store = new FallbackStore(Object.assign(new MemoryStore(), denied));
     const chat = await setup.watch(CHAT, await setup.open());
     setup.server.unreachable = true;
     chat.send("one");

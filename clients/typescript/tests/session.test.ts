@@ -13,7 +13,7 @@ describe("a session", () => {
     let running = 0;
     let most = 0;
     let turn: Promise<unknown> = Promise.resolve();
-    const exclusively: Environment["exclusively"] = (name, work) => {
+    const withLock: Environment["withLock"] = (name, work) => {
       names.push(name);
       const mine = turn.then(async () => {
         most = Math.max(most, ++running);
@@ -26,7 +26,7 @@ describe("a session", () => {
       turn = mine.catch(() => undefined);
       return mine;
     };
-    const tab = (): Environment => Object.assign(Object.create(setup.server) as Environment, { exclusively });
+    const tab = (): Environment => Object.assign(Object.create(setup.server) as Environment, { withLock });
     const tabs = [connect(tab()), connect(tab()), connect(tab())];
     await pass(1_000);
     expect(new Set(names)).toEqual(new Set(["parley-session"]));

@@ -1,7 +1,7 @@
 import "fake-indexeddb/auto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import {
-  LenientStore,
+  FallbackStore,
   MemoryStore,
   type OutgoingRecord,
   type Store,
@@ -52,7 +52,7 @@ function full(store: Store): Store {
     change: refuse,
     remove: refuse,
     setDraft: refuse,
-    handOver: refuse,
+    transfer: refuse,
   });
 }
 
@@ -61,8 +61,8 @@ const ids = async (store: Store, user = "u") => (await store.outgoing(user)).map
 const stores: [name: string, make: () => Store][] = [
   ["in IndexedDB", () => indexed()],
   ["in memory", () => new MemoryStore()],
-  ["in IndexedDB, with memory where that refuses", () => new LenientStore(indexed())],
-  ["in memory, where IndexedDB refuses", () => new LenientStore(full(new MemoryStore()))],
+  ["in IndexedDB, with memory where that refuses", () => new FallbackStore(indexed())],
+  ["in memory, where IndexedDB refuses", () => new FallbackStore(full(new MemoryStore()))],
 ];
 
 describe.each(stores)("a store %s", (_, make) => {
@@ -125,7 +125,7 @@ describe.each(stores)("a store %s", (_, make) => {
     await store.add(record("c", { status: "failed" }), null);
     await store.setDraft("u", "c", "seen");
     await store.setDraft("u", "d", "elsewhere");
-    await store.handOver("u", "next", "c");
+    await store.transfer("u", "next", "c");
     expect(await store.draft("next", "")).toBe("text of a\n\ntext of c\n\nseen");
     expect(await ids(store)).toEqual([]);
     expect(await ids(store, "next")).toEqual([]);
@@ -161,7 +161,7 @@ describe("the tabs of a browser", () => {
       return running;
     };
     const tabs = [indexed(), indexed(), indexed()];
-    expect(await Promise.all(tabs.map((tab) => tab.whileLeased("name", 8_000, work)))).toEqual([0, 0, 0]);
+    expect(await Promise.all(tabs.map((tab) => tab.withLease("name", 8_000, work)))).toEqual([0, 0, 0]);
     expect(most).toBe(1);
   });
 
@@ -169,14 +169,14 @@ describe("the tabs of a browser", () => {
     const [one, other] = [indexed(), indexed()];
     for (const later of [60_000, -24 * 60 * 60_000]) {
       await new Promise<void>((begun) => {
-        void one.whileLeased("name", 60_000, () => {
+        void one.withLease("name", 60_000, () => {
           begun();
           return new Promise(() => undefined);
         });
       });
       const now = Date.now();
       vi.spyOn(Date, "now").mockReturnValue(now + later);
-      expect(await other.whileLeased("name", 60_000, async () => "done")).toBe("done");
+      expect(await other.withLease("name", 60_000, async () => "done")).toBe("done");
       vi.restoreAllMocks();
     }
   });
@@ -186,20 +186,20 @@ describe("the tabs of a browser", () => {
     let end: () => void = () => undefined;
     let held: Promise<void> = Promise.resolve();
     await new Promise<void>((begun) => {
-      held = one.whileLeased("name", 60_000, () => {
+      held = one.withLease("name", 60_000, () => {
         begun();
         return new Promise<void>((resolve) => {
           end = resolve;
         });
       });
     });
-    expect(await other.whileLeased("name", 200, async () => "done")).toBe("done");
+    expect(await other.withLease("name", 200, async () => "done")).toBe("done");
     end();
     await held;
     vi.spyOn(indexedDB, "open").mockImplementation(() => {
       throw new DOMException("denied", "SecurityError");
     });
-    expect(await indexed("denied").whileLeased("name", 60_000, async () => "done")).toBe("done");
+    expect(await indexed("denied").withLease("name", 60_000, async () => "done")).toBe("done");
   });
 });
 
@@ -207,7 +207,7 @@ describe("a store that refuses", () => {
   it("sends what it has in the order in which it was written, and not again what was sent", async () => {
     const durable = new MemoryStore();
     await durable.add(record("a"), null);
-    const store = new LenientStore(full(durable));
+    const store = new FallbackStore(full(durable));
     await store.add(record("b"), null);
     expect(await ids(store)).toEqual(["a", "b"]);
     await store.change(["a"], { status: "accepted" });
@@ -218,7 +218,7 @@ describe("a store that refuses", () => {
 
   it("has a message once that was stored after it counted as refused", async () => {
     const durable = new MemoryStore();
-    const store = new LenientStore(durable);
+    const store = new FallbackStore(durable);
     const add = durable.add.bind(durable);
     vi.spyOn(durable, "add").mockImplementationOnce(async (...message) => {
       await add(...message);
@@ -236,7 +236,7 @@ describe("a store that refuses", () => {
     const refused = vi
       .spyOn(durable, "add")
       .mockRejectedValueOnce(new DOMException("full", "QuotaExceededError"));
-    const store = new LenientStore(durable);
+    const store = new FallbackStore(durable);
     await store.add(record("a"), null);
     await store.add(record("b"), null);
     expect(refused).toHaveBeenCalledTimes(1);

@@ -30,7 +30,7 @@ describe("a message that is not sent yet", () => {
   it("says that it waits for the network, and can be taken back", async () => {
     page.server.unreachable = true;
     page.server.offline = true;
-    page.server.tell("offline");
+    page.server.emit("offline");
     page.parley.watch(CHAT).send("Hello");
     await draw();
     await page.pass(50);

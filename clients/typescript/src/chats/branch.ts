@@ -1,7 +1,7 @@
 import { isTerminal, type Message } from "../protocol/protocol.ts";
 import { byCreation, type ChatState, type Generation } from "./merge.ts";
 
-/** One turn's half as a reader sees it. */
+/** One message of the visible branch. */
 export interface BranchItem {
   readonly message: Message;
   /** Other messages with the same parent and role, this one among them, oldest first. */
@@ -22,7 +22,7 @@ export function visibleBranch(state: ChatState, leaf: string | null = null): Bra
   const start = leaf ?? state.chat?.tip_id ?? null;
   let message = start === null ? undefined : byId.get(start);
   message ??= placed.at(-1);
-  // A circle, which the store never makes, must not hang the page.
+  // A cycle, which the store never creates, must not hang the page.
   while (message !== undefined && !seen.has(message.id)) {
     seen.add(message.id);
     branch.push({
@@ -41,7 +41,7 @@ interface Tree {
   readonly siblings: ReadonlyMap<string, readonly string[]>;
 }
 
-/** Trees of lists of messages, which are made anew when they change: while an answer grows, they stay the same. */
+/** Trees by list of messages. A list is replaced when a message changes, and not by deltas of the running answer. */
 const trees = new WeakMap<readonly Message[], Tree>();
 
 function treeOf(messages: readonly Message[]): Tree {
@@ -57,12 +57,12 @@ function treeOf(messages: readonly Message[]): Tree {
   return tree;
 }
 
-/** Prompts that wait for their turn, in the order in which they will be answered. */
+/** Returns the queued prompts in the order in which they will be answered. */
 export function queuedPrompts(state: ChatState): Message[] {
   return state.messages.filter((message) => message.status === "queued").sort(byCreation);
 }
 
-/** The end of the branch through `id` that grew last: where a reader who switches to `id` arrives. */
+/** Returns the leaf of the most recently extended branch through `id`, which is shown when a reader switches to `id`. */
 export function newestLeaf(state: ChatState, id: string): string {
   const children = new Map<string, Message>();
   for (const message of state.messages) {
@@ -82,12 +82,12 @@ export function newestLeaf(state: ChatState, id: string): string {
   return leaf;
 }
 
-/** The text of a message as far as it is known: of a running answer, what has been streamed. */
+/** Returns the text of a message; of a running answer, the text streamed so far. */
 export function textOf(item: Pick<BranchItem, "message" | "generation">): string {
   return item.generation?.text ?? item.message.content;
 }
 
-/** The reasoning of a message as far as it is known. */
+/** Returns the reasoning of a message; of a running answer, the reasoning streamed so far. */
 export function reasoningOf(item: Pick<BranchItem, "message" | "generation">): string {
   return item.generation?.reasoning ?? item.message.reasoning;
 }
@@ -97,7 +97,7 @@ function generationOf(state: ChatState, message: Message): Generation | null {
   return generation?.message_id === message.id && !isTerminal(message.status) ? generation : null;
 }
 
-/** Whether a message has its place in the tree: queued prompts get theirs when they start. */
+/** Whether a message is part of the tree: a queued prompt gets its parent when it starts. */
 function isPlaced(message: Message): boolean {
   return message.status !== "queued" && message.status !== "deleted";
 }

@@ -1,34 +1,35 @@
 import { newId } from "../ids.ts";
 import { type Observable, Subject } from "../observable.ts";
+import type { NewChat } from "../protocol/bodies.ts";
 import type { Chat, Cursor, ErrorFrame, ListenerFrame } from "../protocol/protocol.ts";
 import type { Draft } from "../storage/drafts.ts";
 import { type Delivery, Outbox, type OutgoingMessage } from "../storage/outbox.ts";
 import { Backoff } from "../transport/backoff.ts";
 import type { Connection, Subscriber } from "../transport/connection.ts";
-import type { Http, NewChat } from "../transport/http.ts";
+import type { Http } from "../transport/http.ts";
 import { type ChatState, cursorOf, emptyState, merge, mergeOlder } from "./merge.ts";
 
 /** A chat as a page shows it. */
 export interface ChatSnapshot {
-  /** What the server said. */
+  /** The state assembled from the server's frames. */
   readonly state: ChatState;
-  /** What this device said and the server has not shown yet. */
+  /** Messages of this browser that the chat does not show yet. */
   readonly outbox: readonly OutgoingMessage[];
   /** `draft`: not created yet. `unavailable`: it does not exist, or not for this user; see `problem`. */
   readonly phase: "draft" | "loading" | "ready" | "unavailable";
   readonly problem: Pick<ErrorFrame, "code" | "message"> | null;
-  /** Whether older messages are on their way. */
+  /** Whether a page of older messages is being loaded. */
   readonly loadingOlder: boolean;
 }
 
-/** Errors that watching again does not cure. */
-const FINAL = new Set(["not_found", "forbidden", "invalid"]);
-/** Milliseconds: how long a chat stays watched after its last listener went, so that going back is no loading. */
-const LINGER = 10_000;
-/** Milliseconds between watches that do not help, as while chat-store is away. */
-const REWATCH = { base: 250, cap: 10_000 };
+/** Codes of permanent errors: watching the chat again returns the same error. */
+const PERMANENT_ERRORS = new Set(["not_found", "forbidden", "invalid"]);
+/** Milliseconds for which a chat stays watched after its last listener left, so that going back loads nothing. */
+const UNWATCH_DELAY = 10_000;
+/** Milliseconds between resyncs that return an error or another gap, as while chat-store is unavailable. */
+const RESYNC_BACKOFF = { base: 250, cap: 10_000 };
 
-/** One chat: watched while somebody listens, and remembered with its cursor after that. */
+/** One chat: watched while it has listeners; its state and cursor stay in memory after that. */
 export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
   readonly id: string;
   private readonly http: Http;
@@ -38,15 +39,15 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
   private readonly onChat: (chat: Chat) => void;
   private readonly backoff: Backoff;
   private listeners = 0;
-  private linger: ReturnType<typeof setTimeout> | undefined;
-  private rewatch: ReturnType<typeof setTimeout> | undefined;
-  /** From noticing a gap to the snapshot that fills it: what comes between is known to be missing something. */
-  private healing = false;
-  private fruitless = 0;
+  private unwatchTimer: ReturnType<typeof setTimeout> | undefined;
+  private resyncTimer: ReturnType<typeof setTimeout> | undefined;
+  /** True from the detection of a gap to the snapshot that closes it: frames in between cannot be applied. */
+  private resyncing = false;
+  private fruitlessResyncs = 0;
 
   /**
    * @param creation Not null: the chat is created with this before its first message.
-   * @param onChat Told of each newer version of the chat's own fields.
+   * @param onChat Called with each newer version of the chat's own fields.
    */
   constructor(
     id: string,
@@ -59,7 +60,7 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
     this.http = delivery.http;
     this.connection = connection;
     this.onChat = onChat;
-    this.backoff = new Backoff(REWATCH, delivery.random);
+    this.backoff = new Backoff(RESYNC_BACKOFF, delivery.random);
     this.subject = new Subject<ChatSnapshot>({
       state: emptyState(id),
       outbox: [],
@@ -75,42 +76,42 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
 
   readonly subscribe = (listener: () => void): (() => void) => {
     const unsubscribe = this.subject.subscribe(listener);
-    clearTimeout(this.linger);
+    clearTimeout(this.unwatchTimer);
     if (this.listeners++ === 0 && this.subject.getSnapshot().phase !== "draft") {
       this.connection.watch(this.id, this);
     }
     return () => {
       unsubscribe();
       if (--this.listeners > 0) return;
-      this.linger = setTimeout(() => this.unwatch(), LINGER);
+      this.unwatchTimer = setTimeout(() => this.unwatch(), UNWATCH_DELAY);
     };
   };
 
-  /** Whether nobody listens and nothing is on its way: it can be forgotten. */
+  /** Whether the chat has no listener and no outgoing message, and can be removed from memory. */
   get isIdle(): boolean {
     return this.listeners === 0 && this.subject.getSnapshot().outbox.length === 0;
   }
 
-  /** Forgets timers, and stops watching and sending. */
+  /** Cancels the timers and stops watching and sending. */
   close(): void {
-    clearTimeout(this.linger);
+    clearTimeout(this.unwatchTimer);
     this.outbox.close();
     this.unwatch();
   }
 
-  // --- what a person does ---------------------------------------------------------------------------------------
+  // --- actions --------------------------------------------------------------------------------------------------
 
   /**
-   * Sends a message: shown at once, sent until it is accepted or refused.
+   * Sends a message: it is shown at once and retried until it is accepted or refused.
    *
    * @param parentId Undefined continues at the chat's tip; null starts a new root; an id branches there.
-   * @param draft The draft that the message was, which ends with it.
+   * @param draft The draft that becomes the message, and is cleared with it.
    * @returns The message's id.
    */
   send(content: string, parentId?: string | null, draft?: Draft): string {
     const id = newId();
     this.outbox.add({ id, content, parent_id: parentId }, draft?.chatId ?? null);
-    draft?.sent();
+    draft?.clearSent();
     return id;
   }
 
@@ -119,31 +120,31 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
     this.outbox.resend(id);
   }
 
-  /** Gives up a failed message. */
+  /** Removes a message that is not accepted. */
   discard(id: string): void {
     this.outbox.remove(id);
   }
 
-  /** Tries at once what waits for its next try. */
-  hurry(): void {
-    this.outbox.hurry();
+  /** Ends the wait before the next attempt to send. */
+  retryNow(): void {
+    this.outbox.retryNow();
   }
 
-  /** Shows and sends what other tabs did with the messages on their way. */
+  /** Reads the outgoing messages again, which another tab changed. */
   reloadOutbox(): void {
     void this.outbox.reload();
   }
 
-  /** The browser is another user's now. */
+  /** Adopts the messages and permissions of another user of the browser. */
   onUser(): void {
     this.outbox.onUser();
-    // What the former user could see is not this one's: asked anew, and told when it is not there.
-    if (this.listeners > 0 && !this.outbox.creates) this.connection.watch(this.id, this);
+    // The other user may have no access to the chat: the server decides again.
+    if (this.listeners > 0 && !this.outbox.createsChat) this.connection.watch(this.id, this);
   }
 
   /**
-   * Stops the answer that is shown as running, and no other, however late the request comes: named by its id, or in the
-   * first moment, when only the prompt is known, by the prompt's.
+   * Stops the answer that is shown as running, and no later one: the request names the answer's id, or the prompt's id
+   * while the answer's is not known yet.
    */
   stop(): Promise<void> {
     const { state, outbox } = this.subject.getSnapshot();
@@ -152,19 +153,19 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
     return this.http.stop(this.id, state.generation?.message_id ?? pending?.id ?? accepted?.id ?? null);
   }
 
-  /** Asks for another answer beside this one (or, of a prompt, for an answer). */
+  /** Requests another version of an answer, or an answer to a prompt. */
   regenerate(messageId: string): Promise<void> {
     return this.http.regenerate(this.id, messageId);
   }
 
-  /** Takes back a prompt that is still queued. */
+  /** Deletes a prompt that is still queued. */
   deleteQueued(messageId: string): Promise<void> {
     return this.http.deleteMessage(this.id, messageId);
   }
 
-  /** Chooses the model for what comes next. */
+  /** Sets the model of the next answers. */
   async setModel(model: string | null): Promise<void> {
-    this.takeChat(await this.http.updateChat(this.id, { model }));
+    this.updateChat(await this.http.updateChat(this.id, { model }));
   }
 
   /** Loads the page of messages before the oldest one; does nothing at the beginning or while one is loading. */
@@ -175,14 +176,14 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
     try {
       const page = await this.http.listMessages(this.id, state.next);
       const now = this.subject.getSnapshot().state;
-      // A snapshot may have replaced everything meanwhile; then this page is no longer next to what is there.
+      // A snapshot may have replaced the messages meanwhile; then this page does not adjoin them.
       if (now.next === state.next) this.subject.update({ state: mergeOlder(now, page) });
     } finally {
       this.subject.update({ loadingOlder: false });
     }
   }
 
-  // --- what the server says -------------------------------------------------------------------------------------
+  // --- frames ---------------------------------------------------------------------------------------------------
 
   cursor(): Cursor | null {
     return cursorOf(this.subject.getSnapshot().state);
@@ -200,58 +201,58 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
     const before = this.subject.getSnapshot();
     const { state, outcome } = merge(before.state, frame);
     if (frame.type === "snapshot") {
-      this.healing = false;
-      clearTimeout(this.rewatch);
+      this.resyncing = false;
+      clearTimeout(this.resyncTimer);
     }
     if (outcome === "applied") {
-      this.fruitless = frame.type === "delta" ? 0 : this.fruitless;
+      this.fruitlessResyncs = frame.type === "delta" ? 0 : this.fruitlessResyncs;
       this.subject.set({ ...before, state, phase: "ready", problem: null });
-      this.dropDelivered();
+      this.removeDelivered();
       if (state.chat !== null && state.chat !== before.state.chat) this.onChat(state.chat);
-    } else if (outcome === "gap" && !this.healing) {
-      this.healing = true;
+    } else if (outcome === "gap" && !this.resyncing) {
+      this.resyncing = true;
       this.subject.update({ state });
-      this.watchAgain();
+      this.resync();
     }
   }
 
   private onError(frame: ErrorFrame): void {
-    if (!FINAL.has(frame.code)) {
-      this.watchLater();
+    if (!PERMANENT_ERRORS.has(frame.code)) {
+      this.resyncLater();
       return;
     }
     this.connection.unwatch(this.id);
     const problem = { code: frame.code, message: frame.message };
     void this.outbox.restored.then(() => {
-      // An earlier page may have been closed before it could create the chat.
-      this.subject.update(this.outbox.creates ? { phase: "draft" } : { phase: "unavailable", problem });
+      // An earlier page may have been closed before it created the chat.
+      this.subject.update(this.outbox.createsChat ? { phase: "draft" } : { phase: "unavailable", problem });
     });
   }
 
   private onOutbox(): void {
     this.subject.update({ outbox: this.outbox.messages.getSnapshot() });
-    // What another tab sent may be here already.
-    this.dropDelivered();
-    if (this.subject.getSnapshot().phase === "draft" && !this.outbox.creates) this.onCreated();
+    // The chat may already show what another tab sent.
+    this.removeDelivered();
+    if (this.subject.getSnapshot().phase === "draft" && !this.outbox.createsChat) this.onCreated();
   }
 
-  /** At once, the first time; with backoff when that did not help. */
-  private watchAgain(): void {
-    if (this.fruitless++ > 0) {
-      this.watchLater();
+  /** Watches again from the cursor: at once after progress, with backoff when the previous resync brought none. */
+  private resync(): void {
+    if (this.fruitlessResyncs++ > 0) {
+      this.resyncLater();
     } else {
       this.backoff.reset();
       this.connection.watch(this.id, this);
     }
   }
 
-  private watchLater(): void {
-    clearTimeout(this.rewatch);
-    this.rewatch = setTimeout(() => this.connection.watch(this.id, this), this.backoff.next());
+  private resyncLater(): void {
+    clearTimeout(this.resyncTimer);
+    this.resyncTimer = setTimeout(() => this.connection.watch(this.id, this), this.backoff.next());
   }
 
   private unwatch(): void {
-    clearTimeout(this.rewatch);
+    clearTimeout(this.resyncTimer);
     this.connection.unwatch(this.id);
   }
 
@@ -260,16 +261,16 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
     if (this.listeners > 0) this.connection.watch(this.id, this);
   }
 
-  /** Takes the chat's fields from an answer over HTTP, which may be older than what a frame brought. */
-  private takeChat(chat: Chat): void {
+  /** Applies a chat returned over HTTP unless a frame has brought a newer version. */
+  private updateChat(chat: Chat): void {
     const { state } = this.subject.getSnapshot();
     if (state.chat !== null && state.chat.version >= chat.version) return;
     this.subject.update({ state: { ...state, chat } });
     this.onChat(chat);
   }
 
-  /** What the chat shows is no longer on its way. */
-  private dropDelivered(): void {
+  /** Removes the messages that the chat shows from the outbox. */
+  private removeDelivered(): void {
     const { state, outbox } = this.subject.getSnapshot();
     for (const { id } of outbox) {
       if (state.messages.some((message) => message.id === id)) this.outbox.remove(id);

@@ -7,42 +7,42 @@ import type { Http } from "../transport/http.ts";
 export interface ChatListState {
   /** The most recently updated first. */
   readonly items: readonly ChatSummary[];
-  /** Where the list goes on; null at the end. */
+  /** The cursor of the next page; null at the end. */
   readonly next: string | null;
   readonly loaded: boolean;
 }
 
-/** Milliseconds between two tries to read the list. */
-const REREAD = { base: 1_000, cap: 30_000 };
+/** Milliseconds between attempts to read the list. */
+const REFRESH_BACKOFF = { base: 1_000, cap: 30_000 };
 
-/** What happened to chats while a page of the list was on its way: null for one that is not listed any more. */
-type Meanwhile = Map<string, ChatSummary | null>;
+/** Chats that changed while a page of the list was being read; null for a chat that was removed. */
+type ConcurrentChanges = Map<string, ChatSummary | null>;
 
-/** The user's chats: read over HTTP, kept fresh by what the socket says of the list and of watched chats. */
+/** The user's chats: read over HTTP, updated by the socket's frames about the list and about watched chats. */
 export class ChatList implements Observable<ChatListState> {
   private readonly http: Http;
   private readonly random: () => number;
   private readonly backoff: Backoff;
   private readonly subject = new Subject<ChatListState>({ items: [], next: null, loaded: false });
-  private readonly reading = new Set<Meanwhile>();
+  private readonly reads = new Set<ConcurrentChanges>();
   private timer: ReturnType<typeof setTimeout> | undefined;
   private closed = false;
 
   constructor(http: Http, random: () => number) {
     this.http = http;
     this.random = random;
-    this.backoff = new Backoff(REREAD, random);
+    this.backoff = new Backoff(REFRESH_BACKOFF, random);
   }
 
   readonly getSnapshot = (): ChatListState => this.subject.getSnapshot();
   readonly subscribe = (listener: () => void): (() => void) => this.subject.subscribe(listener);
 
-  /** Reads the first page again. Pages that were loaded beyond it stay. */
+  /** Reads the first page again. Pages after it that were loaded stay. */
   async refresh(): Promise<void> {
     const page = await this.read(null);
     const before = this.subject.getSnapshot();
     const last = page.items.at(-1);
-    // Within the page's span the server's word is all there is: what it does not name there was deleted.
+    // The page is complete for its range: a chat in that range that it does not contain was deleted.
     const beyond =
       page.next === null || last === undefined
         ? []
@@ -63,12 +63,12 @@ export class ChatList implements Observable<ChatListState> {
     this.subject.update({ items: newestFirst([...before.items, ...page.items]), next: page.next });
   }
 
-  /** Renames a chat: shown at once, and as it was when the server refuses. */
+  /** Renames a chat: shown at once, reverted when the server refuses. */
   async rename(chatId: string, title: string): Promise<void> {
     const known = this.find(chatId);
     if (known !== undefined) this.replace({ ...known, title });
     try {
-      this.take(await this.http.updateChat(chatId, { title }));
+      this.upsert(await this.http.updateChat(chatId, { title }));
     } catch (error) {
       const now = this.find(chatId);
       if (known !== undefined && now?.version === known.version) this.replace(known);
@@ -76,46 +76,46 @@ export class ChatList implements Observable<ChatListState> {
     }
   }
 
-  /** Deletes a chat: gone from the list at once, back when the server refuses. */
+  /** Deletes a chat: removed from the list at once, restored when the server refuses. */
   async remove(chatId: string): Promise<void> {
     const removed = this.find(chatId);
-    this.forget(chatId);
+    this.drop(chatId);
     try {
       await this.http.deleteChat(chatId);
     } catch (error) {
-      if (removed !== undefined) this.take(removed);
+      if (removed !== undefined) this.upsert(removed);
       throw error;
     }
   }
 
-  /** Takes what the socket says of the list. */
+  /** Applies a frame about the list. */
   onFrame(frame: ListFrame): void {
-    if (frame.type === "relist") this.reread((frame.within ?? 0) * 1_000 * this.random());
-    else if (frame.chat === null) this.forget(frame.chat_id);
-    else this.take(frame.chat);
+    if (frame.type === "relist") this.refreshLater((frame.within ?? 0) * 1_000 * this.random());
+    else if (frame.chat === null) this.drop(frame.chat_id);
+    else this.upsert(frame.chat);
   }
 
-  /** Takes a newer version of a chat into the list. */
-  take(chat: ChatSummary): void {
-    for (const meanwhile of this.reading) meanwhile.set(chat.id, chat);
+  /** Adds a chat or replaces an older version of it. */
+  upsert(chat: ChatSummary): void {
+    for (const concurrent of this.reads) concurrent.set(chat.id, chat);
     const known = this.find(chat.id);
     if (known !== undefined && known.version >= chat.version) return;
     this.replace(chat);
   }
 
-  /** Takes a chat out of the list. */
-  forget(chatId: string): void {
-    for (const meanwhile of this.reading) meanwhile.set(chatId, null);
+  /** Removes a chat from the list. */
+  drop(chatId: string): void {
+    for (const concurrent of this.reads) concurrent.set(chatId, null);
     const { items } = this.subject.getSnapshot();
     this.subject.update({ items: items.filter((chat) => chat.id !== chatId) });
   }
 
-  /** Forgets what it knows: it is another user's. */
+  /** Empties the list, which belongs to another user. */
   clear(): void {
     this.subject.set({ items: [], next: null, loaded: false });
   }
 
-  /** Reads nothing by itself any more. */
+  /** Stops refreshing. */
   close(): void {
     this.closed = true;
     clearTimeout(this.timer);
@@ -129,35 +129,35 @@ export class ChatList implements Observable<ChatListState> {
     this.subject.update({ items: newestFirst([chat, ...this.subject.getSnapshot().items]) });
   }
 
-  /** Reads a page; what was said of its chats meanwhile is newer than the page may be. */
+  /** Reads a page; frames that arrived meanwhile take precedence over it. */
   private async read(before: string | null): Promise<Page<ChatSummary>> {
-    const meanwhile: Meanwhile = new Map();
-    this.reading.add(meanwhile);
+    const concurrent: ConcurrentChanges = new Map();
+    this.reads.add(concurrent);
     try {
       const page = await this.http.listChats(before);
-      const items: ChatSummary[] = page.items.filter((chat) => meanwhile.get(chat.id) !== null);
-      for (const chat of meanwhile.values()) if (chat !== null) items.push(chat);
+      const items: ChatSummary[] = page.items.filter((chat) => concurrent.get(chat.id) !== null);
+      for (const chat of concurrent.values()) if (chat !== null) items.push(chat);
       return { items: newestFirst(items), next: page.next };
     } finally {
-      this.reading.delete(meanwhile);
+      this.reads.delete(concurrent);
     }
   }
 
-  /** Reads the list again until that succeeds. */
-  private reread(delay: number): void {
+  /** Refreshes the list after a delay, with backoff until that succeeds. */
+  private refreshLater(delay: number): void {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
       this.refresh().then(
         () => this.backoff.reset(),
         () => {
-          if (!this.closed) this.reread(this.backoff.next());
+          if (!this.closed) this.refreshLater(this.backoff.next());
         },
       );
     }, delay);
   }
 }
 
-/** Sorts; of a chat that occurs twice, the newer one stays, and the first of two that are as new. */
+/** Sorts, newest first; of duplicates the newest version stays, of equal versions the first. */
 function newestFirst(chats: readonly ChatSummary[]): ChatSummary[] {
   const unique = new Map<string, ChatSummary>();
   for (const chat of chats) {

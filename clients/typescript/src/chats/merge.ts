@@ -12,7 +12,7 @@ import {
   type SnapshotFrame,
 } from "../protocol/protocol.ts";
 
-/** The running answer as assembled so far. */
+/** The running answer, assembled so far. */
 export interface Generation {
   readonly generation_id: string;
   readonly message_id: string;
@@ -21,32 +21,32 @@ export interface Generation {
   readonly seq: number;
   readonly text: string;
   readonly reasoning: string;
-  /** While `retrying`: when the worker tries again, if it said so (ISO 8601). */
+  /** While `retrying`: the time of the next attempt, when the worker named one (ISO 8601). */
   readonly retry_at: string | null;
 }
 
-/** Everything a reader has assembled of one chat. Immutable: a frame that changes nothing returns the same object. */
+/** A reader's state of one chat. Immutable: a frame that changes nothing returns the same object. */
 export interface ChatState {
   readonly chat_id: string;
-  /** Whether a cursor would be honoured: a snapshot has come, and nothing since made it worthless. */
+  /** Whether the cursor is valid: a snapshot was applied, and no gap or deletion followed. */
   readonly synced: boolean;
   readonly version: number;
-  /** The version below `version` up to which every frame has certainly come; see {@link cursorOf}. */
-  readonly settled: number;
+  /** The highest version of which all frames have certainly arrived; see {@link cursorOf}. */
+  readonly complete_version: number;
   readonly chat: Chat | null;
   readonly deleted: boolean;
-  /** By creation, oldest first, tombstones (`deleted`) among them. */
+  /** In order of creation, oldest first, including tombstones (`deleted`). */
   readonly messages: readonly Message[];
-  /** Where older messages go on; null at the beginning of the chat. */
+  /** The cursor of the page of older messages; null at the beginning of the chat. */
   readonly next: string | null;
   readonly generation: Generation | null;
-  /** The generation that ended last: what still arrives of it is late. */
-  readonly ended: string | null;
+  /** The generation that ended last: its later frames are ignored. */
+  readonly ended_generation_id: string | null;
 }
 
 /**
- * What a frame did. `gap`: something is missing before it; the state is unchanged but for `synced`, and the reader
- * watches again with {@link cursorOf}.
+ * The outcome of a frame. `gap`: a frame before it is missing; only `synced` changes, and the reader watches again with
+ * {@link cursorOf}.
  */
 export type Outcome = "applied" | "ignored" | "gap";
 
@@ -61,30 +61,30 @@ export function emptyState(chatId: string): ChatState {
     chat_id: chatId,
     synced: false,
     version: 0,
-    settled: 0,
+    complete_version: 0,
     chat: null,
     deleted: false,
     messages: [],
     next: null,
     generation: null,
-    ended: null,
+    ended_generation_id: null,
   };
 }
 
 /**
- * Returns the cursor to watch again with; null when everything is needed.
+ * Returns the cursor to resume from; null when a full snapshot is needed.
  *
- * One change of a chat can be several frames of one version, and a socket can end between two of them. So the cursor
- * claims the version *before* the newest: a message or two come again, which costs little and loses nothing.
+ * One change of a chat can be several frames of one version, and a socket can close between two of them. So the cursor
+ * names the version *before* the newest: a few messages are repeated, and none is lost.
  */
 export function cursorOf(state: ChatState): Cursor | null {
   if (!state.synced) return null;
-  if (state.generation === null) return { version: state.settled };
+  if (state.generation === null) return { version: state.complete_version };
   const { generation_id, attempt, seq } = state.generation;
-  return { version: state.settled, generation_id, attempt, seq };
+  return { version: state.complete_version, generation_id, attempt, seq };
 }
 
-/** Merges one frame into what a reader has. Pure: no clock, no I/O. The cases are in `tests/cases/frames.json`. */
+/** Applies one frame to a reader's state. Pure: no clock, no I/O. The cases are in `tests/cases/frames.json`. */
 export function merge(state: ChatState, frame: RoomFrame): Merged {
   if (frame.chat_id !== state.chat_id) return ignored(state);
   if (frame.type === "snapshot") return mergeSnapshot(state, frame);
@@ -108,57 +108,60 @@ export function merge(state: ChatState, frame: RoomFrame): Merged {
 }
 
 /**
- * Adds a page of older messages, read over HTTP with `before=state.next`. What the state has is newer and stays.
+ * Adds a page of older messages, read over HTTP with `before=state.next`. Messages of the state take precedence.
  */
 export function mergeOlder(state: ChatState, page: Page<Message>): ChatState {
   const known = new Set(state.messages.map((message) => message.id));
   const older = page.items.filter((message) => !known.has(message.id));
-  return { ...state, messages: inOrder([...older, ...state.messages]), next: page.next };
+  return { ...state, messages: sortByCreation([...older, ...state.messages]), next: page.next };
 }
 
 function mergeSnapshot(state: ChatState, frame: SnapshotFrame): Merged {
   const messages = frame.recovered
     ? frame.messages.reduce(upsert, state.messages)
-    : inOrder([...frame.messages]);
-  const generation = resumed(state.generation, frame.generation, messages);
+    : sortByCreation([...frame.messages]);
+  const generation = resumeGeneration(state.generation, frame.generation, messages);
   if (generation === "gap") return { state: { ...state, synced: false }, outcome: "gap" };
   return applied({
     ...state,
     synced: true,
     deleted: false,
     version: frame.version,
-    settled: frame.version,
+    complete_version: frame.version,
     chat: frame.chat,
     messages,
     next: frame.recovered ? state.next : (frame.next ?? null),
     generation,
-    ended: generation === null && state.generation !== null ? state.generation.generation_id : state.ended,
+    ended_generation_id:
+      generation === null && state.generation !== null
+        ? state.generation.generation_id
+        : state.ended_generation_id,
   });
 }
 
-/** Joins the running answer of a snapshot to the one that the reader has. */
-function resumed(
-  mine: Generation | null,
-  theirs: RunningAnswer | null,
+/** Continues the reader's running answer with that of a snapshot. */
+function resumeGeneration(
+  current: Generation | null,
+  incoming: RunningAnswer | null,
   messages: readonly Message[],
 ): Generation | null | "gap" {
-  if (theirs === null || isOver(messages, theirs.message_id)) return null;
-  const { after, ...answer } = theirs;
+  if (incoming === null || hasTerminalAnswer(messages, incoming.message_id)) return null;
+  const { after, ...answer } = incoming;
   if (after === 0) return { ...answer, retry_at: null };
-  const same = mine?.generation_id === answer.generation_id && mine.attempt === answer.attempt;
-  if (!same || mine.seq !== after) return "gap";
+  const same = current?.generation_id === answer.generation_id && current.attempt === answer.attempt;
+  if (!same || current.seq !== after) return "gap";
   return {
     ...answer,
-    text: mine.text + answer.text,
-    reasoning: mine.reasoning + answer.reasoning,
-    retry_at: answer.status === "retrying" ? mine.retry_at : null,
+    text: current.text + answer.text,
+    reasoning: current.reasoning + answer.reasoning,
+    retry_at: answer.status === "retrying" ? current.retry_at : null,
   };
 }
 
 function mergeDelta(state: ChatState, frame: DeltaFrame): Merged {
   const { generation } = state;
   if (generation?.generation_id !== frame.generation_id) {
-    return frame.generation_id === state.ended ? ignored(state) : gap(state);
+    return frame.generation_id === state.ended_generation_id ? ignored(state) : gap(state);
   }
   if (frame.attempt < generation.attempt) return ignored(state);
   if (frame.attempt > generation.attempt) return gap(state);
@@ -178,11 +181,15 @@ function mergeDelta(state: ChatState, frame: DeltaFrame): Merged {
 
 function mergeGeneration(state: ChatState, frame: GenerationFrame): Merged {
   const { generation } = state;
-  if (frame.generation_id === state.ended || isOver(state.messages, frame.message_id)) return ignored(state);
+  if (
+    frame.generation_id === state.ended_generation_id ||
+    hasTerminalAnswer(state.messages, frame.message_id)
+  )
+    return ignored(state);
   const same = generation?.generation_id === frame.generation_id;
   if (same && frame.attempt < generation.attempt) return ignored(state);
-  // The same attempt goes on with its text; a new one starts from nothing, and so does another generation.
-  const kept =
+  // The same attempt continues with its text; a new attempt or another generation starts empty.
+  const progress =
     same && frame.attempt === generation.attempt
       ? { seq: generation.seq, text: generation.text, reasoning: generation.reasoning }
       : { seq: 0, text: "", reasoning: "" };
@@ -194,7 +201,7 @@ function mergeGeneration(state: ChatState, frame: GenerationFrame): Merged {
       attempt: frame.attempt,
       status: frame.status === "retrying" ? "retrying" : "running",
       retry_at: frame.status === "retrying" ? (frame.retry_at ?? null) : null,
-      ...kept,
+      ...progress,
     },
   });
 }
@@ -203,44 +210,44 @@ function mergeMessage(state: ChatState, frame: MessageFrame): Merged {
   const messages = upsert(state.messages, frame.message);
   if (messages === state.messages) return ignored(state);
   const { generation } = state;
-  const ends = generation?.message_id === frame.message.id && isTerminal(frame.message.status);
+  const isEnd = generation?.message_id === frame.message.id && isTerminal(frame.message.status);
   return applied({
     ...state,
     ...advance(state, frame.version),
     messages,
-    generation: ends ? null : generation,
-    ended: ends ? generation.generation_id : state.ended,
+    generation: isEnd ? null : generation,
+    ended_generation_id: isEnd ? generation.generation_id : state.ended_generation_id,
   });
 }
 
-/** Raises the version; what came before the newest version is settled. */
-function advance(state: ChatState, version: number): Pick<ChatState, "version" | "settled"> {
+/** Raises the version; the versions before the newest one are complete. */
+function advance(state: ChatState, version: number): Pick<ChatState, "version" | "complete_version"> {
   return version > state.version
-    ? { version, settled: state.version }
-    : { version: state.version, settled: state.settled };
+    ? { version, complete_version: state.version }
+    : { version: state.version, complete_version: state.complete_version };
 }
 
-/** Adds or replaces a message unless a version as new is there already. */
+/** Adds or replaces a message unless the state has the same or a newer version. */
 function upsert(messages: readonly Message[], message: Message): readonly Message[] {
   const index = messages.findIndex((known) => known.id === message.id);
   const known = messages[index];
-  if (known === undefined) return inOrder([...messages, message]);
+  if (known === undefined) return sortByCreation([...messages, message]);
   if (known.version >= message.version) return messages;
-  return inOrder(messages.with(index, message));
+  return sortByCreation(messages.with(index, message));
 }
 
-function inOrder(messages: Message[]): Message[] {
+function sortByCreation(messages: Message[]): Message[] {
   return messages.sort(byCreation);
 }
 
-/** Orders by creation; by id within one moment, which sorts by time as well. */
+/** Compares by time of creation, then by id, which is ordered by time as well. */
 export function byCreation(one: Message, other: Message): number {
   const difference = Date.parse(one.created_at) - Date.parse(other.created_at);
   if (difference !== 0) return difference;
   return one.id < other.id ? -1 : one.id > other.id ? 1 : 0;
 }
 
-function isOver(messages: readonly Message[], id: string): boolean {
+function hasTerminalAnswer(messages: readonly Message[], id: string): boolean {
   return messages.some((message) => message.id === id && isTerminal(message.status));
 }
 

@@ -1,6 +1,5 @@
 /**
- * What travels between the browser and Parley: protocol version 1. A reader ignores frame types and fields that it
- * does not know. See `docs/protocol.md`.
+ * The protocol between a browser and Parley, version 1. A reader ignores unknown frame types and fields. See `docs/protocol.md`.
  */
 
 import type {
@@ -37,20 +36,20 @@ export type {
   Usage,
 } from "./frames.ts";
 
-/** A page of a list. `next` is an opaque cursor for `before=`; null at the end. */
+/** A page of a list. `next` is the opaque cursor for `before=`; null at the end. */
 export interface Page<Item> {
   readonly items: readonly Item[];
   readonly next: string | null;
 }
 
-/** A frame about one chat, which {@link merge} takes. */
+/** A frame about one chat: the input of {@link merge}. */
 export type RoomFrame = Exclude<ServerFrame, ReadyFrame | ListFrame | RejectedFrame | ErrorFrame>;
 /** A frame about the user's list of chats. */
 export type ListFrame = ListedFrame | RelistFrame;
-/** What a chat's listener is given. */
+/** A frame that a chat's subscriber receives. */
 export type ListenerFrame = Exclude<ServerFrame, ReadyFrame | ListFrame>;
 
-/** Decodes a frame; null for what is not a frame that this version knows, or not as the contracts say. */
+/** Decodes and validates a frame; null for an unknown type or a frame that does not match its schema. */
 export function decodeFrame(data: unknown): ServerFrame | null {
   if (typeof data !== "string") return null;
   try {
@@ -63,22 +62,22 @@ export function decodeFrame(data: unknown): ServerFrame | null {
   }
 }
 
-/** What to do after the server closed a socket. */
+/** What a client does after the server closed a socket. */
 export type AfterClose = "reconnect" | "stop";
 
-/** Reads a close code: 4400–4499 say that trying again would end the same way; after all others, reconnect. */
+/** Interprets a close code: 4400–4499 are permanent errors; after all others, the client reconnects. */
 export function afterClose(code: number): AfterClose {
   return code >= 4400 && code <= 4499 ? "stop" : "reconnect";
 }
 
-/** Whether a close code is one that push itself gives; others come from something in between, or from nowhere. */
-export function saysWhy(code: number): boolean {
+/** Whether push itself sent this close code; all others come from a proxy or from a lost connection. */
+export function isPushCloseCode(code: number): boolean {
   return code === 1001 || (code >= 4000 && code <= 4499);
 }
 
 const TERMINAL = new Set<Message["status"]>(["complete", "stopped", "failed"]);
 
-/** Whether an answer is over. A terminal status is never left again: "done" means stored. */
+/** Whether a status is terminal: the answer is stored, and its status does not change any more. */
 export function isTerminal(status: Message["status"]): boolean {
   return TERMINAL.has(status);
 }

@@ -1,6 +1,6 @@
 import { SCHEMAS } from "./frames.ts";
 
-/** What a value may be: the name of a JSON type, one of several, one of some words, a list, or an object by name. */
+/** The schema of a value: the name of a JSON type, alternatives, an enumeration, an array, or a reference. */
 type Schema =
   | string
   | readonly Schema[]
@@ -15,7 +15,7 @@ interface ObjectSchema {
 
 const OBJECTS: Readonly<Record<string, ObjectSchema>> = SCHEMAS;
 
-/** Whether a value is what the contracts say of a type; fields that they do not name are ignored. */
+/** Whether a value matches the schema of that name; fields that the schema does not name are ignored. */
 export function isValid(name: keyof typeof SCHEMAS, value: unknown): boolean {
   return matches({ ref: name }, value);
 }

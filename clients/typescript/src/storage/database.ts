@@ -1,6 +1,6 @@
 import { type DBSchema, type IDBPDatabase, type IDBPTransaction, openDB } from "idb";
 import { newId } from "../ids.ts";
-import { joined, type OutgoingRecord, type Store, type StoreChange } from "./store.ts";
+import { joinTexts, type OutgoingRecord, type Store, type StoreChange } from "./store.ts";
 
 interface Draft {
   readonly text: string;
@@ -15,28 +15,28 @@ interface Lease {
 }
 
 interface Schema extends DBSchema {
-  /** By a number that grows: the order in which they were written, whatever the clock said. */
+  /** The key is an auto-incremented number: the order of writing, independent of the clock. */
   outgoing: { key: number; value: OutgoingRecord; indexes: { id: string; user_id: string } };
   drafts: { key: [userId: string, chatId: string]; value: Draft };
   leases: { key: string; value: Lease };
-  /** `user`: who this browser was last. */
+  /** `user`: the last user of this browser. */
   values: { key: string; value: string };
 }
 
 type WriteTransaction = IDBPTransaction<Schema, StoreName[], "readwrite">;
 type StoreName = "outgoing" | "drafts" | "leases" | "values";
 
-/** Milliseconds after which a database that does not answer counts as refused. */
-const PATIENCE = 5_000;
-/** Milliseconds that another user's drafts and messages are kept: nobody may ever come back for them. */
-const KEPT = 30 * 24 * 60 * 60 * 1000;
-/** A lease ends so many milliseconds after its owner was last alive. */
-const LEASE = 5_000;
-const HEARTBEAT = 1_000;
-/** Milliseconds between two looks at a lease of another tab. */
-const LOOK_AGAIN = 100;
+/** Milliseconds after which an operation of the database counts as refused. */
+const RESPONSE_TIMEOUT = 5_000;
+/** Milliseconds after which drafts and messages of other users are deleted. */
+const RETENTION = 30 * 24 * 60 * 60 * 1000;
+/** Milliseconds from the owner's last heartbeat to the expiry of its lease. */
+const LEASE_DURATION = 5_000;
+const HEARTBEAT_INTERVAL = 1_000;
+/** Milliseconds between two attempts to take a lease. */
+const LEASE_POLL_INTERVAL = 100;
 
-/** Drafts, outgoing messages and leases in IndexedDB, one database for each path that Parley is served below. */
+/** Drafts, outgoing messages and leases in IndexedDB, one database for each base path. */
 export class IndexedStore implements Store {
   private readonly name: string;
   private readonly channel: BroadcastChannel | null;
@@ -53,19 +53,19 @@ export class IndexedStore implements Store {
 
   async setUser(userId: string): Promise<string> {
     let before = "";
-    await this.writing(["outgoing", "drafts", "values"], async (transaction) => {
+    await this.write(["outgoing", "drafts", "values"], async (transaction) => {
       const [outgoing, drafts] = [transaction.objectStore("outgoing"), transaction.objectStore("drafts")];
       before = (await transaction.objectStore("values").get("user")) ?? "";
       await transaction.objectStore("values").put(userId, "user");
-      for (let at = await outgoing.openCursor(); at !== null; at = await at.continue()) {
-        const { user_id, created_at } = at.value;
-        if (user_id === "") await at.update({ ...at.value, user_id: userId });
-        else if (user_id !== userId && isOld(Date.parse(created_at))) await at.delete();
+      for (let cursor = await outgoing.openCursor(); cursor !== null; cursor = await cursor.continue()) {
+        const { user_id, created_at } = cursor.value;
+        if (user_id === "") await cursor.update({ ...cursor.value, user_id: userId });
+        else if (user_id !== userId && isExpired(Date.parse(created_at))) await cursor.delete();
       }
-      for (let at = await drafts.openCursor(); at !== null; at = await at.continue()) {
-        const [owner, chatId] = at.key;
-        if (owner === "") await drafts.put(at.value, [userId, chatId]);
-        if (owner === "" || (owner !== userId && isOld(at.value.saved_at))) await at.delete();
+      for (let cursor = await drafts.openCursor(); cursor !== null; cursor = await cursor.continue()) {
+        const [owner, chatId] = cursor.key;
+        if (owner === "") await drafts.put(cursor.value, [userId, chatId]);
+        if (owner === "" || (owner !== userId && isExpired(cursor.value.saved_at))) await cursor.delete();
       }
       return before === userId ? [] : [{ kind: "user", user_id: userId }];
     });
@@ -78,7 +78,7 @@ export class IndexedStore implements Store {
 
   add(record: OutgoingRecord, draft: string | null): Promise<void> {
     const { user_id, chat_id, content } = record;
-    return this.writing(
+    return this.write(
       ["outgoing", "drafts"],
       async (transaction) => {
         await transaction.objectStore("outgoing").add(record);
@@ -89,30 +89,30 @@ export class IndexedStore implements Store {
           { kind: "draft", user_id, chat_id: draft, text: "", sent: content },
         ];
       },
-      // A person was shown that it is on its way: it is on the disk, not only on its way there.
+      // The page shows the message as being sent: it has to survive a crash of the machine.
       "strict",
     );
   }
 
   change(ids: readonly string[], change: Partial<OutgoingRecord>): Promise<void> {
-    return this.writing(["outgoing"], async (transaction) => {
+    return this.write(["outgoing"], async (transaction) => {
       const chats = new Set<string>();
       for (const id of ids) {
-        const at = await transaction.objectStore("outgoing").index("id").openCursor(id);
-        if (at === null) continue;
-        chats.add(at.value.chat_id);
-        await at.update({ ...at.value, ...change });
+        const cursor = await transaction.objectStore("outgoing").index("id").openCursor(id);
+        if (cursor === null) continue;
+        chats.add(cursor.value.chat_id);
+        await cursor.update({ ...cursor.value, ...change });
       }
       return [...chats].map((chat_id) => ({ kind: "outgoing", chat_id }));
     });
   }
 
   remove(id: string): Promise<void> {
-    return this.writing(["outgoing"], async (transaction) => {
-      const at = await transaction.objectStore("outgoing").index("id").openCursor(id);
-      if (at === null) return [];
-      await at.delete();
-      return [{ kind: "outgoing", chat_id: at.value.chat_id }];
+    return this.write(["outgoing"], async (transaction) => {
+      const cursor = await transaction.objectStore("outgoing").index("id").openCursor(id);
+      if (cursor === null) return [];
+      await cursor.delete();
+      return [{ kind: "outgoing", chat_id: cursor.value.chat_id }];
     });
   }
 
@@ -121,22 +121,22 @@ export class IndexedStore implements Store {
   }
 
   setDraft(userId: string, chatId: string, text: string): Promise<void> {
-    return this.writing(["drafts"], async (transaction) => {
+    return this.write(["drafts"], async (transaction) => {
       const drafts = transaction.objectStore("drafts");
       const key: [string, string] = [userId, chatId];
       const done = text === "" ? drafts.delete(key) : drafts.put({ text, saved_at: Date.now() }, key);
-      // At once, and not after the answer to that: a page that ends now gets none.
+      // Without waiting for the request's result, which a page that ends now does not get.
       transaction.commit();
       await done;
       return [{ kind: "draft", user_id: userId, chat_id: chatId, text, sent: null }];
     });
   }
 
-  handOver(from: string, to: string, chatId: string): Promise<void> {
-    return this.writing(["outgoing", "drafts"], async (transaction) => {
+  transfer(from: string, to: string, chatId: string): Promise<void> {
+    return this.write(["outgoing", "drafts"], async (transaction) => {
       const [outgoing, drafts] = [transaction.objectStore("outgoing"), transaction.objectStore("drafts")];
       const draft = await drafts.get([from, chatId]);
-      const text = joined(await outgoing.index("user_id").getAll(from), draft?.text ?? "");
+      const text = joinTexts(await outgoing.index("user_id").getAll(from), draft?.text ?? "");
       for (const key of await outgoing.index("user_id").getAllKeys(from)) await outgoing.delete(key);
       for (const key of await drafts.getAllKeys()) {
         if (key[0] === from) await drafts.delete(key);
@@ -148,12 +148,12 @@ export class IndexedStore implements Store {
   }
 
   onChange(listener: (change: StoreChange) => void): () => void {
-    const hear = ({ data }: MessageEvent) => listener(data as StoreChange);
-    this.channel?.addEventListener("message", hear);
-    return () => this.channel?.removeEventListener("message", hear);
+    const onMessage = ({ data }: MessageEvent) => listener(data as StoreChange);
+    this.channel?.addEventListener("message", onMessage);
+    return () => this.channel?.removeEventListener("message", onMessage);
   }
 
-  /** Ends the connections that it holds. */
+  /** Closes the database and the channel. */
   close(): void {
     this.channel?.close();
     this.opening?.then(
@@ -164,21 +164,21 @@ export class IndexedStore implements Store {
   }
 
   /**
-   * Does some work while no other tab holds a lease of that name: for pages that have no Web Locks. A lease is a record
-   * with the time until which it is valid; transactions make taking it atomic. Without a database, or when another tab
-   * keeps it for longer than `patience` milliseconds, the work is done all the same.
+   * Runs `work` while no other tab holds the lease of that name: for pages without Web Locks. A lease is a record with an
+   * owner and a time of expiry, taken in a transaction. Without a database, or when another tab holds the lease for longer
+   * than `timeout` milliseconds, the work runs all the same.
    */
-  async whileLeased<Result>(name: string, patience: number, work: () => Promise<Result>): Promise<Result> {
+  async withLease<Result>(name: string, timeout: number, work: () => Promise<Result>): Promise<Result> {
     const owner = newId();
     const begun = performance.now();
     try {
-      while (!(await this.lease(name, owner)) && performance.now() - begun < patience) {
-        await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN));
+      while (!(await this.lease(name, owner)) && performance.now() - begun < timeout) {
+        await new Promise((resolve) => setTimeout(resolve, LEASE_POLL_INTERVAL));
       }
     } catch {
       return work();
     }
-    const heartbeat = setInterval(() => void this.lease(name, owner).catch(() => false), HEARTBEAT);
+    const heartbeat = setInterval(() => void this.lease(name, owner).catch(() => false), HEARTBEAT_INTERVAL);
     try {
       return await work();
     } finally {
@@ -187,31 +187,32 @@ export class IndexedStore implements Store {
     }
   }
 
-  /** Takes a lease, or makes it valid for longer; false while it is another tab's. */
+  /** Takes or extends a lease; false while another tab holds it. */
   private async lease(name: string, owner: string): Promise<boolean> {
     let taken = false;
-    await this.writing(["leases"], async (transaction) => {
+    await this.write(["leases"], async (transaction) => {
       const leases = transaction.objectStore("leases");
-      const held = await leases.get(name);
-      const left = (held?.until ?? 0) - Date.now();
-      // More than a lease can have left: the clock was set back.
-      taken = held === undefined || held.owner === owner || left <= 0 || left > LEASE;
-      if (taken) await leases.put({ owner, until: Date.now() + LEASE }, name);
+      const current = await leases.get(name);
+      const remaining = (current?.until ?? 0) - Date.now();
+      // More time than a lease can have: the clock was set back.
+      taken =
+        current === undefined || current.owner === owner || remaining <= 0 || remaining > LEASE_DURATION;
+      if (taken) await leases.put({ owner, until: Date.now() + LEASE_DURATION }, name);
       return [];
     });
     return taken;
   }
 
   private release(name: string, owner: string): Promise<void> {
-    return this.writing(["leases"], async (transaction) => {
+    return this.write(["leases"], async (transaction) => {
       const leases = transaction.objectStore("leases");
       if ((await leases.get(name))?.owner === owner) await leases.delete(name);
       return [];
     });
   }
 
-  /** Does some writing, all of it or nothing, and tells the other tabs after it is done. */
-  private writing(
+  /** Writes in one transaction and notifies the other tabs after its commit. */
+  private write(
     stores: StoreName[],
     work: (transaction: WriteTransaction) => Promise<StoreChange[]>,
     durability: IDBTransactionDurability = "default",
@@ -223,19 +224,19 @@ export class IndexedStore implements Store {
     });
   }
 
-  /** Transactions of one store run in the order in which they are begun: what is read is as new as what was written. */
+  /** Runs an operation, once more after the connection was closed. Transactions run in the order of their creation. */
   private async run<Result>(work: (database: IDBPDatabase<Schema>) => Promise<Result>): Promise<Result> {
     try {
-      return await inTime(work(await this.open()));
+      return await withTimeout(work(await this.open()));
     } catch (error) {
       if (!isClosed(error)) throw error;
       this.opening = null;
-      return await inTime(work(await this.open()));
+      return await withTimeout(work(await this.open()));
     }
   }
 
   private open(): Promise<IDBPDatabase<Schema>> {
-    this.opening ??= inTime(
+    this.opening ??= withTimeout(
       openDB<Schema>(this.name, 1, {
         upgrade(database) {
           const outgoing = database.createObjectStore("outgoing", { autoIncrement: true });
@@ -245,7 +246,7 @@ export class IndexedStore implements Store {
           database.createObjectStore("leases");
           database.createObjectStore("values");
         },
-        // A newer version of the page wants to change it: it goes first, and this tab opens it again if it can.
+        // A newer version of the page upgrades the schema: this tab closes, and opens again if its version still fits.
         blocking: (_, __, event) => {
           (event.target as IDBDatabase).close();
           this.opening = null;
@@ -262,21 +263,21 @@ export class IndexedStore implements Store {
   }
 }
 
-function isOld(time: number): boolean {
-  return Date.now() - time > KEPT;
+function isExpired(time: number): boolean {
+  return Date.now() - time > RETENTION;
 }
 
-/** Whether the connection to the database had ended, so that a new one may work. */
+/** Whether the connection to the database was closed, so that a new one may work. */
 function isClosed(error: unknown): boolean {
   return (
     error instanceof DOMException && (error.name === "InvalidStateError" || error.name === "UnknownError")
   );
 }
 
-function inTime<Result>(work: Promise<Result>): Promise<Result> {
+function withTimeout<Result>(work: Promise<Result>): Promise<Result> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error("The browser's database does not answer.")), PATIENCE);
+    timer = setTimeout(() => reject(new Error("The browser's database does not respond.")), RESPONSE_TIMEOUT);
   });
   return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }

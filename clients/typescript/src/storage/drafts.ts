@@ -2,15 +2,15 @@ import type { Environment } from "../environment.ts";
 import { type Observable, Subject } from "../observable.ts";
 import type { StoreChange } from "./store.ts";
 
-/** The draft of one chat, as this tab shows it. */
+/** The draft of one chat as this tab shows it. */
 export class Draft implements Observable<string> {
   readonly chatId: string;
   private readonly subject = new Subject("");
   private readonly drafts: Drafts;
-  /** Whether its text was written in this tab: then no other tab may replace it. */
-  private written = false;
-  /** Whether a person wrote or sent here: from then on this tab does not show what others write. */
-  private touched = false;
+  /** Whether the text was written in this tab: then a change by another tab does not replace it. */
+  private hasOwnText = false;
+  /** Whether a person wrote or sent in this tab: from then on it does not follow other tabs. */
+  private edited = false;
   private saving = false;
   private unsaved = false;
 
@@ -23,60 +23,60 @@ export class Draft implements Observable<string> {
   readonly getSnapshot = (): string => this.subject.getSnapshot();
   readonly subscribe = (listener: () => void): (() => void) => this.subject.subscribe(listener);
 
-  /** Takes what a person writes, and stores it at once: one write at a time, the newest text next. */
+  /** Sets and stores the text: one write at a time, the newest text next. */
   write(text: string): void {
-    this.touched = true;
-    this.written = text !== "";
+    this.edited = true;
+    this.hasOwnText = text !== "";
     this.subject.set(text);
     this.store();
   }
 
-  /** Ends the draft with the message that it became, which is stored in the same step. */
-  sent(): void {
-    this.touched = true;
-    this.written = false;
+  /** Clears the draft that became a message; the outbox deletes it from the store with the same transaction. */
+  clearSent(): void {
+    this.edited = true;
+    this.hasOwnText = false;
     this.unsaved = false;
     this.subject.set("");
   }
 
-  /** Shows what is stored, unless something else was written here. */
+  /** Loads the stored text, unless the draft was edited in this tab. */
   async load(): Promise<void> {
     const user = this.drafts.user();
     const text = await this.drafts.store.draft(user, this.chatId);
-    if (this.touched || user !== this.drafts.user()) return;
-    const last = this.drafts.lastWords.get(this.name);
+    if (this.edited || user !== this.drafts.user()) return;
+    const last = this.drafts.tabStorage.get(this.name);
     if (last === null) this.subject.set(text);
     else this.write(last);
   }
 
-  /** Stores what was written here: another tab may have stored its own since. */
+  /** Stores this tab's own text, which another tab may have overwritten since. */
   save(): void {
-    if (!this.written) return;
+    if (!this.hasOwnText) return;
     this.store();
-    // Should the page end before that is done.
-    this.drafts.lastWords.set(this.name, this.getSnapshot());
+    // The page may end before the store has finished.
+    this.drafts.tabStorage.set(this.name, this.getSnapshot());
   }
 
-  /** The browser is another user's now: what stands here goes on as that user's. */
+  /** Assigns the text of this tab to another user of the browser. */
   onUser(): void {
-    if (this.written) this.save();
+    if (this.hasOwnText) this.save();
     else void this.load();
   }
 
-  /** Shows what is stored now, whatever was written here. */
+  /** Loads the stored text, also over an edited one. */
   reset(): void {
-    this.touched = false;
-    this.written = false;
+    this.edited = false;
+    this.hasOwnText = false;
     this.unsaved = false;
     void this.load();
   }
 
-  /** Another tab wrote, or sent: a text that was not written here is the same text, one that was stays. */
+  /** Applies a change by another tab: a tab without its own text follows, a tab with one keeps it. */
   onChange({ text, sent }: Extract<StoreChange, { kind: "draft" }>): void {
     if (sent !== null && sent === this.getSnapshot()) {
-      this.written = false;
+      this.hasOwnText = false;
       this.subject.set("");
-    } else if (!this.touched) {
+    } else if (!this.edited) {
       this.subject.set(text);
     } else if (text === "") {
       this.save();
@@ -95,7 +95,7 @@ export class Draft implements Observable<string> {
       await this.drafts.store.setDraft(this.drafts.user(), this.chatId, this.getSnapshot());
     }
     this.saving = false;
-    this.drafts.lastWords.set(this.name, null);
+    this.drafts.tabStorage.set(this.name, null);
   }
 
   private get name(): string {
@@ -106,20 +106,20 @@ export class Draft implements Observable<string> {
 /** The drafts of this browser's user. */
 export class Drafts {
   readonly store: Environment["store"];
-  readonly lastWords: Environment["lastWords"];
-  /** Who writes here; empty while that is not known. */
+  readonly tabStorage: Environment["tabStorage"];
+  /** The current user; empty while unknown. */
   readonly user: () => string;
   private readonly drafts = new Map<string, Draft>();
-  /** The chat whose draft was asked for last: the one that is shown. */
+  /** The id of the chat whose draft is shown: the one that was requested last. */
   shown = "";
 
-  constructor({ store, lastWords }: Pick<Environment, "store" | "lastWords">, user: () => string) {
+  constructor({ store, tabStorage }: Pick<Environment, "store" | "tabStorage">, user: () => string) {
     this.store = store;
-    this.lastWords = lastWords;
+    this.tabStorage = tabStorage;
     this.user = user;
   }
 
-  /** The draft of a chat; of one that does not exist yet, for null. */
+  /** Returns the draft of a chat; null: of a chat that does not exist yet. */
   of(chatId: string | null): Draft {
     const key = chatId ?? "";
     this.shown = key;
@@ -140,12 +140,12 @@ export class Drafts {
     for (const draft of this.drafts.values()) draft.reset();
   }
 
-  /** The page may end now: what another tab stored since is replaced by what is shown here. */
+  /** Stores all texts of this tab, since the page may end now. */
   save(): void {
     for (const draft of this.drafts.values()) draft.save();
   }
 
-  /** The page was away, and may not have heard of what other tabs did. */
+  /** Loads the drafts again: a hidden page may have missed changes by other tabs. */
   reload(): void {
     for (const draft of this.drafts.values()) void draft.load();
   }

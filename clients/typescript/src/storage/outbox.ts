@@ -1,58 +1,52 @@
 import type { Environment } from "../environment.ts";
 import { type Observable, Subject } from "../observable.ts";
+import type { NewChat } from "../protocol/bodies.ts";
 import { Backoff } from "../transport/backoff.ts";
-import {
-  type Http,
-  isTransient,
-  type NewChat,
-  ProblemError,
-  SessionError,
-  UnreachableError,
-} from "../transport/http.ts";
+import { type Http, isTransient, ProblemError, SessionError, UnreachableError } from "../transport/http.ts";
 import type { OutgoingRecord } from "./store.ts";
 
-/** A message on its way: shown at once, until the chat itself shows it. */
+/** An outgoing message: shown at once, until the chat itself shows it. */
 export interface OutgoingMessage {
   readonly id: string;
   readonly content: string;
   /** Undefined: at the chat's tip. Null: a new root. */
   readonly parent_id: string | null | undefined;
-  /** `accepted`: kept by the server, and about to appear in the chat. `failed`: it waits for a person. */
+  /** `accepted`: persisted by the server, not in the chat yet. `failed`: a person decides what to do with it. */
   readonly status: "sending" | "accepted" | "failed";
   /** Why it failed, for people. */
   readonly problem: string | null;
-  /** Whether sending it again can help, when it failed. */
+  /** Whether a failed message may be accepted when it is sent again. */
   readonly retryable: boolean;
   /** ISO 8601, by this device's clock. */
   readonly created_at: string;
 }
 
-/** What all outboxes of a tab send with. */
-export interface Delivery extends Pick<Environment, "store" | "exclusively" | "random"> {
+/** The dependencies of all outboxes of a tab. */
+export interface Delivery extends Pick<Environment, "store" | "withLock" | "random"> {
   readonly http: Http;
-  /** Who writes here; empty while that is not known. */
+  /** The current user; empty while unknown. */
   user(): string;
 }
 
-/** Milliseconds between tries. */
-const RESEND = { base: 500, cap: 8_000 };
+/** Milliseconds between attempts. */
+const RESEND_BACKOFF = { base: 500, cap: 8_000 };
 /**
- * With {@link RESEND}, about half a minute on average; then a person decides. While the server cannot be reached,
- * tries are not counted: a message waits for the network as long as it takes.
+ * With {@link RESEND_BACKOFF}, about half a minute on average; then a person decides. Attempts that do not reach the
+ * server are not counted: a message waits for the network without a limit.
  */
-const TRIES = 10;
-/** The code of a request for another user than the session's. */
+const MAX_ATTEMPTS = 10;
+/** The problem code of a request for another user than the session's. */
 export const OTHER_USER = "other_user";
 
 /**
- * Sends a chat's messages, one after the other so that their order holds.
+ * Sends a chat's messages in order.
  *
- * At least once, each with the id that it got here: when the network fails and the outcome is unknown, the same
- * message goes out again, and the server, which knows the id, makes one turn of it.
+ * Delivery is at least once. A message gets its id here: when the network fails and the outcome is unknown, the same
+ * message is sent again, and the server deduplicates by the id.
  *
- * The messages are in the store, which all tabs of the browser share, and all show them. Each try takes the oldest
- * message that is not sent, alone among the tabs: whichever tab can send does, and the others find it done. Were two to
- * send at once, it would be the same message, so the order held as well.
+ * The messages are in the store, which all tabs of the browser share, and all tabs show them. Each attempt sends the
+ * oldest message that is not accepted, under a lock: one tab sends, and the others then find the message accepted. If two
+ * tabs sent at once, they would send the same message, so the order does not depend on the lock.
  */
 export class Outbox {
   private readonly delivery: Delivery;
@@ -60,24 +54,24 @@ export class Outbox {
   private readonly subject = new Subject<readonly OutgoingRecord[]>([]);
   private readonly backoff: Backoff;
   private creation: NewChat | null;
-  /** Tries that the server answered and refused for the moment, by message. */
-  private readonly tries = new Map<string, number>();
-  /** Messages that are shown and not stored yet. */
+  /** Attempts that ended with a transient error, by message. */
+  private readonly attempts = new Map<string, number>();
+  /** Messages that are shown and not in the store yet. */
   private readonly unsaved = new Map<string, OutgoingRecord>();
   private saving: Promise<unknown> = Promise.resolve();
-  /** Raised with each change made here: what was read before it is old. */
-  private edits = 0;
-  private working = false;
+  /** Raised with each local change: records that were read before it are outdated. */
+  private revision = 0;
+  private sending = false;
   private closed = false;
-  private wake: () => void = () => {};
+  private endWait: () => void = () => {};
   private restoring: Promise<void>;
 
-  /** @param creation When the chat does not exist yet: what to create before the first message. */
+  /** @param creation The chat to create before the first message; null when it exists. */
   constructor(delivery: Delivery, chatId: string, creation: NewChat | null) {
     this.delivery = delivery;
     this.chatId = chatId;
     this.creation = creation;
-    this.backoff = new Backoff(RESEND, delivery.random);
+    this.backoff = new Backoff(RESEND_BACKOFF, delivery.random);
     this.restoring = this.restore();
   }
 
@@ -85,17 +79,17 @@ export class Outbox {
     return this.subject;
   }
 
-  /** Resolves when what an earlier page left is shown. */
+  /** Resolves when the messages of earlier pages are shown. */
   get restored(): Promise<void> {
     return this.restoring;
   }
 
-  /** Whether its chat is still to be created. */
-  get creates(): boolean {
+  /** Whether the chat has yet to be created. */
+  get createsChat(): boolean {
     return this.creation !== null || this.subject.getSnapshot().some(({ creation }) => creation !== null);
   }
 
-  /** @param draft The chat whose draft this was, which ends with it. */
+  /** @param draft The id of the chat whose draft becomes the message, and is cleared in the same transaction. */
   add(message: Pick<OutgoingMessage, "id" | "content" | "parent_id">, draft: string | null): void {
     const record: OutgoingRecord = {
       ...message,
@@ -108,75 +102,75 @@ export class Outbox {
       retryable: true,
       created_at: new Date().toISOString(),
     };
-    this.edits += 1;
+    this.revision += 1;
     this.unsaved.set(record.id, record);
     this.subject.set([...this.subject.getSnapshot(), record]);
     const saved = this.delivery.store.add(record, draft).finally(() => this.unsaved.delete(record.id));
     this.saving = Promise.allSettled([this.saving, saved]);
-    this.work();
+    this.startSending();
   }
 
-  /** Tries a failed message again, under the same id. */
+  /** Sends a failed message again, under the same id. */
   resend(id: string): void {
-    this.tries.delete(id);
+    this.attempts.delete(id);
     this.change([id], { status: "sending", problem: null });
-    this.work();
+    this.startSending();
   }
 
-  /** Fails a message that the server accepted and could not store. */
+  /** Marks a message as failed that the server accepted and could not store. */
   reject(id: string, problem: string, retryable: boolean): void {
     this.change([id], { status: "failed", problem, retryable });
   }
 
-  /** Forgets a message: a person gave it up, or the chat shows it now. */
+  /** Removes a message: a person discarded it, or the chat shows it now. */
   remove(id: string): void {
     const rest = this.subject.getSnapshot().filter((message) => message.id !== id);
     if (rest.length === this.subject.getSnapshot().length) return;
-    this.edits += 1;
+    this.revision += 1;
     this.unsaved.delete(id);
     this.subject.set(rest);
     void this.saving.then(() => this.delivery.store.remove(id));
   }
 
-  /** Ends the wait before the next try: the network came back. */
-  hurry(): void {
+  /** Ends the wait before the next attempt: the network is back. */
+  retryNow(): void {
     this.backoff.reset();
-    this.wake();
+    this.endWait();
   }
 
-  /** Shows what the store has now, which another tab changed, and sends what waits there. */
+  /** Reads the store again, which another tab changed, and sends what is not accepted. */
   async reload(): Promise<void> {
     await this.read();
-    this.work();
+    this.startSending();
   }
 
-  /** Begins anew with the messages of the user who writes here now. */
+  /** Switches to the messages of another user. */
   onUser(): void {
     this.restoring = this.restore();
   }
 
-  /** Sends nothing any more. */
+  /** Stops sending. */
   close(): void {
     this.closed = true;
-    this.wake();
+    this.endWait();
   }
 
   // --- sending ----------------------------------------------------------------------------------------------------
 
-  private work(): void {
-    if (this.working) return;
-    this.working = true;
+  private startSending(): void {
+    if (this.sending) return;
+    this.sending = true;
     this.sendAll()
       .catch(() => undefined)
       .finally(() => {
-        this.working = false;
+        this.sending = false;
       });
   }
 
   private async sendAll(): Promise<void> {
     while (this.next !== undefined && !this.closed) {
-      const delay = await this.delivery.exclusively(`parley-send-${this.chatId}`, () => this.sendNext());
-      if (delay > 0) await this.pause(delay);
+      const delay = await this.delivery.withLock(`parley-send-${this.chatId}`, () => this.sendNext());
+      if (delay > 0) await this.wait(delay);
     }
   }
 
@@ -184,11 +178,11 @@ export class Outbox {
     return this.subject.getSnapshot().find((message) => message.status === "sending");
   }
 
-  /** Tries to send the oldest message that is not sent; returns how many milliseconds to wait before the next try. */
+  /** Sends the oldest message that is not accepted; returns the milliseconds to wait before the next attempt. */
   private async sendNext(): Promise<number> {
     const { http } = this.delivery;
     try {
-      // First whose session it is: what another user wrote here is not this one's to send.
+      // The session decides whose messages are sent: those of another user are not.
       await http.currentSession();
       await this.saving;
       await this.read();
@@ -219,31 +213,31 @@ export class Outbox {
     const message = this.next;
     if (message === undefined) return 0;
     if (error instanceof ProblemError && error.problem.code === OTHER_USER) {
-      // Another tab began a session of another user meanwhile; the next try finds out whose.
+      // Another tab started a session of another user meanwhile; the next attempt uses that session.
       await this.delivery.http.startSession().catch(() => undefined);
       return this.backoff.next();
     }
     if (error instanceof UnreachableError) return this.backoff.next();
     const problem = error instanceof Error ? error.message : String(error);
-    const tries = (this.tries.get(message.id) ?? 0) + 1;
-    if (isTransient(error) && tries < TRIES) {
-      this.tries.set(message.id, tries);
+    const attempts = (this.attempts.get(message.id) ?? 0) + 1;
+    if (isTransient(error) && attempts < MAX_ATTEMPTS) {
+      this.attempts.set(message.id, attempts);
       const asked = error instanceof ProblemError ? (error.retryAfter ?? 0) * 1000 : 0;
-      return Math.max(this.backoff.next(), Math.min(asked, RESEND.cap));
+      return Math.max(this.backoff.next(), Math.min(asked, RESEND_BACKOFF.cap));
     }
-    // What waits behind it would come before it, if it went on alone; unless only this one is refused.
+    // After a transient error all messages fail, so that none is sent before the first; a permanent one fails alone.
     const retryable = isTransient(error) || error instanceof SessionError;
     const failed = this.subject.getSnapshot().filter(({ status }) => status === "sending");
-    this.tries.clear();
+    this.attempts.clear();
     const ids = retryable ? failed.map(({ id }) => id) : [message.id];
     await this.change(ids, { status: "failed", problem, retryable });
     return 0;
   }
 
-  private pause(milliseconds: number): Promise<void> {
+  private wait(milliseconds: number): Promise<void> {
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, milliseconds);
-      this.wake = () => {
+      this.endWait = () => {
         clearTimeout(timer);
         resolve();
       };
@@ -255,39 +249,39 @@ export class Outbox {
   private async restore(): Promise<void> {
     await this.read();
     const accepted = this.subject.getSnapshot().filter(({ status }) => status === "accepted");
-    for (const { id } of accepted) void this.settle(id);
-    this.work();
+    for (const { id } of accepted) void this.resolveAccepted(id);
+    this.startSending();
   }
 
-  /** Finds out what became of a message that an earlier page saw accepted. */
-  private async settle(id: string): Promise<void> {
+  /** Reads the status of a message that an earlier page saw accepted. */
+  private async resolveAccepted(id: string): Promise<void> {
     try {
       const { status, error } = await this.delivery.http.getMessage(this.chatId, id);
       if (status === "rejected")
         this.reject(id, error?.message ?? "It was not stored.", error?.retryable === true);
       else this.remove(id);
     } catch (error) {
-      // Deleted with its chat, else asked again by the next page.
+      // A permanent error: the chat was deleted. After others, the next page asks again.
       if (!isTransient(error) && !(error instanceof SessionError)) this.remove(id);
     }
   }
 
   private async read(): Promise<void> {
     for (;;) {
-      const { edits } = this;
+      const { revision } = this;
       const user = this.delivery.user();
       const records = await this.delivery.store.outgoing(user);
-      if (edits !== this.edits || user !== this.delivery.user()) continue;
+      if (revision !== this.revision || user !== this.delivery.user()) continue;
       const stored = records.filter(({ chat_id }) => chat_id === this.chatId);
       const ids = new Set(stored.map(({ id }) => id));
-      this.show([...stored, ...[...this.unsaved.values()].filter(({ id }) => !ids.has(id))]);
+      this.setRecords([...stored, ...[...this.unsaved.values()].filter(({ id }) => !ids.has(id))]);
       return;
     }
   }
 
   private async change(ids: readonly string[], change: Partial<OutgoingRecord>): Promise<void> {
-    this.edits += 1;
-    this.show(
+    this.revision += 1;
+    this.setRecords(
       this.subject
         .getSnapshot()
         .map((message) => (ids.includes(message.id) ? { ...message, ...change } : message)),
@@ -296,7 +290,7 @@ export class Outbox {
     await this.delivery.store.change(ids, change);
   }
 
-  private show(records: readonly OutgoingRecord[]): void {
+  private setRecords(records: readonly OutgoingRecord[]): void {
     const before = this.subject.getSnapshot();
     const same =
       records.length === before.length &&

@@ -1,16 +1,16 @@
-import type { NewChat } from "../transport/http.ts";
+import type { NewChat } from "../protocol/bodies.ts";
 import type { OutgoingMessage } from "./outbox.ts";
 
-/** A message on its way, as it is stored. */
+/** An outgoing message as it is stored. */
 export interface OutgoingRecord extends OutgoingMessage {
   readonly chat_id: string;
-  /** Whose message it is; empty until the browser has a session. */
+  /** The author; empty until the browser has a session. */
   readonly user_id: string;
-  /** What to create before it: its chat did not exist when it was written. */
+  /** The chat to create before it; null when the chat existed. */
   readonly creation: NewChat | null;
 }
 
-/** What another tab did with the store. */
+/** A change of the store by another tab. */
 export type StoreChange =
   | { readonly kind: "outgoing"; readonly chat_id: string }
   | {
@@ -18,49 +18,49 @@ export type StoreChange =
       readonly user_id: string;
       readonly chat_id: string;
       readonly text: string;
-      /** The text that was sent, when that is why the draft ended. */
+      /** The text of the message that the draft became; null for any other change. */
       readonly sent: string | null;
     }
   | { readonly kind: "user"; readonly user_id: string };
 
 /**
- * What the tabs of a browser share, and what survives them: drafts and messages on their way, each of one user. The
- * draft of a chat that does not exist yet has the empty text for its chat's id.
+ * The storage that the tabs of a browser share: drafts and outgoing messages, each of one user. The draft of a chat that
+ * does not exist yet has an empty chat id.
  */
 export interface Store {
-  /** The user that this browser was last; empty when there was none. */
+  /** Returns the last user of this browser; empty when there was none. */
   lastUser(): Promise<string>;
   /**
-   * Remembers who this browser is now, and gives that user what was written before any was known.
+   * Sets the current user, who also gets the drafts and messages that were written before any user was known.
    *
-   * @returns Who it was before; empty when there was none.
+   * @returns The user before; empty when there was none.
    */
   setUser(userId: string): Promise<string>;
-  /** A user's messages on their way, in the order in which they were written. */
+  /** Returns a user's outgoing messages in the order in which they were written. */
   outgoing(userId: string): Promise<readonly OutgoingRecord[]>;
-  /** Stores a message behind all others, and in the same step ends the draft that it came from. */
+  /** Appends a message and, in the same transaction, deletes the draft that it came from. */
   add(record: OutgoingRecord, draft: string | null): Promise<void>;
-  /** Changes messages that are there. */
+  /** Changes existing messages. */
   change(ids: readonly string[], change: Partial<OutgoingRecord>): Promise<void>;
   remove(id: string): Promise<void>;
   draft(userId: string, chatId: string): Promise<string>;
   setDraft(userId: string, chatId: string, text: string): Promise<void>;
   /**
-   * Ends a user for good: what was not sent and the draft of one chat become the draft of a new chat of the user `to`,
-   * for a person to send or not; the rest of what was stored of `from` is deleted.
+   * Makes the unsent messages of `from` and its draft of one chat the draft of a new chat of `to`, which a person may send
+   * or not; deletes everything else of `from`.
    */
-  handOver(from: string, to: string, chatId: string): Promise<void>;
+  transfer(from: string, to: string, chatId: string): Promise<void>;
   /** Calls `listener` after changes by other tabs, until the returned function is called. */
   onChange(listener: (change: StoreChange) => void): () => void;
 }
 
-/** A new chat's draft made of messages that were not sent and of drafts. */
-export function joined(records: readonly OutgoingRecord[], ...drafts: readonly string[]): string {
+/** Joins messages that were not accepted and drafts to one draft. */
+export function joinTexts(records: readonly OutgoingRecord[], ...drafts: readonly string[]): string {
   const unsent = records.filter(({ status }) => status !== "accepted").map(({ content }) => content);
   return [...unsent, ...drafts].filter((text) => text.trim() !== "").join("\n\n");
 }
 
-/** A store in memory: gone with the tab. */
+/** A store in the memory of the tab. */
 export class MemoryStore implements Store {
   private user = "";
   private records: OutgoingRecord[] = [];
@@ -82,7 +82,7 @@ export class MemoryStore implements Store {
       this.drafts.delete(key);
       this.drafts.set(`${userId}${key}`, text);
     }
-    if (before !== userId) this.tell({ kind: "user", user_id: userId });
+    if (before !== userId) this.notify({ kind: "user", user_id: userId });
     return before;
   }
 
@@ -93,10 +93,10 @@ export class MemoryStore implements Store {
   async add(record: OutgoingRecord, draft: string | null): Promise<void> {
     const { user_id, chat_id, content } = record;
     this.records = [...this.records, record];
-    this.tell({ kind: "outgoing", chat_id });
+    this.notify({ kind: "outgoing", chat_id });
     if (draft === null) return;
     this.drafts.delete(`${user_id} ${draft}`);
-    this.tell({ kind: "draft", user_id, chat_id: draft, text: "", sent: content });
+    this.notify({ kind: "draft", user_id, chat_id: draft, text: "", sent: content });
   }
 
   async change(ids: readonly string[], change: Partial<OutgoingRecord>): Promise<void> {
@@ -105,14 +105,14 @@ export class MemoryStore implements Store {
       ids.includes(record.id) ? { ...record, ...change } : record,
     );
     for (const chat_id of new Set(changed.map((record) => record.chat_id))) {
-      this.tell({ kind: "outgoing", chat_id });
+      this.notify({ kind: "outgoing", chat_id });
     }
   }
 
   async remove(id: string): Promise<void> {
     const record = this.records.find((one) => one.id === id);
     this.records = this.records.filter((one) => one !== record);
-    if (record !== undefined) this.tell({ kind: "outgoing", chat_id: record.chat_id });
+    if (record !== undefined) this.notify({ kind: "outgoing", chat_id: record.chat_id });
   }
 
   async draft(userId: string, chatId: string): Promise<string> {
@@ -122,11 +122,11 @@ export class MemoryStore implements Store {
   async setDraft(userId: string, chatId: string, text: string): Promise<void> {
     if (text === "") this.drafts.delete(`${userId} ${chatId}`);
     else this.drafts.set(`${userId} ${chatId}`, text);
-    this.tell({ kind: "draft", user_id: userId, chat_id: chatId, text, sent: null });
+    this.notify({ kind: "draft", user_id: userId, chat_id: chatId, text, sent: null });
   }
 
-  async handOver(from: string, to: string, chatId: string): Promise<void> {
-    const text = joined(await this.outgoing(from), await this.draft(from, chatId));
+  async transfer(from: string, to: string, chatId: string): Promise<void> {
+    const text = joinTexts(await this.outgoing(from), await this.draft(from, chatId));
     this.records = this.records.filter(({ user_id }) => user_id !== from);
     for (const key of [...this.drafts.keys()]) {
       if (key.startsWith(`${from} `)) this.drafts.delete(key);
@@ -139,24 +139,24 @@ export class MemoryStore implements Store {
     return () => void this.listeners.delete(listener);
   }
 
-  /** Whether a message of that chat is here. */
+  /** Whether the store has a message of that chat. */
   has(userId: string, chatId: string): boolean {
     return this.records.some(({ user_id, chat_id }) => user_id === userId && chat_id === chatId);
   }
 
-  private tell(change: StoreChange): void {
+  private notify(change: StoreChange): void {
     for (const listener of [...this.listeners]) listener(change);
   }
 }
 
 /**
- * A store over one that can refuse, as browsers do in private windows, when the disk is full, or when site data is
- * blocked: what is refused stays in this tab's memory, and everything else works on.
+ * A store with a fallback to memory: browsers refuse to store in private windows, when the disk is full, or when site data
+ * is blocked. What is refused stays in this tab's memory.
  */
-export class LenientStore implements Store {
+export class FallbackStore implements Store {
   private readonly durable: Store;
   private readonly memory = new MemoryStore();
-  /** What could not be changed where it is stored: null, it is removed. */
+  /** Changes that the durable store refused, by message; null for a removal. */
   private readonly changes = new Map<string, Partial<OutgoingRecord> | null>();
 
   constructor(durable: Store) {
@@ -179,21 +179,21 @@ export class LenientStore implements Store {
       const change = this.changes.get(record.id);
       return change === null ? [] : [{ ...record, ...change }];
     });
-    // A write that took too long counted as refused, and may have been done all the same.
+    // A write that timed out counts as refused, and may have succeeded.
     const ids = new Set(stored.map(({ id }) => id));
     return [...changed, ...(await this.memory.outgoing(userId)).filter(({ id }) => !ids.has(id))];
   }
 
   async add(record: OutgoingRecord, draft: string | null): Promise<void> {
     const { user_id, chat_id } = record;
-    // Behind one that is in memory only: in the durable store it would come before it.
+    // A message in memory precedes this one: in the durable store this one would come first.
     if (!this.memory.has(user_id, chat_id)) {
       try {
         await this.durable.add(record, draft);
         if (draft !== null) await this.memory.setDraft(user_id, draft, "");
         return;
       } catch {
-        // In memory, then.
+        // Refused: it goes to memory.
       }
     }
     const ended = draft === null ? null : this.durable.setDraft(user_id, draft, "");
@@ -233,14 +233,14 @@ export class LenientStore implements Store {
     }
   }
 
-  async handOver(from: string, to: string, chatId: string): Promise<void> {
-    const stored = await this.durable.handOver(from, to, chatId).then(
+  async transfer(from: string, to: string, chatId: string): Promise<void> {
+    const stored = await this.durable.transfer(from, to, chatId).then(
       () => this.durable.draft(to, ""),
       () => "",
     );
-    await this.memory.handOver(from, to, chatId);
-    const here = await this.memory.draft(to, "");
-    if (here !== "") await this.setDraft(to, "", joined([], stored, here));
+    await this.memory.transfer(from, to, chatId);
+    const inMemory = await this.memory.draft(to, "");
+    if (inMemory !== "") await this.setDraft(to, "", joinTexts([], stored, inMemory));
   }
 
   onChange(listener: (change: StoreChange) => void): () => void {

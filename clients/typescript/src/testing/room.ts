@@ -8,7 +8,7 @@ export function anId(number: number): string {
   return `0190a000-0000-7000-8000-${number.toString(16).padStart(12, "0")}`;
 }
 
-/** Returns a message with what a test names, and what it does not care about. */
+/** Returns a message with the given fields and defaults for the rest. */
 export function aMessage(fields: Partial<Message> = {}): Message {
   return {
     id: anId(1),
@@ -44,7 +44,7 @@ export type Act =
   | { readonly do: "ask" | "delta" | "reasoning"; readonly text: string }
   | { readonly do: "attempt" | "finish" };
 
-/** The truth about one chat, as push holds it in a room: makes the frames of what happens, and snapshots. */
+/** The state of one chat as push has it: produces the frames of each change, and snapshots. */
 export class Room {
   version = 1;
   messages: Message[] = [];
@@ -72,7 +72,7 @@ export class Room {
     };
   }
 
-  /** Does something and returns the frames that readers get; nothing when it makes no sense now. */
+  /** Performs an action and returns its frames; none when it does not apply now. */
   perform(act: Act): RoomFrame[] {
     switch (act.do) {
       case "ask":
@@ -86,7 +86,7 @@ export class Room {
     }
   }
 
-  /** A prompt, sent; without frames, for tests that need only the message. */
+  /** Returns the message of a prompt, without frames. */
   prompt(content: string, id = this.nextId(), status: Message["status"] = "sent"): Message {
     return aMessage({
       id,
@@ -99,7 +99,7 @@ export class Room {
     });
   }
 
-  /** A prompt comes: with its answer when none runs, queued when one does. Known ids change nothing. */
+  /** Adds a prompt: with its answer when none runs, otherwise queued. A known id changes nothing. */
   ask(content: string, id?: string): RoomFrame[] {
     if (this.messages.some((message) => message.id === id)) return [];
     this.version += 1;
@@ -156,7 +156,7 @@ export class Room {
     return [...frames, this.chatFrame()];
   }
 
-  /** What a reader is sent who watches with this cursor. */
+  /** Returns the snapshot for a reader with this cursor. */
   snapshot(after: Cursor | null): SnapshotFrame {
     const recovered = after !== null;
     return {

@@ -1,7 +1,6 @@
 import {
   type Cursor,
   type Environment,
-  type LastWords,
   MemoryStore,
   type PageEvent,
   type RejectedFrame,
@@ -9,6 +8,7 @@ import {
   type ServerFrame,
   type SocketHandlers,
   type Store,
+  type TabStorage,
 } from "../index.ts";
 import { type Act, CHAT, Room } from "./room.ts";
 
@@ -16,7 +16,7 @@ interface Reader {
   deliver(frame: ServerFrame): void;
 }
 
-/** One request that came over HTTP. */
+/** A received HTTP request. */
 export interface Received {
   readonly method: string;
   readonly path: string;
@@ -25,33 +25,33 @@ export interface Received {
 
 type Handler = (request: Received) => Response | Promise<Response>;
 
-/** A server in memory, with all that can go wrong on the way to it; also the client's environment. */
+/** A server in memory, with faults of the network; also the client's environment. */
 export class FakeServer implements Environment {
   readonly origin = "http://parley.test";
   readonly base = "";
-  /** Whose session the cookie names, and whose tickets are given. */
+  /** The user of the cookie and of tickets. */
   user = "u";
-  readonly exclusively = <Result>(_: string, work: () => Promise<Result>): Promise<Result> => work();
-  /** What the tabs of the browser share, and what is left when they are gone. */
+  readonly withLock = <Result>(_: string, work: () => Promise<Result>): Promise<Result> => work();
+  /** The store shared by the tabs of the browser. */
   store: Store = new MemoryStore();
-  readonly words = new Map<string, string>();
-  readonly lastWords: LastWords = {
-    get: (name) => this.words.get(name) ?? null,
-    set: (name, text) => void (text === null ? this.words.delete(name) : this.words.set(name, text)),
+  readonly tabTexts = new Map<string, string>();
+  readonly tabStorage: TabStorage = {
+    get: (name) => this.tabTexts.get(name) ?? null,
+    set: (name, text) => void (text === null ? this.tabTexts.delete(name) : this.tabTexts.set(name, text)),
   };
   readonly rooms = new Map<string, Room>();
   readonly sockets: FakeSocket[] = [];
   readonly streams: FakeStream[] = [];
   readonly received: Received[] = [];
-  /** What `random` returns: just below 1 makes every jittered delay as long as it can be. */
+  /** The value of `random`: just below 1 makes every jittered delay the longest. */
   fraction = 0.999999;
-  /** Every socket ends at once, as behind a proxy that does not know them. */
+  /** Every socket closes at once, as behind a proxy without websocket support. */
   socketsBroken = false;
-  /** Nothing gets through: requests fail, and sockets never open. */
+  /** Requests fail, and sockets never open. */
   unreachable = false;
   offline = false;
   hidden = false;
-  /** Answers in place of the server's own, by "METHOD /path". */
+  /** Handlers that replace the server's own, by "METHOD /path". */
   readonly overrides = new Map<string, Handler>();
   private readonly listeners = new Set<(event: PageEvent) => void>();
   private readonly watchers = new Map<string, Set<Reader>>();
@@ -78,14 +78,14 @@ export class FakeServer implements Environment {
     return socket;
   }
 
-  /** The requests to a path that ends so. */
+  /** Returns the requests whose path ends with `end`. */
   requests(method: string, end: string): Received[] {
     return this.received.filter((request) => request.method === method && request.path.endsWith(end));
   }
 
-  // --- what happens -----------------------------------------------------------------------------------------------
+  // --- actions ----------------------------------------------------------------------------------------------------
 
-  /** Something happens in the chat; whoever watches gets the frames. */
+  /** Performs an action in a chat and publishes its frames. */
   act(act: Act, chatId: string = CHAT): void {
     this.publish(this.roomOf(chatId).perform(act));
   }
@@ -96,7 +96,7 @@ export class FakeServer implements Environment {
     }
   }
 
-  tell(event: PageEvent): void {
+  emit(event: PageEvent): void {
     for (const listener of this.listeners) listener(event);
   }
 
@@ -203,7 +203,7 @@ export class FakeSocket implements Reader {
   /** What the client sent. */
   readonly frames: { type: string; ticket?: string; chat_id?: string; after?: Cursor | null }[] = [];
   readonly url: string;
-  /** The network swallows everything in both directions, and says nothing. */
+  /** The network drops everything in both directions, without an error. */
   dead = false;
   open = true;
   private readonly server: FakeServer;
@@ -226,7 +226,7 @@ export class FakeSocket implements Reader {
     if (this.open && !this.dead) this.handlers.onMessage(JSON.stringify(frame));
   }
 
-  /** Ends from the server's side or on the way. */
+  /** Closes the socket from the server or the network. */
   cut(code = 1006): void {
     if (!this.open) return;
     this.close();

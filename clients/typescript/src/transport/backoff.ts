@@ -5,8 +5,8 @@ export interface BackoffOptions {
 }
 
 /**
- * Exponential backoff with full jitter: each delay is drawn evenly from zero to the bound, so that thousands of
- * readers who lost their connection in the same moment do not come back in the same moment.
+ * Exponential backoff with full jitter: each delay is drawn uniformly between zero and the bound, so that thousands of
+ * readers who lost their connections at the same moment do not reconnect at the same moment.
  */
 export class Backoff {
   private failures = 0;

@@ -4,58 +4,58 @@ import {
   afterClose,
   type Cursor,
   type ErrorFrame,
+  isPushCloseCode,
   type ListenerFrame,
   type ListFrame,
-  saysWhy,
 } from "../protocol/protocol.ts";
 import { Backoff } from "./backoff.ts";
-import { EventLine } from "./events.ts";
+import { EventStreamTransport } from "./events.ts";
 import type { Http } from "./http.ts";
-import { type LineListener, SocketLine } from "./socket.ts";
+import { SocketTransport, type TransportListener } from "./socket.ts";
 
 /**
- * `connecting`: for the first time. `reconnecting`: it was there, and will be again; never an error. `offline`: no
- * network, or the server said not to come back (`refusal`).
+ * `connecting`: for the first time. `reconnecting`: the connection was lost and is retried; not an error. `offline`: there
+ * is no network, or the server refused the connection (`refusal`).
  */
 export type ConnectionStatus = "connecting" | "online" | "reconnecting" | "offline";
 
 export interface ConnectionState {
   readonly status: ConnectionStatus;
-  /** How frames arrive: over the socket, or as server-sent events where sockets do not last. */
+  /** The transport of frames: a websocket, or server-sent events where websockets do not last. */
   readonly transport: "socket" | "events";
-  /** The closing code after which only {@link Connection.reconnect} tries again. */
+  /** The close code of a permanent refusal, after which only {@link Connection.reconnect} connects again. */
   readonly refusal: number | null;
 }
 
-/** A chat that the connection follows. */
+/** The receiver of a watched chat's frames. */
 export interface Subscriber {
-  /** What the reader has, asked for each time the chat is watched again. */
+  /** Returns the cursor to resume from, each time the chat is watched again. */
   cursor(): Cursor | null;
   onFrame(frame: ListenerFrame): void;
 }
 
-/** Milliseconds. Reconnecting: 0–0.5 s at first, at most 0–15 s. */
-const RECONNECT = { base: 500, cap: 15_000 };
-/** A socket that lasted this long (milliseconds) was good: what comes next starts from the shortest delay. */
-const STABLE = 10_000;
-/** After so many sockets in a row that were not good, the network is taken for one that kills sockets. */
+/** Milliseconds between attempts: 0–0.5 s at first, at most 0–15 s. */
+const RECONNECT_BACKOFF = { base: 500, cap: 15_000 };
+/** Milliseconds after which a socket counts as stable, and the backoff starts again from the shortest delay. */
+const STABLE_AFTER = 10_000;
+/** The number of unstable sockets in a row after which server-sent events are used. */
 const FAILURES_BEFORE_EVENTS = 3;
-/** What push answers for a chat that is not its user's. */
-const DISAGREEMENTS: ReadonlySet<string> = new Set(["not_found", "forbidden"]);
-/** How often a socket is tried again while server-sent events work: 0.5–1 times this, in milliseconds. */
-const RETURN_TO_SOCKET = 60_000;
-/** After so long a silence (milliseconds) of a visible page's socket, ask for a sign of life. */
-const SILENCE = 30_000;
-/** How long an answer to `watch` may take, in milliseconds. */
+/** The error codes of push for a chat that its user may not see. */
+const ACCESS_ERRORS: ReadonlySet<string> = new Set(["not_found", "forbidden"]);
+/** Milliseconds between attempts to open a socket while server-sent events work, times 0.5–1. */
+const SOCKET_RETRY_INTERVAL = 60_000;
+/** Milliseconds of silence after which a visible page probes its socket. */
+const SILENCE_TIMEOUT = 30_000;
+/** Milliseconds for the response to `watch`. */
 const WATCH_TIMEOUT = 20_000;
-/** The same for a sign of life, whose answer is small. */
+/** Milliseconds for the response to a probe, which is small. */
 const PROBE_TIMEOUT = 8_000;
-/** The same for a socket that may have died meanwhile: a new one costs less than waiting for it. */
+/** Milliseconds for the response to a probe after sleep: a new socket costs less than waiting. */
 const WAKE_TIMEOUT = 1_500;
 
 /**
- * The line to push: one socket for all watched chats, reconnecting for ever, with server-sent events as the second
- * way. It knows which chats are watched and nothing of what is in them.
+ * The connection to push: one socket for all watched chats, with reconnects, and server-sent events as fallback. It knows
+ * which chats are watched, and not their contents.
  */
 export class Connection {
   private readonly http: Http;
@@ -68,26 +68,26 @@ export class Connection {
     refusal: null,
   });
   private readonly watched = new Map<string, Subscriber>();
-  private readonly eventLines = new Map<string, EventChat>();
+  private readonly eventStreams = new Map<string, ReconnectingEventStream>();
   private readonly backoff: Backoff;
-  private socket: SocketLine | null = null;
-  /** Whose socket it is. */
+  private socket: SocketTransport | null = null;
+  /** The user of the socket; null until it is ready. */
   private socketUser: string | null = null;
-  /** Frames that wait for that to be known. */
-  private doubted: ErrorFrame[] = [];
-  /** Raised when a connection attempt starts or is given up: a ticket that arrives later is not used. */
+  /** Access errors that are delivered once the socket's user is verified. */
+  private unverifiedErrors: ErrorFrame[] = [];
+  /** Raised when a connection attempt starts or is cancelled: a ticket that arrives later is not used. */
   private epoch = 0;
-  private dialling = false;
+  private connecting = false;
   private failures = 0;
   private wasOnline = false;
   private closed = false;
   private retry: ReturnType<typeof setTimeout> | undefined;
-  private watchdog: ReturnType<typeof setTimeout> | undefined;
-  private unlisten: () => void = () => {};
+  private silenceTimer: ReturnType<typeof setTimeout> | undefined;
+  private removePageListener: () => void = () => {};
 
   /**
-   * @param pushUrl Resolves to where sockets are opened; asked until it is known.
-   * @param onList Told of the user's list of chats, which only sockets carry.
+   * @param pushUrl Resolves to the socket's URL; called for each attempt.
+   * @param onList Called with frames about the user's list of chats, which only sockets carry.
    */
   constructor(
     http: Http,
@@ -99,7 +99,7 @@ export class Connection {
     this.environment = environment;
     this.pushUrl = pushUrl;
     this.onList = onList;
-    this.backoff = new Backoff(RECONNECT, environment.random);
+    this.backoff = new Backoff(RECONNECT_BACKOFF, environment.random);
   }
 
   get state(): Observable<ConnectionState> {
@@ -108,38 +108,38 @@ export class Connection {
 
   /** Connects, and stays connected until {@link close}. */
   open(): void {
-    this.unlisten = this.environment.onPageEvent((event) => this.onPageEvent(event));
+    this.removePageListener = this.environment.onPageEvent((event) => this.onPageEvent(event));
     this.connect();
   }
 
   close(): void {
     this.closed = true;
     this.epoch += 1;
-    this.unlisten();
+    this.removePageListener();
     clearTimeout(this.retry);
-    clearTimeout(this.watchdog);
+    clearTimeout(this.silenceTimer);
     this.socket?.close();
     this.socket = null;
     this.stopEvents();
   }
 
-  /** Tries again at once, also after a refusal. */
+  /** Connects at once, also after a refusal. */
   reconnect(): void {
     this.backoff.reset();
     this.subject.update({ refusal: null });
-    this.showDisconnected();
-    if (this.socket === null && !this.dialling) this.connect();
+    this.updateStatus();
+    if (this.socket === null && !this.connecting) this.connect();
   }
 
-  /** Opens the socket anew, as another user's. */
+  /** Closes the transports and connects as another user. */
   restart(): void {
     this.epoch += 1;
-    this.dialling = false;
+    this.connecting = false;
     this.socket?.close();
     this.socket = null;
-    clearTimeout(this.watchdog);
-    this.doubted = [];
-    for (const [chatId, chat] of this.eventLines) {
+    clearTimeout(this.silenceTimer);
+    this.unverifiedErrors = [];
+    for (const [chatId, chat] of this.eventStreams) {
       chat.close();
       const subscriber = this.watched.get(chatId);
       if (subscriber !== undefined) this.openEvents(chatId, subscriber);
@@ -147,7 +147,7 @@ export class Connection {
     this.reconnect();
   }
 
-  /** Follows a chat, or, when it is followed already, asks again from the subscriber's cursor. */
+  /** Watches a chat; when it is watched already, resumes it from the subscriber's cursor. */
   watch(chatId: string, subscriber: Subscriber): void {
     this.watched.set(chatId, subscriber);
     if (this.socket?.isReady) this.sendWatch(chatId, subscriber, WATCH_TIMEOUT);
@@ -157,40 +157,41 @@ export class Connection {
   unwatch(chatId: string): void {
     if (!this.watched.delete(chatId)) return;
     this.socket?.send({ type: "unwatch", chat_id: chatId });
-    this.eventLines.get(chatId)?.close();
-    this.eventLines.delete(chatId);
+    this.eventStreams.get(chatId)?.close();
+    this.eventStreams.delete(chatId);
   }
 
   // --- the socket -----------------------------------------------------------------------------------------------
 
   private connect(): void {
     clearTimeout(this.retry);
-    if (this.closed || this.socket !== null || this.dialling) return;
-    this.dialling = true;
+    if (this.closed || this.socket !== null || this.connecting) return;
+    this.connecting = true;
     const epoch = ++this.epoch;
-    this.dial(epoch).catch(() => {
-      // The gateway did not give a ticket: the network or the gateway is away. That says nothing about sockets.
+    this.openSocket(epoch).catch(() => {
+      // There is no ticket: the network or the gateway is unavailable. That is no evidence against sockets.
       if (epoch !== this.epoch) return;
-      this.dialling = false;
-      this.showDisconnected();
+      this.connecting = false;
+      this.updateStatus();
       this.retryIn(this.backoff.next());
     });
   }
 
-  /** Every connection has a ticket of its own: one lives for a minute only. */
-  private async dial(epoch: number): Promise<void> {
+  /** Opens a socket with a new ticket: a ticket can be used once, within a minute. */
+  private async openSocket(epoch: number): Promise<void> {
     const [url, { ticket }] = await Promise.all([this.pushUrl(), this.http.pushTicket()]);
     if (epoch !== this.epoch) return;
-    this.dialling = false;
+    this.connecting = false;
     let readyAt: number | null = null;
-    this.socket = new SocketLine(this.environment, url, ticket, {
+    this.socket = new SocketTransport(this.environment, url, ticket, {
       onReady: (userId) => {
         readyAt = performance.now();
         this.socketUser = userId ?? null;
         this.onReady();
       },
       onFrame: (frame) => this.onSocketFrame(frame),
-      onEnd: (code) => this.onSocketEnd(code, readyAt !== null && performance.now() - readyAt >= STABLE),
+      onEnd: (code) =>
+        this.onSocketEnd(code, readyAt !== null && performance.now() - readyAt >= STABLE_AFTER),
     });
   }
 
@@ -199,22 +200,22 @@ export class Connection {
     this.wasOnline = true;
     this.subject.set({ status: "online", transport: "socket", refusal: null });
     for (const [chatId, subscriber] of this.watched) this.sendWatch(chatId, subscriber, WATCH_TIMEOUT);
-    this.listenForSilence();
+    this.restartSilenceTimer();
   }
 
   private onSocketFrame(frame: ListenerFrame | ListFrame): void {
-    this.listenForSilence();
+    this.restartSilenceTimer();
     if (frame.type === "listed" || frame.type === "relist") this.onList(frame);
-    else if (frame.type === "error" && DISAGREEMENTS.has(frame.code)) this.compareUsers(frame);
+    else if (frame.type === "error" && ACCESS_ERRORS.has(frame.code)) this.verifyUser(frame);
     else this.deliver(frame);
   }
 
   /**
-   * A chat that the socket's user may not see can be the cookie's: another tab started over, or came first. Then the
-   * socket is opened anew, as the cookie's; else the chat is not there, and the reader is told.
+   * Compares the socket's user with the session's after an access error: another tab may have started another session. When
+   * they differ, the socket is replaced; otherwise the errors are delivered.
    */
-  private compareUsers(frame: ErrorFrame): void {
-    if (this.doubted.push(frame) > 1) return;
+  private verifyUser(frame: ErrorFrame): void {
+    if (this.unverifiedErrors.push(frame) > 1) return;
     const socket = this.socket;
     this.http
       .startSession()
@@ -223,27 +224,27 @@ export class Connection {
         () => true,
       )
       .then((same) => {
-        const frames = this.doubted.splice(0);
+        const frames = this.unverifiedErrors.splice(0);
         if (socket === null || socket !== this.socket) return;
         if (!same) socket.abandon();
         else for (const one of frames) this.deliver(one);
       });
   }
 
-  private onSocketEnd(code: number, good: boolean): void {
+  private onSocketEnd(code: number, stable: boolean): void {
     this.socket = null;
-    clearTimeout(this.watchdog);
+    clearTimeout(this.silenceTimer);
     if (afterClose(code) === "stop") {
       this.stopEvents();
       this.subject.set({ status: "offline", transport: "socket", refusal: code });
       return;
     }
-    if (good) this.backoff.reset();
-    // Push says why it closes; what ends without its word speaks against sockets on this network.
-    this.failures = good || saysWhy(code) ? 0 : this.failures + 1;
+    if (stable) this.backoff.reset();
+    // Push sends a close code. A socket that ends without one is evidence against sockets on this network.
+    this.failures = stable || isPushCloseCode(code) ? 0 : this.failures + 1;
     if (this.failures >= FAILURES_BEFORE_EVENTS) this.startEvents();
-    this.showDisconnected();
-    this.retryIn(this.eventsWork() ? this.returnDelay() : this.backoff.next());
+    this.updateStatus();
+    this.retryIn(this.eventsReady() ? this.socketRetryDelay() : this.backoff.next());
   }
 
   private retryIn(delay: number): void {
@@ -256,19 +257,19 @@ export class Connection {
     this.socket?.send({ type: "watch", chat_id: chatId, after: subscriber.cursor() });
   }
 
-  // --- signs of life: a browser does not show a socket's pings ------------------------------------------------------
+  // --- liveness: browsers do not expose a socket's pings ------------------------------------------------------------
 
-  private listenForSilence(): void {
-    clearTimeout(this.watchdog);
-    this.watchdog = setTimeout(() => this.probe(PROBE_TIMEOUT), SILENCE);
+  private restartSilenceTimer(): void {
+    clearTimeout(this.silenceTimer);
+    this.silenceTimer = setTimeout(() => this.probe(PROBE_TIMEOUT), SILENCE_TIMEOUT);
   }
 
   private expectFrameWithin(timeout: number): void {
-    clearTimeout(this.watchdog);
-    this.watchdog = setTimeout(() => this.socket?.abandon(), timeout);
+    clearTimeout(this.silenceTimer);
+    this.silenceTimer = setTimeout(() => this.socket?.abandon(), timeout);
   }
 
-  /** Watching a chat again is answered with what is new since the cursor: usually nothing, in one small frame. */
+  /** Probes the socket by watching a chat again, which returns what is new since the cursor: usually one small frame. */
   private probe(timeout: number): void {
     const first = this.watched.entries().next();
     if (first.done || this.environment.isHidden() || !this.socket?.isReady) return;
@@ -278,7 +279,7 @@ export class Connection {
   private onPageEvent(event: PageEvent): void {
     if (event === "hidden" || this.subject.getSnapshot().refusal !== null) return;
     if (event === "offline") {
-      // The socket looks open until the network's silence has lasted; the person knows already.
+      // The socket stays open until it times out; the page shows the state at once.
       this.subject.update({ status: "offline" });
       return;
     }
@@ -290,10 +291,10 @@ export class Connection {
       this.probe(WAKE_TIMEOUT);
       return;
     }
-    // Whoever comes back does not wait for the rest of a delay.
+    // A person who returns does not wait for the rest of the backoff.
     this.backoff.reset();
-    this.showDisconnected();
-    if (!this.dialling) this.connect();
+    this.updateStatus();
+    if (!this.connecting) this.connect();
   }
 
   // --- server-sent events ---------------------------------------------------------------------------------------
@@ -305,40 +306,40 @@ export class Connection {
   }
 
   private openEvents(chatId: string, subscriber: Subscriber): void {
-    this.eventLines.get(chatId)?.close();
-    const chat = new EventChat(this.http, chatId, subscriber, this.environment.random, {
+    this.eventStreams.get(chatId)?.close();
+    const chat = new ReconnectingEventStream(this.http, chatId, subscriber, this.environment.random, {
       onReady: () => {
         this.wasOnline = true;
-        this.showDisconnected();
-        this.retryIn(this.returnDelay());
+        this.updateStatus();
+        this.retryIn(this.socketRetryDelay());
       },
       onFrame: (frame) => {
         if (frame.type !== "listed" && frame.type !== "relist") this.deliver(frame);
       },
       onEnd: () => {
-        this.showDisconnected();
-        // Not the socket's fault, then: both are tried again with backoff, and the first to work wins.
+        this.updateStatus();
+        // Events fail as well as sockets: both are retried with backoff, and the first to connect is used.
         if (this.socket === null) this.retryIn(this.backoff.next());
       },
     });
-    this.eventLines.set(chatId, chat);
+    this.eventStreams.set(chatId, chat);
   }
 
   private stopEvents(): void {
-    for (const chat of this.eventLines.values()) chat.close();
-    this.eventLines.clear();
+    for (const chat of this.eventStreams.values()) chat.close();
+    this.eventStreams.clear();
   }
 
-  private eventsWork(): boolean {
+  private eventsReady(): boolean {
     if (this.subject.getSnapshot().transport !== "events") return false;
-    return [...this.eventLines.values()].every((chat) => chat.isReady);
+    return [...this.eventStreams.values()].every((chat) => chat.isReady);
   }
 
-  private returnDelay(): number {
-    return RETURN_TO_SOCKET * (0.5 + this.environment.random() / 2);
+  private socketRetryDelay(): number {
+    return SOCKET_RETRY_INTERVAL * (0.5 + this.environment.random() / 2);
   }
 
-  // --- telling --------------------------------------------------------------------------------------------------
+  // --- delivery and status --------------------------------------------------------------------------------------
 
   private deliver(frame: ListenerFrame): void {
     if (frame.chat_id !== undefined && frame.chat_id !== null) {
@@ -346,10 +347,10 @@ export class Connection {
     }
   }
 
-  /** Sets the status that follows from everything but a ready socket. */
-  private showDisconnected(): void {
+  /** Sets the status, unless a socket is ready. */
+  private updateStatus(): void {
     if (this.closed || this.socket?.isReady || this.subject.getSnapshot().refusal !== null) return;
-    const status = this.eventsWork()
+    const status = this.eventsReady()
       ? "online"
       : this.environment.isOffline()
         ? "offline"
@@ -360,11 +361,11 @@ export class Connection {
   }
 }
 
-/** One chat over server-sent events: opened again with the subscriber's cursor whenever it ends. */
-class EventChat {
+/** A chat's server-sent events: reconnects from the subscriber's cursor with backoff whenever the stream ends. */
+class ReconnectingEventStream {
   private readonly backoff: Backoff;
-  private readonly open: () => EventLine;
-  private line: EventLine;
+  private readonly open: () => EventStreamTransport;
+  private stream: EventStreamTransport;
   private retry: ReturnType<typeof setTimeout> | undefined;
   isReady = false;
 
@@ -373,11 +374,11 @@ class EventChat {
     chatId: string,
     subscriber: Subscriber,
     random: () => number,
-    listener: LineListener,
+    listener: TransportListener,
   ) {
-    this.backoff = new Backoff(RECONNECT, random);
+    this.backoff = new Backoff(RECONNECT_BACKOFF, random);
     this.open = () =>
-      new EventLine(http, chatId, subscriber.cursor(), {
+      new EventStreamTransport(http, chatId, subscriber.cursor(), {
         onReady: () => {
           this.isReady = true;
           listener.onReady();
@@ -389,16 +390,16 @@ class EventChat {
         onEnd: (code) => {
           this.isReady = false;
           this.retry = setTimeout(() => {
-            this.line = this.open();
+            this.stream = this.open();
           }, this.backoff.next());
           listener.onEnd(code);
         },
       });
-    this.line = this.open();
+    this.stream = this.open();
   }
 
   close(): void {
     clearTimeout(this.retry);
-    this.line.close();
+    this.stream.close();
   }
 }

@@ -1,36 +1,35 @@
 import { createParser } from "eventsource-parser";
 import { type Cursor, decodeFrame } from "../protocol/protocol.ts";
 import { type Http, ProblemError } from "./http.ts";
-import { ABNORMAL, type LineListener } from "./socket.ts";
+import { ABNORMAL, type TransportListener } from "./socket.ts";
 
-/** The server sends a comment at least this often, so that a longer silence means a dead line; milliseconds. */
-const SILENCE = 60_000;
+/** Milliseconds of silence after which the stream counts as dead: the server sends comments more often than that. */
+const SILENCE_TIMEOUT = 60_000;
 
 /**
- * One chat over server-sent events, from opening to its end: the same frames as over a socket. The event id is the
- * cursor, as JSON, and is sent as `Last-Event-ID`. It is read with `fetch` and not with `EventSource`, which cannot
- * start from a cursor nor say why it failed.
+ * One stream of server-sent events for one chat, with the same frames as a socket. The event id is the cursor as JSON, sent
+ * as `Last-Event-ID`. It uses `fetch`: `EventSource` cannot start from a cursor and does not expose the error.
  */
-export class EventLine {
+export class EventStreamTransport {
   private readonly abort = new AbortController();
-  private readonly listener: LineListener;
-  private watchdog: ReturnType<typeof setTimeout> | undefined;
+  private readonly listener: TransportListener;
+  private silenceTimer: ReturnType<typeof setTimeout> | undefined;
   private ended = false;
 
-  constructor(http: Http, chatId: string, after: Cursor | null, listener: LineListener) {
+  constructor(http: Http, chatId: string, after: Cursor | null, listener: TransportListener) {
     this.listener = listener;
     void this.run(http, chatId, after === null ? null : JSON.stringify(after));
   }
 
-  /** Closes the stream without telling the listener. */
+  /** Closes the stream without calling the listener. */
   close(): void {
     this.ended = true;
-    clearTimeout(this.watchdog);
+    clearTimeout(this.silenceTimer);
     this.abort.abort();
   }
 
   private async run(http: Http, chatId: string, lastEventId: string | null): Promise<void> {
-    this.feedWatchdog();
+    this.restartSilenceTimer();
     try {
       const response = await http.openStream(chatId, lastEventId, this.abort.signal);
       if (this.ended) return;
@@ -39,7 +38,7 @@ export class EventLine {
       this.end(ABNORMAL);
     } catch (error) {
       if (error instanceof ProblemError && !error.transient) {
-        // Over a socket this would be an error frame, and the line would stay for other chats; here it is one chat's.
+        // A socket would deliver this as an error frame of the chat.
         const { code = "refused" } = error.problem;
         if (!this.ended) {
           this.listener.onFrame({ type: "error", code, message: error.message, chat_id: chatId });
@@ -60,23 +59,23 @@ export class EventLine {
     if (reader === undefined) return;
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
       if (this.ended) return;
-      this.feedWatchdog();
+      this.restartSilenceTimer();
       parser.feed(part.value);
     }
   }
 
-  private feedWatchdog(): void {
-    clearTimeout(this.watchdog);
-    this.watchdog = setTimeout(() => {
+  private restartSilenceTimer(): void {
+    clearTimeout(this.silenceTimer);
+    this.silenceTimer = setTimeout(() => {
       this.abort.abort();
       this.end(ABNORMAL);
-    }, SILENCE);
+    }, SILENCE_TIMEOUT);
   }
 
   private end(code: number): void {
     if (this.ended) return;
     this.ended = true;
-    clearTimeout(this.watchdog);
+    clearTimeout(this.silenceTimer);
     this.listener.onEnd(code);
   }
 }

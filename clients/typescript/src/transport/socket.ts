@@ -1,29 +1,29 @@
 import type { Environment, SocketLike } from "../environment.ts";
 import { type ClientFrame, decodeFrame, type ListenerFrame, type ListFrame } from "../protocol/protocol.ts";
 
-/** What a line to the server tells its owner. */
-export interface LineListener {
-  /** The line carries frames from now on; a socket says whose. */
+/** The events of a transport. */
+export interface TransportListener {
+  /** The transport is authenticated; a socket reports its user. */
   onReady(userId?: string): void;
   onFrame(frame: ListenerFrame | ListFrame): void;
-  /** The line is over; nothing more comes from it. Told once. */
+  /** The transport has ended. Called once, after all other events. */
   onEnd(code: number): void;
 }
 
-/** How long connecting and authenticating may take, in milliseconds. */
+/** Milliseconds for connecting and authenticating. */
 const READY_TIMEOUT = 15_000;
-/** The code of a socket that ended without saying why (RFC 6455 §7.1.5). */
+/** The close code of a socket that ended without a close frame (RFC 6455 §7.1.5). */
 export const ABNORMAL = 1006;
 
-/** One socket, from opening to its end: authenticates, decodes, and is silent after it has ended. */
-export class SocketLine {
+/** One websocket: opens, authenticates and decodes; calls its listener no more after its end. */
+export class SocketTransport {
   private readonly socket: SocketLike;
-  private readonly listener: LineListener;
+  private readonly listener: TransportListener;
   private readonly deadline: ReturnType<typeof setTimeout>;
   private ready = false;
   private ended = false;
 
-  constructor(environment: Environment, url: string, ticket: string, listener: LineListener) {
+  constructor(environment: Environment, url: string, ticket: string, listener: TransportListener) {
     this.listener = listener;
     this.socket = environment.openSocket(url, {
       onOpen: () =>
@@ -42,13 +42,13 @@ export class SocketLine {
     if (this.isReady) this.socket.send(JSON.stringify(frame));
   }
 
-  /** Gives the socket up now: one whose network is gone would say that it is closed only after minutes. */
+  /** Ends the transport now: after a loss of the network, the browser reports the close only minutes later. */
   abandon(): void {
     this.end(ABNORMAL);
     this.socket.close(1000);
   }
 
-  /** Closes the socket without telling the listener. */
+  /** Closes the socket without calling the listener. */
   close(): void {
     this.ended = true;
     clearTimeout(this.deadline);

@@ -1,6 +1,6 @@
-"""Generate the TypeScript client's ``protocol/frames.ts`` from the contracts: types and schemas of the frames.
+"""Generate the types of the TypeScript client: frames from the contracts, HTTP bodies from ``docs/openapi.json``.
 
-``python scripts/gen_frames_ts.py`` writes the file; a test compares the file with the contracts.
+``python scripts/gen_typescript.py`` writes the files; a test compares them with what they are generated from.
 """
 
 import json
@@ -13,27 +13,51 @@ import msgspec
 
 from parley.contracts import frames
 
-FILE = Path(__file__).parents[1] / "clients" / "typescript" / "src" / "protocol" / "frames.ts"
+ROOT = Path(__file__).parents[1]
+PROTOCOL = ROOT / "clients" / "typescript" / "src" / "protocol"
 
-_HEAD = """\
+_FRAMES = """\
 /**
- * The frames of the socket and what is in them, generated from `parley.contracts` by `scripts/gen_frames_ts.py`: change
- * the contracts, not this file. {@link SCHEMAS} says the same as the types, for `validate.ts`.
+ * The frames of the socket and their resources, generated from `parley.contracts` by `scripts/gen_typescript.py`: change
+ * the contracts, not this file. {@link SCHEMAS} has the same content as the types, for `validate.ts`.
  */
 """
+_BODIES = """\
+/**
+ * The bodies of the HTTP interface, generated from `docs/openapi.json` by `scripts/gen_typescript.py`: change the
+ * gateway's routes, not this file.
+ */
+"""
+_OMITTED = ("Page_", "Nothing", "Readiness")
+"""Beginnings of the names of schemas that are no type here: pages are one generic type."""
 _OPEN = frozenset({"status"})
-"""Fields whose words a later server may add to: a tab that was open across its upgrade shows what it knows."""
+"""Fields to which a later server may add values: a tab that is open across an upgrade shows the ones that it knows."""
 
 _UNITS = {"string": "string", "integer": "number", "number": "number", "boolean": "boolean", "null": "null"}
 
 
-def generated() -> str:
-    """Return the file as it has to be."""
+def generated() -> dict[Path, str]:
+    """Return the generated files with their content."""
+    return {PROTOCOL / "frames.ts": _frames(), PROTOCOL / "bodies.ts": _bodies()}
+
+
+def _bodies() -> str:
+    document = json.loads((ROOT / "docs" / "openapi.json").read_text(encoding="utf-8"))
+    _, known = msgspec.json.schema_components([*typing.get_args(frames.ServerFrame)])
+    schemas = {
+        name: schema
+        for name, schema in document["components"]["schemas"].items()
+        if name not in known and not name.startswith(_OMITTED)
+    }
+    return "\n".join([_BODIES, *(_interface(name, schema, {}) for name, schema in sorted(schemas.items()))])
+
+
+def _frames() -> str:
     server = typing.get_args(frames.ServerFrame)
     client = typing.get_args(frames.ClientFrame)
     _, components = msgspec.json.schema_components([*server, *client])
     renamed = {cls.__name__: _frame_name(cls.__name__) for cls in (*server, *client)}
-    parts = [_HEAD]
+    parts = [_FRAMES]
     for name, schema in components.items():
         parts.append(_interface(renamed.get(name, name), schema, renamed))
     parts.append(_union("ServerFrame", [renamed[cls.__name__] for cls in server]))
@@ -144,4 +168,5 @@ def _union(name: str, members: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    FILE.write_text(generated(), encoding="utf-8")
+    for path, content in generated().items():
+        path.write_text(content, encoding="utf-8")

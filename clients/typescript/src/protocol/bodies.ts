@@ -1,0 +1,126 @@
+/**
+ * The bodies of the HTTP interface, generated from `docs/openapi.json` by `scripts/gen_typescript.py`: change the
+ * gateway's routes, not this file.
+ */
+
+/** Stored in a durable stream: it will be carried out. */
+export interface Accepted {
+  readonly chat_id: string;
+  readonly message_id: string;
+}
+
+/** `PATCH /v1/chats/{chat_id}`. Absent fields stay, null clears. `tip_id` chooses the branch to go on from. */
+export interface ChatChange {
+  readonly title?: string | null;
+  readonly model?: string | null;
+  readonly system_prompt?: string | null;
+  readonly tip_id?: string;
+}
+
+/** What a client has to know beforehand. */
+export interface Config {
+  /** `ws://…`, `wss://…`, or a path on the page's own origin. */
+  readonly push_url: string;
+  readonly guests: boolean;
+  readonly default_model: string | null;
+  /** The built-in demo model answers. */
+  readonly demo: boolean;
+  readonly version: string;
+  readonly limits: ContentLimits;
+}
+
+export interface ContentLimits {
+  readonly content_bytes: number;
+}
+
+export interface Member {
+  readonly user_id: string;
+  readonly role: "member" | "owner";
+  readonly added_at: string;
+}
+
+export interface Models {
+  readonly items: readonly string[];
+  readonly default: string | null;
+  readonly next?: string | null;
+}
+
+/** `POST /v1/chats/{chat_id}/messages/{message_id}/regenerate`. `id` names the new answer. */
+export interface NewAnswer {
+  readonly id?: string | null;
+  readonly model?: string | null;
+}
+
+/** `POST /v1/chats`. With an `id` of the client's making, the same request again finds the same chat. */
+export interface NewChat {
+  readonly id?: string | null;
+  readonly title?: string | null;
+  readonly model?: string | null;
+  readonly system_prompt?: string | null;
+}
+
+/** `POST /v1/chats/{chat_id}/messages`. */
+export interface NewMessage {
+  readonly content: string;
+  /** Made by the client, so that a repeat is the same message; made here when absent. */
+  readonly id?: string | null;
+  /** Absent: continue at the chat's tip. Null: a new root. An id: a branch there. */
+  readonly parent_id?: string | null;
+  readonly model?: string | null;
+}
+
+/** `POST /v1/session`. */
+export interface NewSession {
+  /** Replace a cookie that does not verify by a new guest's. Who asks knows that chats are lost by it. */
+  readonly start_over?: boolean;
+}
+
+/** A problem detail. `type` is `about:blank`: `title` is the status in words, `code` says more. */
+export interface Problem {
+  readonly type?: string;
+  readonly title: string;
+  readonly status: number;
+  /** For people. */
+  readonly detail: string;
+  /** For programs. */
+  readonly code: string;
+  /** Names the request in the logs. */
+  readonly request_id?: string | null;
+}
+
+export interface PushTicket {
+  readonly ticket: string;
+  readonly expires_at: string;
+}
+
+/** A message that matches, with an excerpt in plain text around the match. */
+export interface SearchHit {
+  readonly chat_id: string;
+  readonly chat_title: string | null;
+  readonly message_id: string;
+  readonly role: "assistant" | "user";
+  readonly excerpt: string;
+}
+
+/** A session. */
+export interface Session {
+  readonly user_id: string;
+  readonly access_token: string;
+  readonly expires_at: string;
+  /** Whether it began a guest, since the request named nobody. */
+  readonly new_guest?: boolean;
+}
+
+/** `POST /v1/chats/{chat_id}/stop`. */
+export interface StopAnswer {
+  /** The answer that is meant, or the prompt whose first answer is; null: whichever runs. */
+  readonly message_id?: string | null;
+}
+
+/** One line of a user's usage ledger, summed by model. */
+export interface TokenUsage {
+  readonly model: string;
+  readonly answers: number;
+  readonly input_tokens: number;
+  readonly output_tokens: number;
+}
