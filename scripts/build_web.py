@@ -1,7 +1,7 @@
 """Build the page, or check, format or test it and the client library: `build_web.py [check|format|test [argument…]]`.
 
-Does only what has to be done: packages are installed when the lock changed, the page is built when its sources
-changed. Node comes from the machine when it is new enough, else from a wheel (`scripts/node.lock`).
+Packages are installed when the lock changed, and the page is built when its sources changed. Node is the machine's when
+it is new enough, otherwise that of a wheel (`scripts/node.lock`).
 """
 
 import fcntl
@@ -18,14 +18,14 @@ ROOT = Path(__file__).resolve().parent.parent
 WEB = ROOT / "web"
 LIBRARY = ROOT / "clients" / "typescript"
 OLDEST = (20, 19)
-"""The oldest Node that Vite 8 runs on; of the odd-numbered lines in between, none is supported."""
+"""The oldest Node that Vite 8 supports; the odd-numbered releases in between are not supported."""
 
 
 def main() -> int:
     task = sys.argv[1] if len(sys.argv) > 1 else "build"
     npm = Npm()
     with (WEB / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two makes at once must not install into one folder
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two concurrent runs must not install into one folder
         install(npm)
         if task == "build":
             return build(npm)
@@ -39,8 +39,8 @@ def install(npm: "Npm") -> None:
     if stamp.exists() and stamp.read_text() == wanted:
         return
     print("Installing the packages of the page and the client library (once)…", flush=True)
-    # Not `npm ci`: with a lock that names no host, npm 11 misses the packages of other platforms. `--no-save` leaves
-    # the lock as it is, and what is installed is still checked against its hashes.
+    # Not `npm ci`: with a lock without hosts, npm 11 misses the packages of other platforms. `--no-save` leaves the
+    # lock unchanged, and npm still verifies the packages against its hashes.
     if npm("install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error") != 0:
         sys.exit("The npm packages could not be installed.")
     stamp.write_text(wanted)
@@ -63,7 +63,7 @@ def build(npm: "Npm") -> int:
 
 
 def keep_previous(dist: Path) -> None:
-    """Set the version that is there aside: tabs that are open go on loading its parts."""
+    """Keep the assets of the version before, which open tabs still load."""
     if not (dist / "assets").is_dir():
         return
     previous = dist.with_name(f"{dist.name}-previous")
@@ -80,7 +80,7 @@ def digest(paths: Iterable[Path]) -> str:
 
 
 class Npm:
-    """npm with a Node that is new enough: the machine's, else that of the wheel."""
+    """npm with a supported Node: the machine's, otherwise the wheel's."""
 
     def __init__(self) -> None:
         self.environment = dict(os.environ)
@@ -89,7 +89,7 @@ class Npm:
             return
         folder = wheel_folder() or install_wheel()
         self.environment["PATH"] = f"{folder / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
-        # The wheel's own `npm` was a link; unpacked as a file it does not find its parts.
+        # The wheel's `npm` is a symbolic link in the archive; unpacked as a file, it does not find its modules.
         self.command = ["node", str(folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
 
     def __call__(self, *arguments: str) -> int:
@@ -115,7 +115,7 @@ def install_wheel() -> Path:
     subprocess.run([*pip, "--only-binary", ":all:", "--require-hashes", "-r", str(lock)], check=True)
     folder = wheel_folder()
     if folder is None:
-        sys.exit("Node.js was installed but is not there; remove .venv and try again.")
+        sys.exit("Node.js was not found after its installation; remove .venv and run the command again.")
     return folder
 
 

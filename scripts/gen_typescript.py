@@ -18,8 +18,8 @@ PROTOCOL = ROOT / "clients" / "typescript" / "src" / "protocol"
 
 _FRAMES = """\
 /**
- * The frames of the socket and their resources, generated from `parley.contracts` by `scripts/gen_typescript.py`: change
- * the contracts, not this file. {@link SCHEMAS} has the same content as the types, for `validate.ts`.
+ * The frames of the socket and their resources, generated from `parley.contracts` by `scripts/gen_typescript.py`:
+ * change the contracts, not this file. {@link SCHEMAS} has the same content as the types, for `validate.ts`.
  */
 """
 _BODIES = """\
@@ -95,7 +95,7 @@ def _interface(name: str, schema: dict[str, Any], renamed: dict[str, str]) -> st
 
 
 def _described(docstring: str) -> tuple[str, dict[str, str]]:
-    """Return the first sentence of a docstring and what it says of each attribute."""
+    """Return the first sentence of a docstring and the descriptions of its attributes."""
     text, _, section = docstring.partition("Attributes:")
     summary = _plain(text.split("\n\n", 1)[0])
     attributes: dict[str, str] = {}
@@ -132,7 +132,7 @@ def _type(value: dict[str, Any], renamed: dict[str, str]) -> str:
 
 
 def _schema(value: dict[str, Any], renamed: dict[str, str]) -> Any:
-    """Return what ``validate.ts`` reads: a name, a list of options, or one key that says what is within."""
+    """Return a schema for ``validate.ts``: a type's name, a list of alternatives, or an object with one key."""
     if "$ref" in value:
         return {"ref": _reference(value, renamed)}
     if "anyOf" in value:

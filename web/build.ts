@@ -3,13 +3,13 @@ import type { Plugin } from "vite";
 
 /** Kilobytes of compressed script, at most. */
 const BUDGETS = {
-  /** What is loaded before the first answer: the page's own script and what it imports at once. */
+  /** The page's entry and its static imports, which load before the first answer. */
   first: 250,
-  /** Any part that is loaded when it is needed, Mermaid's aside, which has a document of its own. */
+  /** Each module that is loaded on use, except Mermaid's, which belong to another document. */
   part: 100,
 };
 
-/** Fails the build when the page becomes heavier than it may be. */
+/** Fails the build when the page exceeds a budget. */
 export function budgets(): Plugin {
   return {
     name: "budgets",
@@ -33,19 +33,21 @@ export function budgets(): Plugin {
       const total = first.reduce((sum, name) => sum + size(name), 0);
       if (total > BUDGETS.first) {
         this.error(
-          `The page loads ${total.toFixed(0)} KB of script at first; ${BUDGETS.first} KB are allowed.`,
+          `The page loads ${total.toFixed(0)} KB of script at first; the budget is ${BUDGETS.first} KB.`,
         );
       }
       for (const name of entry.dynamicImports) {
         if (size(name) > BUDGETS.part) {
-          this.error(`${name} has ${size(name).toFixed(0)} KB; a part may have ${BUDGETS.part} KB.`);
+          this.error(
+            `${name} has ${size(name).toFixed(0)} KB; a module that is loaded on use may have ${BUDGETS.part} KB.`,
+          );
         }
       }
     },
   };
 }
 
-/** Leaves out the older forms of fonts: every browser that the page runs in reads WOFF2. */
+/** Removes fonts in older formats: all supported browsers read WOFF2. */
 export function onlyWoff2(): Plugin {
   return {
     name: "only-woff2",

@@ -9,15 +9,15 @@ const push = new URL(process.env.PUSH_URL ?? "ws://127.0.0.1:8001/ws").origin;
 
 export default defineConfig({
   plugins: [react(), tailwindcss(), onlyWoff2(), budgets()],
-  // Relative to the <base> of index.html, so that one build serves under any path.
+  // Relative to the <base> of index.html, so that one build works under any base path.
   base: "./",
-  // The client library from its sources: nothing to build first, and it reloads as it is written.
+  // Import the client library from its sources, without a build, with live reload.
   resolve: { conditions: ["parley-source", ...defaultClientConditions] },
-  // For the tests that run without a browser.
+  // The same for tests in the node environment.
   ssr: { resolve: { conditions: ["parley-source", ...defaultServerConditions] } },
   build: {
     target: "es2022",
-    // The page is served under a strict policy: nothing inline, not even a small asset as a data URL.
+    // The Content-Security-Policy forbids inline content, including small assets as data URLs.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 3000,
@@ -25,7 +25,7 @@ export default defineConfig({
   },
   server: {
     proxy: {
-      // The Host stays as the browser sent it: both compare it with the page's origin.
+      // The Host header is not changed: gateway and push compare it with the page's origin.
       "/v1": { target: gateway },
       "/ws": { target: push, ws: true },
     },

@@ -187,7 +187,7 @@ export class Parley {
   }
 
   /**
-   * Stores who the user is. A new guest replaces the user before for good: that one's cookie is lost. Messages that were
+   * Stores who the user is. A new guest replaces the user before, whose cookie is lost. Messages that were
    * not sent are not sent as the new guest: with the draft of the chat that is shown, they become the draft of a new chat.
    */
   private async applyUser(userId: string, newGuest: boolean): Promise<void> {

@@ -42,12 +42,12 @@ const TREE = [p1, a2, a3, p4, a5, p6, a7];
 const ids = (branch: ReturnType<typeof visibleBranch>) => branch.map(({ message }) => message.id);
 
 describe("the visible branch", () => {
-  it("goes from the root to the chat's tip", () => {
+  it("contains the messages from the root to the chat's tip", () => {
     expect(ids(visibleBranch(state(TREE, a5)))).toEqual([p1, a2, p4, a5].map(({ id }) => id));
     expect(ids(visibleBranch(state(TREE, a7)))).toEqual([p6, a7].map(({ id }) => id));
   });
 
-  it("goes to the reader's own choice", () => {
+  it("ends at the reader's own choice", () => {
     expect(ids(visibleBranch(state(TREE, a5), a3.id))).toEqual([p1, a3].map(({ id }) => id));
   });
 
@@ -61,7 +61,7 @@ describe("the visible branch", () => {
     ]);
   });
 
-  it("begins where the loaded messages begin", () => {
+  it("starts at the first loaded message", () => {
     expect(ids(visibleBranch(state([p4, a5], a5)))).toEqual([p4.id, a5.id]);
   });
 
@@ -97,7 +97,7 @@ describe("the visible branch", () => {
 });
 
 describe("prompts that wait", () => {
-  it("have no place in the tree, whatever their parent is, and keep their order", () => {
+  it("are not part of the tree, whatever their parent is, and stay in order", () => {
     const queued = [at(9, null, "user"), at(8, null, "user")].map((message) => ({
       ...message,
       status: "queued" as const,

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { aMessage, anId, CHAT, Room } from "../src/testing/room.ts";
 import { json, problem } from "../src/testing/server.ts";
-import { Setup, settle } from "./support/client";
+import { flush, Setup } from "./support/client";
 
 const setup = Setup.use();
 const LIST = `GET /v1/chats/${CHAT}/messages`;
@@ -15,10 +15,10 @@ describe("stopping and asking again", () => {
     setup.server.overrides.set(`POST /v1/chats/${CHAT}/stop`, () => json({}, 202));
     setup.server.overrides.set(`POST /v1/chats/${CHAT}/messages`, () => json({}, 202));
     const id = chat.send("Hello");
-    await settle();
+    await flush();
     await chat.stop();
     setup.server.publish(setup.server.room.ask("Hello", id));
-    await settle();
+    await flush();
     await chat.stop();
     const answer = setup.server.room.messages.find(({ role }) => role === "assistant");
     expect(named()).toEqual([id, answer?.id]);
@@ -97,14 +97,14 @@ describe("an observable chat", () => {
     expect(chat.getSnapshot().state.chat?.model).toBe("new");
   });
 
-  it("is remembered without listeners, but not for ever", async () => {
+  it("stays in memory without listeners, up to a limit", async () => {
     const first = setup.parley.watch(CHAT);
     expect(setup.parley.watch(CHAT)).toBe(first);
     for (let count = 0; count < 40; count++) setup.parley.watch(anId(0x5000 + count));
     expect(setup.parley.watch(CHAT)).not.toBe(first);
   });
 
-  it("keeps what is listened to, however many others are opened", async () => {
+  it("keeps a chat with listeners in memory, however many others are opened", async () => {
     const chat = await setup.watch();
     for (let count = 0; count < 40; count++) setup.parley.watch(anId(0x5000 + count));
     expect(setup.parley.watch(CHAT)).toBe(chat);
@@ -137,7 +137,7 @@ describe("the list of chats", () => {
     expect(setup.parley.chats.getSnapshot().next).toBeNull();
   });
 
-  it("forgets what was deleted elsewhere when it is read again, and keeps the pages beyond", async () => {
+  it("removes chats that were deleted elsewhere on a refresh, and keeps the pages after the first", async () => {
     const all = chats(4);
     setup.server.overrides.set("GET /v1/chats", () => json({ items: all.slice(0, 3), next: "page-2" }));
     await setup.parley.chats.refresh();
@@ -173,7 +173,7 @@ describe("the list of chats", () => {
     expect(ids()).toEqual([anId(0), anId(1)]);
     setup.server.overrides.set(`DELETE /v1/chats/${anId(0)}`, () => new Response(null, { status: 204 }));
     await setup.parley.deleteChat(anId(0));
-    await settle();
+    await flush();
     expect(ids()).toEqual([anId(1)]);
   });
 });

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it, vi } from "vitest";
 import { connect, type Environment } from "../src/index.ts";
 import { CHAT, Room } from "../src/testing/room.ts";
 import { json, problem } from "../src/testing/server.ts";
-import { newestText, pass, Setup, settle } from "./support/client";
+import { flush, newestText, pass, Setup } from "./support/client";
 
 const setup = Setup.use();
 const OTHER = "0190a000-0000-7000-8000-00000000000d";
@@ -14,7 +14,7 @@ describe("connecting", () => {
     expect(setup.server.socket.frames).toEqual([{ type: "auth", ticket: "ticket-1", chats: true }]);
   });
 
-  it("says connecting until then, and reconnecting after that", async () => {
+  it("is connecting until then, and reconnecting after a loss", async () => {
     const seen: string[] = [];
     setup.server.unreachable = true;
     setup.server.socket.cut();
@@ -35,7 +35,7 @@ describe("connecting", () => {
     const chat = await setup.watch();
     const other = setup.parley.watch(OTHER);
     const release = setup.listen(other);
-    await settle();
+    await flush();
     expect(setup.server.sockets).toHaveLength(1);
     setup.server.act({ do: "ask", text: "to the other" }, OTHER);
     expect(other.getSnapshot().state.messages).toHaveLength(2);
@@ -84,7 +84,7 @@ describe("connecting", () => {
 describe("resuming", () => {
   const ANSWER = ["Hel", "lo ", "wörld ", "\u{1F600}\r\n", "", "```js\n", "x", "\n```"];
 
-  it("goes on with the whole text when the socket is cut after every single delta", async () => {
+  it("has the whole text when the socket is cut after every single delta", async () => {
     const chat = await setup.watch();
     setup.server.act({ do: "ask", text: "Hi" });
     for (const text of ANSWER) {
@@ -102,7 +102,7 @@ describe("resuming", () => {
     expect(setup.server.sockets).toHaveLength(ANSWER.length + 1);
   });
 
-  it("goes on with what was missed while it was away", async () => {
+  it("receives what it missed while it was disconnected", async () => {
     const chat = await setup.watch();
     setup.server.act({ do: "ask", text: "Hi" });
     for (const text of ANSWER) {
@@ -197,7 +197,7 @@ describe("backing off", () => {
     }
   });
 
-  it("goes on backing off when sockets are accepted and die at once", async () => {
+  it("continues its backoff when sockets are accepted and close at once", async () => {
     setup.server.fraction = 0.999999;
     for (let times = 0; times < 6; times++) {
       setup.server.socket.cut(4001);
@@ -217,7 +217,7 @@ describe("closing codes", () => {
     expect(setup.server.socket.frames[0]).toEqual({ type: "auth", ticket: "ticket-2", chats: true });
   });
 
-  it.each([4400, 4401, 4403, 4429, 4499])("%i: does not come back before it is told to", async (code) => {
+  it.each([4400, 4401, 4403, 4429, 4499])("%i: reconnects on request only", async (code) => {
     setup.server.socket.cut(code);
     setup.server.emit("visible");
     setup.server.emit("online");
@@ -229,13 +229,13 @@ describe("closing codes", () => {
       refusal: code,
     });
     setup.parley.reconnect();
-    await settle();
+    await flush();
     expect(setup.status).toBe("online");
   });
 });
 
 describe("the page and its network", () => {
-  it("is offline when the browser says so, and back at once when the network is", async () => {
+  it("is offline when the browser reports it, and reconnects at once when the network is back", async () => {
     setup.server.offline = true;
     setup.server.unreachable = true;
     setup.server.socket.cut();
@@ -244,7 +244,7 @@ describe("the page and its network", () => {
     setup.server.offline = false;
     setup.server.unreachable = false;
     setup.server.emit("online");
-    await settle();
+    await flush();
     expect(setup.status).toBe("online");
   });
 
@@ -274,7 +274,7 @@ describe("the page and its network", () => {
     },
   );
 
-  it("asks a socket for a sign of life when somebody looks at the page again", async () => {
+  it("probes the socket when the page becomes visible", async () => {
     await setup.watch();
     setup.server.emit("visible");
     expect(setup.server.socket.cursors()).toHaveLength(2);
@@ -282,7 +282,7 @@ describe("the page and its network", () => {
     expect(setup.server.sockets).toHaveLength(1);
   });
 
-  it("gives up a socket that shows none, without waiting for the network to say so", async () => {
+  it("abandons a socket that does not respond, without waiting for a close event", async () => {
     const chat = await setup.watch();
     setup.server.act({ do: "ask", text: "Hi" });
     setup.server.socket.dead = true;
@@ -302,7 +302,7 @@ describe("the page and its network", () => {
     expect(newestText(chat)).toBe("unheard");
   });
 
-  it("costs nothing while nobody looks", async () => {
+  it("sends no probes while the page is hidden", async () => {
     await setup.watch();
     setup.server.hidden = true;
     await pass(3_600_000);
@@ -332,7 +332,7 @@ describe("a chat that cannot be watched", () => {
     expect(setup.server.socket.cursors(OTHER)).toEqual([]);
   });
 
-  it("is asked for again with backoff when the server could not say", async () => {
+  it("is resumed with backoff after a transient error", async () => {
     const chat = await setup.watch();
     setup.server.socket.deliver({ type: "error", code: "unavailable", message: "Later.", chat_id: CHAT });
     expect(setup.server.socket.cursors()).toHaveLength(1);
@@ -369,30 +369,30 @@ describe("a network that kills sockets", () => {
     const texts = ["Hel", "lo ", "wörld \u{1F600}", "\r\n", "!"];
     for (const text of texts) {
       setup.server.act({ do: "delta", text });
-      await settle();
+      await flush();
       setup.server.streams.at(-1)?.cut();
       setup.server.act({ do: "delta", text: "+" });
       await pass(500);
     }
     expect(newestText(chat)).toBe(texts.map((text) => `${text}+`).join(""));
     setup.server.act({ do: "finish" });
-    await settle();
+    await flush();
     expect(chat.getSnapshot().state.messages).toEqual(setup.server.room.messages);
   });
 
   it("opens a stream for each chat that is watched later, and none for one that is left", async () => {
     setup.server.rooms.set(OTHER, new Room(OTHER));
     const release = setup.listen(setup.parley.watch(OTHER));
-    await settle();
+    await flush();
     expect(setup.server.streams).toHaveLength(2);
     release();
     await pass(11_000);
     expect(setup.server.streams.map((stream) => stream.isOpen)).toEqual([true, false]);
   });
 
-  it("says so of a chat that does not exist", async () => {
+  it("reports a chat that does not exist", async () => {
     const chat = await setup.watch(OTHER);
-    await settle();
+    await flush();
     expect(chat.getSnapshot().phase).toBe("unavailable");
     await pass(60_000);
     expect(setup.server.requests("GET", `${OTHER}/stream`)).toHaveLength(1);
@@ -402,7 +402,7 @@ describe("a network that kills sockets", () => {
     const chat = setup.parley.watch(CHAT);
     setup.server.act({ do: "ask", text: "Hi" });
     setup.server.act({ do: "delta", text: "over events, " });
-    await settle();
+    await flush();
     setup.server.socketsBroken = false;
     await pass(60_000);
     expect(setup.transport).toBe("socket");
@@ -413,10 +413,10 @@ describe("a network that kills sockets", () => {
     expect(newestText(chat)).toBe("over events, over a socket");
   });
 
-  it("goes back to reconnecting with backoff when events do not come either", async () => {
+  it("reconnects with backoff when events fail as well", async () => {
     setup.server.unreachable = true;
     setup.server.streams.at(-1)?.cut();
-    await settle();
+    await flush();
     expect(setup.status).toBe("reconnecting");
     setup.server.unreachable = false;
     setup.server.socketsBroken = false;
@@ -432,7 +432,7 @@ describe("a network that kills sockets", () => {
 });
 
 describe("a network with a push process that drains", () => {
-  it("is not taken for one that kills sockets", async () => {
+  it("is not treated as a network without websockets", async () => {
     await setup.watch();
     for (let times = 0; times < 5; times++) {
       setup.server.socket.cut(4000);
@@ -443,8 +443,8 @@ describe("a network with a push process that drains", () => {
   });
 });
 
-describe("a proxy that ends sockets with a word of its own", () => {
-  it.each([1000, 1002, 1005, 1011])("is seen through, whatever it says: %i", async (code) => {
+describe("a proxy that closes sockets with its own code", () => {
+  it.each([1000, 1002, 1005, 1011])("counts as a lost connection, whatever the code: %i", async (code) => {
     await setup.watch();
     for (let times = 0; times < 3; times++) {
       setup.server.socket.cut(code);

@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
 import { newId, type Parley } from "../src/index.ts";
 import { CHAT } from "../src/testing/room.ts";
-import { Setup, settle } from "./support/client";
+import { flush, Setup } from "./support/client";
 
 const setup = Setup.use();
 
@@ -9,7 +9,7 @@ const text = (parley: Parley, chatId: string | null = CHAT) => parley.drafts.of(
 
 async function write(parley: Parley, written: string, chatId: string | null = CHAT): Promise<void> {
   parley.drafts.of(chatId).write(written);
-  await settle();
+  await flush();
 }
 
 describe("a draft", () => {
@@ -20,18 +20,18 @@ describe("a draft", () => {
     const again = await setup.open();
     again.drafts.of(CHAT);
     again.drafts.of(null);
-    await settle();
+    await flush();
     expect(text(again)).toBe("half a sent");
     expect(text(again, null)).toBe("a new ch");
   });
 
-  it("is shown before the server has said who this is", async () => {
+  it("is shown before the session is known", async () => {
     await write(setup.parley, "half a sent");
     setup.parley.close();
     setup.server.unreachable = true;
     const again = await setup.open();
     again.drafts.of(CHAT);
-    await settle();
+    await flush();
     expect(text(again)).toBe("half a sent");
   });
 
@@ -43,7 +43,7 @@ describe("a draft", () => {
     await write(parley, "early");
     setup.server.unreachable = false;
     await parley.http.startSession();
-    await settle();
+    await flush();
     expect(await setup.server.store.draft("first", CHAT)).toBe("early");
     expect(text(parley)).toBe("early");
   });
@@ -56,12 +56,12 @@ describe("a draft", () => {
     expect(text(other)).toBe("Hello");
     chat.send("Hello", undefined, setup.parley.drafts.of(CHAT));
     expect(text(setup.parley)).toBe("");
-    await settle();
+    await flush();
     expect(text(other)).toBe("");
     setup.parley.close();
     const again = await setup.open();
     again.drafts.of(CHAT);
-    await settle();
+    await flush();
     expect(text(again)).toBe("");
   });
 
@@ -70,11 +70,11 @@ describe("a draft", () => {
     const chat = await setup.watch();
     await write(setup.parley, "mine");
     other.drafts.of(CHAT);
-    await settle();
+    await flush();
     await write(other, "yours");
     expect(text(setup.parley)).toBe("mine");
     chat.send("mine", undefined, setup.parley.drafts.of(CHAT));
-    await settle();
+    await flush();
     expect(text(other)).toBe("yours");
     // Sending ended the stored draft; the one that is still written is stored again.
     expect(await setup.server.store.draft("u", CHAT)).toBe("yours");
@@ -86,7 +86,7 @@ describe("a draft", () => {
     await write(other, "yours");
     other.close();
     setup.server.emit("hidden");
-    await settle();
+    await flush();
     expect(await setup.server.store.draft("u", CHAT)).toBe("mine");
   });
 
@@ -99,13 +99,13 @@ describe("a draft", () => {
     store.mockRestore();
     const again = await setup.open();
     again.drafts.of(CHAT);
-    await settle();
+    await flush();
     expect(text(again)).toBe("half a sentence");
     expect(await setup.server.store.draft("u", CHAT)).toBe("half a sentence");
     expect(setup.server.tabTexts.size).toBe(0);
   });
 
-  it("is as another tab left it when the page comes back, which heard nothing meanwhile", async () => {
+  it("is reloaded when the page becomes visible, which may have missed changes", async () => {
     const shared = setup.server.store;
     setup.parley.close();
     vi.spyOn(shared, "onChange").mockReturnValue(() => undefined);
@@ -129,10 +129,10 @@ describe("a draft", () => {
       },
       null,
     );
-    await settle();
+    await flush();
     expect([text(away), chat.getSnapshot().outbox]).toEqual(["", []]);
     setup.server.emit("visible");
-    await settle();
+    await flush();
     expect(text(away)).toBe("half a sentence");
     expect(chat.getSnapshot().outbox).toMatchObject([{ content: "not sent" }]);
   });
@@ -141,7 +141,7 @@ describe("a draft", () => {
     setup.server.overrides.set(`DELETE /v1/chats/${CHAT}`, () => new Response(null, { status: 204 }));
     await write(setup.parley, "for nobody");
     await setup.parley.deleteChat(CHAT);
-    await settle();
+    await flush();
     expect(await setup.server.store.draft("u", CHAT)).toBe("");
   });
 });

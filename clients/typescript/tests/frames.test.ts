@@ -20,7 +20,7 @@ function decode(frame: unknown) {
 }
 
 describe("a frame is validated before it is used", () => {
-  it("is taken as it is when it is what the contracts say", () => {
+  it("is returned unchanged when it matches its schema", () => {
     expect(decode(DELTA)).toEqual(DELTA);
     expect(decode({ ...DELTA, new_field: {} })).toEqual({ ...DELTA, new_field: {} });
   });
@@ -65,7 +65,7 @@ describe("a frame is validated before it is used", () => {
     );
   });
 
-  it("is taken in every case that both clients are tested with", () => {
+  it("is valid in every case of the table that both clients share", () => {
     const frames = cases.cases.flatMap(({ steps }) => steps.map(({ frame }) => frame as { type: string }));
     const known = frames.filter(({ type }) => Object.hasOwn(SERVER_FRAMES, type));
     expect(known.length).toBeGreaterThan(50);

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import type { ChatSummary, ServerFrame } from "../src/index.ts";
 import { json, problem } from "../src/testing/server.ts";
-import { pass, Setup, settle } from "./support/client";
+import { flush, pass, Setup } from "./support/client";
 
 const setup = Setup.use();
 const ONE = "0190a000-0000-7000-8000-0000000000a1";
@@ -32,7 +32,7 @@ beforeEach(() => {
 });
 
 describe("the list of chats", () => {
-  it("is told of what other tabs and devices do", () => {
+  it("receives the changes of other tabs and devices", () => {
     const { socket } = setup.server;
     socket.deliver(listed(ONE, 2));
     socket.deliver(listed(TWO, 3, { running: true }));
@@ -44,13 +44,13 @@ describe("the list of chats", () => {
     expect(titles()).toEqual(["Version 3"]);
   });
 
-  it("keeps what is newer than what comes late", () => {
+  it("ignores a late frame with an older version", () => {
     setup.server.socket.deliver(listed(ONE, 5));
     setup.server.socket.deliver(listed(ONE, 4));
     expect(titles()).toEqual(["Version 5"]);
   });
 
-  it("is read again when told to, at a random time within what the server says", async () => {
+  it("is refreshed on request of the server, after a random delay within the given bound", async () => {
     stored = [summary(ONE, 7)];
     setup.server.fraction = 0.5;
     setup.server.socket.deliver({ type: "relist", within: 4 });
@@ -74,11 +74,11 @@ describe("the list of chats", () => {
     expect(titles()).toEqual(["Version 7"]);
   });
 
-  it("goes by what was said while a page of it was on its way", async () => {
+  it("prefers frames that arrived while a page was being read", async () => {
     let answer: (response: Response) => void = () => undefined;
     setup.server.overrides.set("GET /v1/chats", () => new Promise((resolve) => (answer = resolve)));
     const reading = setup.parley.chats.refresh();
-    await settle();
+    await flush();
     setup.server.socket.deliver(unlisted(ONE));
     setup.server.socket.deliver(listed(TWO, 8));
     answer(json({ items: [summary(ONE, 3), summary(TWO, 3)], next: null }));

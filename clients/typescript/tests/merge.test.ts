@@ -46,7 +46,7 @@ describe("the table of frames", () => {
 });
 
 describe("merging a page of older messages", () => {
-  it("puts it before what is there and keeps what is newer", () => {
+  it("puts it before the loaded messages, of which the newer versions stay", () => {
     const room = new Room();
     const { state } = merge(emptyState(CHAT), { ...room.snapshot(null), next: "older" });
     const first = room.prompt("first");
@@ -59,8 +59,8 @@ describe("merging a page of older messages", () => {
   });
 });
 
-describe("whatever is lost on the way", () => {
-  /** What happens to an answer, and to the line of one reader. */
+describe("whatever frames are lost", () => {
+  /** Events of an answer and of one reader's connection. */
   const step = fc.oneof(
     {
       weight: 6,
@@ -109,7 +109,7 @@ describe("whatever is lost on the way", () => {
           else if (what.do === "lose") room.perform({ do: "delta", text: "lost" });
           else {
             last = room.perform(what);
-            // Of frames that belong together, a line can lose the later ones.
+            // A connection can lose the last frames of one change.
             receive(last);
           }
         }
@@ -123,7 +123,7 @@ describe("whatever is lost on the way", () => {
     );
   });
 
-  it("a line that ends between two frames of one change loses nothing", () => {
+  it("a connection that ends between two frames of one change loses nothing", () => {
     fc.assert(
       fc.property(fc.array(step, { minLength: 1, maxLength: 30 }), fc.nat(), (steps, seed) => {
         const room = new Room();
@@ -132,15 +132,15 @@ describe("whatever is lost on the way", () => {
         steps.forEach((what, index) => {
           if (what.do === "cut" || what.do === "repeat" || what.do === "lose") return;
           const frames = room.perform(what);
-          const kept = (seed + index) % (frames.length + 1);
-          for (const frame of frames.slice(0, kept)) state = merge(state, frame).state;
-          if (kept < frames.length) {
+          const received = (seed + index) % (frames.length + 1);
+          for (const frame of frames.slice(0, received)) state = merge(state, frame).state;
+          if (received < frames.length) {
             const merged = merge(state, room.snapshot(cursorOf(state)));
             state = merged.outcome === "gap" ? merge(merged.state, room.snapshot(null)).state : merged.state;
           }
         });
         expect(state.messages).toEqual(room.messages);
-        // Until a worker claims it, a generation is told of only in snapshots.
+        // Until a worker claims it, a generation appears in snapshots only.
         expect(state.generation?.text ?? "").toBe(room.generation?.text ?? "");
       }),
       { numRuns: 500 },

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { connect, type Environment, MemoryStore, type Parley, type Store } from "../src/index.ts";
 import { CHAT } from "../src/testing/room.ts";
 import { FakeServer, json } from "../src/testing/server.ts";
-import { pass, settle } from "./support/client";
+import { flush, pass } from "./support/client";
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date", "performance"] });
@@ -12,7 +12,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** A tab that can crash: nothing that it began goes on then, and nobody is told. */
+/** A tab that can crash: its pending operations end without a result. */
 class Tab {
   readonly parley: Parley;
   private crashed = false;
@@ -51,8 +51,8 @@ class Tab {
   }
 }
 
-/** As Web Locks and leases are: in turns, but never longer than some seconds. */
-function turns(): Environment["withLock"] {
+/** A lock that expires after some seconds, as Web Locks with a timeout and leases do. */
+function expiringLock(): Environment["withLock"] {
   const last = new Map<string, Promise<unknown>>();
   return async (name, work) => {
     const before = last.get(name) ?? Promise.resolve();
@@ -75,15 +75,15 @@ const event = fc.oneof(
     arbitrary: fc.record({ do: fc.constant("wait" as const), time: fc.integer({ min: 1, max: 20_000 }) }),
   },
 );
-/** What becomes of a request: milliseconds on its way there, and whether its answer is lost. */
+/** The fate of a request: its latency in milliseconds, and whether its response is lost. */
 const fate = fc.record({
   late: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 12_000 })),
   lost: fc.boolean(),
 });
 
 it.each([
-  ["taking turns", turns],
-  ["without taking turns", (): Environment["withLock"] => (_, work) => work()],
+  ["with a lock that expires", expiringLock],
+  ["without a lock", (): Environment["withLock"] => (_, work) => work()],
 ])(
   "whatever the network and the tabs do, %s: each message is stored once, in the order in which they were written",
   async (_, exclusion) => {
@@ -106,19 +106,19 @@ it.each([
         const tabs = [0, 1, 2].map(() => new Tab(server, withLock));
         const listen = ({ parley }: Tab) => parley.watch(CHAT).subscribe(() => undefined);
         for (const one of tabs) listen(one);
-        await settle();
+        await flush();
         const written: string[] = [];
         for (const what of events) {
           if (what.do === "send") {
             written.push(`message ${written.length}`);
             tabs[what.tab]?.parley.watch(CHAT).send(written.at(-1) ?? "");
-            await settle();
+            await flush();
           } else if (what.do === "crash") {
             tabs[what.tab]?.crash();
             const next = new Tab(server, withLock);
             tabs[what.tab] = next;
             listen(next);
-            await settle();
+            await flush();
           } else if (what.do === "network") {
             server.unreachable = what.away;
           } else {

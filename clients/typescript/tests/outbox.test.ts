@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { FallbackStore, MemoryStore, type WatchedChat } from "../src/index.ts";
 import { CHAT } from "../src/testing/room.ts";
 import { json, problem } from "../src/testing/server.ts";
-import { pass, Setup, settle } from "./support/client";
+import { flush, pass, Setup } from "./support/client";
 
 const setup = Setup.use();
 const POST = `POST /v1/chats/${CHAT}/messages`;
@@ -17,31 +17,31 @@ describe("sending", () => {
     const chat = await setup.watch();
     const id = chat.send("Hello");
     expect(outbox(chat)).toEqual([["Hello", "sending"]]);
-    await settle();
+    await flush();
     expect(outbox(chat)).toEqual([]);
     expect(chat.getSnapshot().state.messages[0]).toMatchObject({ id, content: "Hello", status: "sent" });
   });
 
-  it("keeps showing what was accepted while the line is away", async () => {
+  it("shows accepted messages while the connection is lost", async () => {
     const chat = await setup.watch();
     setup.server.socket.dead = true;
     chat.send("Hello");
-    await settle();
+    await flush();
     expect(outbox(chat)).toEqual([["Hello", "accepted"]]);
     await pass(60_000);
     expect(outbox(chat)).toEqual([]);
     expect(chat.getSnapshot().state.messages).toHaveLength(2);
   });
 
-  it("says of an accepted message that it could not be stored", async () => {
+  it("reports an accepted message that could not be stored", async () => {
     const chat = await setup.watch();
     setup.server.overrides.set(POST, () => json({}, 202));
     const id = chat.send("Hello");
-    await settle();
+    await flush();
     expect(outbox(chat)).toEqual([["Hello", "accepted"]]);
     const error = { code: "not_stored", message: "It could not be stored.", retryable: true };
     setup.server.publish([{ type: "rejected", chat_id: CHAT, message_id: id, error }]);
-    await settle();
+    await flush();
     expect(outbox(chat)).toEqual([["Hello", "failed"]]);
     expect(chat.getSnapshot().outbox[0]?.problem).toBe("It could not be stored.");
   });
@@ -52,7 +52,7 @@ describe("sending", () => {
     setup.server.overrides.set(POST, (request) => {
       const { id, content } = request.body as { id: string; content: string };
       setup.server.room.ask(content, id);
-      // The server has it, but its answer is lost on the way.
+      // The server has it, but the response is lost.
       if (++answers < 4) throw new TypeError("Failed to fetch");
       return json({}, 202);
     });
@@ -66,14 +66,14 @@ describe("sending", () => {
     const chat = await setup.watch();
     setup.server.overrides.set(POST, () => problem(503, "unavailable"));
     const id = chat.send("Hello");
-    await settle();
+    await flush();
     setup.server.publish(setup.server.room.ask("Hello", id));
     await pass(60_000);
     expect(sent()).toHaveLength(1);
     expect(outbox(chat)).toEqual([]);
   });
 
-  it("gives up after a bounded time, and sends the same message again when it is told to", async () => {
+  it("fails after a bounded time, and sends the same message again on request", async () => {
     const chat = await setup.watch();
     setup.server.overrides.set(POST, () => problem(503, "unavailable"));
     const id = chat.send("Hello");
@@ -82,13 +82,13 @@ describe("sending", () => {
     expect(chat.getSnapshot().outbox[0]).toMatchObject({ status: "failed", problem: "It is unavailable." });
     setup.server.overrides.clear();
     chat.resend(id);
-    await settle();
+    await flush();
     expect(sent().every((body) => body.id === id)).toBe(true);
     expect(outbox(chat)).toEqual([]);
     expect(setup.server.room.messages).toHaveLength(2);
   });
 
-  it("does not repeat what the server refuses, and says why", async () => {
+  it("does not retry a permanent error, and reports it", async () => {
     const chat = await setup.watch();
     setup.server.overrides.set(POST, () => problem(413, "too_large"));
     const id = chat.send("Hello");
@@ -137,16 +137,16 @@ describe("sending", () => {
     await pass(12_000);
     setup.server.unreachable = false;
     setup.server.emit("online");
-    await settle();
+    await flush();
     expect(sent()).toHaveLength(1);
   });
 
-  it("says where a branch starts", async () => {
+  it("names the parent of a branch", async () => {
     const chat = await setup.watch();
     chat.send("at the tip");
     chat.send("a new root", null);
     chat.send("a branch", CHAT);
-    await settle();
+    await flush();
     expect(sent().map((body) => [body.content, "parent_id" in body ? body.parent_id : "absent"])).toEqual([
       ["at the tip", "absent"],
       ["a new root", null],
@@ -177,7 +177,7 @@ describe("messages written offline", () => {
     const chat = await setup.watch();
     setup.server.unreachable = true;
     for (const text of ["one", "two", "three"]) chat.send(text);
-    await settle();
+    await flush();
     setup.parley.close();
     await pass(60_000);
     setup.server.unreachable = false;
@@ -188,11 +188,11 @@ describe("messages written offline", () => {
     expect(await setup.server.store.outgoing("u")).toEqual([]);
   });
 
-  it("are sent by the next page also when their chat is not looked at", async () => {
+  it("are sent by the next page also when their chat is not open", async () => {
     const chat = await setup.watch();
     setup.server.unreachable = true;
     chat.send("Hello");
-    await settle();
+    await flush();
     setup.parley.close();
     setup.server.unreachable = false;
     await setup.open();
@@ -205,9 +205,9 @@ describe("messages written offline", () => {
     for (const tab of tabs) chats.push(await setup.watch(CHAT, tab));
     setup.server.unreachable = true;
     chats[0]?.send("one");
-    await settle();
+    await flush();
     chats[1]?.send("two");
-    await settle();
+    await flush();
     for (const chat of chats) {
       expect(outbox(chat)).toEqual([
         ["one", "sending"],
@@ -225,7 +225,7 @@ describe("messages written offline", () => {
     const chat = setup.parley.newChat({ title: "Greetings" });
     chat.send("one");
     chat.send("two");
-    await settle();
+    await flush();
     setup.parley.close();
     setup.server.unreachable = false;
     setup.server.overrides.set("POST /v1/chats", () => problem(503, "unavailable"));
@@ -257,7 +257,7 @@ describe("messages written offline", () => {
     const chat = await setup.watch();
     setup.server.overrides.set(POST, () => json({}, 202));
     const id = chat.send("Hello");
-    await settle();
+    await flush();
     setup.parley.close();
     const error = { code: "not_stored", message: "It could not be stored.", retryable: true };
     setup.server.overrides.set(`GET /v1/chats/${CHAT}/messages/${id}`, () =>
@@ -273,7 +273,7 @@ describe("messages written offline", () => {
     const chat = await setup.watch();
     setup.server.overrides.set(POST, () => json({}, 202));
     const id = chat.send("Hello");
-    await settle();
+    await flush();
     setup.parley.close();
     setup.server.overrides.set(`GET /v1/chats/${CHAT}/messages/${id}`, () => json({ status: "sent" }));
     const again = await setup.watch(CHAT, await setup.open());
@@ -308,7 +308,7 @@ describe("messages of a user", () => {
     const chat = await setup.watch();
     setup.server.unreachable = true;
     chat.send("of the first");
-    await settle();
+    await flush();
     setup.server.unreachable = false;
     setup.server.user = "another";
     await pass(30_000);
@@ -326,8 +326,8 @@ describe("messages of a user", () => {
     setup.server.overrides.set(POST, () => problem(401, "token_invalid"));
     chat.send("one");
     chat.send("two");
-    await settle();
-    const reason = "This browser's session is not valid here any more.";
+    await flush();
+    const reason = "This browser's session is not valid any more.";
     expect(chat.getSnapshot().outbox).toMatchObject([
       { content: "one", status: "failed", problem: reason },
       { content: "two", status: "failed", problem: reason },
@@ -339,7 +339,7 @@ describe("messages of a user", () => {
     setup.server.unreachable = true;
     chat.send("not sent");
     setup.parley.drafts.of(CHAT).write("half a sent");
-    await settle();
+    await flush();
     setup.parley.close();
     setup.server.unreachable = false;
     setup.server.user = "new";
@@ -349,7 +349,7 @@ describe("messages of a user", () => {
     const again = await setup.open();
     again.drafts.of(null);
     again.drafts.of(CHAT);
-    await settle();
+    await flush();
     expect(sent()).toEqual([]);
     expect(again.drafts.of(null).getSnapshot()).toContain("not sent");
     expect(await setup.server.store.outgoing("u")).toEqual([]);
@@ -367,16 +367,16 @@ describe("messages of a user", () => {
     setup.server.overrides.set(POST, () => problem(401, "token_invalid"));
     chat.send("not sent");
     setup.parley.drafts.of(CHAT).write("half a sent");
-    await settle();
+    await flush();
     expect(await setup.parley.startOver()).toBe(true);
     setup.parley.drafts.of(null);
-    await settle();
+    await flush();
     expect(await setup.server.store.draft("new", CHAT)).toBe("");
     expect(sent()).toHaveLength(1);
     expect(outbox(chat)).toEqual([]);
     expect(setup.parley.drafts.of(null).getSnapshot()).toBe("not sent\n\nhalf a sent");
     expect(setup.parley.drafts.of(CHAT).getSnapshot()).toBe("");
-    // The other tab goes on as the new guest, without being asked.
+    // The other tab switches to the new guest by itself.
     expect(other.http.user.getSnapshot()).toBe("new");
     expect(other.session.getSnapshot()).toBe("good");
   });
@@ -389,7 +389,7 @@ describe("a new chat", () => {
     expect(chat.getSnapshot().phase).toBe("draft");
     chat.send("Hello");
     expect(outbox(chat)).toEqual([["Hello", "sending"]]);
-    await settle();
+    await flush();
     expect(setup.server.requests("POST", "/v1/chats")[0]?.body).toEqual({ id: chat.id, title: "Greetings" });
     expect(chat.getSnapshot()).toMatchObject({ phase: "ready", outbox: [] });
     expect(chat.getSnapshot().state.messages).toHaveLength(2);

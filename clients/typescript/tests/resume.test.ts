@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { connect } from "../src/index.ts";
 import { CHAT } from "../src/testing/room.ts";
 import { FakeServer } from "../src/testing/server.ts";
-import { pass, settle } from "./support/client";
+import { flush, pass } from "./support/client";
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] });
@@ -45,7 +45,7 @@ it("whatever the network does, a reader ends with what is stored, over sockets a
       const parley = connect(server);
       const chat = parley.watch(CHAT);
       const stop = chat.subscribe(() => undefined);
-      await settle();
+      await flush();
       for (const what of events) {
         switch (what.do) {
           case "cut":

@@ -2,7 +2,7 @@ import { describe, expect, it, vi } from "vitest";
 import { connect, type Environment } from "../src/index.ts";
 import { CHAT, Room } from "../src/testing/room.ts";
 import { json, problem } from "../src/testing/server.ts";
-import { pass, Setup, settle } from "./support/client";
+import { flush, pass, Setup } from "./support/client";
 
 const setup = Setup.use();
 const OTHER = "0190a000-0000-7000-8000-00000000000d";
@@ -34,12 +34,12 @@ describe("a session", () => {
     for (const parley of tabs) parley.close();
   });
 
-  it("that is lost is kept until the person starts over", async () => {
+  it("that is lost stays until the person starts over", async () => {
     const bodies: unknown[] = [];
     setup.server.overrides.set("POST /v1/session", ({ body }) => {
       bodies.push(body);
-      const anew = (body as { start_over?: boolean }).start_over === true;
-      return anew
+      const startsOver = (body as { start_over?: boolean }).start_over === true;
+      return startsOver
         ? json({ user_id: "new", access_token: "t", expires_at: "2100-01-01T00:00:00Z" })
         : problem(401, "token_invalid");
     });
@@ -51,7 +51,7 @@ describe("a session", () => {
     setup.server.overrides.delete("POST /v1/push-ticket");
     setup.server.overrides.set("GET /v1/chats", () => json({ items: [], next: null }));
     await setup.parley.startOver();
-    await settle();
+    await flush();
     expect(setup.parley.session.getSnapshot()).toBe("good");
     expect(setup.status).toBe("online");
   });
@@ -74,9 +74,9 @@ describe("a session", () => {
     expect(renewals()).toBe(renewed + 1);
   });
 
-  it("that another tab got back is good here, too, with the next request", async () => {
+  it("that another tab restored is valid in this tab with the next request", async () => {
     setup.server.overrides.set("POST /v1/session", () => problem(401, "token_invalid"));
-    await expect(setup.parley.http.startSession()).rejects.toThrow("not valid here any more");
+    await expect(setup.parley.http.startSession()).rejects.toThrow("not valid any more");
     setup.server.overrides.clear();
     await setup.parley.http.listChats();
     expect(setup.parley.session.getSnapshot()).toBe("good");
@@ -93,7 +93,7 @@ describe("a session", () => {
 });
 
 describe("a socket of another user than the cookie's", () => {
-  it("is opened anew when it does not see a chat, and sees it then", async () => {
+  it("is replaced after an access error when the session is another user's", async () => {
     setup.server.user = "another tab's";
     setup.server.overrides.set("POST /v1/session", () => {
       // The cookie's user made it: the next socket finds it.

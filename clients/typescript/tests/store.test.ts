@@ -66,7 +66,7 @@ const stores: [name: string, make: () => Store][] = [
 ];
 
 describe.each(stores)("a store %s", (_, make) => {
-  it("has messages in the order in which they were written, whatever the clock and the ids say", async () => {
+  it("returns messages in the order of writing, independent of the clock and the ids", async () => {
     const store = make();
     await store.add(record("b", { created_at: "2026-11-28T12:00:00Z" }), null);
     await store.add(record("a", { created_at: "1999-01-01T00:00:00Z" }), null);
@@ -136,13 +136,13 @@ describe.each(stores)("a store %s", (_, make) => {
 describe("the tabs of a browser", () => {
   it("hear what one of them stored", async () => {
     const [one, other] = [indexed(), indexed()];
-    const heard: StoreChange[] = [];
-    other.onChange((change) => heard.push(change));
+    const changes: StoreChange[] = [];
+    other.onChange((change) => changes.push(change));
     await one.setUser("u");
     await one.add(record("a"), "c");
     await one.setDraft("u", "c", "more");
-    await vi.waitFor(() => expect(heard).toHaveLength(4));
-    expect(heard).toEqual([
+    await vi.waitFor(() => expect(changes).toHaveLength(4));
+    expect(changes).toEqual([
       { kind: "user", user_id: "u" },
       { kind: "outgoing", chat_id: "c" },
       { kind: "draft", user_id: "u", chat_id: "c", text: "", sent: "text of a" },
@@ -181,12 +181,12 @@ describe("the tabs of a browser", () => {
     }
   });
 
-  it("go on without a lease when one of them keeps it, or when there is no database", async () => {
+  it("run without a lease when another tab holds it for too long, or when there is no database", async () => {
     const [one, other] = [indexed(), indexed()];
     let end: () => void = () => undefined;
-    let held: Promise<void> = Promise.resolve();
+    let holding: Promise<void> = Promise.resolve();
     await new Promise<void>((begun) => {
-      held = one.withLease("name", 60_000, () => {
+      holding = one.withLease("name", 60_000, () => {
         begun();
         return new Promise<void>((resolve) => {
           end = resolve;
@@ -195,7 +195,7 @@ describe("the tabs of a browser", () => {
     });
     expect(await other.withLease("name", 200, async () => "done")).toBe("done");
     end();
-    await held;
+    await holding;
     vi.spyOn(indexedDB, "open").mockImplementation(() => {
       throw new DOMException("denied", "SecurityError");
     });
@@ -243,7 +243,7 @@ describe("a store that refuses", () => {
     expect(await ids(store)).toEqual(["a", "b"]);
   });
 
-  it("is opened anew after the browser ended its connection", async () => {
+  it("is opened again after the browser closed its connection", async () => {
     const store = indexed();
     await store.add(record("a"), null);
     // As Safari does to a page in the background.

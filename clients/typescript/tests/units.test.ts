@@ -3,7 +3,7 @@ import { idAt } from "../src/ids.ts";
 import { Backoff, decodeFrame, isId, newId } from "../src/index.ts";
 
 describe("ids", () => {
-  it("are UUIDs of version 7 that begin with the time", () => {
+  it("are UUIDs of version 7 with the time first", () => {
     const id = idAt(Date.UTC(2026, 0, 1));
     expect(id).toMatch(/^019b76da-a800-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
     expect(isId(id)).toBe(true);

@@ -76,7 +76,7 @@ def test_paper_is_light_and_says_when_older_messages_are_missing(
     )
     assert colours == ["rgb(255, 255, 255)", "rgb(0, 0, 0)"]
     assert page.evaluate(muted) == light
-    expect(page.get_by_text("Older messages are not printed here.")).to_be_visible()
+    expect(page.get_by_text("Older messages are not printed.")).to_be_visible()
 
 
 # --- blocks ------------------------------

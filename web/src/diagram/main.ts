@@ -1,6 +1,6 @@
 /**
- * Draws diagrams in a document of its own, which the gateway serves without an origin and without a network: whatever
- * the text of a diagram makes Mermaid do, it cannot reach the page, its session or another server.
+ * Draws diagrams in a separate document, which the gateway serves without an origin and without network access: a
+ * malicious diagram cannot reach the page, its session or another server.
  */
 import mermaid from "mermaid";
 import { isRequest } from "./messages";

@@ -1,4 +1,4 @@
-/** What the page asks of the document that draws diagrams. */
+/** A request of the page to the document that draws diagrams. */
 export interface DrawRequest {
   readonly kind: "draw";
   readonly id: number;
@@ -6,7 +6,7 @@ export interface DrawRequest {
   readonly dark: boolean;
 }
 
-/** Its answers: `svg` is null for what is no diagram. */
+/** A response of that document; `svg` is null for an invalid diagram. */
 export type DrawAnswer =
   | { readonly kind: "ready" }
   | { readonly kind: "drawn"; readonly id: number; readonly svg: string | null };

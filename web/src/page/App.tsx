@@ -7,12 +7,12 @@ import { SearchDialog } from "./search/SearchDialog";
 import { useParley } from "./session/context";
 import { Sidebar } from "./sidebar/Sidebar";
 import { useStored } from "./ui/storage";
-import { useStable } from "./ui/useStableCallback";
+import { useStableCallback } from "./ui/useStableCallback";
 
-/** Where the list of chats stands beside the chat. */
+/** The width from which the list of chats has a column of its own. */
 const WIDE = "(min-width: 48rem)";
 
-/** The whole page: the list of chats beside the chat that the address names. */
+/** The whole page: the list of chats and the chat that the address names. */
 export function App() {
   const parley = useParley();
   const [route, open] = useRoute();
@@ -22,12 +22,12 @@ export function App() {
 
   useEffect(() => {
     const refresh = () => {
-      // A list that cannot be read now is read again at the next occasion; the connection notice tells why.
+      // A failed refresh is repeated at the next event; the connection notice shows the cause.
       if (!document.hidden) parley.chats.refresh().catch(() => undefined);
     };
     refresh();
     document.addEventListener("visibilitychange", refresh);
-    // A socket says by itself when the list has to be read again; server-sent events are of one chat.
+    // A socket carries frames about the list; server-sent events carry one chat each.
     let wasOnline = true;
     const unsubscribe = parley.connection.subscribe(() => {
       const { status, transport } = parley.connection.getSnapshot();
@@ -40,9 +40,9 @@ export function App() {
     };
   }, [parley]);
 
-  const closeMenu = useStable(() => {
+  const closeMenu = useStableCallback(() => {
     if (!menuOpen) return;
-    // Nothing behind the list takes the focus while it is open.
+    // The page behind the open list is inert: it can take the focus only after the list is closed.
     flushSync(() => setMenuOpen(false));
     document.querySelector<HTMLElement>("[data-testid=open-list]")?.focus();
   });
@@ -60,7 +60,7 @@ export function App() {
   }, [closeMenu]);
 
   useEffect(() => {
-    // A browser would go to a file that is dropped anywhere, and leave the page.
+    // By default, a browser navigates to a file that is dropped on the page.
     const refuse = (event: DragEvent) => {
       if (event.dataTransfer?.types.includes("Files") !== true) return;
       event.preventDefault();
@@ -74,7 +74,7 @@ export function App() {
     };
   }, []);
 
-  // The list covers the page only where there is no room beside it.
+  // On a wide screen the list does not cover the page.
   useEffect(() => {
     const wide = window.matchMedia(WIDE);
     const onChange = () => wide.matches && setMenuOpen(false);

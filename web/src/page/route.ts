@@ -1,36 +1,36 @@
 import { isId } from "parley-client";
 import { useCallback, useSyncExternalStore } from "react";
 
-/** What the address names. */
+/** The chat and message of the address. */
 export interface Route {
   /** The chat; null for a new one. */
   readonly chatId: string | null;
   /** The message to go to. */
   readonly messageId: string | null;
-  /** Whether this page has nothing at the address. */
+  /** Whether the address names nothing. */
   readonly unknown: boolean;
-  /** Another one each time something is gone to. */
+  /** Changes with each navigation. */
   readonly visit: string;
 }
 
 const listeners = new Set<() => void>();
 let visits = 0;
 
-function visited(): void {
+function notifyVisit(): void {
   visits += 1;
   for (const listener of [...listeners]) listener();
 }
 
 function subscribe(listener: () => void): () => void {
-  if (listeners.size === 0) window.addEventListener("popstate", visited);
+  if (listeners.size === 0) window.addEventListener("popstate", notifyVisit);
   listeners.add(listener);
   return () => {
     listeners.delete(listener);
-    if (listeners.size === 0) window.removeEventListener("popstate", visited);
+    if (listeners.size === 0) window.removeEventListener("popstate", notifyVisit);
   };
 }
 
-/** Where the page is served: `/`, or a path that ends with a slash. */
+/** The base path of the page: `/`, or a path with a trailing slash. */
 const BASE = new URL(".", document.baseURI).pathname;
 
 let last: Route | null = null;
@@ -52,12 +52,12 @@ function current(): Route {
   return last;
 }
 
-/** The path of a chat's own page; of the page for a new chat without an id. */
+/** Returns the path of a chat; null: of a new chat. */
 export function pathOf(chatId: string | null): string {
   return chatId === null ? BASE : `${BASE}c/${chatId}`;
 }
 
-/** What the address names, and a function that goes to a chat and a message of it. */
+/** Returns the route, and a function that navigates to a chat and one of its messages. */
 export function useRoute(): readonly [
   route: Route,
   open: (chatId: string | null, messageId?: string | null) => void,
@@ -68,12 +68,12 @@ export function useRoute(): readonly [
     const address = messageId === null ? path : `${path}#${messageId}`;
     if (location.pathname === path) history.replaceState(null, "", address);
     else history.pushState(null, "", address);
-    visited();
+    notifyVisit();
   }, []);
   return [route, open];
 }
 
-/** The message of the address was gone to: from now on the address names its chat, and the reader may be anywhere. */
-export function arrived(): void {
+/** Removes the message from the address after the page has scrolled to it. */
+export function clearMessageHash(): void {
   if (location.hash !== "") history.replaceState(null, "", location.pathname);
 }

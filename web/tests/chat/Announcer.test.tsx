@@ -43,18 +43,18 @@ describe("the announcer", () => {
   room.finish();
   const complete = [...room.messages];
 
-  it("says that an answer begins and that it is complete", async () => {
+  it("announces the start and the end of an answer", async () => {
     expect(await announced([])).toBe("");
     expect(await announced(running)).toBe("Thinking.");
     expect(await announced(complete)).toBe("The answer is complete.");
   });
 
-  it("says that an answer is complete when it is first seen complete, after its prompt", async () => {
+  it("announces an answer that is complete when first shown, after its prompt", async () => {
     expect(await announced(complete.slice(0, 1))).toBe("");
     expect(await announced(complete)).toBe("The answer is complete.");
   });
 
-  it("says nothing of an answer that was complete before the chat was opened", async () => {
+  it("does not announce an answer that was complete before the chat was opened", async () => {
     expect(await announced([])).toBe("");
     expect(await announced(complete)).toBe("");
   });

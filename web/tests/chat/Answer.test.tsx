@@ -8,7 +8,7 @@ import { find, PageSetup } from "../support/page";
 
 const page = PageSetup.use();
 
-describe("an answer that is over", () => {
+describe("a complete answer", () => {
   const show = (message: Partial<Message>) =>
     page.render(
       <Answer
@@ -33,7 +33,7 @@ describe("an answer that is over", () => {
             ...message,
           } satisfies Message
         }
-        onAttempt={() => undefined}
+        onAction={() => undefined}
         onChoose={() => undefined}
         siblings={["a"]}
       />,
@@ -52,12 +52,12 @@ describe("an answer that is over", () => {
     expect(find("regenerate")).not.toBeNull();
   });
 
-  it("says that it was cut at the limit of its length", async () => {
+  it("has a note when it reached the limit of its length", async () => {
     await show({ content: "Night tr", finish_reason: "length" });
     expect(find("ending")?.textContent).toContain("limit");
   });
 
-  it("says nothing of an ordinary end", async () => {
+  it("has no note after an ordinary end", async () => {
     await show({ content: "Night trains.", finish_reason: "stop" });
     expect(find("ending")).toBeNull();
   });

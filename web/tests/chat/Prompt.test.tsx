@@ -18,7 +18,7 @@ describe("a message that is not sent yet", () => {
         <Prompt
           chat={chat}
           entry={entry as PromptEntry}
-          onAttempt={() => undefined}
+          onAction={() => undefined}
           onChoose={() => undefined}
           onEdit={() => undefined}
         />
@@ -27,7 +27,7 @@ describe("a message that is not sent yet", () => {
   };
   const POST = `POST /v1/chats/${CHAT}/messages`;
 
-  it("says that it waits for the network, and can be taken back", async () => {
+  it("is shown as waiting for the network, and can be discarded", async () => {
     page.server.unreachable = true;
     page.server.offline = true;
     page.server.emit("offline");
@@ -41,7 +41,7 @@ describe("a message that is not sent yet", () => {
     expect(page.parley.watch(CHAT).getSnapshot().outbox).toEqual([]);
   });
 
-  it("says that it waits also when only sending it takes long", async () => {
+  it("is shown as waiting when sending takes long", async () => {
     page.server.overrides.set(POST, () => new Promise<Response>(() => undefined));
     page.parley.watch(CHAT).send("Hello");
     await draw();

@@ -19,11 +19,11 @@ describe("the start page", () => {
     return document.body.textContent;
   };
 
-  it("tells who runs the demo how to use a real model", async () => {
+  it("shows on the server's machine how to use a real model", async () => {
     expect(await start("127.0.0.1")).toContain("OPENAI_API_KEY");
   });
 
-  it("tells others only that it is a demo", async () => {
+  it("shows others only that it is a demo", async () => {
     const text = await start("chat.example");
     expect(text).toContain("demo model");
     expect(text).not.toContain("OPENAI_API_KEY");

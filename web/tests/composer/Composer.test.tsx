@@ -55,7 +55,7 @@ describe("the composer", () => {
     expect(find("send")).toHaveProperty("disabled", true);
   });
 
-  it("does not send what the server would refuse for its length, and says so", async () => {
+  it("does not send a message over the server's limit, and shows an error", async () => {
     // The server's limit is 1024 bytes; each of these characters takes three.
     await compose("語".repeat(342), {});
     expect(onSend).not.toHaveBeenCalled();

@@ -10,7 +10,7 @@ const page = PageSetup.use();
 const opened = vi.fn();
 
 describe("the connection notice", () => {
-  it("says at once that the session is lost, and begins anew on request", async () => {
+  it("shows a lost session at once, and starts over on request", async () => {
     await page.render(<ConnectionNotice onOpen={opened} />);
     page.server.overrides.set("POST /v1/session", ({ body }) =>
       (body as { start_over?: boolean }).start_over
@@ -26,17 +26,17 @@ describe("the connection notice", () => {
     expect(find("connection")?.textContent).toBe("");
   });
 
-  it("says that guests are not allowed, and not that it connects", async () => {
+  it("shows that guests are not allowed, and not that it connects", async () => {
     page.server.overrides.set("POST /v1/session", () => problem(403, "guests_not_allowed"));
     page.reconnect();
     await page.render(<ConnectionNotice onOpen={opened} />);
     await page.pass(60_000);
     expect(find("connection")?.dataset.session).toBe("refused");
-    expect(find("connection")?.textContent).toContain("takes no guests");
+    expect(find("connection")?.textContent).toContain("does not allow guests");
     expect(find("connection")?.querySelector("button")).toBeNull();
   });
 
-  it("is silent about a line that is back at once, and says reconnecting when it is not", async () => {
+  it("is hidden for a short disconnection, and shows reconnecting for a longer one", async () => {
     await page.render(<ConnectionNotice onOpen={opened} />);
     expect(find("connection")?.dataset.status).toBe("online");
     page.server.unreachable = true;

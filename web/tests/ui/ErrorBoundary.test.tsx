@@ -27,8 +27,8 @@ function Failing({ fails }: { readonly fails: boolean }) {
   return <p>drawn</p>;
 }
 
-describe("a part that fails", () => {
-  it("is replaced by what stands for it, and leaves the rest as it is", async () => {
+describe("a component that fails", () => {
+  it("is replaced by its fallback, and leaves the rest as it is", async () => {
     await render(
       <>
         <ErrorBoundary fallback={<p>plain</p>}>
@@ -40,7 +40,7 @@ describe("a part that fails", () => {
     expect(document.body.textContent).toBe("plainrest");
   });
 
-  it("is tried again when there is a reason to", async () => {
+  it("is rendered again when its condition changes", async () => {
     const answer = (over: boolean) => (
       <ErrorBoundary fallback={<p>plain</p>} retryOn={over}>
         <Failing fails={!over} />

@@ -36,7 +36,7 @@ describe("copying", () => {
     expect(document.activeElement).toBe(button);
   });
 
-  it("says that the browser does not allow it", async () => {
+  it("reports that the browser does not allow it", async () => {
     insecure(() => false);
     await expect(copyText("a text")).rejects.toThrow("does not allow");
     expect(document.querySelector("textarea")).toBeNull();

@@ -1,30 +1,30 @@
 // @vitest-environment jsdom
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { incomplete, Part } from "../../src/page/ui/lazy";
+import { LazyModule, loadFailed } from "../../src/page/ui/lazy";
 
 afterEach(() => {
-  incomplete.set(false);
+  loadFailed.set(false);
   vi.useRealTimers();
 });
 
-describe("a part of the page that is loaded when it is needed", () => {
-  it("is asked for a second time before it counts as lost", async () => {
+describe("a lazy module", () => {
+  it("is retried before its load counts as failed", async () => {
     vi.useFakeTimers();
     const load = vi.fn().mockRejectedValueOnce(new Error("404")).mockResolvedValue("here");
-    const loaded = new Part(load).get();
+    const loaded = new LazyModule(load).get();
     await vi.advanceTimersByTimeAsync(2_000);
     await expect(loaded).resolves.toBe("here");
-    expect(incomplete.getSnapshot()).toBe(false);
+    expect(loadFailed.getSnapshot()).toBe(false);
   });
 
-  it("is asked for at another address the second time, since browsers remember one that failed", async () => {
+  it("is retried at another address, since browsers cache failed imports by address", async () => {
     vi.useFakeTimers();
     const address = "https://parley.test/chat/assets/katex-abc.js";
     const load = vi
       .fn()
       .mockRejectedValue(new TypeError(`Failed to fetch dynamically imported module: ${address}`));
     const again = vi.fn().mockRejectedValueOnce(new TypeError("404")).mockResolvedValue("here");
-    const part = new Part(load, again);
+    const part = new LazyModule(load, again);
     const lost = expect(part.get()).rejects.toThrow("404");
     await vi.advanceTimersByTimeAsync(2_000);
     await lost;
@@ -34,14 +34,14 @@ describe("a part of the page that is loaded when it is needed", () => {
     expect(again.mock.calls).toEqual([[`${address}?again=1`], [`${address}?again=2`]]);
   });
 
-  it("says that the page is incomplete when it is lost, and is asked for again at the next need", async () => {
+  it("reports a failed load, and is loaded again on the next use", async () => {
     vi.useFakeTimers();
     const load = vi.fn().mockRejectedValue(new Error("404"));
-    const part = new Part(load);
+    const part = new LazyModule(load);
     const lost = expect(part.get()).rejects.toThrow("404");
     await vi.advanceTimersByTimeAsync(2_000);
     await lost;
-    expect(incomplete.getSnapshot()).toBe(true);
+    expect(loadFailed.getSnapshot()).toBe(true);
     load.mockResolvedValue("here");
     await expect(part.get()).resolves.toBe("here");
   });

@@ -1,6 +1,6 @@
 /**
- * The frames of the socket and their resources, generated from `parley.contracts` by `scripts/gen_typescript.py`: change
- * the contracts, not this file. {@link SCHEMAS} has the same content as the types, for `validate.ts`.
+ * The frames of the socket and their resources, generated from `parley.contracts` by `scripts/gen_typescript.py`:
+ * change the contracts, not this file. {@link SCHEMAS} has the same content as the types, for `validate.ts`.
  */
 
 export interface ReadyFrame {

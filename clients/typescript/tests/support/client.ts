@@ -11,7 +11,7 @@ import {
 import { CHAT } from "../../src/testing/room.ts";
 import { FakeServer } from "../../src/testing/server.ts";
 
-/** A client of a server in memory, made anew for each test, on a clock that stands still. */
+/** A client of a server in memory, created for each test, with fake timers. */
 export class Setup {
   server = new FakeServer();
   parley!: Parley;
@@ -24,7 +24,7 @@ export class Setup {
       vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date", "performance"] });
       setup.server = new FakeServer();
       setup.parley = connect(setup.server);
-      await settle();
+      await flush();
     });
     afterEach(() => {
       for (const release of setup.releases.splice(0)) release();
@@ -53,20 +53,20 @@ export class Setup {
   async open(environment: Environment = this.server): Promise<Parley> {
     const parley = connect(environment);
     this.releases.push(() => parley.close());
-    await settle();
+    await flush();
     return parley;
   }
 
   async watch(chatId: string = CHAT, parley: Parley = this.parley): Promise<WatchedChat> {
     const chat = parley.watch(chatId);
     this.listen(chat);
-    await settle();
+    await flush();
     return chat;
   }
 }
 
 /** Lets everything happen that needs no time. */
-export async function settle(): Promise<void> {
+export async function flush(): Promise<void> {
   // Streams take several turns of the event loop, which the standing clock does not hold up.
   for (let turn = 0; turn < 4; turn++) {
     await vi.advanceTimersByTimeAsync(0);
@@ -77,7 +77,7 @@ export async function settle(): Promise<void> {
 /** Lets time pass. */
 export async function pass(milliseconds: number): Promise<void> {
   await vi.advanceTimersByTimeAsync(milliseconds);
-  await settle();
+  await flush();
 }
 
 /** The text of the newest answer as a page shows it. */

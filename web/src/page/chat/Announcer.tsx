@@ -1,7 +1,7 @@
 import { useRef } from "react";
 import type { Entry } from "./entries";
 
-const SAID: Record<string, string> = {
+const ANNOUNCEMENTS: Record<string, string> = {
   pending: "Thinking.",
   streaming: "Answering.",
   complete: "The answer is complete.",
@@ -15,9 +15,9 @@ interface AnnouncerProps {
 }
 
 /**
- * Tells a screen reader how the newest answer is, when that changes before the reader's eyes: not of a chat that was
- * opened with its answer complete, nor of another version that is looked at. Not its text while that grows: a live
- * region that speaks every token cannot be listened to.
+ * Announces the status of the newest answer to screen readers when it changes: not for a chat that is opened with a
+ * complete answer, and not for another version that is chosen. The text is not announced while it grows: a live region
+ * that speaks every token is unusable.
  */
 export function Announcer({ chatId, entries }: AnnouncerProps) {
   const answer = entries.findLast((entry) => entry.kind === "answer");
@@ -25,7 +25,7 @@ export function Announcer({ chatId, entries }: AnnouncerProps) {
   const awaited = entries.at(-1)?.kind === "prompt";
   const status =
     answer === undefined ? "" : answer.item.generation?.text ? "streaming" : answer.item.message.status;
-  const seen = useRef({ chatId, id, status, awaited, said: "" });
+  const seen = useRef({ chatId, id, status, awaited, announcement: "" });
   const before = seen.current;
   if (
     before.chatId !== chatId ||
@@ -35,14 +35,14 @@ export function Announcer({ chatId, entries }: AnnouncerProps) {
   ) {
     const running = status === "pending" || status === "streaming";
     const watched = before.chatId === chatId && before.id === id && before.status !== status;
-    // A fast answer is complete when it is first seen: it is announced because a prompt awaited it.
+    // A fast answer may be complete when it is first shown: it is announced because a prompt awaited it.
     const begun = before.chatId === chatId && before.id !== id && (running || before.awaited);
-    const said = watched || begun ? (SAID[status] ?? "") : "";
-    seen.current = { chatId, id, status, awaited, said };
+    const announcement = watched || begun ? (ANNOUNCEMENTS[status] ?? "") : "";
+    seen.current = { chatId, id, status, awaited, announcement };
   }
   return (
     <p aria-live="polite" className="sr-only" data-testid="announcer" role="status">
-      {seen.current.said}
+      {seen.current.announcement}
     </p>
   );
 }

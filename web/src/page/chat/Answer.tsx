@@ -19,45 +19,45 @@ interface AnswerProps {
   readonly message: Message;
   readonly generation: Generation | null;
   readonly siblings: readonly string[];
-  /** Whether the chat is answering, so that no other answer can be asked for. */
+  /** Whether the chat is answering, so that no other answer can be requested. */
   readonly busy: boolean;
-  onAttempt(action: Promise<void>): void;
+  onAction(action: Promise<void>): void;
   onChoose(id: string): void;
 }
 
-/** What a reader should know of how the model ended, by `finish_reason`. */
-const ENDINGS: Readonly<Record<string, string>> = {
+/** Notes for the reader, by `finish_reason`. */
+const FINISH_NOTES: Readonly<Record<string, string>> = {
   length: "The answer ends here: it has reached the limit of its length.",
   tool_calls: "The model asked for a tool, which it does not have here.",
   content_filter: "The answer ends here: the provider's content rules do not allow the rest.",
 };
 
-/** A model's message: thinking, growing, or over. */
+/** An answer: pending, streaming or complete. */
 export const Answer = memo(
-  function Answer({ chat, message, generation, siblings, busy, onAttempt, onChoose }: AnswerProps) {
+  function Answer({ chat, message, generation, siblings, busy, onAction, onChoose }: AnswerProps) {
     const { id, status } = message;
-    const over = isTerminal(status);
+    const terminal = isTerminal(status);
     const text = textOf({ message, generation });
     const reasoning = reasoningOf({ message, generation });
-    const retry = () => onAttempt(chat.regenerate(id));
+    const retry = () => onAction(chat.regenerate(id));
     const retryHelps = status === "failed" && message.error?.retryable !== false;
 
     return (
       <li
-        aria-busy={!over}
+        aria-busy={!terminal}
         className="message answer"
         data-message-id={id}
-        data-status={!over && text !== "" ? "streaming" : status}
+        data-status={!terminal && text !== "" ? "streaming" : status}
         data-testid="message-assistant"
       >
         <h2 className="sr-only">Answer</h2>
-        {reasoning !== "" && <Reasoning text={reasoning} thinking={!over && text === ""} />}
+        {reasoning !== "" && <Reasoning text={reasoning} thinking={!terminal && text === ""} />}
         {text !== "" && (
-          <ErrorBoundary fallback={<PlainText text={text} />} retryOn={over}>
-            <Markdown growing={!over} text={text} />
+          <ErrorBoundary fallback={<PlainText text={text} />} retryOn={terminal}>
+            <Markdown growing={!terminal} text={text} />
           </ErrorBoundary>
         )}
-        {!over && text === "" && reasoning === "" && generation?.status !== "retrying" && (
+        {!terminal && text === "" && reasoning === "" && generation?.status !== "retrying" && (
           <p className="shimmer inline-block leading-7" data-testid="thinking">
             Thinking…
           </p>
@@ -85,12 +85,12 @@ export const Answer = memo(
           </div>
         )}
         {status === "stopped" && <p className="mt-1 text-muted-foreground text-sm">Stopped.</p>}
-        {status === "complete" && ENDINGS[message.finish_reason ?? ""] !== undefined && (
+        {status === "complete" && FINISH_NOTES[message.finish_reason ?? ""] !== undefined && (
           <p className="mt-1 text-muted-foreground text-sm" data-testid="ending">
-            {ENDINGS[message.finish_reason ?? ""]}
+            {FINISH_NOTES[message.finish_reason ?? ""]}
           </p>
         )}
-        {over && (
+        {terminal && (
           <div className="actions">
             {text !== "" && <CopyButton label="Copy the answer" text={text} />}
             {!retryHelps && (
@@ -123,12 +123,12 @@ export const Answer = memo(
     before.siblings.join() === after.siblings.join(),
 );
 
-/** An answer as it was written, when drawing it failed. */
+/** An answer as plain text, when rendering it failed. */
 function PlainText({ text }: { readonly text: string }) {
   return (
     <div data-testid="plain-answer">
       <p className="mb-2 text-muted-foreground text-sm">
-        This answer is shown as plain text: it could not be drawn.
+        This answer could not be rendered, and is shown as plain text.
       </p>
       <p className="whitespace-pre-wrap break-words leading-7" dir="auto">
         {text}
@@ -137,10 +137,10 @@ function PlainText({ text }: { readonly text: string }) {
   );
 }
 
-/** Seconds: no wait of a worker is longer. */
-const LONGEST_WAIT = 300;
+/** Seconds: the longest backoff of a worker. */
+const MAX_RETRY_WAIT = 300;
 
-/** Says that the provider is in trouble and when it is tried again. */
+/** Shows that the provider failed and when the worker retries. */
 function RetryingNotice({ at }: { readonly at: string | null }) {
   const [now, setNow] = useState(() => Date.now());
   useEffect(() => {
@@ -148,12 +148,12 @@ function RetryingNotice({ at }: { readonly at: string | null }) {
     return () => clearInterval(timer);
   }, []);
   const left = at === null ? 0 : Math.ceil((Date.parse(at) - now) / 1000);
-  // The server's clock and this device's: where they differ by more than a wait can be, the number says nothing.
-  const seconds = left <= LONGEST_WAIT ? left : 0;
+  // A longer wait means that the clocks of server and device differ: then no number is shown.
+  const seconds = left <= MAX_RETRY_WAIT ? left : 0;
   return (
     <p className="text-muted-foreground leading-7" data-testid="retrying" role="status">
-      The model is not available right now. Trying again
-      {/* Counted for the eyes only: a screen reader would speak every second. */}
+      The model is not available. Retrying
+      {/* Hidden from screen readers, which would speak every second. */}
       <span aria-hidden="true">{seconds > 0 ? ` in ${seconds} s` : ""}</span>…
     </p>
   );

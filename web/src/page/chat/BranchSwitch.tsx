@@ -6,7 +6,7 @@ interface BranchSwitchProps {
   onChoose(id: string): void;
 }
 
-/** Goes to the versions of a prompt or an answer: ‹ 1/2 ›. Nothing where there is only one. */
+/** Switches between the versions of a prompt or an answer: ‹ 1/2 ›. Renders nothing for a single version. */
 export function BranchSwitch({ id, siblings, onChoose }: BranchSwitchProps) {
   if (siblings.length < 2) return null;
   const index = siblings.indexOf(id);

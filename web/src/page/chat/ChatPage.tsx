@@ -5,8 +5,8 @@ import { ModelPicker } from "../composer/ModelPicker";
 import type { Route } from "../route";
 import { ConnectionNotice } from "../session/ConnectionNotice";
 import { useObservable, useParley } from "../session/context";
-import { NO_SESSION, NoSessionPage } from "../session/NoSession";
-import { restingPlace, useKeptFocus } from "../ui/focus";
+import { NoSessionPage, SESSION_PROBLEMS } from "../session/NoSession";
+import { defaultFocus, useFocusFallback } from "../ui/focus";
 import { MenuIcon } from "../ui/icons";
 import { ReloadNotice } from "../ui/ReloadNotice";
 import { ChatMemory, useStored } from "../ui/storage";
@@ -19,15 +19,15 @@ import { Transcript } from "./Transcript";
 
 interface ChatPageProps {
   readonly route: Route;
-  /** Whether the list of chats is put away, so that it is opened from here. */
+  /** Whether the list of chats is collapsed, so that this page has the button that opens it. */
   readonly sidebarCollapsed: boolean;
-  /** Whether the list of chats lies over this on a narrow screen. */
+  /** Whether the list of chats covers this page on a narrow screen. */
   readonly covered: boolean;
   onOpen(chatId: string | null): void;
   onMenu(): void;
 }
 
-/** What the reader chose to see, valid as long as the chat's newest turn is the same. */
+/** The branch that the reader chose, valid until the chat's newest turn changes. */
 interface BranchChoice {
   readonly chatId: string;
   readonly leaf: string;
@@ -38,16 +38,16 @@ const choices = new ChatMemory<BranchChoice>("local", "versions");
 
 const NOTHING: Observable<null> = { subscribe: () => () => undefined, getSnapshot: () => null };
 
-/** One chat: its messages, and where the next one is written. */
+/** One chat: its messages and the composer. */
 export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: ChatPageProps) {
   const parley = useParley();
-  // A chat that starts with its first message has no id yet.
+  // A new chat gets its id with its first message.
   const { chatId } = route;
   const chat = useMemo(() => (chatId === null ? null : parley.watch(chatId)), [parley, chatId]);
   const snapshot = useObservable<ChatSnapshot | null>(chat ?? NOTHING);
   const session = useObservable(parley.session);
   const draft = parley.drafts.of(chatId);
-  // Not useObservable: what is typed has to be there before the next key.
+  // Not useObservable: a typed character has to be rendered before the next key.
   const text = useSyncExternalStore(draft.subscribe, draft.getSnapshot);
   const [newModel, setNewModel] = useStored<string | null>("new-chat-model", null);
   const [chosen, setChosen] = useState<BranchChoice | null>(null);
@@ -55,34 +55,34 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
   const [notice, setNotice] = useState<string | null>(null);
 
   const tip = snapshot?.state.chat?.tip_id ?? null;
-  const remembered = useMemo(() => (chatId === null ? null : choices.get(chatId)), [chatId]);
-  const choice = chosen?.chatId === chatId ? chosen : remembered;
+  const stored = useMemo(() => (chatId === null ? null : choices.get(chatId)), [chatId]);
+  const choice = chosen?.chatId === chatId ? chosen : stored;
   const leaf = choice !== null && choice.tip === tip ? choice.leaf : null;
   const entries = useMemo(() => (snapshot === null ? [] : entriesOf(snapshot, leaf)), [snapshot, leaf]);
   const running = snapshot !== null && isRunning(snapshot);
   const title = snapshot?.state.chat?.title ?? null;
-  const gone = snapshot?.phase === "unavailable" || snapshot?.state.deleted === true;
-  const empty = !gone && entries.length === 0 && snapshot?.phase !== "loading";
+  const unavailable = snapshot?.phase === "unavailable" || snapshot?.state.deleted === true;
+  const empty = !unavailable && entries.length === 0 && snapshot?.phase !== "loading";
 
   useEffect(() => {
     document.title = title === null ? "Parley" : `${title} · Parley`;
   }, [title]);
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a notice belongs to the chat that it came up in
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a notice belongs to one chat
   useEffect(() => {
     setNotice(null);
     setRenaming(false);
   }, [chatId]);
 
-  /** Does something that the server can refuse, and says why it did. */
-  const attempt = (action: Promise<void>) => {
+  /** Runs an action and shows its error. */
+  const runAction = (action: Promise<void>) => {
     setNotice(null);
     action.catch((error: unknown) => setNotice(error instanceof Error ? error.message : String(error)));
   };
 
   const main = useRef<HTMLElement>(null);
-  useKeptFocus(main, restingPlace);
-  usePrinting(chat, attempt);
+  useFocusFallback(main, defaultFocus);
+  usePrinting(chat, runAction);
 
   const choose = (id: string) => {
     if (chatId === null) return;
@@ -93,17 +93,17 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
 
   const send = (content: string, from: Draft) => {
     const target: WatchedChat = chat ?? parley.newChat({ title: titleFrom(content), model: newModel });
-    // What is written after a message that is on its way to another version goes on there, where the tip will be.
+    // After an outgoing message on another branch, the next one continues at the tip, which will be on that branch.
     const branches = leaf !== null && leaf !== tip && snapshot?.outbox.length === 0;
     target.send(content, branches ? leaf : undefined, from);
     if (chat === null) onOpen(target.id);
   };
 
-  /** Sends another message in the place of one. An answer to that one is of no use any more: it is stopped. */
+  /** Sends an edited message as another version, and stops the running answer to the one that it replaces. */
   const edit = (content: string, edited: Message) => {
     if (chat === null || snapshot === null) return;
     const running = runningAnswer(snapshot.state);
-    // Named by its id, so that it is this one that ends and not the one to come.
+    // The request names the answer's id, so that it does not stop the next answer.
     if (running !== null && isBelow(snapshot.state, running, edited.id)) chat.stop().catch(() => undefined);
     chat.send(content, edited.parent_id);
   };
@@ -123,12 +123,12 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
         {chat !== null && renaming ? (
           <TitleEditor
             onEnd={() => setRenaming(false)}
-            onSave={(wanted) => attempt(parley.chats.rename(chat.id, wanted))}
+            onSave={(wanted) => runAction(parley.chats.rename(chat.id, wanted))}
             title={title ?? ""}
           />
         ) : (
           <h1 className="min-w-0 flex-1 font-medium text-sm" dir="auto">
-            {title !== null && !gone ? (
+            {title !== null && !unavailable ? (
               <button
                 className="chat-title"
                 data-testid="title"
@@ -147,10 +147,10 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
         )}
         <ModelPicker
           model={snapshot === null ? newModel : (snapshot.state.chat?.model ?? null)}
-          onChange={(model) => (chat === null ? setNewModel(model) : attempt(chat.setModel(model)))}
+          onChange={(model) => (chat === null ? setNewModel(model) : runAction(chat.setModel(model)))}
         />
       </header>
-      {gone ? (
+      {unavailable ? (
         <UnavailablePage deleted={snapshot?.state.deleted === true} onNewChat={() => onOpen(null)} />
       ) : entries.length > 0 && chat !== null ? (
         <Transcript
@@ -159,7 +159,7 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
           key={chat.id}
           loadingOlder={snapshot?.loadingOlder === true}
           more={snapshot !== null && snapshot.state.next !== null}
-          onAttempt={attempt}
+          onAction={runAction}
           onChoose={choose}
           onEdit={edit}
           route={route}
@@ -167,7 +167,7 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
           state={snapshot?.state ?? null}
         />
       ) : snapshot?.phase === "loading" ? (
-        NO_SESSION[session] === undefined ? (
+        SESSION_PROBLEMS[session] === undefined ? (
           <LoadingPage />
         ) : (
           <NoSessionPage />
@@ -175,7 +175,7 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
       ) : (
         <EmptyPage />
       )}
-      {!gone && (
+      {!unavailable && (
         <div
           className={`mx-auto w-full max-w-3xl px-3 md:px-6 ${empty ? "start-composer" : ""} pb-[max(0.75rem,env(safe-area-inset-bottom))]`}
         >
@@ -194,7 +194,7 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
             chatId={chatId}
             onChange={(written) => draft.write(written)}
             onSend={(content) => send(content, draft)}
-            onStop={() => chat !== null && attempt(chat.stop())}
+            onStop={() => chat !== null && runAction(chat.stop())}
             running={running}
             text={text}
           />

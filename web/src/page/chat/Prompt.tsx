@@ -7,20 +7,20 @@ import { ChatMemory } from "../ui/storage";
 import { BranchSwitch } from "./BranchSwitch";
 import type { PromptEntry } from "./entries";
 
-/** What is written in place of messages, by their ids: there again after a reload. */
+/** Unsent edits by message id; they survive a reload. */
 const edits = new ChatMemory<string>("session", "edits");
 
 interface PromptProps {
   readonly chat: WatchedChat;
   readonly entry: PromptEntry;
-  onAttempt(action: Promise<void>): void;
+  onAction(action: Promise<void>): void;
   onChoose(id: string): void;
   onEdit(content: string, edited: Message): void;
 }
 
-/** A person's message. */
+/** A prompt. */
 export const Prompt = memo(
-  function Prompt({ chat, entry, onAttempt, onChoose, onEdit }: PromptProps) {
+  function Prompt({ chat, entry, onAction, onChoose, onEdit }: PromptProps) {
     const { id, content, status, item } = entry;
     const [editing, setEditing] = useState(() => item !== null && edits.get(id) !== null);
     const cancelled = useRef(false);
@@ -35,7 +35,7 @@ export const Prompt = memo(
         <h2 className="sr-only">You</h2>
         {editing && item !== null ? (
           <PromptEditor
-            begun={edits.get(id) ?? content}
+            initialText={edits.get(id) ?? content}
             content={content}
             onCancel={() => {
               endEditing();
@@ -75,9 +75,9 @@ export const Prompt = memo(
             <>
               <span>{entry.ahead === 0 ? "Queued: answered next" : `Queued: ${entry.ahead} before it`}</span>
               <button
-                aria-label="Take this message back"
+                aria-label="Delete this queued message"
                 className="icon-button"
-                onClick={() => onAttempt(chat.deleteQueued(id))}
+                onClick={() => onAction(chat.deleteQueued(id))}
                 type="button"
               >
                 <CloseIcon />
@@ -90,7 +90,7 @@ export const Prompt = memo(
       </li>
     );
   },
-  // An entry is made anew with each frame of the running answer; what it shows seldom changes.
+  // Each frame of the running answer creates new entries; their content seldom changes.
   (before, after) =>
     before.chat === after.chat &&
     before.entry.status === after.entry.status &&
@@ -102,16 +102,16 @@ export const Prompt = memo(
     before.entry.item?.siblings.join() === after.entry.item?.siblings.join(),
 );
 
-/** Milliseconds after which a message that is not sent yet is told to wait, though the line seems to be there. */
-const LATE = 5_000;
+/** Milliseconds after which a message that is not accepted is shown as waiting, even when the page is online. */
+const WAITING_NOTICE_DELAY = 5_000;
 
-/** Of a message that is not sent yet: says so when the line is away, or when it takes long. */
+/** Shows that a message is not sent yet: at once without a connection, after a delay with one. */
 function Waiting({ onDiscard }: { onDiscard(): void }) {
   const parley = useParley();
   const { status } = useObservable(parley.connection);
   const [late, setLate] = useState(false);
   useEffect(() => {
-    const timer = setTimeout(() => setLate(true), LATE);
+    const timer = setTimeout(() => setLate(true), WAITING_NOTICE_DELAY);
     return () => clearTimeout(timer);
   }, []);
   if (status === "online" && !late) return null;
@@ -131,7 +131,7 @@ function Waiting({ onDiscard }: { onDiscard(): void }) {
   );
 }
 
-/** Why a message was not sent, and what a person can do about it. */
+/** The error of a message that was not sent, with the actions for it. */
 function NotSent({ chat, entry }: { readonly chat: WatchedChat; readonly entry: PromptEntry }) {
   const { id, content, problem, retryable } = entry;
   const parley = useParley();
@@ -163,11 +163,11 @@ function NotSent({ chat, entry }: { readonly chat: WatchedChat; readonly entry: 
   );
 }
 
-/** Lines and characters of a prompt that are shown at first. */
+/** The longest prompt that is shown in full at first, in lines and characters. */
 const FIRST_LINES = 12;
 const FIRST_CHARACTERS = 900;
 
-/** A prompt's text; a long one is shown from its beginning, and whole on request. */
+/** A prompt's text; a long one is truncated until it is expanded. */
 function PromptText({ text, faded }: { readonly text: string; readonly faded: boolean }) {
   const [whole, setWhole] = useState(false);
   const long = text.length > FIRST_CHARACTERS || text.split("\n", FIRST_LINES + 1).length > FIRST_LINES;
@@ -187,15 +187,15 @@ function PromptText({ text, faded }: { readonly text: string; readonly faded: bo
 
 interface PromptEditorProps {
   readonly content: string;
-  /** What stands there at first. */
-  readonly begun: string;
+  /** The initial text: an unsent edit, or the content. */
+  readonly initialText: string;
   onChange(text: string): void;
   onSave(text: string): void;
   onCancel(): void;
 }
 
-function PromptEditor({ content, begun, onChange, onSave, onCancel }: PromptEditorProps) {
-  const [text, setText] = useState(begun);
+function PromptEditor({ content, initialText, onChange, onSave, onCancel }: PromptEditorProps) {
+  const [text, setText] = useState(initialText);
   const changed = text.trim() !== "" && text !== content;
 
   const onKeyDown = (event: KeyboardEvent) => {

@@ -2,11 +2,11 @@ import { useState } from "react";
 
 interface ReasoningProps {
   readonly text: string;
-  /** Whether the answer itself has not begun: then it is open, unless the reader closed it. */
+  /** Whether the answer itself has not started: then it is open, unless the reader closed it. */
   readonly thinking: boolean;
 }
 
-/** What the model said to itself before it answered. */
+/** The model's reasoning before its answer. */
 export function Reasoning({ text, thinking }: ReasoningProps) {
   const [chosen, setChosen] = useState<boolean | null>(null);
   const open = chosen ?? thinking;

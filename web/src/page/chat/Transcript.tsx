@@ -1,13 +1,13 @@
 import { type ChatState, type Message, newestLeaf, type WatchedChat } from "parley-client";
 import { type RefObject, useEffect, useLayoutEffect, useMemo, useRef } from "react";
-import { arrived, type Route } from "../route";
+import { clearMessageHash, type Route } from "../route";
 import { DownIcon } from "../ui/icons";
-import { useStable } from "../ui/useStableCallback";
+import { useStableCallback } from "../ui/useStableCallback";
 import { Answer } from "./Answer";
-import { useFollow, usePlaceKept } from "./autoScroll";
+import { useAutoScroll, useScrollAnchor } from "./autoScroll";
 import type { Entry } from "./entries";
 import { Prompt } from "./Prompt";
-import { placeOf, useArrival, useNotedPlace } from "./scrollPosition";
+import { scrollTargetOf, useSavedScrollPosition, useScrollTo } from "./scrollPosition";
 
 interface TranscriptProps {
   readonly chat: WatchedChat;
@@ -18,13 +18,13 @@ interface TranscriptProps {
   readonly more: boolean;
   readonly loadingOlder: boolean;
   readonly route: Route;
-  onAttempt(action: Promise<void>): void;
-  /** The reader wants to see the branch that ends with this message. */
+  onAction(action: Promise<void>): void;
+  /** Called with the leaf of the branch that the reader chose. */
   onChoose(leaf: string): void;
   onEdit(content: string, edited: Message): void;
 }
 
-/** The messages of a chat: follows the newest text unless the reader scrolled away, and loads older ones above. */
+/** The messages of a chat: scrolls with the newest text unless the reader scrolled up, and loads older messages. */
 export function Transcript({
   chat,
   state,
@@ -33,42 +33,42 @@ export function Transcript({
   more,
   loadingOlder,
   route,
-  onAttempt,
+  onAction,
   onChoose,
   onEdit,
 }: TranscriptProps) {
   const scroller = useRef<HTMLDivElement>(null);
   const content = useRef<HTMLDivElement>(null);
   const sentinel = useRef<HTMLDivElement>(null);
-  const { following, jump, release } = useFollow(scroller, content);
-  useNotedPlace(chat.id, scroller, following);
-  usePlaceKept(scroller, entries[0]?.id ?? null);
+  const { following, jump, release } = useAutoScroll(scroller, content);
+  useSavedScrollPosition(chat.id, scroller, following);
+  useScrollAnchor(scroller, entries[0]?.id ?? null);
   useOlderMessages(chat, more && !loadingOlder, sentinel, scroller);
 
-  // What the reader just sent is always in sight.
+  // A message that the reader just sent is always scrolled into view.
   const newest = entries.at(-1);
   const sent = newest?.kind === "prompt" && newest.status === "sending" ? newest.id : null;
   useEffect(() => {
     if (sent !== null) jump();
   }, [sent, jump]);
 
-  const choose = useStable((id: string) => {
-    // The buttons that the reader is at go away with the version.
+  const choose = useStableCallback((id: string) => {
+    // The focused button is removed with the version.
     const button = document.activeElement?.closest("[data-testid=branch] button");
-    if (button != null) turned.current = { id, label: button.getAttribute("aria-label") ?? "" };
+    if (button != null) focusAfterSwitch.current = { id, label: button.getAttribute("aria-label") ?? "" };
     onChoose(state === null ? id : newestLeaf(state, id));
   });
-  const edit = useStable(onEdit);
-  const turned = useRef<{ readonly id: string; readonly label: string } | null>(null);
+  const edit = useStableCallback(onEdit);
+  const focusAfterSwitch = useRef<{ readonly id: string; readonly label: string } | null>(null);
 
   useLayoutEffect(() => {
-    if (turned.current === null) return;
-    const { id, label } = turned.current;
+    if (focusAfterSwitch.current === null) return;
+    const { id, label } = focusAfterSwitch.current;
     const buttons = scroller.current?.querySelectorAll<HTMLButtonElement>(
       `[data-message-id="${CSS.escape(id)}"] [data-testid=branch] button:not(:disabled)`,
     );
     if (buttons === undefined || buttons.length === 0) return;
-    turned.current = null;
+    focusAfterSwitch.current = null;
     const same = [...buttons].find((button) => button.getAttribute("aria-label") === label);
     (same ?? buttons[0])?.focus({ preventScroll: true });
   });
@@ -76,12 +76,19 @@ export function Transcript({
   const { visit, messageId } = route;
   const opened = useRef(visit);
   const place = useMemo(
-    () => (messageId !== null || visit === opened.current ? placeOf(chat.id, messageId) : null),
+    () => (messageId !== null || visit === opened.current ? scrollTargetOf(chat.id, messageId) : null),
     [chat, visit, messageId],
   );
   const drawn = place !== null && entries.some(({ id }) => id === place.id);
-  useArrival(scroller, { place, found: messageId !== null, visit, drawn, release, onArrived: arrived });
-  useWantedMessage(chat, {
+  useScrollTo(scroller, {
+    place,
+    found: messageId !== null,
+    visit,
+    drawn,
+    release,
+    onReached: clearMessageHash,
+  });
+  useLoadMessage(chat, {
     id: place === null || drawn ? null : place.id,
     visit,
     known: state?.messages.some(({ id }) => id === place?.id) === true,
@@ -89,8 +96,7 @@ export function Transcript({
     loadingOlder,
     onKnown: choose,
     onMissing: () => {
-      if (messageId !== null)
-        onAttempt(Promise.reject(new Error("This message is not in the chat any more.")));
+      if (messageId !== null) onAction(Promise.reject(new Error("This message is no longer in the chat.")));
     },
   });
 
@@ -110,7 +116,7 @@ export function Transcript({
                 {loadingOlder ? "Loading older messages…" : "Older messages above"}
               </span>
               <span className="hidden print:inline">
-                Older messages are not printed here. Print with the keys Ctrl P or ⌘P to have them all.
+                Older messages are not printed. Press Ctrl P or ⌘P to print all messages.
               </span>
             </p>
           )}
@@ -123,7 +129,7 @@ export function Transcript({
                   generation={entry.item.generation}
                   key={entry.id}
                   message={entry.item.message}
-                  onAttempt={onAttempt}
+                  onAction={onAction}
                   onChoose={choose}
                   siblings={entry.item.siblings}
                 />
@@ -132,7 +138,7 @@ export function Transcript({
                   chat={chat}
                   entry={entry}
                   key={entry.id}
-                  onAttempt={onAttempt}
+                  onAction={onAction}
                   onChoose={choose}
                   onEdit={edit}
                 />
@@ -156,8 +162,8 @@ export function Transcript({
   );
 }
 
-interface Wanted {
-  /** The message that is to be drawn; null when there is none, or when it is. */
+interface MessageToLoad {
+  /** The message to load; null when there is none, or when it is rendered. */
   readonly id: string | null;
   readonly visit: string;
   /** Whether it is loaded, on another branch than the one that is shown. */
@@ -169,11 +175,11 @@ interface Wanted {
 }
 
 /** Loads older messages until a message is there, and shows its branch. */
-function useWantedMessage(chat: WatchedChat, wanted: Wanted): void {
+function useLoadMessage(chat: WatchedChat, wanted: MessageToLoad): void {
   const { id, visit, known, more, loadingOlder } = wanted;
   const failed = useRef<string | null>(null);
-  const onKnown = useStable(wanted.onKnown);
-  const onMissing = useStable(wanted.onMissing);
+  const onKnown = useStableCallback(wanted.onKnown);
+  const onMissing = useStableCallback(wanted.onMissing);
 
   useEffect(() => {
     if (id === null || failed.current === visit) return;
@@ -187,7 +193,7 @@ function useWantedMessage(chat: WatchedChat, wanted: Wanted): void {
   }, [chat, id, visit, known, more, loadingOlder, onKnown, onMissing]);
 }
 
-/** Loads older messages when the beginning of what is loaded comes near. */
+/** Loads older messages when the first loaded one comes near the view. */
 function useOlderMessages(
   chat: WatchedChat,
   wanted: boolean,
@@ -199,7 +205,7 @@ function useOlderMessages(
     if (!wanted || target === null) return;
     const observer = new IntersectionObserver(
       ([entry]) => {
-        // Without them the reader sees what is there; coming here again tries again.
+        // After an error, scrolling here again retries.
         if (entry?.isIntersecting) chat.loadOlder().catch(() => undefined);
       },
       { root: scroller.current, rootMargin: "1200px 0px 0px 0px" },

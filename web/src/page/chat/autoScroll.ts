@@ -1,30 +1,30 @@
 import { type RefObject, useCallback, useEffect, useLayoutEffect, useRef, useState } from "react";
 
-/** Pixels from the end within which scrolling down means: follow again. */
-const NEAR = 32;
-/** Milliseconds after a wheel, a finger or a key in which a move of the view is the reader's for certain. */
-const RECENT = 1_000;
+/** Pixels from the end within which scrolling down resumes following. */
+const NEAR_END = 32;
+/** Milliseconds after an input event in which a scroll event counts as the reader's. */
+const INPUT_WINDOW = 1_000;
 const INPUTS = ["wheel", "touchmove", "pointerdown", "keydown"] as const;
 
-interface Follow {
-  /** Whether the end is kept in sight. */
+interface AutoScroll {
+  /** Whether the view follows the end. */
   readonly following: boolean;
-  /** Goes to the end, and follows from there. */
+  /** Scrolls to the end and follows it. */
   jump(): void;
-  /** Follows no more, until the reader comes to the end. */
+  /** Stops following until the reader scrolls to the end. */
   release(): void;
 }
 
 /**
- * Keeps the end of a growing content in sight, until the reader scrolls up, by whatever means.
+ * Scrolls with the end of growing content until the reader scrolls up.
  *
- * A reader who scrolls up by a single pixel while text comes in is let go at once: scroll events come before the next
- * layout, so that nothing pulls back what was just scrolled. The end is followed again when the reader comes near it.
+ * Scrolling up by a single pixel stops following at once: scroll events fire before the next layout, so that no update
+ * reverts the reader's scroll. Following resumes when the reader scrolls near the end.
  */
-export function useFollow(
+export function useAutoScroll(
   scroller: RefObject<HTMLElement | null>,
   content: RefObject<HTMLElement | null>,
-): Follow {
+): AutoScroll {
   const [following, setFollowing] = useState(true);
   const followed = useRef(true);
 
@@ -32,7 +32,7 @@ export function useFollow(
     (wanted: boolean) => {
       followed.current = wanted;
       setFollowing(wanted);
-      // What is drawn above the view must not move a view that is kept at the end: that looks like a reader's move.
+      // Scroll anchoring would move a view that follows the end, which would look like the reader's scroll.
       if (scroller.current !== null) scroller.current.style.overflowAnchor = wanted ? "none" : "auto";
     },
     [scroller],
@@ -50,7 +50,7 @@ export function useFollow(
     const inner = content.current;
     if (element === null || inner === null) return;
     let height = element.scrollHeight;
-    const keep = () => {
+    const scrollToEnd = () => {
       if (followed.current) element.scrollTop = element.scrollHeight;
       height = element.scrollHeight;
     };
@@ -62,18 +62,18 @@ export function useFollow(
     const onScroll = () => {
       const top = element.scrollTop;
       const distance = element.scrollHeight - element.clientHeight - top;
-      // At the very end also a move up is none of the reader's: the content became shorter.
-      // And before the view is kept at a new end, it may have grown again.
-      const readers = element.scrollHeight === height || performance.now() - input < RECENT;
+      // At the very end, a scroll up means that the content became shorter. The content may also have grown between
+      // two scroll events.
+      const byReader = element.scrollHeight === height || performance.now() - input < INPUT_WINDOW;
       if (distance <= 1) follow(true);
-      else if (top < last && readers) follow(false);
-      else if (top > last && distance <= NEAR) follow(true);
-      keep();
+      else if (top < last && byReader) follow(false);
+      else if (top > last && distance <= NEAR_END) follow(true);
+      scrollToEnd();
       last = element.scrollTop;
     };
     element.style.overflowAnchor = followed.current ? "none" : "auto";
-    keep();
-    const observer = new ResizeObserver(keep);
+    scrollToEnd();
+    const observer = new ResizeObserver(scrollToEnd);
     observer.observe(inner);
     observer.observe(element);
     element.addEventListener("scroll", onScroll, { passive: true });
@@ -90,11 +90,11 @@ export function useFollow(
   return { following, jump, release };
 }
 
-/** Keeps what the reader looks at where it is when messages are put in above `firstId`, the first one so far. */
-export function usePlaceKept(scroller: RefObject<HTMLElement | null>, firstId: string | null): void {
+/** Keeps the visible messages in place when messages are inserted above `firstId`, the first one so far. */
+export function useScrollAnchor(scroller: RefObject<HTMLElement | null>, firstId: string | null): void {
   const place = useRef<{ readonly element: Element; readonly top: number } | null>(null);
 
-  // The browser does this by itself, but not at the very top, and Safari not at all.
+  // Browsers anchor the scroll position, but not at the very top, and Safari not at all.
   // biome-ignore lint/correctness/useExhaustiveDependencies: what comes first decides
   useLayoutEffect(() => {
     const before = place.current;

@@ -8,19 +8,19 @@ import {
   visibleBranch,
 } from "parley-client";
 
-/** A prompt as it is shown: placed, queued, or still on its way from this device. */
+/** A prompt of the transcript: in the tree, queued, or outgoing. */
 export interface PromptEntry {
   readonly kind: "prompt";
   readonly id: string;
   readonly content: string;
   readonly status: Message["status"] | OutgoingMessage["status"];
-  /** Why it could not be sent, for people. */
+  /** The error of sending it, for people. */
   readonly problem: string | null;
-  /** Whether sending it again can help. */
+  /** Whether it may be accepted when it is sent again. */
   readonly retryable: boolean;
-  /** How many prompts of the chat are answered before it, while it waits in the queue. */
+  /** The number of prompts before it in the queue. */
   readonly ahead: number;
-  /** Set for what has its place in the tree. */
+  /** Its item of the branch; null while it is not in the tree. */
   readonly item: BranchItem | null;
 }
 
@@ -33,9 +33,9 @@ export interface AnswerEntry {
 export type Entry = PromptEntry | AnswerEntry;
 
 /**
- * Returns what a chat shows, from top to bottom: the branch, the prompts that wait, and what is on its way.
+ * Returns the transcript from top to bottom: the branch, the queued prompts, and the outgoing messages.
  *
- * An edited prompt on its way is shown where it will be: at the end of the branch that it starts from.
+ * An outgoing edited prompt is shown at the end of the branch from which it forks.
  */
 export function entriesOf({ state, outbox }: ChatSnapshot, leaf: string | null): Entry[] {
   const fork = outbox.find((message) => message.parent_id !== undefined);
@@ -76,7 +76,7 @@ function placed(item: BranchItem): Entry {
     : { kind: "prompt", id, content, status, problem: null, retryable: false, ahead: 0, item };
 }
 
-/** Whether an answer is requested or running, so that there is something to stop. */
+/** Whether an answer is requested or running, and can be stopped. */
 export function isRunning({ state, outbox }: ChatSnapshot): boolean {
   return (
     state.generation !== null ||
@@ -85,7 +85,7 @@ export function isRunning({ state, outbox }: ChatSnapshot): boolean {
   );
 }
 
-/** The answer that is requested or running, if it is known which. */
+/** Returns the answer that is requested or running; null when it is not known. */
 export function runningAnswer({ messages, generation }: ChatState): Message | null {
   return (
     messages.find(({ id }) => id === generation?.message_id) ??
@@ -94,7 +94,7 @@ export function runningAnswer({ messages, generation }: ChatState): Message | nu
   );
 }
 
-/** Whether a message is an answer to another one, or to one that came after it on the same branch. */
+/** Whether a message is a descendant of another one. */
 export function isBelow({ messages }: ChatState, message: Message, ancestorId: string): boolean {
   const parents = new Map(messages.map(({ id, parent_id }) => [id, parent_id]));
   let at: string | null | undefined = message.parent_id;
@@ -105,7 +105,7 @@ export function isBelow({ messages }: ChatState, message: Message, ancestorId: s
   return false;
 }
 
-/** A chat's title before it has one: the beginning of its first prompt. */
+/** Returns the first title of a chat: the beginning of its first prompt. */
 export function titleFrom(content: string): string {
   const line = content.trim().split("\n", 1)[0]?.trim() ?? "";
   const characters = [...line];

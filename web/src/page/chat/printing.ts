@@ -1,12 +1,12 @@
 import type { WatchedChat } from "parley-client";
 import { useEffect, useState } from "react";
 
-/** Milliseconds in which the code that was drawn last is coloured. */
-const COLOURING = 500;
+/** Milliseconds in which the last rendered code is highlighted. */
+const HIGHLIGHT_INTERVAL = 500;
 
 /**
- * Prints the whole of a chat: what is not loaded yet is loaded before. Only the keys can be waited with; whoever prints
- * by the browser's menu is told on the paper that older messages are missing.
+ * Prints a whole chat: loads all older messages first. Only the keyboard shortcut can be delayed; a print from the
+ * browser's menu contains a note that older messages are missing.
  */
 export function usePrinting(chat: WatchedChat | null, onProblem: (action: Promise<void>) => void): void {
   const [wanted, setWanted] = useState<WatchedChat | null>(null);
@@ -23,14 +23,14 @@ export function usePrinting(chat: WatchedChat | null, onProblem: (action: Promis
     return () => window.removeEventListener("keydown", onKeyDown);
   }, [chat]);
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: once for each wish
+  // biome-ignore lint/correctness/useExhaustiveDependencies: once for each request
   useEffect(() => {
     if (wanted === null) return;
     let current = true;
     const load = async () => {
       while (current && wanted.getSnapshot().state.next !== null) await loadOlder(wanted);
-      // Drawn, and its code coloured, before it is printed.
-      do await new Promise((resolve) => setTimeout(resolve, COLOURING));
+      // All messages are rendered and their code is highlighted before printing.
+      do await new Promise((resolve) => setTimeout(resolve, HIGHLIGHT_INTERVAL));
       while (current && document.querySelector(".markdown[data-drawn=false]") !== null);
       if (current) window.print();
     };

@@ -1,28 +1,28 @@
 import { type RefObject, useEffect, useLayoutEffect, useRef } from "react";
 import { ChatMemory } from "../ui/storage";
 
-/** Where a reader was in a chat: a message, and how far its top was below the top of the view, in pixels. */
-export interface Place {
+/** A scroll position: a message, and the distance of its top from the top of the view in pixels. */
+export interface ScrollPosition {
   readonly id: string;
   readonly top: number;
 }
 
-const places = new ChatMemory<Place>("session", "places");
+const positions = new ChatMemory<ScrollPosition>("session", "places");
 
-/** Milliseconds after scrolling until the place is noted. */
-const PAUSE = 150;
-/** Frames over which a place is held while what is around it is laid out. */
-const FRAMES = 30;
-/** Pixels above a message that was looked for. */
+/** Milliseconds after the last scroll event until the position is saved. */
+const SAVE_DELAY = 150;
+/** Frames for which the position is corrected while the messages around it are laid out. */
+const HOLD_FRAMES = 30;
+/** Pixels above a message of the address. */
 const MARGIN = 16;
 
-/** Where to go in the chat that is opened: to the message that was looked for, or to where the reader was. */
-export function placeOf(chatId: string, message: string | null): Place | null {
-  return message === null ? places.get(chatId) : { id: message, top: MARGIN };
+/** Returns the position for an opened chat: the message of the address, or the saved position. */
+export function scrollTargetOf(chatId: string, message: string | null): ScrollPosition | null {
+  return message === null ? positions.get(chatId) : { id: message, top: MARGIN };
 }
 
-/** Notes where the reader is, for the next time; whoever is at the end will be at the end. */
-export function useNotedPlace(
+/** Saves the reader's position in a chat; none while the view follows the end. */
+export function useSavedScrollPosition(
   chatId: string,
   scroller: RefObject<HTMLElement | null>,
   following: boolean,
@@ -34,17 +34,17 @@ export function useNotedPlace(
     const element = scroller.current;
     if (element === null) return;
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const note = () => {
+    const save = () => {
       clearTimeout(timer);
       timer = undefined;
-      places.set(chatId, follows.current ? null : placeIn(element));
+      positions.set(chatId, follows.current ? null : positionIn(element));
     };
     const onScroll = () => {
       clearTimeout(timer);
-      timer = setTimeout(note, PAUSE);
+      timer = setTimeout(save, SAVE_DELAY);
     };
-    // A page that is left has no time for the pause.
-    const onLeave = () => timer !== undefined && note();
+    // A page that is unloaded saves at once.
+    const onLeave = () => timer !== undefined && save();
     element.addEventListener("scroll", onScroll, { passive: true });
     window.addEventListener("pagehide", onLeave);
     return () => {
@@ -55,8 +55,8 @@ export function useNotedPlace(
   }, [chatId, scroller]);
 }
 
-/** The first message that reaches into the view. */
-function placeIn(scroller: HTMLElement): Place | null {
+/** Returns the position of the first visible message. */
+function positionIn(scroller: HTMLElement): ScrollPosition | null {
   const top = scroller.getBoundingClientRect().top;
   const messages = scroller.querySelectorAll<HTMLElement>("[data-message-id]");
   let [low, high] = [0, messages.length];
@@ -72,28 +72,28 @@ function placeIn(scroller: HTMLElement): Place | null {
     : { id, top: message.getBoundingClientRect().top - top };
 }
 
-interface Arrival {
-  readonly place: Place | null;
-  /** Whether the message was looked for: it is shown, and takes the focus. */
+interface ScrollTarget {
+  readonly place: ScrollPosition | null;
+  /** Whether the address names the message, which is then highlighted and focused. */
   readonly found: boolean;
-  /** Changes with each wish to go somewhere. */
+  /** Changes with each navigation. */
   readonly visit: string;
-  /** Whether the message is drawn. */
+  /** Whether the message is rendered. */
   readonly drawn: boolean;
-  /** Called before the view moves, so that nothing else moves it. */
+  /** Called before scrolling, to stop following the end. */
   release(): void;
-  onArrived(): void;
+  onReached(): void;
 }
 
-/** Goes to a place once its message is drawn, and holds it while what is around it gets its size. */
-export function useArrival(scroller: RefObject<HTMLElement | null>, arrival: Arrival): void {
-  const newest = useRef(arrival);
-  newest.current = arrival;
-  const { visit, drawn } = arrival;
+/** Scrolls to a position once its message is rendered, and corrects it while the messages around are laid out. */
+export function useScrollTo(scroller: RefObject<HTMLElement | null>, target: ScrollTarget): void {
+  const newest = useRef(target);
+  newest.current = target;
+  const { visit, drawn } = target;
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a visit is made once
+  // biome-ignore lint/correctness/useExhaustiveDependencies: once for each visit
   useLayoutEffect(() => {
-    const { place, found, release, onArrived } = newest.current;
+    const { place, found, release, onReached } = newest.current;
     const element = scroller.current;
     const message =
       place === null
@@ -107,12 +107,12 @@ export function useArrival(scroller: RefObject<HTMLElement | null>, arrival: Arr
       const off = message.getBoundingClientRect().top - element.getBoundingClientRect().top - place.top;
       if (Math.abs(off) >= 1) element.scrollTop += off;
       frames += 1;
-      if (frames < FRAMES) frame = requestAnimationFrame(hold);
+      if (frames < HOLD_FRAMES) frame = requestAnimationFrame(hold);
     };
     const stop = () => cancelAnimationFrame(frame);
     hold();
-    if (found) show(message);
-    onArrived();
+    if (found) focusMessage(message);
+    onReached();
     const events = ["wheel", "touchstart", "pointerdown", "keydown"] as const;
     for (const event of events) window.addEventListener(event, stop, { passive: true, once: true });
     return () => {
@@ -122,7 +122,7 @@ export function useArrival(scroller: RefObject<HTMLElement | null>, arrival: Arr
   }, [scroller, visit, drawn]);
 }
 
-function show(message: HTMLElement): void {
+function focusMessage(message: HTMLElement): void {
   message.tabIndex = -1;
   message.focus({ preventScroll: true });
   message.dataset.found = "";

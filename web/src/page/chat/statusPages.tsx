@@ -2,12 +2,12 @@ import { useEffect, useState } from "react";
 import { pathOf } from "../route";
 import { useParley } from "../session/context";
 
-/** Whether the page is read where it is served, as by whoever runs it; what helps them does not help others. */
+/** Whether the page is served from this machine, so that its reader can change the server's settings. */
 function onThisMachine(): boolean {
   return /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(location.hostname);
 }
 
-/** Before the first message of a chat. */
+/** The start page, before the first message of a chat. */
 export function EmptyPage() {
   const parley = useParley();
   const [demo, setDemo] = useState(false);
@@ -50,7 +50,7 @@ const SUGGESTIONS = [
   "Help me word a reply to a difficult e-mail",
 ];
 
-/** Beginnings of a chat, below the composer of the start page. */
+/** Suggested first messages, below the composer of the start page. */
 export function Suggestions({ onChoose }: { onChoose(text: string): void }) {
   return (
     <ul aria-label="Suggestions" className="mt-4 flex flex-wrap justify-center gap-2">
@@ -72,7 +72,7 @@ export function Suggestions({ onChoose }: { onChoose(text: string): void }) {
   );
 }
 
-/** While a chat's first page is on its way; shows nothing at first, so that a fast answer does not flicker. */
+/** Placeholder while a chat loads; invisible at first, so that a fast response does not flicker. */
 export function LoadingPage() {
   return (
     <div
@@ -95,7 +95,7 @@ interface UnavailablePageProps {
   onNewChat(): void;
 }
 
-/** For a chat that does not exist, or not for this reader: the server does not tell which. */
+/** Shown for a chat that does not exist or is not accessible: the server does not distinguish the two. */
 export function UnavailablePage({ deleted, onNewChat }: UnavailablePageProps) {
   return (
     <div
@@ -112,7 +112,7 @@ export function UnavailablePage({ deleted, onNewChat }: UnavailablePageProps) {
   );
 }
 
-/** For an address that names nothing here. */
+/** Shown for an address that names nothing. */
 export function UnknownPage({ onHome }: { onHome(): void }) {
   useEffect(() => {
     document.title = "Not found · Parley";
@@ -123,7 +123,7 @@ export function UnknownPage({ onHome }: { onHome(): void }) {
       data-testid="not-found"
     >
       <h1 className="font-semibold text-2xl tracking-tight">There is nothing at this address.</h1>
-      <p className="text-muted-foreground">The link may be cut short, or made for another place.</p>
+      <p className="text-muted-foreground">The link may be incomplete, or for another server.</p>
       <a
         className="button"
         href={pathOf(null)}

@@ -3,7 +3,7 @@ import { useParley } from "../session/context";
 import { SendIcon, StopIcon } from "../ui/icons";
 import { isForInputMethod } from "../ui/keyboard";
 
-/** Bytes of UTF-8; what the server allows, until it says so itself. */
+/** The limit in bytes of UTF-8 until the server's configuration is known. */
 const DEFAULT_LIMIT = 128 * 1024;
 
 interface ComposerProps {
@@ -16,8 +16,8 @@ interface ComposerProps {
 }
 
 /**
- * Where a message is written: Enter sends, Shift+Enter breaks the line. One line that grows, and one button: Stop while
- * an answer runs and nothing is written, else Send.
+ * The message field: Enter sends, Shift+Enter starts a new line. It grows with its text. Its one button is Stop while an
+ * answer runs and the field is empty, otherwise Send.
  */
 export function Composer({ chatId, text, running, onChange, onSend, onStop }: ComposerProps) {
   const area = useRef<HTMLTextAreaElement>(null);
@@ -27,9 +27,9 @@ export function Composer({ chatId, text, running, onChange, onSend, onStop }: Co
   const canSend = !empty && !tooLong;
   const stops = running && empty;
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: going to another chat means to write there
+  // biome-ignore lint/correctness/useExhaustiveDependencies: focus the field of each opened chat
   useEffect(() => {
-    // On a touch screen focus would open the keyboard over what is to be read.
+    // On a touch screen, focus would open the keyboard over the messages.
     if (window.matchMedia("(pointer: fine)").matches) area.current?.focus();
   }, [chatId]);
 
@@ -49,7 +49,7 @@ export function Composer({ chatId, text, running, onChange, onSend, onStop }: Co
 
   const stop = () => {
     onStop();
-    // Its button is another one now.
+    // The button has become Send.
     if (window.matchMedia("(pointer: fine)").matches) area.current?.focus();
   };
 
@@ -91,7 +91,7 @@ export function Composer({ chatId, text, running, onChange, onSend, onStop }: Co
           data-testid={stops ? "stop" : "send"}
           disabled={!stops && !canSend}
           onClick={(event) => {
-            // The second half of a double click on Send.
+            // The second click of a double click on Send.
             if (stops && event.detail > 1) event.preventDefault();
           }}
           title={stops ? "Stop" : "Send"}

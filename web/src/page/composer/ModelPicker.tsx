@@ -8,7 +8,7 @@ interface ModelPickerProps {
   onChange(model: string): void;
 }
 
-/** Chooses the model that answers next. */
+/** Selects the model of the next answer. */
 export function ModelPicker({ model, onChange }: ModelPickerProps) {
   const parley = useParley();
   const [models, setModels] = useState<Models | null>(null);
@@ -16,7 +16,7 @@ export function ModelPicker({ model, onChange }: ModelPickerProps) {
   useEffect(() => {
     let current = true;
     let asking = false;
-    // Without the list the default answers; it is asked for again when the line is back.
+    // Without the list, the default model is used; the list is requested again after a reconnect.
     const load = () => {
       if (asking) return;
       asking = true;

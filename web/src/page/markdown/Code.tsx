@@ -1,13 +1,13 @@
 import { memo, useEffect, useRef, useState } from "react";
 import { CopyButton } from "../ui/CopyButton";
-import { Part, usePart } from "../ui/lazy";
+import { LazyModule, useLazyModule } from "../ui/lazy";
 import type { Span } from "./languages";
 
-export const highlighter = new Part(() => import("./languages"));
+export const highlighter = new LazyModule(() => import("./languages"));
 
-/** Characters that are coloured at once; longer programs are shown plain, because colouring them stops the page. */
+/** Characters of the longest code that is highlighted: highlighting longer code would block the page. */
 const LONGEST = 20_000;
-/** Milliseconds between two colourings of code that grows. */
+/** Milliseconds between two highlightings of growing code. */
 const INTERVAL = 200;
 
 interface CodeProps {
@@ -15,7 +15,7 @@ interface CodeProps {
   readonly text: string;
 }
 
-/** A block of code: scrolls sideways within itself, in colours once the highlighter is loaded. */
+/** A block of code: scrolls horizontally, highlighted once the highlighter is loaded. */
 export const Code = memo(function Code({ language, text }: CodeProps) {
   const lines = useHighlighted(language.toLowerCase(), text);
   return (
@@ -71,10 +71,10 @@ interface Highlighted {
   readonly lines: readonly (readonly Span[])[] | null;
 }
 
-/** Colours code after it is shown; what grew since the last colouring stands plain behind the rest. */
+/** Highlights code after it is shown; text added since the last highlighting stays plain. */
 function useHighlighted(language: string, text: string): readonly (readonly Span[])[] | null {
   const wanted = language !== "" && text.length <= LONGEST;
-  const module = usePart(highlighter, wanted);
+  const module = useLazyModule(highlighter, wanted);
   const [done, setDone] = useState<Highlighted | null>(null);
   const last = useRef(0);
 

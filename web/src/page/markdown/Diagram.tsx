@@ -2,11 +2,11 @@ import { memo, useEffect, useState } from "react";
 import { Code } from "./Code";
 import { type Drawing, drawDiagram } from "./drawing";
 
-/** Milliseconds without a change after which the text of a diagram is taken to be complete. */
-const SETTLED = 300;
+/** Milliseconds without a change after which a diagram is drawn. */
+const DEBOUNCE = 300;
 const DARK = "(prefers-color-scheme: dark)";
 
-/** A diagram of Mermaid: a picture once it is drawn, with its text below; its text alone until then. */
+/** A Mermaid diagram: a picture with its source below, or the source alone until it is drawn. */
 export const Diagram = memo(function Diagram({ text }: { readonly text: string }) {
   const dark = useDark();
   const [drawing, setDrawing] = useState<(Drawing & { readonly of: string }) | null>(null);
@@ -18,7 +18,7 @@ export const Diagram = memo(function Diagram({ text }: { readonly text: string }
         (drawn) => current && setDrawing(drawn === null ? null : { ...drawn, of: text }),
         () => undefined,
       );
-    }, SETTLED);
+    }, DEBOUNCE);
     return () => {
       current = false;
       clearTimeout(timer);

@@ -2,24 +2,24 @@ import { type MouseEvent, memo, useRef, useState } from "react";
 import remend from "remend";
 import { MarkdownDocument } from "./document";
 import { Block, Notes, NotesContext } from "./render";
-import { useDrawn } from "./renderQueue";
+import { useRenderedLength } from "./renderQueue";
 
 /** Characters at the end of a growing text in which open emphasis and links are completed. */
 const UNFINISHED = 4_000;
 
 interface MarkdownProps {
   readonly text: string;
-  /** Whether the text still grows: what is not closed yet is drawn as if it were. */
+  /** Whether the text still grows: markup that is not closed yet is rendered as if it were. */
   readonly growing: boolean;
 }
 
 /**
- * A text of Markdown. While it grows, only what changes is parsed and drawn again; one that is over already is drawn
- * in the background and piece by piece, so that a long chat opens without stopping the page.
+ * A Markdown text. While it grows, only the changing part is parsed and rendered again. A complete text is rendered in the
+ * background, piece by piece, so that a long chat opens without blocking the page.
  */
 export const Markdown = memo(function Markdown({ text, growing }: MarkdownProps) {
   const [atOnce] = useState(growing);
-  const drawn = useDrawn(text.length, atOnce);
+  const drawn = useRenderedLength(text.length, atOnce);
   const whole = drawn >= text.length;
   const document = useRef<MarkdownDocument>(null);
   document.current ??= new MarkdownDocument();
@@ -29,8 +29,8 @@ export const Markdown = memo(function Markdown({ text, growing }: MarkdownProps)
   );
   return (
     <NotesContext value={notes}>
-      {/* biome-ignore lint/a11y/noStaticElementInteractions: the links within are followed, by whatever means */}
-      {/* biome-ignore lint/a11y/useKeyWithClickEvents: a key that follows a link is a click */}
+      {/* biome-ignore lint/a11y/noStaticElementInteractions: it handles clicks on the links within */}
+      {/* biome-ignore lint/a11y/useKeyWithClickEvents: a key on a link fires a click */}
       <div className="markdown" data-drawn={whole} onClick={jump}>
         {nodes.map((node, index) => (
           <Block key={index} node={node} />
@@ -41,7 +41,7 @@ export const Markdown = memo(function Markdown({ text, growing }: MarkdownProps)
   );
 });
 
-/** Closes what is open at the end: the marks of a word that is not complete would flicker otherwise. */
+/** Closes open markup at the end: the marks of an incomplete word would flicker otherwise. */
 function finish(tail: string): string {
   if (tail.length > UNFINISHED) return tail;
   return remend(tail, {
@@ -55,7 +55,7 @@ function finish(tail: string): string {
   });
 }
 
-/** Follows a link to a place in the same message: headings have the same names in every message of the page. */
+/** Follows a link within the message: the names of headings are unique in one message only. */
 function jump(event: MouseEvent<HTMLElement>): void {
   const link = (event.target as Element).closest("a");
   const href = link?.getAttribute("href");

@@ -1,7 +1,7 @@
 import { memo, useEffect, useRef, useState } from "react";
-import { Part, usePart } from "../ui/lazy";
+import { LazyModule, useLazyModule } from "../ui/lazy";
 
-export const typesetter = new Part(() => import("./katex"));
+export const typesetter = new LazyModule(() => import("./katex"));
 
 interface MathsProps {
   readonly text: string;
@@ -9,9 +9,9 @@ interface MathsProps {
   readonly display: boolean;
 }
 
-/** A formula: typeset once KaTeX is loaded, and as it was written until then or when it cannot be. */
+/** A formula: typeset once KaTeX is loaded; its source until then, and when it cannot be typeset. */
 export const Maths = memo(function Maths({ text, source, display }: MathsProps) {
-  const module = usePart(typesetter);
+  const module = useLazyModule(typesetter);
   const place = useRef<HTMLSpanElement>(null);
   const [drawn, setDrawn] = useState<string | null>(null);
 

@@ -8,16 +8,16 @@ export interface Note {
   readonly nodes: readonly Node[];
 }
 
-/** A whole text, ready to be drawn. What did not change since the last update is the same object. */
+/** A parsed text. Nodes that did not change since the last update are the same objects. */
 export interface Document {
   readonly nodes: readonly Node[];
   readonly notes: readonly Note[];
 }
 
-/** What a link or a footnote may refer to by name: link targets and the labels of footnotes. */
+/** The definitions that references use: link targets and labels of footnotes. */
 type Definitions = Map<string, string>;
 
-/** A part of the text whose blocks no later text can change, but for what their references mean. */
+/** A part of the text whose blocks no later text can change, except for the targets of references. */
 interface Chunk {
   readonly source: string;
   readonly defined: Definitions;
@@ -29,31 +29,31 @@ interface Footnotes {
 }
 
 /**
- * A Markdown text that grows, parsed piece by piece: an update costs the part that still changes, not the whole.
+ * A growing Markdown text, parsed incrementally: the cost of an update depends on the part that still changes.
  *
- * The result depends on the text alone, however it was cut. Blocks are settled by complete lines: a top-level block
+ * The result depends on the text alone, however it was cut. Blocks are closed by complete lines: a top-level block
  * that begins after a blank line ends all blocks before it, and CommonMark never opens a closed block again. Only
  * references may be resolved later, and then the chunks that use them are parsed again.
  */
 export class MarkdownDocument {
   private text = "";
-  private settled: Chunk[] = [];
-  /** Where the part begins that still changes. */
+  private closed: Chunk[] = [];
+  /** The offset of the part that still changes. */
   private start = 0;
   private definitions: Definitions = new Map();
   private tail: Tree | null = null;
   private result: Document = { nodes: [], notes: [] };
 
-  /** @param finish Completes what is open at the end of a text that grows; not applied to what is settled. */
+  /** @param finish Completes what is open at the end of a text that grows; not applied to what is closed. */
   update(raw: string, finish: (tail: string) => string = (tail) => tail): Document {
     const text = raw.includes("\r") ? raw.replace(/\r\n?/g, "\n") : raw;
     if (!text.startsWith(this.text)) this.reset();
     this.text = text;
-    this.settle();
+    this.closeBlocks();
     const tail = chunkOf(finish(text.slice(this.start)));
     this.define(tail);
     const trees: Tree[] = [];
-    for (const chunk of this.settled) {
+    for (const chunk of this.closed) {
       chunk.tree ??= this.parse(chunk);
       trees.push(chunk.tree);
     }
@@ -65,34 +65,34 @@ export class MarkdownDocument {
   }
 
   private reset(): void {
-    this.settled = [];
+    this.closed = [];
     this.start = 0;
     this.definitions = new Map();
     this.tail = null;
   }
 
-  /** Moves the blocks that are certainly over out of the tail. */
-  private settle(): void {
+  /** Moves the closed blocks out of the tail. */
+  private closeBlocks(): void {
     const end = this.text.lastIndexOf("\n") + 1;
     if (end <= this.start) return;
     const source = this.text.slice(this.start, end);
     const starts = blockStarts(source);
     let from = 0;
     for (const to of starts) {
-      this.settled.push(chunkOf(source.slice(from, to)));
+      this.closed.push(chunkOf(source.slice(from, to)));
       from = to;
     }
     this.start += from;
   }
 
-  /** Collects all definitions; chunks that use one that is new or different are parsed again. */
+  /** Collects all definitions; chunks that refer to a new or changed one are parsed again. */
   private define(tail: Chunk): void {
     const definitions: Definitions = new Map();
-    for (const chunk of [...this.settled, tail]) {
+    for (const chunk of [...this.closed, tail]) {
       for (const [label, value] of chunk.defined) if (!definitions.has(label)) definitions.set(label, value);
     }
     for (const label of changed(this.definitions, definitions)) {
-      for (const chunk of this.settled) if (mentions(chunk, label)) chunk.tree = null;
+      for (const chunk of this.closed) if (mentions(chunk, label)) chunk.tree = null;
     }
     this.definitions = definitions;
   }
@@ -108,7 +108,7 @@ export class MarkdownDocument {
   }
 }
 
-/** Returns a chunk with what it defines. */
+/** Returns a chunk with its definitions. */
 function chunkOf(source: string): Chunk {
   const defined: Definitions = new Map();
   if (source.includes("]:")) {
@@ -163,7 +163,7 @@ function assemble(trees: readonly Tree[], before: Document): Document {
     for (const label of tree.noted) labels.add(label);
     for (const [label, nodes] of tree.notes) if (!defined.has(label)) defined.set(label, nodes);
   }
-  // A note that nothing refers to was said all the same.
+  // A footnote without a reference is shown as well.
   for (const label of defined.keys()) labels.add(label);
   const notes = [...labels].map((label) => ({ label, nodes: defined.get(label) ?? [] }));
   const same =
@@ -175,7 +175,7 @@ function assemble(trees: readonly Tree[], before: Document): Document {
   return { nodes: pairTags(items), notes: same ? before.notes : notes };
 }
 
-/** Takes from the tree before what the new one has again, so that it is not drawn again. */
+/** Reuses equal nodes of the tree before, so that they are not rendered again. */
 function shareTree(before: Tree, after: Tree): Tree {
   return { ...after, items: shareList(before.items, after.items) };
 }

@@ -1,6 +1,6 @@
 import { type DrawRequest, isAnswer } from "../../diagram/messages";
 
-/** Milliseconds that a diagram may take, loading Mermaid included; after that its text stays. */
+/** Milliseconds for drawing a diagram, including the load of Mermaid. */
 const TIMEOUT = 20_000;
 
 /** A picture of a diagram, in CSS pixels. */
@@ -14,7 +14,7 @@ let frame: Promise<Window> | null = null;
 let requests = 0;
 const waiting = new Map<number, (svg: string | null) => void>();
 
-/** Draws a diagram; null for what is none, or when Mermaid cannot be loaded. */
+/** Draws a diagram; null for an invalid one. Rejects when Mermaid cannot be loaded. */
 export async function drawDiagram(text: string, dark: boolean): Promise<Drawing | null> {
   frame ??= openFrame();
   const target = await frame;
@@ -32,7 +32,7 @@ export async function drawDiagram(text: string, dark: boolean): Promise<Drawing 
   return svg === null ? null : drawingOf(svg);
 }
 
-/** Opens the document that draws, out of sight: it needs a layout to measure text. */
+/** Opens the hidden document that draws: Mermaid needs a layout to measure text. */
 function openFrame(): Promise<Window> {
   const element = document.createElement("iframe");
   element.src = "diagram.html";
@@ -60,7 +60,7 @@ function openFrame(): Promise<Window> {
   });
 }
 
-/** As a picture nothing in a drawing can run or load, whatever it says. */
+/** Returns the drawing as an image: in an image, an SVG can neither run scripts nor load resources. */
 function drawingOf(svg: string): Drawing | null {
   const box = /viewBox="[-\d.]+[ ,]+[-\d.]+[ ,]+([\d.]+)[ ,]+([\d.]+)"/.exec(svg);
   const width = Number(box?.[1]);

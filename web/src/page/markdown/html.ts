@@ -1,6 +1,6 @@
 import { decodeHTML } from "entities";
 
-/** One tag of raw HTML in Markdown, or what else stands between `<` and `>`. */
+/** One tag of raw HTML in Markdown, or a comment, declaration or instruction. */
 export interface Tag {
   readonly kind: "tag";
   /** As written. */
@@ -9,13 +9,13 @@ export interface Tag {
   readonly name: string;
   readonly closing: boolean;
   readonly attributes: Readonly<Record<string, string>>;
-  /** Whether it can become an element. All other tags are shown as text: in a chat they are what was said. */
+  /** Whether it can become an element. All other tags are shown as text. */
   readonly known: boolean;
   /** Whether it stands in a block of HTML, and not in a line of text. */
   readonly block: boolean;
 }
 
-/** Elements that only mark up text, by what they become. */
+/** Elements that only mark up text, with the elements that they become. */
 const ELEMENTS: Readonly<Record<string, string>> = {
   ...same(
     "a abbr b bdi bdo blockquote br caption cite code col colgroup dd del details dfn div dl dt em figcaption figure",
@@ -47,7 +47,7 @@ const OPTIONAL_END = new Set(
   "p li dt dd tr td th thead tbody tfoot colgroup caption rp rt option".split(" "),
 );
 
-/** What HTML says beside names. Another name without a value is a word, as in `a<b and c>d`. */
+/** Attributes of HTML. Another name without a value is a word, as in `a<b and c>d`. */
 const ATTRIBUTES = new Set(
   (
     "abbr align alt bgcolor border cellpadding cellspacing cite class clear color colspan compact datetime dir face " +

@@ -1,10 +1,10 @@
 import katex from "katex";
 import "katex/dist/katex.min.css";
 
-/** Characters of a formula; a longer one is shown as it was written. */
+/** Characters of the longest formula that is typeset. */
 const LONGEST = 5_000;
 
-/** Typesets a formula within an element, and says whether it could. */
+/** Typesets a formula within an element; returns whether that succeeded. */
 export function draw(text: string, display: boolean, place: HTMLElement): boolean {
   if (text.length > LONGEST) return false;
   try {

@@ -1,11 +1,11 @@
-/** Schemes that a link of an answer may have. Everything else is text: `javascript:` and `data:` above all. */
+/** Schemes that a link of an answer may have. All others stay text, such as `javascript:` and `data:`. */
 const SCHEMES = new Set(["http", "https", "mailto", "tel", "ftp", "irc", "ircs", "xmpp", "matrix"]);
 
 /**
- * Returns where a link leads, or null for one that leads nowhere from here: relative addresses would point at Parley
- * itself, and other schemes start programs.
+ * Returns the address of a link; null for a relative address, which would point at Parley itself, and for other schemes,
+ * which start programs.
  */
-export function destination(href: string): string | null {
+export function linkTarget(href: string): string | null {
   // Browsers drop tabs, line breaks and leading control characters from an address before they read its scheme.
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the characters that browsers drop
   const address = href.replace(/[\u0000-\u0020]/g, "");
@@ -15,7 +15,7 @@ export function destination(href: string): string | null {
   return URL.canParse(address) ? address : null;
 }
 
-/** Returns the name that a heading is linked by, as on GitHub. */
+/** Returns the anchor of a heading, by GitHub's rules. */
 export function slug(text: string): string {
   return text
     .trim()

@@ -2,14 +2,14 @@ import { createContext, Fragment, memo, type ReactNode, use } from "react";
 import { Code } from "./Code";
 import { Diagram } from "./Diagram";
 import type { Note } from "./document";
-import { destination } from "./links";
+import { linkTarget } from "./links";
 import { Maths } from "./Maths";
 import type { ElementNode, Node } from "./tree";
 
-/** The footnotes of the text that is drawn. */
+/** The footnotes of the rendered text. */
 export const NotesContext = createContext<readonly Note[]>([]);
 
-/** A block of the top level; drawn again only when it is another. */
+/** A top-level block; rendered again only when it changes. */
 export const Block = memo(function Block({ node }: { readonly node: Node }) {
   return draw(node, 0, true);
 });
@@ -178,10 +178,10 @@ interface LinkProps {
   readonly children: ReactNode;
 }
 
-/** A link; where its address leads nowhere from here, its text, with the address to be read on it. */
+/** A link; when its address is not allowed, its text, with the address shown on hover and focus. */
 function Link({ href, title, children }: LinkProps) {
   if (href === undefined) return children;
-  const address = destination(href);
+  const address = linkTarget(href);
   if (address === null) {
     return (
       <span className="address" data-address={href} tabIndex={0} title={href}>
@@ -197,7 +197,7 @@ function Link({ href, title, children }: LinkProps) {
   );
 }
 
-/** A picture is shown as a link: fetching it would tell a third party what a model was made to say. */
+/** A picture is shown as a link: fetching it would disclose data to a third party (prompt injection). */
 function Picture({ src, alt }: { readonly src: string; readonly alt: string }) {
   if (alt === "" && src === "") return null;
   return (

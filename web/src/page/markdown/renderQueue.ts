@@ -1,14 +1,13 @@
 import { startTransition, useEffect, useState } from "react";
 
-/** Characters that are drawn in one turn. */
+/** Characters that are rendered in one step. */
 const STEP = 6_000;
 
 /**
- * What waits to be drawn, drawn piece by piece: each piece is rendered in the background and has a commit of its own, so
- * that neither a page of messages nor one long answer stops the page. The piece that came last goes first: that is the
- * newest message, which is in view.
+ * Renders texts step by step: each step is rendered in the background with a commit of its own, so that neither a page of
+ * messages nor one long answer blocks the page. Last in, first out: the newest message, which is in view, comes first.
  */
-class Turns {
+class RenderQueue {
   private readonly waiting: (() => void)[] = [];
   private readonly channel = new MessageChannel();
   private current: (() => void) | null = null;
@@ -17,16 +16,16 @@ class Turns {
     this.channel.port1.onmessage = () => this.next();
   }
 
-  take(turn: () => void): void {
-    this.waiting.push(turn);
+  add(task: () => void): void {
+    this.waiting.push(task);
     this.channel.port2.postMessage(null);
   }
 
-  /** The turn was taken, or is not wanted any more. */
-  over(turn: () => void): void {
-    const index = this.waiting.indexOf(turn);
+  /** Removes a task that has run or is cancelled. */
+  remove(task: () => void): void {
+    const index = this.waiting.indexOf(task);
     if (index >= 0) this.waiting.splice(index, 1);
-    if (this.current !== turn) return;
+    if (this.current !== task) return;
     this.current = null;
     this.channel.port2.postMessage(null);
   }
@@ -38,18 +37,18 @@ class Turns {
   }
 }
 
-const turns = new Turns();
+const queue = new RenderQueue();
 
-/** How many characters of a text to draw now; all of them at once, or some more with each turn. */
-export function useDrawn(length: number, atOnce: boolean): number {
-  const [drawn, setDrawn] = useState(atOnce ? Number.POSITIVE_INFINITY : 0);
+/** Returns how many characters of a text to render now: all at once, or more with each step. */
+export function useRenderedLength(length: number, atOnce: boolean): number {
+  const [rendered, setRendered] = useState(atOnce ? Number.POSITIVE_INFINITY : 0);
 
   useEffect(() => {
-    if (drawn >= length) return;
-    const turn = () => startTransition(() => setDrawn(drawn + STEP));
-    turns.take(turn);
-    return () => turns.over(turn);
-  }, [drawn, length]);
+    if (rendered >= length) return;
+    const task = () => startTransition(() => setRendered(rendered + STEP));
+    queue.add(task);
+    return () => queue.remove(task);
+  }, [rendered, length]);
 
-  return drawn;
+  return rendered;
 }

@@ -23,7 +23,7 @@ markdown.block.ruler.before("fence", "maths_block", mathsBlock, {
   alt: ["paragraph", "reference", "blockquote", "list"],
 });
 
-/** Levels of lists and quotes; what is nested deeper is shown as it was written, and not dropped. */
+/** Levels of lists and quotes; content that is nested deeper is shown as its source. */
 const DEEPEST = 60;
 
 markdown.block.ruler.before("table", "too_deep", (state, startLine, endLine, silent) => {
@@ -39,7 +39,7 @@ markdown.block.ruler.before("table", "too_deep", (state, startLine, endLine, sil
 const BACKSLASH = 0x5c;
 const DOLLAR = 0x24;
 const SPACE = /\s/;
-/** What cannot stand beside a dollar sign that delimits maths: it belongs to a price, a variable or a command. */
+/** Characters next to a dollar sign of a price, a variable or a command, which delimits no maths. */
 const WORD = /[\p{L}\p{N}_$({[]/u;
 
 /** `\(…\)`, `\[…\]`, `$$…$$` and, where it cannot be a price or a shell variable, `$…$`. */
@@ -89,7 +89,7 @@ function find(src: string, text: string, from: number, max: number): number {
 }
 
 /**
- * Returns where the maths of a single `$` ends: on the same line, with neither sign beside a word or a space that
+ * Returns where the maths of a single `$` ends: on the same line, with neither sign next to a word or a space that
  * would make it a price or a variable. -1 where it is none.
  */
 function endOfDollar(src: string, pos: number, max: number): number {

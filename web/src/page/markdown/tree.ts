@@ -2,7 +2,7 @@ import type { Token } from "markdown-it";
 import { elementOf, hasOptionalEnd, isVoid, readHtml, readTag, type Tag } from "./html";
 import { slug } from "./links";
 
-/** A piece of an answer as it is drawn. Plain data: made by {@link treeOf}, drawn by `render.tsx`. */
+/** A node of the rendered tree. Plain data: created by {@link treeOf}, rendered by `render.tsx`. */
 export type Node = TextNode | ElementNode | CodeNode | MathsNode | LiteralNode | NoteNode;
 
 export interface TextNode {
@@ -28,11 +28,11 @@ export interface MathsNode {
   readonly kind: "maths";
   readonly text: string;
   readonly display: boolean;
-  /** With its delimiters: shown until it can be drawn, and when it cannot. */
+  /** With its delimiters: shown until it is typeset, and when it cannot be. */
   readonly source: string;
 }
 
-/** A block of markup that is shown as it was written. */
+/** A block of markup that is shown as its source. */
 export interface LiteralNode {
   readonly kind: "literal";
   readonly text: string;
@@ -44,7 +44,7 @@ export interface NoteNode {
   readonly label: string;
 }
 
-/** What stands in a container before its tags of raw HTML are paired. */
+/** An item of a container before its tags of raw HTML are paired. */
 export type Item = Node | Tag;
 
 export interface Tree {
@@ -62,7 +62,7 @@ interface Container {
   readonly items: Item[];
 }
 
-/** Builds the tree of what the parser found. */
+/** Builds the tree of the parser's tokens. */
 export function treeOf(tokens: readonly Token[]): Tree {
   const builder = new Builder();
   builder.add(tokens);
@@ -242,7 +242,7 @@ export function pairTags(items: readonly Item[]): readonly Node[] {
   return build(0, items.length, false);
 }
 
-/** For each opening tag, the index of what ends it. */
+/** Returns the index of the closing tag for each opening tag. */
 function findEnds(items: readonly Item[]): Map<number, number> {
   const ends = new Map<number, number>();
   const open: { readonly index: number; readonly name: string }[] = [];
@@ -282,18 +282,30 @@ function isEndOf(opening: Tag, item: Item | undefined): boolean {
 
 function elementFor({ name, attributes }: Tag, children: readonly Node[]): ElementNode {
   const tag = elementOf(name);
-  const kept: Record<string, string> = name === "center" ? { align: "center" } : {};
-  if (name === "p") kept.role = "paragraph";
+  const allowed: Record<string, string> = name === "center" ? { align: "center" } : {};
+  if (name === "p") allowed.role = "paragraph";
   const anchor = attributes.id ?? attributes.name ?? (/^h[1-6]$/.test(tag) ? slug(plainText(children)) : "");
-  if (anchor !== "") kept.anchor = anchor;
-  for (const key of KEPT) {
+  if (anchor !== "") allowed.anchor = anchor;
+  for (const key of ALLOWED_ATTRIBUTES) {
     const value = attributes[key];
-    if (value !== undefined) kept[key] = value;
+    if (value !== undefined) allowed[key] = value;
   }
-  return { kind: "element", tag, attributes: kept, children };
+  return { kind: "element", tag, attributes: allowed, children };
 }
 
-const KEPT = ["href", "src", "alt", "title", "align", "colspan", "rowspan", "start", "open", "lang", "dir"];
+const ALLOWED_ATTRIBUTES = [
+  "href",
+  "src",
+  "alt",
+  "title",
+  "align",
+  "colspan",
+  "rowspan",
+  "start",
+  "open",
+  "lang",
+  "dir",
+];
 
 /** `[ ]` and `[x]` at the beginning of a list item are a box. */
 function withTaskBox(children: readonly Node[]): readonly Node[] {

@@ -2,16 +2,16 @@ import { type KeyboardEvent, useEffect, useId, useRef, useState } from "react";
 import { useObservable, useParley } from "../session/context";
 import { SearchIcon } from "../ui/icons";
 import { isForInputMethod } from "../ui/keyboard";
-import { holds, piecesOf } from "./matches";
+import { containsWords, piecesOf } from "./matches";
 import { useSearch } from "./useSearch";
 
 interface SearchDialogProps {
   onClose(): void;
-  /** Goes to a chat, and to a message of it. */
+  /** Opens a chat, or a message of it. */
   onOpen(chatId: string, messageId: string | null): void;
 }
 
-/** Something that can be gone to: a chat by its title, or a message. */
+/** A result: a chat found by its title, or a message. */
 interface Option {
   readonly key: string;
   readonly chatId: string;
@@ -21,10 +21,10 @@ interface Option {
   readonly role: "user" | "assistant" | null;
 }
 
-/** How many chats are offered by their title. */
+/** The number of chats that are shown by title. */
 const CHATS = 5;
 
-/** Finds chats by their title and messages by what they say; the keyboard does all of it. */
+/** Searches chats by title and messages by content; usable with the keyboard alone. */
 export function SearchDialog({ onClose, onOpen }: SearchDialogProps) {
   const parley = useParley();
   const { items } = useObservable(parley.chats);
@@ -40,7 +40,9 @@ export function SearchDialog({ onClose, onOpen }: SearchDialogProps) {
     dialog.current?.showModal();
   }, []);
 
-  const chats = items.filter((chat) => query === "" || holds(chat.title ?? "", query)).slice(0, CHATS);
+  const chats = items
+    .filter((chat) => query === "" || containsWords(chat.title ?? "", query))
+    .slice(0, CHATS);
   const options: Option[] = [
     ...chats.map((chat) => ({
       key: chat.id,
@@ -75,7 +77,7 @@ export function SearchDialog({ onClose, onOpen }: SearchDialogProps) {
     if (isForInputMethod(event)) return;
     if (event.key === "Enter") {
       event.preventDefault();
-      // What was typed last is not found yet: then Enter would go to something else.
+      // While the results are of an older query, Enter would open an unrelated result.
       if (!searching) open(options[current]);
     } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();

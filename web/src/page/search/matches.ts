@@ -1,4 +1,4 @@
-/** A piece of a text, and whether it is what was looked for. */
+/** A piece of a text, and whether it matches the query. */
 export interface Piece {
   readonly text: string;
   readonly match: boolean;
@@ -6,17 +6,17 @@ export interface Piece {
 
 const segmenter = new Intl.Segmenter(undefined, { granularity: "grapheme" });
 
-/** As the server folds: whatever the capitals, the composition and the width. */
+/** Normalizes case, composition and width as the server does. */
 function fold(text: string): string {
   return text.normalize("NFKC").replace(/\s+/g, " ").toUpperCase();
 }
 
-/** Cuts a text at the words of a query, as the server finds them. */
+/** Splits a text at the matches of a query's words, by the server's rules. */
 export function piecesOf(text: string, query: string): Piece[] {
   const words = fold(query)
     .split(" ")
     .filter((word) => word !== "");
-  // Folding changes lengths: each character of the folded text is of one of these.
+  // Folding changes lengths: each folded character maps to one of these.
   const characters = [...segmenter.segment(text)].map(({ segment }) => segment);
   let folded = "";
   const owners: number[] = [];
@@ -41,8 +41,8 @@ export function piecesOf(text: string, query: string): Piece[] {
   return pieces;
 }
 
-/** Whether a text holds each word of a query. */
-export function holds(text: string, query: string): boolean {
+/** Whether a text contains each word of a query. */
+export function containsWords(text: string, query: string): boolean {
   const folded = fold(text);
   return fold(query)
     .split(" ")

@@ -1,41 +1,41 @@
 import type { Parley, SearchHit } from "parley-client";
 import { useEffect, useState } from "react";
 
-/** Milliseconds without a key until what was typed is looked for. */
-const PAUSE = 200;
+/** Milliseconds without input before the search. */
+const DEBOUNCE = 200;
 
 export interface Results {
-  /** What they are the results of. */
+  /** The query of these results. */
   readonly query: string;
   readonly hits: readonly SearchHit[];
-  /** Where they go on; null at the end. */
+  /** The cursor of the next page; null at the end. */
   readonly next: string | null;
   readonly problem: string | null;
 }
 
-const NOTHING: Results = { query: "", hits: [], next: null, problem: null };
+const NO_RESULTS: Results = { query: "", hits: [], next: null, problem: null };
 
 interface Search {
   readonly results: Results;
-  /** Whether something newer than the results is looked for. */
+  /** Whether a newer query than that of the results is running. */
   readonly searching: boolean;
   more(): void;
 }
 
-/** Looks for what is typed, one request at a time: the server carries out only a few of a user's at once. */
+/** Searches for the typed text, one request at a time: the server limits concurrent searches of a user. */
 export function useSearch(parley: Parley, typed: string): Search {
   const query = typed.trim();
-  const [results, setResults] = useState(NOTHING);
+  const [results, setResults] = useState(NO_RESULTS);
   const [asked, setAsked] = useState<{ query: string; before: string | null } | null>(null);
   const [busy, setBusy] = useState(false);
 
   useEffect(() => {
     if (query === "") {
-      setResults(NOTHING);
+      setResults(NO_RESULTS);
       setAsked(null);
       return;
     }
-    const timer = setTimeout(() => setAsked({ query, before: null }), PAUSE);
+    const timer = setTimeout(() => setAsked({ query, before: null }), DEBOUNCE);
     return () => clearTimeout(timer);
   }, [query]);
 
@@ -65,7 +65,7 @@ export function useSearch(parley: Parley, typed: string): Search {
       .finally(() => setBusy(false));
   }, [parley, asked, busy]);
 
-  const current = query === "" ? NOTHING : results;
+  const current = query === "" ? NO_RESULTS : results;
   return {
     results: current,
     searching: query !== "" && current.query !== query,

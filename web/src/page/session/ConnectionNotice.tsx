@@ -1,22 +1,22 @@
 import type { ConnectionState } from "parley-client";
 import { useEffect, useState } from "react";
 import { useObservable, useParley } from "./context";
-import { NO_SESSION, StartOverButton } from "./NoSession";
+import { SESSION_PROBLEMS, StartOverButton } from "./NoSession";
 
-/** Milliseconds: a line that is back so soon is not worth a word. */
-const PATIENCE = 1_000;
+/** Milliseconds of disconnection before the notice is shown. */
+const NOTICE_DELAY = 1_000;
 
 interface ConnectionNoticeProps {
   onOpen(chatId: string | null): void;
 }
 
-/** Says how the line is when it is not there, and when there is no session. Not an error: the page goes on by itself. */
+/** Shows that the connection is lost, which the page retries by itself, or that there is no session. */
 export function ConnectionNotice({ onOpen }: ConnectionNoticeProps) {
   const parley = useParley();
   const { status, transport, refusal } = useObservable(parley.connection);
   const session = useObservable(parley.session);
   const [late, setLate] = useState(false);
-  const problem = NO_SESSION[session];
+  const problem = SESSION_PROBLEMS[session];
   const online = status === "online" && problem === undefined;
 
   useEffect(() => {
@@ -24,7 +24,7 @@ export function ConnectionNotice({ onOpen }: ConnectionNoticeProps) {
       setLate(false);
       return;
     }
-    const timer = setTimeout(() => setLate(true), PATIENCE);
+    const timer = setTimeout(() => setLate(true), NOTICE_DELAY);
     return () => clearTimeout(timer);
   }, [online]);
 
@@ -46,7 +46,7 @@ export function ConnectionNotice({ onOpen }: ConnectionNoticeProps) {
             aria-hidden="true"
             className={`size-2 shrink-0 rounded-full ${status === "offline" || session === "refused" ? "bg-muted-foreground" : "animate-pulse bg-amber-500"}`}
           />
-          {problem ?? sentence(status, refusal)}
+          {problem ?? messageFor(status, refusal)}
           {session === "lost" && <StartOverButton onOpen={onOpen} />}
           {refusal !== null && problem === undefined && (
             <button className="link-button" onClick={() => parley.reconnect()} type="button">
@@ -59,7 +59,7 @@ export function ConnectionNotice({ onOpen }: ConnectionNoticeProps) {
   );
 }
 
-function sentence(status: ConnectionState["status"], refusal: number | null): string {
+function messageFor(status: ConnectionState["status"], refusal: number | null): string {
   if (refusal === 4429) return "Too many pages are open.";
   if (refusal !== null) return "The server ended the connection.";
   if (status === "offline") return "You are offline. Messages are sent when you are back.";

@@ -1,24 +1,23 @@
 import type { SessionState } from "parley-client";
 import { useParley } from "./context";
 
-/** What it means for a person that there is no session. */
-export const NO_SESSION: Readonly<Partial<Record<SessionState, string>>> = {
+/** Messages for a person without a session. */
+export const SESSION_PROBLEMS: Readonly<Partial<Record<SessionState, string>>> = {
   lost: "This browser's session is not valid here, so its chats cannot be shown. Try again later, or start over without them.",
-  refused:
-    "This server takes no guests, and this browser has no session here. Ask whoever runs it for access.",
+  refused: "This server does not allow guests, and this browser has no session. Ask its operator for access.",
 };
 
 interface StartOverButtonProps {
   onOpen(chatId: string | null): void;
 }
 
-/** Begins as a new guest; what was not sent is in the composer of a new chat then. */
+/** Starts a new guest's session; unsent messages become the draft of a new chat. */
 export function StartOverButton({ onOpen }: StartOverButtonProps) {
   const parley = useParley();
   const startOver = () => {
-    // What fails here leaves the session lost, and the notice that says so.
+    // After an error the session stays lost, and its notice stays.
     parley.startOver().then(
-      (anew) => anew && onOpen(null),
+      (newGuest) => newGuest && onOpen(null),
       () => undefined,
     );
   };
@@ -29,7 +28,7 @@ export function StartOverButton({ onOpen }: StartOverButtonProps) {
   );
 }
 
-/** In place of a chat that cannot be loaded without a session. */
+/** Shown in place of a chat that cannot be loaded without a session. */
 export function NoSessionPage() {
   return (
     <div

@@ -3,18 +3,18 @@ import { createContext, use, useCallback, useSyncExternalStore } from "react";
 
 export const ParleyContext = createContext<Parley | null>(null);
 
-/** The client that the page is built on. */
+/** Returns the page's client. */
 export function useParley(): Parley {
   const parley = use(ParleyContext);
   if (parley === null) throw new Error("ParleyContext is missing.");
   return parley;
 }
 
-/** The value of an observable; renders at most once for each frame of the screen, however often it changes. */
+/** Returns the value of an observable; renders at most once for each animation frame, however often it changes. */
 export function useObservable<Value>(observable: Observable<Value>): Value {
   const subscribe = useCallback(
     (render: () => void) => {
-      const frame = new Frame(render);
+      const frame = new RenderScheduler(render);
       const unsubscribe = observable.subscribe(() => frame.request());
       return () => {
         unsubscribe();
@@ -26,15 +26,15 @@ export function useObservable<Value>(observable: Observable<Value>): Value {
   return useSyncExternalStore(subscribe, () => observable.getSnapshot());
 }
 
-/** Milliseconds between renders of a page that nobody sees, for which browsers paint no frames. */
+/** Milliseconds between renders of a hidden page, for which browsers run no animation frames. */
 const HIDDEN_INTERVAL = 250;
-/** After a render, so many times its duration belongs to everything else: what a person types, above all. */
-const REST = 2;
-/** Milliseconds of rest that are not worth a timer: the next frame comes later anyway. */
-const SHORT_REST = 16;
+/** The minimum pause after a render, as a multiple of its duration, so that input is handled. */
+const REST_FACTOR = 2;
+/** Milliseconds of pause below which no timer is needed: the next frame comes later anyway. */
+const MIN_REST = 16;
 
-/** Calls back in the next frame of the screen, once for all requests before it; less often when that takes long. */
-class Frame {
+/** Calls back in the next animation frame, once for all requests before it; less often when renders are slow. */
+class RenderScheduler {
   private readonly callback: () => void;
   private cancelPending: (() => void) | null = null;
   private restUntil = 0;
@@ -46,7 +46,7 @@ class Frame {
   request(): void {
     if (this.cancelPending !== null) return;
     const rest = document.hidden ? HIDDEN_INTERVAL : this.restUntil - performance.now();
-    if (rest > SHORT_REST) {
+    if (rest > MIN_REST) {
       const timer = setTimeout(() => this.run(), rest);
       this.cancelPending = () => clearTimeout(timer);
     } else {
@@ -64,10 +64,10 @@ class Frame {
     this.cancelPending = null;
     const start = performance.now();
     this.callback();
-    // React renders a changed store in a microtask of its own, which is before this one.
+    // React renders a changed store in a microtask, which runs before this one.
     queueMicrotask(() => {
       const end = performance.now();
-      this.restUntil = end + (end - start) * REST;
+      this.restUntil = end + (end - start) * REST_FACTOR;
     });
   }
 }

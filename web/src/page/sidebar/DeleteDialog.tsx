@@ -6,7 +6,7 @@ interface DeleteDialogProps {
   onCancel(): void;
 }
 
-/** Asks before a chat is deleted, which cannot be undone. */
+/** Asks for confirmation before a chat is deleted, which cannot be undone. */
 export function DeleteDialog({ title, onConfirm, onCancel }: DeleteDialogProps) {
   const dialog = useRef<HTMLDialogElement>(null);
 

@@ -2,7 +2,7 @@ import type { ChatSummary } from "parley-client";
 import { type MouseEvent, useEffect, useRef, useState } from "react";
 import { pathOf } from "../route";
 import { useObservable, useParley } from "../session/context";
-import { NO_SESSION, StartOverButton } from "../session/NoSession";
+import { SESSION_PROBLEMS, StartOverButton } from "../session/NoSession";
 import { CloseIcon, EditIcon, PanelIcon, PlusIcon, SearchIcon, TrashIcon } from "../ui/icons";
 import { Menu, MenuItem } from "../ui/Menu";
 import { TitleEditor } from "../ui/TitleEditor";
@@ -12,9 +12,9 @@ const SHORTCUT = /Mac|iP(hone|ad|od)/.test(navigator.userAgent) ? "⌘K" : "Ctrl
 
 interface SidebarProps {
   readonly chatId: string | null;
-  /** Whether it covers the page on a narrow screen; a wide one always shows it. */
+  /** Whether it covers the page on a narrow screen. */
   readonly open: boolean;
-  /** Whether it is put away on a wide screen. */
+  /** Whether it is hidden on a wide screen. */
   readonly collapsed: boolean;
   onChoose(chatId: string | null): void;
   onClose(): void;
@@ -26,11 +26,11 @@ export function Sidebar({ chatId, open, collapsed, onChoose, onClose, onCollapse
   const parley = useParley();
   const { items, next, loaded } = useObservable(parley.chats);
   const session = useObservable(parley.session);
-  const noSession = NO_SESSION[session];
+  const noSession = SESSION_PROBLEMS[session];
   const [deleting, setDeleting] = useState<ChatSummary | null>(null);
   const [problem, setProblem] = useState<string | null>(null);
 
-  const attempt = (action: Promise<void>) => {
+  const runAction = (action: Promise<void>) => {
     setProblem(null);
     action.catch((error: unknown) => setProblem(error instanceof Error ? error.message : String(error)));
   };
@@ -38,7 +38,7 @@ export function Sidebar({ chatId, open, collapsed, onChoose, onClose, onCollapse
   const confirmDelete = (chat: ChatSummary) => {
     setDeleting(null);
     if (chat.id === chatId) onChoose(null);
-    attempt(parley.deleteChat(chat.id));
+    runAction(parley.deleteChat(chat.id));
   };
 
   const closeButton = useRef<HTMLButtonElement>(null);
@@ -117,7 +117,7 @@ export function Sidebar({ chatId, open, collapsed, onChoose, onClose, onCollapse
                     key={chat.id}
                     onChoose={onChoose}
                     onDelete={setDeleting}
-                    onRename={(title) => attempt(parley.chats.rename(chat.id, title))}
+                    onRename={(title) => runAction(parley.chats.rename(chat.id, title))}
                   />
                 ))}
               </ul>
@@ -126,7 +126,7 @@ export function Sidebar({ chatId, open, collapsed, onChoose, onClose, onCollapse
           {next !== null && (
             <button
               className="sidebar-row mt-1 text-muted-foreground"
-              onClick={() => attempt(parley.chats.loadMore())}
+              onClick={() => runAction(parley.chats.loadMore())}
               type="button"
             >
               Show more
@@ -220,7 +220,7 @@ interface Group {
 
 const DAY = 24 * 60 * 60 * 1000;
 
-/** Chats, newest first, by how long ago they were last used. */
+/** Groups chats, newest first, by the day of their last update. */
 export function groupsOf(chats: readonly ChatSummary[], now: Date): Group[] {
   const today = new Date(now.getFullYear(), now.getMonth(), now.getDate()).getTime();
   const names: [name: string, since: number][] = [
@@ -242,7 +242,7 @@ function titleOf(chat: ChatSummary): string {
   return chat.title || "Untitled chat";
 }
 
-/** Goes there within the page; a new tab or window is the browser's affair. */
+/** Navigates within the page; with a modifier key, the browser opens a new tab or window. */
 function follow(event: MouseEvent, go: () => void): void {
   if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
   event.preventDefault();

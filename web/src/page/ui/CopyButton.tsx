@@ -8,7 +8,7 @@ interface CopyButtonProps {
   readonly className?: string;
 }
 
-/** Puts a text into the clipboard, and says so for a moment. */
+/** Copies a text to the clipboard and shows the outcome for a moment. */
 export function CopyButton({ text, label, className = "" }: CopyButtonProps) {
   const [outcome, setOutcome] = useState<"copied" | "refused" | null>(null);
   useEffect(() => {

@@ -2,9 +2,9 @@ import { Component, type ErrorInfo, type ReactNode } from "react";
 
 interface ErrorBoundaryProps {
   readonly children: ReactNode;
-  /** What is shown in place of what failed. */
+  /** Rendered in place of children that failed. */
   readonly fallback: ReactNode;
-  /** With another value what failed is tried again. */
+  /** When it changes, the children are rendered again. */
   readonly retryOn?: unknown;
 }
 
@@ -13,7 +13,7 @@ interface ErrorBoundaryState {
   readonly retryOn: unknown;
 }
 
-/** Keeps a failure of one part from taking the rest of the page with it. */
+/** Confines an error of rendering to one part of the page. */
 export class ErrorBoundary extends Component<ErrorBoundaryProps, ErrorBoundaryState> {
   override state: ErrorBoundaryState = { failed: false, retryOn: this.props.retryOn };
 
@@ -29,7 +29,7 @@ export class ErrorBoundary extends Component<ErrorBoundaryProps, ErrorBoundarySt
   }
 
   override componentDidCatch(error: unknown, info: ErrorInfo): void {
-    // The page goes on; whoever looks into the console learns what happened.
+    // The page continues; the console shows the error.
     reportError(
       error instanceof Error
         ? new Error(`${error.message}${info.componentStack ?? ""}`, { cause: error })

@@ -14,12 +14,12 @@ import { MoreIcon } from "./icons";
 const CloseContext = createContext<() => void>(() => undefined);
 
 interface MenuProps {
-  /** What the actions are for, for a screen reader. */
+  /** The object of the actions, for screen readers. */
   readonly label: string;
   readonly children: ReactNode;
 }
 
-/** A button that opens a list of actions, which the keyboard moves through as in every menu. */
+/** A menu button with the standard keys of a menu. */
 export function Menu({ label, children }: MenuProps) {
   const [open, setOpen] = useState(false);
   const id = useId();

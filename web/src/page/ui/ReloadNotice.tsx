@@ -1,9 +1,9 @@
 import { useObservable } from "../session/context";
-import { incomplete } from "./lazy";
+import { loadFailed } from "./lazy";
 
-/** Says that a part of the page could not be loaded, and offers what helps: everything works on without it. */
+/** Shows that a module of the page could not be loaded, and offers to reload; the page works without it. */
 export function ReloadNotice() {
-  if (!useObservable(incomplete)) return null;
+  if (!useObservable(loadFailed)) return null;
   return (
     <div className="notice" data-testid="reload" role="status">
       <span>A part of this page did not load; there may be a newer version.</span>
@@ -20,12 +20,12 @@ function ReloadButton() {
   );
 }
 
-/** In place of the page when it fails as a whole. */
+/** Shown in place of the page after an error of rendering it. */
 export function FailedPage() {
   return (
     <main className="flex h-full flex-col items-center justify-center gap-4 px-6 text-center" role="alert">
-      <h1 className="font-medium">This page ran into an error.</h1>
-      <p className="text-muted-foreground text-sm">Your chats are stored, and answers go on without it.</p>
+      <h1 className="font-medium">This page has failed.</h1>
+      <p className="text-muted-foreground text-sm">Your chats are stored, and running answers continue.</p>
       <ReloadButton />
     </main>
   );

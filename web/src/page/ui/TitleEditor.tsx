@@ -1,17 +1,17 @@
 import { type KeyboardEvent, useEffect, useRef, useState } from "react";
 import { isForInputMethod } from "./keyboard";
 
-/** Characters; what the server allows. */
+/** The server's limit in characters. */
 const LONGEST = 200;
 
 interface TitleEditorProps {
   readonly title: string;
   onSave(title: string): void;
-  /** Called after saving, too: the editor is over. */
+  /** Called at the end of editing, also after saving. */
   onEnd(): void;
 }
 
-/** Where a chat's title is written: Enter and leaving save, Escape does not. A long title is shown whole. */
+/** Edits a chat's title: Enter and leaving the field save, Escape cancels. A long title is shown in full. */
 export function TitleEditor({ title, onSave, onEnd }: TitleEditorProps) {
   const [text, setText] = useState(title);
   const field = useRef<HTMLTextAreaElement>(null);

@@ -1,8 +1,7 @@
 /**
- * Puts a text into the clipboard.
+ * Copies a text to the clipboard.
  *
- * Browsers offer `navigator.clipboard` on secure origins only; on others (`http://` and a host name) the older command
- * copies what is selected.
+ * `navigator.clipboard` exists on secure origins only; on others, `execCommand` copies a selection.
  *
  * @throws When the browser allows neither.
  */

@@ -1,13 +1,13 @@
 import { type RefObject, useEffect } from "react";
 
 /**
- * Moves the focus on when the element that had it goes away (Stop when the answer ends, a queued message that is taken
- * back): else the keyboard would begin at the top of the page again.
+ * Moves the focus when the focused element is removed (Stop when the answer ends, a deleted queued message): otherwise
+ * keyboard navigation would restart at the top of the page.
  *
- * @param next Where to, then.
+ * @param next Returns the next element to focus.
  */
-export function useKeptFocus(root: RefObject<HTMLElement | null>, next: () => HTMLElement | null): void {
-  // biome-ignore lint/correctness/useExhaustiveDependencies: what it calls looks at the page as it is then
+export function useFocusFallback(root: RefObject<HTMLElement | null>, next: () => HTMLElement | null): void {
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `next` reads the page when it is called
   useEffect(() => {
     const element = root.current;
     if (element === null) return;
@@ -15,7 +15,7 @@ export function useKeptFocus(root: RefObject<HTMLElement | null>, next: () => HT
     const onFocus = (event: FocusEvent) => {
       focused = event.target as Element;
     };
-    // A person who clicks beside everything takes the focus away, and the element stays.
+    // A click on the background also removes the focus, but not the element.
     const observer = new MutationObserver(() => {
       if (focused === null || focused.isConnected) return;
       focused = null;
@@ -30,8 +30,8 @@ export function useKeptFocus(root: RefObject<HTMLElement | null>, next: () => HT
   }, [root]);
 }
 
-/** Where a message is written; on a touch screen the messages, since focus would open the keyboard over them. */
-export function restingPlace(): HTMLElement | null {
+/** Returns the composer; on a touch screen the messages, since focus on the composer would open the keyboard. */
+export function defaultFocus(): HTMLElement | null {
   const target = window.matchMedia("(pointer: fine)").matches ? "composer" : "scroller";
   return document.querySelector<HTMLElement>(`[data-testid=${target}]`);
 }

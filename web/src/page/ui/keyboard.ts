@@ -1,6 +1,6 @@
 import type { KeyboardEvent } from "react";
 
-/** What Safari reports for the Enter that accepts an input method's word, after the composition has ended. */
+/** Safari's key code for the Enter that accepts an input method's word, sent after the composition has ended. */
 const INPUT_METHOD_KEY_CODE = 229;
 
 /** Whether a key belongs to an input method, which is composing or has just accepted a word. */

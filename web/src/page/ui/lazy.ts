@@ -1,22 +1,22 @@
 import { Subject } from "parley-client";
 import { useEffect, useState } from "react";
 
-/** Milliseconds before a part of the page that did not load is asked for a second time. */
-const SECOND_TRY = 1_000;
+/** Milliseconds before the second attempt to load a module. */
+const RETRY_DELAY = 1_000;
 
-/** Whether a part of the page could not be loaded, as when the server has a newer version. */
-export const incomplete = new Subject(false);
+/** Whether a module could not be loaded, for example because the server has a newer version. */
+export const loadFailed = new Subject(false);
 
-/** Where a browser says which module it could not load. */
+/** The address of a module in a browser's error message. */
 const ADDRESS = /https?:\/\/[^\s?]+\.js/;
 
-/** Loads a part of the page when it is first needed; a failure is tried again once, and again at the next need. */
-export class Part<Module> {
+/** Loads a module on first use; retries a failure once, and again at the next use. */
+export class LazyModule<Module> {
   private readonly load: () => Promise<Module>;
   private readonly importFrom: (address: string) => Promise<Module>;
   private loading: Promise<Module> | null = null;
   private failures = 0;
-  /** The part, once it is there. */
+  /** The module; null until it is loaded. */
   module: Module | null = null;
 
   constructor(
@@ -30,7 +30,7 @@ export class Part<Module> {
   get(): Promise<Module> {
     this.loading ??= this.load()
       .catch(async (error: unknown) => {
-        await new Promise((resolve) => setTimeout(resolve, SECOND_TRY));
+        await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY));
         return this.loadAgain(error);
       })
       .then(
@@ -40,14 +40,14 @@ export class Part<Module> {
         },
         (error: unknown) => {
           this.loading = null;
-          incomplete.set(true);
+          loadFailed.set(true);
           throw error;
         },
       );
     return this.loading;
   }
 
-  /** Some browsers remember that an address gave no module, and do not ask there again: then at one like it. */
+  /** Some browsers cache a failed import by its address: the retry uses another query string. */
   private loadAgain(error: unknown): Promise<Module> {
     const address = ADDRESS.exec(error instanceof Error ? error.message : "")?.[0];
     this.failures += 1;
@@ -55,8 +55,8 @@ export class Part<Module> {
   }
 }
 
-/** A part of the page; null until it is loaded, and for good when it does not load. Asked for only when `wanted`. */
-export function usePart<Module>(part: Part<Module>, wanted = true): Module | null {
+/** Returns a module, loaded when `wanted`; null until it is loaded, and when it cannot be. */
+export function useLazyModule<Module>(part: LazyModule<Module>, wanted = true): Module | null {
   const [module, setModule] = useState(part.module);
   useEffect(() => {
     if (!wanted || module !== null) return;

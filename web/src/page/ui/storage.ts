@@ -2,10 +2,10 @@ import { useState } from "react";
 
 type Area = "local" | "session";
 
-/** How many chats something is remembered of. */
-const REMEMBERED = 100;
+/** The number of chats whose values are stored. */
+const MAX_CHATS = 100;
 
-/** A state that this browser remembers, where it may; of what can be written as JSON. */
+/** A state that persists in `localStorage`, as JSON, where the browser allows it. */
 export function useStored<Value>(name: string, initial: Value): [Value, (value: Value) => void] {
   const [value, setValue] = useState<Value>(() => read<Value>("local", name) ?? initial);
   const set = (next: Value) => {
@@ -15,12 +15,12 @@ export function useStored<Value>(name: string, initial: Value): [Value, (value: 
   return [value, set];
 }
 
-/** What is remembered of single chats: those changed last. */
+/** A value for each of the most recently changed chats. */
 export class ChatMemory<Value> {
   private readonly area: Area;
   private readonly name: string;
 
-  /** @param area `session`: as long as the tab is open, also over a reload. `local`: by this browser. */
+  /** @param area `session`: until the tab is closed, across reloads. `local`: in this browser. */
   constructor(area: Area, name: string) {
     this.area = area;
     this.name = name;
@@ -30,11 +30,11 @@ export class ChatMemory<Value> {
     return new Map(this.entries()).get(chatId) ?? null;
   }
 
-  /** Null forgets. */
+  /** Null removes the value. */
   set(chatId: string, value: Value | null): void {
     const others = this.entries().filter(([id]) => id !== chatId);
     const entries = value === null ? others : [...others, [chatId, value] as const];
-    write(this.area, this.name, entries.slice(-REMEMBERED));
+    write(this.area, this.name, entries.slice(-MAX_CHATS));
   }
 
   private entries(): (readonly [string, Value])[] {
@@ -55,7 +55,7 @@ function write(area: Area, name: string, value: unknown): void {
   try {
     storage(area).setItem(name, JSON.stringify(value));
   } catch {
-    // Without storage it is remembered as long as the page is open, or not at all.
+    // Without storage, the value lasts as long as the page at most.
   }
 }
 

@@ -1,10 +1,10 @@
 import { useCallback, useLayoutEffect, useRef } from "react";
 
 /**
- * A function that stays the same over renders and does what the newest render's would: for parts that are drawn again
- * only when what they show has changed, and are used later.
+ * Returns a function with a stable identity that calls the newest render's `action`: for memoized components, which keep
+ * the callback of an earlier render.
  */
-export function useStable<Arguments extends unknown[], Result>(
+export function useStableCallback<Arguments extends unknown[], Result>(
   action: (...given: Arguments) => Result,
 ): (...given: Arguments) => Result {
   const newest = useRef(action);
