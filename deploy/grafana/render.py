@@ -198,6 +198,7 @@ LLM_WORKER = [
 ]
 PUSH = [
     Panel("Sockets", "short", {"{{instance}}": "parley_push_sockets"}),
+    Panel("Event streams among them", "short", {"{{instance}}": "parley_push_streams"}),
     Panel(
         "Subscriptions",
         "short",
