@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.support.scripted_page import ORIGIN, ScriptedPage
 
-CASES = Path(__file__).parents[3] / "web" / "tests" / "cases" / "hostile.json"
+CASES = Path(__file__).parents[3] / "web" / "tests" / "markdown" / "cases" / "hostile.json"
 HOSTILE: list[str] = json.loads(CASES.read_text(encoding="utf-8"))
 
 FORMULA = "The area is \\(a^2\\), and\n\n\\[\n\\int_0^1 x\\,dx = \\frac{1}{2}\n\\]\n"
