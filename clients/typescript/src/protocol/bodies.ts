@@ -3,7 +3,7 @@
  * gateway's routes, not this file.
  */
 
-/** Stored in a durable stream: it will be carried out. */
+/** The message is durable: it will be stored and answered. */
 export interface Accepted {
   readonly chat_id: string;
   readonly message_id: string;
@@ -17,7 +17,7 @@ export interface ChatChange {
   readonly tip_id?: string;
 }
 
-/** What a client has to know beforehand. */
+/** What a client needs before its first request. */
 export interface Config {
   /** `ws://…`, `wss://…`, or a path on the page's own origin. */
   readonly push_url: string;
@@ -51,7 +51,7 @@ export interface NewAnswer {
   readonly model?: string | null;
 }
 
-/** `POST /v1/chats`. With an `id` of the client's making, the same request again finds the same chat. */
+/** `POST /v1/chats`. With an `id` made by the client, the same request again returns the same chat. */
 export interface NewChat {
   readonly id?: string | null;
   readonly title?: string | null;
@@ -71,7 +71,7 @@ export interface NewMessage {
 
 /** `POST /v1/session`. */
 export interface NewSession {
-  /** Replace a cookie that does not verify by a new guest's. Who asks knows that chats are lost by it. */
+  /** Replace a cookie that does not verify by a new guest's. The chats of the old one are then lost. */
   readonly start_over?: boolean;
 }
 
@@ -107,13 +107,13 @@ export interface Session {
   readonly user_id: string;
   readonly access_token: string;
   readonly expires_at: string;
-  /** Whether it began a guest, since the request named nobody. */
+  /** Whether the session is a new guest's, since the request had no session. */
   readonly new_guest?: boolean;
 }
 
 /** `POST /v1/chats/{chat_id}/stop`. */
 export interface StopAnswer {
-  /** The answer that is meant, or the prompt whose first answer is; null: whichever runs. */
+  /** The answer to stop, or the prompt whose first answer to stop; null: the one that runs. */
   readonly message_id?: string | null;
 }
 
