@@ -1,4 +1,4 @@
-"""A gateway as a process, one for a module, with a fake chat-store and a fake push of each test's own."""
+"""A gateway as a process, one per module, with a fake chat-store and a fake push for each test."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

@@ -1,4 +1,4 @@
-"""A chat-store in memory that answers in contracts, and counts what it was asked."""
+"""A chat-store in memory that replies as the contracts say, and counts the requests."""
 
 from collections import Counter
 from collections.abc import Callable

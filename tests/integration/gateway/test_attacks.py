@@ -1,4 +1,4 @@
-"""What a stranger can exhaust: each attack is bounded, and afterwards the gateway is as it was."""
+"""Exhausting the gateway without a session: each attack is bounded, and the gateway recovers."""
 
 import asyncio
 import contextlib
@@ -127,7 +127,7 @@ async def answer(process: ServiceProcess, request: bytes, *, source: str = "127.
         return await one.read()
 
 
-async def test_pipelined_requests_whose_answers_nobody_reads_cost_no_memory(target: ServiceProcess) -> None:
+async def test_pipelined_requests_of_a_client_that_does_not_read_cost_no_memory(target: ServiceProcess) -> None:
     before = memory(target)
     async with contextlib.AsyncExitStack() as stack:
         lines = [await stack.enter_async_context(line(target, reading=False)) for _ in range(4)]
@@ -185,7 +185,7 @@ async def test_a_head_without_an_end_is_refused_early(
 
 
 @pytest.mark.parametrize("piece", [b"a" * 65536, b"X-A: bbbbbbbb\r\n" * 4096], ids=["line", "headers"])
-async def test_a_head_that_goes_on_for_ever_is_cut_off(target: ServiceProcess, piece: bytes) -> None:
+async def test_a_head_without_an_end_is_cut_off_at_its_timeout(target: ServiceProcess, piece: bytes) -> None:
     before = cpu_seconds(target)
     async with line(target) as one:
         await one.send(b"GET / HTTP/1.1\r\nX-A: b\r\n")
@@ -193,7 +193,7 @@ async def test_a_head_that_goes_on_for_ever_is_cut_off(target: ServiceProcess, p
     assert cpu_seconds(target) - before < 1.0
 
 
-async def test_what_is_long_and_allowed_is_taken(target: ServiceProcess) -> None:
+async def test_texts_of_the_largest_size_are_accepted(target: ServiceProcess) -> None:
     request = b"GET /v1/config?q=%b HTTP/1.1\r\nHost: chat.test\r\nCookie: other=%b\r\n\r\n"
     got = await answer(target, request % (b"a" * 7000, b"b" * 16_000))
     assert got.startswith(b"HTTP/1.1 200")
@@ -213,7 +213,7 @@ async def test_silent_and_half_connections_are_closed(target: ServiceProcess) ->
         drops.cancel()
 
 
-async def test_a_body_that_nobody_reads_cannot_hold_a_connection(target: ServiceProcess) -> None:
+async def test_a_body_that_is_not_read_does_not_keep_a_connection_open(target: ServiceProcess) -> None:
     async with line(target) as one:
         await one.send(b"GET /healthz HTTP/1.1\r\nContent-Length: 100000\r\n\r\n")
 
@@ -228,14 +228,14 @@ async def test_a_body_that_nobody_reads_cannot_hold_a_connection(target: Service
     assert got.startswith(b"HTTP/1.1 200")
 
 
-async def test_a_client_that_reads_nothing_is_given_up(target: ServiceProcess) -> None:
+async def test_a_client_that_reads_nothing_is_disconnected(target: ServiceProcess) -> None:
     before = ended(target, "timeout")
     async with line(target, reading=False) as one:
         await one.send(GET * 2000, 50, seconds=1)
         await eventually(lambda: ended(target, "timeout") > before, deadline=20)
 
 
-async def test_one_address_has_so_many_connections_and_others_are_served(target: ServiceProcess) -> None:
+async def test_connections_of_one_address_are_limited_and_others_are_served(target: ServiceProcess) -> None:
     async with contextlib.AsyncExitStack() as stack:
         flood = [await stack.enter_async_context(line(target)) for _ in range(PER_ADDRESS * 3)]
         got = await asyncio.gather(*[one.read() for one in flood[PER_ADDRESS:]])
@@ -251,7 +251,7 @@ async def test_a_trusted_proxy_may_have_more(target: ServiceProcess) -> None:
         assert all(got.startswith(b"HTTP/1.1 200") for got in await asyncio.gather(*[one.read() for one in lines]))
 
 
-async def test_when_all_connections_are_taken_the_one_that_waits_longest_makes_room(target: ServiceProcess) -> None:
+async def test_at_the_limit_the_connection_that_is_idle_longest_is_closed(target: ServiceProcess) -> None:
     async with contextlib.AsyncExitStack() as stack:
         for number in range(ALL + 20):
             await stack.enter_async_context(line(target, source=f"127.0.1.{number % 8 + 1}"))
@@ -259,7 +259,7 @@ async def test_when_all_connections_are_taken_the_one_that_waits_longest_makes_r
         assert connections(target) <= ALL
 
 
-async def test_what_follows_an_answer_is_refused_behind_it(target: ServiceProcess) -> None:
+async def test_invalid_data_after_a_request_is_refused_after_its_response(target: ServiceProcess) -> None:
     async with line(target) as one:
         await one.send(GET + GET + b"\x16\x03\x01 no http\r\n\r\n")
         got = await one.read()
@@ -286,7 +286,7 @@ async def test_a_trailer_does_not_become_a_header(target: ServiceProcess) -> Non
         assert (await one.read()).startswith(b"HTTP/1.1 200")
 
 
-async def test_an_upgrade_that_is_not_offered_is_answered_as_a_request(target: ServiceProcess) -> None:
+async def test_an_unsupported_upgrade_is_handled_as_a_request(target: ServiceProcess) -> None:
     async with line(target) as one:
         await one.send(GET.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n") + GET)
         got = await one.read()
@@ -329,7 +329,7 @@ async def new_guests(process: ServiceProcess, count: int, forwarded: str, *, sou
     ],
     ids=["not a proxy", "before the client", "before a proxy", "one network of IPv6"],
 )
-async def test_an_address_that_a_client_invents_does_not_get_it_more_guests(
+async def test_a_forged_client_address_does_not_allow_more_guests(
     target: ServiceProcess, forwarded: str, source: str
 ) -> None:
     assert await new_guests(target, GUESTS + 30, forwarded, source=source) == GUESTS

@@ -1,4 +1,4 @@
-"""Whatever is asked wrongly is a documented problem, and nothing is logged as a traceback."""
+"""Every invalid request is a documented problem, and none logs a traceback."""
 
 import asyncio
 import json
@@ -132,9 +132,7 @@ def assert_problem(answer: httpx.Response, status: int, code: str) -> None:
 
 
 @pytest.mark.parametrize("wrong", TABLE, ids=str)
-async def test_what_is_asked_wrongly_is_refused(
-    wrong: Wrong, gateway: Running, user: User, chats: dict[str, str]
-) -> None:
+async def test_invalid_requests_are_refused(wrong: Wrong, gateway: Running, user: User, chats: dict[str, str]) -> None:
     content = json.dumps(wrong.body).encode() if wrong.body is not None else wrong.content
     headers = (JSON if wrong.body is not None else {}) | wrong.headers
     answer = await user.http.request(wrong.method, wrong.path.format(**chats), content=content, headers=headers)
@@ -145,7 +143,7 @@ async def test_what_is_asked_wrongly_is_refused(
     assert "Traceback" not in gateway.process.log
 
 
-async def test_all_methods_of_an_address_are_named(user: User) -> None:
+async def test_a_405_lists_all_methods_of_the_address(user: User) -> None:
     assert (await user.http.put("/v1/chats")).headers["allow"] == "GET, HEAD, POST"
     assert (await user.http.post(f"/v1/chats/{NOBODYS}")).headers["allow"] == "DELETE, GET, HEAD, PATCH"
 
@@ -163,7 +161,7 @@ async def test_all_methods_of_an_address_are_named(user: User) -> None:
     ],
     ids=lambda value: value.code if isinstance(value, rpc.RpcError) else None,
 )
-async def test_what_chat_store_refuses_is_a_problem_too(
+async def test_a_refusal_of_chat_store_is_a_problem(
     refusal: rpc.RpcError, status: int, retry_after: str | None, user: User, store: FakeStore
 ) -> None:
     chat_id = await user.new_chat()
@@ -197,7 +195,7 @@ async def test_a_body_that_never_ends_is_not_kept(gateway: Running, user: User, 
         b"BREW / HTTP/1.1\r\n\r\n",
     ],
 )
-async def test_what_is_not_http_is_refused_without_a_fuss(raw: bytes, gateway: Running) -> None:
+async def test_data_that_is_not_http_is_refused(raw: bytes, gateway: Running) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.process.health_port)
     writer.write(raw)
     answer = await asyncio.wait_for(reader.read(), 10)

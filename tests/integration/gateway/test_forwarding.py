@@ -61,7 +61,7 @@ async def test_stopping_ends_streams_that_are_looking_for_push(push: FakePush) -
     await stream.close()
 
 
-async def test_nobody_is_let_in_any_more_while_stopping(push: FakePush) -> None:
+async def test_new_streams_are_refused_while_stopping(push: FakePush) -> None:
     streams, stream = await opened(push)
     streams.close()
     with pytest.raises(Unavailable):

@@ -1,4 +1,4 @@
-"""Starting and ending."""
+"""Startup and shutdown."""
 
 import asyncio
 import signal
@@ -17,7 +17,7 @@ from tests.support.service import run_service
 from tests.support.waiting import eventually
 
 
-async def test_the_page_and_probes_answer_before_nats_does(nats_url: str) -> None:
+async def test_the_page_and_probes_are_served_before_nats_is_connected(nats_url: str) -> None:
     gone = f"nats://127.0.0.1:{free_port()}"
     async with run_service("gateway", environment(gone, free_port()), ready=False) as process:
         await eventually(lambda: process.get("/healthz")[0] == 200, deadline=30)
@@ -26,7 +26,7 @@ async def test_the_page_and_probes_answer_before_nats_does(nats_url: str) -> Non
         assert process.get("/")[0] == 503, "no page was built for this test"
 
 
-async def test_a_missing_stream_ends_the_process_with_a_sentence(nats_url: str) -> None:
+async def test_a_missing_stream_ends_the_process_with_an_error(nats_url: str) -> None:
     async with run_service("gateway", environment(nats_url, free_port()), ready=False) as process:
         assert await asyncio.to_thread(process.wait) == 3
         assert "The stream CHAT does not exist. Run `parley migrate`." in process.log
@@ -42,7 +42,7 @@ async def test_it_waits_for_a_migration_that_comes_later(nats_url: str) -> None:
         await asyncio.to_thread(process.wait_ready)
 
 
-async def test_a_port_that_is_taken_ends_the_process_with_a_sentence(nats_url: str) -> None:
+async def test_a_port_that_is_in_use_ends_the_process_with_an_error(nats_url: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -52,7 +52,7 @@ async def test_a_port_that_is_taken_ends_the_process_with_a_sentence(nats_url: s
             assert f"Cannot listen on 127.0.0.1:{port}" in process.log
 
 
-async def test_a_health_port_that_is_taken_ends_the_process_with_a_sentence(nats_url: str) -> None:
+async def test_a_health_port_that_is_in_use_ends_the_process_with_an_error(nats_url: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         async with run_service("gateway", environment(nats_url, 1, HEALTH_PORT=port), ready=False) as process:
@@ -60,7 +60,7 @@ async def test_a_health_port_that_is_taken_ends_the_process_with_a_sentence(nats
             assert f"Cannot listen on HEALTH_PORT {port}" in process.log
 
 
-async def test_two_gateways_share_a_port_and_either_may_go(nats_url: str) -> None:
+async def test_two_gateways_share_a_port_and_either_may_stop(nats_url: str) -> None:
     await asyncio.to_thread(provisioned, nats_url)
     one_env = environment(nats_url, free_port(), HEALTH_PORT=str(free_port()))
     async with run_service("gateway", one_env) as one:
@@ -80,7 +80,7 @@ async def test_two_gateways_share_a_port_and_either_may_go(nats_url: str) -> Non
             assert other.get("/readyz")[0] == 200
 
 
-async def test_sigterm_lets_requests_finish_and_tells_streams_to_come_back(nats_server: NatsServer) -> None:
+async def test_sigterm_finishes_requests_and_tells_streams_to_reconnect(nats_server: NatsServer) -> None:
     await asyncio.to_thread(provisioned, nats_server.url)
     push_port = free_port()
     async with (
@@ -105,7 +105,7 @@ async def test_sigterm_lets_requests_finish_and_tells_streams_to_come_back(nats_
 
 
 @pytest.mark.parametrize("connected", [True, False])
-async def test_a_gateway_that_looks_for_nats_ends_all_the_same(connected: bool, nats_server: NatsServer) -> None:
+async def test_a_gateway_without_nats_ends_on_sigterm(connected: bool, nats_server: NatsServer) -> None:
     await asyncio.to_thread(provisioned, nats_server.url)
     if not connected:
         await asyncio.to_thread(nats_server.kill)
@@ -115,7 +115,7 @@ async def test_a_gateway_that_looks_for_nats_ends_all_the_same(connected: bool, 
         assert await asyncio.to_thread(process.stop) == 0
 
 
-async def test_a_gateway_with_nobody_about_ends_at_once(nats_url: str) -> None:
+async def test_a_gateway_without_connections_ends_at_once(nats_url: str) -> None:
     await asyncio.to_thread(provisioned, nats_url)
     async with run_service("gateway", environment(nats_url, free_port())) as process:
         loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""NATS or chat-store away: what can be promised is promised, what cannot is a 503 that says when to come back."""
+"""Outages of NATS and chat-store: what can be accepted is accepted, the rest is a 503 with Retry-After."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -75,7 +75,7 @@ async def test_a_chat_store_that_hangs_is_a_503_in_bounded_time(user: User, stor
         assert_try_again(await user.http.get("/v1/chats"))
 
 
-async def test_without_nats_nothing_is_promised_and_afterwards_all_goes_on(
+async def test_without_nats_every_request_is_a_503_and_works_again_afterwards(
     own: ServiceProcess, nats_server: NatsServer
 ) -> None:
     async with store_on(nats_server.url) as (nc, _), signed_in(own.health_url) as user:
@@ -109,7 +109,7 @@ async def test_a_send_during_a_short_outage_waits_for_its_end(own: ServiceProces
         assert [prompt.content for prompt in await prompts_of(nc, chat_id)] == ["hold on"]
 
 
-async def test_a_long_outage_does_not_pile_up_requests(own: ServiceProcess, nats_server: NatsServer) -> None:
+async def test_requests_do_not_accumulate_during_a_long_outage(own: ServiceProcess, nats_server: NatsServer) -> None:
     async with store_on(nats_server.url), signed_in(own.health_url) as user:
         chat_id = await user.new_chat()
         await asyncio.to_thread(nats_server.kill)
@@ -122,7 +122,7 @@ async def test_a_long_outage_does_not_pile_up_requests(own: ServiceProcess, nats
         assert asyncio.get_running_loop().time() - started < 2.0
 
 
-async def test_a_stream_that_is_full_or_gone_is_named_and_the_gateway_goes_on(
+async def test_a_stream_that_is_full_or_missing_is_reported_and_the_gateway_recovers(
     own: ServiceProcess, nats_server: NatsServer
 ) -> None:
     async with store_on(nats_server.url) as (nc, _), signed_in(own.health_url) as user:

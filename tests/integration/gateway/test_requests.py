@@ -76,7 +76,7 @@ async def test_a_chat_is_shown_changed_and_deleted(user: User, store: FakeStore)
     assert (await user.http.get(f"/v1/chats/{chat_id}")).status_code == 404
 
 
-async def test_a_message_is_in_the_stream_when_the_answer_says_so(user: User, store: FakeStore, nc: Client) -> None:
+async def test_a_message_is_in_the_stream_when_its_response_is_202(user: User, store: FakeStore, nc: Client) -> None:
     chat_id = await user.new_chat()
     message_id, parent_id = new_id(), new_id()
     body = {"id": message_id, "content": "Grüße 👋", "parent_id": parent_id, "model": "demo-fast"}
@@ -88,7 +88,7 @@ async def test_a_message_is_in_the_stream_when_the_answer_says_so(user: User, st
 
 
 @pytest.mark.parametrize(("body", "shown"), [({}, "absent"), ({"parent_id": None}, None)])
-async def test_no_parent_and_a_null_parent_are_different_things(
+async def test_an_absent_parent_and_a_null_parent_differ(
     body: dict[str, None], shown: str | None, user: User, store: FakeStore, nc: Client
 ) -> None:
     chat_id = await user.new_chat()
@@ -122,7 +122,7 @@ async def test_another_answer_is_asked_for_under_an_id_that_makes_it_repeatable(
     assert (await user.http.post(f"/v1/chats/{chat_id}/messages/{new_id()}/regenerate")).status_code == 404
 
 
-async def test_a_running_answer_is_stopped_and_a_queued_prompt_taken_back(user: User, store: FakeStore) -> None:
+async def test_a_running_answer_is_stopped_and_a_queued_prompt_deleted(user: User, store: FakeStore) -> None:
     chat_id, message_id = await user.new_chat(), new_id()
     assert (await user.http.post(f"/v1/chats/{chat_id}/stop")).status_code == 202
     assert (store.last["stop"].chat_id, store.last["stop"].message_id) == (chat_id, None)
@@ -134,7 +134,7 @@ async def test_a_running_answer_is_stopped_and_a_queued_prompt_taken_back(user: 
     assert store.last["delete_message"].message_id == message_id
 
 
-async def test_members_come_and_go(user: User, other: User, store: FakeStore) -> None:
+async def test_members_are_added_listed_and_removed(user: User, other: User, store: FakeStore) -> None:
     chat_id = await user.new_chat()
     members = f"/v1/chats/{chat_id}/members"
     assert (await other.http.get(members)).status_code == 404
@@ -170,7 +170,7 @@ async def test_search_and_usage(user: User, store: FakeStore) -> None:
     }
 
 
-async def test_a_search_is_cancelled_when_its_client_leaves(user: User, store: FakeStore, nc: Client) -> None:
+async def test_a_search_is_cancelled_when_its_client_disconnects(user: User, store: FakeStore, nc: Client) -> None:
     store.silent = True
     cancelled: list[str] = []
 
@@ -185,21 +185,21 @@ async def test_a_search_is_cancelled_when_its_client_leaves(user: User, store: F
     await eventually(lambda: cancelled == [store.last["search"].search_id])
 
 
-async def test_a_refused_search_says_why(user: User, store: FakeStore) -> None:
+async def test_a_refused_search_is_a_problem_with_the_reason(user: User, store: FakeStore) -> None:
     for code, status in (("too_many", 429), ("unavailable", 503)):
         store.refusals["search"] = rpc.RpcError(code=code, message="Later.", retry_after=1.0)
         answer = await user.http.get("/v1/search", params={"q": "many"})
         assert (answer.status_code, answer.headers["retry-after"]) == (status, "1")
 
 
-async def test_models_are_asked_for_once_a_minute(user: User, store: FakeStore) -> None:
+async def test_models_are_cached_for_a_minute(user: User, store: FakeStore) -> None:
     for _ in range(3):
         models = (await user.http.get("/v1/models")).json()
         assert models == {"items": ["demo", "demo-fast"], "default": "demo", "next": None}
     assert store.asked["models"] <= 1
 
 
-async def test_the_right_to_a_chat_is_asked_for_once_a_minute(user: User, other: User, store: FakeStore) -> None:
+async def test_access_to_a_chat_is_cached_for_a_minute(user: User, other: User, store: FakeStore) -> None:
     chat_id = await user.new_chat()
     await user.http.put(f"/v1/chats/{chat_id}/members/{other.id}")
     for _ in range(5):
@@ -243,7 +243,7 @@ async def test_the_same_message_many_times_at_once_is_in_the_stream_once(
     assert [prompt.message_id for prompt in await prompts_of(nc, chat_id)] == [message_id]
 
 
-async def test_what_the_stream_takes_for_a_duplicate_and_chat_store_has_lost_is_sent_anew(
+async def test_a_duplicate_that_chat_store_has_lost_is_published_again(
     user: User, store: FakeStore, nc: Client
 ) -> None:
     """After a failover of Postgres that lost it, and again after another one."""
@@ -268,7 +268,7 @@ async def test_a_duplicate_is_accepted_while_chat_store_cannot_be_asked(
     assert len(await prompts_of(nc, chat_id)) == 2
 
 
-async def test_another_message_with_an_id_that_is_taken_is_refused(user: User, other: User, store: FakeStore) -> None:
+async def test_another_message_with_an_id_in_use_is_refused(user: User, other: User, store: FakeStore) -> None:
     chat_id, message_id = await user.new_chat(), new_id()
     await user.http.put(f"/v1/chats/{chat_id}/members/{other.id}")
     messages = f"/v1/chats/{chat_id}/messages"
@@ -278,7 +278,7 @@ async def test_another_message_with_an_id_that_is_taken_is_refused(user: User, o
         assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
 
 
-async def test_a_rejected_message_sent_again_says_so_as_long_as_it_would_be_rejected(
+async def test_a_rejected_message_sent_again_is_refused_while_it_would_be_rejected(
     user: User, store: FakeStore, nc: Client
 ) -> None:
     chat_id, message_id = await user.new_chat(), new_id()

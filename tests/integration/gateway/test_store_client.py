@@ -1,4 +1,4 @@
-"""Asking chat-store, where what is remembered matters."""
+"""Requests to chat-store with the access cache."""
 
 import asyncio
 import time
@@ -38,7 +38,7 @@ async def asking(gateway: Running, module_nats_url: str, access: AccessCache) ->
     await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_a_right_that_is_a_minute_old_is_confirmed(asking: StoreClient, nc: Client) -> None:
+async def test_a_stale_entry_is_confirmed(asking: StoreClient, nc: Client) -> None:
     async with FakeStore(nc) as store:
         store.create_for(USER, CHAT)
         for _ in range(3):
@@ -46,14 +46,14 @@ async def test_a_right_that_is_a_minute_old_is_confirmed(asking: StoreClient, nc
         assert store.asked["check_access"] == 1
 
 
-async def test_it_is_good_enough_while_nobody_answers(asking: StoreClient) -> None:
+async def test_a_stale_entry_is_used_while_there_is_no_responder(asking: StoreClient) -> None:
     await asking.require_access(USER, CHAT)
     with pytest.raises(Unavailable):
         await asking.require_access(USER, new_id())
 
 
 @pytest.mark.parametrize("hangs", [True, False])
-async def test_it_is_good_enough_while_chat_store_hangs_or_has_no_database(
+async def test_a_stale_entry_is_used_while_chat_store_hangs_or_has_no_database(
     hangs: bool, asking: StoreClient, nc: Client
 ) -> None:
     async with FakeStore(nc) as store:
@@ -62,7 +62,7 @@ async def test_it_is_good_enough_while_chat_store_hangs_or_has_no_database(
         await asking.require_access(USER, CHAT)
 
 
-async def test_it_is_forgotten_when_chat_store_knows_better(asking: StoreClient, nc: Client) -> None:
+async def test_an_entry_is_evicted_when_chat_store_refuses(asking: StoreClient, nc: Client) -> None:
     async def refused() -> bool:
         try:
             await asking.require_access(USER, CHAT)
@@ -77,12 +77,12 @@ async def test_it_is_forgotten_when_chat_store_knows_better(asking: StoreClient,
         await asking.require_access(USER, CHAT)
 
 
-async def test_without_nats_it_is_good_enough_too(access: AccessCache) -> None:
+async def test_a_stale_entry_is_used_without_nats(access: AccessCache) -> None:
     unconnected = StoreClient(Bus("nats://127.0.0.1:1", "test"), access, 1.0)
     await unconnected.require_access(USER, CHAT)
 
 
-async def test_models_that_were_heard_once_are_told_while_no_worker_answers(
+async def test_a_cached_list_of_models_is_used_while_no_worker_replies(
     asking: StoreClient, nc: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(Unavailable):

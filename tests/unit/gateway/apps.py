@@ -1,4 +1,4 @@
-"""A gateway without servers around it, asked over ASGI."""
+"""A gateway without servers around it, called over ASGI."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,10 +1,10 @@
-"""What is remembered of who may use a chat."""
+"""The cache of who may use a chat."""
 
 from gateway.bus.access_cache import FRESH_SECONDS, STALE_SECONDS, AccessCache, Freshness
 from parley.contracts import rpc
 
 
-def test_a_right_is_fresh_for_a_minute_then_only_of_use_in_an_outage_then_gone() -> None:
+def test_an_entry_is_fresh_for_a_minute_then_stale_for_an_hour_then_gone() -> None:
     cache = AccessCache()
     cache.add("user", "chat", now=0.0)
     assert cache.lookup("user", "chat", FRESH_SECONDS - 0.1) is Freshness.FRESH
@@ -14,14 +14,14 @@ def test_a_right_is_fresh_for_a_minute_then_only_of_use_in_an_outage_then_gone()
     assert len(cache) == 0
 
 
-def test_a_right_is_of_one_user_to_one_chat() -> None:
+def test_an_entry_is_for_one_user_and_one_chat() -> None:
     cache = AccessCache()
     cache.add("user", "chat", now=0.0)
     assert cache.lookup("user", "other", 0.0) is Freshness.MISSING
     assert cache.lookup("other", "chat", 0.0) is Freshness.MISSING
 
 
-def test_what_is_forgotten_is_not_known() -> None:
+def test_an_evicted_entry_is_missing() -> None:
     cache = AccessCache()
     cache.add("user", "chat", now=0.0)
     cache.evict("user", "chat")
@@ -29,14 +29,14 @@ def test_what_is_forgotten_is_not_known() -> None:
     assert cache.lookup("user", "chat", 0.0) is Freshness.MISSING
 
 
-def test_a_right_confirmed_again_is_fresh_again() -> None:
+def test_an_entry_that_is_confirmed_is_fresh_again() -> None:
     cache = AccessCache()
     cache.add("user", "chat", now=0.0)
     cache.add("user", "chat", now=100.0)
     assert cache.lookup("user", "chat", 100.0 + FRESH_SECONDS - 1) is Freshness.FRESH
 
 
-def test_when_full_the_one_confirmed_longest_ago_goes() -> None:
+def test_a_full_cache_evicts_the_entry_confirmed_longest_ago() -> None:
     cache = AccessCache(capacity=2)
     cache.add("a", "chat", now=0.0)
     cache.add("b", "chat", now=1.0)
@@ -55,7 +55,7 @@ def test_a_request_that_succeeds_only_for_a_member_proves_the_right() -> None:
     assert cache.lookup("user", "chat", 0.0) is Freshness.MISSING
 
 
-def test_a_message_that_its_author_may_always_read_proves_nothing() -> None:
+def test_reading_a_single_message_proves_no_right_to_the_chat() -> None:
     cache = AccessCache()
     request = rpc.GetMessage(user_id="user", chat_id="chat", message_id="message")
     cache.record_success(request, now=0.0)

@@ -1,4 +1,4 @@
-"""Who is asking, and whether it is our own page that asks."""
+"""Sessions, tokens, cookies, and the protection against other sites."""
 
 import time
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ def unsigned() -> str:
     return jwt.encode({"sub": USER, "aud": "session", "exp": 4_000_000_000}, None, algorithm="none")
 
 
-async def test_a_guest_gets_a_token_and_the_same_as_a_cookie_that_scripts_cannot_read() -> None:
+async def test_a_guest_gets_a_token_and_the_same_token_as_an_http_only_cookie() -> None:
     async with client(app()) as http:
         answer = await http.post("/v1/session", json={})
     assert answer.status_code == 200
@@ -49,7 +49,7 @@ async def test_two_guests_are_two_users() -> None:
         assert (await one.post("/v1/session")).json()["user_id"] != (await other.post("/v1/session")).json()["user_id"]
 
 
-async def test_a_session_goes_on_by_cookie_and_by_bearer() -> None:
+async def test_a_session_is_renewed_by_cookie_and_by_bearer_token() -> None:
     async with client(app()) as http:
         first = (await http.post("/v1/session", json={})).json()
         by_cookie = (await http.post("/v1/session", json={})).json()
@@ -62,7 +62,7 @@ async def test_a_session_goes_on_by_cookie_and_by_bearer() -> None:
 
 @pytest.mark.parametrize("name", [COOKIE, "parley_session"])
 @pytest.mark.parametrize("cookie", ["forged", token(key="x" * 40), token(seconds=-11), unsigned()])
-async def test_a_cookie_that_is_no_good_is_replaced_only_when_the_page_says_so(cookie: str, name: str) -> None:
+async def test_an_invalid_cookie_is_replaced_only_on_request(cookie: str, name: str) -> None:
     async with client(app(), cookies={name: cookie}) as http:
         answer = await http.post("/v1/session", json={})
         assert answer.status_code == 401
@@ -76,7 +76,7 @@ async def test_a_cookie_that_is_no_good_is_replaced_only_when_the_page_says_so(c
 
 
 @pytest.mark.parametrize("path", ["/v1/chats", f"/v1/chats/{CHAT}/messages"])
-async def test_what_one_user_meant_to_do_is_not_done_as_another(path: str) -> None:
+async def test_a_request_meant_for_another_user_is_refused(path: str) -> None:
     async with client(app(), cookies={COOKIE: token()}) as http:
         answer = await http.post(path, json={"content": "Hello"}, headers={"parley-user": CHAT})
         assert answer.status_code == 412
@@ -85,13 +85,13 @@ async def test_what_one_user_meant_to_do_is_not_done_as_another(path: str) -> No
         assert (await http.post(path, json={"content": "Hello"}, headers={"parley-user": USER})).status_code == 503
 
 
-async def test_starting_over_does_not_end_a_session_that_is_good() -> None:
+async def test_starting_over_keeps_a_valid_session() -> None:
     async with client(app(), cookies={COOKIE: token()}) as http:
         answer = await http.post("/v1/session", json={"start_over": True})
     assert answer.json()["user_id"] == USER
 
 
-async def test_two_installations_on_one_host_do_not_take_each_others_cookie() -> None:
+async def test_two_installations_on_one_host_use_different_cookies() -> None:
     one, other = app(), app(secret_key="o" * 40)
     async with client(one) as http:
         first = await http.post("/v1/session", json={})
@@ -104,7 +104,7 @@ async def test_two_installations_on_one_host_do_not_take_each_others_cookie() ->
     assert again.json()["user_id"] == first.json()["user_id"]
 
 
-async def test_a_cookie_of_before_installations_had_names_is_honoured_and_renewed() -> None:
+async def test_a_cookie_with_the_earlier_name_is_accepted_and_renewed() -> None:
     async with client(app(), cookies={"parley_session": token()}) as http:
         assert (await http.post("/v1/push-ticket", json={})).status_code == 200
         answer = await http.post("/v1/session", json={})
@@ -112,7 +112,7 @@ async def test_a_cookie_of_before_installations_had_names_is_honoured_and_renewe
     assert answer.headers["set-cookie"].startswith(f"{COOKIE}=")
 
 
-async def test_a_cookie_that_another_gateways_clock_dates_ahead_is_not_given_up(
+async def test_a_cookie_from_a_gateway_whose_clock_is_ahead_is_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ahead = jwt.encode(
@@ -126,7 +126,7 @@ async def test_a_cookie_that_another_gateways_clock_dates_ahead_is_not_given_up(
 
 
 @pytest.mark.parametrize("authorization", ["Basic dTpw", "Negotiate abc", "Digest username=u", ""])
-async def test_what_a_proxy_before_us_asks_for_does_not_outrank_the_cookie(authorization: str) -> None:
+async def test_an_authorization_scheme_of_a_proxy_does_not_override_the_cookie(authorization: str) -> None:
     headers = {"authorization": authorization}
     async with client(app(), cookies={COOKIE: token()}, headers=headers) as http:
         assert (await http.post("/v1/session", json={})).json()["user_id"] == USER
@@ -135,7 +135,7 @@ async def test_what_a_proxy_before_us_asks_for_does_not_outrank_the_cookie(autho
         assert (await http.post("/v1/session", json={})).status_code == 200
 
 
-async def test_where_guests_are_not_admitted_only_who_has_a_session_goes_on() -> None:
+async def test_without_guests_only_existing_sessions_are_renewed() -> None:
     async with client(app(guests=False)) as http:
         answer = await http.post("/v1/session", json={})
         assert (answer.status_code, answer.json()["code"]) == (403, "guests_not_allowed")
@@ -157,7 +157,7 @@ async def test_where_guests_are_not_admitted_only_who_has_a_session_goes_on() ->
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/v1/chats"), ("POST", "/v1/push-ticket"), ("POST", "/v1/session")]
 )
-async def test_a_token_that_is_no_good_is_told_so(method: str, path: str, authorization: str, code: str) -> None:
+async def test_an_invalid_token_is_a_401_with_the_reason(method: str, path: str, authorization: str, code: str) -> None:
     async with client(app()) as http:
         answer = await http.request(method, path, headers={"authorization": authorization})
     assert answer.status_code == 401
@@ -165,7 +165,7 @@ async def test_a_token_that_is_no_good_is_told_so(method: str, path: str, author
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-async def test_without_a_session_there_is_nothing_to_see() -> None:
+async def test_without_a_session_every_read_is_a_401() -> None:
     async with client(app()) as http:
         for path in ("/v1/chats", "/v1/models", "/v1/usage", "/v1/search?q=x", f"/v1/chats/{CHAT}/stream"):
             answer = await http.get(path)
@@ -208,7 +208,7 @@ async def test_another_site_cannot_write_with_our_cookie(
 
 
 @pytest.mark.parametrize("origin", [None, "http://chat.test", "https://chat.test", "https://partner.test"])
-async def test_our_own_page_and_those_that_are_allowed_can(origin: str | None) -> None:
+async def test_our_own_page_and_allowed_origins_can_write(origin: str | None) -> None:
     headers = {"content-type": "application/json"} | ({"origin": origin} if origin else {})
     async with client(app(allowed_origins="https://partner.test"), cookies={COOKIE: token()}) as http:
         answer = await http.post("/v1/push-ticket", headers=headers, content=b"{}")
@@ -236,19 +236,19 @@ async def test_another_site_cannot_end_or_begin_a_session(headers: dict[str, str
     assert "set-cookie" not in answer.headers
 
 
-async def test_the_page_behind_a_proxy_that_changes_the_host_is_still_ours() -> None:
+async def test_our_own_page_can_write_behind_a_proxy_that_changes_the_host() -> None:
     headers = {"sec-fetch-site": "same-origin", "origin": "https://chat.example.com"}
     async with client(app(), cookies={COOKIE: token()}, headers=headers) as http:
         assert (await http.post("/v1/push-ticket", json={})).status_code == 200
 
 
-async def test_a_program_with_a_bearer_token_need_not_say_all_that() -> None:
+async def test_a_bearer_token_needs_no_csrf_check() -> None:
     async with client(app(), headers={"authorization": f"Bearer {token()}"}) as http:
         answer = await http.post("/v1/push-ticket", headers={"origin": "http://other.test"})
     assert answer.status_code == 200
 
 
-async def test_other_origins_are_told_nothing_unless_they_are_allowed() -> None:
+async def test_only_allowed_origins_get_cors_headers() -> None:
     preflight = {"origin": "https://partner.test", "access-control-request-method": "POST"}
     async with client(app()) as http:
         answer = await http.options("/v1/chats", headers=preflight)
@@ -260,7 +260,7 @@ async def test_other_origins_are_told_nothing_unless_they_are_allowed() -> None:
         assert "POST" in answer.headers["access-control-allow-methods"]
 
 
-async def test_who_writes_too_fast_is_told_when_to_go_on() -> None:
+async def test_a_user_who_writes_too_fast_gets_a_retry_after() -> None:
     async with client(
         app(writes_burst=2, writes_per_second=0.1), headers={"authorization": f"Bearer {token()}"}
     ) as http:
@@ -271,7 +271,7 @@ async def test_who_writes_too_fast_is_told_when_to_go_on() -> None:
     assert 9 <= int(answer.headers["retry-after"]) <= 10
 
 
-async def test_new_guests_from_one_address_are_limited_but_not_those_who_come_back() -> None:
+async def test_new_guests_of_one_address_are_limited_and_returning_ones_are_not() -> None:
     async with client(app(guests_burst=2, guests_per_second=0.1)) as http:
         for status in (200, 200, 429):
             http.cookies.clear()

@@ -18,7 +18,7 @@ async def test_the_document_is_served() -> None:
 
 
 @pytest.mark.parametrize("prefix", ["/chat", ""], ids=["passed on", "taken away"])
-async def test_below_a_path_the_document_names_the_path(prefix: str) -> None:
+async def test_the_document_names_the_base_path_as_its_server(prefix: str) -> None:
     async with client(app(base_path="/chat")) as http:
         assert (await http.get(f"{prefix}/openapi.json")).json()["servers"] == [{"url": "/chat"}]
         assert (await http.get(f"{prefix}/docs")).status_code == 200

@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, its line in the log, the headers, the last resort."""
+"""What surrounds every request: its id, its log line, headers, and unexpected exceptions."""
 
 import logging
 import time
@@ -37,7 +37,9 @@ def broken_app() -> RequestMiddleware:
     return RequestMiddleware(routes, TrustedProxies(""))
 
 
-async def test_a_bug_is_a_problem_without_details_and_one_entry_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unexpected_exception_is_a_problem_without_details_and_one_log_entry(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with client(broken_app()) as http:
         answer = await http.get("/fail", headers={"x-request-id": "abc"})
     assert answer.status_code == 500
@@ -54,27 +56,27 @@ async def test_a_bug_is_a_problem_without_details_and_one_entry_in_the_log(caplo
     assert failure.__dict__["request_id"] == "abc"
 
 
-async def test_a_bug_after_the_answer_began_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_exception_after_the_response_began_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     async with client(broken_app()) as http:
         answer = await http.get("/other")
     assert answer.text == "half"
     assert [record.getMessage() for record in caplog.records if record.exc_info] == ["A request failed"]
 
 
-async def test_a_request_keeps_the_id_it_was_given() -> None:
+async def test_a_request_keeps_its_own_request_id() -> None:
     async with client(app()) as http:
         answer = await http.get("/v1/nothing", headers={"x-request-id": "trace-1.2_3"})
     assert answer.headers["x-request-id"] == answer.json()["request_id"] == "trace-1.2_3"
 
 
 @pytest.mark.parametrize("given", [{}, {"x-request-id": "a b"}, {"x-request-id": "x" * 65}, {"x-request-id": "é"}])
-async def test_a_request_without_a_proper_id_gets_one(given: dict[str, str]) -> None:
+async def test_a_request_without_a_valid_request_id_gets_one(given: dict[str, str]) -> None:
     async with client(app()) as http:
         answer = await http.get("/healthz", headers={name.encode(): value.encode() for name, value in given.items()})
     assert len(answer.headers["x-request-id"]) == 36
 
 
-async def test_each_request_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_each_request_is_one_log_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "gateway.access")
     async with client(app()) as http:
         await http.get(httpx.URL("http://chat.test").copy_with(raw_path=b"/v1/a%0aFAKE%20LINE?q=private"))
@@ -85,7 +87,7 @@ async def test_each_request_is_one_line_in_the_log(caplog: pytest.LogCaptureFixt
     assert "user_id" not in record.__dict__
 
 
-async def test_every_answer_has_the_headers_that_keep_browsers_careful() -> None:
+async def test_every_response_has_the_security_headers() -> None:
     async with client(app()) as http:
         for path in ("/healthz", "/v1/config", "/v1/nothing", "/v1/chats"):
             headers = (await http.get(path)).headers
@@ -97,7 +99,7 @@ async def test_every_answer_has_the_headers_that_keep_browsers_careful() -> None
 
 
 @pytest.mark.parametrize("path", ["/v1/session", "/v1/nothing", "/", "/healthz"])
-async def test_a_body_that_is_announced_too_long_is_refused_unread(path: str) -> None:
+async def test_a_body_whose_content_length_is_too_large_is_refused_unread(path: str) -> None:
     async with client(app()) as http:
         answer = await http.post(path, headers={"content-length": str(MAX_BODY_BYTES + 1)})
     assert answer.status_code == 413
@@ -115,7 +117,7 @@ async def test_metrics_count_by_route_and_never_by_path() -> None:
     assert "0199f3a2" not in text
 
 
-async def test_a_gateway_says_what_time_it_is_where_it_says_whether_it_is_ready() -> None:
+async def test_readiness_includes_the_time_of_the_gateways_clock() -> None:
     before = time.time()
     async with client(app()) as http:
         said = (await http.get("/readyz")).json()
@@ -123,7 +125,7 @@ async def test_a_gateway_says_what_time_it_is_where_it_says_whether_it_is_ready(
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/v1/config"])
-async def test_head_is_answered_like_get_without_the_body(path: str) -> None:
+async def test_head_is_get_without_the_body(path: str) -> None:
     async with client(app()) as http:
         got, head = await http.get(path), await http.head(path)
     assert head.status_code == got.status_code
@@ -142,7 +144,7 @@ async def test_head_is_answered_like_get_without_the_body(path: str) -> None:
         *[(text, False) for text in ("a", ".", "\u200ba", "\u2801", "\U0001f469\u200d\U0001f4bb", "\u0e33", "\ufffd")],
     ],
 )
-async def test_a_message_and_a_title_must_have_something_to_see(text: str, blank: bool) -> None:
+async def test_a_message_and_a_title_must_have_a_visible_character(text: str, blank: bool) -> None:
     assert is_blank(text) is blank
     headers = {"authorization": f"Bearer {issue(KEY, 'session', CHAT, 60.0)[0]}"}
     async with client(app(), headers=headers) as http:
@@ -174,7 +176,7 @@ async def test_json_is_read_as_browsers_write_it(body: bytes, status: int) -> No
     assert answer.status_code == status
 
 
-async def test_a_half_pair_becomes_the_replacement_character() -> None:
+async def test_a_lone_surrogate_becomes_the_replacement_character() -> None:
     read = JsonBody(NewMessage)
     scope = {"type": "http", "method": "POST", "headers": [(b"content-type", b"application/json")]}
 

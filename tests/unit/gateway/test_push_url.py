@@ -1,4 +1,4 @@
-"""Where a browser opens its socket."""
+"""The address of push for browsers."""
 
 import pytest
 
@@ -11,7 +11,7 @@ def settings(**more: str | None) -> Settings:
 
 
 @pytest.mark.parametrize("public", ["/ws", "/chat/ws"])
-def test_below_a_path_the_socket_is_below_it_too(public: str) -> None:
+def test_the_address_of_push_includes_the_base_path(public: str) -> None:
     assert public_push_url(settings(base_path="/chat/", public_push_url=public), "chat.test") == "/chat/ws"
     elsewhere = settings(base_path="/chat", public_push_url="wss://push.test/ws")
     assert public_push_url(elsewhere, "chat.test") == "wss://push.test/ws"
@@ -29,17 +29,17 @@ def test_below_a_path_the_socket_is_below_it_too(public: str) -> None:
         ("", "ws://127.0.0.1:8001/ws"),
     ],
 )
-def test_unset_it_is_the_host_that_the_page_was_asked_at(host: str, url: str) -> None:
+def test_without_a_setting_push_is_at_the_host_of_the_request(host: str, url: str) -> None:
     assert public_push_url(settings(), host) == url
 
 
 @pytest.mark.parametrize("url", ["wss://push.example.com/ws", "ws://10.0.0.1:9/ws", "/ws"])
-def test_set_it_is_what_it_was_set_to(url: str) -> None:
+def test_a_configured_address_of_push_is_used_as_it_is(url: str) -> None:
     assert public_push_url(settings(public_push_url=url), "localhost:8000") == url
 
 
 @pytest.mark.parametrize("url", ["http://x/ws", "ws://a b", "ws://x;y", "ws"])
-def test_what_could_not_stand_in_a_policy_is_refused(url: str) -> None:
+def test_an_address_of_push_that_is_invalid_in_a_policy_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="must begin with"):
         settings(public_push_url=url)
 

@@ -1,4 +1,4 @@
-"""The rate limit: a burst at once, then an average, each key on its own."""
+"""The rate limiter: a burst at once, then an average, for each key."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ def test_a_burst_is_admitted_and_the_next_one_waits() -> None:
     assert abs(limit.admit("a", 100.0) - 0.1) < 1e-6
 
 
-def test_waiting_as_long_as_told_is_enough() -> None:
+def test_a_request_after_the_returned_delay_is_admitted() -> None:
     limit = RateLimiter(per_second=3, burst=2)
     now = 5.0
     for _ in range(100):
@@ -35,7 +35,7 @@ def test_a_rate_of_zero_is_no_limit() -> None:
     assert len(limit) == 0
 
 
-def test_keys_that_are_idle_are_forgotten() -> None:
+def test_idle_keys_are_removed() -> None:
     limit = RateLimiter(per_second=1000, burst=1)
     for number in range(20_000):
         limit.admit(str(number), float(number))

@@ -1,4 +1,4 @@
-"""Settings come from the environment, and a wrong one is said at once."""
+"""Settings are read from the environment, and an invalid one ends the process at once."""
 
 import os
 
@@ -25,7 +25,7 @@ GOOD = {"NATS_URL": "nats://127.0.0.1:1", "SECRET_KEY": "k" * 32}
         ({"PUSH_URL": "http://push"}, "PUSH_URL: must begin with ws://"),
     ],
 )
-def test_a_wrong_setting_ends_the_process_with_a_sentence(
+def test_an_invalid_setting_ends_the_process_with_an_error(
     change: dict[str, str | None], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in os.environ:

@@ -1,4 +1,4 @@
-"""The page's files, and nothing but them."""
+"""The page's files, and no other files."""
 
 import gzip
 import os
@@ -50,9 +50,7 @@ UNKNOWN = ["/c/nonsense", "/c", "/c/", f"{CHAT}/more", "/nothing", "/a/b/c", "/f
 
 
 @pytest.mark.parametrize("path", UNKNOWN)
-async def test_a_browser_at_an_unknown_address_is_shown_the_page_which_says_so(
-    http: httpx.AsyncClient, path: str
-) -> None:
+async def test_a_browser_at_an_unknown_address_gets_the_page_with_404(http: httpx.AsyncClient, path: str) -> None:
     answer = await http.get(path, headers=BROWSER)
     assert (answer.status_code, answer.text) == (404, INDEX)
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -71,7 +69,7 @@ async def test_a_browser_at_an_unknown_address_is_shown_the_page_which_says_so(
         ("/assets/nothing.js", BROWSER),
     ],
 )
-async def test_a_program_at_an_unknown_address_is_told_so_as_a_problem(
+async def test_a_program_at_an_unknown_address_gets_a_problem(
     http: httpx.AsyncClient, path: str, headers: dict[str, str]
 ) -> None:
     answer = await http.get(path, headers=headers)
@@ -88,7 +86,7 @@ async def test_the_page_may_load_only_from_here_and_connect_only_to_push(http: h
     assert "unsafe" not in "".join(policy)
 
 
-async def test_the_page_may_make_no_markup_and_no_code_from_text(http: httpx.AsyncClient) -> None:
+async def test_the_policy_requires_trusted_types_and_allows_none(http: httpx.AsyncClient) -> None:
     policy = (await http.get("/")).headers["content-security-policy"].split("; ")
     assert "require-trusted-types-for 'script'" in policy
     assert "trusted-types 'none'" in policy
@@ -104,7 +102,7 @@ async def test_diagrams_are_drawn_in_a_document_without_an_origin_and_a_network(
     assert answer.headers["x-frame-options"] == "SAMEORIGIN"
 
 
-async def test_the_assets_of_the_version_before_are_served(http: httpx.AsyncClient, dist: Path) -> None:
+async def test_the_assets_of_the_previous_build_are_served(http: httpx.AsyncClient, dist: Path) -> None:
     old = dist.with_name("dist-previous") / "assets"
     old.mkdir(parents=True)
     (old / "maths-0ld.js").write_text(SCRIPT)
@@ -122,12 +120,12 @@ async def test_the_assets_may_be_loaded_by_a_document_without_an_origin(http: ht
     assert "access-control-allow-origin" not in (await http.get("/")).headers
 
 
-async def test_a_host_that_is_no_host_does_not_get_into_the_policy(http: httpx.AsyncClient) -> None:
+async def test_an_invalid_host_header_does_not_get_into_the_policy(http: httpx.AsyncClient) -> None:
     answer = await http.get("/", headers={"host": "x; script-src https://evil.test"})
     assert "evil" not in answer.headers["content-security-policy"]
 
 
-async def test_assets_never_change_so_they_are_kept(http: httpx.AsyncClient) -> None:
+async def test_assets_are_immutable(http: httpx.AsyncClient) -> None:
     answer = await http.get("/assets/index-abc123.js")
     assert answer.text == SCRIPT
     assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
@@ -135,7 +133,7 @@ async def test_assets_never_change_so_they_are_kept(http: httpx.AsyncClient) -> 
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_what_compresses_well_is_sent_compressed_to_those_who_take_it(http: httpx.AsyncClient) -> None:
+async def test_compressible_files_are_compressed_for_clients_that_accept_it(http: httpx.AsyncClient) -> None:
     async with http.stream("GET", "/assets/index-abc123.js", headers={"accept-encoding": "gzip"}) as answer:
         raw = b"".join([chunk async for chunk in answer.aiter_raw()])
     assert answer.headers["content-encoding"] == "gzip"
@@ -146,14 +144,14 @@ async def test_what_compresses_well_is_sent_compressed_to_those_who_take_it(http
     assert "content-encoding" not in plain.headers
 
 
-async def test_what_the_browser_has_already_is_not_sent_again(http: httpx.AsyncClient) -> None:
+async def test_an_unchanged_file_is_a_304(http: httpx.AsyncClient) -> None:
     etag = (await http.get("/")).headers["etag"]
     answer = await http.get("/", headers={"if-none-match": f'"other", {etag}'})
     assert (answer.status_code, answer.content) == (304, b"")
     assert answer.headers["etag"] == etag
 
 
-async def test_a_page_that_was_built_anew_is_shown_anew(http: httpx.AsyncClient, dist: Path) -> None:
+async def test_a_page_that_was_rebuilt_is_read_again(http: httpx.AsyncClient, dist: Path) -> None:
     old = (await http.get("/")).headers["etag"]
     (dist / "index.html").write_text("<p>new</p>")
     os.utime(dist / "index.html", ns=(1, 1))
@@ -187,7 +185,7 @@ async def test_nothing_else_is_served(http: httpx.AsyncClient, path: str) -> Non
     assert "secret" not in answer.text
 
 
-async def test_head_says_what_get_would(http: httpx.AsyncClient) -> None:
+async def test_head_of_a_file_has_the_headers_of_get(http: httpx.AsyncClient) -> None:
     answer = await http.head("/")
     assert answer.status_code == 200
     assert answer.headers["content-length"] == str(len(INDEX))
@@ -200,7 +198,7 @@ async def test_the_page_cannot_be_posted_to(http: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("folder", [None, "empty"])
-async def test_a_page_that_is_not_built_says_how_to_build_it(tmp_path: Path, folder: str | None) -> None:
+async def test_a_missing_page_is_a_503_that_explains_how_to_build_it(tmp_path: Path, folder: str | None) -> None:
     async with client(app(web_dist=tmp_path if folder else None)) as http:
         answer = await http.get("/")
     assert answer.status_code == 503
@@ -208,7 +206,9 @@ async def test_a_page_that_is_not_built_says_how_to_build_it(tmp_path: Path, fol
 
 
 @pytest.mark.parametrize("prefix", ["/chat", ""], ids=["passed on", "taken away"])
-async def test_below_a_path_all_is_served_whether_the_proxy_passes_it_on_or_not(prefix: str, tmp_path: Path) -> None:
+async def test_everything_is_served_below_a_base_path_whether_or_not_the_proxy_strips_it(
+    prefix: str, tmp_path: Path
+) -> None:
     (tmp_path / "index.html").write_text('<head><base href="/" /><script src="./assets/a.js"></script></head>')
     async with client(app(web_dist=tmp_path, base_path="/chat/")) as http:
         for path in ("/", "/c/0199f3a2-7c1e-7d3a-9b64-2f1d5c0e8a11"):

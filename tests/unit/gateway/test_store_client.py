@@ -1,4 +1,4 @@
-"""How often chat-store is asked while nobody answers."""
+"""Retries of a request without a responder."""
 
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,12 +14,12 @@ from gateway.errors import Unavailable
 from parley.contracts import rpc
 
 
-class Nobody:
-    """A connection on which nobody answers, and a clock that goes on while one waits."""
+class NoResponders:
+    """A connection without a responder, and a clock that advances while the client sleeps."""
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.pauses: list[float] = []
+        self.delays: list[float] = []
         self.client = self
 
     async def wait_until_up(self, seconds: float) -> None:
@@ -29,34 +29,36 @@ class Nobody:
         raise nats.errors.NoRespondersError
 
     async def sleep(self, seconds: float) -> None:
-        self.pauses.append(seconds)
+        self.delays.append(seconds)
         self.now += seconds
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Any:
+def retry_delays(monkeypatch: pytest.MonkeyPatch) -> Any:
     async def ask(seconds: float) -> list[float]:
-        """Ask for ``seconds`` and return the pauses between the questions."""
-        nobody = Nobody()
-        monkeypatch.setattr(store_client, "asyncio", SimpleNamespace(sleep=nobody.sleep))
-        monkeypatch.setattr(store_client, "time", SimpleNamespace(monotonic=lambda: nobody.now))
+        """Send a request for ``seconds`` and return the delays between the attempts."""
+        connection = NoResponders()
+        monkeypatch.setattr(store_client, "asyncio", SimpleNamespace(sleep=connection.sleep))
+        monkeypatch.setattr(store_client, "time", SimpleNamespace(monotonic=lambda: connection.now))
         with pytest.raises(Unavailable):
-            await StoreClient(cast(Bus, nobody), AccessCache(), seconds).ask(rpc.GetChat(user_id="ann", chat_id="chat"))
-        assert nobody.now <= seconds
-        return nobody.pauses
+            await StoreClient(cast(Bus, connection), AccessCache(), seconds).ask(
+                rpc.GetChat(user_id="ann", chat_id="chat")
+            )
+        assert connection.now <= seconds
+        return connection.delays
 
     return ask
 
 
-async def test_while_nobody_answers_the_questions_become_rarer(asked: Any) -> None:
-    pauses = await asked(10.0)
-    for number, pause in enumerate(pauses):
+async def test_retries_without_a_responder_back_off(retry_delays: Any) -> None:
+    delays = await retry_delays(10.0)
+    for number, delay in enumerate(delays):
         longest = min(0.05 * 2**number, 0.5)
-        assert longest / 2 <= pause <= longest
-    assert len(pauses) <= 10.0 / 0.25 + 5, "not ten a second"
+        assert longest / 2 <= delay <= longest
+    assert len(delays) <= 10.0 / 0.25 + 5, "not ten a second"
 
 
-async def test_those_who_wait_do_not_ask_at_the_same_moments(asked: Any) -> None:
-    waiting = [await asked(3.0) for _ in range(20)]
+async def test_retries_of_several_requests_are_spread_by_jitter(retry_delays: Any) -> None:
+    requests = [await retry_delays(3.0) for _ in range(20)]
     for number in range(5):
-        assert len({round(sum(pauses[: number + 1]), 4) for pauses in waiting}) > 10
+        assert len({round(sum(delays[: number + 1]), 4) for delays in requests}) > 10
