@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROJECTS := shared services/gateway services/chat-store services/llm-worker services/push clients/python cli bench
 
-.PHONY: help screenshots setup web run test test-compose check format replay bench chaos lock clean
+.PHONY: help screenshots setup web run dev test test-compose check format replay bench chaos lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -44,6 +44,9 @@ web: $(VENV)/.installed
 
 run: setup  ## Start NATS, Postgres, the four services and the page
 	@exec $(BIN)/parley up $(ARGS)
+
+dev: setup  ## Start the same with reload on change: the services, and the page by Vite
+	@exec $(BIN)/python -m scripts.dev $(ARGS)
 
 test: setup  ## Run every test
 	@$(BIN)/python scripts/run_tests.py $(ARGS)

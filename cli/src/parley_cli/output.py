@@ -42,7 +42,13 @@ def progress(description: str, total: float | None = None) -> Iterator[Callable[
     """
     terminal = console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
+    with Progress(
+        *columns,
+        console=terminal,
+        transient=True,
+        disable=not terminal.is_terminal,
+        redirect_stdout=sys.stdout.isatty(),  # what is printed appears above the bar; a file gets it unchanged
+    ) as bar:
         task = bar.add_task(description, total=total)
 
         def update(step: str, done: float) -> None:

@@ -22,7 +22,7 @@ from parley_cli.stack.migration import MigrationStamp
 from parley_cli.stack.options import StackOptions
 from parley_cli.stack.process import ProcessSpec, SupervisedProcess
 from parley_cli.stack.secrets import load_secrets
-from parley_cli.stack.stack import _SERVER_TROUBLE, Stack
+from parley_cli.stack.stack import _SERVER_WARNINGS, Stack
 from tests.support.waiting import eventually
 
 
@@ -88,7 +88,7 @@ def test_a_line_without_end_does_not_fill_the_memory() -> None:
 
 def test_only_the_trouble_of_the_servers_is_shown() -> None:
     out = io.StringIO()
-    lines = Lines(CombinedLog(out), "nats", _SERVER_TROUBLE)
+    lines = Lines(CombinedLog(out), "nats", _SERVER_WARNINGS)
     lines.feed(
         b"[1] [INF] Starting\n[1] [WRN] Plaintext passwords detected\n[1] [WRN] slow consumer\n"
         b"LOG:  checkpoint\nFATAL:  no space\n"
@@ -211,6 +211,18 @@ async def test_a_process_that_keeps_ending_is_reported_and_not_with_every_end() 
     assert "gateway ended with exit code 1, 3 times in a row: Parley does not work as it should." in out.getvalue()
     assert "  no room left" in out.getvalue()
     assert out.getvalue().count("exit code 1") == 4, "the first and second, the third, the fourth; then the eighth"
+
+
+async def test_a_restart_that_was_requested_is_immediate_and_not_reported_as_an_end() -> None:
+    out = io.StringIO()
+    process = _process("echo started; exec sleep 60", CombinedLog(out))
+    await process.start()
+    first = process.pid
+    await process.restart()
+    await eventually(lambda: process.pid not in (None, first), what="a new process")
+    await process.stop()
+    assert process.restarts == 1
+    assert "ended with" not in out.getvalue()
 
 
 async def test_a_wrong_setting_ends_the_start_at_once() -> None:

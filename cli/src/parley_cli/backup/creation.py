@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,16 +31,20 @@ from parley_cli.backup.targets import Place
 from parley_cli.stack.secrets import load_secrets
 
 
-async def back_up(place: Place, file: Path, *, force: bool = False) -> Manifest:
+async def back_up(
+    place: Place, file: Path, *, force: bool = False, on_step: Callable[[str], None] = lambda step: None
+) -> Manifest:
     """Write everything that was promised before now to ``file``, and return what that is.
 
     Args:
-        force: Replace a file that is there.
+        force: Replace an existing file.
+        on_step: Called with what is done now.
 
     Raises:
         BackupError: and no file is left.
     """
     with ArchiveWriter(file, force=force) as writer:
+        on_step("messages")
         async with connected(place.nats_url) as nc:
             messages = await _owed(nc)
             nats_version = pending_messages.server_version(nc)
@@ -57,7 +61,7 @@ async def back_up(place: Place, file: Path, *, force: bool = False) -> Manifest:
                 parts={},
                 secret_key=load_secrets(place.keys).secret_key if place.keys is not None else None,
             )
-            await writer.add(archive.DATABASE, database.dump(snapshot), compress=False)
+            await writer.add(archive.DATABASE, _counted(database.dump(snapshot), on_step), compress=False)
         return writer.finish(manifest)
 
 
@@ -90,6 +94,14 @@ async def _owed(nc: Client) -> list[KeptMessage]:
     after = await pending_messages.dead_letters(js)
     letters = {letter.seq: letter for letter in (*before, *after)}
     return [*messages, *(letters[seq] for seq in sorted(letters))]
+
+
+async def _counted(chunks: AsyncIterator[bytes], on_step: Callable[[str], None]) -> AsyncIterator[bytes]:
+    size = 0
+    async for chunk in chunks:
+        size += len(chunk)
+        on_step(f"database, {size / 1e6:.1f} MB")
+        yield chunk
 
 
 async def _lines(messages: list[KeptMessage]) -> AsyncIterator[bytes]:

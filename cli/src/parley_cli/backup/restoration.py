@@ -7,6 +7,7 @@ again for every answer that was due: whoever was making one is gone.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from chat_store.storage import repository, schema
@@ -24,11 +25,14 @@ from parley_cli.stack.secrets import keep_secret_key
 _VERSIONS = "schema_versions"
 
 
-async def restore(place: Place, file: Path, *, force: bool) -> Manifest:
+async def restore(
+    place: Place, file: Path, *, force: bool, on_step: Callable[[str], None] = lambda step: None
+) -> Manifest:
     """Put everything in ``file`` into the servers of ``place``, and return what that was.
 
     Args:
-        force: Replace what is there.
+        force: Replace existing data.
+        on_step: Called with what is done now.
 
     Raises:
         BackupError: up to the database's own commit nothing has changed; later, restore again with ``force``.
@@ -50,12 +54,15 @@ async def restore(place: Place, file: Path, *, force: bool) -> Manifest:
             filled += [f"{count} messages in {stream}" for stream, count in held.items() if count]
             if filled and not force:
                 raise NotEmpty(filled)
+            on_step("database")
             await database.replace_by(reader.chunks(archive.DATABASE))
             if await database.tables() != manifest.tables:
                 raise BackupError("What was restored has not as many rows as the manifest says. Do not use it.")
             copies = await pending_messages.delete_streams(js) if any(held.values()) else 1
+            on_step("migration")
             await _migrate(place, copies)
             await repository.request_anew(database.connection, ending=pending_messages.ended_attempts(messages))
+            on_step("messages")
             for message in messages:
                 await pending_messages.publish(js, message)
     if place.keys is not None and manifest.secret_key is not None:

