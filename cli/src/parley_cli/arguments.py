@@ -18,7 +18,7 @@ def port(value: str | int) -> int:
 
 
 def folder(value: str | Path) -> Path:
-    """Return the path of a folder. Raises typer.BadParameter for an empty one: an unset variable, say."""
+    """Return the path of a folder. Raises typer.BadParameter for an empty one (an unset variable)."""
     if not str(value):
         raise typer.BadParameter("the name of the folder is empty")
     return Path(value)

@@ -24,7 +24,7 @@ _INHERITED = (
 
 
 def base_environment() -> dict[str, str]:
-    """Return the variables of this process that say nothing of Parley: no settings, addresses or keys."""
+    """Return the variables of this process that are not Parley's: no settings, addresses or keys."""
     return {name: os.environ[name] for name in _INHERITED if name in os.environ}
 
 

@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 
 async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """Return the result of ``work``; end it when it takes longer.
+    """Return the result of ``work``, which is cancelled after ``seconds``.
 
-    Not ``asyncio.timeout``, which cancels once: ``work`` can lose that (see :func:`parley.runtime.tasks.end`).
+    Not ``asyncio.timeout``, which cancels once, and ``work`` can swallow that (see :func:`parley.runtime.tasks.end`).
 
     Raises:
         DeadlinePassed
@@ -30,4 +30,4 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
 
 
 class DeadlinePassed(Exception):
-    """It was not done in time."""
+    """The deadline passed before the result."""

@@ -1,6 +1,6 @@
-"""NATS and Postgres as the operator's commands meet them: named by a URL, reached within a deadline, or a sentence.
+"""Connections of the operator's commands to NATS and Postgres: with a timeout, and errors for people.
 
-Unlike a service's, these connections do not come back by themselves: a command whose server goes away ends and says so.
+Unlike those of a service they do not reconnect: the command fails when its server goes away.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _RESET_TRIES: Final = 5
 
 @dataclass(frozen=True, kw_only=True)
 class ServerProblem:
-    """What is wrong with a server, and what to do.
+    """Why a server cannot be used, and how to fix it.
 
     Attributes:
-        transient: A server that starts or is busy looks like this too, so that waiting can help.
+        transient: A retry can help: a server that starts or is busy fails in the same way.
     """
 
     text: str
@@ -41,18 +41,18 @@ class ServerProblem:
 
 
 class ServerUnusable(Exception):
-    """A server cannot be used. ``str()`` is the trouble and its fix, for a person."""
+    """A server cannot be used. ``str()`` is the problem and its fix."""
 
-    def __init__(self, trouble: ServerProblem) -> None:
-        super().__init__(f"{trouble.text} {trouble.fix}".strip())
-        self.problem = trouble
+    def __init__(self, problem: ServerProblem) -> None:
+        super().__init__(f"{problem.text} {problem.fix}".strip())
+        self.problem = problem
 
 
 def check_url(setting: UrlSetting, url: str) -> None:
     """Return when ``url`` can be an address of the server that ``setting`` names.
 
     Raises:
-        ServerUnusable: It cannot; the password in it is not told.
+        ServerUnusable: It cannot. The message does not contain the password.
     """
     try:
         check_server_url(setting, url)
@@ -65,7 +65,7 @@ def check_url(setting: UrlSetting, url: str) -> None:
 
 @contextlib.asynccontextmanager
 async def postgres(url: str, name: str, **options: Any) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    """A connection. ``name`` is what the server shows of it; ``options`` are those of ``asyncpg.connect``.
+    """A connection. ``name`` is shown by the server; ``options`` are those of ``asyncpg.connect``.
 
     Raises:
         ServerUnusable: On entering.
@@ -87,38 +87,38 @@ async def postgres(url: str, name: str, **options: Any) -> AsyncIterator[asyncpg
 
 def _postgres_problem(url: str, error: Exception) -> ServerProblem:
     where = without_credentials(url)
-    said = " ".join((str(error) or type(error).__name__).split())
+    reason = " ".join((str(error) or type(error).__name__).split())
     match error:
         case asyncpg.InvalidAuthorizationSpecificationError():
             return ServerProblem(
-                text=f"Postgres at {where} refuses the role or the password: {said}.",
+                text=f"Postgres at {where} refuses the role or the password: {reason}.",
                 fix=f"Set DATABASE_URL to {FORMS['DATABASE_URL']} as they are on the server.",
             )
         case asyncpg.InvalidCatalogNameError():
             return ServerProblem(
-                text=f"Postgres at {where} has no such database: {said}.",
+                text=f"Postgres at {where} has no such database: {reason}.",
                 fix="Create it (CREATE DATABASE …), or correct the end of DATABASE_URL.",
             )
         case asyncpg.TooManyConnectionsError():
             return ServerProblem(
-                text=f"Postgres at {where} takes no more connections: {said}.",
+                text=f"Postgres at {where} accepts no more connections: {reason}.",
                 fix="Raise max_connections, or lower DATABASE_POOL_SIZE of chat-store.",
                 transient=True,
             )
         case ValueError() if not isinstance(error, OSError):
             return ServerProblem(
-                text=f"DATABASE_URL cannot be read: {said}.", fix=f"It has the form {FORMS['DATABASE_URL']}."
+                text=f"DATABASE_URL cannot be read: {reason}.", fix=f"It has the form {FORMS['DATABASE_URL']}."
             )
         case _:
             return ServerProblem(
-                text=f"Postgres does not answer at {where}: {said}",
+                text=f"Postgres does not answer at {where}: {reason}",
                 fix="Start it, or set DATABASE_URL to where it is. A firewall or a wrong port looks the same.",
                 transient=True,
             )
 
 
 async def version_of(connection: asyncpg.Connection[asyncpg.Record]) -> str:
-    """The server's version as it says it itself: asyncpg reads 15.18 as 15.0 and something."""
+    """Return the server's own version string: asyncpg parses 15.18 incorrectly."""
     return str(await connection.fetchval("SHOW server_version")).split()[0]
 
 
@@ -132,7 +132,7 @@ async def nats_client(
     """A connection.
 
     Args:
-        on_error: Is told what the server refuses later.
+        on_error: Called with later errors of the server.
 
     Raises:
         ServerUnusable: On entering.
@@ -157,7 +157,7 @@ async def nats_client(
         except Exception as error:
             await _close(client)
             refused = _nats_problem(url, last[0] if last else error)
-            # A server that refuses says why and closes; what the client has written by then can cost it those words.
+            # A server sends the reason of a refusal and closes; a client that still writes then can miss it.
             if not isinstance(last[0] if last else error, ConnectionResetError | BrokenPipeError):
                 raise ServerUnusable(refused) from error
     else:
@@ -178,9 +178,9 @@ async def _close(client: Client) -> None:
 
 def _nats_problem(url: str, error: Exception) -> ServerProblem:
     where = without_credentials(url)
-    said = " ".join((str(error) or type(error).__name__).split())
-    if "authorization" in said.lower() or "authentication" in said.lower():
-        user = urlsplit(url.split(",")[0]).username or "nobody in particular"
+    reason = " ".join((str(error) or type(error).__name__).split())
+    if "authorization" in reason.lower() or "authentication" in reason.lower():
+        user = urlsplit(url.split(",")[0]).username or "no user"
         return ServerProblem(
             text=f"NATS at {where} refuses the user or the password ({user}).",
             fix=f"Set NATS_URL to {FORMS['NATS_URL']} as the server's configuration has them.",
@@ -188,19 +188,19 @@ def _nats_problem(url: str, error: Exception) -> ServerProblem:
         )
     if isinstance(error, ConnectionResetError | BrokenPipeError):
         return ServerProblem(
-            text=f"NATS at {where} breaks the connection off: {said}.",
-            fix="Look at its log: a user or a password that it refuses can look like this.",
+            text=f"NATS at {where} closes the connection: {reason}.",
+            fix="Look at its log: a refused user or password can look like this.",
             transient=True,
         )
     return ServerProblem(
-        text=f"NATS does not answer at {where}: {said}",
+        text=f"NATS does not answer at {where}: {reason}",
         fix="Start it, or set NATS_URL to where it is. A firewall or a wrong port looks the same.",
         transient=True,
     )
 
 
 async def check_jetstream(client: Client) -> None:
-    """Return unless JetStream is off: what does not answer for another reason is for others to tell.
+    """Return unless JetStream is off: other errors are reported elsewhere.
 
     Raises:
         ServerUnusable

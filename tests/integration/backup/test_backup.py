@@ -24,7 +24,7 @@ from parley_cli.backup.archive import ArchiveReader
 from parley_cli.backup.creation import back_up
 from parley_cli.backup.errors import BackupError, NotAnArchive, NotEmpty, ProgramFailed, StillRunning
 from parley_cli.backup.restoration import restore
-from parley_cli.backup.targets import Place
+from parley_cli.backup.targets import Installation
 from parley_cli.dead_letters.queue import DeadLetterQueue
 from parley_cli.embedded.nats import NatsServer
 from tests.integration.chat_store.client import Neighbour, prompt
@@ -33,24 +33,24 @@ from tests.support.service import ServiceProcess, run_service
 from tests.support.waiting import eventually
 
 
-def store(place: Place) -> ServiceProcess:
+def store(place: Installation) -> ServiceProcess:
     return run_service("chat_store", {"NATS_URL": place.nats_url, "DATABASE_URL": place.database_url})
 
 
 @pytest_asyncio.fixture
-async def place(nats_url: str, database_url: str) -> Place:
+async def place(nats_url: str, database_url: str) -> Installation:
     """Servers with streams and schema, and nothing in them."""
     nc = await connect(nats_url, name="test")
     await provision(nc)
     await nc.close()
-    return Place(nats_url=nats_url, database_url=database_url, keys=None)
+    return Installation(nats_url=nats_url, database_url=database_url, keys=None)
 
 
 @pytest.fixture
-def other(tmp_path: Path, databases: Databases) -> Iterator[Place]:
+def other(tmp_path: Path, databases: Databases) -> Iterator[Installation]:
     """Servers with nothing at all."""
     with NatsServer(tmp_path / "other-nats") as nats:
-        yield Place(nats_url=nats.url, database_url=databases.empty(), keys=None)
+        yield Installation(nats_url=nats.url, database_url=databases.empty(), keys=None)
 
 
 def _files(folder: Path) -> list[str]:
@@ -60,7 +60,7 @@ def _files(folder: Path) -> list[str]:
 class Told:
     """A neighbour, for as long as its connection lasts."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Installation) -> None:
         self._url = place.nats_url
 
     async def __aenter__(self) -> Neighbour:
@@ -73,7 +73,7 @@ class Told:
         await self._nc.close()
 
 
-async def rows(place: Place, table: str) -> list[str]:
+async def rows(place: Installation, table: str) -> list[str]:
     connection = await asyncpg.connect(place.database_url)
     try:
         return [row[0] for row in await connection.fetch(f"SELECT to_jsonb(t)::text FROM {table} t ORDER BY 1")]
@@ -81,7 +81,7 @@ async def rows(place: Place, table: str) -> list[str]:
         await connection.close()
 
 
-async def _until_idle(place: Place) -> None:
+async def _until_idle(place: Installation) -> None:
     """chat-store's session and its pulls end a moment after its process."""
     async with Told(place) as neighbour:
 
@@ -92,7 +92,9 @@ async def _until_idle(place: Place) -> None:
         await eventually(idle, what="nobody taking messages")
 
 
-async def test_what_is_stored_and_what_is_still_owed_comes_back(place: Place, other: Place, tmp_path: Path) -> None:
+async def test_what_is_stored_and_what_is_still_owed_comes_back(
+    place: Installation, other: Installation, tmp_path: Path
+) -> None:
     file = tmp_path / "backup"
     async with Told(place) as before:
         async with store(place):
@@ -153,7 +155,9 @@ async def _status(neighbour: Neighbour, chat: str, message_id: str, status: str)
     return message is not None and message.status == status
 
 
-async def test_an_attempt_that_a_restore_cuts_off_does_not_count(place: Place, other: Place, tmp_path: Path) -> None:
+async def test_an_attempt_that_a_restore_cuts_off_does_not_count(
+    place: Installation, other: Installation, tmp_path: Path
+) -> None:
     async with Told(place) as before, store(place):
         chat = await before.chat()
         await before.say(chat)
@@ -166,7 +170,7 @@ async def test_an_attempt_that_a_restore_cuts_off_does_not_count(place: Place, o
         assert (await after.claimed(await after.request_for(chat))).verdict == "stream"
 
 
-async def test_a_full_stack_is_only_replaced_by_force(place: Place, tmp_path: Path) -> None:
+async def test_a_full_stack_is_only_replaced_by_force(place: Installation, tmp_path: Path) -> None:
     file = tmp_path / "backup"
     async with Told(place) as neighbour:
         async with store(place):
@@ -193,14 +197,14 @@ async def _chats(neighbour: Neighbour) -> list[Chat]:
     return (await neighbour.ask(rpc.ListChats(user_id="ann"))).items
 
 
-async def test_nothing_is_restored_under_a_running_service(place: Place, tmp_path: Path) -> None:
+async def test_nothing_is_restored_under_a_running_service(place: Installation, tmp_path: Path) -> None:
     await back_up(place, tmp_path / "backup")
     async with store(place):
         with pytest.raises(StillRunning, match="chat-store is connected"):
             await restore(place, tmp_path / "backup", force=True)
 
 
-async def test_a_damaged_file_changes_nothing(place: Place, other: Place, tmp_path: Path) -> None:
+async def test_a_damaged_file_changes_nothing(place: Installation, other: Installation, tmp_path: Path) -> None:
     file, damaged = tmp_path / "backup", tmp_path / "damaged"
     async with Told(place) as neighbour, store(place):
         await neighbour.chat()
@@ -213,7 +217,7 @@ async def test_a_damaged_file_changes_nothing(place: Place, other: Place, tmp_pa
     assert await _tables(other) == []
 
 
-async def _tables(place: Place) -> list[str]:
+async def _tables(place: Installation) -> list[str]:
     connection = await asyncpg.connect(place.database_url)
     try:
         return [row[0] for row in await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname='public'")]
@@ -221,7 +225,7 @@ async def _tables(place: Place) -> list[str]:
         await connection.close()
 
 
-async def test_a_restore_that_fails_leaves_the_database_as_it_was(place: Place, tmp_path: Path) -> None:
+async def test_a_restore_that_fails_leaves_the_database_as_it_was(place: Installation, tmp_path: Path) -> None:
     """Here the dump is what was backed up and cannot be restored all the same."""
     file, forged = tmp_path / "backup", tmp_path / "forged"
     async with Told(place) as neighbour, store(place):
@@ -245,7 +249,9 @@ async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
-async def test_a_newer_archive_is_left_to_the_newer_version(place: Place, other: Place, tmp_path: Path) -> None:
+async def test_a_newer_archive_is_left_to_the_newer_version(
+    place: Installation, other: Installation, tmp_path: Path
+) -> None:
     file, newer = tmp_path / "backup", tmp_path / "newer"
     await back_up(place, file)
     for field in ("format", "schema_version"):
@@ -261,20 +267,22 @@ async def test_a_newer_archive_is_left_to_the_newer_version(place: Place, other:
             await restore(other, newer, force=True)
 
 
-async def test_a_backup_that_fails_leaves_no_file(place: Place, empty_database_url: str, tmp_path: Path) -> None:
+async def test_a_backup_that_fails_leaves_no_file(place: Installation, empty_database_url: str, tmp_path: Path) -> None:
     file = tmp_path / "backup"
-    empty = Place(nats_url=place.nats_url, database_url=empty_database_url, keys=None)
+    empty = Installation(nats_url=place.nats_url, database_url=empty_database_url, keys=None)
     with pytest.raises(BackupError, match="no schema"):
         await back_up(empty, file)
     wrong = place.database_url.replace(":test@", ":wrong@")
     with pytest.raises(BackupError, match=r"Postgres cannot be used: .*password"):
-        await back_up(Place(nats_url=place.nats_url, database_url=wrong, keys=None), file)
+        await back_up(Installation(nats_url=place.nats_url, database_url=wrong, keys=None), file)
     with pytest.raises(BackupError, match="NATS does not answer at 127"):
-        await back_up(Place(nats_url="nats://127.0.0.1:1", database_url=place.database_url, keys=None), file)
+        await back_up(Installation(nats_url="nats://127.0.0.1:1", database_url=place.database_url, keys=None), file)
     assert _files(tmp_path) == []
 
 
-async def test_thousands_of_owed_messages_come_back_in_order(place: Place, other: Place, tmp_path: Path) -> None:
+async def test_thousands_of_owed_messages_come_back_in_order(
+    place: Installation, other: Installation, tmp_path: Path
+) -> None:
     async with Told(place) as before:
         chat = new_id()
         for number in range(2000):

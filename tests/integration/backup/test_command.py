@@ -18,7 +18,7 @@ import pytest
 from parley.runtime.nats.connect import connect
 from parley.runtime.nats.provision import provision
 from parley_cli.backup.errors import Mixed
-from parley_cli.backup.targets import Place, to_read, to_write
+from parley_cli.backup.targets import Installation, to_read, to_write
 from parley_cli.embedded.nats import NatsServer
 from parley_cli.embedded.postgres import PostgresServer
 from parley_cli.stack import state
@@ -126,7 +126,7 @@ def test_a_database_that_hangs_ends_a_backup_within_its_deadline(
     began = time.monotonic()
     said = _parley("backup", file, "--timeout", "3", env=servers | {"DATABASE_URL": frozen.url})
     assert time.monotonic() - began < 20
-    assert "The backup did not end within 3 seconds. Give it more with --timeout SECONDS." in said
+    assert "The backup did not complete within 3 seconds. Allow more time with --timeout SECONDS." in said
     assert not [path for path in tmp_path.iterdir() if "backup" in path.name]
 
 
@@ -203,9 +203,9 @@ def test_a_running_stack_is_only_backed_up_with_its_own_servers(
     state.write(folder, _running(own))
     for environment in ({}, own, {"NATS_URL": own["NATS_URL"]}):
         with to_read(None, environment) as place:
-            assert place == Place(nats_url=own["NATS_URL"], database_url=own["DATABASE_URL"], keys=folder)
+            assert place == Installation(nats_url=own["NATS_URL"], database_url=own["DATABASE_URL"], keys=folder)
     with to_read(None, others) as place:
-        assert place == Place(nats_url=others["NATS_URL"], database_url=others["DATABASE_URL"], keys=None)
+        assert place == Installation(nats_url=others["NATS_URL"], database_url=others["DATABASE_URL"], keys=None)
     for folder_named, environment in ((None, {"NATS_URL": others["NATS_URL"]}), (folder, others)):
         with pytest.raises(Mixed), to_read(folder_named, environment):
             pass

@@ -376,8 +376,8 @@ async def test_a_key_that_the_provider_refuses(here: Installation) -> None:
         result = await here.check(OPENAI_BASE_URL=model.url, OPENAI_API_KEY="wrong")
         assert result.problems == [f"The provider at {model.url} does not accept the key."]
         result = await here.check(OPENAI_BASE_URL=model.url)
-        assert result.problems == [f"The provider at {model.url} wants a key."]
-        assert "OPENAI_API_KEY" in result.fix("wants a key")
+        assert result.problems == [f"The provider at {model.url} requires a key."]
+        assert "OPENAI_API_KEY" in result.fix("requires a key")
         assert (await here.check(OPENAI_BASE_URL=model.url, OPENAI_API_KEY="right")).problems == []
 
 
@@ -497,7 +497,7 @@ async def test_a_model_that_is_not_listed_and_taken_all_the_same_is_no_problem()
     (_, finding) = await _provider_findings({"GET": listing, "POST": (200, _JSON, "{}")}, "llama3")
     assert (finding.level, finding.text) == (
         "ok",
-        "MODEL is llama3, which the provider does not list, and takes all the same.",
+        "MODEL is llama3, which the provider does not list, and accepts it all the same.",
     )
 
 
@@ -507,7 +507,7 @@ async def test_a_refusal_that_is_not_about_the_key_is_told_in_the_providers_word
     assert finding.level == "problem"
     assert "refuses this: Country, region, or territory not supported (status 403)." in finding.text
     assert "key" not in finding.text
-    assert "The key itself may be good." in finding.fix
+    assert "The key itself may be valid." in finding.fix
 
 
 @pytest.mark.parametrize(
@@ -519,7 +519,7 @@ async def test_what_neither_lists_models_nor_takes_chats_is_no_provider(
 ) -> None:
     (finding,) = await _provider_findings(answers)
     assert finding.level == "problem"
-    assert "It takes no chats either." in finding.text
+    assert "It does not accept chats either." in finding.text
     assert "/v1" in finding.fix
 
 
@@ -580,4 +580,4 @@ async def test_a_running_stack_is_sound_until_a_part_of_it_hangs(tmp_path: Path)
         finally:
             os.kill(worker, signal.SIGCONT)
             assert f"llm-worker runs as process {worker} and does not respond." in result.problems
-        assert "No llm-worker answers in time." in result.problems
+        assert "No llm-worker responds in time." in result.problems

@@ -58,7 +58,7 @@ def test_an_answer_that_starts_over_says_so() -> None:
     printer.show(_generation("Good", attempt=2))
     assert printer.end(_message("Good day"))
     assert out.getvalue() == "HelloGood day\n"
-    assert "starts over" in notes.getvalue()
+    assert "starts again" in notes.getvalue()
 
 
 def test_retries_are_told_once_until_text_comes_again() -> None:
@@ -68,12 +68,12 @@ def test_retries_are_told_once_until_text_comes_again() -> None:
         retrying = _generation("He")
         retrying.status = "retrying"
         printer.show(retrying)
-    assert notes.getvalue().count("is tried again") == 1
+    assert notes.getvalue().count("it is retried") == 1
     printer.show(_generation("Hello"))
     again = _generation("Hello")
     again.status = "retrying"
     printer.show(again)
-    assert notes.getvalue().count("is tried again") == 2
+    assert notes.getvalue().count("it is retried") == 2
     assert out.getvalue() == "Hello"
 
 

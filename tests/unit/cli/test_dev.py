@@ -1,7 +1,6 @@
 """``make dev``: which services a change restarts."""
 
 import pytest
-
 from scripts.build_web import ROOT
 from scripts.dev import affected_services
 

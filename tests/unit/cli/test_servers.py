@@ -1,4 +1,4 @@
-"""What is said of servers that cannot be used."""
+"""The messages about servers that cannot be used."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from parley_cli.servers import ServerUnusable, nats_client
 INFO = b'INFO {"server_id":"x","version":"2.12.0","max_payload":1048576,"auth_required":true}\r\n'
 
 
-async def _said_of(resets: int) -> str:
-    """What is said of a NATS server that refuses everybody, and that resets the first connections while it does."""
+async def _message_for(resets: int) -> str:
+    """What is message of a NATS server that refuses everybody, and that resets the first connections while it does."""
     connections = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -43,12 +43,12 @@ async def _said_of(resets: int) -> str:
 
 
 async def test_a_refusal_whose_words_are_lost_once_is_a_refusal() -> None:
-    said = await _said_of(2)
-    assert "refuses the user or the password (ann)" in said
-    assert "secret" not in said
+    message = await _message_for(2)
+    assert "refuses the user or the password (ann)" in message
+    assert "secret" not in message
 
 
 async def test_a_server_that_always_breaks_off_may_refuse_the_password() -> None:
-    said = await _said_of(100)
-    assert "breaks the connection off" in said
-    assert "a password that it refuses" in said
+    message = await _message_for(100)
+    assert "closes the connection" in message
+    assert "a refused user or password" in message

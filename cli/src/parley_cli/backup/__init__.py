@@ -1,1 +1,1 @@
-"""Everything that Parley has promised to keep, in one file, and back."""
+"""Backup and restore of everything durable, in one file."""

@@ -1,7 +1,6 @@
-"""The file: a zip archive of PostgreSQL's own dump, the messages that streams still owe, and a manifest.
+"""The file: a zip archive of PostgreSQL's own dump, the pending messages of the streams, and a manifest.
 
-It holds every chat in the clear, and of an embedded stack the key that its sessions are signed with: readable by its
-owner only.
+It contains every chat unencrypted, and the key of an embedded stack's sessions: only its owner can read it.
 """
 
 from __future__ import annotations
@@ -37,13 +36,13 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What the archive holds.
+    """The content of the archive.
 
     Attributes:
         schema_version: Of the database, the number of its newest migration.
         tables: Rows, by table.
-        messages: How many, by the stream and the event's template: what was not handled yet, and the dead letters.
-        secret_key: Signs the sessions of an embedded stack; null where somebody else keeps it (``SECRET_KEY``).
+        messages: How many, by the stream and the event's template: the pending ones and the dead letters.
+        secret_key: Signs the sessions of an embedded stack; null where it is configured (``SECRET_KEY``).
     """
 
     format: int
@@ -57,7 +56,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     secret_key: str | None = None
 
 
-class KeptMessage(msgspec.Struct, frozen=True, kw_only=True):
+class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message of a stream. ``data`` is base64 in the file."""
 
     stream: str
@@ -69,10 +68,10 @@ class KeptMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArchiveWriter:
-    """Writes beside ``file`` and moves the result there once it is whole and on the disk; else nothing is left.
+    """Writes a temporary file and renames it to ``file`` once it is complete and synced; on an error nothing is left.
 
     Args:
-        force: Replace a file that is there.
+        force: Replace an existing file.
 
     Raises:
         FileExists, CannotWrite: On entering and on finishing.
@@ -87,7 +86,7 @@ class ArchiveWriter:
     def __enter__(self) -> ArchiveWriter:
         self._refuse_to_replace()
         try:
-            # A name of its own: what else is in that folder is somebody's. Only the owner may read it.
+            # A unique name, so that no other file of that folder is replaced; mode 0600.
             descriptor, partial = tempfile.mkstemp(dir=self._file.parent, prefix=f".{self._file.name[:100]}.")
         except OSError as error:
             raise CannotWrite(self._file, error) from error
@@ -101,7 +100,7 @@ class ArchiveWriter:
     ) -> None:
         if not self._finished:
             self._partial.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # of a full disk, say, which is what we are here for
+            with contextlib.suppress(OSError):  # for example of a full disk, which is the error being handled
                 self._zip.close()
             with contextlib.suppress(OSError):
                 self._raw.close()
@@ -147,7 +146,7 @@ class ArchiveWriter:
 
 
 class ArchiveReader:
-    """An archive that was looked through: entering checks every part against the manifest.
+    """A verified archive: entering checks every part against the manifest.
 
     Raises:
         NoFile, NotAnArchive: On entering.
@@ -182,9 +181,9 @@ class ArchiveReader:
             while chunk := part.read(_CHUNK):
                 yield chunk
 
-    def messages(self) -> Iterator[KeptMessage]:
+    def messages(self) -> Iterator[StoredMessage]:
         """Those of the streams, in their order."""
-        decode = msgspec.json.Decoder(KeptMessage).decode
+        decode = msgspec.json.Decoder(StoredMessage).decode
         with self._zip.open(MESSAGES) as part:
             for line in part:
                 yield decode(line)
@@ -193,7 +192,7 @@ class ArchiveReader:
         try:
             self.manifest = msgspec.json.decode(self._zip.read(_MANIFEST), type=Manifest)
         except (KeyError, msgspec.DecodeError, zipfile.BadZipFile) as error:
-            raise NotAnArchive(self._file, "it has no manifest that can be read") from error
+            raise NotAnArchive(self._file, "it has no readable manifest") from error
         if self.manifest.format > FORMAT:
             raise NotAnArchive(self._file, "a newer version of Parley made it; restore it with that")
         for name in (DATABASE, MESSAGES):
@@ -205,4 +204,4 @@ class ArchiveReader:
             except (KeyError, zipfile.BadZipFile) as error:
                 raise NotAnArchive(self._file, f"{name} is missing or damaged") from error
             if part is None or digest.hexdigest() != part.sha256:
-                raise NotAnArchive(self._file, f"{name} is not what was backed up")
+                raise NotAnArchive(self._file, f"{name} differs from its checksum")

@@ -27,9 +27,9 @@ def backup(file: Path, *, folder: Path | None, timeout: float, force: bool) -> i
         with ExitStack() as opened:
             if file.exists() and not force:
                 raise FileExists(file)  # before servers are started for it
-            place = opened.enter_context(to_read(folder and folder.absolute()))
+            installation = opened.enter_context(to_read(folder and folder.absolute()))
             update = opened.enter_context(output.progress("Backup"))
-            work = back_up(place, file, force=force, on_step=lambda step: update(step, 0))
+            work = back_up(installation, file, force=force, on_step=lambda step: update(step, 0))
             return asyncio.run(_within(timeout, "The backup", work))
 
     return _run(make, f"Backed up to {file}", "")
@@ -42,8 +42,8 @@ def restore(file: Path, *, folder: Path | None, timeout: float, force: bool) -> 
     def put_back() -> Manifest:
         with ArchiveReader(file):
             pass  # an invalid file is reported before servers are started for it
-        with to_write(folder and folder.absolute()) as place, output.progress("Restore") as update:
-            work = restoration.restore(place, file, force=force, on_step=lambda step: update(step, 0))
+        with to_write(folder and folder.absolute()) as installation, output.progress("Restore") as update:
+            work = restoration.restore(installation, file, force=force, on_step=lambda step: update(step, 0))
             return asyncio.run(_within(timeout, "The restore", work))
 
     return _run(put_back, f"Restored {file}", "Start Parley's services now; they generate the outstanding answers.")

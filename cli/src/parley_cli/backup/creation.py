@@ -1,8 +1,8 @@
-"""Making a backup, while everything goes on.
+"""Backup, while all services run.
 
-The streams are read before Postgres, and so nothing falls between: a message that was accepted before is either still
-owed by its stream, and read, or it was in Postgres by then, and so it is in the dump. What is in both is harmless, as
-handling it twice changes nothing. (In the other order, what is stored between the two would be in neither.)
+The streams are read before Postgres, so no message is missed: one that was accepted before is either pending in its
+stream, and read, or was in Postgres by then, and is in the dump. One that is in both is harmless, since processing is
+idempotent. (In the other order, a message that is stored between the two would be in neither.)
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from parley.runtime.nats.requirements import require
 from parley.runtime.server_urls import without_credentials
 from parley_cli import servers
 from parley_cli.backup import archive, pending_messages
-from parley_cli.backup.archive import ArchiveWriter, KeptMessage, Manifest
+from parley_cli.backup.archive import ArchiveWriter, Manifest, StoredMessage
 from parley_cli.backup.database import Database
 from parley_cli.backup.errors import BackupError
-from parley_cli.backup.targets import Place
+from parley_cli.backup.targets import Installation
 from parley_cli.stack.secrets import load_secrets
 
 
 async def back_up(
-    place: Place, file: Path, *, force: bool = False, on_step: Callable[[str], None] = lambda step: None
+    installation: Installation, file: Path, *, force: bool = False, on_step: Callable[[str], None] = lambda step: None
 ) -> Manifest:
-    """Write everything that was promised before now to ``file``, and return what that is.
+    """Write everything that was accepted before now to ``file``, and return the manifest.
 
     Args:
         force: Replace an existing file.
@@ -45,11 +45,11 @@ async def back_up(
     """
     with ArchiveWriter(file, force=force) as writer:
         on_step("messages")
-        async with connected(place.nats_url) as nc:
-            messages = await _owed(nc)
+        async with connected(installation.nats_url) as nc:
+            messages = await _pending(nc)
             nats_version = pending_messages.server_version(nc)
         await writer.add(archive.MESSAGES, _lines(messages), compress=True)
-        async with Database.open(place.database_url) as database, database.snapshot() as snapshot:
+        async with Database.open(installation.database_url) as database, database.snapshot() as snapshot:
             manifest = Manifest(
                 format=archive.FORMAT,
                 made_at=datetime.now(UTC),
@@ -59,7 +59,7 @@ async def back_up(
                 tables=await database.tables(),
                 messages=dict(Counter(map(pending_messages.kind_of, messages))),
                 parts={},
-                secret_key=load_secrets(place.keys).secret_key if place.keys is not None else None,
+                secret_key=load_secrets(installation.keys).secret_key if installation.keys is not None else None,
             )
             await writer.add(archive.DATABASE, _counted(database.dump(snapshot), on_step), compress=False)
         return writer.finish(manifest)
@@ -78,19 +78,19 @@ async def connected(url: str) -> AsyncIterator[Client]:
             yield nc
         except (TimeoutError, nats.errors.Error, nats.js.errors.Error, BusUnavailable) as error:
             where = without_credentials(url)
-            raise BackupError(f"NATS at {where} did not do what it was asked: {error!r}") from error
+            raise BackupError(f"NATS at {where} failed a request: {error!r}") from error
 
 
-async def _owed(nc: Client) -> list[KeptMessage]:
+async def _pending(nc: Client) -> list[StoredMessage]:
     js = nc.jetstream(timeout=10)
     try:
         await require(js, streams=(CHAT, DEAD_LETTERS), consumers=(CHAT_STORE_PROMPTS, CHAT_STORE_FINISHED))
     except NotProvisioned as error:
         raise BackupError(str(error)) from error
-    # Letters before and after: one may be sent again meanwhile (then CHAT gets it too late for us), or a message may
+    # Dead letters before and after: one may be replayed meanwhile (too late for this read of CHAT), or a message may
     # become one.
     before = await pending_messages.dead_letters(js)
-    messages = await pending_messages.unhandled(js)
+    messages = await pending_messages.unprocessed(js)
     after = await pending_messages.dead_letters(js)
     letters = {letter.seq: letter for letter in (*before, *after)}
     return [*messages, *(letters[seq] for seq in sorted(letters))]
@@ -104,6 +104,6 @@ async def _counted(chunks: AsyncIterator[bytes], on_step: Callable[[str], None])
         yield chunk
 
 
-async def _lines(messages: list[KeptMessage]) -> AsyncIterator[bytes]:
+async def _lines(messages: list[StoredMessage]) -> AsyncIterator[bytes]:
     for message in messages:
         yield msgspec.json.encode(message) + b"\n"

@@ -27,8 +27,8 @@ from parley_cli.embedded.postgres import postgres_program
 _SERVICE: Final = "parley-chat-store"
 _COMMAND_TIMEOUT: Final = 60.0
 _COUNT_TIMEOUT: Final = 600.0
-_SILENCE: Final = 60.0
-"""Seconds without a byte of pg_dump after which it hangs."""
+_IDLE_TIMEOUT: Final = 60.0
+"""Seconds without output after which pg_dump fails."""
 _CHUNK: Final = 1024 * 1024
 _BY_SERVER: Final = re.compile(rf" EXTENSION - | COMMENT - EXTENSION | INDEX public {INDEX} ")
 
@@ -63,8 +63,8 @@ class Database:
                 yield cls(url, connection)
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
                 where = without_credentials(url)
-                said = str(error) or "no answer in time"
-                raise BackupError(f"Postgres at {where} did not do what it was asked: {said}.") from error
+                reason = str(error) or "timeout"
+                raise BackupError(f"Postgres at {where} failed a request: {reason}.") from error
 
     async def version(self) -> str:
         return await servers.version_of(self.connection)
@@ -94,7 +94,7 @@ class Database:
 
     async def dump(self, snapshot: str) -> AsyncIterator[bytes]:
         """What ``pg_dump`` writes in its own (compressed) format. Raises: ProgramFailed."""
-        options = ("--format=custom", "--no-owner", "--no-privileges", f"--lock-wait-timeout={int(_SILENCE / 2)}s")
+        options = ("--format=custom", "--no-owner", "--no-privileges", f"--lock-wait-timeout={int(_IDLE_TIMEOUT / 2)}s")
         process = await child_process.start_async(
             [_program("pg_dump", self._major), *options, f"--snapshot={snapshot}", f"--dbname={self._place}"],
             output=subprocess.PIPE,
@@ -103,20 +103,20 @@ class Database:
         )
         assert process.stdout is not None
         assert process.stderr is not None
-        saying = asyncio.create_task(process.stderr.read())
+        errors = asyncio.create_task(process.stderr.read())
         try:
-            while chunk := await asyncio.wait_for(process.stdout.read(_CHUNK), _SILENCE):
+            while chunk := await asyncio.wait_for(process.stdout.read(_CHUNK), _IDLE_TIMEOUT):
                 yield chunk
             if await process.wait() != 0:
-                raise ProgramFailed("pg_dump", (await saying).decode(errors="replace"))
+                raise ProgramFailed("pg_dump", (await errors).decode(errors="replace"))
         except TimeoutError as error:
-            raise ProgramFailed("pg_dump", f"(nothing for {_SILENCE:g} seconds)") from error
+            raise ProgramFailed("pg_dump", f"(no output for {_IDLE_TIMEOUT:g} seconds)") from error
         finally:
             await child_process.kill(process)
-            await saying
+            await errors
 
     async def replace_by(self, chunks: Iterable[bytes]) -> None:
-        """Put what :meth:`dump` wrote in the place of all tables; all of it, or on an error nothing.
+        """Replace all tables by a :meth:`dump`, in one transaction.
 
         Raises:
             ProgramFailed
@@ -133,16 +133,16 @@ class Database:
         )
         os.close(reading)
         carrying = asyncio.create_task(psql.communicate())
-        said, code = "", 1
+        output, code = "", 1
         try:
             dropping = "".join(f"DROP TABLE {table} CASCADE;\n" for table in tables)
             os.write(writing, f"SET client_min_messages = warning;\nBEGIN;\n{dropping}".encode())
-            said, code = await self._script(chunks, writing)
+            output, code = await self._script(chunks, writing)
             if code == 0:
                 # Only now: without it, the end of input undoes everything.
                 os.write(writing, b"COMMIT;\n")
         except BrokenPipeError:
-            pass  # psql has given up, and says why
+            pass  # psql has failed, and its output has the reason
         except BaseException:
             child_process.send_signal(
                 psql, signal.SIGKILL
@@ -150,21 +150,21 @@ class Database:
             raise
         finally:
             os.close(writing)
-            _, complaint = await carrying
+            _, psql_errors = await carrying
         if psql.returncode != 0:
-            raise ProgramFailed("psql", complaint.decode(errors="replace"))
+            raise ProgramFailed("psql", psql_errors.decode(errors="replace"))
         if code != 0:
-            raise ProgramFailed("pg_restore", said)
+            raise ProgramFailed("pg_restore", output)
 
     async def _script(self, chunks: Iterable[bytes], out: int) -> tuple[str, int]:
-        """Let ``pg_restore`` turn a dump into SQL; return what it complained of, and its exit code."""
+        """Let ``pg_restore`` turn a dump into SQL; return its errors and its exit code."""
         with tempfile.TemporaryDirectory(prefix="parley-restore-") as folder:
             dump, contents = Path(folder) / "dump", Path(folder) / "contents"
             with dump.open("wb") as file:
                 file.writelines(chunks)
-            said, code = await self._pg_restore("--list", f"--file={contents}", str(dump))
+            output, code = await self._pg_restore("--list", f"--file={contents}", str(dump))
             if code != 0:
-                return said, code
+                return output, code
             kept = [line for line in contents.read_text().splitlines() if not left_to_migrate(line)]
             contents.write_text("\n".join(kept))
             return await self._pg_restore(
@@ -178,13 +178,13 @@ class Database:
             [_program("pg_restore", self._major), *arguments], output=out, stderr=subprocess.PIPE
         )
         try:
-            _, said = await process.communicate()
+            _, output = await process.communicate()
         finally:
             await child_process.kill(process)
         assert process.returncode is not None
-        return said.decode(errors="replace"), process.returncode
+        return output.decode(errors="replace"), process.returncode
 
-    # The password goes by the environment: arguments are for everyone to see.
+    # The password is passed in the environment: every user can see arguments.
 
     @property
     def _place(self) -> str:
@@ -218,8 +218,8 @@ def _program(name: str, server_major: int) -> str:
     with suppress(NotInstalled):
         candidates.insert(0, postgres_program(name))
     for program in filter(None, candidates):
-        said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
-        version = re.search(r"\) (\d+)", said)
+        shown = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+        version = re.search(r"\) (\d+)", shown)
         if version is not None and int(version[1]) >= server_major:
             return program
     raise BackupError(

@@ -1,10 +1,10 @@
-"""Why there is no backup, or why it is not restored, in words for the operator."""
+"""Errors of backup and restore, with messages for the operator."""
 
 from __future__ import annotations
 
 
 class BackupError(Exception):
-    """The base of everything that this package raises."""
+    """The base of the errors of this package."""
 
 
 class NotAnArchive(BackupError):
@@ -42,11 +42,11 @@ class TimedOut(BackupError):
     """It took too long."""
 
     def __init__(self, seconds: float, what: str) -> None:
-        super().__init__(f"{what} did not end within {seconds:g} seconds. Give it more with --timeout SECONDS.")
+        super().__init__(f"{what} did not complete within {seconds:g} seconds. Allow more time with --timeout SECONDS.")
 
 
 class Mixed(BackupError):
-    """The servers that are named are not of one installation."""
+    """The configured servers belong to different installations."""
 
     def __init__(self, why: str) -> None:
         super().__init__(
@@ -56,12 +56,12 @@ class Mixed(BackupError):
 
 
 class NotEmpty(BackupError):
-    """Restoring would mix with, or replace, what is there."""
+    """The target is not empty."""
 
     def __init__(self, what: list[str]) -> None:
         super().__init__(
-            f"There is something already: {', '.join(what)}. Nothing was changed. "
-            "Restore into an empty stack, or add --force to lose all of it."
+            f"The servers are not empty: {', '.join(what)}. Nothing was changed. "
+            "Restore into an empty stack, or add --force to replace all of it."
         )
 
 
@@ -69,11 +69,11 @@ class StillRunning(BackupError):
     """Services work with these servers."""
 
     def __init__(self, who: str) -> None:
-        super().__init__(f"{who}. End Parley's services first (the servers stay), then restore. Nothing was changed.")
+        super().__init__(f"{who}. Stop Parley's services first (not the servers), then restore. Nothing was changed.")
 
 
 class ProgramFailed(BackupError):
-    """One of PostgreSQL's programs did not do its work; ``said`` is what it wrote."""
+    """One of PostgreSQL's programs failed; ``output`` is what it wrote."""
 
-    def __init__(self, program: str, said: str) -> None:
-        super().__init__(f"{program} failed. It said:\n{said.strip() or '(nothing)'}")
+    def __init__(self, program: str, output: str) -> None:
+        super().__init__(f"{program} failed:\n{output.strip() or '(no output)'}")

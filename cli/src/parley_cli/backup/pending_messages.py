@@ -1,4 +1,4 @@
-"""What the streams still owe: messages that were acknowledged to their senders and are not yet in Postgres."""
+"""The pending messages of the streams: acknowledged to their senders, and not yet in Postgres."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from parley.contracts.streams import (
     ConsumerSpec,
 )
 from parley.runtime.nats.publish import MSG_ID, publish_durable_raw
-from parley_cli.backup.archive import KeptMessage
+from parley_cli.backup.archive import StoredMessage
 from parley_cli.backup.errors import BackupError
 
 _PAGE: Final = 256
 _TIMEOUT: Final = 10.0
 _DEADLINE: Final = 30.0
 _OURS: Final = (CHAT_STORE_PROMPTS, CHAT_STORE_FINISHED)
-"""What carries promises into Postgres. Requests of answers are none: chat-store makes them again from Postgres."""
+"""The consumers whose messages end in Postgres. chat-store makes requests of answers again from Postgres."""
 
 
-async def unhandled(js: JetStreamContext) -> list[KeptMessage]:
+async def unprocessed(js: JetStreamContext) -> list[StoredMessage]:
     """Prompts and ends of answers that chat-store has not acknowledged, in the stream's order.
 
-    Some may have been: acknowledgements come out of order. Handling one twice changes nothing.
+    Some may be acknowledged, since acknowledgements come out of order. Processing is idempotent.
     """
-    found: list[KeptMessage] = []
+    found: list[StoredMessage] = []
     for consumer in _OURS:
-        # The consumer before the stream: what it acknowledges in between is merely read in vain.
+        # The consumer before the stream: what it acknowledges in between is read without need.
         info = await js.consumer_info(consumer.stream, consumer.name)
         last = (await js.stream_info(consumer.stream)).state.last_seq
         floor = info.ack_floor.stream_seq if info.ack_floor is not None else 0
@@ -50,19 +50,19 @@ async def unhandled(js: JetStreamContext) -> list[KeptMessage]:
     return sorted(found, key=lambda message: message.seq)
 
 
-async def dead_letters(js: JetStreamContext) -> list[KeptMessage]:
-    """All of them, the oldest first."""
+async def dead_letters(js: JetStreamContext) -> list[StoredMessage]:
+    """Return all dead letters, oldest first."""
     last = (await js.stream_info(DEAD_LETTERS.name)).state.last_seq
     return [message async for message in _read(js, DEAD_LETTERS.name, DEAD_LETTERS.subjects[0], 0, last)]
 
 
-def kind_of(message: KeptMessage) -> str:
+def kind_of(message: StoredMessage) -> str:
     """``stream: event`` for counting."""
     event = "letter" if message.stream == DEAD_LETTERS.name else ".".join(message.subject.split(".")[2:])
     return f"{message.stream}: {event}"
 
 
-def ended_attempts(messages: list[KeptMessage]) -> list[tuple[str, int]]:
+def ended_attempts(messages: list[StoredMessage]) -> list[tuple[str, int]]:
     """The generations, and the attempts, whose end is among the messages."""
     ended = []
     for message in messages:
@@ -75,18 +75,18 @@ def ended_attempts(messages: list[KeptMessage]) -> list[tuple[str, int]]:
     return ended
 
 
-async def publish(js: JetStreamContext, message: KeptMessage) -> None:
-    """Put a message back into its stream.
+async def publish(js: JetStreamContext, message: StoredMessage) -> None:
+    """Publish a message to its stream again.
 
-    At least once, deduplicated by the id that it always had. Raises: BusUnavailable.
+    At least once, deduplicated by its original id. Raises: BusUnavailable.
     """
     headers = dict(message.headers)
     msg_id = headers.pop(MSG_ID, f"restored:{message.stream}:{message.seq}")
     await publish_durable_raw(js, message.subject, message.data, msg_id, deadline=_DEADLINE, headers=headers)
 
 
-async def held(js: JetStreamContext) -> dict[str, int]:
-    """How many messages each stream that exists holds."""
+async def message_counts(js: JetStreamContext) -> dict[str, int]:
+    """Return the number of messages of each existing stream."""
     counts = {}
     for stream in STREAMS:
         with contextlib.suppress(nats.js.errors.NotFoundError):
@@ -94,8 +94,8 @@ async def held(js: JetStreamContext) -> dict[str, int]:
     return counts
 
 
-async def whoever_waits(js: JetStreamContext, consumers: tuple[ConsumerSpec, ...]) -> str | None:
-    """The name of a consumer that a service takes messages from just now."""
+async def active_consumer(js: JetStreamContext, consumers: tuple[ConsumerSpec, ...]) -> str | None:
+    """Return the name of a consumer from which a service is fetching, if any."""
     for consumer in consumers:
         with contextlib.suppress(nats.js.errors.NotFoundError):
             if (await js.consumer_info(consumer.stream, consumer.name)).num_waiting:
@@ -104,7 +104,7 @@ async def whoever_waits(js: JetStreamContext, consumers: tuple[ConsumerSpec, ...
 
 
 async def delete_streams(js: JetStreamContext) -> int:
-    """Delete all streams that exist, consumers and memory of message ids included; return how many copies they had."""
+    """Delete all streams that exist, consumers and deduplication included; return their number of replicas."""
     replicas = 1
     for stream in STREAMS:
         with contextlib.suppress(nats.js.errors.NotFoundError):
@@ -118,7 +118,7 @@ def server_version(nc: Client) -> str:
     return f"{version.major}.{version.minor}.{version.patch}"
 
 
-async def _read(js: JetStreamContext, stream: str, subject: str, after: int, last: int) -> AsyncIterator[KeptMessage]:
+async def _read(js: JetStreamContext, stream: str, subject: str, after: int, last: int) -> AsyncIterator[StoredMessage]:
     """The messages of ``subject`` from ``after`` (exclusive) to ``last``."""
     if last <= after:
         return
@@ -139,20 +139,20 @@ async def _read(js: JetStreamContext, stream: str, subject: str, after: int, las
             try:
                 messages = await subscription.fetch(min(left, _PAGE), timeout=_TIMEOUT)
             except (nats.errors.Error, TimeoutError) as error:
-                raise BackupError(f"NATS stopped giving out the messages of {stream}: {error!r}") from error
+                raise BackupError(f"NATS stopped delivering the messages of {stream}: {error!r}") from error
             left -= len(messages)
             for message in messages:
-                kept = _keep(stream, message)
-                if kept.seq > last:
+                stored = _stored(stream, message)
+                if stored.seq > last:
                     return
-                yield kept
+                yield stored
     finally:
         await subscription.unsubscribe()
 
 
-def _keep(stream: str, message: Msg) -> KeptMessage:
+def _stored(stream: str, message: Msg) -> StoredMessage:
     metadata = message.metadata
-    return KeptMessage(
+    return StoredMessage(
         stream=stream,
         seq=metadata.sequence.stream,
         subject=message.subject,

@@ -1,4 +1,4 @@
-"""Which servers are meant: those that the environment names, else those of the stack in a data folder."""
+"""The servers to back up or restore: those that the environment configures, else those of the stack in a folder."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from parley_cli.stack.state import DEFAULT_FOLDER, State
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Installation:
     """The servers of one installation.
 
     Attributes:
         nats_url: As the operator.
         database_url: As a role that may read everything; to restore, one that may change the schema.
-        keys: The folder whose secrets sign the sessions; None: ``SECRET_KEY`` is kept by somebody else.
+        keys: The folder whose secrets sign the sessions; None: ``SECRET_KEY`` is configured.
     """
 
     nats_url: str
@@ -34,11 +34,11 @@ class Place:
 
 
 @contextmanager
-def to_read(folder: Path | None, environment: Mapping[str, str] = os.environ) -> Iterator[Place]:
-    """The servers to back up: also those of a stack that runs, and of one that does not, which are started for it.
+def to_read(folder: Path | None, environment: Mapping[str, str] = os.environ) -> Iterator[Installation]:
+    """The servers to back up. Those of a stack that does not run are started for it.
 
     Args:
-        folder: Of the stack that is meant; None: nobody named one, and the default is meant where one is.
+        folder: Of the stack; None: the default folder, if it has a stack.
 
     Raises:
         BackupError, EmbeddedError
@@ -46,12 +46,12 @@ def to_read(folder: Path | None, environment: Mapping[str, str] = os.environ) ->
     named = _named(environment)
     running = state.read(folder or DEFAULT_FOLDER.absolute())
     if running is None or (folder is None and named.is_whole and not named.is_of(running)):
-        with _place(folder, named, must_exist=True) as place:
-            yield place
+        with _installation(folder, named, must_exist=True) as installation:
+            yield installation
         return
     if not named.is_of(running):
         raise Mixed(f"the stack that runs on {folder or DEFAULT_FOLDER} uses other servers")
-    yield Place(
+    yield Installation(
         nats_url=named.nats_url or running.nats_url,
         database_url=named.database_url or running.database_url,
         keys=None if named.has_key else (folder or DEFAULT_FOLDER.absolute()),
@@ -59,19 +59,19 @@ def to_read(folder: Path | None, environment: Mapping[str, str] = os.environ) ->
 
 
 @contextmanager
-def to_write(folder: Path | None, environment: Mapping[str, str] = os.environ) -> Iterator[Place]:
-    """The servers to restore into. A stack that runs on ``folder`` must end first.
+def to_write(folder: Path | None, environment: Mapping[str, str] = os.environ) -> Iterator[Installation]:
+    """The servers to restore into. A stack that runs on ``folder`` must be stopped first.
 
     Raises:
         BackupError, EmbeddedError
     """
-    with _place(folder, _named(environment), must_exist=False) as place:
-        yield place
+    with _installation(folder, _named(environment), must_exist=False) as installation:
+        yield installation
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Named:
-    """What the environment names; empty: nothing."""
+    """The servers that the environment configures; empty: none."""
 
     nats_url: str
     database_url: str
@@ -100,19 +100,19 @@ def _named(environment: Mapping[str, str]) -> _Named:
 
 
 @contextmanager
-def _place(folder: Path | None, named: _Named, *, must_exist: bool) -> Iterator[Place]:
+def _installation(folder: Path | None, named: _Named, *, must_exist: bool) -> Iterator[Installation]:
     """What the environment does not name is embedded, and runs as long as this context is open."""
     if named.is_whole:
-        # The key of a folder that nobody named may be that of another installation.
+        # The key of the default folder may belong to another installation.
         keys = folder if folder is not None and not named.has_key and (folder / "secrets.json").exists() else None
-        yield Place(nats_url=named.nats_url, database_url=named.database_url, keys=keys)
+        yield Installation(nats_url=named.nats_url, database_url=named.database_url, keys=keys)
         return
     where = folder or DEFAULT_FOLDER.absolute()
     if must_exist and not (where / "secrets.json").exists():
         raise BackupError(
             f"There is no stack in {where}. Name its folder with --data, or its servers with NATS_URL and DATABASE_URL."
         )
-    _refuse_a_mixture(where, named)
+    _refuse_mixed(where, named)
     with ExitStack() as opened:
         opened.enter_context(FolderLock(where))
         secrets = load_secrets(where)
@@ -125,10 +125,10 @@ def _place(folder: Path | None, named: _Named, *, must_exist: bool) -> Iterator[
             postgres = PostgresServer(where / "postgres", password=secrets.postgres_password)
             opened.enter_context(postgres)
             database_url = postgres.url
-        yield Place(nats_url=nats_url, database_url=database_url, keys=None if named.has_key else where)
+        yield Installation(nats_url=nats_url, database_url=database_url, keys=None if named.has_key else where)
 
 
-def _refuse_a_mixture(folder: Path, named: _Named) -> None:
+def _refuse_mixed(folder: Path, named: _Named) -> None:
     """One server is named: then the other one must be all that the stack in ``folder`` has of its own."""
     own_nats, own_postgres = (folder / "nats").exists(), (folder / "postgres").exists()
     if named.nats_url and (own_nats or not own_postgres):

@@ -1,4 +1,4 @@
-"""An answer on a terminal: text that grows, and what happens to it."""
+"""The output of a running answer on a terminal."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from parley_client.state import Generation
 
 
 class Printer:
-    """Writes the new part of an answer to ``out``; what a person should know besides goes to ``notes``."""
+    """Writes the new text of an answer to ``out``, and notes on its state to ``notes``."""
 
     def __init__(self, out: TextIO, notes: TextIO) -> None:
         self._out = out
         self._notes = notes
         self._text = ""
         self._reasoning = ""
-        self._told_of_retries = False
+        self._retry_noted = False
 
     def show(self, generation: Generation) -> None:
-        """Print what has come since the last call."""
+        """Print what is new since the last call."""
         self._grow(generation.text, generation.reasoning)
-        if generation.status == "retrying" and not self._told_of_retries:
-            self._told_of_retries = True  # once for all tries, until text comes again
-            self._note("The model has trouble; it is tried again.")
+        if generation.status == "retrying" and not self._retry_noted:
+            self._retry_noted = True  # once, until new text arrives
+            self._note("The model failed; it is retried.")
 
     def end(self, answer: Message) -> bool:
-        """Print the rest and return whether the answer is one to be content with."""
+        """Print the rest and return whether the answer is complete."""
         self._grow(answer.content, answer.reasoning or self._reasoning)
         if self._text and not self._text.endswith("\n"):
             self._out.write("\n")
@@ -39,7 +39,7 @@ class Printer:
 
     def _grow(self, text: str, reasoning: str) -> None:
         if not (text.startswith(self._text) and reasoning.startswith(self._reasoning)):
-            self._note("The answer starts over.")
+            self._note("The answer starts again.")
             self._text = self._reasoning = ""
         if len(reasoning) > len(self._reasoning):
             self._notes.write(reasoning[len(self._reasoning) :])
@@ -52,7 +52,7 @@ class Printer:
             self._out.write(text[len(self._text) :])
             self._out.flush()
             self._text = text
-            self._told_of_retries = False
+            self._retry_noted = False
 
     def _note(self, text: str) -> None:
         self._out.flush()

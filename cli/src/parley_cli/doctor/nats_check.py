@@ -233,20 +233,20 @@ async def _permissions(report: Report, nc: Client, user: UserPermissions, refuse
         tried[subject.lower()] = f"publish to {pattern}"
         await nc.publish(subject, b"", headers=_NOT_STORED)
     await wait_until_processed(nc)
-    lacking = [what for subject, what in tried.items() if subject in refused]
-    if lacking:
-        report.problem(f"The user {user.user} may not {', nor '.join(lacking)}.", _RENDER)
+    missing = [what for subject, what in tried.items() if subject in refused]
+    if missing:
+        report.problem(f"The user {user.user} may not {', nor '.join(missing)}.", _RENDER)
     else:
         report.ok(f"The user {user.user} has all its permissions.")
 
 
 def _one_of(pattern: str) -> str:
     """Return a subject that the pattern matches and that no service uses."""
-    nobody = str(uuid4())
+    unused = str(uuid4())
     tokens = pattern.split(".")
     if pattern.startswith("$JS."):
         return pattern
-    return ".".join(nobody if token in ("*", ">") else token for token in tokens)
+    return ".".join(unused if token in ("*", ">") else token for token in tokens)
 
 
 async def _service_users(report: Report, target: Target) -> None:

@@ -1,4 +1,4 @@
-"""The model provider: that it answers, takes the key, and has the model."""
+"""Check of the model provider: that it responds, accepts the key, and has the model."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from parley_cli.servers import ServerUnusable, nats_client
 _OPENAI: Final = "https://api.openai.com/v1"
 _TIMEOUT: Final = 10.0
 _ASK_TIMEOUT: Final = 5.0
-_MOST_READ: Final = 64 * 1024
-_MOST_SAID: Final = 300
+_MAX_READ: Final = 64 * 1024
+_MAX_MESSAGE: Final = 300
 
 
 async def check(target: Target) -> Report:
@@ -51,8 +51,7 @@ async def _ask(report: Report, target: Target) -> None:
 
 
 class Provider:
-    """An OpenAI-compatible API, of which only chat completions are needed: a list of models helps, and many have an odd
-    one or none.
+    """An OpenAI-compatible API, of which only chat completions are required: many list models in another form or not.
 
     Args:
         base: ``OPENAI_BASE_URL``.
@@ -80,26 +79,28 @@ class Provider:
             )
 
     async def _without_list(self, model: str, listing: httpx.Response) -> None:
-        """Whether it takes chats all the same. One without a question costs nothing."""
+        """Check whether it accepts chats all the same. An empty one costs nothing."""
         why = "it is something else" if listing.status_code == 200 else f"status {listing.status_code}"
         no_list = f"{self._base} answers, and its list of models cannot be read ({why})"
         try:
             answer = await self._complete({})
         except httpx.HTTPError as error:
-            said = str(error) or type(error).__name__
-            self._report.note(f"{no_list}; nor does it answer an empty chat: {said}", "Try it: parley chat QUESTION")
+            reason = str(error) or type(error).__name__
+            self._report.note(
+                f"{no_list}; nor does it respond to an empty chat: {reason}", "Try it: parley chat QUESTION"
+            )
             return
         if self._refuses(answer):
             return
         if not _takes_chats(answer):
             self._report.problem(
                 f"What answers at {self._base} does not list models as an OpenAI-compatible API does ({why}). "
-                "It takes no chats either.",
+                "It does not accept chats either.",
                 "Correct OPENAI_BASE_URL; it usually ends with /v1.",
             )
         elif answer.status_code >= 500:
             self._report.problem(
-                f"The provider at {self._base} has trouble: {_said(answer)}", "See its log or its status page."
+                f"The provider at {self._base} fails: {_error_message(answer)}", "See its log or its status page."
             )
         else:
             self._report.note(
@@ -108,29 +109,29 @@ class Provider:
             )
 
     async def _unlisted(self, model: str, models: list[str]) -> None:
-        """Whether it takes a model that it does not list: one word to it tells."""
+        """Check, with a one-token request, whether it accepts a model that it does not list."""
         question = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
         unlisted = f"MODEL is {model}, which the provider does not list"
         try:
             answer = await self._complete(question)
         except httpx.TimeoutException:
-            self._report.note(f"{unlisted}, and it took too long to say more.", "Try it: parley chat QUESTION")
+            self._report.note(f"{unlisted}, and a test request timed out.", "Try it: parley chat QUESTION")
             return
-        if answer.status_code == 404 or (answer.is_client_error and "model" in _said(answer).lower()):
+        if answer.status_code == 404 or (answer.is_client_error and "model" in _error_message(answer).lower()):
             self._report.problem(f"{unlisted}. It has {_some(models)}.", "Set MODEL to one of those.")
         elif answer.is_success:
-            self._report.ok(f"{unlisted}, and takes all the same.")
+            self._report.ok(f"{unlisted}, and accepts it all the same.")
         else:
-            self._report.note(f"{unlisted}, and says to it: {_said(answer)}", "Try it: parley chat QUESTION")
+            self._report.note(f"{unlisted}, and responds: {_error_message(answer)}", "Try it: parley chat QUESTION")
 
     async def _complete(self, body: dict[str, object]) -> httpx.Response:
-        """Post to chat completions; of what comes no more than the beginning is read."""
+        """Post to chat completions, and read at most the beginning of the response."""
         async with self._http.stream("POST", f"{self._base}/chat/completions", json=body) as answer:
             content = b""
             if not answer.headers.get("content-type", "").startswith("text/event-stream"):
                 async for piece in answer.aiter_bytes():
                     content += piece
-                    if len(content) > _MOST_READ:
+                    if len(content) > _MAX_READ:
                         break
             return httpx.Response(answer.status_code, headers=_plain(answer.headers), content=content)
 
@@ -141,15 +142,15 @@ class Provider:
                 self._report.problem(
                     f"The provider at {self._base} does not accept the key."
                     if has_key
-                    else f"The provider at {self._base} wants a key.",
+                    else f"The provider at {self._base} requires a key.",
                     "Set OPENAI_API_KEY to a valid key for this provider.",
                 )
             case 403:
                 self._report.problem(
-                    f"The provider at {self._base} refuses this: {_said(answer)}",
-                    "What it says counts: the region, the account or what the key may do. The key itself may be good."
+                    f"The provider at {self._base} refuses this: {_error_message(answer)}",
+                    "The reason may be the region, the account or the key's permissions. The key itself may be valid."
                     if has_key
-                    else "What it says counts; it may want a key (OPENAI_API_KEY), or refuse the region.",
+                    else "It may require a key (OPENAI_API_KEY), or refuse the region.",
                 )
             case _:
                 return False
@@ -157,12 +158,12 @@ class Provider:
 
 
 def _plain(headers: httpx.Headers) -> dict[str, str]:
-    """Without what speaks of how the body travelled."""
+    """Return the headers without those of the transfer encoding."""
     return {"content-type": headers.get("content-type", "")}
 
 
 def _listed(answer: httpx.Response) -> list[str] | None:
-    """The names in a list of models, whatever its form; None: it is no list."""
+    """Return the names in a list of models of any known form; None when it is no list."""
     try:
         body: object = answer.json()
     except ValueError:
@@ -183,9 +184,9 @@ def _name(item: object) -> str:
 
 
 def _takes_chats(answer: httpx.Response) -> bool:
-    """Whether what answered knows chat completions, though it refused this one."""
+    """Return whether the server has chat completions, although it refused this one."""
     if answer.status_code in (404, 405, 501):
-        return "model" in _said(answer).lower()
+        return "model" in _error_message(answer).lower()
     if not answer.is_success or answer.headers["content-type"].startswith("text/event-stream"):
         return True
     try:
@@ -195,8 +196,8 @@ def _takes_chats(answer: httpx.Response) -> bool:
     return True
 
 
-def _said(answer: httpx.Response) -> str:
-    """What a refusal says, on one line: providers put it in different places."""
+def _error_message(answer: httpx.Response) -> str:
+    """Return the error message of a response on one line: providers put it in different places."""
     try:
         body: object = answer.json()
     except ValueError:
@@ -205,16 +206,16 @@ def _said(answer: httpx.Response) -> str:
     if isinstance(error, dict):
         error = next((error[key] for key in ("message", "detail", "code") if isinstance(error.get(key), str)), None)
     text = " ".join((error if isinstance(error, str) else "").split())
-    return f"{text[:_MOST_SAID] or answer.reason_phrase} (status {answer.status_code})."
+    return f"{text[:_MAX_MESSAGE] or answer.reason_phrase} (status {answer.status_code})."
 
 
 async def _ask_worker(report: Report, target: Target) -> None:
-    """What the worker of a running stack makes of it: its key may not be the one in this terminal."""
+    """List the models through the worker of a running stack, whose key may differ from the one in the environment."""
     async with AsyncExitStack() as opened:
         try:
             nc = await opened.enter_async_context(nats_client(target.nats_url, "parley-doctor"))
         except ServerUnusable:
-            return  # told by the check of NATS
+            return  # reported by the check of NATS
         await _list_models(report, nc)
 
 
@@ -222,11 +223,13 @@ async def _list_models(report: Report, nc: Client) -> None:
     try:
         models = await ask(nc, ListModels(), timeout=_ASK_TIMEOUT)
     except RpcRefused as error:
-        report.problem(f"llm-worker cannot list models: {error.message}", "Its log says more.")
+        report.problem(f"llm-worker cannot list models: {error.message}", "See its log.")
     except NoResponder:
-        report.problem("No llm-worker listens: nobody makes answers.", "See above which process does not run.")
+        report.problem(
+            "No llm-worker is subscribed: no answers are generated.", "See above which process does not run."
+        )
     except BusUnavailable:
-        report.problem("No llm-worker answers in time.", "See its log.")
+        report.problem("No llm-worker responds in time.", "See its log.")
     else:
         report.ok(f"llm-worker offers {len(models.items)} models, by default {models.default}.")
 

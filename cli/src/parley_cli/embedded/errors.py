@@ -1,15 +1,15 @@
-"""What can go wrong with an embedded server, in words for the person who started it."""
+"""Errors of embedded servers and their data folder, with messages for the person who started them."""
 
 import errno
 import socket
 
 
 class EmbeddedError(Exception):
-    """The base of everything that this package raises."""
+    """The base of the errors of this package."""
 
 
 class CannotListen(EmbeddedError):
-    """A server cannot listen where it is told to."""
+    """A server cannot listen on its address."""
 
     def __init__(self, what: str, host: str, port: int, why: OSError, fix: str = "") -> None:
         if isinstance(why, socket.gaierror):
@@ -35,11 +35,11 @@ class FolderInUse(EmbeddedError):
 
 
 class UnusableFolder(EmbeddedError):
-    """Nothing can be kept in the folder, or what is in it cannot be used."""
+    """The folder cannot be written, or its content cannot be used."""
 
     def __init__(self, folder: object, why: OSError | str) -> None:
         super().__init__(
-            f"The data folder {folder} cannot be used: {_cause(why)}. Name another one with --data, or mend it."
+            f"The data folder {folder} cannot be used: {_cause(why)}. Choose another one with --data, or repair it."
         )
 
 
@@ -59,10 +59,10 @@ def _cause(why: OSError | str) -> str:
 
 
 class DidNotStart(EmbeddedError):
-    """A server ended, or was not ready in time; ``log`` is the end of what it said."""
+    """A server ended, or was not ready in time; ``log`` is the end of its log."""
 
     def __init__(self, what: str, reason: str, log: str) -> None:
-        super().__init__(f"{what} {reason}." + (f" It said:\n{log}" if log else ""))
+        super().__init__(f"{what} {reason}." + (f" Its log ends with:\n{log}" if log else ""))
 
 
 class WrongVersion(EmbeddedError):

@@ -12,9 +12,9 @@ from parley_cli.embedded.errors import FolderInUse, UnusableFolder
 
 
 class FolderLock:
-    """An exclusive lock on a folder, held while the context is open.
+    """An exclusive lock on a folder, as long as the context is open.
 
-    The operating system lets go of it when the process ends, however it ends, so a stale lock cannot exist.
+    The operating system releases it when the process ends, so a stale lock cannot exist.
 
     Raises:
         FolderInUse, UnusableFolder: On entering.

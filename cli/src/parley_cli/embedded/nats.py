@@ -19,7 +19,7 @@ from parley_cli.private_file import write_private_file
 
 
 def nats_program() -> str:
-    """Return the path of nats-server: the one installed beside this Python, else one on the PATH."""
+    """Return the path of nats-server: the one installed with this Python, else one on the PATH."""
     installed = Path(sysconfig.get_path("scripts")) / "nats-server"
     program = str(installed) if installed.exists() else shutil.which("nats-server")
     if program is None:
@@ -47,8 +47,8 @@ class NatsServer(EmbeddedServer):
             folder: Made when it is missing.
             port: Of clients; by default a free one, which stays the same over restarts of this object.
             monitor_port: Of the HTTP monitor; none by default.
-            passwords: Of the users in :mod:`parley.contracts.permissions`, who then may do just what is said there.
-                By default anybody may do anything.
+            passwords: Of the users in :mod:`parley.contracts.permissions`, who then have only those permissions.
+                By default there are no users and no restrictions.
         """
         super().__init__()
         self.folder = folder.absolute()

@@ -1,4 +1,4 @@
-"""Ports: drawn so that nobody else is likely to choose them, and tried before somebody relies on them."""
+"""Free ports, and checks of ports."""
 
 import errno
 import secrets
@@ -53,7 +53,7 @@ def try_port(port: int, host: str) -> None:
         except OSError as error:
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                 raise
-            elsewhere = error  # `localhost` where IPv6 is off, say
+            elsewhere = error  # for example `localhost` without IPv6
     if elsewhere is not None and not tried:
         raise elsewhere
 
@@ -69,7 +69,7 @@ def _addresses(
 
 
 class PortSet:
-    """The ports of one installation: none is given to two of its processes."""
+    """The ports of one stack: each is drawn once."""
 
     def __init__(self, taken: tuple[int, ...] = ()) -> None:
         self._taken = set(taken)

@@ -69,7 +69,7 @@ class PostgresServer(EmbeddedServer):
 
         Args:
             folder: Made when it is missing.
-            password: Of the role; laid down when the data is made, so give the same one ever after.
+            password: Of the role. It is set when the data is created, and must stay the same.
             port: By default a free one, which stays the same over restarts of this object.
             fsync: False loses data when the machine crashes. For tests.
         """
@@ -123,7 +123,7 @@ class PostgresServer(EmbeddedServer):
     # --- the data folder ---------------------------------------------------------------------------------------------
 
     def _make_data(self) -> None:
-        """Run initdb beside the data folder and move the result there, so that a half-made one is never used."""
+        """Run initdb next to the data folder and move the result there, so that an incomplete one is never used."""
         new = self.folder / "data.new"
         password_file = self.folder / "initdb.password"
         shutil.rmtree(new, ignore_errors=True)
@@ -163,7 +163,7 @@ class PostgresServer(EmbeddedServer):
             )
 
     def _end_orphan(self) -> None:
-        """Deal with what an earlier run left: a stale ``postmaster.pid``, or a server that outlived its parent."""
+        """Clean up after an earlier run: a stale ``postmaster.pid``, or a server that outlived its parent."""
         pid_file = self.data / "postmaster.pid"
         if not pid_file.exists():
             return

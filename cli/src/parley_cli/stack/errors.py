@@ -1,5 +1,5 @@
-"""Why a stack does not start."""
+"""Errors of a stack."""
 
 
 class StackError(Exception):
-    """In words for the person who started it."""
+    """The stack cannot start; the message is for the person who started it."""

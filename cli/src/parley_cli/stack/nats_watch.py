@@ -1,7 +1,7 @@
-"""Restarting the stack's nats-server when it stores nothing any more though its disk has space.
+"""Restarts the stack's nats-server when it stores no messages although its disk has space.
 
-A nats-server (2.10 to 2.15) whose disk was full keeps the failed write as the state of its stream: it answers for the
-stream and refuses every message, also when there is space again, until it is restarted.
+A nats-server (2.10 to 2.15) whose disk was full keeps the failed write as the state of its stream: it responds for
+the stream and refuses every message until it is restarted, also when there is space again.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from parley_cli.stack.log import CombinedLog
 from parley_cli.stack.process import SupervisedProcess
 
 EVERY: Final = 10.0
-"""Seconds between two messages that are stored to see whether they are."""
+"""Seconds between two test messages."""
 
 _TRIES: Final = 2
-"""Messages in a row that are not stored before it is restarted: one may meet a start or a slow disk."""
+"""Consecutive failures before a restart: one may be due to a start or a slow disk."""
 _ENOUGH: Final = 64 * 1024 * 1024
 _ENOUGH_SHARE: Final = 0.1
 
 
 async def watch(server: NatsServer, process: SupervisedProcess, log: CombinedLog, *, every: float = EVERY) -> None:
     """Until cancelled."""
-    failures, said = 0, ""
+    failures, reported = 0, ""
     async with _connected(server) as nc:
         while True:
             await asyncio.sleep(every)
@@ -42,21 +42,23 @@ async def watch(server: NatsServer, process: SupervisedProcess, log: CombinedLog
                 continue
             problem = await _write(nc)
             if problem is None:
-                if said:
+                if reported:
                     log.line(process.spec.name, "stores messages again")
-                failures, said = 0, ""
+                failures, reported = 0, ""
                 continue
             failures += 1
             if failures < _TRIES:
                 continue
             if not _has_space(server):
-                sentence = f"stores no messages: its disk is full ({server.folder}); it goes on once there is space"
-                if sentence != said:
+                sentence = f"stores no messages: its disk is full ({server.folder}); it continues once there is space"
+                if sentence != reported:
                     log.line(process.spec.name, sentence)
-                said = sentence
+                reported = sentence
             else:
-                said = "restarted"
-                log.line(process.spec.name, f"stores no messages though its disk has space; restarting it ({problem})")
+                reported = "restarted"
+                log.line(
+                    process.spec.name, f"stores no messages although its disk has space; restarting it ({problem})"
+                )
                 failures = 0
                 await process.restart()
 
@@ -64,7 +66,7 @@ async def watch(server: NatsServer, process: SupervisedProcess, log: CombinedLog
 @asynccontextmanager
 async def _connected(server: NatsServer) -> AsyncIterator[Client]:
     async def on_error(_: Exception) -> None:
-        """The services say it."""
+        """The services log it."""
 
     nc = await connect(server.url, name="parley-up", on_error=on_error)
     try:
@@ -74,7 +76,7 @@ async def _connected(server: NatsServer) -> AsyncIterator[Client]:
 
 
 async def _write(nc: Client) -> str | None:
-    """Store one message and delete it; what is wrong, if it is not stored."""
+    """Store one message and delete it; return the error if it is not stored."""
     js = nc.jetstream(timeout=jetstream.ANSWER_TIMEOUT)
     try:
         stored = await jetstream.write(js)

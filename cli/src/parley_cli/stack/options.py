@@ -1,4 +1,4 @@
-"""What a stack is asked to be."""
+"""Options of a stack."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from parley_cli.local_model import server as local_model
 
 SERVICES = ("chat-store", "llm-worker", "push", "gateway")
-"""In the order in which they start; they end in the opposite one."""
+"""In the order in which they start; they stop in the reverse one."""
 DEMO_MODEL, LOCAL_MODEL = "demo-model", "local-model"
 MODEL_SERVERS = (DEMO_MODEL, LOCAL_MODEL)
 MODEL_SERVER_KEY = "demo"
@@ -31,7 +31,7 @@ class StackOptions:
         web_dist: The built page.
         fsync: False is for tests: data does not survive a crash of the machine.
         address_for: Called with a service and the address of a server that it uses (``NATS_URL``, ``DATABASE_URL``,
-            ``OPENAI_BASE_URL``); returns the address that it is given instead: a proxy's, say.
+            ``OPENAI_BASE_URL``); returns the address that it gets instead, for example a proxy's.
         restart_delays: Seconds before the first restart of a process that ended, and at most.
     """
 

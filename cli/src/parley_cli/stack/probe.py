@@ -1,4 +1,4 @@
-"""Asking a process how it is, with nothing but a socket."""
+"""HTTP probes of processes, with nothing but a socket."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _TIMEOUT = 2.0
 
 
 async def get(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, str]:
-    """``GET`` a small document; status 0 when nothing answers."""
+    """``GET`` a small document; status 0 when nothing responds."""
     name = f"[{host}]" if ":" in host else host
     try:
         async with asyncio.timeout(_TIMEOUT):
@@ -27,10 +27,10 @@ async def get(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, str]:
 
 
 async def serves_page(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether a gateway answers there."""
+    """Return whether a gateway responds there."""
     return (await get(port, "/healthz", host))[0] == 200
 
 
 async def serves_sockets(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether push answers there: it asks for a websocket."""
+    """Return whether push responds there: it requires a websocket."""
     return (await get(port, "/ws", host))[0] == 426

@@ -1,4 +1,4 @@
-"""The stack's own passwords and keys, made once and kept in its data folder."""
+"""The passwords and keys of a stack, created once and stored in its data folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Secrets(msgspec.Struct, frozen=True):
 
 
 def load_secrets(folder: Path) -> Secrets:
-    """Return the secrets of ``folder``; make them when there are none. Readable only by their owner.
+    """Return the secrets of ``folder``, which are created if there are none. Only the owner can read them.
 
     Raises:
         UnusableFolder
@@ -38,7 +38,7 @@ def load_secrets(folder: Path) -> Secrets:
     except OSError as error:
         raise UnusableFolder(folder, error) from error
     except msgspec.DecodeError as error:
-        # Not made anew: the data beside it can be opened with the old ones only.
+        # Not replaced: the existing data can be used with the old secrets only.
         raise UnusableFolder(folder, f"{file} is damaged ({error})") from error
     made = Secrets(secrets.token_urlsafe(48), secrets.token_urlsafe(24), secrets.token_urlsafe(24))
     write_private_file(file, msgspec.json.encode(made))
@@ -46,6 +46,6 @@ def load_secrets(folder: Path) -> Secrets:
 
 
 def keep_secret_key(folder: Path, secret_key: str) -> None:
-    """Sign the sessions of ``folder`` with the key of an earlier stack, so that they stay good."""
+    """Store the key of an earlier stack, so that its sessions stay valid."""
     changed = msgspec.structs.replace(load_secrets(folder), secret_key=secret_key)
     write_private_file(folder / "secrets.json", msgspec.json.encode(changed))

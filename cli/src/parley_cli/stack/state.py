@@ -1,4 +1,4 @@
-"""What runs where: ``stack.json`` in the data folder, for tools and tests. It holds passwords: owner-readable only."""
+"""The state of a running stack: ``stack.json`` in the data folder, with passwords, readable by its owner only."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def read(folder: Path = DEFAULT_FOLDER) -> State | None:
     except (FileNotFoundError, ProcessLookupError, msgspec.DecodeError):
         return None
     except PermissionError:
-        pass  # it runs, as somebody else
+        pass  # it runs, as another user
     return state
 
 
