@@ -372,7 +372,7 @@ async def test_an_answer_survives_the_death_of_any_part(installation: Installati
         await eventually(lambda: _owner(installation), deadline=30, every=0.1, what="a worker that answers")
         container = installation.ids(part)[0]
         installation.run("docker", "kill", container)
-        # An engine restarts what died by itself, but not what it was told to kill.
+        # An engine restarts a container that crashed, but not one that it was asked to kill.
         installation.run("docker", "start", container)
         answer = await visitor.answer(chat, message)
         assert answer["content"] == "".join(numbered(300, prompt))

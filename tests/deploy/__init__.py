@@ -1,1 +1,1 @@
-"""What `deploy/` holds is tried for real where it can be, and held to its rules where it cannot."""
+"""Tests of `deploy/`: on real programs where they are available, otherwise against rules."""

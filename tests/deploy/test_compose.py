@@ -154,10 +154,10 @@ def _seconds(text: str) -> float:
 
 
 def choose(service: str, **environment: str) -> dict[str, str]:
-    """Run the service's entry point with ``environment`` in compose's; return what the program is told."""
+    """Run the service's entry point with ``environment`` in compose's; return the program's environment."""
     definition = compose.load(environment)["services"][service]
     shell, *options = definition["entrypoint"]
-    told = subprocess.run(
+    output = subprocess.run(
         [shell, *(option.replace("exec python -m", "env; true") for option in options)],
         env=compose.environment_of(definition),
         capture_output=True,
@@ -165,7 +165,7 @@ def choose(service: str, **environment: str) -> dict[str, str]:
         check=True,
         timeout=60,
     )
-    lines = dict(line.split("=", 1) for line in told.stdout.splitlines())
+    lines = dict(line.split("=", 1) for line in output.stdout.splitlines())
     return {name: lines.get(name, "") for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "MODEL", "ANY_MODEL", "DEMO")}
 
 
@@ -186,8 +186,8 @@ def test_the_demo_model_answers_until_another_is_set(
     environment: dict[str, str], base_url: str, model: str, demo: str
 ) -> None:
     for service in ("gateway", "llm-worker"):
-        told = choose(service, **environment)
-        assert (told["OPENAI_BASE_URL"], told["MODEL"], told["DEMO"]) == (base_url, model, demo)
+        chosen = choose(service, **environment)
+        assert (chosen["OPENAI_BASE_URL"], chosen["MODEL"], chosen["DEMO"]) == (base_url, model, demo)
     # As `parley up` has it: the demo model's named behaviours are not listed, and cost nothing.
     assert choose("llm-worker", **environment)["ANY_MODEL"] == demo
     # The key is the worker's alone.

@@ -196,7 +196,7 @@ def test_a_pod_gets_more_time_to_stop_than_it_takes(name: str) -> None:
         own = float(settings_of(resources, deployments[service])[variable])
         assert pod["terminationGracePeriodSeconds"] >= before + own + 10, service
         if service in ("gateway", "push"):
-            assert before > 0, "an endpoint is forgotten some time after the pod is told to stop"
+            assert before > 0, "an endpoint is removed some time after the pod gets SIGTERM"
 
 
 @pytest.mark.parametrize("name", OVERLAYS)

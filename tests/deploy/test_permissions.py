@@ -280,7 +280,7 @@ async def test_a_prompt_and_an_answer_travel_between_the_users_that_they_are_for
 
 
 async def _take(nc: Client, consumer: streams.ConsumerSpec) -> Msg:
-    """Take one message as a service does: fetch, say that it is in hand, acknowledge."""
+    """Take one message as a service does: fetch, send in_progress, acknowledge."""
     pull = await nc.jetstream().pull_subscribe_bind(consumer.name, consumer.stream)
     (message,) = await pull.fetch(1, timeout=5)
     await message.in_progress()

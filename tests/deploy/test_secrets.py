@@ -163,7 +163,7 @@ def test_a_secret_that_is_missing_in_the_cluster_is_made(tmp_path: Path) -> None
     first = kubernetes_secrets(path=cluster_with(tmp_path, {}))
     gone = {name: item for name, item in first.items() if name not in ("parley-operator", "parley-role-chat-store")}
     second = kubernetes_secrets(path=cluster_with(tmp_path, gone))
-    assert {name: item for name, item in second.items() if name in gone} != gone, "NATS is told of the new password"
+    assert {name: item for name, item in second.items() if name in gone} != gone, "NATS gets the new password"
     assert second["parley-chat-store"] == first["parley-chat-store"]
     assert second["parley-role-chat-store"] == first["parley-role-chat-store"]
 

@@ -1,4 +1,4 @@
-"""Our manifests as kustomize makes them, and the schemas that they are held to."""
+"""The manifests as kustomize renders them, and the schemas that they must satisfy."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _overlay(name: str) -> str:
 
 
 def rendered_beside(name: str, kustomization: str) -> list[Resource]:
-    """A kustomization that stands beside the overlays."""
+    """A kustomization in the folder of the overlays."""
     result = _build(name, kustomization=kustomization)
     assert result.returncode == 0, result.stderr
     return _read(result.stdout)
