@@ -80,5 +80,5 @@ class DeployedNats(EmbeddedServer):
 
 
 def environment(nats: DeployedNats, user: str) -> dict[str, str]:
-    """The NATS_URL of a service with that user."""
+    """Return the environment of a service with that user."""
     return {"NATS_URL": nats.url_of(user), "PATH": os.environ["PATH"]}
