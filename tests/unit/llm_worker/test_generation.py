@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -343,11 +344,21 @@ async def test_retries_back_off_whatever_the_provider_asks_for(
     monkeypatch.setattr(generation, "publish_durable", lambda *_, **__: asyncio.sleep(0))
     failure = error_mapping.from_status(429, b"", {}, model="m")
     failure.retry_after = asked
-    run = Run(failure, retry_time=1.5)
+    delays: list[float] = []
+    wait = attempt.Attempt._wait
+
+    async def record(self: attempt.Attempt, delay: float) -> None:
+        delays.append(delay)
+        await wait(self, delay)
+
+    monkeypatch.setattr(attempt.Attempt, "_wait", record)
+    run = Run(failure, retry_time=3.0)
     await run.generation.run()
     times = [at for at, *_ in run.provider.asked]
     assert 2 <= len(times) <= 5
-    assert times[-1] - times[0] <= 1.5
+    assert sum(delays) <= 3.0
+    assert all(later - earlier >= delay for (earlier, later), delay in zip(pairwise(times), delays, strict=True))
+    assert all(delay >= 0.25 * 2**retry for retry, delay in enumerate(delays))
 
 
 async def test_a_retry_after_longer_than_retry_time_ends_the_answer_at_once(ended: Ended) -> None:
