@@ -20,7 +20,7 @@ class EventStreamResponse(StreamingResponse):
     media_type = "text/event-stream"
 
     def __init__(self, stream: EventStream) -> None:
-        # nginx and its like would hold events back to fill a buffer; others would, to compress them.
+        # Proxies such as nginx would delay events to fill a buffer, others to compress them.
         headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store, no-transform"}
         super().__init__(stream.events(), headers=headers)
         self._stream = stream
@@ -45,9 +45,9 @@ async def stream_chat(
     last_event_id: Annotated[str | None, Header()] = None,
     after: Annotated[str | None, Query()] = None,
 ) -> Response:
-    """Follow a chat. Each event's ``id`` is the reader's cursor; brought back, only what came later is sent.
+    """Follow a chat. Each event's ``id`` is a cursor; sent as ``Last-Event-ID``, only later events follow.
 
-    A browser's ``EventSource`` cannot send a header of its own at first: it may say the cursor as ``after``.
+    A browser's first request cannot send that header: ``after`` is the same as a parameter.
     """
     await gateway.store.require_access(identity.user_id, chat_id)
     headers = {"X-Request-Id": request_id_of(request) or ""}
