@@ -11,7 +11,8 @@ from parley.contracts.frames import Delta, Generation, Kind
 from parley.contracts.live import Changed
 from parley.contracts.rpc import GenerationSnapshot, SyncReply
 from push.rooms.reader import Reader
-from push.rooms.room import Room, Tally
+from push.rooms.readers import Counters
+from push.rooms.room import Room
 from push.rooms.sync_requests import AskStore, AskWorker, Request
 from tests.unit.push.world import CHAT_ID, ChatStore, Client
 
@@ -22,7 +23,7 @@ Live = Changed | Generation | Delta
 class Push:
     """A push process with one room: what is on its way to it, and what it asked."""
 
-    room: Room = field(default_factory=lambda: Room(CHAT_ID, Tally()))
+    room: Room = field(default_factory=lambda: Room(CHAT_ID, Counters()))
     from_store: deque[Live] = field(default_factory=deque)
     from_worker: deque[Live] = field(default_factory=deque)
     asked: Request | None = None
@@ -51,14 +52,14 @@ class Seat:
         self.push = push
         self.pause_after = -1
         self.reader = Reader("ann", self._write, client.cursor, events=client.events)
-        push.room.join(self.reader)
+        push.room.readers.join(self.reader)
 
     def _write(self, data: bytes) -> None:
         assert self.reader.writable, "written to while it could not take more"
         self.client.write(data)
         self.pause_after -= 1
         if self.pause_after == 0:
-            self.push.room.pause(self.reader)
+            self.push.room.readers.pause(self.reader)
 
 
 class Stage:
@@ -126,7 +127,7 @@ class Stage:
             push.take(queue.popleft())
 
     def flush(self, which: int) -> None:
-        self.pushes[which].room.flush()
+        self.pushes[which].room.readers.flush()
 
     # --- requests ----------------------------------------------------------------------------------------------------
 
@@ -180,7 +181,7 @@ class Stage:
         """The connection breaks before the last frames came through, and another one is made."""
         if self.taken:
             left = self.taken.pop(seat % len(self.taken))
-            left.push.room.leave(left.reader)
+            left.push.room.readers.leave(left.reader)
             left.client.lose(lost)
             self.taken.append(Seat(Client(events=left.client.events) if fresh else left.client, self.pushes[which]))
 
@@ -188,7 +189,7 @@ class Stage:
         if self.taken:
             chosen = self.taken[seat % len(self.taken)]
             if chosen.reader.writable:
-                chosen.push.room.pause(chosen.reader)
+                chosen.push.room.readers.pause(chosen.reader)
 
     def pause_within(self, seat: int, writes: int) -> None:
         """The write after so many others fills the buffer."""
@@ -200,7 +201,7 @@ class Stage:
             chosen = self.taken[seat % len(self.taken)]
             chosen.pause_after = -1
             if not chosen.reader.writable:
-                chosen.push.room.resume(chosen.reader)
+                chosen.push.room.readers.resume(chosen.reader)
 
     # --- what always holds -------------------------------------------------------------------------------------------
 
@@ -248,7 +249,7 @@ class Stage:
             self.arrive(which)
         else:
             assert isinstance(push.room.next_request(), AskWorker), "asks chat-store without end"
-        push.room.flush()
+        push.room.readers.flush()
 
     def _has_everything(self, client: Client) -> None:
         assert not client.gone

@@ -12,8 +12,9 @@ from parley.contracts.ids import new_id
 from parley.runtime import tokens
 from push.rooms.chat_lists import Lists
 from push.rooms.reader import Reader
+from push.rooms.readers import Counters
 from push.rooms.registry import Rooms
-from push.rooms.room import Room, Tally
+from push.rooms.room import Room
 from push.transport import event_stream as module
 from push.transport.connection import Connection
 from push.transport.event_stream import EventStream
@@ -68,22 +69,22 @@ class OneRoom:
     """Rooms whose only room knows its chat already."""
 
     def __init__(self, store: ChatStore) -> None:
-        self._room = Room(store.chat_id, Tally())
+        self._room = Room(store.chat_id, Counters())
         self._store = store
 
     def room(self, chat_id: str) -> Room:
         return self._room
 
     def join(self, room: Room, reader: Reader) -> None:
-        room.join(reader)
+        room.readers.join(reader)
         while (request := room.next_request()) is not None:
             room.synced(cast(Any, request), self._store.sync(cast(Any, request).after))
 
     def leave(self, room: Room, reader: Reader) -> None:
-        room.leave(reader)
+        room.readers.leave(reader)
 
     def resume(self, room: Room, reader: Reader) -> None:
-        room.resume(reader)
+        room.readers.resume(reader)
 
 
 def opened(*, ttl: float = 600.0) -> tuple[EventStream, Transport]:

@@ -7,7 +7,8 @@ import msgspec
 from parley.contracts.frames import ChatFrame, Cursor, Delta, Generation, MessageFrame, Snapshot
 from push.rooms.framing import text_frame
 from push.rooms.reader import Reader
-from push.rooms.room import Room, Tally
+from push.rooms.readers import Counters
+from push.rooms.room import Room
 from push.rooms.sync_requests import AskStore, AskWorker
 from tests.unit.push.world import CHAT_ID, ChatStore, Client
 
@@ -17,13 +18,13 @@ class Scene:
 
     def __init__(self) -> None:
         self.store = ChatStore()
-        self.room = Room(CHAT_ID, Tally())
+        self.room = Room(CHAT_ID, Counters())
         self.asked: list[AskStore | AskWorker] = []
 
     def enter(self, client: Client | None = None, user: str = "ann") -> tuple[Client, Reader]:
         client = client or Client()
         reader = Reader(user, client.write, client.cursor)
-        self.room.join(reader)
+        self.room.readers.join(reader)
         self.answer()
         return client, reader
 
@@ -59,7 +60,7 @@ def test_a_delta_goes_to_all_as_it_came() -> None:
     scene.run()
     written.clear()
     payload = scene.say()
-    scene.room.flush()
+    scene.room.readers.flush()
     assert written == [text_frame(payload)] * 3
 
 
@@ -70,7 +71,7 @@ def test_deltas_of_one_read_go_out_as_one_frame() -> None:
     before = len(client.frames)
     for _ in range(10):
         scene.say()
-    scene.room.flush()
+    scene.room.readers.flush()
     (frame,) = client.frames[before:]
     assert isinstance(frame, Delta)
     assert (frame.from_, frame.to) == (1, 10)
@@ -82,14 +83,14 @@ def test_a_catch_up_is_built_once_for_readers_at_the_same_place() -> None:
     readers = [scene.enter()[1] for _ in range(3)]
     scene.run()
     for reader in readers:
-        scene.room.pause(reader)
+        scene.room.readers.pause(reader)
         reader.write = reader.write_long = written.append
     for _ in range(100):
         scene.say()
-    scene.room.flush()
+    scene.room.readers.flush()
     assert written == []
     for reader in readers:
-        scene.room.resume(reader)
+        scene.room.readers.resume(reader)
     assert len(written) == 3
     assert written[0] is written[1] is written[2]
 
@@ -101,7 +102,7 @@ def test_snapshots_are_built_once_for_joiners_at_the_same_place() -> None:
     scene.say(5)
     written: list[bytes] = []
     for _ in range(3):
-        scene.room.join(Reader("ann", written.append))
+        scene.room.readers.join(Reader("ann", written.append))
     assert written[0] is written[1] is written[2]
 
 
@@ -133,7 +134,7 @@ def test_many_cursors_cost_one_request() -> None:
         client = Client()
         client.version = version
         clients.append(client)
-        scene.room.join(Reader("ann", client.write, Cursor(version=version)))
+        scene.room.readers.join(Reader("ann", client.write, Cursor(version=version)))
     scene.answer()
     assert [request.after for request in scene.asked if isinstance(request, AskStore)] == [cursors[0]]
     for client in clients:
@@ -160,15 +161,15 @@ def test_a_reader_who_lagged_through_the_end_of_an_answer_gets_what_changed() ->
     client, reader = scene.enter()
     scene.run()
     scene.say(5)
-    scene.room.flush()
-    scene.room.pause(reader)
+    scene.room.readers.flush()
+    scene.room.readers.pause(reader)
     scene.say(5)
     scene.room.changed(scene.store.finish())
     scene.run()
     scene.say(3)
     asked = len(scene.asked)
     before = len(client.frames)
-    scene.room.resume(reader)
+    scene.room.readers.resume(reader)
     scene.answer()
     (frame,) = client.frames[before:]
     assert isinstance(frame, Snapshot)
@@ -187,7 +188,7 @@ def test_late_deltas_of_an_answer_that_ended_cost_nothing() -> None:
     scene.room.changed(scene.store.finish())
     before, asked = len(client.frames), len(scene.asked)
     scene.room.delta(late, msgspec.json.encode(late))
-    scene.room.flush()
+    scene.room.readers.flush()
     scene.answer()
     assert (len(client.frames), len(scene.asked)) == (before, asked)
 
@@ -212,7 +213,7 @@ def test_an_older_worker_that_still_talks_is_not_heard() -> None:
     scene.room.generation(started, msgspec.json.encode(started))
     scene.room.delta(stale, msgspec.json.encode(stale))
     scene.say(2)
-    scene.room.flush()
+    scene.room.readers.flush()
     assert client.running is not None
     assert (client.running.attempt, client.running.seq) == (2, 2)
 
@@ -236,7 +237,7 @@ def test_a_retry_is_told_and_ends_with_the_next_delta() -> None:
     assert joiner.frames[0].generation is not None
     assert joiner.frames[0].generation.status == "retrying"
     scene.say()
-    scene.room.flush()
+    scene.room.readers.flush()
     assert client.running is not None
     assert client.running.seq == 1
     joiner, _ = scene.enter()
@@ -266,7 +267,7 @@ def test_nothing_is_asked_for_nobody() -> None:
     scene = Scene()
     _, reader = scene.enter()
     scene.run()
-    scene.room.leave(reader)
+    scene.room.readers.leave(reader)
     scene.room.doubt()
     assert scene.room.next_request() is None
     scene.enter()
@@ -278,12 +279,12 @@ def test_who_waited_for_the_worker_is_not_sent_twice_what_came_meanwhile() -> No
     scene.enter()
     scene.run()
     scene.say(3)
-    scene.room.flush()
+    scene.room.readers.flush()
     assert scene.store.ref is not None
     client = Client()
     cursor = Cursor(version=scene.store.version, generation_id=scene.store.ref.generation_id, attempt=9, seq=1)
     client.version = cursor.version
-    scene.room.join(Reader("ann", client.write, cursor))
+    scene.room.readers.join(Reader("ann", client.write, cursor))
     assert client.frames == []
     assert isinstance(scene.room.next_request(), AskWorker)
     scene.say(2)
@@ -312,7 +313,7 @@ def test_a_change_that_comes_while_another_is_asked_about_is_asked_about_too() -
 def test_a_change_that_comes_before_the_first_answer_is_kept() -> None:
     scene = Scene()
     client = Client()
-    scene.room.join(Reader("ann", client.write))
+    scene.room.readers.join(Reader("ann", client.write))
     request = scene.room.next_request()
     assert isinstance(request, AskStore)
     reply = scene.store.sync(request.after)
@@ -336,14 +337,14 @@ def test_a_reader_who_is_ahead_goes_on_when_the_room_has_caught_up() -> None:
         room.generation(started, msgspec.json.encode(started))
     for delta in deltas[:3]:
         other.room.delta(delta, msgspec.json.encode(delta))
-    other.room.flush()
-    other.room.leave(reader)
+    other.room.readers.flush()
+    other.room.readers.leave(reader)
     scene.enter(ahead)
     asked = len(scene.asked)
     seqs = []
     for delta in deltas:
         scene.room.delta(delta, msgspec.json.encode(delta))
-        scene.room.flush()
+        scene.room.readers.flush()
         assert ahead.running is not None
         seqs.append(ahead.running.seq)
     assert seqs == [6, 6, 6, 8]
@@ -356,7 +357,7 @@ def test_a_chat_deleted_between_a_delta_and_its_sending_ends_quietly() -> None:
     scene.run()
     scene.say()
     scene.room.changed(scene.store.delete())
-    scene.room.flush()
+    scene.room.readers.flush()
     assert client.gone
 
 
@@ -369,7 +370,7 @@ def test_cursors_that_nobody_was_given_are_one_place() -> None:
     written: list[bytes] = []
     for number in range(200):
         cursor = Cursor(version=scene.room.version, generation_id=f"invented-{number}", attempt=1, seq=number)
-        scene.room.join(Reader("ann", written.append, cursor))
+        scene.room.readers.join(Reader("ann", written.append, cursor))
     assert len({id(data) for data in written}) == 1
     for number in range(200):
         ref = scene.store.ref
@@ -377,8 +378,8 @@ def test_cursors_that_nobody_was_given_are_one_place() -> None:
         cursor = Cursor(
             version=scene.room.version, generation_id=ref.generation_id, attempt=1, seq=6 + number
         )  # further than anybody is
-        scene.room.join(Reader("ann", written.append, cursor))
-    assert len(scene.room._built) <= 2
+        scene.room.readers.join(Reader("ann", written.append, cursor))
+    assert len(scene.room.readers.catch_up) <= 2
 
 
 def test_what_is_kept_for_others_has_a_bound() -> None:
@@ -389,13 +390,13 @@ def test_what_is_kept_for_others_has_a_bound() -> None:
     for _ in range(60):
         delta = msgspec.structs.replace(scene.store.say("text", 1), text="x" * 50_000)
         readers.append(scene.enter()[1])
-        scene.room.pause(readers[-1])
+        scene.room.readers.pause(readers[-1])
         scene.room.delta(delta, msgspec.json.encode(delta))
-        scene.room.flush()
+        scene.room.readers.flush()
     for reader in readers:
         reader.write = reader.write_long = lambda data: None
-        scene.room.resume(reader)
-    assert sum(len(data) for data, _ in scene.room._built.values()) <= 1024 * 1024
+        scene.room.readers.resume(reader)
+    assert scene.room.readers.catch_up.size <= 1024 * 1024
 
 
 def test_a_catch_up_comes_in_pieces_as_the_reader_takes_them() -> None:
@@ -406,17 +407,17 @@ def test_a_catch_up_comes_in_pieces_as_the_reader_takes_them() -> None:
 
     def write(data: bytes) -> None:
         written.append(data)
-        scene.room.pause(reader)  # each piece fills its buffer
+        scene.room.readers.pause(reader)  # each piece fills its buffer
 
-    scene.room.pause(reader)
+    scene.room.readers.pause(reader)
     reader.write = reader.write_long = write
     for _ in range(100):
         delta = msgspec.structs.replace(scene.store.say("text", 1), text="x" * 10_000)
         scene.room.delta(delta, msgspec.json.encode(delta))
-    scene.room.flush()
+    scene.room.readers.flush()
     pieces = 0
-    while scene.room.lagging:
-        scene.room.resume(reader)
+    while scene.room.readers.lagging:
+        scene.room.readers.resume(reader)
         pieces += 1
         assert pieces < 100
     assert len(written) > 10

@@ -172,7 +172,8 @@ def pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     """In every second walk, a catch-up takes many pieces."""
     if getattr(request.node, "callspec", None) is not None and request.node.callspec.params["seed"] % 2:
         monkeypatch.setattr("push.rooms.frames.MAX_TEXT", 30)
-        monkeypatch.setattr("push.rooms.room.MAX_TEXT", 30)
+        monkeypatch.setattr("push.rooms.readers.MAX_TEXT", 30)
+        monkeypatch.setattr("push.rooms.catch_up.MAX_TEXT", 30)
 
 
 @pytest.mark.parametrize("seed", range(10))

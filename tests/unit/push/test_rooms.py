@@ -18,8 +18,8 @@ from push.bus.connection import Handler
 from push.bus.delta_headers import Mark
 from push.metrics import ADDED_DELAY
 from push.rooms.reader import Reader
+from push.rooms.readers import Counters
 from push.rooms.registry import Rooms, Timing
-from push.rooms.room import Tally
 from tests.support.waiting import eventually
 from tests.unit.push.world import ChatStore, Client
 
@@ -100,7 +100,7 @@ class FakeSubscription:
 @asynccontextmanager
 async def running(bus: FakeBus, **timing: float) -> AsyncIterator[Rooms]:
     times = {"tick": 0.02, "linger": 0.1, "check": 600.0, "quiet": 600.0, "patience": 600.0} | timing
-    rooms = Rooms(bus, Tally(), Timing(**times))
+    rooms = Rooms(bus, Counters(), Timing(**times))
     upkeep = [asyncio.create_task(work) for work in (rooms.watch_clock(), rooms.check_versions())]
     try:
         yield rooms
@@ -175,10 +175,10 @@ async def test_a_room_outlives_its_last_reader_for_a_moment() -> None:
     async with running(bus, linger=0.3) as rooms:
         client, reader = join(rooms, chat)
         await eventually(lambda: client.version == 1)
-        rooms.room(chat).leave(reader)
+        rooms.room(chat).readers.leave(reader)
         again, reader = join(rooms, chat)
         assert again.version == 1
-        rooms.room(chat).leave(reader)
+        rooms.room(chat).readers.leave(reader)
         await eventually(lambda: len(rooms) == 0)
         await eventually(lambda: bus.followed == {})
         again, _ = join(rooms, chat)
@@ -335,6 +335,6 @@ async def test_the_delay_of_a_delta_that_says_when_it_was_read_is_measured_when_
         count, seconds = measured()
         assert count - before[0] == 1
         assert 0.25 <= seconds - before[1] < 5
-        rooms.room(store.chat_id).leave(reader)
+        rooms.room(store.chat_id).readers.leave(reader)
         take(subjects.live_changed(store.chat_id).encode(), rename, Mark(read_at=time.time()))
     assert measured()[0] == count

@@ -13,8 +13,8 @@ from push import metrics
 from push.bus.connection import Bus
 from push.errors import Unable
 from push.rooms.chat_lists import Lists
+from push.rooms.readers import Counters
 from push.rooms.registry import Rooms, Timing
-from push.rooms.room import Tally
 from push.settings import Settings
 from push.tasks import Tasks
 from push.transport.limits import sockets_that_fit
@@ -64,8 +64,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             return
         bus = connected
         stack.push_async_callback(bus.close)
-        tally = Tally()
-        rooms = Rooms(bus, tally, Timing(quiet=settings.silence_seconds, check=settings.check_seconds))
+        counters = Counters()
+        rooms = Rooms(bus, counters, Timing(quiet=settings.silence_seconds, check=settings.check_seconds))
         lists = Lists(bus)
         words = Tasks()
         stack.push_async_callback(words.close)
@@ -101,7 +101,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             base_path=settings.base_path,
         )
         metrics.publish(
-            tally,
+            counters,
             sockets=lambda: server.sockets,
             streams=lambda: server.streams,
             rooms=lambda: len(rooms),

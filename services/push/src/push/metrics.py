@@ -1,6 +1,6 @@
 """What push tells Prometheus.
 
-Counts of the delta path are plain numbers (:class:`push.rooms.room.Tally`), read when somebody scrapes.
+Counts of the delta path are plain numbers (:class:`push.rooms.readers.Counters`), read when somebody scrapes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ADDED_DELAY: Final = Histogram(
 
 
 class Counts(Protocol):
-    """The numbers of :class:`push.rooms.room.Tally`."""
+    """The numbers of :class:`push.rooms.readers.Counters`."""
 
     deltas: int
     frames: int
@@ -40,24 +40,24 @@ class Counts(Protocol):
 
 
 class _Collector(Collector):
-    def __init__(self, tally: Counts, gauges: dict[str, tuple[str, Callable[[], int]]]) -> None:
-        self._tally = tally
+    def __init__(self, counters: Counts, gauges: dict[str, tuple[str, Callable[[], int]]]) -> None:
+        self._counters = counters
         self._gauges = gauges
 
     def collect(self) -> Iterable[Metric]:
-        tally = self._tally
-        yield CounterMetricFamily("parley_push_deltas_received", "Deltas from workers", tally.deltas)
+        counters = self._counters
+        yield CounterMetricFamily("parley_push_deltas_received", "Deltas from workers", counters.deltas)
         yield CounterMetricFamily(
-            "parley_push_frames_sent", "Writes to readers: one holds one or more frames", tally.frames
+            "parley_push_frames_sent", "Writes to readers: one holds one or more frames", counters.frames
         )
-        yield CounterMetricFamily("parley_push_sent_bytes", "Bytes of frames to readers", tally.bytes)
-        yield CounterMetricFamily("parley_push_gaps", "Deltas that were missed and asked for", tally.gaps)
+        yield CounterMetricFamily("parley_push_sent_bytes", "Bytes of frames to readers", counters.bytes)
+        yield CounterMetricFamily("parley_push_gaps", "Deltas that were missed and asked for", counters.gaps)
         for name, (text, value) in self._gauges.items():
             yield GaugeMetricFamily(f"parley_push_{name}", text, value())
 
 
 def publish(
-    tally: Counts,
+    counters: Counts,
     *,
     sockets: Callable[[], int],
     streams: Callable[[], int],
@@ -70,7 +70,7 @@ def publish(
     """Make the numbers of this process visible; once."""
     registry.register(
         _Collector(
-            tally,
+            counters,
             {
                 "sockets": ("Open sockets", sockets),
                 "streams": ("Streams of server-sent events among them", streams),

@@ -96,6 +96,13 @@ class Transcript:
         self._offsets.append(len(self._buffer))
         self.seq = to
 
+    def expect(self, attempt: int) -> None:
+        """A reader knows of this attempt: if it is newer than what anybody knew, ask the worker once."""
+        if attempt > max(self.attempt, self.expected):
+            self.expected = attempt
+            self.behind = True
+            self.heard = False
+
     def catch_up(self, snapshot: GenerationSnapshot) -> bool:
         """Take over what the worker of this attempt says of its text so far.
 

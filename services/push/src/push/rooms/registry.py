@@ -12,7 +12,8 @@ from typing import Final, Protocol
 from parley.runtime.nats.errors import BusUnavailable, RpcRefused
 from push.bus.request_limiter import Gate, Pace
 from push.rooms.reader import Reader
-from push.rooms.room import Room, Tally
+from push.rooms.readers import Counters
+from push.rooms.room import Room
 from push.rooms.room_sync import Keeper, LiveBus
 from push.tasks import Tasks
 
@@ -63,9 +64,9 @@ class Timing:
 class Rooms:
     """Rooms by chat. ``watch_clock`` and ``check_versions`` keep them; a session needs the rest."""
 
-    def __init__(self, bus: StoreBus, tally: Tally, timing: Timing | None = None) -> None:
+    def __init__(self, bus: StoreBus, counters: Counters, timing: Timing | None = None) -> None:
         self._bus = bus
-        self._tally = tally
+        self._counters = counters
         self._timing = timing or Timing()
         self._keepers: dict[str, Keeper] = {}
         self._tasks = Tasks()
@@ -80,11 +81,11 @@ class Rooms:
     @property
     def lagging(self) -> int:
         """Readers that cannot take more now."""
-        return sum(keeper.room.lagging for keeper in self._keepers.values())
+        return sum(keeper.room.readers.lagging for keeper in self._keepers.values())
 
     @property
     def readers(self) -> int:
-        return sum(keeper.room.readers for keeper in self._keepers.values())
+        return sum(len(keeper.room.readers) for keeper in self._keepers.values())
 
     # --- readers -----------------------------------------------------------------------------------------------------
 
@@ -98,19 +99,19 @@ class Rooms:
 
     def join(self, room: Room, reader: Reader) -> None:
         """Let ``reader`` follow a chat. It is told all the rest through its ``write``."""
-        room.join(reader)
+        room.readers.join(reader)
         self._drive(room)
 
     def leave(self, room: Room, reader: Reader) -> None:
         """``reader`` follows no more."""
-        room.leave(reader)
+        room.readers.leave(reader)
         keeper = self._keepers.get(room.chat_id)
         if keeper is not None and keeper.room is room:
             self._end_if_useless(keeper)
 
     def resume(self, room: Room, reader: Reader) -> None:
         """``reader`` can take more again."""
-        room.resume(reader)
+        room.readers.resume(reader)
         self._drive(room)
 
     def _drive(self, room: Room) -> None:
@@ -120,7 +121,7 @@ class Rooms:
 
     def _open(self, chat_id: str) -> Keeper:
         keeper = self._keepers[chat_id] = Keeper(
-            Room(chat_id, self._tally),
+            Room(chat_id, self._counters),
             self._bus,
             self._tasks,
             self._gate,
@@ -136,7 +137,7 @@ class Rooms:
         A room that served somebody lingers, for the reader who comes back.
         """
         room = keeper.room
-        if room.readers == 0 and (room.gone or not room.admitted):
+        if len(room.readers) == 0 and (room.gone or not room.readers.admitted):
             self._end(keeper)
 
     def _end(self, keeper: Keeper) -> None:
@@ -155,7 +156,7 @@ class Rooms:
         rooms, self._dirty = self._dirty, []
         for room in rooms:
             try:
-                room.flush()
+                room.readers.flush()
             except Exception:
                 log.exception("A room could not be flushed", extra={"chat_id": room.chat_id})  # the others must be
 
@@ -184,7 +185,7 @@ class Rooms:
 
     def _look_at(self, keeper: Keeper, now: float) -> None:
         room = keeper.room
-        if room.readers == 0:
+        if len(room.readers) == 0:
             if keeper.empty_since is None:
                 keeper.empty_since = now
             if now - keeper.empty_since >= self._timing.linger:
@@ -193,12 +194,12 @@ class Rooms:
         keeper.empty_since = None
         if self._bus.connected:
             keeper.listen(now)
-        if room.waiting == 0:
+        if room.readers.waiting == 0:
             keeper.waiting_since = None
         elif keeper.waiting_since is None:
             keeper.waiting_since = now
         elif now - keeper.waiting_since >= self._timing.patience:
-            room.warn()
+            room.readers.warn()
 
     async def check_versions(self) -> None:
         """Anti-entropy, until cancelled: compare all versions now and then, and at once after a reconnect."""
@@ -223,7 +224,9 @@ class Rooms:
                 self._hurry.set()
 
     async def _compare(self) -> bool:
-        rooms = {chat: k.room.version for chat, k in self._keepers.items() if k.room.readers and k.room.version >= 0}
+        rooms = {
+            chat: k.room.version for chat, k in self._keepers.items() if len(k.room.readers) and k.room.version >= 0
+        }
         chats = iter(rooms)
         while chunk := {chat: rooms[chat] for chat in itertools.islice(chats, _CHUNK)}:
             try:

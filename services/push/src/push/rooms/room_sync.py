@@ -152,23 +152,23 @@ class Keeper:
             return
         if mark.traceparent is None:
             self._take(subject, payload)
-            self.room.flush()
+            self.room.readers.flush()
         else:
             self._traced(subject, payload, mark.traceparent)
-        if mark.read_at is not None and self.room.readers:
+        if mark.read_at is not None and len(self.room.readers):
             metrics.ADDED_DELAY.observe(max(0.0, time.time() - mark.read_at))
 
     def _traced(self, subject: bytes, payload: bytes, traceparent: str) -> None:
         with tracing.span("push live.{chat}", kind="consumer", parent={tracing.TRACEPARENT: traceparent}) as span:
             self._take(subject, payload)
-            self.room.flush()
-            span.set_attribute("parley.readers", self.room.readers)
+            self.room.readers.flush()
+            span.set_attribute("parley.readers", len(self.room.readers))
 
     def _take(self, subject: bytes, payload: bytes) -> None:
         room = self.room
         try:
             if subject.endswith(b".delta"):
-                room.tally.deltas += 1
+                room.counters.deltas += 1
                 if room.delta(_delta.decode(payload), payload):
                     self._flush_soon(room)
                 if room.in_step:

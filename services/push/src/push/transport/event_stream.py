@@ -148,7 +148,7 @@ class EventStream(Connection):
     def paused(self) -> None:
         self._paused_at = self._context.clock()
         if self._room is not None and self._reader is not None:
-            self._room.pause(self._reader)
+            self._room.readers.pause(self._reader)
 
     def resumed(self) -> None:
         if self._room is not None and self._reader is not None:

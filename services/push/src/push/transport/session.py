@@ -146,7 +146,7 @@ class Session:
         """The write buffer is above its limit."""
         self._writable = False
         for room, reader in self._watched.values():
-            room.pause(reader)
+            room.readers.pause(reader)
 
     def resume(self) -> None:
         """The write buffer is low again."""
