@@ -174,3 +174,12 @@ def test_no_two_decisions_have_the_same_number() -> None:
 def test_a_page_uses_the_terms_of_the_field(page: Path) -> None:
     text = _CODE.sub("", _FENCE.sub("", page.read_text(encoding="utf-8")))
     assert [match[0] for match in _WORDS.finditer(text)] == []
+
+
+def test_the_loggers_of_the_change_log_exist() -> None:
+    loggers = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").partition("Loggers are named")[2]
+    now = re.findall(r"^\| `[\w.]+` \| `([\w.]+)` \|$", loggers, re.MULTILINE)
+    assert now
+    for name in now:
+        module = importlib.import_module(name)
+        assert module.log.name == name
