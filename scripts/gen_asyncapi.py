@@ -1,6 +1,6 @@
 """Write ``docs/asyncapi.json`` from the contracts: every subject, its messages, who sends and who receives.
 
-``python scripts/gen_asyncapi.py`` writes it; with ``--check`` it only says whether the file is what the code says.
+``python scripts/gen_asyncapi.py`` writes it; with ``--check`` it only reports whether the file matches the code.
 Who may send and receive is what :mod:`parley.contracts.permissions` allows; what answers a request is what the
 request's docstring says behind its arrow.
 """
@@ -124,15 +124,15 @@ class Document:
         self._add_operation("push", "send", "socket", server_frames(), ())
 
     def add_event_stream(self) -> None:
-        told = tuple(frame for frame in server_frames() if frame is not frames.Ready)
+        sent_frames = tuple(frame for frame in server_frames() if frame is not frames.Ready)
         self._add_channel(
             "event_stream",
             "/v1/chats/{chat}/stream",
-            told,
+            sent_frames,
             "push",
             "The same frames as server-sent events; the event id is the cursor. The gateway forwards them.",
         )
-        self._add_operation("push", "send", "event_stream", told, ())
+        self._add_operation("push", "send", "event_stream", sent_frames, ())
 
     def render(self) -> dict[str, Any]:
         structs = [message for message in self.messages.values() if message is not None]
@@ -249,7 +249,7 @@ def main(arguments: list[str]) -> int:
     if arguments == ["--check"]:
         if FILE.exists() and FILE.read_bytes() == encoded():
             return 0
-        print(f"{FILE.name} is not what the code says: run python scripts/gen_asyncapi.py", file=sys.stderr)
+        print(f"{FILE.name} differs from the code: run python scripts/gen_asyncapi.py", file=sys.stderr)
         return 1
     FILE.write_bytes(encoded())
     return 0

@@ -1,4 +1,4 @@
-"""Run every test, tier by tier, and say how many of each ran. Arguments go to pytest and leave out the web tier.
+"""Run every test, tier by tier, and report how many of each ran. Arguments go to pytest and leave out the web tier.
 
 With ``--compose`` first among them, run those that need a Docker engine instead, and one after the other: they share an
 installation.
@@ -29,7 +29,7 @@ PROGRAMS = {
     "pgbouncer": "pgbouncer",
     "prometheus": "prometheus",
 }
-"""What some tests try Parley against, and the Debian package that has it; without it those tests say so and skip."""
+"""Programs that some tests need, and their Debian packages; without one its tests are skipped, with the reason."""
 
 LIBRARIES = {"libgomp.so.1": "libgomp1"}
 """What llama.cpp, the program of the real model, loads from the system."""
@@ -179,7 +179,7 @@ def install_missing() -> None:
 
 
 def install_providers() -> None:
-    """Install the providers of end-to-end tests; where one cannot be had, its tests say so and skip."""
+    """Install the providers of end-to-end tests; without one its tests are skipped, with the reason."""
     for target, name in PROVIDERS.items():
         if subprocess.run(["make", "--silent", target], cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode:
             print(f"The tests of {name} will not run: its packages could not be installed.", flush=True)

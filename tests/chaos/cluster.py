@@ -100,7 +100,7 @@ class Cluster:
         await asyncio.gather(*(process.stop() for process in self.processes.values()))
 
     async def leader(self) -> str | None:
-        """The server that leads the stream of promises; None while there is none."""
+        """Return the server that leads the stream CHAT; None while there is none."""
         try:
             reply = await self._nc.request(f"$JS.API.STREAM.INFO.{streams.CHAT.name}", b"", timeout=_ASKING)
         except TRANSIENT_ERRORS:

@@ -95,7 +95,7 @@ class Proxy:
     Attributes:
         name: For people, such as ``llm-worker → provider``.
         target: Host and port; set it before the first connection.
-        delay: Seconds that each byte is held back, in each direction.
+        delay: Delay of each byte in each direction, in seconds.
     """
 
     def __init__(self, name: str, target: tuple[str, int] | None = None) -> None:
@@ -154,7 +154,7 @@ class Proxy:
             self.reset()
 
     def stall(self, on: bool, draw: random.Random | None = None) -> None:
-        """Carry nothing, as a network that drops packets; afterwards what was held back arrives.
+        """Forward nothing, as a network that drops packets; afterwards what was sent meanwhile arrives.
 
         With ``draw`` only one of the connections stalls, and new ones are carried.
         """

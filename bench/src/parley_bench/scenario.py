@@ -55,7 +55,7 @@ class Table:
 
     Attributes:
         notes: How to interpret the numbers, one sentence each.
-        failures: Wrong results: a text that differs, say.
+        failures: Wrong results, for example a text that differs.
         on_row: Called after each row.
     """
 

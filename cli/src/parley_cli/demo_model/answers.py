@@ -1,4 +1,4 @@
-"""What the demo model says, cut into tokens."""
+"""The answers of the demo model, as tokens."""
 
 from __future__ import annotations
 

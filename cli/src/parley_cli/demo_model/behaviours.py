@@ -54,7 +54,7 @@ class Kind(Enum):
     REASONING = "reasoning_content"
     REFUSAL = "refusal"
     TIME = "time"
-    """Text that says when it was written."""
+    """Text that contains the time of its writing."""
 
 
 class End(Enum):

@@ -8,7 +8,7 @@ import msgspec
 
 
 class InvalidRequest(Exception):
-    """The body is not a chat completion request; the text says why."""
+    """The body is not a chat completion request; the message has the reason."""
 
 
 class StreamOptions(msgspec.Struct, frozen=True):
@@ -36,7 +36,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
 
     @property
     def prompt(self) -> str:
-        """The last thing that the user said."""
+        """The last message of the user."""
         return next((message.text for message in reversed(self.messages) if message.role == "user"), "")
 
     @property

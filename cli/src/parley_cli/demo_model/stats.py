@@ -18,7 +18,7 @@ class StreamRecord(msgspec.Struct, kw_only=True):
     """One streamed answer. Times are ``time.monotonic()``, the same clock for every process of a machine.
 
     Attributes:
-        prompt: The beginning of what the user said.
+        prompt: The beginning of the user's last message.
         end: ``closed_by_client``: the client closed the connection before the end. Null while it runs.
     """
 

@@ -26,7 +26,7 @@ def become(uid: int, gid: int, *, keep_reach: bool) -> None:
     """Give up root for ``uid``; with ``keep_reach`` keep the one right to pass folders that are closed to it.
 
     Raises:
-        OSError: The system does not let root keep it (a container without CAP_SETPCAP, say).
+        OSError: The system does not let root keep it (for example a container without CAP_SETPCAP).
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if keep_reach:

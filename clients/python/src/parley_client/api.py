@@ -66,7 +66,7 @@ class Api:
     """A user's requests to the gateway. An asynchronous context manager.
 
     Every request that is safe to repeat is repeated, with backoff, while the gateway cannot be reached or answers that
-    it cannot promise anything just now (503); messages are safe because the client names them.
+    it cannot accept anything now (503); a message can be retried because the client chose its id.
     """
 
     def __init__(self, url: str, *, access_token: str | None = None, deadline: float = _DEADLINE) -> None:
@@ -109,7 +109,7 @@ class Api:
     async def push_ticket(self) -> str:
         """What a socket authenticates with, within a minute."""
         await self.ensure_session()
-        return (await self._ask("POST", "/v1/push-ticket", Ticket, json={}, patient=False)).ticket
+        return (await self._ask("POST", "/v1/push-ticket", Ticket, json={}, retry=False)).ticket
 
     async def config(self) -> Config:
         return await self._ask("GET", "/v1/config", Config)
@@ -232,7 +232,7 @@ class Api:
                 if self.access_token is None:
                     await self.begin_session()
 
-    async def _ask(self, method: str, path: str, reply: type[T] | None, *, patient: bool = True, **arguments: Any) -> T:
+    async def _ask(self, method: str, path: str, reply: type[T] | None, *, retry: bool = True, **arguments: Any) -> T:
         end = time.monotonic() + self._deadline
         backoff = Backoff(base=0.2, cap=3.0)
         while True:
@@ -248,14 +248,14 @@ class Api:
                 failure, wait = problem, problem.retry_after or backoff.next()
             except httpx.TransportError as error:
                 failure, wait = error, backoff.next()
-            if not patient or time.monotonic() + wait > end:
+            if not retry or time.monotonic() + wait > end:
                 reason = str(failure) or type(failure).__name__
                 raise NotReachable(f"Parley at {self.url} does not answer {method} {path}: {reason}") from failure
             await asyncio.sleep(wait)
 
     def _read(self, response: httpx.Response, reply: type[T] | None) -> T:
         try:
-            # mypy cannot tell that T is None where no reply is wanted.
+            # mypy cannot infer that T is None without a reply type.
             return None if reply is None else msgspec.json.decode(response.content, type=reply)  # type: ignore[return-value]
         except msgspec.DecodeError as error:
             raise NotParley(self.url) from error

@@ -76,7 +76,7 @@ class ParleyClient:
 
     @property
     def carried_by(self) -> Transport | None:
-        """What brings frames just now."""
+        """The transport that delivers frames now."""
         if self._line is not None and self._line.ready:
             return "socket"
         return "events" if self._events else None
@@ -88,7 +88,7 @@ class ParleyClient:
         return Watch(self, chat_id, on_frame)
 
     def drop(self) -> None:
-        """Cut the connection as a network does; it comes back by itself."""
+        """Drop the connection, as a network does; the client reconnects."""
         if self._line is not None:
             self._line.drop()
         for task in self._events.values():
@@ -98,7 +98,7 @@ class ParleyClient:
             self._start_events()
 
     async def disconnect(self) -> None:
-        """End the connection. Watches keep what they have; the next one opens it again."""
+        """Close the connection. Watches keep their state; the next one opens it again."""
         tasks = [*self._events.values(), *([self._task] if self._task is not None else [])]
         self._events.clear()
         self._task = None
@@ -130,7 +130,7 @@ class ParleyClient:
                 self._line.send(frames.Unwatch(chat_id=watch.chat_id))
 
     def rewatch(self, watch: Watch) -> None:
-        """Ask for what ``watch`` lacks."""
+        """Request what is missing in ``watch``."""
         if self._line is not None and self._line.ready:
             self._line.send(frames.Watch(chat_id=watch.chat_id, after=watch.state.cursor))
         elif task := self._events.pop(watch.chat_id, None):
@@ -187,12 +187,12 @@ class ParleyClient:
 
     async def _url_of_push(self) -> str:
         if self._push_url is None:
-            told = (await self.api.config()).push_url
+            url = (await self.api.config()).push_url
             page = urlsplit(self.api.url)
-            if told.startswith("/"):
+            if url.startswith("/"):
                 scheme = "wss" if page.scheme == "https" else "ws"
-                told = urlunsplit((scheme, page.netloc, told, "", ""))
-            self._push_url = told
+                url = urlunsplit((scheme, page.netloc, url, "", ""))
+            self._push_url = url
         return self._push_url
 
     def _all(self) -> list[Watch]:

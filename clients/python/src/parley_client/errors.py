@@ -1,16 +1,16 @@
-"""What can go wrong for a client."""
+"""Errors of the client."""
 
 
 class ClientError(Exception):
-    """The base of everything that the client raises."""
+    """The base of all errors of the client."""
 
 
 class NotReachable(ClientError):
-    """No answer, or no promise, until the deadline."""
+    """No response, or no acknowledgement, before the deadline."""
 
 
 class NotParley(ClientError):
-    """Something else is at the address."""
+    """The server at the address is not Parley."""
 
     def __init__(self, url: str) -> None:
         super().__init__(f"{url} is no address of Parley. One looks like http://127.0.0.1:8000")
@@ -39,7 +39,7 @@ class Problem(ClientError):
 
 
 class ConnectionRefused(ClientError):
-    """Push closed the socket with a code that forbids coming back, or refused a chat with an ``error`` frame."""
+    """Push closed the socket with a code that forbids a reconnect, or refused a chat with an ``error`` frame."""
 
     def __init__(self, code: int | str, message: str) -> None:
         super().__init__(f"{message or 'refused'} ({code})")

@@ -15,11 +15,11 @@ from parley_client.tasks import cancel_and_wait
 
 _READY_TIMEOUT = 15.0
 ABNORMAL = 1006
-"""The code of a socket that ended without saying why (RFC 6455 §7.1.5)."""
+"""The code of a socket that ended without a close frame (RFC 6455 §7.1.5)."""
 
 
 class SocketLine:
-    """Sends what it is given, and hands on what comes.
+    """Sends frames in order, and calls ``on_frame`` with received ones.
 
     Attributes:
         ready: Whether it carries frames.
@@ -46,7 +46,7 @@ class SocketLine:
                         pass
                 self.ready = True
                 self._on_ready()
-                await self._carry(socket)
+                await self._exchange(socket)
         except ConnectionClosed as closed:
             return (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (ABNORMAL, "")
         except (OSError, TimeoutError, WebSocketException) as error:
@@ -56,7 +56,7 @@ class SocketLine:
             self._socket = None
         return 1000, ""
 
-    async def _carry(self, socket: ClientConnection) -> None:
+    async def _exchange(self, socket: ClientConnection) -> None:
         sender = asyncio.create_task(self._send_all(socket))
         try:
             async for data in socket:
@@ -79,6 +79,6 @@ class SocketLine:
             self._outbox.put_nowait(frame)
 
     def drop(self) -> None:
-        """Cut the connection without a word, as a network does."""
+        """Drop the connection without a close frame, as a network does."""
         if self._socket is not None:
             self._socket.transport.abort()
