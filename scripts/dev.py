@@ -17,7 +17,7 @@ from parley_cli.stack.command import run_stack
 from parley_cli.stack.errors import StackError
 from parley_cli.stack.log import CombinedLog
 from parley_cli.stack.options import SERVICES, StackOptions
-from parley_cli.stack.process import ProcessSpec, SupervisedProcess
+from parley_cli.stack.process import ProcessSpec
 from parley_cli.stack.stack import Stack
 from parley_cli.stack.state import DEFAULT_FOLDER
 
@@ -26,13 +26,9 @@ _RESTART_DELAYS = (0.5, 2.0)
 
 
 async def develop(stack: Stack, log: CombinedLog) -> None:
-    """Run Vite, and restart services whose sources change, until cancelled."""
-    vite = _vite(stack, log)
-    try:
-        await vite.start()
-        await _reload(stack, log)
-    finally:
-        await vite.stop()
+    """Start Vite, and restart services whose sources change, until cancelled."""
+    await stack.start_process(_vite(stack))
+    await _reload(stack, log)
 
 
 async def _reload(stack: Stack, log: CombinedLog) -> None:
@@ -55,13 +51,13 @@ def affected_services(paths: Iterable[Path]) -> list[str]:
     return [service for service in SERVICES if any(part[0] == "shared" or part[1] == service for part in parts)]
 
 
-def _vite(stack: Stack, log: CombinedLog) -> SupervisedProcess:
+def _vite(stack: Stack) -> ProcessSpec:
     npm = Npm()
 
     async def ready() -> bool:
         return True  # it logs its address
 
-    spec = ProcessSpec(
+    return ProcessSpec(
         name="vite",
         service="vite",
         command=lambda: guarded(["/usr/bin/env", *npm.command, "run", "dev", "--workspace", "web"]),
@@ -69,7 +65,6 @@ def _vite(stack: Stack, log: CombinedLog) -> SupervisedProcess:
         environment=npm.environment | {"GATEWAY_URL": stack.url, "PUSH_URL": stack.push_url},
         stop_seconds=2.0,
     )
-    return SupervisedProcess(spec, log, restart_delays=_RESTART_DELAYS, on_change=lambda: None)
 
 
 def main() -> int:

@@ -121,7 +121,7 @@ class Stack:
         self._on_step("starting the services")
         specs = [self._model_server(name)] if (name := self.options.model_server) else []
         specs += [self._service(service, number) for service in SERVICES for number in self._numbers(service)]
-        await _all([self._begin(spec) for spec in specs])
+        await _all([self.start_process(spec) for spec in specs])
         await self._wait_until_served()
         self._watches = [
             asyncio.create_task(nats_watch.watch(server, self.processes[server.folder.name], self._log))
@@ -134,13 +134,9 @@ class Stack:
     async def stop(self) -> None:
         """Stop all processes gracefully, each before its dependencies."""
         await end(*self._watches)
-        stages: list[tuple[str, ...]] = [
-            ("gateway", "push"),
-            ("llm-worker",),
-            ("chat-store",),
-            (*MODEL_SERVERS, "nats", "postgres"),
-        ]
-        for stage in stages:
+        last = (("llm-worker",), ("chat-store",), (*MODEL_SERVERS, "nats", "postgres"))
+        first = {process.spec.service for process in self.processes.values()}.difference(*last)
+        for stage in (first, *last):
             await asyncio.gather(*[p.stop() for p in self.processes.values() if p.spec.service in stage])
         if self.processes:
             state.remove(self.options.folder)
@@ -200,7 +196,7 @@ class Stack:
         async def ready() -> bool:
             return server.is_ready()
 
-        await self._begin(
+        await self.start_process(
             ProcessSpec(
                 name=server.folder.name,
                 service=server.folder.name,
@@ -227,7 +223,8 @@ class Stack:
         if ours:
             stamp.set()
 
-    async def _begin(self, spec: ProcessSpec) -> None:
+    async def start_process(self, spec: ProcessSpec) -> None:
+        """Start a process of the stack and wait until it is ready. Raises StackError."""
         process = SupervisedProcess(
             spec, self._log, restart_delays=self.options.restart_delays, on_change=self._write_state
         )
