@@ -29,7 +29,7 @@ class CancelScope:
                 self._timeout.reschedule(0.0)
 
     async def __aenter__(self) -> "CancelScope":
-        # A timeout at a time in the past tells its own cancellation from that of the whole task.
+        # A timeout at a time in the past distinguishes its own cancellation from that of the whole task.
         self._timeout = asyncio.timeout_at(0.0 if self.cancelled else None)
         await self._timeout.__aenter__()
         return self

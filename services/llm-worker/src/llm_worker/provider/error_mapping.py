@@ -7,14 +7,16 @@ import email.utils
 import math
 import time
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from llm_worker.errors import ProviderError
 from llm_worker.provider.error_body import ErrorBody
 from llm_worker.provider.error_rules import Kind, kind_of
 
 
-class ErrorTemplate(NamedTuple):
+@dataclass(frozen=True)
+class ErrorTemplate:
     """One kind of error; the fields are those of :class:`ProviderError`. ``message`` may have named placeholders."""
 
     code: str
@@ -99,13 +101,13 @@ _BY_KIND: Final[Mapping[Kind, ErrorTemplate]] = {
         retryable=False,
     ),
 }
-_NAMED_MODEL: Final = _BY_KIND[Kind.MODEL]._replace(
-    message="The model provider does not offer the model {model!r}. Choose another one."
+_NAMED_MODEL: Final = replace(
+    _BY_KIND[Kind.MODEL], message="The model provider does not offer the model {model!r}. Choose another one."
 )
 
 # --- errors that no response of the provider reports -----------------------------------------------------------------
 
-CONTENT_FILTERED: Final = _BY_KIND[Kind.REFUSED]._replace(retryable=True)
+CONTENT_FILTERED: Final = replace(_BY_KIND[Kind.REFUSED], retryable=True)
 """The provider's content rules ended this answer; another one may pass."""
 
 NO_KEY: Final = ErrorTemplate(

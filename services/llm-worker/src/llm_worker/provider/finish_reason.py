@@ -1,4 +1,4 @@
-"""Maps a provider's ``finish_reason`` to the reasons that we store and publish. No I/O.
+"""Maps a provider's ``finish_reason`` to the reasons that are stored and published. No I/O.
 
 Providers have their own words, and some report an error in place of a reason for a regular end.
 """
