@@ -54,7 +54,7 @@ async def test_a_nats_server_whose_disk_was_full_is_told_and_restarted_once_ther
             await eventually(lambda: "stores messages again" in written.getvalue(), deadline=30)
             await _store(nc)
             assert await writes.problem(nc) is None
-            assert "A message that is published is stored." in await _doctor(server)
+            assert "Published messages are stored." in await _doctor(server)
             assert written.getvalue().count("its disk is full") == 1
             assert process.restarts == 1
         finally:

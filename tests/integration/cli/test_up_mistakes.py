@@ -205,4 +205,4 @@ def test_a_setting_that_a_service_refuses_is_told_once(tmp_path: Path) -> None:
     assert code == 1
     assert "does not start with these settings:" in said
     assert "SECRET_KEY" in said.splitlines()[-1]
-    assert "starting it again" not in said
+    assert "restarting it" not in said
