@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TypeVar, cast
 
 import msgspec
 import pytest
@@ -22,6 +23,8 @@ from push.rooms.readers import Counters
 from push.rooms.registry import Rooms, Timing
 from tests.support.waiting import eventually
 from tests.unit.push.world import ChatStore, Client
+
+Reply = TypeVar("Reply")
 
 
 class FakeBus:
@@ -50,12 +53,22 @@ class FakeBus:
         self.chats[store.chat_id] = store
         return store
 
-    async def follow(self, chat_id: str, handler: Handler) -> FakeSubscription:
+    async def subscribe(self, subject: str, handler: Handler) -> FakeSubscription:
+        chat_id = subject.split(".")[1]
         self.followed[chat_id] = handler
         self.subscriptions += 1
         return FakeSubscription(self, chat_id)
 
-    async def sync(self, chat_id: str, after: int | None) -> rpc.SyncReply:
+    async def ask(self, request: rpc.Request[Reply], *, timeout: float, subject: str | None = None) -> Reply:
+        match request:
+            case rpc.Sync():
+                return cast(Reply, await self._sync(request.chat_id, request.after))
+            case rpc.Versions():
+                return cast(Reply, await self._versions(request.chats))
+            case _:
+                return cast(Reply, await self._snapshot(subject or ""))
+
+    async def _sync(self, chat_id: str, after: int | None) -> rpc.SyncReply:
         self.asked.append((chat_id, after))
         self.under_way += 1
         self.at_once = max(self.at_once, self.under_way)
@@ -70,21 +83,25 @@ class FakeBus:
     def asked_about(self, chat_id: str) -> int:
         return sum(chat == chat_id for chat, _ in self.asked)
 
-    async def versions(self, chats: dict[str, int]) -> dict[str, int]:
+    async def _versions(self, chats: dict[str, int]) -> rpc.VersionsReply:
         self.compared += 1
         if self.away:
             raise BusUnavailable("away")
-        return {
+        moved = {
             chat_id: self.chats[chat_id].version if chat_id in self.chats else -1
             for chat_id, version in chats.items()
             if chat_id not in self.chats or self.chats[chat_id].version != version
         }
+        return rpc.VersionsReply(moved=moved)
 
-    async def snapshot(self, generation_id: str) -> rpc.GenerationSnapshot:
+    async def _snapshot(self, subject: str) -> rpc.GenerationSnapshot:
         for store in self.chats.values():
-            if (snapshot := store.snapshot(generation_id)) is not None:
+            ref = store.ref
+            if ref is None or subject != subjects.rpc_generation_snapshot(ref.generation_id):
+                continue
+            if (snapshot := store.snapshot(ref.generation_id)) is not None:
                 return snapshot
-        raise NoResponder(generation_id)
+        raise NoResponder(subject)
 
 
 class FakeSubscription:

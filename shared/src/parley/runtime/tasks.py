@@ -1,8 +1,11 @@
-"""Ending tasks for certain."""
+"""Tasks that end for certain, and tasks with an owner who ends them."""
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -31,3 +34,25 @@ async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
         return working.result() if working.done() else None
     finally:
         await end(working, stopping)
+
+
+class Tasks:
+    """Tasks of one owner. Unlike in a TaskGroup, one task's failure is logged and ends only that task."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    async def close(self) -> None:
+        """Cancel all and wait for them."""
+        await end(*self._tasks)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("A task failed", exc_info=error)

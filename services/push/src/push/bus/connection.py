@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import TypeVar
 
 import msgspec
 from nats.aio.subscription import Subscription
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
-from parley.contracts import rpc, subjects
+from parley.contracts import subjects
 from parley.contracts.live import TicketUsed
+from parley.contracts.rpc import Request
 from parley.runtime.nats.client import ReconnectingClient
 from parley.runtime.nats.connect import connect_options
 from parley.runtime.nats.errors import TRANSIENT_ERRORS, BusUnavailable
@@ -22,14 +23,10 @@ __all__ = ["Bus", "Handler", "LiveClient", "LiveSubscription"]
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
+Reply = TypeVar("Reply")
 
 Handler = Callable[[bytes, bytes, Mark | None], None]
 """Takes subject, payload and mark, if any, of a live message, within the read that held it."""
-
-_SYNC_TIMEOUT: Final = 4.0
-_SNAPSHOT_TIMEOUT: Final = 2.0
-_VERSIONS_TIMEOUT: Final = 5.0
 
 
 class LiveParser(Parser):  # type: ignore[misc,unused-ignore]
@@ -152,88 +149,36 @@ class Bus:
     async def close(self) -> None:
         await self._client.close()
 
-    async def follow(self, chat_id: str, handler: Handler) -> LiveSubscription:
-        """Hand all live messages of a chat to ``handler``.
+    async def subscribe(self, subject: str, handler: Handler) -> LiveSubscription:
+        """Pass all live messages of a subject to ``handler``. At most once.
 
-        The server knows of the subscription before it sees any request made after this: what a reply does not tell yet
-        comes live.
-
-        Raises:
-            BusUnavailable: there is no connection to subscribe on.
-        """
-        return await self._subscribe(subjects.live(chat_id), handler)
-
-    async def follow_tickets(self, handler: Handler) -> LiveSubscription:
-        """Hand to ``handler`` what push processes say of used tickets, this one's own words included.
+        The server has the subscription before it receives any request made after this: what a reply does not contain
+        yet comes live.
 
         Raises:
             BusUnavailable: there is no connection to subscribe on.
         """
-        return await self._subscribe(subjects.CTL_TICKET_USED, handler)
-
-    async def follow_rejections(self, handler: Handler) -> LiveSubscription:
-        """Hand to ``handler`` what is said of prompts that were not stored, of all chats: there are few.
-
-        Raises:
-            BusUnavailable: there is no connection to subscribe on.
-        """
-        return await self._subscribe(subjects.ANY_LIVE_REJECTED, handler)
-
-    async def follow_list(self, user_id: str, handler: Handler) -> LiveSubscription:
-        """Hand to ``handler`` what happens to the chats of a user.
-
-        Raises:
-            BusUnavailable: there is no connection to subscribe on.
-        """
-        return await self._subscribe(subjects.user_chats(user_id), handler)
-
-    async def _subscribe(self, subject: str, handler: Handler) -> LiveSubscription:
         try:
             return await self._client.subscribe_live(subject, handler)
         except TRANSIENT_ERRORS as error:
             raise BusUnavailable(f"not subscribed: {error!r}") from error
 
-    async def tell_used(self, used: TicketUsed) -> None:
-        """Tell all push processes of a used ticket. At most once."""
+    async def publish_used_ticket(self, used: TicketUsed) -> None:
+        """Report a used ticket to all push processes. At most once."""
         if not self.connected:
             return
         try:
             await self._client.publish(subjects.CTL_TICKET_USED, msgspec.json.encode(used))
         except TRANSIENT_ERRORS as error:
-            log.debug("A used ticket was not told: %r", error)
+            log.debug("A used ticket was not published: %r", error)
 
-    async def sync(self, chat_id: str, after: int | None) -> rpc.SyncReply:
-        """Ask chat-store for the state of a chat.
-
-        Raises:
-            RpcRefused: ``not_found``, for one.
-            BusUnavailable: no answer came.
-        """
-        request = rpc.Sync(chat_id=chat_id, after=after)
-        return await self._ask(subjects.rpc_store(request.VERB), request, rpc.SyncReply, _SYNC_TIMEOUT)
-
-    async def versions(self, chats: dict[str, int]) -> dict[str, int]:
-        """Return those of ``chats`` whose version differs, with the current one; −1: gone.
+    async def ask(self, request: Request[Reply], *, timeout: float, subject: str | None = None) -> Reply:
+        """Send a request; see :func:`parley.runtime.nats.requests.ask`.
 
         Raises:
-            RpcRefused, BusUnavailable: no answer.
+            RpcRefused, NoResponder, BusUnavailable: there is no reply.
         """
-        request = rpc.Versions(chats=chats)
-        subject = subjects.rpc_store(request.VERB)
-        return (await self._ask(subject, request, rpc.VersionsReply, _VERSIONS_TIMEOUT)).moved
-
-    async def snapshot(self, generation_id: str) -> rpc.GenerationSnapshot:
-        """Ask the worker that owns a generation for its text so far.
-
-        Raises:
-            NoResponder: no worker owns it.
-            RpcRefused, BusUnavailable: no answer.
-        """
-        subject = subjects.rpc_generation_snapshot(generation_id)
-        return await self._ask(subject, rpc.SnapshotRequest(), rpc.GenerationSnapshot, _SNAPSHOT_TIMEOUT)
-
-    async def _ask(self, subject: str, body: Any, reply_type: type[T], timeout: float) -> T:
         if not self.connected:
-            # A request would be kept until the reconnect, and its answer would come to nobody.
+            # A request would be buffered until the reconnect, and its reply would come to nobody.
             raise BusUnavailable("not connected to NATS")
-        return await ask(self._client, body, subject=subject, timeout=timeout)
+        return await ask(self._client, request, timeout=timeout, subject=subject)

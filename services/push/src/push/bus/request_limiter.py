@@ -1,108 +1,97 @@
-"""The way of all rooms' requests: so many at once, and patience while chat-store is away."""
+"""All rooms' requests of a process: at most so many at once, with backoff while chat-store is unavailable."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import random
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
+from parley.contracts import rpc
+from parley.contracts.rpc import Request
+from parley.runtime.backoff import Backoff
 from parley.runtime.nats.errors import BusUnavailable, RpcRefused
 from push.metrics import REQUESTS
 
-__all__ = ["Gate", "Pace"]
+__all__ = ["RequestBus", "RequestLimiter", "new_backoff"]
 
 log = logging.getLogger(__name__)
 
-_FIRST_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 5.0
+_REQUESTS: Final[dict[type, tuple[str, float]]] = {
+    rpc.Sync: ("sync", 4.0),
+    rpc.SnapshotRequest: ("snapshot", 2.0),
+    rpc.Versions: ("versions", 5.0),
+}
+"""The requests of push: what a metric calls them, and how many seconds a reply may take."""
 
-T = TypeVar("T")
-
-
-class Pace:
-    """Pauses between tries: doubled each time, with jitter, until something succeeds."""
-
-    __slots__ = ("_next",)
-
-    def __init__(self) -> None:
-        self._next = _FIRST_PAUSE
-
-    def reset(self) -> None:
-        self._next = _FIRST_PAUSE
-
-    def pause(self) -> float:
-        """Return the seconds to wait now."""
-        pause, self._next = self._next, min(self._next * 2, _LONGEST_PAUSE)
-        return pause * random.uniform(0.5, 1.0)
+Reply = TypeVar("Reply")
 
 
-class Gate:
-    """Lets through at most ``limit`` requests at once."""
+def new_backoff() -> Backoff:
+    """Return the backoff of push's requests."""
+    return Backoff(0.1, 5.0)
 
-    def __init__(self, limit: int) -> None:
+
+class RequestBus(Protocol):
+    """What requests need of :class:`push.bus.connection.Bus`."""
+
+    async def ask(self, request: Request[Reply], *, timeout: float, subject: str | None = None) -> Reply: ...
+
+
+class RequestLimiter:
+    """Sends at most ``limit`` requests at once."""
+
+    def __init__(self, bus: RequestBus, limit: int) -> None:
+        self._bus = bus
         self._limit = asyncio.Semaphore(limit)
-        self._away = False
-        self._news = asyncio.Event()
+        self._store_unavailable = False
+        self._available = asyncio.Event()
 
-    async def ask_store(self, name: str, request: Callable[[], Awaitable[T]]) -> T:
-        """Make a request to chat-store.
-
-        Raises:
-            RpcRefused, BusUnavailable: as the request itself.
-        """
-        try:
-            reply = await self._ask(name, request)
-        except RpcRefused:
-            self._answered()
-            raise
-        except BusUnavailable as error:
-            if not self._away:
-                self._away = True
-                log.warning("chat-store does not answer; readers keep what they have: %s", error)
-            raise
-        self._answered()
-        return reply
-
-    async def ask_worker(self, name: str, request: Callable[[], Awaitable[T]]) -> T:
-        """Make a request to the worker of an answer.
+    async def ask(self, request: Request[Reply], *, subject: str | None = None) -> Reply:
+        """Send a request to chat-store or, with a ``subject``, to the worker of an answer.
 
         Raises:
-            RpcRefused, BusUnavailable: as the request itself.
+            RpcRefused, NoResponder, BusUnavailable: there is no reply.
         """
-        return await self._ask(name, request)
-
-    async def pause(self, seconds: float) -> None:
-        """Wait so long, or until it makes sense to try again."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._news.wait()
-
-    def end_pauses(self) -> None:
-        """What was away is back."""
-        self._news.set()
-        self._news = asyncio.Event()
-
-    async def _ask(self, name: str, request: Callable[[], Awaitable[T]]) -> T:
+        name, timeout = _REQUESTS[type(request)]
         outcome = "cancelled"
         try:
             async with self._limit:
-                reply = await request()
+                reply = await self._bus.ask(request, timeout=timeout, subject=subject)
             outcome = "ok"
-            return reply
         except RpcRefused as refusal:
             outcome = refusal.code
+            if subject is None:
+                self._note_store(None)
             raise
-        except BusUnavailable:
+        except BusUnavailable as error:
             outcome = "unavailable"
+            if subject is None:
+                self._note_store(error)
             raise
         finally:
             REQUESTS.labels(name, outcome).inc()
+        if subject is None:
+            self._note_store(None)
+        return reply
 
-    def _answered(self) -> None:
-        if self._away:
-            self._away = False
-            log.info("chat-store answers again")
-            self.end_pauses()
+    async def wait(self, seconds: float) -> None:
+        """Wait so long, or until chat-store is available again."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._available.wait()
+
+    def retry_now(self) -> None:
+        """End all waits: what was unavailable is back."""
+        self._available.set()
+        self._available = asyncio.Event()
+
+    def _note_store(self, error: BusUnavailable | None) -> None:
+        """Log when chat-store stops or begins to reply."""
+        if error is not None and not self._store_unavailable:
+            self._store_unavailable = True
+            log.warning("chat-store does not reply; readers keep what they have: %s", error)
+        elif error is None and self._store_unavailable:
+            self._store_unavailable = False
+            log.info("chat-store replies again")
+            self.retry_now()

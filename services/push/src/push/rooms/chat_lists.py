@@ -8,14 +8,15 @@ from typing import Final, Protocol
 
 import msgspec
 
+from parley.contracts import subjects
 from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.frames import Listed, Relist
 from parley.contracts.live import ListChanged
 from parley.runtime.nats.errors import BusUnavailable
+from parley.runtime.tasks import Tasks
 from push.bus.connection import Handler
-from push.bus.request_limiter import Pace
+from push.bus.request_limiter import new_backoff
 from push.rooms.framing import encode
-from push.tasks import Tasks
 
 __all__ = ["RELIST", "ListReader", "Lists"]
 
@@ -48,7 +49,7 @@ class Unsubscribe(Protocol):
 class ListBus(Protocol):
     """What lists need of :class:`push.bus.connection.Bus`."""
 
-    async def follow_list(self, user_id: str, handler: Handler, /) -> Unsubscribe: ...
+    async def subscribe(self, subject: str, handler: Handler, /) -> Unsubscribe: ...
 
 
 class _List:
@@ -119,12 +120,12 @@ class Lists:
         await self._tasks.close()
 
     async def _follow(self, user_id: str, followed: _List) -> None:
-        pace = Pace()
+        backoff = new_backoff()
         while followed.readers and followed.subscription is None:
             try:
-                followed.subscription = await self._bus.follow_list(user_id, followed.receive)
+                followed.subscription = await self._bus.subscribe(subjects.user_chats(user_id), followed.receive)
             except BusUnavailable:
-                await asyncio.sleep(pace.pause())
+                await asyncio.sleep(backoff.next_delay())
         if followed.readers:
             followed.tell(RELIST)
         elif followed.subscription is not None:

@@ -6,18 +6,18 @@ import asyncio
 import itertools
 import logging
 import random
-from functools import partial
 from typing import Final, Protocol
 
+from parley.contracts import rpc
 from parley.runtime.nats.errors import BusUnavailable, RpcRefused
-from push.bus.request_limiter import Gate, Pace
+from parley.runtime.tasks import Tasks
+from push.bus.request_limiter import RequestBus, RequestLimiter, new_backoff
 from push.rooms.reader import Reader
 from push.rooms.readers import Counters
 from push.rooms.room import Room
-from push.rooms.room_sync import Keeper, LiveBus
-from push.tasks import Tasks
+from push.rooms.room_sync import LiveBus, RoomSync
 
-__all__ = ["Rooms", "StoreBus", "Timing"]
+__all__ = ["RoomBus", "Rooms", "Timing"]
 
 log = logging.getLogger(__name__)
 
@@ -25,13 +25,11 @@ _CHUNK: Final = 1000
 _MAX_REQUESTS: Final = 64
 
 
-class StoreBus(LiveBus, Protocol):
+class RoomBus(LiveBus, RequestBus, Protocol):
     """What rooms need of :class:`push.bus.connection.Bus`."""
 
     @property
     def connected(self) -> bool: ...
-
-    async def versions(self, chats: dict[str, int]) -> dict[str, int]: ...
 
 
 class Timing:
@@ -64,38 +62,38 @@ class Timing:
 class Rooms:
     """Rooms by chat. ``watch_clock`` and ``check_versions`` keep them; a session needs the rest."""
 
-    def __init__(self, bus: StoreBus, counters: Counters, timing: Timing | None = None) -> None:
+    def __init__(self, bus: RoomBus, counters: Counters, timing: Timing | None = None) -> None:
         self._bus = bus
         self._counters = counters
         self._timing = timing or Timing()
-        self._keepers: dict[str, Keeper] = {}
+        self._rooms: dict[str, RoomSync] = {}
         self._tasks = Tasks()
-        self._gate = Gate(_MAX_REQUESTS)
+        self._limiter = RequestLimiter(bus, _MAX_REQUESTS)
         self._loop = asyncio.get_running_loop()
         self._dirty: list[Room] = []
         self._hurry = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._keepers)
+        return len(self._rooms)
 
     @property
     def lagging(self) -> int:
         """Readers that cannot take more now."""
-        return sum(keeper.room.readers.lagging for keeper in self._keepers.values())
+        return sum(sync.room.readers.lagging for sync in self._rooms.values())
 
     @property
     def readers(self) -> int:
-        return sum(len(keeper.room.readers) for keeper in self._keepers.values())
+        return sum(len(sync.room.readers) for sync in self._rooms.values())
 
     # --- readers -----------------------------------------------------------------------------------------------------
 
     def room(self, chat_id: str) -> Room:
         """Return the room of a chat, opened when there is none."""
-        keeper = self._keepers.get(chat_id)
-        if keeper is not None and keeper.room.gone:
-            self._end(keeper)
-            keeper = None
-        return (keeper or self._open(chat_id)).room
+        sync = self._rooms.get(chat_id)
+        if sync is not None and sync.room.gone:
+            self._end(sync)
+            sync = None
+        return (sync or self._open(chat_id)).room
 
     def join(self, room: Room, reader: Reader) -> None:
         """Let ``reader`` follow a chat. It is told all the rest through its ``write``."""
@@ -105,9 +103,9 @@ class Rooms:
     def leave(self, room: Room, reader: Reader) -> None:
         """``reader`` follows no more."""
         room.readers.leave(reader)
-        keeper = self._keepers.get(room.chat_id)
-        if keeper is not None and keeper.room is room:
-            self._end_if_useless(keeper)
+        sync = self._rooms.get(room.chat_id)
+        if sync is not None and sync.room is room:
+            self._end_if_useless(sync)
 
     def resume(self, room: Room, reader: Reader) -> None:
         """``reader`` can take more again."""
@@ -115,35 +113,35 @@ class Rooms:
         self._drive(room)
 
     def _drive(self, room: Room) -> None:
-        keeper = self._keepers.get(room.chat_id)
-        if keeper is not None and keeper.room is room:
-            keeper.drive()
+        sync = self._rooms.get(room.chat_id)
+        if sync is not None and sync.room is room:
+            sync.drive()
 
-    def _open(self, chat_id: str) -> Keeper:
-        keeper = self._keepers[chat_id] = Keeper(
+    def _open(self, chat_id: str) -> RoomSync:
+        sync = self._rooms[chat_id] = RoomSync(
             Room(chat_id, self._counters),
             self._bus,
             self._tasks,
-            self._gate,
+            self._limiter,
             self._flush_soon,
             self._end_if_useless,
             quiet_after=self._timing.quiet,
         )
-        return keeper
+        return sync
 
-    def _end_if_useless(self, keeper: Keeper) -> None:
+    def _end_if_useless(self, sync: RoomSync) -> None:
         """End a room that nobody may read, or whose chat is gone, at once: anybody can ask for any chat.
 
         A room that served somebody lingers, for the reader who comes back.
         """
-        room = keeper.room
+        room = sync.room
         if len(room.readers) == 0 and (room.gone or not room.readers.admitted):
-            self._end(keeper)
+            self._end(sync)
 
-    def _end(self, keeper: Keeper) -> None:
-        if self._keepers.get(keeper.room.chat_id) is keeper:
-            del self._keepers[keeper.room.chat_id]
-            self._tasks.start(keeper.close())
+    def _end(self, sync: RoomSync) -> None:
+        if self._rooms.get(sync.room.chat_id) is sync:
+            del self._rooms[sync.room.chat_id]
+            self._tasks.start(sync.close())
 
     def _flush_soon(self, room: Room) -> None:
         # After the read that is being handled: what one read held of a room becomes one write per reader. When idle,
@@ -168,11 +166,11 @@ class Rooms:
 
     async def reconnected(self) -> None:
         """NATS is back: whatever came live meanwhile is lost."""
-        self._gate.end_pauses()
-        for keeper in tuple(self._keepers.values()):
-            if keeper.room.running:
-                keeper.room.doubt()
-                keeper.drive()
+        self._limiter.retry_now()
+        for sync in tuple(self._rooms.values()):
+            if sync.room.running:
+                sync.room.doubt()
+                sync.drive()
         self._hurry.set()
 
     async def watch_clock(self) -> None:
@@ -180,30 +178,30 @@ class Rooms:
         while True:
             await asyncio.sleep(self._timing.tick)
             now = self._loop.time()
-            for keeper in tuple(self._keepers.values()):
-                self._look_at(keeper, now)
+            for sync in tuple(self._rooms.values()):
+                self._look_at(sync, now)
 
-    def _look_at(self, keeper: Keeper, now: float) -> None:
-        room = keeper.room
+    def _look_at(self, sync: RoomSync, now: float) -> None:
+        room = sync.room
         if len(room.readers) == 0:
-            if keeper.empty_since is None:
-                keeper.empty_since = now
-            if now - keeper.empty_since >= self._timing.linger:
-                self._end(keeper)
+            if sync.empty_since is None:
+                sync.empty_since = now
+            if now - sync.empty_since >= self._timing.linger:
+                self._end(sync)
             return
-        keeper.empty_since = None
+        sync.empty_since = None
         if self._bus.connected:
-            keeper.listen(now)
+            sync.listen(now)
         if room.readers.waiting == 0:
-            keeper.waiting_since = None
-        elif keeper.waiting_since is None:
-            keeper.waiting_since = now
-        elif now - keeper.waiting_since >= self._timing.patience:
+            sync.waiting_since = None
+        elif sync.waiting_since is None:
+            sync.waiting_since = now
+        elif now - sync.waiting_since >= self._timing.patience:
             room.readers.warn()
 
     async def check_versions(self) -> None:
         """Anti-entropy, until cancelled: compare all versions now and then, and at once after a reconnect."""
-        pace = Pace()
+        backoff = new_backoff()
         while True:
             hurried = False
             try:
@@ -214,23 +212,21 @@ class Rooms:
             if hurried:
                 self._hurry.clear()
                 # All push processes were cut off together; they need not ask together.
-                await asyncio.sleep(pace.pause())
+                await asyncio.sleep(backoff.next_delay())
             else:
-                for keeper in self._keepers.values():
-                    keeper.room.tidy()
+                for sync in self._rooms.values():
+                    sync.room.tidy()
             if await self._compare():
-                pace.reset()
+                backoff.reset()
             elif hurried:
                 self._hurry.set()
 
     async def _compare(self) -> bool:
-        rooms = {
-            chat: k.room.version for chat, k in self._keepers.items() if len(k.room.readers) and k.room.version >= 0
-        }
+        rooms = {chat: k.room.version for chat, k in self._rooms.items() if len(k.room.readers) and k.room.version >= 0}
         chats = iter(rooms)
         while chunk := {chat: rooms[chat] for chat in itertools.islice(chats, _CHUNK)}:
             try:
-                moved = await self._gate.ask_store("versions", partial(self._bus.versions, chunk))
+                moved = (await self._limiter.ask(rpc.Versions(chats=chunk))).moved
             except (BusUnavailable, RpcRefused):
                 return False
             for chat_id, version in moved.items():
@@ -238,13 +234,13 @@ class Rooms:
         return True
 
     def _moved(self, chat_id: str, asked: int, version: int) -> None:
-        keeper = self._keepers.get(chat_id)
-        if keeper is None:
+        sync = self._rooms.get(chat_id)
+        if sync is None:
             return
         if version < 0:
-            keeper.room.deleted()
-            self._end_if_useless(keeper)
-        elif version > keeper.room.version or version < asked:
+            sync.room.deleted()
+            self._end_if_useless(sync)
+        elif version > sync.room.version or version < asked:
             # Below what was asked about: chat-store was set back. Between the two: overtaken by a change.
-            keeper.room.doubt(text=False)
-            keeper.drive()
+            sync.room.doubt(text=False)
+            sync.drive()

@@ -1,4 +1,4 @@
-"""Keeps one room in step: its subscription, its requests, its silence."""
+"""Synchronises one room: its subscription, its requests, and what silence means."""
 
 from __future__ import annotations
 
@@ -6,27 +6,25 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol
 
 import msgspec
 
+from parley.contracts import rpc, subjects
 from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.frames import Delta, Generation
 from parley.contracts.live import Changed
-from parley.contracts.rpc import GenerationSnapshot, SyncReply
 from parley.runtime import tracing
 from parley.runtime.nats.errors import BusUnavailable, RpcRefused
-from parley.runtime.tasks import end
+from parley.runtime.tasks import Tasks, end
 from push import metrics
 from push.bus.connection import Handler
 from push.bus.delta_headers import Mark
-from push.bus.request_limiter import Gate, Pace
+from push.bus.request_limiter import RequestLimiter, new_backoff
 from push.rooms.room import Room
 from push.rooms.sync_requests import AskStore, AskWorker
-from push.tasks import Tasks
 
-__all__ = ["Keeper", "LiveBus", "Unsubscribe"]
+__all__ = ["LiveBus", "RoomSync", "Unsubscribe"]
 
 log = logging.getLogger(__name__)
 
@@ -40,20 +38,16 @@ class Unsubscribe(Protocol):
 
 
 class LiveBus(Protocol):
-    """What a keeper needs of :class:`push.bus.connection.Bus`."""
+    """What a room needs of :class:`push.bus.connection.Bus`."""
 
-    async def follow(self, chat_id: str, handler: Handler) -> Unsubscribe: ...
-
-    async def sync(self, chat_id: str, after: int | None) -> SyncReply: ...
-
-    async def snapshot(self, generation_id: str) -> GenerationSnapshot: ...
+    async def subscribe(self, subject: str, handler: Handler) -> Unsubscribe: ...
 
 
-class Keeper:
+class RoomSync:
     """Subscribes the chat's live subjects, and asks what the room wants, one request at a time.
 
     Args:
-        gate: Which all rooms' requests go through.
+        limiter: Which all rooms' requests go through.
         flush_soon: Called when the room has something to flush once the current read is through.
         on_news: Called when the room may have lost its last reader, or the chat was found not to exist.
     """
@@ -63,15 +57,15 @@ class Keeper:
         "_closed",
         "_driver",
         "_flush_soon",
-        "_gate",
+        "_limiter",
         "_on_news",
-        "_patience",
         "_quiet_after",
         "_quiet_since",
-        "_store_pace",
+        "_silence_limit",
+        "_store_backoff",
         "_subscription",
         "_tasks",
-        "_worker_pace",
+        "_worker_backoff",
         "_worker_timer",
         "empty_since",
         "room",
@@ -83,27 +77,27 @@ class Keeper:
         room: Room,
         bus: LiveBus,
         tasks: Tasks,
-        gate: Gate,
+        limiter: RequestLimiter,
         flush_soon: Callable[[Room], None],
-        on_news: Callable[[Keeper], None],
+        on_news: Callable[[RoomSync], None],
         *,
         quiet_after: float,
     ) -> None:
         self.room = room
         self._bus = bus
         self._tasks = tasks
-        self._gate = gate
+        self._limiter = limiter
         self._flush_soon = flush_soon
         self._on_news = on_news
         self._closed = False
         self._subscription: Unsubscribe | None = None
         self._driver: asyncio.Task[None] | None = None
-        self._store_pace = Pace()
-        self._worker_pace = Pace()
+        self._store_backoff = new_backoff()
+        self._worker_backoff = new_backoff()
         self._worker_timer: asyncio.TimerHandle | None = None
 
         self._quiet_after = quiet_after
-        self._patience = quiet_after
+        self._silence_limit = quiet_after
         self._quiet_since = asyncio.get_running_loop().time()
         self.empty_since: float | None = None
         self.waiting_since: float | None = None
@@ -123,10 +117,10 @@ class Keeper:
         if self.room.heard or not self.room.running:
             self.room.heard = False
             self._quiet_since = now
-            self._patience = self._quiet_after
-        elif now - self._quiet_since >= self._patience:
+            self._silence_limit = self._quiet_after
+        elif now - self._quiet_since >= self._silence_limit:
             self._quiet_since = now
-            self._patience = min(2 * self._patience, 3 * self._quiet_after)
+            self._silence_limit = min(2 * self._silence_limit, 3 * self._quiet_after)
             self.room.doubt()
             self.drive()
 
@@ -192,7 +186,7 @@ class Keeper:
             while not self._closed and (request := self.room.next_request()) is not None:
                 if isinstance(request, AskStore):
                     if not await self._ask_store(request):
-                        await self._gate.pause(self._store_pace.pause())
+                        await self._limiter.wait(self._store_backoff.next_delay())
                 elif self._worker_timer is not None or not await self._ask_worker(request):
                     return
         finally:
@@ -201,9 +195,9 @@ class Keeper:
 
     async def _follow(self) -> None:
         try:
-            subscription = await self._bus.follow(self.room.chat_id, self.receive)
+            subscription = await self._bus.subscribe(subjects.live(self.room.chat_id), self.receive)
         except BusUnavailable:
-            await self._gate.pause(self._store_pace.pause())
+            await self._limiter.wait(self._store_backoff.next_delay())
             return
         if self._closed:
             await subscription.unsubscribe()
@@ -212,7 +206,7 @@ class Keeper:
 
     async def _ask_store(self, request: AskStore) -> bool:
         try:
-            reply = await self._gate.ask_store("sync", partial(self._bus.sync, self.room.chat_id, request.after))
+            reply = await self._limiter.ask(rpc.Sync(chat_id=self.room.chat_id, after=request.after))
         except RpcRefused as refusal:
             if refusal.code in ("not_found", "forbidden"):
                 self.room.deleted()
@@ -221,7 +215,7 @@ class Keeper:
             return False
         except BusUnavailable:
             return False
-        self._store_pace.reset()
+        self._store_backoff.reset()
         self.room.synced(request, reply)
         self._on_news(self)
         return True
@@ -229,7 +223,8 @@ class Keeper:
     async def _ask_worker(self, request: AskWorker) -> bool:
         """Ask the owner of the answer; without one, ask again later, for another worker will take over."""
         try:
-            reply = await self._gate.ask_worker("snapshot", partial(self._bus.snapshot, request.generation_id))
+            subject = subjects.rpc_generation_snapshot(request.generation_id)
+            reply = await self._limiter.ask(rpc.SnapshotRequest(), subject=subject)
         except (BusUnavailable, RpcRefused):
             self.room.unowned(request.generation_id)
             self._later()
@@ -237,11 +232,11 @@ class Keeper:
         if not self.room.snapshot(reply):
             self._later()
             return False
-        self._worker_pace.reset()
+        self._worker_backoff.reset()
         return True
 
     def _later(self) -> None:
-        self._worker_timer = asyncio.get_running_loop().call_later(self._worker_pace.pause(), self._again)
+        self._worker_timer = asyncio.get_running_loop().call_later(self._worker_backoff.next_delay(), self._again)
 
     def _again(self) -> None:
         self._worker_timer = None
