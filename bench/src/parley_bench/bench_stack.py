@@ -67,9 +67,9 @@ class BenchStack:
 
     # --- actions of the user ------------------------------------------------------------------------------------------
 
-    async def ticket(self) -> str:
-        """Good for a minute, for any number of sockets."""
-        return str((await self._connections[0].ask("POST", "/v1/push-ticket", {}))["ticket"])
+    async def tickets(self, count: int) -> list[str]:
+        """Create tickets: each opens one socket within a minute."""
+        return [str((await self.ask("POST", "/v1/push-ticket", {}))["ticket"]) for _ in range(count)]
 
     async def chats(self, count: int) -> list[str]:
         """Create chats."""

@@ -38,13 +38,13 @@ class Readers:
         self._lag_task: asyncio.Task[None] | None = None
 
     async def open(
-        self, url: str, ticket: str, kind: str, chats: list[str], receive_buffer: int | None = None
+        self, url: str, tickets: list[str], kind: str, chats: list[str], receive_buffer: int | None = None
     ) -> dict[str, Any]:
         """Connect one more reader per entry of ``chats``; answer when each has its first snapshot."""
         self._url = url
         added = [KINDS[kind](chat_id, self._counters, receive_buffer) for chat_id in chats]
         self._readers += added
-        return await self._connect(added, ticket)
+        return await self._connect(added, tickets)
 
     async def ask_peer(self, peer: str, port: int, count: int, model: str) -> dict[str, Any]:
         """Ask a peer for so many answers at once, each over a connection of its own; count what comes."""
@@ -90,12 +90,12 @@ class Readers:
             "max": delays[-1] / 1e6 if delays else None,
         }
 
-    async def drop(self, ticket: str) -> dict[str, Any]:
+    async def drop(self, tickets: list[str]) -> dict[str, Any]:
         """Cut all connections at once, come back from the cursors; answer when all are caught up."""
         for reader in self._readers:
             reader.socket.drop()
         await asyncio.gather(*(reader.socket.lost for reader in self._readers))
-        return await self._connect(self._readers, ticket)
+        return await self._connect(self._readers, tickets)
 
     async def pause(self, reader: int) -> dict[str, Any]:
         """Let a reader stop reading."""
@@ -129,15 +129,15 @@ class Readers:
         """How many connections are over."""
         return {"lost": sum(reader.socket.lost.done() for reader in self._readers)}
 
-    async def _connect(self, readers: list[Reader], ticket: str) -> dict[str, Any]:
+    async def _connect(self, readers: list[Reader], tickets: list[str]) -> dict[str, Any]:
         started = time.monotonic()
         gate = asyncio.Semaphore(_CONNECTING)
 
-        async def connect(reader: Reader) -> None:
+        async def connect(reader: Reader, ticket: str) -> None:
             async with gate:
                 await reader.connect(self._url, ticket)
 
-        await asyncio.gather(*(connect(reader) for reader in readers))
+        await asyncio.gather(*map(connect, readers, tickets))
         connected = time.monotonic()
         while not all(reader.caught_up_at for reader in readers):
             if time.monotonic() - started > _DEADLINE:

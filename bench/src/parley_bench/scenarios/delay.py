@@ -63,7 +63,7 @@ async def measure(bench: BenchStack, count: int, window: float) -> dict[str, flo
     chats = await bench.chats(count)
     async with ReaderProcess() as reader_process:
         await reader_process.ask(
-            "open", url=bench.stack.push_url, ticket=await bench.ticket(), kind="timing", chats=chats
+            "open", url=bench.stack.push_url, tickets=await bench.tickets(len(chats)), kind="timing", chats=chats
         )
         # Long enough to be stopped by us, not by their end.
         await bench.prompts(chats, f"demo-timed-{RATE}x{RATE * 600}")

@@ -71,7 +71,11 @@ async def _measure(bench: BenchStack, rooms: int, readers: int, rate: int, windo
     async with ReaderProcess() as reader_process:
         everyone = chats * readers
         await reader_process.ask(
-            "open", url=bench.stack.push_url, ticket=await bench.ticket(), kind="counting", chats=everyone
+            "open",
+            url=bench.stack.push_url,
+            tickets=await bench.tickets(len(everyone)),
+            kind="counting",
+            chats=everyone,
         )
         await bench.prompts(chats, f"demo-rate-{rate}x{rate * 600}")
         await bench.all_run(rooms)

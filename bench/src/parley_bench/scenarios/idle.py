@@ -32,11 +32,13 @@ async def idle(size: Size, on_progress: OnProgress) -> Table:
 async def _measure(bench: BenchStack, sockets: int, count: int, window: float) -> dict[str, float]:
     chats = await bench.chats(count)
     async with ReaderProcess() as reader_process, ReaderProcess() as first:
-        where = {"url": bench.stack.push_url, "ticket": await bench.ticket(), "kind": "counting"}
+        where = {"url": bench.stack.push_url, "kind": "counting"}
         # The rooms are there before: what is measured is a socket.
-        await first.ask("open", chats=chats, **where)
+        await first.ask("open", chats=chats, tickets=await bench.tickets(count), **where)
+        tickets = await bench.tickets(sockets)
         before = resident(bench.pid("push"))
-        await reader_process.ask("open", chats=[chats[number % count] for number in range(sockets)], **where)
+        spread = [chats[number % count] for number in range(sockets)]
+        await reader_process.ask("open", chats=spread, tickets=tickets, **where)
         await asyncio.sleep(_SETTLE)
         on_row = resident(bench.pid("push")) - before
         meter = bench.meter()

@@ -40,14 +40,15 @@ async def reconnect(size: Size, on_progress: OnProgress) -> Table:
 async def _measure(bench: BenchStack, answers: int, readers: int, table: Table) -> dict[str, float]:
     chats = await bench.chats(answers)
     async with ReaderProcess() as reader_process:
-        where = {"url": bench.stack.push_url, "ticket": await bench.ticket()}
-        await reader_process.ask("open", kind="assembling", chats=chats * readers, **where)
+        everyone = chats * readers
+        where = {"url": bench.stack.push_url, "tickets": await bench.tickets(len(everyone))}
+        await reader_process.ask("open", kind="assembling", chats=everyone, **where)
         await bench.prompts(chats, f"demo-rate-{_RATE}x{_RATE * _SECONDS}")
         await bench.all_run(answers)
         await asyncio.sleep(_BEFORE)
-        ticket = await bench.ticket()
+        tickets = await bench.tickets(len(everyone))
         before = await _requests(bench)
-        back = await reader_process.ask("drop", ticket=ticket)
+        back = await reader_process.ask("drop", tickets=tickets)
         after = await _requests(bench)
         done = await reader_process.ask("finished", seconds=_SECONDS + 60)
         if done["finished"] != done["readers"]:

@@ -47,9 +47,12 @@ async def _measure(bench: BenchStack, table: Table, share: float) -> dict[str, f
     shorter = min(1.0, share * 10)
     stalled = _STALLED * shorter
     async with ReaderProcess() as others, ReaderProcess() as slow:
-        where = {"url": bench.stack.push_url, "ticket": await bench.ticket()}
-        await others.ask("open", kind="timing", chats=[chat_id] * _OTHERS, **where)
-        await slow.ask("open", kind="assembling", chats=[chat_id], receive_buffer=_RECEIVE_BUFFER, **where)
+        url = bench.stack.push_url
+        tickets = await bench.tickets(_OTHERS + 1)
+        await others.ask("open", kind="timing", chats=[chat_id] * _OTHERS, url=url, tickets=tickets[1:])
+        await slow.ask(
+            "open", kind="assembling", chats=[chat_id], receive_buffer=_RECEIVE_BUFFER, url=url, tickets=tickets[:1]
+        )
         await bench.prompts([chat_id], f"demo-timed-{_RATE}x{round(_TOKENS * shorter)}")
         await bench.all_run(1)
         await others.ask("begin")
