@@ -13,7 +13,7 @@ from parley.contracts.rpc import GenerationSnapshot, SyncReply
 from push.rooms.reader import Reader
 from push.rooms.readers import Counters
 from push.rooms.room import Room
-from push.rooms.sync_requests import AskStore, AskWorker, Request
+from push.rooms.sync_requests import AnswerRequest, Request, SyncRequest
 from tests.unit.push.world import CHAT_ID, ChatStore, Client
 
 Live = Changed | Generation | Delta
@@ -140,9 +140,9 @@ class Stage:
         """The answer is made; what happens from here to its arrival is not in it."""
         push = self.pushes[which]
         match push.asked:
-            case AskStore():
+            case SyncRequest():
                 push.reply, push.replied = self.store.sync(push.asked.after), True
-            case AskWorker():
+            case AnswerRequest():
                 push.reply, push.replied = self.store.snapshot(push.asked.generation_id), True
 
     def arrive(self, which: int) -> None:
@@ -151,22 +151,22 @@ class Stage:
             return
         asked, push.asked, push.replied = push.asked, None, False
         match asked, push.reply:
-            case AskStore(), SyncReply() as reply:
+            case SyncRequest(), SyncReply() as reply:
                 push.room.synced(asked, reply)
-            case AskWorker(), GenerationSnapshot() as reply:
+            case AnswerRequest(), GenerationSnapshot() as reply:
                 push.room.snapshot(reply)
-            case AskWorker(), None:
+            case AnswerRequest(), None:
                 push.room.unowned(asked.generation_id)
 
     def fail(self, which: int) -> None:
         push = self.pushes[which]
         asked, push.asked, push.replied = push.asked, None, False
-        if isinstance(asked, AskWorker):
+        if isinstance(asked, AnswerRequest):
             push.room.unowned(asked.generation_id)
 
-    def doubt(self, which: int, text: bool) -> None:
+    def resync(self, which: int, text: bool) -> None:
         """Silence, anti-entropy, a reconnect."""
-        self.pushes[which].room.doubt(text=text)
+        self.pushes[which].room.resync(text=text)
 
     def tidy(self, which: int) -> None:
         self.pushes[which].room.tidy()
@@ -228,13 +228,13 @@ class Stage:
             for worker in (False, True):
                 self.deliver(which, worker, 10**9)
             if lost:
-                push.room.doubt()
+                push.room.resync()
         for number in range(len(self.taken)):
             self.resume(number)
         for which, push in enumerate(self.pushes):
             self._answer_all(which)
             if lost:
-                push.room.doubt()  # what was lost last shows in nothing else
+                push.room.resync()  # what was lost last shows in nothing else
                 self._answer_all(which)
         for seat in self.taken:
             self._has_everything(seat.client)
@@ -248,7 +248,7 @@ class Stage:
             self.reply(which)
             self.arrive(which)
         else:
-            assert isinstance(push.room.next_request(), AskWorker), "asks chat-store without end"
+            assert isinstance(push.room.next_request(), AnswerRequest), "asks chat-store without end"
         push.room.readers.flush()
 
     def _has_everything(self, client: Client) -> None:

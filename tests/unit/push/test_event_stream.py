@@ -10,7 +10,7 @@ import pytest
 
 from parley.contracts.ids import new_id
 from parley.runtime import tokens
-from push.rooms.chat_lists import Lists
+from push.rooms.chat_lists import ChatLists
 from push.rooms.reader import Reader
 from push.rooms.readers import Counters
 from push.rooms.registry import Rooms
@@ -91,7 +91,7 @@ def opened(*, ttl: float = 600.0) -> tuple[EventStream, Transport]:
     rooms = cast(Rooms, OneRoom(ChatStore()))
     context = SessionContext(
         rooms,
-        cast(Lists, None),
+        cast(ChatLists, None),
         cast(Tickets, None),
         secret_key=KEY,
         cookie=None,

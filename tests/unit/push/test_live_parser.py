@@ -1,7 +1,7 @@
 """Live messages are taken straight from what was read, however it was cut."""
 
 from push.bus.connection import LiveClient
-from push.bus.delta_headers import Mark
+from push.bus.delta_headers import DeltaHeaders
 
 _TRACED = b"NATS/1.0\r\nTraceparent: 00-ab-cd-01\r\n\r\n"
 _WIRE = (
@@ -17,15 +17,15 @@ _WIRE = (
 _EXPECTED = [
     (b"live.a.delta", b"first", None),
     (b"live.b.delta", b"MSG \r\nab", None),
-    (b"live.a.delta", b"traced", Mark("00-ab-cd-01")),
+    (b"live.a.delta", b"traced", DeltaHeaders("00-ab-cd-01")),
     (b"live.a.delta", b"", None),
     (b"live.b.delta", b"last", None),
 ]
 
 
-async def taken(*reads: bytes) -> list[tuple[bytes, bytes, Mark | None]]:
+async def taken(*reads: bytes) -> list[tuple[bytes, bytes, DeltaHeaders | None]]:
     client = LiveClient()
-    got: list[tuple[bytes, bytes, Mark | None]] = []
+    got: list[tuple[bytes, bytes, DeltaHeaders | None]] = []
     for sid in (7, 8):
         client._live[sid] = lambda *message: got.append(message)
     for read in reads:

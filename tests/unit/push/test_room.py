@@ -9,7 +9,7 @@ from push.rooms.framing import text_frame
 from push.rooms.reader import Reader
 from push.rooms.readers import Counters
 from push.rooms.room import Room
-from push.rooms.sync_requests import AskStore, AskWorker
+from push.rooms.sync_requests import AnswerRequest, SyncRequest
 from tests.unit.push.world import CHAT_ID, ChatStore, Client
 
 
@@ -19,7 +19,7 @@ class Scene:
     def __init__(self) -> None:
         self.store = ChatStore()
         self.room = Room(CHAT_ID, Counters())
-        self.asked: list[AskStore | AskWorker] = []
+        self.asked: list[SyncRequest | AnswerRequest] = []
 
     def enter(self, client: Client | None = None, user: str = "ann") -> tuple[Client, Reader]:
         client = client or Client()
@@ -31,7 +31,7 @@ class Scene:
     def answer(self) -> None:
         while (request := self.room.next_request()) is not None:
             self.asked.append(request)
-            if isinstance(request, AskStore):
+            if isinstance(request, SyncRequest):
                 self.room.synced(request, self.store.sync(request.after))
             elif (snapshot := self.store.snapshot(request.generation_id)) is not None:
                 self.room.snapshot(snapshot)
@@ -112,7 +112,7 @@ def test_only_the_first_joiner_costs_requests() -> None:
     scene.store.claim(told=False)
     scene.store.say("text", 5)
     scene.enter()
-    assert [type(request) for request in scene.asked] == [AskStore, AskWorker]
+    assert [type(request) for request in scene.asked] == [SyncRequest, AnswerRequest]
     for user in ("ann", "ben"):
         client, _ = scene.enter(user=user)
         assert client.running is not None
@@ -136,7 +136,7 @@ def test_many_cursors_cost_one_request() -> None:
         clients.append(client)
         scene.room.readers.join(Reader("ann", client.write, Cursor(version=version)))
     scene.answer()
-    assert [request.after for request in scene.asked if isinstance(request, AskStore)] == [cursors[0]]
+    assert [request.after for request in scene.asked if isinstance(request, SyncRequest)] == [cursors[0]]
     for client in clients:
         (frame,) = client.frames
         assert isinstance(frame, Snapshot)
@@ -254,7 +254,7 @@ def test_a_chat_store_that_was_set_back_is_believed() -> None:
         scene.room.changed(scene.store.rename())
     assert client.version > before.version
     scene.store = before
-    scene.room.doubt()
+    scene.room.resync()
     client.version = -1  # it starts over as well, by the snapshot
     scene.answer()
     frame = client.frames[-1]
@@ -268,7 +268,7 @@ def test_nothing_is_asked_for_nobody() -> None:
     _, reader = scene.enter()
     scene.run()
     scene.room.readers.leave(reader)
-    scene.room.doubt()
+    scene.room.resync()
     assert scene.room.next_request() is None
     scene.enter()
     assert scene.room.next_request() is None
@@ -286,7 +286,7 @@ def test_who_waited_for_the_worker_is_not_sent_twice_what_came_meanwhile() -> No
     client.version = cursor.version
     scene.room.readers.join(Reader("ann", client.write, cursor))
     assert client.frames == []
-    assert isinstance(scene.room.next_request(), AskWorker)
+    assert isinstance(scene.room.next_request(), AnswerRequest)
     scene.say(2)
     scene.room.unowned(cursor.generation_id or "")
     (frame,) = client.frames
@@ -301,7 +301,7 @@ def test_a_change_that_comes_while_another_is_asked_about_is_asked_about_too() -
     scene.store.rename()
     scene.room.changed(scene.store.rename())
     request = scene.room.next_request()
-    assert isinstance(request, AskStore)
+    assert isinstance(request, SyncRequest)
     reply = scene.store.sync(request.after)
     scene.store.rename()
     scene.room.changed(scene.store.rename())
@@ -315,7 +315,7 @@ def test_a_change_that_comes_before_the_first_answer_is_kept() -> None:
     client = Client()
     scene.room.readers.join(Reader("ann", client.write))
     request = scene.room.next_request()
-    assert isinstance(request, AskStore)
+    assert isinstance(request, SyncRequest)
     reply = scene.store.sync(request.after)
     scene.room.changed(scene.store.rename())
     scene.room.synced(request, reply)

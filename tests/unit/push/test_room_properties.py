@@ -79,8 +79,8 @@ class Interleavings(RuleBasedStateMachine):
         self.stage.fail(which)
 
     @rule(which=pushes, text=st.booleans())
-    def doubt(self, which: int, text: bool) -> None:
-        self.stage.doubt(which, text)
+    def resync(self, which: int, text: bool) -> None:
+        self.stage.resync(which, text)
 
     @rule(which=pushes)
     def tidy(self, which: int) -> None:
@@ -153,7 +153,7 @@ def walk(dice: random.Random, steps: int, *, lossy: bool = True) -> Stage:
         lambda: stage.reply(which()): 12,
         lambda: stage.arrive(which()): 12,
         lambda: stage.fail(which()): 1,
-        lambda: stage.doubt(which(), coin()): int(lossy),
+        lambda: stage.resync(which(), coin()): int(lossy),
         lambda: stage.tidy(which()): 1,
         lambda: stage.join(which(), coin()): 3,
         lambda: stage.reconnect(seat(), which(), fresh=dice.random() < 0.2, lost=dice.choice((0, 0, 1, 4))): 3,

@@ -16,7 +16,7 @@ from parley.contracts.ids import new_id
 from parley.runtime.nats.errors import BusUnavailable, NoResponder, RpcRefused
 from parley.runtime.tasks import end
 from push.bus.connection import Handler
-from push.bus.delta_headers import Mark
+from push.bus.delta_headers import DeltaHeaders
 from push.metrics import ADDED_DELAY
 from push.rooms.reader import Reader
 from push.rooms.readers import Counters
@@ -116,7 +116,7 @@ class FakeSubscription:
 
 @asynccontextmanager
 async def running(bus: FakeBus, **timing: float) -> AsyncIterator[Rooms]:
-    times = {"tick": 0.02, "linger": 0.1, "check": 600.0, "quiet": 600.0, "patience": 600.0} | timing
+    times = {"tick": 0.02, "linger": 0.1, "check": 600.0, "quiet": 600.0, "snapshot_timeout": 600.0} | timing
     rooms = Rooms(bus, Counters(), Timing(**times))
     upkeep = [asyncio.create_task(work) for work in (rooms.watch_clock(), rooms.check_versions())]
     try:
@@ -216,7 +216,7 @@ async def test_who_waits_is_told_once_and_served_in_the_end() -> None:
     bus = FakeBus()
     bus.away = True
     chat = bus.new_chat().chat_id
-    async with running(bus, patience=0.1) as rooms:
+    async with running(bus, snapshot_timeout=0.1) as rooms:
         client, _ = join(rooms, chat)
         await eventually(lambda: client.refused == "unavailable")
         await eventually(lambda: len(bus.asked) >= 4)
@@ -348,10 +348,10 @@ async def test_the_delay_of_a_delta_that_says_when_it_was_read_is_measured_when_
         body = msgspec.json.encode(store.submit())
         take(subjects.live_changed(store.chat_id).encode(), body, None)
         rename = msgspec.json.encode(store.rename())
-        take(subjects.live_changed(store.chat_id).encode(), rename, Mark(read_at=time.time() - 0.25))
+        take(subjects.live_changed(store.chat_id).encode(), rename, DeltaHeaders(read_at=time.time() - 0.25))
         count, seconds = measured()
         assert count - before[0] == 1
         assert 0.25 <= seconds - before[1] < 5
         rooms.room(store.chat_id).readers.leave(reader)
-        take(subjects.live_changed(store.chat_id).encode(), rename, Mark(read_at=time.time()))
+        take(subjects.live_changed(store.chat_id).encode(), rename, DeltaHeaders(read_at=time.time()))
     assert measured()[0] == count

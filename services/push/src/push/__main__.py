@@ -7,7 +7,7 @@ import sys
 from parley.runtime import lifecycle, logs, tracing
 from parley.runtime.settings import read
 from push.app import run
-from push.errors import Unable
+from push.errors import StartupError
 from push.settings import Settings
 
 log = logging.getLogger("push")
@@ -24,7 +24,7 @@ def main() -> int:
 
     try:
         return lifecycle.run(serve)
-    except Unable as error:
+    except StartupError as error:
         log.critical("%s", error)
         return 1
     finally:

@@ -12,8 +12,8 @@ from parley.runtime.health import CannotListen, HealthServer
 from parley.runtime.tasks import Tasks, end, unless
 from push import metrics
 from push.bus.connection import Bus
-from push.errors import Unable
-from push.rooms.chat_lists import Lists
+from push.errors import StartupError
+from push.rooms.chat_lists import ChatLists
 from push.rooms.readers import Counters
 from push.rooms.registry import Rooms, Timing
 from push.settings import Settings
@@ -32,7 +32,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Serve sockets until ``stop`` is set, then send them elsewhere and return.
 
     Raises:
-        Unable: the address is taken, or NATS closed the connection for good.
+        StartupError: the address is taken, or NATS closed the connection for good.
     """
     closed = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
@@ -40,7 +40,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         try:
             await stack.enter_async_context(HealthServer(settings.health_host, settings.health_port, push.problems))
         except CannotListen as error:
-            raise Unable(str(error)) from error
+            raise StartupError(str(error)) from error
         connecting = Bus.connect(settings.nats_url, on_reconnected=push.on_reconnected, on_closed=push.on_closed)
         bus = await unless(stop, connecting)
         if bus is None:
@@ -50,7 +50,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         await push.start(bus)
         await push.serve(stop)
         if closed.is_set() and not stop.is_set():
-            raise Unable("NATS closed the connection for good")
+            raise StartupError("NATS closed the connection for good")
 
 
 class Push:
@@ -63,7 +63,7 @@ class Push:
         self._publishing = Tasks()
         self._bus: Bus | None = None
         self._rooms: Rooms | None = None
-        self._lists: Lists | None = None
+        self._lists: ChatLists | None = None
         self._server: Server | None = None
 
     async def problems(self) -> dict[str, str]:
@@ -85,13 +85,13 @@ class Push:
         """Build the parts and listen.
 
         Raises:
-            Unable: the address is taken.
+            StartupError: the address is taken.
         """
         settings = self._settings
         counters = Counters()
         self._bus = bus
         self._rooms = Rooms(bus, counters, Timing(quiet=settings.silence_seconds, check=settings.check_seconds))
-        self._lists = Lists(bus)
+        self._lists = ChatLists(bus)
         tickets = Tickets(lambda used: self._publishing.start(bus.publish_used_ticket(used)))
         await bus.subscribe(subjects.CTL_TICKET_USED, tickets.on_used)
         context = SessionContext(
@@ -113,7 +113,9 @@ class Push:
         try:
             await server.start(settings.host, settings.port)
         except OSError as error:
-            raise Unable(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}") from error
+            raise StartupError(
+                f"Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}"
+            ) from error
         log.info("Listening on ws://%s:%d/ws", settings.host, server.port)
         self._problems.clear()
 
@@ -158,7 +160,7 @@ class Push:
             base_path=settings.base_path,
         )
 
-    def _publish_metrics(self, counters: Counters, rooms: Rooms, lists: Lists, server: Server) -> None:
+    def _publish_metrics(self, counters: Counters, rooms: Rooms, lists: ChatLists, server: Server) -> None:
         metrics.publish(
             counters,
             sockets=lambda: server.sockets,

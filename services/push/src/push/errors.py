@@ -11,10 +11,10 @@ from typing import ClassVar
 
 from parley.contracts.frames import CloseCode
 
-__all__ = ["BadFrame", "HttpError", "NotAuthenticated", "Refused", "TicketExpired", "TooMany", "Unable"]
+__all__ = ["BadFrame", "HttpError", "NotAuthenticated", "Refused", "StartupError", "TicketExpired", "TooMany"]
 
 
-class Unable(Exception):
+class StartupError(Exception):
     """The process cannot go on; the text says why."""
 
 

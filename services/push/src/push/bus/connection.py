@@ -17,7 +17,7 @@ from parley.runtime.nats.client import ReconnectingClient
 from parley.runtime.nats.connect import connect_options
 from parley.runtime.nats.errors import TRANSIENT_ERRORS, BusUnavailable
 from parley.runtime.nats.requests import ask
-from push.bus.delta_headers import Mark, mark_of
+from push.bus.delta_headers import DeltaHeaders, parse_headers
 
 __all__ = ["Bus", "Handler", "LiveClient", "LiveSubscription"]
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 Reply = TypeVar("Reply")
 
-Handler = Callable[[bytes, bytes, Mark | None], None]
+Handler = Callable[[bytes, bytes, DeltaHeaders | None], None]
 """Takes subject, payload and mark, if any, of a live message, within the read that held it."""
 
 
@@ -98,7 +98,7 @@ class LiveClient(ReconnectingClient):
         if handler is None:
             return False
         try:
-            handler(subject, data, mark_of(headers) if headers else None)
+            handler(subject, data, parse_headers(headers) if headers else None)
         except Exception:
             # The reading task carries every room.
             log.exception("A live message could not be handled", extra={"subject": subject.decode()})

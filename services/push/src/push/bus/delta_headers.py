@@ -8,13 +8,13 @@ from typing import Final, NamedTuple
 from parley.contracts.live import READ_AT
 from parley.runtime import tracing
 
-__all__ = ["Mark", "mark_of"]
+__all__ = ["DeltaHeaders", "parse_headers"]
 
 _TRACEPARENT: Final = tracing.TRACEPARENT.encode()
 _READ_AT: Final = READ_AT.lower().encode()
 
 
-class Mark(NamedTuple):
+class DeltaHeaders(NamedTuple):
     """A message that is followed until it is written to readers.
 
     Attributes:
@@ -26,7 +26,7 @@ class Mark(NamedTuple):
     read_at: float | None = None
 
 
-def mark_of(headers: bytes) -> Mark | None:
+def parse_headers(headers: bytes) -> DeltaHeaders | None:
     """Find the mark in headers as they came."""
     traceparent: str | None = None
     read_at: float | None = None
@@ -38,4 +38,4 @@ def mark_of(headers: bytes) -> Mark | None:
         elif name == _READ_AT:
             with contextlib.suppress(ValueError):
                 read_at = float(value)
-    return None if traceparent is None and read_at is None else Mark(traceparent, read_at)
+    return None if traceparent is None and read_at is None else DeltaHeaders(traceparent, read_at)

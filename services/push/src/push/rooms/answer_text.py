@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from parley.contracts.frames import Cursor, Kind
 from parley.contracts.rpc import GenerationSnapshot
 
-__all__ = ["Run", "Transcript"]
+__all__ = ["AnswerText", "Run"]
 
 Status = Literal["requested", "running", "retrying"]
 
@@ -27,7 +27,7 @@ class Run(NamedTuple):
     text: str
 
 
-class Transcript:
+class AnswerText:
     """One generation as its room knows it.
 
     A position in the text is the number of a chunk (``seq``). The text can be cut behind the last chunk of each delta
@@ -37,8 +37,8 @@ class Transcript:
         attempt: 0 until a worker has claimed the generation.
         status: As told to readers in a snapshot.
         seq: The last chunk held.
-        behind: Chunks are missing, or may be: the worker has to be asked.
-        heard: Something is known of the text. False right after a room learned of a generation that was already
+        has_gap: Chunks are missing, or may be: the worker has to be asked.
+        known: Something is known of the text. False right after a room learned of a generation that was already
             running; readers wait for the worker's answer then.
         announced: The attempt that the room's readers were told of; 0: none yet.
         expected: The newest attempt that a reader claimed to know.
@@ -54,10 +54,10 @@ class Transcript:
         "_runs",
         "announced",
         "attempt",
-        "behind",
         "expected",
         "generation_id",
-        "heard",
+        "has_gap",
+        "known",
         "message_id",
         "seq",
         "status",
@@ -74,8 +74,8 @@ class Transcript:
     def begin(self, attempt: int) -> None:
         """Start ``attempt`` with no text; that of an older one is void."""
         self.attempt = attempt
-        self.behind = False
-        self.heard = True
+        self.has_gap = False
+        self.known = True
         self._rebase(0, "", "")
 
     def _rebase(self, seq: int, text: str, reasoning: str) -> None:
@@ -100,8 +100,8 @@ class Transcript:
         """A reader knows of this attempt: if it is newer than what anybody knew, ask the worker once."""
         if attempt > max(self.attempt, self.expected):
             self.expected = attempt
-            self.behind = True
-            self.heard = False
+            self.has_gap = True
+            self.known = False
 
     def catch_up(self, snapshot: GenerationSnapshot) -> bool:
         """Take over what the worker of this attempt says of its text so far.
@@ -109,8 +109,8 @@ class Transcript:
         Returns:
             Whether positions before the snapshot still hold. If not, readers need the whole text.
         """
-        self.heard = True
-        self.behind = False
+        self.known = True
+        self.has_gap = False
         self.status = snapshot.status
         if snapshot.seq <= self.seq:
             return True

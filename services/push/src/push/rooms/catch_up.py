@@ -6,7 +6,7 @@ from typing import Final
 
 from parley.contracts.frames import Cursor
 from push.rooms import frames
-from push.rooms.frames import MAX_TEXT, Place
+from push.rooms.frames import MAX_TEXT, Position
 from push.rooms.framing import Frames
 from push.rooms.state import ChatState
 
@@ -23,7 +23,7 @@ class CatchUp:
 
     def __init__(self, state: ChatState) -> None:
         self._state = state
-        self._built: dict[Place | int, tuple[Frames, int]] = {}
+        self._built: dict[Position | int, tuple[Frames, int]] = {}
         self._built_bytes = 0
         self._built_at = (-1, -1)
 
@@ -61,26 +61,26 @@ class CatchUp:
     def snapshot_after(self, cursor: Cursor | None, epoch: int) -> tuple[Frames, int]:
         """Return a snapshot for a reader at ``cursor``, and the chunk of the running text that it ends with."""
         state, answer = self._state, self._state.answer
-        place = self._place_of(cursor)
-        found = self._cached(place, epoch)
+        position = self._position_of(cursor)
+        found = self._cached(position, epoch)
         if found is None:
-            found = frames.snapshot(state.chat_id, state.history, answer, place)
-            if answer is None or place.after <= answer.seq:
-                self._keep(place, found)
+            found = frames.snapshot(state.chat_id, state.history, answer, position)
+            if answer is None or position.after <= answer.seq:
+                self._keep(position, found)
         return found
 
-    def _place_of(self, cursor: Cursor | None) -> Place:
+    def _position_of(self, cursor: Cursor | None) -> Position:
         """Reduce a cursor, which is the client's word, to what makes a difference: there are as few as the room has."""
         answer = self._state.answer
         if cursor is None:
-            return Place(None, 0)
+            return Position(None, 0)
         if answer is None or not answer.is_of(cursor):
-            return Place(cursor.version, 0)
+            return Position(cursor.version, 0)
         after = cursor.seq if cursor.seq > answer.seq or answer.can_cut(cursor.seq) else 0
-        return Place(cursor.version, after)
+        return Position(cursor.version, after)
 
-    def _cached(self, key: Place | int, epoch: int) -> tuple[Frames, int] | None:
-        """Return what was built for another reader at the same place."""
+    def _cached(self, key: Position | int, epoch: int) -> tuple[Frames, int] | None:
+        """Return what was built for another reader at the same position."""
         answer = self._state.answer
         now = (epoch, answer.seq if answer is not None else 0)
         if self._built_at != now:
@@ -88,7 +88,7 @@ class CatchUp:
             self.clear()
         return self._built.get(key)
 
-    def _keep(self, key: Place | int, found: tuple[Frames, int]) -> None:
+    def _keep(self, key: Position | int, found: tuple[Frames, int]) -> None:
         self._built[key] = found
         self._built_bytes += len(found[0])
         while self._built_bytes > _MAX_BUILT:

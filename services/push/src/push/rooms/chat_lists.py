@@ -18,7 +18,7 @@ from push.bus.connection import Handler
 from push.bus.request_limiter import new_backoff
 from push.rooms.framing import encode
 
-__all__ = ["RELIST", "ListReader", "Lists"]
+__all__ = ["RELIST", "ChatLists", "ListReader"]
 
 log = logging.getLogger(__name__)
 
@@ -52,14 +52,14 @@ class ListBus(Protocol):
     async def subscribe(self, subject: str, handler: Handler, /) -> Unsubscribe: ...
 
 
-class _List:
+class _ChatList:
     """One user's list: one subscription, however many sockets the user has here."""
 
     def __init__(self) -> None:
         self.readers: set[ListReader] = set()
         self.subscription: Unsubscribe | None = None
 
-    def receive(self, _subject: bytes, payload: bytes, _mark: object = None) -> None:
+    def receive(self, _subject: bytes, payload: bytes, _headers: object = None) -> None:
         try:
             changed = _list_changed.decode(payload)
         except UNDECODABLE as error:
@@ -73,8 +73,8 @@ class _List:
             reader.list_changed(frames)
 
 
-class Lists:
-    """Lists by user.
+class ChatLists:
+    """ChatLists by user.
 
     A change is told at most once. Where one may have been missed (before the subscription began, while NATS was away,
     to a reader who could not take more) readers are told to read the list again.
@@ -82,7 +82,7 @@ class Lists:
 
     def __init__(self, bus: ListBus) -> None:
         self._bus = bus
-        self._lists: dict[str, _List] = {}
+        self._lists: dict[str, _ChatList] = {}
         self._tasks = Tasks()
 
     def __len__(self) -> int:
@@ -92,7 +92,7 @@ class Lists:
         """Tell ``reader`` of the user's list from now on, beginning with ``Relist``."""
         found = self._lists.get(user_id)
         if found is None:
-            found = self._lists[user_id] = _List()
+            found = self._lists[user_id] = _ChatList()
             self._tasks.start(self._follow(user_id, found))
         found.readers.add(reader)
         if found.subscription is not None:
@@ -119,7 +119,7 @@ class Lists:
     async def close(self) -> None:
         await self._tasks.close()
 
-    async def _follow(self, user_id: str, followed: _List) -> None:
+    async def _follow(self, user_id: str, followed: _ChatList) -> None:
         backoff = new_backoff()
         while followed.readers and followed.subscription is None:
             try:

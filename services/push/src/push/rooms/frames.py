@@ -18,13 +18,13 @@ from parley.contracts.frames import (
     Snapshot,
 )
 from parley.contracts.resources import Chat, Message
-from push.rooms.answer_text import Transcript
+from push.rooms.answer_text import AnswerText
 from push.rooms.framing import Frames
 from push.rooms.history import History
 
 __all__ = [
     "MAX_TEXT",
-    "Place",
+    "Position",
     "changes",
     "cursor",
     "deltas",
@@ -40,7 +40,7 @@ MAX_TEXT: Final = 64 * 1024
 """About how much running text one frame of a catch-up holds. More follows when the reader has taken that."""
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """Where a reader is, as far as it makes a difference to what it is sent.
 
     Attributes:
@@ -52,7 +52,7 @@ class Place(NamedTuple):
     after: int
 
 
-def cursor(version: int, answer: Transcript | None, seq: int) -> Cursor:
+def cursor(version: int, answer: AnswerText | None, seq: int) -> Cursor:
     """Return the cursor of a reader who has ``version`` and the running answer's text up to the chunk ``seq``."""
     if answer is None:
         return Cursor(version=version)
@@ -60,12 +60,12 @@ def cursor(version: int, answer: Transcript | None, seq: int) -> Cursor:
 
 
 def deltas(
-    chat_id: str, version: int, answer: Transcript, seq: int, limit: int | None = None
+    chat_id: str, version: int, answer: AnswerText, seq: int, limit: int | None = None
 ) -> tuple[Frames, int] | None:
     """Return the answer's text after ``seq``, one frame for each run, and where it ends; None when it cannot be cut.
 
     Args:
-        limit: See :meth:`push.rooms.answer_text.Transcript.since`.
+        limit: See :meth:`push.rooms.answer_text.AnswerText.since`.
     """
     runs = answer.since(seq, limit)
     if runs is None:
@@ -90,7 +90,7 @@ def deltas(
     return frames, runs[-1].to if runs else seq
 
 
-def started(chat_id: str, version: int, answer: Transcript) -> Frames:
+def started(chat_id: str, version: int, answer: AnswerText) -> Frames:
     """Return the frame that begins the answer's attempt."""
     frame = Generation(
         chat_id=chat_id,
@@ -120,26 +120,26 @@ def changes(chat_id: str, since: int, now: Cursor, messages: Sequence[Message], 
     )
 
 
-def snapshot(chat_id: str, history: History, answer: Transcript | None, place: Place) -> tuple[Frames, int]:
+def snapshot(chat_id: str, history: History, answer: AnswerText | None, position: Position) -> tuple[Frames, int]:
     """Return the snapshot for a reader at ``place``, and the chunk of the running text that it goes to.
 
     ``history`` knows the changes since the place, or the page.
     """
     assert history.chat is not None
     more = None
-    if place.version is None:
+    if position.version is None:
         page = history.page()
         assert page is not None
         messages, more = page
     else:
-        changed = history.since(place.version)
+        changed = history.since(position.version)
         assert changed is not None
         messages = changed
-    running = None if answer is None else _running(answer, place.after)
+    running = None if answer is None else _running(answer, position.after)
     frame = Snapshot(
         chat_id=chat_id,
         version=history.version,
-        recovered=place.version is not None,
+        recovered=position.version is not None,
         chat=history.chat,
         messages=messages,
         generation=running,
@@ -149,7 +149,7 @@ def snapshot(chat_id: str, history: History, answer: Transcript | None, place: P
     return Frames.of((frame, cursor(history.version, answer, seq))), seq
 
 
-def _running(answer: Transcript, after: int) -> RunningAnswer:
+def _running(answer: AnswerText, after: int) -> RunningAnswer:
     """Return the running answer from the chunk ``after`` on; 0: from its beginning."""
     text = reasoning = ""
     if after > answer.seq:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from parley.contracts.frames import Cursor
 from parley.contracts.resources import Message
 from push.rooms import frames
-from push.rooms.answer_text import Transcript
+from push.rooms.answer_text import AnswerText
 from push.rooms.catch_up import CatchUp
 from push.rooms.frames import MAX_TEXT
 from push.rooms.framing import Frames, text_frame
@@ -95,7 +95,7 @@ class Readers:
                 oldest = min(oldest, reader.cursor.version) if oldest >= 0 else reader.cursor.version
         if not history.known:
             return True, None if page or oldest < 0 else oldest
-        if self._state.inquiry.open or oldest < history.version or history.overtaken:
+        if self._state.resync.pending or oldest < history.version or history.overtaken:
             return True, oldest
         return page, None
 
@@ -105,7 +105,7 @@ class Readers:
         """Admit ``reader``: it gets a snapshot as soon as the room knows what to send, or is dropped."""
         self._all[reader] = None
         if reader.writable:
-            self._settle(reader)
+            self._update(reader)
 
     def leave(self, reader: Reader) -> None:
         """Forget ``reader``; without effect when it is not here."""
@@ -129,7 +129,7 @@ class Readers:
         """``reader`` can take more again."""
         reader.writable = True
         if reader in self._all and reader not in self._live:
-            self._settle(reader)
+            self._update(reader)
 
     def warn(self) -> None:
         """Report to readers who wait for a first snapshot that it takes longer; they go on waiting."""
@@ -144,7 +144,7 @@ class Readers:
         for reader in tuple(self._all):
             self._drop(reader)
 
-    def drop_strangers(self) -> None:
+    def drop_removed_members(self) -> None:
         """Cut off readers who had access and lost it."""
         for reader in tuple(self._all):
             if reader.epoch >= 0 and reader.user_id not in self._state.history.members:
@@ -159,11 +159,11 @@ class Readers:
 
     # --- cursors -----------------------------------------------------------------------------------------------------
 
-    def settle_waiting(self) -> None:
+    def update_waiting(self) -> None:
         """Bring those who wait up to date, as far as that is possible now."""
         for reader in tuple(self._waiting):
             if reader in self._waiting:
-                self._settle(reader)
+                self._update(reader)
 
     def send_snapshots(self, after: Cursor | None) -> None:
         """Have readers that are up to date wait for a snapshot after a cursor; None: for the page."""
@@ -184,7 +184,7 @@ class Readers:
             if reader.cursor is not None and reader.cursor.version >= after:
                 reader.cursor = None
 
-    def _settle(self, reader: Reader) -> None:
+    def _update(self, reader: Reader) -> None:
         """Bring a reader that can be written to up to date, or let it wait for what must be asked first."""
         self.flush()
         # Settled within the flush, with all who waited; or a piece filled its buffer, and the rest follows later.
@@ -219,17 +219,17 @@ class Readers:
 
         None: something has to be asked first, or it was dropped.
         """
-        history, inquiry = self._state.history, self._state.inquiry
+        history, resync = self._state.history, self._state.resync
         if not history.known:
             return None
         if reader.user_id not in history.members:
             # Perhaps it was admitted a moment ago: only a reply to a request made after this decides.
-            if not inquiry.undecided(reader):
+            if not resync.undecided(reader):
                 self._drop(reader)
             return None
         cursor = reader.cursor
         if cursor is not None and cursor.version > history.version:
-            if inquiry.undecided(reader):
+            if resync.undecided(reader):
                 return None
             reader.cursor = cursor = None
         if cursor is None:
@@ -241,7 +241,7 @@ class Readers:
         if answer is not None:
             if cursor is not None and cursor.generation_id == answer.generation_id:
                 answer.expect(cursor.attempt)
-            if not answer.heard:
+            if not answer.known:
                 return None
         if cursor is not None and reader.epoch == self.epoch:
             found = self.catch_up.deltas_after(cursor.seq, self.epoch)
@@ -283,13 +283,13 @@ class Readers:
             # The path of a token: sockets need no cursor, and making one costs as much as the rest.
             self._write(sockets, text_frame(single))
         if self._waiting:
-            self.settle_waiting()
+            self.update_waiting()
 
     def publish(self, data: Frames) -> None:
         """Send something other than a delta to all readers that are up to date."""
         self.epoch += 1
         self._broadcast(data)
-        self.settle_waiting()
+        self.update_waiting()
 
     def publish_changes(self, since: int, messages: list[Message]) -> None:
         """Send what changed since a version."""
@@ -297,7 +297,7 @@ class Readers:
         now = state.cursor(self.sent)
         self.publish(frames.changes(state.chat_id, since, now, messages, state.history.chat))
 
-    def announce(self, answer: Transcript) -> None:
+    def announce(self, answer: AnswerText) -> None:
         """Send what the lost ``generation`` frame of this attempt would have said."""
         answer.announced = answer.attempt
         self.publish(frames.started(self._state.chat_id, self._state.history.version, answer))

@@ -40,7 +40,7 @@ class Timing:
         quiet: Silence of a running answer after which chat-store and the worker are asked.
         check: Period of the anti-entropy, give or take a fifth, and of forgetting what no joiner asked for.
         linger: How long a room outlives its last reader.
-        patience: How long a reader waits for a first snapshot before it is told that it takes longer.
+        snapshot_timeout: How long a reader waits for a first snapshot before it is told that it takes longer.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class Timing:
         quiet: float = 5.0,
         check: float = 15.0,
         linger: float = 5.0,
-        patience: float = 10.0,
+        snapshot_timeout: float = 10.0,
     ) -> None:
         self.tick = tick
         self.quiet = quiet
         self.check = check
         self.linger = linger
-        self.patience = patience
+        self.snapshot_timeout = snapshot_timeout
 
 
 class Rooms:
@@ -71,7 +71,7 @@ class Rooms:
         self._limiter = RequestLimiter(bus, _MAX_REQUESTS)
         self._loop = asyncio.get_running_loop()
         self._dirty: list[Room] = []
-        self._hurry = asyncio.Event()
+        self._compare_now = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -169,9 +169,9 @@ class Rooms:
         self._limiter.retry_now()
         for sync in tuple(self._rooms.values()):
             if sync.room.running:
-                sync.room.doubt()
+                sync.room.resync()
                 sync.drive()
-        self._hurry.set()
+        self._compare_now.set()
 
     async def watch_clock(self) -> None:
         """Notice silence, emptiness and waiting, until cancelled."""
@@ -196,7 +196,7 @@ class Rooms:
             sync.waiting_since = None
         elif sync.waiting_since is None:
             sync.waiting_since = now
-        elif now - sync.waiting_since >= self._timing.patience:
+        elif now - sync.waiting_since >= self._timing.snapshot_timeout:
             room.readers.warn()
 
     async def check_versions(self) -> None:
@@ -206,11 +206,11 @@ class Rooms:
             hurried = False
             try:
                 async with asyncio.timeout(self._timing.check * random.uniform(0.8, 1.2)):
-                    hurried = await self._hurry.wait()
+                    hurried = await self._compare_now.wait()
             except TimeoutError:
                 pass
             if hurried:
-                self._hurry.clear()
+                self._compare_now.clear()
                 # All push processes were cut off together; they need not ask together.
                 await asyncio.sleep(backoff.next_delay())
             else:
@@ -219,7 +219,7 @@ class Rooms:
             if await self._compare():
                 backoff.reset()
             elif hurried:
-                self._hurry.set()
+                self._compare_now.set()
 
     async def _compare(self) -> bool:
         rooms = {chat: k.room.version for chat, k in self._rooms.items() if len(k.room.readers) and k.room.version >= 0}
@@ -242,5 +242,5 @@ class Rooms:
             self._end_if_useless(sync)
         elif version > sync.room.version or version < asked:
             # Below what was asked about: chat-store was set back. Between the two: overtaken by a change.
-            sync.room.doubt(text=False)
+            sync.room.resync(text=False)
             sync.drive()

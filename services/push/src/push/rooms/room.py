@@ -14,13 +14,13 @@ from parley.contracts.frames import Cursor, Delta, Generation
 from parley.contracts.live import Changed
 from parley.contracts.resources import GenerationRef
 from parley.contracts.rpc import GenerationSnapshot, SyncReply
-from push.rooms.answer_text import Transcript
+from push.rooms.answer_text import AnswerText
 from push.rooms.framing import Frames
 from push.rooms.history import History
 from push.rooms.readers import Counters, Readers
 from push.rooms.reorder_buffer import ReorderBuffer
 from push.rooms.state import ChatState
-from push.rooms.sync_requests import AskStore, AskWorker, Request
+from push.rooms.sync_requests import AnswerRequest, Request, SyncRequest
 
 __all__ = ["Room"]
 
@@ -30,16 +30,16 @@ class Room:
 
     Attributes:
         counters: What all rooms do.
-        heard: Set when anything live came; whoever watches for silence clears it.
+        saw_traffic: Set when anything live came; whoever watches for silence clears it.
         gone: The chat does not exist; the room has no readers and will not get any.
     """
 
-    __slots__ = ("_buffer", "_state", "chat_id", "counters", "gone", "heard", "readers")
+    __slots__ = ("_buffer", "_state", "chat_id", "counters", "gone", "readers", "saw_traffic")
 
     def __init__(self, chat_id: str, counters: Counters) -> None:
         self.chat_id = chat_id
         self.counters = counters
-        self.heard = False
+        self.saw_traffic = False
         self.gone = False
         self._state = ChatState(chat_id)
         self._buffer = ReorderBuffer()
@@ -64,10 +64,10 @@ class Room:
         return None if answer is None else answer.whole()
 
     @property
-    def in_step(self) -> bool:
+    def is_gapless(self) -> bool:
         """Whether the running answer's text is known without a gap."""
         answer = self._state.answer
-        return answer is not None and not answer.behind
+        return answer is not None and not answer.has_gap
 
     @property
     def wants_store(self) -> bool:
@@ -78,14 +78,14 @@ class Room:
     def wants_worker(self) -> bool:
         """Whether the worker of the running answer has to be asked."""
         answer = self._state.answer
-        return answer is not None and answer.behind and len(self.readers) > 0
+        return answer is not None and answer.has_gap and len(self.readers) > 0
 
     def next_request(self) -> Request | None:
         """Return what must be asked now, if anything. One request of a room is made at a time."""
         if self.wants_store:
-            return self._state.inquiry.ask(self.readers.missing()[1], self.version)
+            return self._state.resync.ask(self.readers.missing()[1], self.version)
         if self._state.answer is not None and self.wants_worker:
-            return AskWorker(self._state.answer.generation_id)
+            return AnswerRequest(self._state.answer.generation_id)
         return None
 
     def tidy(self) -> None:
@@ -100,7 +100,7 @@ class Room:
 
         At most once and in order is all that is relied on: one that comes twice is ignored, a missing one is noticed.
         """
-        self.heard = True
+        self.saw_traffic = True
         answer = self._state.answer
         if answer is None or delta.generation_id != answer.generation_id:
             self._keep_unknown(delta, payload)
@@ -115,8 +115,8 @@ class Room:
             return False
         if delta.from_ == 1:
             # The beginning: nothing before it can be missing, whatever was asked.
-            answer.behind = self._buffer.has_deltas
-            answer.heard = True
+            answer.has_gap = self._buffer.has_deltas
+            answer.known = True
             if answer.announced != answer.attempt:
                 self.readers.announce(answer)
         answer.status = "running"
@@ -125,7 +125,7 @@ class Room:
 
     def generation(self, generation: Generation, payload: bytes) -> None:
         """Take a ``generation`` frame and the bytes it came in."""
-        self.heard = True
+        self.saw_traffic = True
         answer = self._state.answer
         if answer is None or generation.generation_id != answer.generation_id:
             self._keep_unknown(generation, payload)
@@ -138,11 +138,11 @@ class Room:
         if generation.status == "started":
             if answer.seq > 0:
                 return  # late: its deltas were here first
-            answer.behind = self._buffer.has_deltas
-            answer.heard = True
+            answer.has_gap = self._buffer.has_deltas
+            answer.known = True
             answer.status = "running"
             if answer.announced == answer.attempt:
-                self.readers.settle_waiting()
+                self.readers.update_waiting()
                 return
         else:
             answer.status = "retrying"
@@ -151,7 +151,7 @@ class Room:
 
     def changed(self, changed: Changed) -> None:
         """Take a change of the chat: applied when it follows on what is known, else chat-store is asked."""
-        self.heard = True
+        self.saw_traffic = True
         history = self._state.history
         if changed.chat is None:
             self.deleted(changed.version)
@@ -159,11 +159,11 @@ class Room:
             self._buffer.add_change(changed)
         elif changed.version > history.version:
             if changed.since != history.version or changed.messages is None:
-                self._state.inquiry.expect(changed.version)
+                self._state.resync.expect(changed.version)
                 return
             self.readers.flush()
             history.apply(changed)
-            self.readers.drop_strangers()
+            self.readers.drop_removed_members()
             self._follow(changed.generation, live=True)
             self.readers.publish_changes(changed.since, list(changed.messages))
             self._replay()
@@ -176,38 +176,38 @@ class Room:
         self._state.answer = None
         self.readers.drop_all()
 
-    def _begin(self, answer: Transcript, attempt: int) -> None:
+    def _begin(self, answer: AnswerText, attempt: int) -> None:
         """A newer attempt: the text of the older one is void."""
         self.readers.flush()
         answer.begin(attempt)
         self._buffer.clear_deltas()
         self.readers.restart_text()
 
-    def _keep_after_gap(self, answer: Transcript, delta: Delta, payload: bytes) -> None:
+    def _keep_after_gap(self, answer: AnswerText, delta: Delta, payload: bytes) -> None:
         """Something before ``delta`` is missing: keep it until the worker has replied."""
-        if not answer.behind:
-            answer.behind = True
+        if not answer.has_gap:
+            answer.has_gap = True
             self.counters.gaps += 1
         self._buffer.add_delta(delta, payload)
 
     def _keep_unknown(self, event: Delta | Generation, payload: bytes) -> None:
         """Keep what belongs to a generation that the room does not know, and ask chat-store which one runs."""
         if self._buffer.add_event(event, payload) and self._state.history.known:
-            self._state.inquiry.doubt()
+            self._state.resync.request()
 
     # --- replies -----------------------------------------------------------------------------------------------------
 
-    def doubt(self, *, text: bool = True) -> None:
+    def resync(self, *, text: bool = True) -> None:
         """Live traffic may have been lost: ask chat-store, and for the running ``text`` its worker."""
-        self._state.inquiry.doubt()
+        self._state.resync.request()
         answer = self._state.answer
         if text and answer is not None and answer.attempt > 0:
-            answer.behind = True
+            answer.has_gap = True
 
-    def synced(self, request: AskStore, reply: SyncReply) -> None:
+    def synced(self, request: SyncRequest, reply: SyncReply) -> None:
         """Take chat-store's reply to ``request``."""
         state, readers = self._state, self.readers
-        state.inquiry.answered(request)
+        state.resync.answered(request)
         readers.flush()
         before = self.version
         if reply.version < request.version:
@@ -217,7 +217,7 @@ class Room:
         if request.after is not None and not reply.recovered:
             readers.give_up_cursors(request.after)
         if self.version == reply.version:
-            readers.drop_strangers()
+            readers.drop_removed_members()
             self._follow(reply.generation, live=False)
         if self.version > before >= 0:
             news = state.history.since(before) if complete else None
@@ -225,11 +225,11 @@ class Room:
                 readers.send_snapshots(None)
             else:
                 readers.publish_changes(before, news)
-        state.inquiry.reached(self.version)
+        state.resync.reached(self.version)
         for changed in self._buffer.take_changes():
             self.changed(changed)
         self._replay()
-        readers.settle_waiting()
+        readers.update_waiting()
 
     def snapshot(self, reply: GenerationSnapshot) -> bool:
         """Take the worker's snapshot of the running answer. False: it is of no use, ask again."""
@@ -247,7 +247,7 @@ class Room:
             readers.sent = answer.seq
             # The text that they have is of no use.
             readers.send_snapshots(Cursor(version=self.version))
-            readers.settle_waiting()
+            readers.update_waiting()
         elif readers.sent < answer.seq:
             readers.appended(None)
             readers.flush()
@@ -256,15 +256,15 @@ class Room:
         for delta, payload in self._buffer.take_deltas():
             self.delta(delta, payload)
         readers.flush()
-        readers.settle_waiting()
-        return not answer.behind
+        readers.update_waiting()
+        return not answer.has_gap
 
     def unowned(self, generation_id: str) -> None:
         """No worker knows the text of the running answer, for now: readers get what is known."""
         answer = self._state.answer
-        if answer is not None and answer.generation_id == generation_id and not answer.heard:
-            answer.heard = True
-            self.readers.settle_waiting()
+        if answer is not None and answer.generation_id == generation_id and not answer.known:
+            answer.known = True
+            self.readers.update_waiting()
 
     def _start_over(self) -> None:
         """chat-store was set back (restored from a backup): no cursor means anything any more."""
@@ -280,7 +280,7 @@ class Room:
         for event, payload in events:
             answer = self._state.answer
             if answer is None or event.generation_id != answer.generation_id:
-                if self._state.inquiry.open:
+                if self._state.resync.pending:
                     self._buffer.put_back(event, payload)
                 else:
                     # chat-store, asked after this came, does not know it as active: it is over.
@@ -304,7 +304,7 @@ class Room:
             return
         if answer is None:
             self._buffer.begin(ref.generation_id)
-            state.answer = answer = Transcript(ref.generation_id, ref.message_id, ref.attempt, ref.status)
+            state.answer = answer = AnswerText(ref.generation_id, ref.message_id, ref.attempt, ref.status)
             self.readers.restart_text()
             lost = ref.attempt > 0
         elif ref.attempt > answer.attempt:
@@ -314,5 +314,5 @@ class Room:
         else:
             return
         if lost:
-            answer.behind = True
-            answer.heard = False
+            answer.has_gap = True
+            answer.known = False

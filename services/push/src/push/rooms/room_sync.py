@@ -19,10 +19,10 @@ from parley.runtime.nats.errors import BusUnavailable, RpcRefused
 from parley.runtime.tasks import Tasks, end
 from push import metrics
 from push.bus.connection import Handler
-from push.bus.delta_headers import Mark
+from push.bus.delta_headers import DeltaHeaders
 from push.bus.request_limiter import RequestLimiter, new_backoff
 from push.rooms.room import Room
-from push.rooms.sync_requests import AskStore, AskWorker
+from push.rooms.sync_requests import AnswerRequest, SyncRequest
 
 __all__ = ["LiveBus", "RoomSync", "Unsubscribe"]
 
@@ -114,14 +114,14 @@ class RoomSync:
 
     def listen(self, now: float) -> None:
         """Notice silence during a running answer; called about each second."""
-        if self.room.heard or not self.room.running:
-            self.room.heard = False
+        if self.room.saw_traffic or not self.room.running:
+            self.room.saw_traffic = False
             self._quiet_since = now
             self._silence_limit = self._quiet_after
         elif now - self._quiet_since >= self._silence_limit:
             self._quiet_since = now
             self._silence_limit = min(2 * self._silence_limit, 3 * self._quiet_after)
-            self.room.doubt()
+            self.room.resync()
             self.drive()
 
     async def close(self) -> None:
@@ -138,7 +138,7 @@ class RoomSync:
 
     # --- live --------------------------------------------------------------------------------------------------------
 
-    def receive(self, subject: bytes, payload: bytes, mark: Mark | None = None) -> None:
+    def receive(self, subject: bytes, payload: bytes, mark: DeltaHeaders | None = None) -> None:
         """Take a live message. One with a mark is followed until it is written: a trace's (an answer's first delta), or
         one whose delay is measured."""
         if mark is None:
@@ -165,7 +165,7 @@ class RoomSync:
                 room.counters.deltas += 1
                 if room.delta(_delta.decode(payload), payload):
                     self._flush_soon(room)
-                if room.in_step:
+                if room.is_gapless:
                     return
             elif subject.endswith(b".changed"):
                 room.changed(_changed.decode(payload))
@@ -174,7 +174,7 @@ class RoomSync:
                 room.generation(_generation.decode(payload), payload)
         except UNDECODABLE as error:
             log.warning("A live message does not decode: %s", error, extra={"subject": subject.decode()})
-            room.doubt()
+            room.resync()
         self.drive()
 
     # --- requests ----------------------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ class RoomSync:
             while self._subscription is None and not self._closed:
                 await self._follow()
             while not self._closed and (request := self.room.next_request()) is not None:
-                if isinstance(request, AskStore):
+                if isinstance(request, SyncRequest):
                     if not await self._ask_store(request):
                         await self._limiter.wait(self._store_backoff.next_delay())
                 elif self._worker_timer is not None or not await self._ask_worker(request):
@@ -204,7 +204,7 @@ class RoomSync:
         else:
             self._subscription = subscription
 
-    async def _ask_store(self, request: AskStore) -> bool:
+    async def _ask_store(self, request: SyncRequest) -> bool:
         try:
             reply = await self._limiter.ask(rpc.Sync(chat_id=self.room.chat_id, after=request.after))
         except RpcRefused as refusal:
@@ -220,7 +220,7 @@ class RoomSync:
         self._on_news(self)
         return True
 
-    async def _ask_worker(self, request: AskWorker) -> bool:
+    async def _ask_worker(self, request: AnswerRequest) -> bool:
         """Ask the owner of the answer; without one, ask again later, for another worker will take over."""
         try:
             subject = subjects.rpc_generation_snapshot(request.generation_id)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from parley.contracts.frames import Cursor
 from push.rooms import frames
-from push.rooms.answer_text import Transcript
+from push.rooms.answer_text import AnswerText
 from push.rooms.history import History
-from push.rooms.sync_requests import Inquiry
+from push.rooms.sync_requests import Resync
 
 __all__ = ["ChatState"]
 
@@ -16,16 +16,16 @@ class ChatState:
 
     Attributes:
         answer: The running answer; None: none is requested or running.
-        inquiry: Whether what is known may be outdated.
+        resync: Whether what is known may be outdated.
     """
 
-    __slots__ = ("answer", "chat_id", "history", "inquiry")
+    __slots__ = ("answer", "chat_id", "history", "resync")
 
     def __init__(self, chat_id: str) -> None:
         self.chat_id = chat_id
         self.history = History()
-        self.inquiry = Inquiry()
-        self.answer: Transcript | None = None
+        self.resync = Resync()
+        self.answer: AnswerText | None = None
 
     def cursor(self, seq: int) -> Cursor:
         """Return the cursor of a reader who has everything and the running answer's text up to the chunk ``seq``."""

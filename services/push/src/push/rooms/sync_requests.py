@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from push.rooms.reader import Reader
 
-__all__ = ["AskStore", "AskWorker", "Inquiry", "Request"]
+__all__ = ["AnswerRequest", "Request", "Resync", "SyncRequest"]
 
 
-class AskStore(NamedTuple):
+class SyncRequest(NamedTuple):
     """Ask ``rpc.store.sync``.
 
     Attributes:
@@ -23,20 +23,20 @@ class AskStore(NamedTuple):
     version: int
 
 
-class AskWorker(NamedTuple):
+class AnswerRequest(NamedTuple):
     """Ask ``rpc.generation.<id>.snapshot``."""
 
     generation_id: str
 
 
-Request = AskStore | AskWorker
+Request = SyncRequest | AnswerRequest
 
 
-class Inquiry:
+class Resync:
     """Numbers the requests to chat-store.
 
-    An answer may tell of any time since it was asked for. So a doubt is settled only by the answer to a request that
-    was made after it came up.
+    A reply may be of any time since its request. So what may be outdated is current again only with the reply to a
+    request that was made afterwards.
     """
 
     __slots__ = ("_answered", "_asked", "_needed", "_target")
@@ -48,11 +48,11 @@ class Inquiry:
         self._target = -1
 
     @property
-    def open(self) -> bool:
-        """Whether a doubt is not settled yet."""
+    def pending(self) -> bool:
+        """Whether a reply is still needed."""
         return self._answered < self._needed
 
-    def doubt(self) -> None:
+    def request(self) -> None:
         """What is known may be outdated."""
         self._needed = self._asked + 1
 
@@ -60,26 +60,26 @@ class Inquiry:
         """There is a ``version`` that was not told. If an answer is on its way, it may tell."""
         self._target = max(self._target, version)
         if self._answered == self._asked:
-            self.doubt()
+            self.request()
 
-    def ask(self, after: int | None, version: int) -> AskStore:
+    def ask(self, after: int | None, version: int) -> SyncRequest:
         """Return the next request."""
         self._asked += 1
-        return AskStore(self._asked, after, version)
+        return SyncRequest(self._asked, after, version)
 
-    def answered(self, request: AskStore) -> None:
+    def answered(self, request: SyncRequest) -> None:
         """``request`` was answered."""
         self._answered = max(self._answered, request.number)
 
     def reached(self, version: int) -> None:
         """After an answer, this is known."""
         if self._target > version:
-            self.doubt()
+            self.request()
         self._target = -1
 
     def undecided(self, reader: Reader) -> bool:
         """Whether the answer that decides about ``reader`` is still to come; the first time, it is asked for."""
         if reader.needs == 0:
             reader.needs = self._asked + 1
-            self.doubt()
+            self.request()
         return self._answered < reader.needs

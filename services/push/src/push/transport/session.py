@@ -15,7 +15,7 @@ from parley.contracts.ids import is_id
 from parley.contracts.live import PromptRejected
 from parley.runtime import tokens
 from push.errors import BadFrame, NotAuthenticated, TicketExpired, TooMany
-from push.rooms.chat_lists import RELIST, Lists
+from push.rooms.chat_lists import RELIST, ChatLists
 from push.rooms.reader import Reader
 from push.rooms.registry import Rooms
 from push.rooms.room import Room
@@ -24,7 +24,7 @@ from push.transport.limits import Count, FrameRate
 from push.transport.origins import Origins
 from push.transport.tickets import Tickets
 
-__all__ = ["Session", "SessionContext", "Wire"]
+__all__ = ["Session", "SessionContext", "SocketWriter"]
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ _client_frame = msgspec.json.Decoder(ClientFrame)
 _rejected = msgspec.json.Decoder(PromptRejected)
 
 
-class Wire(Protocol):
+class SocketWriter(Protocol):
     """What a session needs of :class:`push.transport.websocket.Socket`."""
 
     def write(self, frames: bytes, /) -> None: ...
@@ -52,7 +52,7 @@ class SessionContext:
     def __init__(
         self,
         rooms: Rooms,
-        lists: Lists,
+        lists: ChatLists,
         tickets: Tickets,
         *,
         secret_key: str,
@@ -78,7 +78,7 @@ class SessionContext:
         self.clock = asyncio.get_running_loop().time
         self.sessions: dict[str, set[Session]] = {}
 
-    def on_rejected(self, _subject: bytes, payload: bytes, _mark: object = None) -> None:
+    def on_rejected(self, _subject: bytes, payload: bytes, _headers: object = None) -> None:
         """Tell the author of a prompt that was not stored, on all of the author's sockets."""
         try:
             rejected = _rejected.decode(payload)
@@ -95,7 +95,7 @@ class Session:
 
     __slots__ = ("_context", "_missed", "_rate", "_socket", "_user_id", "_watched", "_writable")
 
-    def __init__(self, context: SessionContext, socket: Wire) -> None:
+    def __init__(self, context: SessionContext, socket: SocketWriter) -> None:
         self._context = context
         self._socket = socket
         self._rate = FrameRate(context.frames_per_second, context.frames_burst, context.clock())

@@ -57,7 +57,7 @@ class Tickets:
         self._tell(TicketUsed(ticket=digest, expires_at=expires_at))
         return True
 
-    def on_used(self, _subject: bytes, payload: bytes, _mark: object = None) -> None:
+    def on_used(self, _subject: bytes, payload: bytes, _headers: object = None) -> None:
         """Take another process's word."""
         try:
             used = _used.decode(payload)

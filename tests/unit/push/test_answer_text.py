@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from parley.contracts.frames import Kind
 from parley.contracts.rpc import GenerationSnapshot
-from push.rooms.answer_text import Run, Transcript
+from push.rooms.answer_text import AnswerText, Run
 
 Piece = tuple[int, Kind, str]
 pieces = st.lists(
@@ -20,8 +20,8 @@ def told(seq: int, text: str = "", reasoning: str = "") -> GenerationSnapshot:
     )
 
 
-def transcript() -> Transcript:
-    return Transcript("g", "m", 1, "running")
+def transcript() -> AnswerText:
+    return AnswerText("g", "m", 1, "running")
 
 
 @given(pieces)
@@ -81,10 +81,10 @@ def test_a_worker_that_contradicts_is_believed_as_a_whole() -> None:
 def test_a_worker_that_knows_less_changes_nothing() -> None:
     answer = transcript()
     answer.append(2, "text", "Hel")
-    answer.behind = True
+    answer.has_gap = True
     assert answer.catch_up(told(1, "H"))
     assert answer.whole() == ("Hel", "")
-    assert not answer.behind
+    assert not answer.has_gap
 
 
 def test_a_new_attempt_begins_with_nothing() -> None:
