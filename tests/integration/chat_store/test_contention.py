@@ -6,8 +6,9 @@ import asyncio
 import functools
 from datetime import UTC, datetime
 
-from chat_store.domain.conversation import Conversation
-from chat_store.storage import pool, repository, transactions
+from chat_store.domain import generations, prompts
+from chat_store.storage import chats, pool, transactions
+from chat_store.storage.generations import mark_requested
 from chat_store.storage.transactions import Command
 from parley.contracts import ids
 from tests.integration.chat_store.client import prompt
@@ -20,16 +21,14 @@ async def test_a_claim_crosses_the_note_that_its_request_is_stored(database_url:
     """Postgres may refuse an upsert as a second row while the row gets a new version; the claim is written anyway."""
     store = await pool.connect(database_url, settings=pool.SESSION_SETTINGS)
     other = await pool.connect(database_url, settings=pool.SESSION_SETTINGS)
-    generations = []
+    requested = []
     for _ in range(CHATS):
         chat_id, now = ids.new_id(), datetime.now(UTC)
-        await repository.create_chat(
-            store, chat_id, owner_id="ann", title=None, model=None, system_prompt=None, now=now
-        )
-        submit = functools.partial(Conversation.submit, prompt=prompt(chat_id))
+        await chats.create_chat(store, chat_id, owner_id="ann", title=None, model=None, system_prompt=None, now=now)
+        submit = functools.partial(prompts.submit, prompt=prompt(chat_id))
         done = await transactions.execute(store, [Command(chat_id=chat_id, run=submit, users=["ann"])])
-        generations += [one for change in done.changes for one in change.generations]
-    assert len(generations) == CHATS
+        requested += [one for change in done.changes for one in change.generations]
+    assert len(requested) == CHATS
     claimed = asyncio.Event()
 
     async def note() -> None:
@@ -37,14 +36,14 @@ async def test_a_claim_crosses_the_note_that_its_request_is_stored(database_url:
         while not claimed.is_set():
             sequence += 1
             await other.execute("UPDATE generations SET request_seq = NULL")
-            await repository.mark_requested(other, [(generation, sequence) for generation in generations])
+            await mark_requested(other, [(generation, sequence) for generation in requested])
 
     async def claim() -> None:
         # One at a time: two statements that each change several rows may wait for one another.
         for _ in range(ROUNDS):
-            for one in generations:
+            for one in requested:
                 claim_id = ids.new_id()
-                run = functools.partial(Conversation.claim, generation_id=one.id, claim_id=claim_id, worker_id="worker")
+                run = functools.partial(generations.claim, generation_id=one.id, claim_id=claim_id, worker_id="worker")
                 outcome = await transactions.execute(store, [Command(chat_id=one.chat_id, run=run)])
                 assert outcome.results[0] is not None
         claimed.set()

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from nats.aio.msg import Msg
 
-from chat_store import app
+from chat_store.app import ChatStore
 from chat_store.events.publisher import Publisher
 from chat_store.settings import Settings
 from chat_store.storage import schema
@@ -49,7 +49,7 @@ async def serving(nats_url: str, database_url: str) -> AsyncIterator[None]:
     """chat-store in this process, so that a test can break it from within."""
     stop = asyncio.Event()
     settings = Settings(nats_url=nats_url, database_url=database_url)  # type: ignore[call-arg]
-    task = asyncio.create_task(app.serve(settings, stop))
+    task = asyncio.create_task(ChatStore(settings).run(stop))
     try:
         yield
     finally:
@@ -92,7 +92,7 @@ async def test_a_published_request_whose_mark_was_lost_is_not_published_twice(
         raise ConnectionResetError
 
     with monkeypatch.context() as patch:
-        patch.setattr("chat_store.storage.repository.mark_requested", lost)
+        patch.setattr("chat_store.storage.generations.mark_requested", lost)
         async with serving(nats_url, database_url):
             chat_id = await eventually(lambda: _chat(neighbour))
             assert chat_id is not None
@@ -365,11 +365,15 @@ async def test_a_schema_that_breaks_under_it_is_told_once_and_waited_out(
             await connection.execute("ALTER TABLE messages RENAME TO elsewhere")
             message_id = await neighbour.say(chat_id, "patience")
             # Each further try is in the log of level DEBUG.
-            await eventually(lambda: store.log.count("DEBUG   chat_store.app: Not taking prompts in") >= 3)
+            await eventually(
+                lambda: store.log.count("DEBUG   chat_store.events.leadership: No longer consuming prompts") >= 3
+            )
             await connection.execute("ALTER TABLE elsewhere RENAME TO messages")
             await eventually(lambda: connection.fetchval("SELECT count(*) > 0 FROM messages WHERE id = $1", message_id))
-            await eventually(lambda: store.log.count("Taking prompts in") == 2)
-            await eventually(lambda: store.log.count("WARNING chat_store.app: Not taking prompts in") == 1)
+            await eventually(lambda: store.log.count("Consuming prompts") == 2)
+            await eventually(
+                lambda: store.log.count("WARNING chat_store.events.leadership: No longer consuming prompts") == 1
+            )
     finally:
         await connection.close()
 

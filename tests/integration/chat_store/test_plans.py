@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from chat_store.storage import pool, repository
+from chat_store.storage import changes, chats, messages, pool
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ async def _plan(connection: asyncpg.Connection[asyncpg.Record], statement: str, 
 
 
 async def test_a_page_of_messages_begins_in_the_index(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    nodes = await _plan(connection, repository.LIST_MESSAGES, "gen_random_uuid()", "9", "50", "100000")
+    nodes = await _plan(connection, messages.LIST_MESSAGES, "gen_random_uuid()", "9", "50", "100000")
     conditions = [node["Index Cond"] for node in nodes if node.get("Index Name") == "messages_in_order"]
     assert len(conditions) == 1
     assert "$2" in conditions[0], "the position is looked up and not filtered"
@@ -41,7 +41,7 @@ async def test_a_page_of_chats_is_read_from_the_index_and_not_sorted_out_of_all(
     connection: asyncpg.Connection[asyncpg.Record],
 ) -> None:
     values = ("'ann'", "now()", "gen_random_uuid()", "50")
-    nodes = await _plan(connection, repository.LIST_CHATS, *values)
+    nodes = await _plan(connection, chats.LIST_CHATS, *values)
     (scan,) = [node for node in nodes if node.get("Index Name") == "members_in_order"]
     assert "$1" in scan["Index Cond"]
     assert "$2" in scan["Index Cond"], "where the page begins is looked up and not filtered"
@@ -61,7 +61,7 @@ async def test_a_page_of_chats_costs_a_page_however_many_there_are(
         ANALYZE;
         """
     )
-    await connection.execute(f"PREPARE page AS {repository.LIST_CHATS}")
+    await connection.execute(f"PREPARE page AS {chats.LIST_CHATS}")
     read = await connection.fetchval(
         "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE page('ann', now(), gen_random_uuid(), 50)"
     )
@@ -73,11 +73,11 @@ async def test_a_page_of_chats_costs_a_page_however_many_there_are(
 async def test_the_messages_that_a_batch_names_are_looked_up_in_their_own_chats(
     connection: asyncpg.Connection[asyncpg.Record],
 ) -> None:
-    nodes = await _plan(connection, repository.LOAD_STATES, "'[]'", "true")
+    nodes = await _plan(connection, changes.LOAD_STATES, "'[]'", "true")
     conditions = [node["Index Cond"] for node in nodes if node.get("Index Name") == "messages_pkey"]
     assert any("asked.messages" in condition and "chat_id" in condition for condition in conditions), conditions
 
 
 async def test_no_page_has_a_condition_that_may_be_left_out() -> None:
-    for statement in (repository.LIST_CHATS, repository.LIST_MESSAGES):
+    for statement in (chats.LIST_CHATS, messages.LIST_MESSAGES):
         assert "IS NULL OR" not in statement

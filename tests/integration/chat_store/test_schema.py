@@ -10,7 +10,7 @@ import pytest
 
 from chat_store.domain.cursors import BeforeChat
 from chat_store.errors import SchemaMismatch
-from chat_store.storage import repository, schema
+from chat_store.storage import chats, schema
 from parley.contracts import ids
 from parley.contracts.streams import CONSUMERS, STREAMS
 from parley.runtime.nats.connect import connect
@@ -232,10 +232,10 @@ async def test_every_membership_knows_when_its_chat_changed_last_whoever_writes(
         await connection.execute(member, new, "ben", "member")
 
         async def order() -> list[str]:
-            page = await repository.list_chats(connection, "ann", before=None, limit=9)
+            page = await chats.list_chats(connection, "ann", before=None, limit=9)
             later = [BeforeChat(updated_at=one.updated_at.isoformat(), id=one.id) for one in page]
             for place, before in enumerate(later, 1):
-                assert await repository.list_chats(connection, "ann", before=before, limit=9) == page[place:]
+                assert await chats.list_chats(connection, "ann", before=before, limit=9) == page[place:]
             return [one.id for one in page]
 
         assert await order() == [new, old]

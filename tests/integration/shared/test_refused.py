@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faststream.nats import NatsBroker
 
+from chat_store.rpc.routing import StoreBroker
 from parley.contracts import permissions
-from parley.runtime.nats.connect import connect_options, use_client
+from parley.runtime.nats.connect import connect
 from parley_cli.embedded.nats import NatsServer
 from parley_cli.embedded.ports import free_port
 from tests.support.service import run_service
@@ -31,10 +31,9 @@ async def test_a_broker_outlives_a_password_that_is_refused_for_a_while(
     right, wrong = ({each.user: password for each in permissions.USERS} for password in ("right", "wrong"))
     server = NatsServer(tmp_path, passwords=right)
     with server:
-        options = connect_options(server.url_of("gateway"), "test")
-        broker = NatsBroker(**options, logger=None)
-        use_client(broker, options)
-        client = await broker.connect()
+        client = await connect(server.url_of("chat-store"), name="test")
+        broker = StoreBroker(client, graceful_timeout=1)
+        await broker.start()
         other = NatsServer(tmp_path, passwords=wrong, port=server.port)
         await asyncio.to_thread(server.stop)
         with other:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
+from chat_store.domain import generations, prompts
 from chat_store.domain.conversation import Changes, Conversation, State
 from chat_store.domain.records import ACTIVE, ChatRecord, GenerationRecord, MemberRecord, MessageRecord, UsageRecord
 from parley.contracts.events import GenerationFinished, PromptSubmitted
@@ -149,7 +150,7 @@ class Tables:
             parent_id=parent_id,
             occurred_at=START,
         )
-        self.run(lambda conversation: conversation.submit(event, traceparent=traceparent))
+        self.run(lambda chat: prompts.submit(chat, event, traceparent=traceparent))
         return event.message_id
 
     def claim(self, *, claim_id: str | None = None) -> GenerationRecord:
@@ -157,14 +158,16 @@ class Tables:
         active = self.active
         assert active is not None
         claimed = self.run(
-            lambda conversation: conversation.claim(active.id, claim_id=claim_id or self.new_id(), worker_id="worker")
+            lambda conversation: generations.claim(
+                conversation, active.id, claim_id=claim_id or self.new_id(), worker_id="worker"
+            )
         )
         assert claimed is not None
         return claimed.generation
 
     def finish(self, generation: GenerationRecord, **fields: object) -> bool:
         event = finished(generation, **fields)
-        return self.run(lambda conversation: conversation.finish(event))
+        return self.run(lambda chat: generations.finish(chat, event))
 
     def answer(self, text: str = "an answer") -> MessageRecord:
         """Claim and complete the active generation; return its answer."""

@@ -2,7 +2,8 @@
 
 import pytest
 
-from chat_store.domain.conversation import QUEUE_BASE, Conversation, title_from
+from chat_store.domain import chats, generations, prompts
+from chat_store.domain.prompts import QUEUE_BASE, title_from
 from chat_store.domain.records import GenerationRecord, MemberRecord
 from chat_store.errors import Conflict, Forbidden, Invalid, NoSuchMessage, NotFound, TooMany
 from parley.contracts import limits
@@ -46,15 +47,15 @@ def test_another_prompt_with_an_id_that_is_taken_is_no_duplicate(tables: Tables)
     answer_id = tables.answer().id
     for words, user, taken in (("other words", "ann", prompt_id), ("words", "bob", prompt_id), ("", "ann", answer_id)):
         prompt = PromptSubmitted(chat_id=CHAT, occurred_at=START, message_id=taken, user_id=user, content=words)
-        assert tables.run(lambda conversation: conversation.submit(prompt)) == "id_taken"  # noqa: B023
+        assert tables.run(lambda chat: prompts.submit(chat, prompt)) == "id_taken"  # noqa: B023
 
 
 def test_one_that_was_taken_back_is_a_duplicate_when_it_is_delivered_again(tables: Tables) -> None:
     tables.submit()
     waiting = tables.submit("words")
-    tables.run(lambda conversation: conversation.delete_queued(waiting))
+    tables.run(lambda chat: prompts.delete_queued(chat, waiting))
     again = PromptSubmitted(chat_id=CHAT, occurred_at=START, message_id=waiting, user_id="ann", content="words")
-    assert tables.run(lambda conversation: conversation.submit(again)) == "duplicate"
+    assert tables.run(lambda chat: prompts.submit(chat, again)) == "duplicate"
 
 
 def test_a_prompt_of_someone_who_is_no_member_is_dropped(tables: Tables) -> None:
@@ -144,7 +145,7 @@ def test_a_queued_prompt_can_be_taken_back_and_leaves_a_tombstone(tables: Tables
     tables.submit()
     waiting = tables.submit("never mind")
     for _ in range(2):
-        tables.run(lambda conversation: conversation.delete_queued(waiting))
+        tables.run(lambda chat: prompts.delete_queued(chat, waiting))
     assert (tables.messages[waiting].status, tables.messages[waiting].content) == ("deleted", "")
     tables.answer()
     assert tables.active is None
@@ -155,18 +156,16 @@ def test_a_queued_prompt_can_be_taken_back_and_leaves_a_tombstone(tables: Tables
 def test_a_prompt_that_has_started_cannot_be_taken_back(tables: Tables) -> None:
     prompt_id = tables.submit()
     with pytest.raises(Conflict):
-        tables.run(lambda conversation: conversation.delete_queued(prompt_id))
+        tables.run(lambda chat: prompts.delete_queued(chat, prompt_id))
     with pytest.raises(NotFound):
-        tables.run(lambda conversation: conversation.delete_queued(tables.new_id()))
+        tables.run(lambda chat: prompts.delete_queued(chat, tables.new_id()))
 
 
 # --- regenerate -----------------------------------------------------------------------------------------------------
 
 
 def _regenerate(tables: Tables, message_id: str, answer_id: str, model: str | None = None) -> str:
-    return tables.run(
-        lambda conversation: conversation.regenerate("ann", message_id, answer_id=answer_id, model=model)
-    ).id
+    return tables.run(lambda chat: prompts.regenerate(chat, "ann", message_id, answer_id=answer_id, model=model)).id
 
 
 def test_regenerating_makes_a_sibling_and_the_tip(tables: Tables) -> None:
@@ -209,13 +208,13 @@ def test_regenerating_is_refused_while_an_answer_runs_and_for_what_cannot_be_ans
 def _claim(tables: Tables, claim_id: str) -> tuple[str, GenerationRecord]:
     active = tables.active
     assert active is not None
-    claimed = tables.run(lambda conversation: conversation.claim(active.id, claim_id=claim_id, worker_id="w"))
+    claimed = tables.run(lambda chat: generations.claim(chat, active.id, claim_id=claim_id, worker_id="w"))
     assert claimed is not None
     return claimed.verdict, claimed.generation
 
 
 def _release(tables: Tables, generation: GenerationRecord) -> None:
-    tables.run(lambda conversation: conversation.release(generation.id, generation.attempt))
+    tables.run(lambda chat: generations.release(chat, generation.id, generation.attempt))
 
 
 def test_a_claim_raises_the_attempt_and_the_same_claim_does_not(tables: Tables) -> None:
@@ -284,10 +283,10 @@ def test_stopping_before_the_claim_ends_at_once_and_the_late_claim_is_refused(ta
     tables.submit()
     generation = tables.active
     assert generation is not None
-    tables.run(Conversation.stop)
+    tables.run(generations.stop)
     assert tables.active is None
     assert tables.messages[generation.message_id].status == "stopped"
-    claimed = tables.run(lambda conversation: conversation.claim(generation.id, claim_id="late", worker_id="w"))
+    claimed = tables.run(lambda chat: generations.claim(chat, generation.id, claim_id="late", worker_id="w"))
     assert claimed is None
 
 
@@ -296,12 +295,12 @@ def test_stopping_a_running_answer_tells_its_worker_and_readers_see_nothing_yet(
     generation = tables.claim()
     version = tables.chat.version if tables.chat else 0
     for _ in range(2):
-        tables.run(Conversation.stop)
+        tables.run(generations.stop)
         assert tables.history[-1].stop == generation.id
         assert not tables.history[-1].visible
     assert tables.chat is not None
     assert tables.chat.version == version
-    claimed = tables.run(lambda conversation: conversation.claim(generation.id, claim_id="next", worker_id="w"))
+    claimed = tables.run(lambda chat: generations.claim(chat, generation.id, claim_id="next", worker_id="w"))
     assert claimed is not None
     assert claimed.verdict == "stop_requested"
 
@@ -311,12 +310,12 @@ def test_a_stop_that_names_an_answer_ends_no_other(tables: Tables) -> None:
     first = tables.active
     assert first is not None
     tables.submit("next")
-    tables.run(lambda conversation: conversation.stop(first.message_id))
+    tables.run(lambda chat: generations.stop(chat, first.message_id))
     following = tables.active
     assert following is not None
     assert following.id != first.id
     for late in (first.message_id, first_prompt):
-        tables.run(lambda conversation: conversation.stop(late))  # noqa: B023
+        tables.run(lambda chat: generations.stop(chat, late))  # noqa: B023
         assert tables.active == following
 
 
@@ -324,13 +323,13 @@ def test_a_stop_may_name_the_prompt_and_means_its_first_answer(tables: Tables) -
     prompt_id = tables.submit()
     first = tables.active
     assert first is not None
-    tables.run(lambda conversation: conversation.stop(prompt_id))
+    tables.run(lambda chat: generations.stop(chat, prompt_id))
     assert tables.messages[first.message_id].status == "stopped"
     answer_id = tables.new_id()
-    tables.run(lambda conversation: conversation.regenerate("ann", prompt_id, answer_id=answer_id, model=None))
-    tables.run(lambda conversation: conversation.stop(prompt_id))
+    tables.run(lambda chat: prompts.regenerate(chat, "ann", prompt_id, answer_id=answer_id, model=None))
+    tables.run(lambda chat: generations.stop(chat, prompt_id))
     assert tables.messages[answer_id].status == "pending", "a repeated stop does not end what was asked for since"
-    tables.run(lambda conversation: conversation.stop(answer_id))
+    tables.run(lambda chat: generations.stop(chat, answer_id))
     assert tables.messages[answer_id].status == "stopped"
 
 
@@ -338,7 +337,7 @@ def test_a_stop_that_names_a_queued_prompt_ends_its_answer_before_it_begins(tabl
     tables.submit()
     running = tables.active
     waiting, last = tables.submit("not this"), tables.submit("but this")
-    tables.run(lambda conversation: conversation.stop(waiting))
+    tables.run(lambda chat: generations.stop(chat, waiting))
     assert tables.active == running
     assert tables.messages[waiting].status == "sent"
     (answer,) = [one for one in tables.messages.values() if one.parent_id == waiting]
@@ -351,11 +350,11 @@ def test_a_stop_that_names_a_queued_prompt_ends_its_answer_before_it_begins(tabl
 def test_a_stop_that_names_nothing_is_refused(tables: Tables) -> None:
     tables.submit()
     with pytest.raises(NoSuchMessage):
-        tables.run(lambda conversation: conversation.stop(tables.new_id()))
+        tables.run(lambda chat: generations.stop(chat, tables.new_id()))
 
 
 def test_stopping_nothing_does_nothing(tables: Tables) -> None:
-    tables.run(Conversation.stop)
+    tables.run(generations.stop)
     assert tables.history == []
 
 
@@ -364,7 +363,7 @@ def test_a_request_is_repeated_once_for_each_that_led_nowhere(tables: Tables) ->
     generation = tables.active
     assert generation is not None
     for _ in range(2):
-        tables.run(lambda conversation: conversation.request_again(generation.id, request=1))
+        tables.run(lambda chat: generations.request_again(chat, generation.id, request=1))
     assert tables.active is not None
     assert tables.active.request == 2
     assert len(tables.history) == 2
@@ -375,7 +374,7 @@ def test_giving_up_fails_the_answer_and_goes_on_with_the_queue(tables: Tables) -
     waiting = tables.submit()
     generation = tables.active
     assert generation is not None
-    tables.run(lambda conversation: conversation.give_up(generation.id, GAVE_UP))
+    tables.run(lambda chat: generations.give_up(chat, generation.id, GAVE_UP))
     assert tables.messages[generation.message_id].error == GAVE_UP
     assert tables.messages[waiting].status == "sent"
 
@@ -385,7 +384,7 @@ def test_giving_up_fails_the_answer_and_goes_on_with_the_queue(tables: Tables) -
 
 def _update(tables: Tables, **fields: str | None) -> None:
     request = UpdateChat(user_id="ann", chat_id=CHAT, **fields)  # type: ignore[arg-type]
-    tables.run(lambda conversation: conversation.update(request))
+    tables.run(lambda chat: chats.update(chat, request))
 
 
 def test_updating_changes_what_is_named_and_only_that(tables: Tables) -> None:
@@ -417,33 +416,33 @@ def test_a_tip_must_be_a_message_of_the_chat_that_has_its_place(tables: Tables) 
 def test_members_come_and_go(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_MEMBERS", 2)
     for _ in range(2):
-        tables.run(lambda conversation: conversation.put_member("bob"))
+        tables.run(lambda chat: chats.put_member(chat, "bob"))
     with pytest.raises(TooMany):
-        tables.run(lambda conversation: conversation.put_member("cid"))
+        tables.run(lambda chat: chats.put_member(chat, "cid"))
     with pytest.raises(Forbidden):
-        tables.run(lambda conversation: conversation.remove_member("bob", "ann"))
+        tables.run(lambda chat: chats.remove_member(chat, "bob", "ann"))
     with pytest.raises(Forbidden):
-        tables.run(lambda conversation: conversation.remove_member("ann", "ann"))
-    tables.run(lambda conversation: conversation.remove_member("bob", "bob"))
-    tables.run(lambda conversation: conversation.remove_member("ann", "bob"))
+        tables.run(lambda chat: chats.remove_member(chat, "ann", "ann"))
+    tables.run(lambda chat: chats.remove_member(chat, "bob", "bob"))
+    tables.run(lambda chat: chats.remove_member(chat, "ann", "bob"))
     assert tables.history[-1].members_removed == ["bob"]
     assert set(tables.members) == {"ann"}
     assert len(tables.history) == 2
 
 
 def test_rights_are_told_apart_only_for_those_who_may_know(tables: Tables) -> None:
-    tables.run(lambda conversation: conversation.put_member("bob"))
-    tables.run(lambda conversation: conversation.require_owner("ann"))
+    tables.run(lambda chat: chats.put_member(chat, "bob"))
+    tables.run(lambda chat: chat.require_owner("ann"))
     with pytest.raises(Forbidden):
-        tables.run(lambda conversation: conversation.require_owner("bob"))
+        tables.run(lambda chat: chat.require_owner("bob"))
     with pytest.raises(NotFound):
-        tables.run(lambda conversation: conversation.require_owner("cid"))
+        tables.run(lambda chat: chat.require_owner("cid"))
 
 
 def test_deleting_a_chat_stops_its_answer(tables: Tables) -> None:
     tables.submit()
     generation = tables.claim()
-    tables.run(Conversation.delete)
+    tables.run(chats.delete)
     change = tables.history[-1]
     assert (change.deleted, change.stop, change.active) == (True, generation.id, None)
     assert change.chat.version == change.since + 1

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from chat_store.domain.conversation import Conversation
+from chat_store.domain import chats, generations, prompts
 from chat_store.domain.records import GenerationRecord
 from chat_store.errors import Conflict, NotFound
 from parley.contracts import limits
@@ -100,7 +100,7 @@ class Turns(RuleBasedStateMachine):
     @rule(prompt_id=prompts)
     def take_back(self, prompt_id: str) -> None:
         try:
-            self.tables.run(lambda conversation: conversation.delete_queued(prompt_id))
+            self.tables.run(lambda chat: prompts.delete_queued(chat, prompt_id))
         except NotFound:
             assert prompt_id not in self.submitted
         except Conflict:
@@ -115,9 +115,7 @@ class Turns(RuleBasedStateMachine):
     def regenerate(self, prompt_id: str) -> None:
         answer_id = self.tables.new_id()
         try:
-            self.tables.run(
-                lambda conversation: conversation.regenerate("ann", prompt_id, answer_id=answer_id, model=None)
-            )
+            self.tables.run(lambda chat: prompts.regenerate(chat, "ann", prompt_id, answer_id=answer_id, model=None))
         except Conflict:
             assert self.answering is not None or prompt_id in self.waiting
         except NotFound:
@@ -134,7 +132,7 @@ class Turns(RuleBasedStateMachine):
         assert generation is not None
         for _ in range(2):
             claimed = self.tables.run(
-                lambda conversation: conversation.claim(generation.id, claim_id=claim_id, worker_id="w")
+                lambda chat: generations.claim(chat, generation.id, claim_id=claim_id, worker_id="w")
             )
         assert claimed is not None
         self.attempt += 1
@@ -149,7 +147,7 @@ class Turns(RuleBasedStateMachine):
 
     @rule(target=claims, generation=consumes(claims))
     def release(self, generation: GenerationRecord) -> MultipleResults[GenerationRecord]:
-        self.tables.run(lambda conversation: conversation.release(generation.id, generation.attempt))
+        self.tables.run(lambda chat: generations.release(chat, generation.id, generation.attempt))
         if self._is_current(generation):
             self.running = False
             self.used -= 1
@@ -169,7 +167,7 @@ class Turns(RuleBasedStateMachine):
 
     @rule()
     def stop(self) -> None:
-        self.tables.run(Conversation.stop)
+        self.tables.run(generations.stop)
         if self.answering is not None:
             if self.running:
                 self.stop_asked = True
@@ -181,14 +179,14 @@ class Turns(RuleBasedStateMachine):
     def give_up(self) -> None:
         generation = self.tables.active
         assert generation is not None
-        self.tables.run(lambda conversation: conversation.give_up(generation.id, GAVE_UP))
+        self.tables.run(lambda chat: generations.give_up(chat, generation.id, GAVE_UP))
         self.end()
 
     @rule(request=st.integers(min_value=1, max_value=3))
     def request_again(self, request: int) -> None:
         generation = self.tables.active
         if generation is not None:
-            self.tables.run(lambda conversation: conversation.request_again(generation.id, request=request))
+            self.tables.run(lambda chat: generations.request_again(chat, generation.id, request=request))
             assert self.tables.active is not None
             assert self.tables.active.request == generation.request + (generation.request == request)
 
@@ -196,7 +194,7 @@ class Turns(RuleBasedStateMachine):
     def delete_the_chat_and_begin_another(self) -> None:
         """What was submitted, claimed and not yet finished comes late, and must change nothing in the next one."""
         generation = self.tables.active
-        self.tables.run(Conversation.delete)
+        self.tables.run(chats.delete)
         change = self.tables.history[-1]
         assert change.deleted
         assert change.chat.version == change.since + 1

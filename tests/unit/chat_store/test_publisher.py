@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from chat_store.domain.conversation import Conversation
+from chat_store.domain import chats, generations
 from chat_store.events.publisher import Publisher, encode_changed
 from parley.contracts import limits
 from parley.contracts.live import Changed, ListChanged
@@ -44,7 +44,7 @@ def test_messages_that_are_too_large_are_left_out() -> None:
 
 def test_a_deleted_chat_is_told_without_itself() -> None:
     tables = Tables()
-    tables.run(Conversation.delete)
+    tables.run(chats.delete)
     told = _told(tables)
     assert (told.chat, told.messages, told.version) == (None, [], 2)
 
@@ -83,7 +83,7 @@ async def test_an_attempt_at_an_answer_is_told_to_no_list_but_its_end_is() -> No
     tables.submit("hello")
     generation = tables.claim()
     assert await _lists_told(tables, "ann") == []
-    tables.run(lambda conversation: conversation.release(generation.id, generation.attempt))
+    tables.run(lambda chat: generations.release(chat, generation.id, generation.attempt))
     assert await _lists_told(tables, "ann") == []
     tables.answer()
     ((_, changed),) = await _lists_told(tables, "ann")
@@ -93,13 +93,13 @@ async def test_an_attempt_at_an_answer_is_told_to_no_list_but_its_end_is() -> No
 
 async def test_a_new_members_list_gets_the_chat_and_a_removed_members_loses_it() -> None:
     tables = Tables()
-    tables.run(lambda conversation: conversation.put_member("ben"))
+    tables.run(lambda chat: chats.put_member(chat, "ben"))
     told = await _lists_told(tables, "ann")
     assert [(subject, changed.chat is None) for subject, changed in told] == [
         ("user.ann.chats", False),
         ("user.ben.chats", False),
     ]
-    tables.run(lambda conversation: conversation.remove_member("ann", "ben"))
+    tables.run(lambda chat: chats.remove_member(chat, "ann", "ben"))
     told = await _lists_told(tables, "ann", "ben")
     assert [(subject, changed.chat is None) for subject, changed in told] == [
         ("user.ann.chats", False),
@@ -109,6 +109,6 @@ async def test_a_new_members_list_gets_the_chat_and_a_removed_members_loses_it()
 
 async def test_a_deleted_chat_leaves_every_members_list() -> None:
     tables = Tables()
-    tables.run(Conversation.delete)
+    tables.run(chats.delete)
     told = await _lists_told(tables, "ann", "ben")
     assert [changed.chat for _, changed in told] == [None, None]

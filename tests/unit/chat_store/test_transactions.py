@@ -10,7 +10,7 @@ import pytest
 from chat_store.domain.conversation import Changes
 from chat_store.errors import is_outage
 from chat_store.events.processing import Intake
-from chat_store.storage import repository, transactions
+from chat_store.storage import changes, transactions
 from chat_store.storage.transactions import Command, Interrupted
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.streams import CHAT_STORE_PROMPTS
@@ -35,7 +35,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
         return {"a": ["members of a"]}
 
     monkeypatch.setattr(transactions, "_decide", decide)
-    monkeypatch.setattr(repository, "apply", apply)
+    monkeypatch.setattr(changes, "apply", apply)
 
 
 COMMANDS = [Command(chat_id=chat_id, run=lambda _: "started") for chat_id in ("a", "b")]

@@ -1,6 +1,7 @@
-"""Ending tasks."""
+"""Cancelling tasks, and finishing work despite a cancellation."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -91,3 +92,72 @@ async def test_what_fails_before_the_stop_fails() -> None:
 
     with pytest.raises(ValueError):
         await tasks.unless(asyncio.Event(), work())
+
+
+async def test_a_cancellation_waits_for_work_that_finishes_in_time() -> None:
+    done = False
+
+    async def work() -> None:
+        nonlocal done
+        await asyncio.sleep(0.05)
+        done = True
+
+    task = asyncio.create_task(tasks.finish_despite_cancellation(work(), 10))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done
+
+
+async def test_work_that_outlasts_the_grace_is_cancelled() -> None:
+    task = asyncio.create_task(tasks.finish_despite_cancellation(asyncio.Event().wait(), 0.01))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_cancellation_at_the_moment_of_the_result_is_not_swallowed() -> None:
+    result: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def work() -> None:
+        await asyncio.wait_for(result, 10)
+
+    task = asyncio.create_task(tasks.finish_despite_cancellation(work(), 10))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    result.set_result(None)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_an_error_of_the_work_is_raised() -> None:
+    async def work() -> None:
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        await tasks.finish_despite_cancellation(work(), 1)
+
+
+async def test_an_error_after_the_cancellation_is_not_reported_as_unretrieved() -> None:
+    said: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+    broken = asyncio.Event()
+
+    async def work() -> None:
+        await broken.wait()
+        raise ValueError("broken")
+
+    task = asyncio.create_task(tasks.finish_despite_cancellation(work(), 10))
+    await asyncio.sleep(0)
+    task.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    broken.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.sleep(0)
+    gc.collect()
+    assert said == []

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from chat_store.storage import repository, schema
+from chat_store.storage import generations, schema
 from parley.contracts.streams import CONSUMERS
 from parley_cli.backup import archive, pending_messages
 from parley_cli.backup.archive import ArchiveReader, Manifest
@@ -61,7 +61,7 @@ async def restore(
             copies = await pending_messages.delete_streams(js) if any(counts.values()) else 1
             on_step("migration")
             await _migrate(installation, copies)
-            await repository.request_anew(database.connection, ending=pending_messages.ended_attempts(messages))
+            await generations.request_anew(database.connection, ending=pending_messages.ended_attempts(messages))
             on_step("messages")
             for message in messages:
                 await pending_messages.publish(js, message)

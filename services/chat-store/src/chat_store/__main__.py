@@ -32,14 +32,14 @@ def main(arguments: list[str]) -> int:
 
 def _serve(settings: Settings) -> int:
     # Imported here: a migration needs neither FastStream nor the service.
-    from chat_store import app
+    from chat_store.app import ChatStore
 
     logs.setup("chat-store", settings.log_level, settings.log_format)
 
     tracing.setup("chat-store")
 
     async def run(stop: asyncio.Event) -> None:
-        await app.serve(settings, stop)
+        await ChatStore(settings).run(stop)
 
     try:
         return lifecycle.run(run)

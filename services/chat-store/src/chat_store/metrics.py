@@ -32,4 +32,4 @@ SWEPT = Counter("parley_chat_store_swept_total", "What the sweeper had to put ri
 OLDEST_REQUEST = Gauge(
     "parley_chat_store_oldest_request_seconds", "Age of the oldest answer that no worker has claimed; 0 unless leader"
 )
-LEADER = Gauge("parley_chat_store_leader", "1 on the replica that takes prompts in and sweeps")
+LEADER = Gauge("parley_chat_store_leader", "1 on the replica that consumes prompts and sweeps")

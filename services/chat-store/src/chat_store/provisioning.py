@@ -12,7 +12,7 @@ from chat_store.settings import MigrateSettings
 from chat_store.storage import pool, schema, search_index
 from parley.runtime.nats import provision
 from parley.runtime.nats.connect import connect
-from parley.runtime.readiness import Trouble
+from parley.runtime.readiness import OutageLog
 
 log = logging.getLogger(__name__)
 
@@ -57,17 +57,17 @@ async def _migrate_postgres(url: str, limit: float) -> None:
 
 
 async def _connect(url: str) -> pool.Session:
-    trouble = Trouble(log, "Postgres answers")
+    outage = OutageLog(log, "Postgres answers")
     while True:
         try:
             await pool.check_server(url)
             connection = await pool.connect(url, settings={"application_name": "parley-migrate"})
-            trouble.end()
+            outage.end()
             return connection
         except ValueError as error:
             raise CannotServe(f"DATABASE_URL is not as it must be: {error}.") from error
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-            trouble.note(describe(error))
+            outage.report(describe(error))
         await asyncio.sleep(_CONNECT_AGAIN)
 
 

@@ -25,7 +25,7 @@ _SOON: Final = 0.2
 _LATER: Final = 1.0
 
 
-class Trouble:
+class OutageLog:
     """Something that may be away: each sentence about one outage is logged once, its end once.
 
     Args:
@@ -41,7 +41,7 @@ class Trouble:
     def lasts(self) -> bool:
         return bool(self._said)
 
-    def note(self, sentence: str) -> None:
+    def report(self, sentence: str) -> None:
         """It is away, or still is."""
         self._log.log(logging.DEBUG if sentence in self._said else logging.WARNING, "%s", sentence)
         self._said.add(sentence)
@@ -63,7 +63,7 @@ class Readiness:
     def __init__(self, checks: Mapping[str, Check]) -> None:
         self._checks = checks
         self._problems = dict.fromkeys(checks, "It has not been looked at yet.")
-        self._troubles = {name: Trouble(log, f"Ready again: {name}") for name in checks}
+        self._outages = {name: OutageLog(log, f"Ready again: {name}") for name in checks}
         self._awake = asyncio.Event()
 
     @property
@@ -90,11 +90,11 @@ class Readiness:
     async def _look(self) -> None:
         found = await asyncio.gather(*(self._ask(name, check) for name, check in self._checks.items()))
         self._problems = {name: problem for name, problem in zip(self._checks, found, strict=True) if problem}
-        for name, trouble in self._troubles.items():
+        for name, outage in self._outages.items():
             if name in self._problems:
-                trouble.note(f"Not ready: {self._problems[name]}")
+                outage.report(f"Not ready: {self._problems[name]}")
             else:
-                trouble.end()
+                outage.end()
 
     async def _ask(self, name: str, check: Check) -> str | None:
         try:

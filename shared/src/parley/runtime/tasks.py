@@ -1,15 +1,15 @@
-"""Tasks that end for certain, and tasks with an owner who ends them."""
+"""Tasks: an owner who ends them, cancellation for certain, and work that outlasts a cancellation."""
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any, Final, TypeVar
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_PATIENCE: Final = 1.0
+_CANCEL_INTERVAL: Final = 1.0
 
 
 async def end(*tasks: asyncio.Future[Any]) -> None:
@@ -23,7 +23,7 @@ async def end(*tasks: asyncio.Future[Any]) -> None:
     while running:
         for task in running:
             task.cancel()
-        _, running = await asyncio.wait(running, timeout=_PATIENCE)
+        _, running = await asyncio.wait(running, timeout=_CANCEL_INTERVAL)
 
 
 async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
@@ -56,3 +56,19 @@ class Tasks:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("A task failed", exc_info=error)
+
+
+async def finish_despite_cancellation(work: Awaitable[object], grace: float) -> None:
+    """Await ``work``; a cancellation reaches it only after ``grace`` seconds, so that it can finish."""
+    task = asyncio.ensure_future(work)
+    try:
+        # Not `shield`: since Python 3.14 it logs what a task raises after its waiter was cancelled.
+        await asyncio.wait([task])
+        task.result()
+    except asyncio.CancelledError:
+        if not task.done():
+            await asyncio.wait([task], timeout=grace)
+        await end(task)
+        if not task.cancelled():
+            task.exception()  # retrieved, or asyncio logs it as never retrieved
+        raise

@@ -21,7 +21,7 @@ from chat_store.domain.conversation import Changes
 from chat_store.domain.records import GenerationRecord
 from chat_store.domain.rejections import Rejection
 from chat_store.errors import is_outage
-from chat_store.storage import repository
+from chat_store.storage import generations
 from chat_store.storage.pool import Database
 from parley.contracts import limits, subjects
 from parley.contracts.events import GenerationRequested
@@ -99,11 +99,11 @@ class Publisher:
         await self._send(subjects.ctl_generation_stop(generation_id), _STOP)
 
     async def request(
-        self, generations: Sequence[GenerationRecord], *, traces: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+        self, requested: Sequence[GenerationRecord], *, traces: Mapping[str, Mapping[str, str]] = MappingProxyType({})
     ) -> None:
         """Publish the requests and note where they are stored. What fails is left to the sweeper."""
         stored = await asyncio.gather(
-            *(self._request(generation, traces.get(generation.chat_id)) for generation in generations)
+            *(self._request(generation, traces.get(generation.chat_id)) for generation in requested)
         )
         marks = [mark for mark in stored if mark is not None]
         if not marks:
@@ -111,7 +111,7 @@ class Publisher:
         metrics.REQUESTED.inc(len(marks))
         try:
             async with self._database.connection() as connection:
-                await repository.mark_requested(connection, marks)
+                await generations.mark_requested(connection, marks)
         except Exception as error:
             # They are published once more, with the same ids, which the stream knows.
             log.log(logging.DEBUG if is_outage(error) else logging.ERROR, "Marking requests: %r", error)

@@ -11,7 +11,7 @@ from typing import Final
 
 from nats.js import JetStreamContext
 
-from chat_store.storage import repository
+from chat_store.storage import chats
 from chat_store.storage.pool import Database
 from parley.contracts import subjects
 from parley.contracts.streams import CHAT, CHAT_STORE_PROMPTS, DEAD_LETTERS, SEGMENTS
@@ -35,12 +35,12 @@ class Purger:
         """Purge what is due. What fails is due again."""
         now = datetime.now(UTC)
         async with self._database.connection() as connection:
-            due = await repository.to_purge(connection, now=now, limit=_BATCH)
+            due = await chats.to_purge(connection, now=now, limit=_BATCH)
         for chat_id, deleted_at in due:
             await self._purge_chat(chat_id)
             again_at = next((deleted_at + age for age in AGAIN_AFTER if deleted_at + age > now), None)
             async with self._database.connection() as connection:
-                await repository.purged(connection, chat_id, again_at=again_at)
+                await chats.purged(connection, chat_id, again_at=again_at)
             log.debug("Purged the streams of a deleted chat", extra={"chat_id": chat_id})
 
     async def _purge_chat(self, chat_id: str) -> None:

@@ -18,16 +18,16 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 
+from chat_store.domain import generations, prompts
 from chat_store.domain.conversation import Conversation
 from chat_store.domain.rejections import Rejection
 from chat_store.errors import describe, is_outage
 from chat_store.events.leadership import Leader
 from chat_store.events.processing import Execute, Intake
 from chat_store.events.publisher import Publisher
-from chat_store.storage import repository, transactions
+from chat_store.storage import messages, transactions
 from chat_store.storage.pool import Database
 from chat_store.storage.transactions import Command, Outcome
-from chat_store.tasks import finish_even_if_cancelled
 from parley.contracts import subjects
 from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.events import GenerationFinished, GenerationRequested, PromptSubmitted
@@ -41,6 +41,7 @@ from parley.contracts.streams import (
 )
 from parley.runtime.nats.errors import TRANSIENT_ERRORS
 from parley.runtime.nats.pull import PullConsumer, keep_in_progress, nak_all
+from parley.runtime.tasks import finish_despite_cancellation
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def submit(event: PromptSubmitted, traceparent: str | None) -> Command[str]:
         named.append(event.parent_id)
     return Command(
         chat_id=event.chat_id,
-        run=lambda conversation: conversation.submit(event, traceparent=traceparent),
+        run=lambda conversation: prompts.submit(conversation, event, traceparent=traceparent),
         messages=named,
         users=[event.user_id],
     )
@@ -77,7 +78,7 @@ def finish(event: GenerationFinished, traceparent: str | None = None) -> Command
     """The command that ends a generation; what starts then belongs to a trace of its own."""
 
     def run(conversation: Conversation) -> str:
-        return event.outcome if conversation.finish(event) else "stale"
+        return event.outcome if generations.finish(conversation, event) else "stale"
 
     return Command(chat_id=event.chat_id, run=run, ends=True)
 
@@ -125,7 +126,7 @@ class Prompts:
                 try:
                     if not self._come_next(messages):
                         await self._catch_up(leader.execute)
-                    await finish_even_if_cancelled(self._intake.handle(messages, leader.execute), self._grace)
+                    await finish_despite_cancellation(self._intake.handle(messages, leader.execute), self._grace)
                     self._delivered = messages[-1].metadata.sequence.consumer
                 finally:
                     await nak_all(messages)
@@ -143,7 +144,7 @@ class Prompts:
 
     async def _reject(self, rejections: Sequence[Rejection]) -> None:
         async with self._database.connection() as connection:
-            await repository.add_rejections(connection, rejections, now=datetime.now(UTC))
+            await messages.add_rejections(connection, rejections, now=datetime.now(UTC))
         await self._publisher.reject(rejections)
 
     async def _catch_up(self, execute: Execute) -> None:
@@ -166,7 +167,7 @@ class Prompts:
             await asyncio.sleep(OUTAGE_PAUSE)
         if in_hand:
             log.info("Carrying out %d prompts that were delivered and not acknowledged", len(in_hand))
-            await finish_even_if_cancelled(self._intake.replay(in_hand, execute), self._grace)
+            await finish_despite_cancellation(self._intake.replay(in_hand, execute), self._grace)
 
     async def _in_hand(self) -> list[RawStreamMsg]:
         info = await self._js.consumer_info(CHAT.name, CHAT_STORE_PROMPTS.name)
@@ -233,7 +234,7 @@ class Finished:
                 if not messages:
                     continue
                 try:
-                    await finish_even_if_cancelled(self._until_handled(messages), self._grace)
+                    await finish_despite_cancellation(self._until_handled(messages), self._grace)
                 finally:
                     await nak_all(messages)
         finally:
@@ -295,7 +296,7 @@ class Advisories:
             while True:
                 messages = await self._pull.next_batch()
                 for message in messages:
-                    await finish_even_if_cancelled(self._handle(message), self._grace)
+                    await finish_despite_cancellation(self._handle(message), self._grace)
         finally:
             await self._pull.close()
 
@@ -334,9 +335,9 @@ async def again_or_fail(
         if active is None or active.id != generation_id or active.request != request:
             return
         if request >= MAX_REQUESTS:
-            conversation.give_up(generation_id, NO_WORKER)
+            generations.give_up(conversation, generation_id, NO_WORKER)
         else:
-            conversation.request_again(generation_id, request=request)
+            generations.request_again(conversation, generation_id, request=request)
 
     async with database.connection() as connection:
         outcome = await transactions.execute(connection, [Command(chat_id=chat_id, run=run, ends=True)])

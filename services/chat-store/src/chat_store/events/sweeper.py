@@ -34,14 +34,14 @@ from chat_store.events.orphans import Absence, Orphans
 from chat_store.events.publisher import Publisher
 from chat_store.events.purge import Purger
 from chat_store.events.subscribers import Finished, again_or_fail, stored_between
-from chat_store.storage import repository
+from chat_store.storage import chats, generations, messages
 from chat_store.storage.pool import Database
-from chat_store.tasks import finish_even_if_cancelled
 from parley.contracts import subjects
 from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.events import GenerationFinished
 from parley.contracts.streams import CHAT, CHAT_STORE_FINISHED, LLM_WORKER_REQUESTS
 from parley.runtime.nats.errors import TRANSIENT_ERRORS, BusUnavailable
+from parley.runtime.tasks import finish_despite_cancellation
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ class Sweeper:
     async def _each(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                await finish_even_if_cancelled(work(), GRACE)
+                await finish_despite_cancellation(work(), GRACE)
             except (BusUnavailable, *TRANSIENT_ERRORS) as error:
                 log.debug("The sweeper waits for NATS: %r", error)
             except Exception as error:
@@ -160,9 +160,9 @@ class Sweeper:
     async def _urgent(self) -> None:
         now = datetime.now(UTC)
         async with self._database.connection() as connection:
-            stopping = await repository.stopping(connection, deleted_after=now - STOP_DELETED_FOR)
-            lost = await repository.unpublished(connection, before=now - UNPUBLISHED_AFTER, limit=BATCH)
-            oldest = await repository.oldest_request(connection)
+            stopping = await generations.stopping(connection, deleted_after=now - STOP_DELETED_FOR)
+            lost = await generations.unpublished(connection, before=now - UNPUBLISHED_AFTER, limit=BATCH)
+            oldest = await generations.oldest_request(connection)
         metrics.OLDEST_REQUEST.set(0.0 if oldest is None else max(0.0, (now - oldest).total_seconds()))
         for generation_id in stopping:
             await self._publisher.signal_stop(generation_id)
@@ -173,13 +173,13 @@ class Sweeper:
     async def _forget(self) -> None:
         async with self._database.connection() as connection:
             now = datetime.now(UTC)
-            await repository.forget_deleted(connection, before=now - KEEP_DELETED_FOR)
-            await repository.forget_rejected(connection, before=now - KEEP_REJECTED_FOR)
+            await chats.forget_deleted(connection, before=now - KEEP_DELETED_FOR)
+            await messages.forget_rejected(connection, before=now - KEEP_REJECTED_FOR)
 
     async def _owners(self) -> None:
         now = datetime.now(UTC)
         async with self._database.connection() as connection:
-            active = await repository.active_since(
+            active = await generations.active_since(
                 connection,
                 claimed_before=now - CLAIMED_FOR,
                 requested_before=now - timedelta(seconds=min(REQUESTED_FOR, self._orphan_after / 2)),

@@ -15,7 +15,7 @@ from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 
 from chat_store.errors import Unavailable
-from chat_store.storage import repository
+from chat_store.storage import messages
 from chat_store.storage.pool import Database
 from parley.contracts import subjects
 from parley.contracts.decoding import UNDECODABLE
@@ -78,7 +78,7 @@ class Accepted:
         with contextlib.suppress(*UNDECODABLE):
             message_id = msgspec.json.decode(last.data or b"", type=_Named).message_id
             async with self._database.connection() as connection:
-                if is_id(message_id) and await repository.is_handled(connection, chat_id, message_id):
+                if is_id(message_id) and await messages.is_handled(connection, chat_id, message_id):
                     return True
         floor = (await self._js.consumer_info(CHAT.name, CHAT_STORE_PROMPTS.name)).ack_floor
         return floor is not None and last.seq is not None and floor.stream_seq >= last.seq

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 
 from chat_store.errors import READ_ONLY, CannotServe, Unavailable, describe
-from chat_store.storage.repository import Connection
+from chat_store.storage.rows import Connection
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ _PROBE_TIMEOUT: Final = 2.0
 _CONNECT_AGAIN: Final = 0.1
 _SHARED: Final = (
     "DATABASE_URL leads to a pooler that shares sessions between clients (PgBouncer in transaction or statement mode), "
-    "and chat-store needs its own, for the lock of the one that takes prompts in: connect to Postgres itself, or set "
+    "and chat-store needs its own, for the lock of its leader: connect to Postgres itself, or set "
     "pool_mode = session for this database."
 )
 

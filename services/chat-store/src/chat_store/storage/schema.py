@@ -15,7 +15,7 @@ from typing import Final
 import asyncpg
 
 from chat_store.errors import SchemaMismatch, SchemaTooOld
-from chat_store.storage.repository import Connection
+from chat_store.storage.rows import Connection
 
 log = logging.getLogger(__name__)
 

@@ -5,17 +5,17 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final, Literal
 
 import asyncpg
+import msgspec
 from nats.aio.msg import Msg
 
 from chat_store.domain.cursors import BeforeHit
-from chat_store.domain.search import Asked
+from chat_store.domain.search import AROUND, Asked
 from chat_store.errors import SearchCancelled, SearchesBusy, SearchTooSlow, StoreError, TooManySearches
-from chat_store.storage import repository
 from chat_store.storage.pool import Database
-from chat_store.storage.repository import SearchRow
+from chat_store.storage.rows import Connection
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,46 @@ _ID = 2
 
 _BOUNDS = "SET LOCAL statement_timeout = {milliseconds}; SET LOCAL plan_cache_mode = force_custom_plan"
 """The plan depends on what is asked for: an index helps with a rare word only."""
+
+
+# $2 is what was asked for, $3 its words (each has to occur), $4 the longest of them, which an index may look up. What
+# holds all of $2 as it stands comes first, and of that, what holds it as a word of its own, and as it is spelt.
+SEARCH: Final = """
+SELECT hit.chat_id::text, c.title, hit.id::text, hit.role, hit.rank, to_json(hit.created_at)::text,
+    substr(hit.content, greatest(1, coalesce(
+        nullif(strpos(hit.content, $2), 0),
+        nullif(strpos(upper(hit.content), upper($2)), 0),
+        -- Folding changes lengths: about where it is.
+        (coalesce(nullif(strpos(hit.folded, hit.phrase), 0), strpos(hit.folded, hit.word))::real
+            * length(hit.content) / greatest(1, length(hit.folded)))::int
+    ) - $10), 2 * $10)
+FROM (
+    SELECT m.chat_id, m.id, m.role, m.content, m.folded, m.created_at, asked.phrase, asked.words[1] AS word,
+        CASE
+            WHEN strpos(m.folded, asked.phrase) = 0 THEN 0
+            ELSE 1 + (strpos(m.content, $2) > 0)::int + 2 * search_stands_alone(m.folded, asked.phrase)::int
+        END AS rank
+    FROM (
+        SELECT search_fold($2) AS phrase, array(SELECT search_fold(word) FROM unnest($3::text[]) AS word) AS words
+    ) asked, members JOIN messages m ON m.chat_id = members.chat_id
+    WHERE members.user_id = $1 AND m.folded LIKE
+        '%' || replace(replace(replace(search_fold($4), '\\', '\\\\'), '%', '\\%'), '_', '\\_') || '%'
+    AND NOT EXISTS (SELECT FROM unnest(asked.words) AS word WHERE strpos(m.folded, word) = 0)
+) hit JOIN chats c ON c.id = hit.chat_id
+WHERE $5::int IS NULL OR (hit.rank, hit.created_at, hit.chat_id, hit.id)
+    < ($5, $6::text::timestamptz, $7::uuid, $8::uuid)
+ORDER BY hit.rank DESC, hit.created_at DESC, hit.chat_id DESC, hit.id DESC LIMIT $9
+"""
+
+
+class SearchRow(msgspec.Struct, frozen=True, kw_only=True):
+    chat_id: str
+    chat_title: str | None
+    message_id: str
+    role: Literal["user", "assistant"]
+    rank: int
+    created_at: str
+    around: str
 
 
 class Searches:
@@ -83,7 +123,7 @@ class Searches:
                 async with connection.transaction(readonly=True):
                     # Besides the connection's own timeout: a cancellation can be lost on its way.
                     await connection.execute(_BOUNDS.format(milliseconds=int(self._seconds * 1000)))
-                    return await repository.search(connection, user_id, asked, before=before, limit=limit)
+                    return await search(connection, user_id, asked, before=before, limit=limit)
             except (TimeoutError, asyncpg.QueryCanceledError):
                 log.info("A search took longer than %g s", self._seconds)
                 raise SearchTooSlow(self._seconds) from None
@@ -120,3 +160,25 @@ class Searches:
                 await acquiring
         except TimeoutError:
             raise late from None
+
+
+async def search(
+    connection: Connection, user_id: str, asked: Asked, *, before: BeforeHit | None, limit: int
+) -> list[SearchRow]:
+    """Return the messages that hold every word of ``asked``, the best match first."""
+    place: tuple[int | None, str | None, str | None, str | None] = (None, None, None, None)
+    if before is not None:
+        place = (before.rank, before.created_at, before.chat_id, before.message_id)
+    rows = await connection.fetch(SEARCH, user_id, asked.phrase, asked.words, asked.words[0], *place, limit, AROUND)
+    return [
+        SearchRow(
+            chat_id=row[0],
+            chat_title=row[1],
+            message_id=row[2],
+            role=row[3],
+            rank=row[4],
+            created_at=msgspec.json.decode(row[5], type=str),
+            around=row[6],
+        )
+        for row in rows
+    ]

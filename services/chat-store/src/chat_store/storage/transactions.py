@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from chat_store.domain.conversation import Changes, Conversation
 from chat_store.errors import Contended
-from chat_store.storage import repository
-from chat_store.storage.repository import Connection, Named
+from chat_store.storage import changes
+from chat_store.storage.changes import Named
+from chat_store.storage.rows import Connection
 
 R = TypeVar("R")
 
@@ -72,27 +73,27 @@ async def execute(connection: Connection, commands: Sequence[Command[R]]) -> Out
         Contended: others change a chat all the time.
         Interrupted: some chats were written before one of these, or an error of Postgres.
     """
-    changes: list[Changes] = []
+    written: list[Changes] = []
     try:
-        return await _execute(connection, commands, changes)
+        return await _execute(connection, commands, written)
     except Exception as error:
-        if changes:
-            raise Interrupted(changes, error) from error
+        if written:
+            raise Interrupted(written, error) from error
         raise
 
 
-async def _execute(connection: Connection, commands: Sequence[Command[R]], changes: list[Changes]) -> Outcome[R]:
-    """As :func:`execute`; ``changes`` gets what is written, also when it does not come to the end."""
+async def _execute(connection: Connection, commands: Sequence[Command[R]], written: list[Changes]) -> Outcome[R]:
+    """As :func:`execute`; adds what is written to ``written``, also when it fails later."""
     results: list[R | None] = [None] * len(commands)
     missing: set[str] = set()
     pending = list(enumerate(commands))
     for _ in range(MAX_TRIES):
         made = await _decide(connection, pending, results, missing)
-        written = await repository.apply(connection, list(made.values()), now=datetime.now(UTC)) if made else {}
-        changes.extend(replace(made[chat_id], members=members) for chat_id, members in written.items())
-        pending = [one for one in pending if one[1].chat_id in made and one[1].chat_id not in written]
+        applied = await changes.apply(connection, list(made.values()), now=datetime.now(UTC)) if made else {}
+        written.extend(replace(made[chat_id], members=members) for chat_id, members in applied.items())
+        pending = [one for one in pending if one[1].chat_id in made and one[1].chat_id not in applied]
         if not pending:
-            return Outcome(results=results, missing=frozenset(missing), changes=changes)
+            return Outcome(results=results, missing=frozenset(missing), changes=written)
         await asyncio.sleep(random.uniform(0, MAX_PAUSE))
     raise Contended
 
@@ -104,7 +105,7 @@ async def _decide(
     missing: set[str],
 ) -> dict[str, Changes]:
     """Load, let the rules decide, and return what is to be written, by chat."""
-    states = await repository.load_states(
+    states = await changes.load_states(
         connection,
         _named([command for _, command in pending]),
         with_queue=any(command.ends for _, command in pending),

@@ -1,0 +1,139 @@
+"""The life of one answer within a conversation: requested, ended, and the next queued prompt started."""
+
+from typing import Literal
+
+from msgspec.structs import replace
+
+from chat_store.domain.conversation import Conversation
+from chat_store.domain.records import GenerationRecord, MessageRecord
+from parley.contracts.resources import MessageError
+
+
+def request_answer(
+    conversation: Conversation,
+    prompt_id: str,
+    *,
+    answer_id: str,
+    user_id: str,
+    model: str | None,
+    traceparent: str | None,
+) -> MessageRecord:
+    """Create an empty answer to a prompt, and the generation that fills it."""
+    if conversation.active is not None:
+        raise AssertionError("a second active generation")
+    answer = conversation.put_message(_new_answer(conversation, prompt_id, answer_id=answer_id, model=model))
+    generation = GenerationRecord(
+        id=conversation.new_id(),
+        chat_id=conversation.chat.id,
+        message_id=answer.id,
+        user_id=user_id,
+        status="requested",
+        attempt=0,
+        released=0,
+        claim_id=None,
+        worker_id=None,
+        claimed_at=None,
+        request=1,
+        requested_at=conversation.now,
+        request_seq=None,
+        stop_requested_at=None,
+        created_at=conversation.now,
+        ended_at=None,
+        traceparent=traceparent,
+    )
+    conversation.request = conversation.put_generation(generation)
+    conversation.answer = answer
+    conversation.change_chat(tip_id=answer.id)
+    return answer
+
+
+def _new_answer(conversation: Conversation, prompt_id: str, *, answer_id: str, model: str | None) -> MessageRecord:
+    return MessageRecord(
+        chat_id=conversation.chat.id,
+        id=answer_id,
+        parent_id=prompt_id,
+        placement="fixed",
+        role="assistant",
+        author_id=None,
+        content="",
+        reasoning="",
+        status="pending",
+        model=model,
+        finish_reason=None,
+        error=None,
+        usage=None,
+        created_at=conversation.now,
+        version=conversation.since,
+        position=conversation.next_position(),
+    )
+
+
+def start(conversation: Conversation, prompt: MessageRecord) -> None:
+    """Give the prompt its place in the tree and request its answer."""
+    sent = replace(
+        prompt,
+        status="sent",
+        parent_id=conversation.chat.tip_id if prompt.placement == "tip" else prompt.parent_id,
+        position=conversation.next_position(),
+    )
+    conversation.put_message(sent)
+    request_answer(
+        conversation,
+        sent.id,
+        answer_id=conversation.new_id(),
+        user_id=sent.author_id or conversation.chat.owner_id,
+        model=sent.model or conversation.chat.model,
+        traceparent=sent.traceparent,
+    )
+
+
+def end_unanswered(
+    conversation: Conversation,
+    prompt: MessageRecord,
+    status: Literal["stopped", "failed"],
+    error: MessageError | None = None,
+) -> None:
+    """Give a prompt its place in the tree with an answer that ended before it began. It can be regenerated."""
+    parent_id = conversation.chat.tip_id if prompt.placement == "tip" else prompt.parent_id
+    conversation.put_message(replace(prompt, status="sent", parent_id=parent_id, position=conversation.next_position()))
+    answer = _new_answer(conversation, prompt.id, answer_id=conversation.new_id(), model=prompt.model)
+    conversation.put_message(replace(answer, status=status, error=error))
+
+
+def end(
+    conversation: Conversation,
+    status: Literal["complete", "stopped", "failed"],
+    *,
+    content: str = "",
+    reasoning: str = "",
+    model: str | None = None,
+    finish_reason: str | None = None,
+    error: MessageError | None = None,
+) -> None:
+    """End the active generation and its answer."""
+    if conversation.active is None or conversation.answer is None:
+        raise AssertionError("nothing to end")
+    conversation.answer = conversation.put_message(
+        replace(
+            conversation.answer,
+            status=status,
+            content=content,
+            reasoning=reasoning,
+            model=model or conversation.answer.model,
+            finish_reason=finish_reason,
+            error=error,
+        )
+    )
+    conversation.put_generation(replace(conversation.active, status=status, ended_at=conversation.now))
+    conversation.active = None
+
+
+def start_next(conversation: Conversation) -> None:
+    """Start the next queued prompt, if there is one."""
+    if conversation.queued == 0:
+        return
+    if conversation.next_queued is None:
+        raise AssertionError("the queue's head was not loaded")
+    prompt, conversation.next_queued = conversation.next_queued, None
+    conversation.queued -= 1
+    start(conversation, prompt)

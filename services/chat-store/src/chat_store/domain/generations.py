@@ -1,0 +1,162 @@
+"""Rules for generations: claim, release, finish, stop, give up, request again."""
+
+from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from chat_store.domain import answers
+from chat_store.domain.conversation import Conversation
+from chat_store.domain.records import GenerationRecord, MessageRecord, UsageRecord
+from chat_store.errors import NoSuchMessage
+from parley.contracts import limits
+from parley.contracts.events import GenerationFinished
+from parley.contracts.resources import MessageError
+from parley.contracts.text import storable
+
+Verdict = Literal["stream", "stop_requested", "exhausted"]
+
+
+class Claimed(msgspec.Struct, frozen=True, kw_only=True):
+    """A claim that was granted."""
+
+    generation: GenerationRecord
+    answer: MessageRecord
+    verdict: Verdict
+
+
+def claim(conversation: Conversation, generation_id: str, *, claim_id: str, worker_id: str) -> Claimed | None:
+    """Give the generation to a worker as its next attempt. The same claim again gets the same reply.
+
+    Returns:
+        None when the generation has ended or never existed.
+    """
+    active = conversation.active_generation(generation_id)
+    if active is None or conversation.answer is None:
+        return None
+    if active.claim_id != claim_id:
+        active = conversation.put_generation(
+            replace(
+                active,
+                status="running",
+                attempt=active.attempt + 1,
+                claim_id=claim_id,
+                worker_id=worker_id,
+                claimed_at=conversation.now,
+            ),
+            listed=False,
+        )
+        conversation.answer = conversation.put_message(replace(conversation.answer, status="streaming"), listed=False)
+    return Claimed(generation=active, answer=conversation.answer, verdict=_verdict(active))
+
+
+def release(conversation: Conversation, generation_id: str, attempt: int) -> None:
+    """Release the generation for another worker; the attempt does not count as used."""
+    active = conversation.active_generation(generation_id)
+    if active is None or conversation.answer is None or active.status != "running" or active.attempt != attempt:
+        return
+    conversation.put_generation(
+        replace(active, status="requested", released=active.released + 1, claim_id=None, worker_id=None),
+        listed=False,
+    )
+    conversation.answer = conversation.put_message(replace(conversation.answer, status="pending"), listed=False)
+
+
+def finish(conversation: Conversation, event: GenerationFinished) -> bool:
+    """End the generation with its worker's outcome, and start the next queued prompt.
+
+    Returns:
+        False when it had ended before, or when a later attempt has taken over (the fencing token is ``attempt``).
+    """
+    active = conversation.active_generation(event.generation_id)
+    if active is None or active.status != "running" or active.attempt != event.attempt:
+        return False
+    answers.end(
+        conversation,
+        event.outcome,
+        content=storable(event.text),
+        reasoning=storable(event.reasoning),
+        model=event.model,
+        finish_reason=event.finish_reason,
+        error=event.error,
+    )
+    if event.usage is not None and conversation.answer is not None:
+        conversation.answer = conversation.put_message(replace(conversation.answer, usage=event.usage))
+        conversation.usage.append(
+            UsageRecord(
+                generation_id=active.id,
+                chat_id=conversation.chat.id,
+                user_id=active.user_id,
+                model=conversation.answer.model or "unknown",
+                input_tokens=event.usage.input_tokens,
+                output_tokens=event.usage.output_tokens,
+                created_at=conversation.now,
+            )
+        )
+    answers.start_next(conversation)
+    return True
+
+
+def stop(conversation: Conversation, message_id: str | None = None) -> None:
+    """Stop the active generation: at once when no worker has claimed it, else by a signal to its worker.
+
+    Args:
+        message_id: Stop only the answer of this id, or the first answer to the prompt of this id, which may still
+            be queued. When that has ended, nothing happens.
+
+    Raises:
+        NoSuchMessage: ``message_id`` names nothing here.
+    """
+    if message_id is not None and not _names_active(conversation, message_id):
+        return
+    active = conversation.active
+    if active is None:
+        return
+    if active.status == "requested":
+        answers.end(conversation, "stopped")
+        answers.start_next(conversation)
+        return
+    if active.stop_requested_at is None:
+        conversation.put_generation(replace(active, stop_requested_at=conversation.now), visible=False)
+    conversation.stop_signal = active.id
+
+
+def _names_active(conversation: Conversation, message_id: str) -> bool:
+    """Whether ``message_id`` names the active answer; a queued prompt that it names is ended instead."""
+    target = conversation.messages.get(message_id)
+    if target is None:
+        raise NoSuchMessage
+    if target.status == "queued":
+        conversation.queued -= 1
+        answers.end_unanswered(conversation, target, "stopped")
+        return False
+    if conversation.answer is None or conversation.active is None:
+        return False
+    # A prompt's first answer has the next position; a later one was requested on its own.
+    first = conversation.answer.parent_id == target.id and conversation.answer.position == target.position + 1
+    return conversation.answer.id == target.id or first
+
+
+def give_up(conversation: Conversation, generation_id: str, error: MessageError) -> None:
+    """Fail a generation that no worker has finished."""
+    if conversation.active_generation(generation_id) is not None:
+        answers.end(conversation, "failed", error=error)
+        answers.start_next(conversation)
+
+
+def request_again(conversation: Conversation, generation_id: str, *, request: int) -> None:
+    """Request the answer again, unless that was done: ``request`` is the number of the request that had no result."""
+    active = conversation.active_generation(generation_id)
+    if active is None or active.request != request:
+        return
+    conversation.request = conversation.put_generation(
+        replace(active, request=request + 1, requested_at=conversation.now, request_seq=None), visible=False
+    )
+
+
+def _verdict(generation: GenerationRecord) -> Verdict:
+    if generation.stop_requested_at is not None:
+        return "stop_requested"
+    if generation.attempt - generation.released > limits.MAX_ATTEMPTS:
+        return "exhausted"
+    return "stream"

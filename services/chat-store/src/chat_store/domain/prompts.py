@@ -1,0 +1,164 @@
+"""Rules for prompts: submit, regenerate, delete while queued."""
+
+from typing import Final, Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from chat_store.domain import answers
+from chat_store.domain.conversation import Conversation
+from chat_store.domain.records import MessageRecord
+from chat_store.errors import Conflict, NoSuchMessage, NotFound
+from parley.contracts import limits
+from parley.contracts.events import PromptSubmitted
+from parley.contracts.resources import MessageError
+from parley.contracts.text import storable
+
+QUEUE_BASE: Final = 1 << 40
+"""Positions of queued prompts start here, so that they follow all others."""
+
+TITLE_LENGTH: Final = 80
+"""Characters of a title that is made from the first prompt."""
+
+Submitted = Literal["started", "queued", "duplicate", "not_a_member", "id_taken"]
+
+
+def submit(conversation: Conversation, prompt: PromptSubmitted, *, traceparent: str | None = None) -> Submitted:
+    """Add a user's message: answered at once, or queued behind the running answer.
+
+    A parent that does not exist, or is queued itself, counts as "continue at the tip": the message was accepted, so it
+    is stored. The same message again is a duplicate; another one with an id that is taken is not.
+    """
+    existing = conversation.messages.get(prompt.message_id)
+    if existing is not None:
+        return "duplicate" if _is_same(existing, prompt) else "id_taken"
+    if conversation.role_of(prompt.user_id) is None:
+        return "not_a_member"
+    placement, parent_id = _place(conversation, prompt.parent_id)
+    message = MessageRecord(
+        chat_id=conversation.chat.id,
+        id=prompt.message_id,
+        parent_id=parent_id,
+        placement=placement,
+        role="user",
+        author_id=prompt.user_id,
+        content=storable(prompt.content),
+        reasoning="",
+        status="queued",
+        model=prompt.model,
+        finish_reason=None,
+        error=None,
+        usage=None,
+        created_at=prompt.occurred_at,
+        version=conversation.since,
+        position=0,
+        traceparent=traceparent,
+    )
+    conversation.change_chat(title=conversation.chat.title or title_from(message.content))
+    if conversation.active is None:
+        answers.start(conversation, message)
+        return "started"
+    if conversation.queued >= limits.MAX_QUEUED_PROMPTS:
+        _refuse(conversation, message)
+        return "queued"
+    conversation.queued += 1
+    conversation.put_message(replace(message, position=QUEUE_BASE + conversation.next_position()))
+    return "queued"
+
+
+def _place(
+    conversation: Conversation, parent_id: str | None | msgspec.UnsetType
+) -> tuple[Literal["tip", "fixed"], str | None]:
+    if isinstance(parent_id, msgspec.UnsetType):
+        return "tip", None
+    if parent_id is None:
+        return "fixed", None
+    parent = conversation.messages.get(parent_id)
+    if parent is None or parent.status in ("queued", "deleted"):
+        return "tip", None
+    return "fixed", parent_id
+
+
+def _refuse(conversation: Conversation, prompt: MessageRecord) -> None:
+    """Store a prompt that the full queue refuses, with a failed answer that says so."""
+    error = MessageError(
+        code="queue_full",
+        message=f"{limits.MAX_QUEUED_PROMPTS} messages already wait in this chat. Try again later.",
+        retryable=True,
+    )
+    answers.end_unanswered(conversation, prompt, "failed", error)
+
+
+def regenerate(
+    conversation: Conversation,
+    user_id: str,
+    message_id: str,
+    *,
+    answer_id: str,
+    model: str | None,
+    traceparent: str | None = None,
+) -> MessageRecord:
+    """Request another answer: a sibling of an answer that ended, or a first or further one to a prompt.
+
+    Raises:
+        NotFound: no such message.
+        Conflict: an answer is active in this chat, or the prompt is queued.
+    """
+    existing = conversation.messages.get(answer_id)
+    if existing is not None:
+        if existing.role != "assistant":
+            raise Conflict("That answer_id is the id of a prompt.")
+        return existing
+    target = conversation.messages.get(message_id)
+    if target is None or target.status == "deleted":
+        raise NoSuchMessage
+    if target.status == "queued":
+        raise Conflict("The message waits for its turn.")
+    if conversation.active is not None:
+        raise Conflict("An answer is running in this chat. Stop it, or wait until it ends.")
+    prompt_id = target.parent_id if target.role == "assistant" else target.id
+    if prompt_id is None:
+        raise NotFound("The answer has no prompt.")
+    return answers.request_answer(
+        conversation,
+        prompt_id,
+        answer_id=answer_id,
+        user_id=user_id,
+        model=model or conversation.chat.model or target.model,
+        traceparent=traceparent,
+    )
+
+
+def delete_queued(conversation: Conversation, message_id: str) -> None:
+    """Delete a queued prompt. A tombstone stays, for readers that had it.
+
+    Raises:
+        NotFound: no such message.
+        Conflict: it has started.
+    """
+    target = conversation.messages.get(message_id)
+    if target is None:
+        raise NoSuchMessage
+    if target.status == "deleted":
+        return
+    if target.status != "queued":
+        raise Conflict("Only a message that waits for its turn can be deleted.")
+    conversation.queued -= 1
+    conversation.put_message(replace(target, status="deleted", content=""))
+
+
+def _is_same(existing: MessageRecord, prompt: PromptSubmitted) -> bool:
+    """Whether ``existing`` is this prompt, as stored before; a deleted one has lost its content."""
+    return existing.author_id == prompt.user_id and (
+        existing.status == "deleted" or existing.content == storable(prompt.content)
+    )
+
+
+def title_from(content: str) -> str | None:
+    """Return the first line that is not blank, cut between words where possible."""
+    line = next((stripped for line in content.splitlines() if (stripped := " ".join(line.split()))), None)
+    if line is None or len(line) <= TITLE_LENGTH:
+        return line
+    cut = line[: TITLE_LENGTH - 1]
+    head, space, _ = cut.rpartition(" ")
+    return (head if space and len(head) > TITLE_LENGTH // 2 else cut) + "…"

@@ -1,0 +1,88 @@
+"""What the request handlers need, injected by FastStream."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+from faststream import Context
+
+from chat_store.domain.conversation import Conversation
+from chat_store.errors import NoSuchMessage, NotFound
+from chat_store.events.publisher import Publisher
+from chat_store.rpc.read_your_writes import Accepted
+from chat_store.storage import transactions
+from chat_store.storage.pool import Database
+from chat_store.storage.searches import Searches
+from chat_store.storage.transactions import Command
+from parley.contracts import ids, limits
+
+R = TypeVar("R")
+
+NO_CHAT = "There is no such chat."
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestContext:
+    """The parts of the service that handlers use."""
+
+    database: Database
+    publisher: Publisher
+    accepted: Accepted
+    searches: Searches
+
+    async def change(
+        self,
+        chat_id: str,
+        run: Callable[[Conversation], R],
+        *,
+        messages: Sequence[str] = (),
+        users: Sequence[str] = (),
+        ends: bool = False,
+        again: Callable[[R], bool] = lambda _: False,
+    ) -> R:
+        """Change a chat and announce the change.
+
+        A command that names a message which is not there is run again once what was accepted before is stored.
+
+        Args:
+            run, messages, users, ends: See :class:`chat_store.storage.transactions.Command`.
+            again: Whether a result may be due to a prompt that is accepted and not stored yet.
+
+        Raises:
+            NotFound: there is no such chat, or no such message in it.
+        """
+        command = Command(chat_id=chat_id, run=run, messages=messages, users=users, ends=ends)
+
+        async def attempt() -> R | NoSuchMessage:
+            async with self.database.connection() as connection:
+                try:
+                    outcome = await transactions.execute(connection, [command])
+                except NoSuchMessage as missing:
+                    return missing
+            result = outcome.results[0]
+            if result is None:
+                raise NotFound(NO_CHAT)
+            await self.publisher.announce(outcome.changes)
+            return result
+
+        result = await self.accepted.carry_out(
+            chat_id, attempt, again=lambda result: isinstance(result, NoSuchMessage) or again(result)
+        )
+        if isinstance(result, NoSuchMessage):
+            raise result
+        return result
+
+
+Store = Annotated[RequestContext, Context("store")]
+"""The parameter of a handler that gets the context."""
+
+
+def check_ids(*given: str) -> None:
+    """Raises: NotFound: one of these is no id, so it cannot exist."""
+    if not all(ids.is_id(one) for one in given):
+        raise NotFound("There is no such chat or message.")
+
+
+def page_size(limit: int) -> int:
+    """Return how many items a page gets when ``limit`` were requested."""
+    return max(1, min(limit, limits.MAX_PAGE))

@@ -1,0 +1,98 @@
+"""Requests about messages, and Stop."""
+
+from faststream.nats import NatsRouter
+
+from chat_store.domain import cursors, generations, prompts
+from chat_store.domain.conversation import Conversation
+from chat_store.domain.cursors import BeforeMessage
+from chat_store.errors import Invalid, NoSuchMessage, NotFound
+from chat_store.rpc import pages
+from chat_store.rpc.context import NO_CHAT, Store, check_ids, page_size
+from chat_store.rpc.routing import handles
+from chat_store.storage import members, messages
+from parley.contracts import ids, rpc
+from parley.contracts.resources import Message
+from parley.contracts.text import storable
+from parley.runtime import tracing
+
+router = NatsRouter()
+
+
+@handles(router, rpc.ListMessages)
+async def list_messages(request: rpc.ListMessages, store: Store) -> rpc.MessageList:
+    check_ids(request.chat_id)
+    before = None if request.before is None else cursors.decode(request.before, BeforeMessage).position
+    async with store.database.connection() as connection:
+        if await members.role_of(connection, request.chat_id, request.user_id) is None:
+            raise NotFound(NO_CHAT)
+        items, following = await pages.newest(
+            connection, request.chat_id, before=before, limit=page_size(request.limit)
+        )
+    return rpc.MessageList(items=items, next=following)
+
+
+@handles(router, rpc.GetMessage)
+async def get_message(request: rpc.GetMessage, store: Store) -> rpc.MessageReply:
+    async def read() -> Message | None:
+        async with store.database.connection() as connection:
+            return await messages.get_message(connection, request.chat_id, request.message_id, user_id=request.user_id)
+
+    check_ids(request.chat_id, request.message_id)
+    found = await store.accepted.carry_out(request.chat_id, read, again=lambda message: message is None)
+    if found is None:
+        raise NoSuchMessage
+    return rpc.MessageReply(message=found)
+
+
+@handles(router, rpc.Regenerate)
+async def regenerate(request: rpc.Regenerate, store: Store) -> rpc.MessageReply:
+    def run(conversation: Conversation) -> rpc.MessageReply:
+        conversation.require_member(request.user_id)
+        answer = prompts.regenerate(
+            conversation,
+            request.user_id,
+            request.message_id,
+            answer_id=request.answer_id,
+            model=None if request.model is None else storable(request.model),
+            traceparent=tracing.inject().get(tracing.TRACEPARENT),
+        )
+        return rpc.MessageReply(message=answer.resource())
+
+    check_ids(request.chat_id, request.message_id)
+    if not ids.is_id(request.answer_id):
+        raise Invalid("An answer's id is a UUID in lower case.")
+    named = [request.message_id, request.answer_id]
+    return await store.change(request.chat_id, run, messages=named, users=[request.user_id])
+
+
+@handles(router, rpc.DeleteMessage)
+async def delete_message(request: rpc.DeleteMessage, store: Store) -> rpc.Done:
+    def run(conversation: Conversation) -> rpc.Done:
+        conversation.require_member(request.user_id)
+        prompts.delete_queued(conversation, request.message_id)
+        return rpc.Done()
+
+    check_ids(request.chat_id, request.message_id)
+    return await store.change(request.chat_id, run, messages=[request.message_id], users=[request.user_id])
+
+
+@handles(router, rpc.Stop)
+async def stop(request: rpc.Stop, store: Store) -> rpc.Done:
+    def run(conversation: Conversation) -> bool:
+        conversation.require_member(request.user_id)
+        was_running = conversation.running
+        generations.stop(conversation, request.message_id)
+        return was_running
+
+    named = [] if request.message_id is None else [request.message_id]
+    check_ids(request.chat_id, *named)
+    await store.change(
+        request.chat_id,
+        run,
+        messages=named,
+        users=[request.user_id],
+        ends=True,
+        # With none running, a prompt that was just accepted may be meant; a message that is named is looked for anyway.
+        again=lambda was_running: not named and not was_running,
+    )
+    return rpc.Done()

@@ -1,0 +1,126 @@
+"""Generations, and the tokens that they used."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from chat_store.domain.records import GenerationRecord
+from chat_store.storage.rows import GENERATION_RECORD, Connection, decode_rows, encode_rows
+from parley.contracts.resources import GenerationRef, TokenUsage
+
+GET_ACTIVE: Final = """
+SELECT row_to_json(r) FROM (
+    SELECT id AS generation_id, message_id, attempt, status FROM generations
+    WHERE chat_id = $1 AND status IN ('requested', 'running')
+) r
+"""
+
+
+async def get_active(connection: Connection, chat_id: str) -> GenerationRef | None:
+    row = await connection.fetchval(GET_ACTIVE, chat_id)
+    return None if row is None else msgspec.json.decode(row, type=GenerationRef)
+
+
+CHAT_OF_GENERATION: Final = "SELECT chat_id::text FROM generations WHERE id = $1"
+
+
+async def chat_of_generation(connection: Connection, generation_id: str) -> str | None:
+    chat_id: str | None = await connection.fetchval(CHAT_OF_GENERATION, generation_id)
+    return chat_id
+
+
+MARK_REQUESTED: Final = """
+UPDATE generations g SET request_seq = r.request_seq
+FROM json_to_recordset($1) AS r(id uuid, request integer, request_seq bigint)
+WHERE g.id = r.id AND g.request = r.request
+"""
+
+
+async def mark_requested(connection: Connection, requests: Sequence[tuple[GenerationRecord, int]]) -> None:
+    """Note the stream sequence under which each generation's request is stored."""
+    rows = [
+        {"id": generation.id, "request": generation.request, "request_seq": sequence}
+        for generation, sequence in requests
+    ]
+    await connection.execute(MARK_REQUESTED, encode_rows(rows))
+
+
+UNPUBLISHED: Final = f"""
+SELECT row_to_json(g) FROM (
+    SELECT {GENERATION_RECORD} FROM generations g
+    WHERE g.request_seq IS NULL AND g.status IN ('requested', 'running') AND g.requested_at < $1
+    ORDER BY g.requested_at LIMIT $2
+) g
+"""
+
+
+async def unpublished(connection: Connection, *, before: datetime, limit: int) -> list[GenerationRecord]:
+    """Active generations whose request is not known to be stored, though it was due ``before``."""
+    return decode_rows(await connection.fetch(UNPUBLISHED, before, limit), GenerationRecord)
+
+
+OLDEST_REQUEST: Final = "SELECT min(requested_at) FROM generations WHERE status = 'requested'"
+
+
+async def oldest_request(connection: Connection) -> datetime | None:
+    """When the answer was requested that has waited longest for a worker."""
+    oldest: datetime | None = await connection.fetchval(OLDEST_REQUEST)
+    return oldest
+
+
+STOPPING: Final = """
+SELECT id::text FROM generations WHERE stop_requested_at IS NOT NULL AND status IN ('requested', 'running')
+UNION ALL
+SELECT generation_id::text FROM deleted_chats WHERE deleted_at > $1 AND generation_id IS NOT NULL
+"""
+
+
+async def stopping(connection: Connection, *, deleted_after: datetime) -> list[str]:
+    """Generations whose workers must be told to stop."""
+    return [row[0] for row in await connection.fetch(STOPPING, deleted_after)]
+
+
+ACTIVE_SINCE: Final = f"""
+SELECT row_to_json(g) FROM (
+    SELECT {GENERATION_RECORD} FROM generations g
+    WHERE g.status IN ('requested', 'running')
+    AND CASE g.status WHEN 'running' THEN g.claimed_at < $1 ELSE g.requested_at < $2 END
+) g
+"""
+
+
+async def active_since(
+    connection: Connection, *, claimed_before: datetime, requested_before: datetime
+) -> list[GenerationRecord]:
+    """Return the generations that were claimed, or that have waited for a claim, since before those moments."""
+    return decode_rows(await connection.fetch(ACTIVE_SINCE, claimed_before, requested_before), GenerationRecord)
+
+
+REQUEST_ANEW: Final = """
+UPDATE generations SET request_seq = NULL, released = released + (status = 'running')::integer
+WHERE status IN ('requested', 'running') AND (id, attempt) NOT IN (SELECT * FROM unnest($1::uuid[], $2::integer[]))
+"""
+
+
+async def request_anew(connection: Connection, *, ending: Sequence[tuple[str, int]]) -> None:
+    """Have every answer that is due requested by the sweeper: the stream and the workers are gone (a restored backup).
+
+    The attempts under way do not count against the limit. ``ending``: generations, and the attempts, whose end still
+    comes by the stream.
+    """
+    await connection.execute(REQUEST_ANEW, [one for one, _ in ending], [attempt for _, attempt in ending])
+
+
+GET_USAGE: Final = """
+SELECT row_to_json(r) FROM (
+    SELECT model, count(*) AS answers, sum(input_tokens)::bigint AS input_tokens,
+        sum(output_tokens)::bigint AS output_tokens
+    FROM usage WHERE user_id = $1 GROUP BY model ORDER BY model
+) r
+"""
+
+
+async def get_usage(connection: Connection, user_id: str) -> list[TokenUsage]:
+    return decode_rows(await connection.fetch(GET_USAGE, user_id), TokenUsage)

@@ -1,0 +1,166 @@
+"""Messages, and prompts that were accepted and rejected."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from chat_store.domain.rejections import Rejection, rejected_message
+from chat_store.storage.rows import MESSAGE, Connection, decode_rows, encode_rows
+from parley.contracts.resources import Message
+from parley.contracts.rpc import ContextMessage
+from parley.contracts.text import storable
+
+LAST_POSITION: Final = 2**63 - 1
+
+# A message of a chat that is the user's, or else a prompt of the user's that was rejected. One that was stored in spite
+# of it (sent again, or replayed by an operator) goes before, unless the id is another's.
+GET_MESSAGE: Final = f"""
+SELECT row_to_json(r) FROM (
+    SELECT {MESSAGE} FROM messages m WHERE m.chat_id = $1 AND m.id = $2 AND m.status <> 'deleted'
+    AND EXISTS (SELECT FROM members WHERE chat_id = m.chat_id AND user_id = $3)
+    AND (m.author_id = $3 OR NOT EXISTS (
+        SELECT FROM rejected_prompts WHERE chat_id = $1 AND message_id = $2 AND user_id = $3
+    ))
+) r
+"""
+
+GET_REJECTION: Final = """
+SELECT code, rejected_at FROM rejected_prompts WHERE chat_id = $1 AND message_id = $2 AND user_id = $3
+"""
+
+
+async def get_message(connection: Connection, chat_id: str, message_id: str, *, user_id: str) -> Message | None:
+    """The message, if the user may read it; a prompt of the user's that was rejected, as ``rejected``."""
+    row = await connection.fetchval(GET_MESSAGE, chat_id, message_id, user_id)
+    if row is not None:
+        return msgspec.json.decode(row, type=Message)
+    rejection = await connection.fetchrow(GET_REJECTION, chat_id, message_id, user_id)
+    if rejection is None:
+        return None
+    return rejected_message(
+        chat_id=chat_id,
+        message_id=message_id,
+        user_id=user_id,
+        code=rejection["code"],
+        rejected_at=rejection["rejected_at"],
+    )
+
+
+# Sizes are summed before a row's text is read, so that a page of long answers is cut short here and not in memory.
+LIST_MESSAGES: Final = f"""
+SELECT row_to_json(r), r.position FROM (
+    SELECT {MESSAGE}, m.position FROM (
+        SELECT *, sum(octet_length(content) + octet_length(reasoning)) OVER (ORDER BY position DESC) AS bytes,
+            row_number() OVER (ORDER BY position DESC) AS number
+        FROM messages
+        WHERE chat_id = $1 AND status <> 'deleted' AND position < $2
+        ORDER BY position DESC LIMIT $3
+    ) m
+    WHERE m.number = 1 OR m.bytes <= $4
+) r ORDER BY r.position DESC
+"""
+
+
+async def list_messages(
+    connection: Connection, chat_id: str, *, before: int | None, limit: int, max_bytes: int
+) -> list[tuple[Message, int]]:
+    """Messages with their positions, newest first; always one, then as many as fit."""
+    place = LAST_POSITION if before is None else before
+    rows = await connection.fetch(LIST_MESSAGES, chat_id, place, limit, max_bytes)
+    return [(msgspec.json.decode(row[0], type=Message), row[1]) for row in rows]
+
+
+COUNT_CHANGED_SINCE: Final = """
+SELECT count(*) FROM (SELECT FROM messages WHERE chat_id = $1 AND version > $2 LIMIT $3) changed
+"""
+
+MESSAGES_CHANGED_SINCE: Final = f"""
+SELECT row_to_json(r) FROM (
+    SELECT {MESSAGE}, m.position FROM (
+        SELECT *, sum(octet_length(content) + octet_length(reasoning)) OVER () AS bytes
+        FROM messages WHERE chat_id = $1 AND version > $2 LIMIT $3
+    ) m WHERE m.bytes <= $4
+) r ORDER BY r.position
+"""
+
+
+async def messages_changed_since(
+    connection: Connection, chat_id: str, version: int, *, limit: int, max_bytes: int
+) -> list[Message] | None:
+    """Messages that changed after ``version``, deleted ones too; None when there are more than fit."""
+    count = await connection.fetchval(COUNT_CHANGED_SINCE, chat_id, version, limit + 1)
+    if count > limit:
+        return None
+    rows = await connection.fetch(MESSAGES_CHANGED_SINCE, chat_id, version, limit, max_bytes)
+    return decode_rows(rows, Message) if len(rows) == count else None
+
+
+ANY_MESSAGE_BEFORE: Final = """
+SELECT EXISTS (SELECT FROM messages WHERE chat_id = $1 AND position < $2 AND status <> 'deleted')
+"""
+
+
+async def any_message_before(connection: Connection, chat_id: str, position: int) -> bool:
+    return bool(await connection.fetchval(ANY_MESSAGE_BEFORE, chat_id, position))
+
+
+# Goes up from the prompt with ids and sizes only, until more is gathered than can be sent.
+BRANCH: Final = """
+WITH RECURSIVE branch AS (
+    SELECT id, parent_id, octet_length(content)::bigint AS bytes, 1 AS depth
+    FROM messages WHERE chat_id = $1 AND id = $2
+    UNION ALL
+    SELECT m.id, m.parent_id, branch.bytes + octet_length(m.content), branch.depth + 1
+    FROM branch JOIN messages m ON m.chat_id = $1 AND m.id = branch.parent_id
+    WHERE branch.bytes <= $3
+)
+SELECT row_to_json(r) FROM (
+    SELECT m.role, m.content, branch.depth FROM branch JOIN messages m ON m.chat_id = $1 AND m.id = branch.id
+    WHERE m.content <> '' AND m.status IN ('sent', 'complete', 'stopped', 'failed')
+) r ORDER BY r.depth DESC
+"""
+
+
+async def branch(connection: Connection, chat_id: str, message_id: str, *, max_bytes: int) -> list[ContextMessage]:
+    """What was said from the root to ``message_id``, oldest first; of a long branch, the newest ``max_bytes``."""
+    return decode_rows(await connection.fetch(BRANCH, chat_id, message_id, max_bytes), ContextMessage)
+
+
+IS_HANDLED: Final = """
+SELECT EXISTS (SELECT FROM messages WHERE chat_id = $1 AND id = $2)
+    OR EXISTS (SELECT FROM rejected_prompts WHERE chat_id = $1 AND message_id = $2)
+"""
+
+
+async def is_handled(connection: Connection, chat_id: str, message_id: str) -> bool:
+    """Whether a prompt with this id was stored or rejected."""
+    return bool(await connection.fetchval(IS_HANDLED, chat_id, message_id))
+
+
+ADD_REJECTIONS: Final = """
+INSERT INTO rejected_prompts (chat_id, message_id, user_id, code, rejected_at)
+SELECT r.*, $2 FROM json_to_recordset($1) AS r(chat_id uuid, message_id uuid, user_id text, code text)
+ON CONFLICT (chat_id, message_id, user_id) DO UPDATE SET code = excluded.code
+"""
+
+
+async def add_rejections(connection: Connection, rejections: Sequence[Rejection], *, now: datetime) -> None:
+    rows = [
+        {
+            "chat_id": rejection.prompt.chat_id,
+            "message_id": rejection.prompt.message_id,
+            "user_id": storable(rejection.prompt.user_id),
+            "code": rejection.code,
+        }
+        for rejection in {one.prompt.id + one.prompt.user_id: one for one in rejections}.values()
+    ]
+    await connection.execute(ADD_REJECTIONS, encode_rows(rows), now)
+
+
+FORGET_REJECTED: Final = "DELETE FROM rejected_prompts WHERE rejected_at < $1"
+
+
+async def forget_rejected(connection: Connection, *, before: datetime) -> None:
+    await connection.execute(FORGET_REJECTED, before)

@@ -1,0 +1,34 @@
+"""Rows as JSON: a column has one name from the database to the reader."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, TypeAlias, TypeVar
+
+import asyncpg
+import msgspec
+from asyncpg.pool import PoolConnectionProxy
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+T = TypeVar("T")
+
+# Columns, as the structs name them.
+CHAT_RECORD: Final = """chats.id, chats.owner_id, chats.title, chats.model, chats.system_prompt, chats.tip_id,
+    chats.created_at, chats.updated_at, chats.version, chats.revision, chats.last_position"""
+CHAT: Final = """c.id, c.owner_id, c.title, c.model, c.system_prompt, c.tip_id, c.created_at, c.updated_at, c.version,
+    EXISTS (SELECT FROM generations g WHERE g.chat_id = c.id AND g.status IN ('requested', 'running')) AS running"""
+MESSAGE_RECORD: Final = """m.chat_id, m.id, m.parent_id, m.placement, m.role, m.author_id, m.content, m.reasoning,
+    m.status, m.model, m.finish_reason, m.error, m.usage, m.created_at, m.version, m.position, m.traceparent"""
+MESSAGE: Final = """m.id, m.chat_id, m.parent_id, m.role, m.author_id, m.content, m.reasoning, m.status, m.model,
+    m.error, m.usage, m.created_at, m.version, m.finish_reason"""
+GENERATION_RECORD: Final = """g.id, g.chat_id, g.message_id, g.user_id, g.status, g.attempt, g.released, g.claim_id,
+    g.worker_id, g.claimed_at, g.request, g.requested_at, g.request_seq, g.stop_requested_at, g.created_at,
+    g.ended_at, g.traceparent"""
+
+
+def encode_rows(rows: Iterable[msgspec.Struct | dict[str, Any]]) -> str:
+    """Encode the rows that a statement takes with ``json_to_recordset``."""
+    return msgspec.json.encode(list(rows)).decode()
+
+
+def decode_rows(rows: Sequence[asyncpg.Record], kind: type[T]) -> list[T]:
+    """Decode rows whose only column is JSON."""
+    return [msgspec.json.decode(row[0], type=kind) for row in rows]
