@@ -7,7 +7,7 @@ from uuid import uuid4
 import nats.errors
 import pytest
 
-from parley.runtime.nats.connection_log import EVERY, ConnectionLog
+from parley.runtime.nats.connection_log import REPEAT_AFTER, ConnectionLog
 
 REFUSED = nats.errors.Error("nats: 'Authorization Violation'")
 
@@ -52,8 +52,8 @@ async def test_a_connection_that_is_broken_off_may_be_a_refused_password(
     lines.failed(ConnectionResetError(104, "Connection reset by peer"))
     await turn_of_the_loop()
     (said,) = caplog.messages
-    assert "one:4222, two:4222 breaks the connection off" in said
-    assert "refuses (gateway)" in said
+    assert "one:4222, two:4222 closes the connection" in said
+    assert "user or password (gateway)" in said
 
 
 async def test_a_server_without_a_scheme_is_named(caplog: pytest.LogCaptureFixture) -> None:
@@ -70,7 +70,7 @@ async def test_the_same_trouble_is_said_again_only_after_a_while(
     lines.failed(ConnectionRefusedError("Connect call failed"))
     await turn_of_the_loop()
     assert len(caplog.records) == 2
-    clock.now += EVERY - 1
+    clock.now += REPEAT_AFTER - 1
     lines.failed(REFUSED)
     await turn_of_the_loop()
     assert len(caplog.records) == 2
@@ -85,7 +85,7 @@ async def test_no_trouble_is_kept_in_mind_without_bound(lines: ConnectionLog, ca
         lines.failed(nats.errors.Error(f"trouble {number}"))
     await turn_of_the_loop()
     assert len(caplog.records) == 1000
-    assert len(lines._said) <= 100
+    assert len(lines._logged) <= 100
 
 
 async def test_what_comes_with_an_orderly_close_is_not_said(

@@ -51,7 +51,7 @@ export interface Message {
   /** Empty while an answer is pending or streaming; the running text is in the `generation` of a snapshot. */
   readonly content: string;
   readonly reasoning: string;
-  /** `rejected`: accepted, and then not stored; `error` says why. Only its author is told, and it is part of no page and of no snapshot. */
+  /** `rejected`: accepted, and then not stored; `error` has the reason. Only its author sees it, and no page and no snapshot contains it. */
   readonly status: "complete" | "deleted" | "failed" | "pending" | "queued" | "rejected" | "sent" | "stopped" | "streaming";
   readonly model: string | null;
   readonly error: MessageError | null;
@@ -74,7 +74,7 @@ export interface MessageError {
 export interface Usage {
   readonly input_tokens: number;
   readonly output_tokens: number;
-  /** Not counted by the provider: an answer that was stopped or failed before the provider said its count. */
+  /** Not counted by the provider: the answer was stopped or failed before the provider reported a count. */
   readonly estimated?: boolean;
 }
 
@@ -93,7 +93,7 @@ export interface RunningAnswer {
   readonly reasoning: string;
 }
 
-/** A message was added or changed. A terminal status of an answer says: done, and stored. */
+/** A message was added or changed. A terminal status of an answer means that it is stored. */
 export interface MessageFrame {
   readonly type: "message";
   readonly chat_id: string;
@@ -112,7 +112,7 @@ export interface GenerationFrame {
   readonly retry_at?: string | null;
 }
 
-/** The newest chunks of the running answer: what one read from the provider held. */
+/** The newest chunks of the running answer: the content of one read from the provider. */
 export interface DeltaFrame {
   readonly type: "delta";
   readonly chat_id: string;
@@ -155,7 +155,7 @@ export interface ChatSummary {
 /** The list of chats may have changed unseen: read it again (`GET /v1/chats`). */
 export interface RelistFrame {
   readonly type: "relist";
-  /** Seconds; wait a random part of them before, for all readers are told at once. */
+  /** Seconds; wait a random part of them before, for all readers are notified at once. */
   readonly within?: number;
 }
 
@@ -179,7 +179,7 @@ export interface ErrorFrame {
 export interface AuthFrame {
   readonly type: "auth";
   readonly ticket: string;
-  /** Whether to be told of the user's list of chats (`listed`, `relist`), too. */
+  /** Whether to follow the user's list of chats (`listed`, `relist`), too. */
   readonly chats?: boolean;
 }
 

@@ -160,11 +160,11 @@ class ChatStore:
             asyncio.create_task(advisories.run(), name="advisories"),
         ]
         self._serving = True
-        self._readiness.look_again()
+        self._readiness.check_now()
         log.info("chat-store is ready")
         try:
             await self._until_stopped(stop, consuming)
-            # Consumers first: what they have in hand is committed or given back while requests are still served.
+            # Consumers first: their messages are committed or given back while requests are still served.
             for task in consuming:
                 task.cancel()
             _, late = await asyncio.wait(consuming, timeout=2 * grace)

@@ -1,4 +1,4 @@
-"""What chat-store refuses, and how Postgres' errors are told apart.
+"""The errors of chat-store, and the classification of Postgres' errors.
 
 One tree: ``code`` is that of :class:`parley.contracts.rpc.RpcError`.
 """
@@ -14,7 +14,7 @@ class StoreError(Exception):
 
 
 class NotFound(StoreError):
-    """It does not exist, or it is somebody else's: the caller cannot tell which."""
+    """It does not exist, or belongs to another user; the caller cannot distinguish the two."""
 
     code = "not_found"
 
@@ -109,7 +109,7 @@ class Contended(StoreError):
 
 
 class SchemaMismatch(Exception):
-    """The database is not of the version that this program needs. The text says what to do."""
+    """The database is not of the version that this program needs. The message names the fix."""
 
 
 class SchemaTooOld(SchemaMismatch):
@@ -117,7 +117,7 @@ class SchemaTooOld(SchemaMismatch):
 
 
 class CannotServe(Exception):
-    """The process has to end; the text says why, for a person. Its supervisor starts it again."""
+    """The process has to end; the message names the reason. Its supervisor starts it again."""
 
 
 READ_ONLY = (
@@ -138,16 +138,16 @@ _DATA_CLASSES = (
 
 All others speak of the server, the session or the operator: 08 connection, 25 and 40 transaction, 26 and 34 what a
 session knew, 28 login, 3D database, 42 schema and rights (another version is being rolled out), 53 connections, disk
-and memory, 55 and 57 state and shutdown, 58 system, and what a pooler may say. Nobody's message is to blame for those.
+and memory, 55 and 57 state and shutdown, 58 system, and a pooler's own. No message causes those.
 One that is not known is an outage, too: to wait loses nothing.
 """
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether ``error`` says that Postgres is away or busy, so that the same data can succeed later.
+    """Whether ``error`` is transient: Postgres is down or busy, and the same data can succeed later.
 
     Anything else is the data's fault: it would fail again for ever. What fails while a connection is made is always an
-    outage (:class:`chat_store.storage.pool.Database` says ``Unavailable``).
+    outage (:class:`chat_store.storage.pool.Database` raises ``Unavailable``).
     """
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "")[:2] not in _DATA_CLASSES

@@ -45,7 +45,7 @@ class PromptSubmitted(_Event, frozen=True, kw_only=True, tag="prompt.submitted")
 
 
 class GenerationRequested(_Event, frozen=True, kw_only=True, tag="generation.requested"):
-    """An answer is due. Ids only: the worker that claims it is told the context.
+    """An answer was requested. Ids only: a claim returns the context.
 
     Attributes:
         request: 1 for the first request, raised when the generation has to be requested again.
@@ -79,7 +79,7 @@ class GenerationFinished(_Event, frozen=True, kw_only=True, tag="generation.fini
     """An answer ended. The first one of the current attempt counts; any other is ignored.
 
     Attributes:
-        outcome: ``failed`` has an ``error``; ``stopped`` and ``failed`` keep what was said until then.
+        outcome: ``failed`` has an ``error``; ``stopped`` and ``failed`` keep the partial text.
         finish_reason: The model's own word (``stop``, ``length``, …), if it gave one.
     """
 

@@ -27,7 +27,7 @@ class Auth(_Frame, frozen=True, kw_only=True, tag="auth"):
     """The first frame, within 10 s: a ticket from ``POST /v1/push-ticket``.
 
     Attributes:
-        chats: Whether to be told of the user's list of chats (``listed``, ``relist``), too.
+        chats: Whether to follow the user's list of chats (``listed``, ``relist``), too.
     """
 
     ticket: str
@@ -103,7 +103,7 @@ class Snapshot(_Frame, frozen=True, kw_only=True, tag="snapshot"):
 
 
 class MessageFrame(_Frame, frozen=True, kw_only=True, tag="message"):
-    """A message was added or changed. A terminal status of an answer says: done, and stored."""
+    """A message was added or changed. A terminal status of an answer means that it is stored."""
 
     chat_id: str
     version: int
@@ -125,7 +125,7 @@ class Generation(_Frame, frozen=True, kw_only=True, tag="generation"):
 
 
 class Delta(_Frame, frozen=True, kw_only=True, omit_defaults=True, tag="delta"):
-    """The newest chunks of the running answer: what one read from the provider held.
+    """The newest chunks of the running answer: the content of one read from the provider.
 
     ``from``–``to`` number the model's chunks within the attempt, from 1, without a gap, over both kinds.
     At most once, in order; whoever misses one asks the worker (``rpc.generation.<id>.snapshot``).
@@ -168,7 +168,7 @@ class Relist(_Frame, frozen=True, kw_only=True, tag="relist"):
     """The list of chats may have changed unseen: read it again (``GET /v1/chats``).
 
     Attributes:
-        within: Seconds; wait a random part of them before, for all readers are told at once.
+        within: Seconds; wait a random part of them before, for all readers are notified at once.
     """
 
     within: float = 0.0
@@ -177,7 +177,7 @@ class Relist(_Frame, frozen=True, kw_only=True, tag="relist"):
 class Rejected(_Frame, frozen=True, kw_only=True, tag="rejected"):
     """A prompt of this user, accepted with 202, could not be stored. Sent to all of the user's sockets.
 
-    At most once; ``GET …/messages/{message_id}`` says the same for a week.
+    At most once; ``GET …/messages/{message_id}`` returns the same for a week.
     """
 
     chat_id: str

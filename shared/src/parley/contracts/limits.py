@@ -28,4 +28,4 @@ MAX_PAGE = 100
 """Items of one page of a list."""
 
 MAX_ATTEMPTS = 3
-"""How many attempts an answer gets; one that was handed back in good order does not count."""
+"""How many attempts an answer gets; one that was released does not count."""

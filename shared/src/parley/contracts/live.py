@@ -1,4 +1,4 @@
-"""What push is told over core NATS, at most once: by chat-store, healed by versions, and by other push processes."""
+"""What push receives over core NATS, at most once: from chat-store, repaired by versions, and from push processes."""
 
 from typing import Final
 
@@ -35,7 +35,8 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="
 class ListChanged(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="list_changed"):
     """A chat entered or left a user's list of chats, or what the list shows of it changed.
 
-    Told to each member of the chat, on the member's own subject. Whoever may have missed one reads the list again.
+    Sent to each member of the chat, on the member's own subject. A reader that may have missed one reads the list
+    again.
 
     Attributes:
         chat: What the list shows of it; null when it is not the user's any more.
@@ -48,7 +49,7 @@ class ListChanged(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", t
 
 
 class PromptRejected(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="prompt_rejected"):
-    """A prompt that was accepted could not be stored: its author is to be told.
+    """A prompt that was accepted could not be stored; sent for its author.
 
     Attributes:
         error: Why. Its code is ``chat_not_found``, ``not_a_member``, ``id_taken`` or ``not_stored``.

@@ -58,7 +58,7 @@ def _look_at(*declared: StreamSpec) -> tuple[str, ...]:
 
 
 def _consume(*consumers: ConsumerSpec) -> tuple[str, ...]:
-    """Bind to durable consumers, take their messages, acknowledge them, and bury what cannot be handled."""
+    """Bind to durable consumers, take their messages, acknowledge them, and dead-letter what cannot be processed."""
     return tuple(
         subject
         for consumer in consumers
@@ -112,7 +112,8 @@ CHAT_STORE: Final = UserPermissions(
         # Whether a request still waits for its turn.
         f"$JS.API.CONSUMER.INFO.{streams.CHAT.name}.{streams.LLM_WORKER_REQUESTS.name}",
         *_consume(streams.CHAT_STORE_PROMPTS, streams.CHAT_STORE_FINISHED, streams.CHAT_STORE_ADVISORIES),
-        # The message that an advisory is about, what another left in hand, and the end of an answer without an owner.
+        # The message of an advisory, what another replica left unacknowledged, and the end of an answer without an
+        # owner.
         f"$JS.API.STREAM.MSG.GET.{streams.CHAT.name}",
         # What the streams hold of a chat that was deleted.
         *(f"$JS.API.STREAM.PURGE.{stream.name}" for stream in (streams.CHAT, streams.SEGMENTS, streams.DEAD_LETTERS)),

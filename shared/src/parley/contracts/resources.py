@@ -61,7 +61,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Tokens of an answer.
 
     Attributes:
-        estimated: Not counted by the provider: an answer that was stopped or failed before the provider said its count.
+        estimated: Not counted by the provider: the answer was stopped or failed before the provider reported a count.
     """
 
     input_tokens: int
@@ -74,8 +74,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         parent_id: The message before it; null for a root, and for a queued prompt whose place is not known yet.
-        status: ``rejected``: accepted, and then not stored; ``error`` says why. Only its author is told, and it is part
-            of no page and of no snapshot.
+        status: ``rejected``: accepted, and then not stored; ``error`` has the reason. Only its author sees it, and no
+            page and no snapshot contains it.
         content: Empty while an answer is pending or streaming; the running text is in the ``generation`` of a snapshot.
         finish_reason: Of an answer that the model ended: ``stop``, ``length``, ``tool_calls``, ``content_filter`` or a
             provider's own word; null where it gave none.
@@ -99,7 +99,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GenerationRef(msgspec.Struct, frozen=True, kw_only=True):
-    """The chat's active generation, as Postgres knows it; its text is the worker's to tell.
+    """The chat's active generation, as stored in Postgres; its text so far is with its worker.
 
     Attributes:
         attempt: 0 until a worker has claimed it, then counted from 1.

@@ -1,7 +1,7 @@
 """A small HTTP server for probes and metrics.
 
-``/healthz`` says that the process runs; it looks at nothing else, or an outage of NATS or Postgres would restart every
-process. ``/readyz`` says whether its dependencies answer, and the time by the clock here (seconds since the epoch),
+``/healthz`` reports that the process runs; it checks nothing else, or an outage of NATS or Postgres would restart every
+process. ``/readyz`` reports whether its dependencies answer, and the time by the clock here (seconds since the epoch),
 which the doctor compares. ``/metrics`` is for Prometheus.
 """
 
@@ -28,7 +28,7 @@ _REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Servic
 
 
 class CannotListen(Exception):
-    """HEALTH_PORT cannot be used; the text says why, for a person."""
+    """HEALTH_PORT cannot be used; the message names the reason."""
 
 
 def _listen(host: str, port: int) -> socket.socket:

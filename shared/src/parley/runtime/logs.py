@@ -61,7 +61,7 @@ def setup(service: str, level: str = "INFO", format: Literal["console", "json"] 
     handler = logging.StreamHandler(writer)
     handler.setFormatter(_JsonFormatter(service) if format == "json" else _ConsoleFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # These say per request or per reconnect attempt what our own lines say better.
+    # These log each request or reconnect attempt, which Parley's own lines report better.
     for noisy in (
         "httpx",
         "httpx2",

@@ -113,7 +113,7 @@ def _note_skew(kind: Kind, token: str) -> None:
     issued = datetime.fromtimestamp(claims.get("iat", 0), UTC)
     log.warning(
         "A %s was issued at %s by its issuer's clock, and it is %s by this one: the clocks of the two machines differ "
-        "by more than is allowed for (%g s), or it was used late. Let both keep time (NTP). Said once; "
+        "by more than is allowed for (%g s), or it was used late. Synchronize both (NTP). Logged once; "
         "parley_clock_skew_total counts them.",
         kind,
         issued.isoformat(),

@@ -66,7 +66,7 @@ def setup(service: str) -> None:
 
 
 def shutdown() -> None:
-    """Send what is still held back. Called once, at the end of the process."""
+    """Export the buffered spans. Called once, at the end of the process."""
     if _provider is not None:
         _provider.shutdown()
 

@@ -1,4 +1,4 @@
-"""What the model is told: the branch from the root to the prompt, as much of it as fits."""
+"""The context of a model request: the branch from the root to the prompt, as much of it as fits."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ import msgspec
 from parley.contracts.rpc import ContextMessage
 
 MAX_CONTEXT_BYTES: Final = 700 * 1024
-"""The longest context, in bytes as JSON. The rest of a claim's reply fits beside it."""
+"""The longest context, in bytes as JSON. The rest of a claim's reply fits in addition."""
 
 
 def fit(

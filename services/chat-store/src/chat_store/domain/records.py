@@ -99,7 +99,7 @@ class GenerationRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         attempt: Raised by each claim; 0 before the first.
-        released: Attempts that were handed back in good order.
+        released: Attempts that were released in a graceful shutdown.
         request: How often it was requested.
         request_seq: Stream sequence of the last request; null until that is known to be stored.
         traceparent: The trace that its requests belong to.

@@ -1,4 +1,4 @@
-"""Prompts that were accepted (202) and cannot be stored: why, and how that is kept and told. No I/O."""
+"""Prompts that were accepted (202) and cannot be stored: why, and how that is stored and published. No I/O."""
 
 from datetime import datetime
 from typing import Final
@@ -27,7 +27,7 @@ _ERRORS: Final = {
 
 
 def error_of(code: str) -> MessageError:
-    """Return what its author is told; a code that this program does not know is one of a newer program."""
+    """Return the error that its author sees; a code that this program does not know is one of a newer program."""
     return _ERRORS.get(code, _ERRORS[NOT_STORED])
 
 

@@ -4,7 +4,7 @@ At least once, in the stream's order: decode, run the batch in one transaction, 
 idempotent. A batch that fails through the fault of one event is gone through one by one, so that the one blocks nobody:
 
 - an event that does not decode, or is of a future version: dead letter, at once;
-- an event that fails though Postgres works: handed back, and a dead letter after :data:`MAX_FAILURES` deliveries;
+- an event that fails although Postgres works: given back, and a dead letter after :data:`MAX_FAILURES` deliveries;
 - Postgres is away: nobody's fault; the error goes to the caller, nothing is acknowledged.
 """
 
@@ -40,7 +40,7 @@ MAX_FAILURES: Final = 5
 """Deliveries after which an event that keeps failing becomes a dead letter."""
 
 REPLAY_BATCH: Final = 256
-"""Events in one transaction when those are carried out that somebody else had in hand."""
+"""Events in one transaction when another consumer's unacknowledged events are processed."""
 
 Item = TypeVar("Item")
 E = TypeVar("E", PromptSubmitted, GenerationFinished)
@@ -78,7 +78,7 @@ class Intake(Generic[E]):
         kind: The event.
         command: Makes the command that carries an event out, given its ``traceparent``; it returns a word for the
             metrics.
-        reject: Keeps and tells that prompts were not stored, before they are acknowledged.
+        reject: Stores and publishes that prompts were rejected, before they are acknowledged.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Intake(Generic[E]):
         self._publisher = publisher
 
     async def handle(self, messages: Sequence[Msg], execute: Execute) -> None:
-        """Handle a batch; afterwards each message is acknowledged, handed back, or a dead letter.
+        """Handle a batch; afterwards each message is acknowledged, given back, or a dead letter.
 
         Raises:
             Exception: Postgres is away (:func:`is_outage`); what is not acknowledged is still the caller's.
@@ -196,7 +196,7 @@ class Intake(Generic[E]):
             await _acknowledge(message)
 
     async def _reject_dropped(self, events: Sequence[E], outcome: Outcome[str]) -> None:
-        """Have the authors of prompts that were not stored told."""
+        """Reject the prompts that were not stored."""
         rejections = [
             Rejection(prompt=event, code=_CODES[word])
             for event, result in zip(events, outcome.results, strict=True)
@@ -245,7 +245,7 @@ class Intake(Generic[E]):
             return
         log.error("Dead letter: %s", reason, extra={"consumer": self._spec.name, "subject": message.subject})
         with contextlib.suppress(*UNDECODABLE):
-            # Of a version to come, say: it still says whose it is.
+            # Of a later version, say: its author can still be read.
             event = msgspec.json.decode(message.data, type=self._kind)
             if isinstance(event, PromptSubmitted) and ids.is_id(event.chat_id) and ids.is_id(event.message_id):
                 await self._reject([Rejection(prompt=event, code=NOT_STORED)])

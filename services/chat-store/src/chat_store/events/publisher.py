@@ -1,8 +1,8 @@
-"""What goes out after a commit: readers are told, and answers are requested.
+"""What is published after a commit: changes for readers, and requests for answers.
 
-The promise: each committed request reaches the stream at least once, deduplicated by its event id. It is kept by the
-database and not by the order of steps here: a generation whose request is not known to be stored (``request_seq`` is
-null) is published again by the sweeper. So nobody has to wait for the acknowledgement.
+Each committed request reaches the stream at least once, deduplicated by its event id. The database ensures it, not the
+order of steps here: the sweeper publishes again a generation whose request is not known to be stored (``request_seq``
+is null). So nothing waits for the acknowledgement.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class Publisher:
     async def announce(
         self, changes: Sequence[Changes], *, traces: Mapping[str, Mapping[str, str]] | None = None
     ) -> None:
-        """Tell readers, workers that must stop, and, without waiting for it, request answers.
+        """Publish changes to readers and stop signals to workers, and, without waiting for it, request answers.
 
         ``live.<chat>.changed`` and ``user.<user>.chats``: at most once, in order of the versions as far as one process
         makes them.
@@ -64,7 +64,7 @@ class Publisher:
             if change.visible:
                 await self._send(subjects.live_changed(change.chat.id), encode_changed(change))
             if change.visible and change.listed:
-                await self._tell_lists(change)
+                await self._publish_to_lists(change)
             if change.stop is not None:
                 await self.signal_stop(change.stop)
         requested = [change.request for change in changes if change.request is not None]
@@ -74,11 +74,11 @@ class Publisher:
             task.add_done_callback(self._tasks.discard)
 
     async def announce_new(self, chat: Chat) -> None:
-        """Tell its owner's lists of a chat that was created. At most once."""
+        """Publish a new chat to its owner's lists. At most once."""
         created = ListChanged(chat_id=chat.id, version=chat.version, chat=chat.summary())
         await self._send(subjects.user_chats(chat.owner_id), msgspec.json.encode(created))
 
-    async def _tell_lists(self, change: Changes) -> None:
+    async def _publish_to_lists(self, change: Changes) -> None:
         running = change.active is not None
         chat = None if change.deleted else change.chat.resource(running=running).summary()
         shown = ListChanged(chat_id=change.chat.id, version=change.chat.version, chat=chat)
@@ -89,13 +89,13 @@ class Publisher:
             await self._send(subjects.user_chats(user_id), gone if user_id in change.members_removed else payload)
 
     async def reject(self, rejections: Sequence[Rejection]) -> None:
-        """Tell authors that prompts of theirs were not stored. At most once; the database tells whoever asks."""
+        """Publish to authors that their prompts were not stored. At most once; ``get_message`` reports it later."""
         for rejection in rejections:
             subject = subjects.live_rejected(rejection.prompt.chat_id)
             await self._send(subject, msgspec.json.encode(rejection.live()))
 
     async def signal_stop(self, generation_id: str) -> None:
-        """Tell the generation's worker to stop. At most once; the sweeper says it again each second."""
+        """Signal the generation's worker to stop. At most once; the sweeper repeats it each second."""
         await self._send(subjects.ctl_generation_stop(generation_id), _STOP)
 
     async def request(
@@ -152,7 +152,7 @@ class Publisher:
 
 
 def encode_changed(change: Changes) -> bytes:
-    """Encode what readers are told; without the messages when they are too large to send along."""
+    """Encode a change for readers; without the messages when they are too large to include."""
     reference = None if change.active is None else change.active.reference()
     changed = Changed(
         chat_id=change.chat.id,

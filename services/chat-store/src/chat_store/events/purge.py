@@ -2,7 +2,7 @@
 
 At once, and again later, for what came afterwards: the end of the answer that was stopped, and prompts that a gateway
 accepted on what it remembered of the chat (an hour at most, ``docs/decisions/0012``). A prompt is removed once it has
-been handled, so that its author is told that it was not stored.
+been processed, so that its author learns that it was not stored.
 """
 
 import logging

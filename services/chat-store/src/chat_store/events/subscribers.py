@@ -45,12 +45,12 @@ from parley.runtime.tasks import finish_despite_cancellation
 
 log = logging.getLogger(__name__)
 
-OUTAGE_PAUSE: Final = 0.5
+OUTAGE_RETRY_DELAY: Final = 0.5
 """Seconds between two tries while Postgres is away."""
 
-IN_HAND_TIMEOUT: Final = 5.0
+UNACKNOWLEDGED_TIMEOUT: Final = 5.0
 """Seconds for finding out which prompts were delivered and are not acknowledged."""
-IN_HAND_TRIES: Final = 4
+UNACKNOWLEDGED_TRIES: Final = 4
 """Tries after which it is worth a line that this is not known."""
 
 MAX_REQUESTS: Final = 5
@@ -83,7 +83,7 @@ def finish(event: GenerationFinished, traceparent: str | None = None) -> Command
     return Command(chat_id=event.chat_id, run=run, ends=True)
 
 
-async def _nothing_to_tell(_rejections: Sequence[Rejection]) -> None:
+async def _no_rejection(_rejections: Sequence[Rejection]) -> None:
     """The end of an answer has no author who waits for it."""
 
 
@@ -156,20 +156,20 @@ class Prompts:
         tries = 0
         while True:
             try:
-                async with asyncio.timeout(IN_HAND_TIMEOUT):
-                    in_hand = await self._in_hand()
+                async with asyncio.timeout(UNACKNOWLEDGED_TIMEOUT):
+                    unacknowledged = await self._unacknowledged()
                 break
             except TRANSIENT_ERRORS as error:
                 # A server that has just started does not know yet; that is no news.
                 tries += 1
-                level = logging.WARNING if tries == IN_HAND_TRIES else logging.DEBUG
-                log.log(level, "Prompts wait until NATS says which are in hand: %r", error)
-            await asyncio.sleep(OUTAGE_PAUSE)
-        if in_hand:
-            log.info("Carrying out %d prompts that were delivered and not acknowledged", len(in_hand))
-            await finish_despite_cancellation(self._intake.replay(in_hand, execute), self._grace)
+                level = logging.WARNING if tries == UNACKNOWLEDGED_TRIES else logging.DEBUG
+                log.log(level, "Prompts wait until NATS reports which are unacknowledged: %r", error)
+            await asyncio.sleep(OUTAGE_RETRY_DELAY)
+        if unacknowledged:
+            log.info("Carrying out %d prompts that were delivered and not acknowledged", len(unacknowledged))
+            await finish_despite_cancellation(self._intake.replay(unacknowledged, execute), self._grace)
 
-    async def _in_hand(self) -> list[RawStreamMsg]:
+    async def _unacknowledged(self) -> list[RawStreamMsg]:
         info = await self._js.consumer_info(CHAT.name, CHAT_STORE_PROMPTS.name)
         if info.ack_floor is None or info.delivered is None:
             return []
@@ -220,14 +220,14 @@ class Finished:
             command=finish,
             js=js,
             publisher=publisher,
-            reject=_nothing_to_tell,
+            reject=_no_rejection,
         )
 
     def renew(self) -> None:
         self._pull.renew()
 
     async def run(self) -> None:
-        """Until cancelled; an outage of Postgres is waited out with the messages in hand."""
+        """Until cancelled; during an outage of Postgres the messages are kept in progress."""
         try:
             while True:
                 messages = await self._pull.next_batch()
@@ -252,10 +252,10 @@ class Finished:
                         raise
                     log.log(level, "The ends of answers wait: %s", describe(error))
                     level = logging.DEBUG
-                await asyncio.sleep(OUTAGE_PAUSE)
+                await asyncio.sleep(OUTAGE_RETRY_DELAY)
 
-    async def heal(self, ends: Sequence[RawStreamMsg]) -> int:
-        """Carry out ends that lie in the stream and that nobody seems to have in hand; return how many were due.
+    async def replay(self, ends: Sequence[RawStreamMsg]) -> int:
+        """Process ends in the stream that were delivered and are not acknowledged; return how many changed something.
 
         Raises:
             Exception: Postgres is away.

@@ -1,7 +1,7 @@
 """Puts right what a crash, a lost message or a dead worker left behind. Runs on the leader.
 
 - A request that is not known to be in the stream is published (a crash between commit and publish, or NATS was away).
-- A worker that must stop is told so again each second, until the answer is over.
+- The stop signal to a worker is repeated each second, until the answer has ended.
 - An active generation without an owner is requested again: within seconds when its worker's connection has ended (the
   process died), after ``orphan_after`` when the worker is connected and silent (by then JetStream has delivered the
   request to another worker, as a rule). First its end is looked for in the stream.
@@ -66,15 +66,15 @@ KEEP_REJECTED_FOR: Final = timedelta(days=7)
 BATCH: Final = 500
 GRACE: Final = 1.0
 """Seconds for a round to finish when the leader steps down."""
-IN_HAND_FOR: Final = 2.0
+UNACKNOWLEDGED_FOR: Final = 2.0
 """Seconds after which an end that a chat-store was given counts as lost; to carry it out twice changes nothing."""
 ENDS_BATCH: Final = 128
 REQUESTED_FOR: Final = 15.0
 """Seconds after which a request that nobody claimed is looked for, at most."""
 
 
-class EndsInHand:
-    """Which ends have been delivered and not acknowledged for :data:`IN_HAND_FOR` seconds. Pure."""
+class UnacknowledgedEnds:
+    """Which ends have been delivered and not acknowledged for :data:`UNACKNOWLEDGED_FOR` seconds. Pure."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()
@@ -90,9 +90,9 @@ class EndsInHand:
         """
         self._seen.append((now, delivered))
         last = 0
-        while self._seen and self._seen[0][0] <= now - IN_HAND_FOR:
+        while self._seen and self._seen[0][0] <= now - UNACKNOWLEDGED_FOR:
             last = self._seen[0][1]
-            if len(self._seen) > 1 and self._seen[1][0] <= now - IN_HAND_FOR:
+            if len(self._seen) > 1 and self._seen[1][0] <= now - UNACKNOWLEDGED_FOR:
                 self._seen.popleft()
             else:
                 break
@@ -127,13 +127,13 @@ class Sweeper:
         self._owner_check = min(MAX_OWNER_CHECK, orphan_after / 4)
         self._orphans = Orphans(nc)
         self._absences: dict[str, Absence] = {}
-        self._ends_in_hand = EndsInHand()
+        self._unacknowledged_ends = UnacknowledgedEnds()
 
     async def run(self) -> None:
         """Until cancelled; whether Postgres is away is for the leader to notice."""
         self._orphans = Orphans(self._nc)
         self._absences.clear()
-        self._ends_in_hand = EndsInHand()
+        self._unacknowledged_ends = UnacknowledgedEnds()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._each(TICK, self._urgent))
@@ -223,24 +223,26 @@ class Sweeper:
             return False
         if event.generation_id != generation.id or event.attempt != generation.attempt:
             return False
-        metrics.SWEPT.labels("end_found").inc(await self._finished.heal([stored]))
+        metrics.SWEPT.labels("end_found").inc(await self._finished.replay([stored]))
         return True
 
     async def _ends(self) -> None:
         """Carry out the ends that were delivered to somebody and have not been acknowledged for a while."""
         info = await self._js.consumer_info(CHAT.name, CHAT_STORE_FINISHED.name)
         if not info.num_ack_pending or info.ack_floor is None or info.delivered is None:
-            self._ends_in_hand = EndsInHand()
+            self._unacknowledged_ends = UnacknowledgedEnds()
             return
-        span = self._ends_in_hand.overdue(info.ack_floor.stream_seq, info.delivered.stream_seq, time.monotonic())
+        span = self._unacknowledged_ends.overdue(info.ack_floor.stream_seq, info.delivered.stream_seq, time.monotonic())
         if span is None:
             return
         ends = await stored_between(self._js, subjects.ANY_GENERATION_FINISHED, *span, limit=ENDS_BATCH)
-        found = await self._finished.heal(ends)
+        found = await self._finished.replay(ends)
         if found:
             log.warning("Carried out %d ends of answers that were delivered and not acknowledged", found)
             metrics.SWEPT.labels("end_found").inc(found)
-        self._ends_in_hand.done(ends[-1].seq if len(ends) == ENDS_BATCH and ends[-1].seq is not None else span[1])
+        self._unacknowledged_ends.done(
+            ends[-1].seq if len(ends) == ENDS_BATCH and ends[-1].seq is not None else span[1]
+        )
 
     async def _again(self, generation: GenerationRecord, kind: str) -> None:
         log.warning("Requesting an answer again: %s", kind.replace("_", " "), extra={"generation_id": generation.id})

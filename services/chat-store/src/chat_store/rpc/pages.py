@@ -35,7 +35,7 @@ async def newest(
         last = position
     more = last is not None and await messages.any_message_before(connection, chat_id, last)
     if last is None and found:
-        # Not even one fits beside the rest; it is the first of the next page.
+        # Not even one fits into the reply with the rest; it is the first of the next page.
         last, more = found[0][1] + 1, True
     return page[::-1], cursors.encode(BeforeMessage(last)) if more and last is not None else None
 

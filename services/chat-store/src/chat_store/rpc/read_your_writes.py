@@ -26,7 +26,7 @@ from parley.runtime.nats.errors import TRANSIENT_ERRORS
 R = TypeVar("R")
 
 WAIT_TIMEOUT: Final = 2.0
-"""Seconds until the caller is told to ask again; less than the gateway waits for an answer."""
+"""Seconds until the request is refused as unavailable; less than the gateway waits for a reply."""
 
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.2
@@ -74,7 +74,7 @@ class Accepted:
             return None
 
     async def _is_handled(self, chat_id: str, last: RawStreamMsg) -> bool:
-        """Whether a prompt was stored or rejected, or is at least behind what is in hand: then it never will be."""
+        """Whether a prompt was stored or rejected, or is below the acknowledgement floor: then it never will be."""
         with contextlib.suppress(*UNDECODABLE):
             message_id = msgspec.json.decode(last.data or b"", type=_Named).message_id
             async with self._database.connection() as connection:

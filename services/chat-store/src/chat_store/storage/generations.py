@@ -78,7 +78,7 @@ SELECT generation_id::text FROM deleted_chats WHERE deleted_at > $1 AND generati
 
 
 async def stopping(connection: Connection, *, deleted_after: datetime) -> list[str]:
-    """Generations whose workers must be told to stop."""
+    """Return the generations whose workers must get a stop signal."""
     return [row[0] for row in await connection.fetch(STOPPING, deleted_after)]
 
 

@@ -124,7 +124,7 @@ SELECT row_to_json(r) FROM (
 
 
 async def branch(connection: Connection, chat_id: str, message_id: str, *, max_bytes: int) -> list[ContextMessage]:
-    """What was said from the root to ``message_id``, oldest first; of a long branch, the newest ``max_bytes``."""
+    """Return the branch from the root to ``message_id``, oldest first; of a long branch, the newest ``max_bytes``."""
     return decode_rows(await connection.fetch(BRANCH, chat_id, message_id, max_bytes), ContextMessage)
 
 

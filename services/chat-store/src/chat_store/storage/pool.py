@@ -108,7 +108,7 @@ class Database:
     Args:
         url: ``postgresql://…``; not through a pooler that shares sessions between clients.
         size: Connections at most.
-        acquire_timeout: Seconds to wait for one before the caller is told that the database is away.
+        acquire_timeout: Seconds to wait for one before ``Unavailable`` is raised.
         command_timeout: Seconds that a statement may take.
     """
 
@@ -144,7 +144,7 @@ class Database:
         )
 
     async def wait_until_usable(self) -> None:
-        """Return once Postgres answers; why it does not is for :meth:`problem` to tell.
+        """Return once Postgres answers; :meth:`problem` reports why it does not.
 
         Raises:
             CannotServe: it is too old, or behind a pooler that shares sessions.

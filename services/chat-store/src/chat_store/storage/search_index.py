@@ -1,7 +1,7 @@
 """The index of search, where Postgres has what it needs: nothing but speed depends on it (docs/decisions/0022).
 
 It is no migration, since whether it can be made differs by server, and may be otherwise the next time; and it is made
-beside the service, without holding up writes.
+concurrently, without blocking writes.
 """
 
 import logging
@@ -21,10 +21,10 @@ _KNOWS_CASE: Final = "SELECT upper('é') = 'É'"
 
 
 async def ensure(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Make the index if it is missing; say in a sentence when that cannot be."""
+    """Make the index if it is missing; log a sentence when that is not possible."""
     if not await connection.fetchval(_KNOWS_CASE):
         log.warning(
-            "The locale of this database (LC_CTYPE) knows no letters but those of ASCII, so a search tells é from É. "
+            "The locale of this database (LC_CTYPE) knows only ASCII letters, so a search distinguishes é from É. "
             "Create the database with a locale of UTF-8, such as C.UTF-8."
         )
     if not await connection.fetchval(_HAS_EXTENSION):

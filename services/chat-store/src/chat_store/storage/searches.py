@@ -70,7 +70,7 @@ class SearchRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Searches:
-    """Searches in hand.
+    """Runs searches.
 
     Args:
         database: Used by nothing else; its timeout of a command is ``seconds``.
@@ -92,7 +92,7 @@ class Searches:
         """Return the matches, the best first.
 
         Raises:
-            TooManySearches: the user has others in hand.
+            TooManySearches: the user has others running.
             SearchesBusy: those of other users take all connections.
             SearchTooSlow: Postgres needed more than ``seconds``.
             SearchCancelled: whoever asked does not wait any more.

@@ -15,13 +15,13 @@ _CLOSE_TIMEOUT: Final = 1.0
 
 
 class ReconnectingClient(Client):  # type: ignore[misc,unused-ignore]
-    """Comes back whatever ends a try to reconnect, and leaves no connection open."""
+    """Reconnects whatever error an attempt ends with, and leaves no connection open."""
 
     async def connect(self, *arguments: Any, **options: Any) -> None:
         try:
             await super().connect(*arguments, **options)
         except BaseException:
-            # Given up, or cancelled while a server has not said a word yet.
+            # Given up, or cancelled before a server has answered.
             if isinstance(self._transport, _Transport):
                 self._transport.abort()
             raise
@@ -37,7 +37,7 @@ class ReconnectingClient(Client):  # type: ignore[misc,unused-ignore]
                 await super()._attempt_reconnect()
                 return
             except Exception as error:
-                # The library expects some errors only; its task would end with this one, and nobody would try again.
+                # The library expects some errors only; with any other its reconnecting task would end.
                 log.debug("Reconnecting to NATS: %r", error)
             if self.is_connected or self.is_closed:
                 return
@@ -46,22 +46,22 @@ class ReconnectingClient(Client):  # type: ignore[misc,unused-ignore]
 
 
 class _Transport(TcpTransport):  # type: ignore[misc,unused-ignore]
-    """A connection that ends for certain, and whose errors are those of a connection."""
+    """A transport that always closes, and that raises connection errors only."""
 
     def __bool__(self) -> bool:
-        # The library makes one of its own in the place of one that is not connected yet.
+        # The library replaces a transport that is false, as one would be before it is connected.
         return True
 
     async def connect(self, *arguments: Any, **options: Any) -> None:
-        # A server that refused us, or did not say a word, has left its connection open.
+        # A server that refused the client, or did not answer, has left its connection open.
         self.abort()
         await super().connect(*arguments, **options)
 
     async def wait_closed(self) -> None:
         """Return when the connection has ended.
 
-        What is written is waited for only for a moment: a server that is gone without a word takes nothing, and the
-        kernel goes on trying for a quarter of an hour.
+        Pending data is waited for only briefly: a server that disappeared accepts nothing, and the kernel retries for a
+        quarter of an hour.
         """
         try:
             await asyncio.wait_for(super().wait_closed(), _CLOSE_TIMEOUT)  # type: ignore[no-untyped-call]
@@ -72,7 +72,7 @@ class _Transport(TcpTransport):  # type: ignore[misc,unused-ignore]
         try:
             super().write(payload)  # type: ignore[no-untyped-call]
         except RuntimeError as error:
-            # uvloop's word for a socket that it has closed already.
+            # uvloop's error for a socket that it has closed already.
             raise ConnectionResetError(str(error)) from error
 
     def writelines(self, payload: Iterable[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""What a connection to NATS says of itself: what is wrong and what to do about it, and not with every try."""
+"""The log of a connection to NATS: each problem with its fix, once, not with every attempt."""
 
 import asyncio
 import logging
@@ -15,13 +15,13 @@ from parley.runtime.server_urls import without_credentials
 
 log = logging.getLogger(__name__)
 
-EVERY: Final = 10.0
-"""Seconds after which a trouble that lasts is said again."""
+REPEAT_AFTER: Final = 10.0
+"""Seconds after which a problem that persists is logged again."""
 
-EVERY_RIGHT: Final = 600.0
-"""The same for a right that a user lacks: that does not pass by itself."""
+REPEAT_PERMISSION_AFTER: Final = 600.0
+"""The same for a missing permission, which does not come by itself."""
 
-_MOST: Final = 100
+_MAX_SENTENCES: Final = 100
 _LACKING: Final = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"', re.I)
 _VERBS: Final = {"publish": "publish to", "subscription": "subscribe to"}
 _ONE_OF_MANY: Final = re.compile(r"[0-9a-f-]{36}|\d+|\w{20,}", re.ASCII | re.I)
@@ -33,7 +33,7 @@ class ConnectionLog:
     """The log of one connection.
 
     Args:
-        servers: Their URLs; of a user only the name is told, of a password nothing.
+        servers: Their URLs; the log names the user and never the password.
     """
 
     def __init__(self, servers: Sequence[str], *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -41,36 +41,36 @@ class ConnectionLog:
         self._where = without_credentials(",".join(servers))
         self._user = next((part.username for part in parts if part.username), None) or "nobody in particular"
         self._clock = clock
-        self._said: dict[str, float] = {}
+        self._logged: dict[str, float] = {}
         self._closed = False
 
     def lost(self) -> None:
-        """The connection is gone; the client makes a new one, unless it is being closed."""
-        # The client reports the same of an orderly close, and only then that it is one.
+        """The connection is lost; the client reconnects, unless it is being closed."""
+        # The client reports an orderly close in the same way, and only then that it is one.
         asyncio.get_running_loop().call_soon(self._warn, "Lost the connection to NATS; reconnecting")
 
     def back(self) -> None:
-        """There is a connection again."""
-        self._said.clear()
+        """The connection is re-established."""
+        self._logged.clear()
         log.info("Connected to NATS again")
 
     def failed(self, error: Exception) -> None:
-        """Something went wrong, with a try to connect or on the connection."""
+        """An attempt to connect, or the connection, failed with ``error``."""
         if isinstance(error, nats.errors.UnexpectedEOF | nats.errors.StaleConnectionError):
-            return  # it is lost
+            return  # reported as lost
         sentence = self._sentence(error)
         now = self._clock()
-        every = EVERY_RIGHT if _LACKING.search(str(error)) else EVERY
-        if now - self._said.get(sentence, -every) < every:
+        every = REPEAT_PERMISSION_AFTER if _LACKING.search(str(error)) else REPEAT_AFTER
+        if now - self._logged.get(sentence, -every) < every:
             log.debug("NATS: %r", error)
             return
-        if len(self._said) >= _MOST:
-            self._said.clear()
-        self._said[sentence] = now
+        if len(self._logged) >= _MAX_SENTENCES:
+            self._logged.clear()
+        self._logged[sentence] = now
         asyncio.get_running_loop().call_soon(self._warn, sentence)
 
     def closed(self) -> None:
-        """It is closed for good; what is not said yet is not worth saying."""
+        """The connection is closed for good; pending lines are dropped."""
         self._closed = True
 
     def _warn(self, sentence: str) -> None:
@@ -78,8 +78,8 @@ class ConnectionLog:
             log.warning("%s", sentence)
 
     def _sentence(self, error: Exception) -> str:
-        said = str(error) or type(error).__name__
-        if (right := _LACKING.search(said)) is not None:
+        reason = str(error) or type(error).__name__
+        if (right := _LACKING.search(reason)) is not None:
             return (
                 f"NATS at {self._where} does not allow the user {self._user} to {_VERBS[right[1].lower()]} "
                 f"{_template(right[2])}. Render the server's users anew (deploy/nats/README.md) and let it read them: "
@@ -90,20 +90,20 @@ class ConnectionLog:
                 f"The certificate of NATS at {self._where} is refused: {error.verify_message}. Set SSL_CERT_FILE to a "
                 "file with the certificate of its authority; trying again"
             )
-        if any(word in said.lower() for word in _REFUSED):
+        if any(word in reason.lower() for word in _REFUSED):
             return (
                 f"NATS at {self._where} refuses the user or the password ({self._user}). Set NATS_URL to "
                 "nats://USER:PASSWORD@HOST:PORT as the server's configuration has them; trying again"
             )
         if isinstance(error, ConnectionResetError | BrokenPipeError):
-            # The client writes on while the server refuses it: then its word is lost as often as not.
+            # The client writes on while the server refuses it, and then often loses the server's error.
             return (
-                f"NATS at {self._where} breaks the connection off: {said}. If that goes on, look at its log; a user or "
-                f"a password that it refuses ({self._user}) looks like this, too; trying again"
+                f"NATS at {self._where} closes the connection: {reason}. If that persists, look at its log; a refused "
+                f"user or password ({self._user}) may look the same; trying again"
             )
         if isinstance(error, OSError | TimeoutError):
-            return f"NATS does not answer at {self._where}: {said}. Start it, or set NATS_URL; trying again"
-        return f"NATS: {said}"
+            return f"NATS does not answer at {self._where}: {reason}. Start it, or set NATS_URL; trying again"
+        return f"NATS: {reason}"
 
 
 def _template(subject: str) -> str:

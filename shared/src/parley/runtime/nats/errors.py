@@ -31,4 +31,4 @@ class RpcRefused(Exception):
 
 
 class NotProvisioned(Exception):
-    """A stream or consumer that the service needs is missing or differs. The text says what to do."""
+    """A stream or consumer that the service needs is missing or differs. The message names the fix."""

@@ -18,7 +18,7 @@ from parley.contracts.streams import CONSUMERS, LLM_WORKER_REQUESTS, STREAMS, Co
 
 
 class Differs(Exception):
-    """A stream or consumer exists with other settings, which are not Parley's to change. The text says what to do."""
+    """A stream or consumer exists with other settings, which Parley does not change. The message names the fix."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,8 @@ async def provision(nc: Client, *, replicas: int = 1, ack_wait: float | None = N
             the default is that of :data:`LLM_WORKER_REQUESTS`.
 
     Raises:
-        Differs: something exists with settings that are not changed here; says which, and what to do. Then nothing is.
+        Differs: something exists with settings that are not changed here; the message names them and the fix. Nothing
+            is changed then.
     """
     js = nc.jetstream(timeout=10)
     consumers = tuple(
@@ -187,7 +188,7 @@ class _Declared(Protocol):
 
 
 class _Stream:
-    """A stream as it is declared, beside what exists."""
+    """The declaration of a stream, compared with what exists."""
 
     def __init__(self, js: JetStreamContext, spec: StreamSpec, replicas: int) -> None:
         self.name = spec.name
@@ -227,7 +228,7 @@ class _Stream:
 
 
 class _Consumer:
-    """A durable consumer as it is declared, beside what exists."""
+    """The declaration of a durable consumer, compared with what exists."""
 
     def __init__(self, js: JetStreamContext, spec: ConsumerSpec) -> None:
         self.name = spec.name

@@ -48,10 +48,10 @@ async def publish_durable(
     msg_id: str | None = None,
     trace: Mapping[str, str] | None = None,
 ) -> PubAck:
-    """Publish ``event`` to its stream and return once the server has stored it; the answer says where.
+    """Publish ``event`` to its stream and return once the server has stored it; the acknowledgement names its sequence.
 
     At least once, deduplicated by the event's id within the stream's window: an attempt whose outcome is unknown is
-    made again with the same id.
+    retried with the same id.
 
     Args:
         deadline: Seconds after which to give up.

@@ -78,7 +78,7 @@ async def _until_answered(
 
 
 async def check_stream(js: JetStreamContext, stream: StreamSpec) -> StreamInfo:
-    """Return what the server says of the stream.
+    """Return the state of the stream.
 
     Raises:
         NotProvisioned: it is missing, or takes less than we publish.
