@@ -1,4 +1,4 @@
-"""What push tells Prometheus.
+"""The metrics of push.
 
 Counts of the delta path are plain numbers (:class:`push.rooms.readers.Counters`), read when somebody scrapes.
 """

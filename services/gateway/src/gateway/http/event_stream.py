@@ -134,7 +134,7 @@ class EventStreams:
             raise PushAway(f"{url} answered {response.status_code}") from error
 
     def close(self) -> None:
-        """End all streams, telling their readers to connect again."""
+        """End all streams with the comment that asks their readers to connect again."""
         self.closing = True
         for stream in self._open:
             stream.leave()

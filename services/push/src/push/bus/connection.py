@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 Reply = TypeVar("Reply")
 
 Handler = Callable[[bytes, bytes, DeltaHeaders | None], None]
-"""Takes subject, payload and mark, if any, of a live message, within the read that held it."""
+"""Takes subject, payload and headers, if any, of a live message, within the read that contained it."""
 
 
 class LiveParser(Parser):  # type: ignore[misc,unused-ignore]

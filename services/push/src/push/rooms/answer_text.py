@@ -1,4 +1,4 @@
-"""The text of a running answer, held once for all of a room's readers, and sliced for the slow ones.
+"""The text of a running answer, stored once for all of a room's readers, and sliced for the slow ones.
 
 No input or output. Sizes stay near those of the text itself: one byte buffer in order of arrival, and eight bytes for
 each delta boundary.
@@ -30,17 +30,17 @@ class Run(NamedTuple):
 class AnswerText:
     """One generation as its room knows it.
 
-    A position in the text is the number of a chunk (``seq``). The text can be cut behind the last chunk of each delta
-    that was appended, and nowhere else: what a worker's snapshot told is one piece.
+    A position in the text is the number of a chunk (``seq``). The text can be cut after the last chunk of each delta
+    that was appended, and nowhere else: the text of a worker's snapshot is one piece.
 
     Attributes:
         attempt: 0 until a worker has claimed the generation.
-        status: As told to readers in a snapshot.
-        seq: The last chunk held.
+        status: As a snapshot sends it to readers.
+        seq: The last chunk stored.
         has_gap: Chunks are missing, or may be: the worker has to be asked.
         known: Something is known of the text. False right after a room learned of a generation that was already
             running; readers wait for the worker's answer then.
-        announced: The attempt that the room's readers were told of; 0: none yet.
+        announced: The attempt that was announced to the room's readers; 0: none yet.
         expected: The newest attempt that a reader claimed to know.
     """
 
@@ -142,7 +142,7 @@ class AnswerText:
         return self._base_seq, self._base_text, self._base_reasoning
 
     def can_cut(self, seq: int) -> bool:
-        """Whether the text can be cut behind the chunk ``seq``."""
+        """Whether the text can be cut after the chunk ``seq``."""
         return seq == self._base_seq or self._index_of(seq) is not None
 
     def since(self, seq: int, limit: int | None = None) -> list[Run] | None:

@@ -70,7 +70,7 @@ class CatchUp:
         return found
 
     def _position_of(self, cursor: Cursor | None) -> Position:
-        """Reduce a cursor, which is the client's word, to what makes a difference: there are as few as the room has."""
+        """Reduce a client's cursor, which can be anything, to one of the few positions that differ for this room."""
         answer = self._state.answer
         if cursor is None:
             return Position(None, 0)

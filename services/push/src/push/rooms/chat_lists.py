@@ -1,4 +1,4 @@
-"""The users' lists of chats: what happens to them, told to those of their sockets that asked."""
+"""The users' lists of chats: changes, sent to those of their sockets that asked for them."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _SPREAD: Final = 5.0
 _list_changed = msgspec.json.Decoder(ListChanged)
 
 RELIST: Final = encode(Relist())
-"""Told to a reader that may have missed a change."""
+"""Sent to a reader that may have missed a change."""
 
 _relist_all = encode(Relist(within=_SPREAD))
 
 
 class ListReader(Protocol):
-    """What is told of a list; see :class:`push.transport.session.Session`."""
+    """What is sent the changes of a list; see :class:`push.transport.session.Session`."""
 
     def list_changed(self, frames: bytes, /) -> None:
         """Take a frame about the list. One that cannot be written is dropped, and ``Relist`` sent later."""
@@ -64,11 +64,11 @@ class _ChatList:
             changed = _list_changed.decode(payload)
         except UNDECODABLE as error:
             log.warning("A change of a list does not decode: %s", error)
-            self.tell(RELIST)
+            self.send(RELIST)
             return
-        self.tell(encode(Listed(chat_id=changed.chat_id, version=changed.version, chat=changed.chat)))
+        self.send(encode(Listed(chat_id=changed.chat_id, version=changed.version, chat=changed.chat)))
 
-    def tell(self, frames: bytes) -> None:
+    def send(self, frames: bytes) -> None:
         for reader in tuple(self.readers):
             reader.list_changed(frames)
 
@@ -76,8 +76,8 @@ class _ChatList:
 class ChatLists:
     """ChatLists by user.
 
-    A change is told at most once. Where one may have been missed (before the subscription began, while NATS was away,
-    to a reader who could not take more) readers are told to read the list again.
+    A change is sent at most once. Where one may have been missed (before the subscription began, while NATS was away,
+    to a reader who could not take more) readers are sent ``Relist``.
     """
 
     def __init__(self, bus: ListBus) -> None:
@@ -89,7 +89,7 @@ class ChatLists:
         return len(self._lists)
 
     def join(self, user_id: str, reader: ListReader) -> None:
-        """Tell ``reader`` of the user's list from now on, beginning with ``Relist``."""
+        """Send ``reader`` the changes of the user's list from now on, beginning with ``Relist``."""
         found = self._lists.get(user_id)
         if found is None:
             found = self._lists[user_id] = _ChatList()
@@ -99,7 +99,7 @@ class ChatLists:
             reader.list_changed(RELIST)
 
     def leave(self, user_id: str, reader: ListReader) -> None:
-        """``reader`` is told no more."""
+        """Send ``reader`` nothing more."""
         found = self._lists.get(user_id)
         if found is None or reader not in found.readers:
             return
@@ -114,7 +114,7 @@ class ChatLists:
         """NATS is back: whatever came meanwhile is lost."""
         for found in self._lists.values():
             if found.subscription is not None:
-                found.tell(_relist_all)
+                found.send(_relist_all)
 
     async def close(self) -> None:
         await self._tasks.close()
@@ -127,6 +127,6 @@ class ChatLists:
             except BusUnavailable:
                 await asyncio.sleep(backoff.next_delay())
         if followed.readers:
-            followed.tell(RELIST)
+            followed.send(RELIST)
         elif followed.subscription is not None:
             await followed.subscription.unsubscribe()

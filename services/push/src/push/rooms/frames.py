@@ -175,16 +175,16 @@ def _running(answer: AnswerText, after: int) -> RunningAnswer:
 
 
 def gone(chat_id: str, version: int) -> Frames:
-    """Return what a reader is told whose chat was deleted, or who was removed from it."""
+    """Return the frame for a reader whose chat was deleted, or who was removed from it."""
     return Frames.of((ChatFrame(chat_id=chat_id, version=max(version, 0), chat=None), None))
 
 
 def not_found(chat_id: str) -> Frames:
-    """Return what somebody is told who may not read; whether there is such a chat is not told."""
+    """Return the frame for a user who may not read; it does not reveal whether the chat exists."""
     message = "There is no such chat, or you are not a member of it."
     return Frames.of((Error(code="not_found", message=message, chat_id=chat_id), None))
 
 
 def unavailable(chat_id: str) -> Frames:
-    """Return what a reader is told who has to wait."""
+    """Return the frame for a reader who has to wait."""
     return Frames.of((Error(code="unavailable", message="The chat cannot be read right now.", chat_id=chat_id), None))

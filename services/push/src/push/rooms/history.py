@@ -1,4 +1,4 @@
-"""The chat and its messages as one room knows them: what a joiner is told from memory.
+"""The chat and its messages as one room knows them: what a joiner is sent from memory.
 
 No input or output.
 """

@@ -21,7 +21,7 @@ class Reader:
     """One connection's view of one chat.
 
     While a reader is up to date, the room's own position is its position, and nothing is kept here: a delta costs one
-    call of ``write`` and no bookkeeping. Its cursor is filled in when it falls behind.
+    call of ``write`` and no bookkeeping. Its cursor is filled in when it lags.
 
     Attributes:
         user_id: Who reads.
@@ -33,7 +33,7 @@ class Reader:
         cursor: What the reader has; None: nothing. Without meaning while it is up to date.
         epoch: The room's epoch at that cursor; −1 before the first snapshot.
         needs: The number of the request to chat-store whose answer decides about this reader; 0: any will do.
-        warned: It was told that it has to wait.
+        warned: It was sent the frame that it has to wait.
     """
 
     __slots__ = (

@@ -40,7 +40,7 @@ class Timing:
         quiet: Silence of a running answer after which chat-store and the worker are asked.
         check: Period of the anti-entropy, give or take a fifth, and of forgetting what no joiner asked for.
         linger: How long a room outlives its last reader.
-        snapshot_timeout: How long a reader waits for a first snapshot before it is told that it takes longer.
+        snapshot_timeout: How long a reader waits for a first snapshot before it is sent ``unavailable``.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Rooms:
         return (sync or self._open(chat_id)).room
 
     def join(self, room: Room, reader: Reader) -> None:
-        """Let ``reader`` follow a chat. It is told all the rest through its ``write``."""
+        """Let ``reader`` follow a chat. Everything is sent through its ``write``."""
         room.readers.join(reader)
         self._drive(room)
 
@@ -144,7 +144,7 @@ class Rooms:
             self._tasks.start(sync.close())
 
     def _flush_soon(self, room: Room) -> None:
-        # After the read that is being handled: what one read held of a room becomes one write per reader. When idle,
+        # After the read that is being handled: what one read had of a room becomes one write per reader. When idle,
         # that is one delta; the busier the process, the more it is.
         if not self._dirty:
             self._loop.call_soon(self._flush)
@@ -203,13 +203,13 @@ class Rooms:
         """Anti-entropy, until cancelled: compare all versions now and then, and at once after a reconnect."""
         backoff = new_backoff()
         while True:
-            hurried = False
+            requested = False
             try:
                 async with asyncio.timeout(self._timing.check * random.uniform(0.8, 1.2)):
-                    hurried = await self._compare_now.wait()
+                    requested = await self._compare_now.wait()
             except TimeoutError:
                 pass
-            if hurried:
+            if requested:
                 self._compare_now.clear()
                 # All push processes were cut off together; they need not ask together.
                 await asyncio.sleep(backoff.next_delay())
@@ -218,7 +218,7 @@ class Rooms:
                     sync.room.tidy()
             if await self._compare():
                 backoff.reset()
-            elif hurried:
+            elif requested:
                 self._compare_now.set()
 
     async def _compare(self) -> bool:

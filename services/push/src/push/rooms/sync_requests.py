@@ -1,4 +1,4 @@
-"""What a room asks, and which answers tell of a time after some event. No input or output."""
+"""What a room asks, and which replies are newer than some event. No I/O."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Resync:
         self._needed = self._asked + 1
 
     def expect(self, version: int) -> None:
-        """There is a ``version`` that was not told. If an answer is on its way, it may tell."""
+        """There is a ``version`` that was not received. A reply that is under way may contain it."""
         self._target = max(self._target, version)
         if self._answered == self._asked:
             self.request()

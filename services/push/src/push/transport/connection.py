@@ -17,7 +17,7 @@ PIECE: Final = 64 * 1024
 """Bytes that are handed to the transport at once: a longer frame is written as the peer takes it."""
 
 _MAX_UNSENT: Final = 1000
-"""Small frames (pongs, refusals) that wait behind a long one; a peer that causes more and reads none is dropped."""
+"""Small frames (pongs, refusals) that wait for a long one; a peer that causes more and reads none is dropped."""
 
 
 class ConnectionOwner(Protocol):

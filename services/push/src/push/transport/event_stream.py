@@ -42,7 +42,7 @@ _CLIENT_CLOSED: Final = 499
 """What nginx logs for a client that left before its response."""
 
 _MAX_INPUT: Final = 64 * 1024
-"""Bytes that are read, and ignored, behind a request."""
+"""Bytes that are read, and ignored, after a request."""
 
 _BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _PREAMBLE: Final = b"retry: 1000\n: connected\n\n"

@@ -33,7 +33,7 @@ _BACKLOG: Final = 4096
 _UNSENT: Final = 32 * 1024
 _DRAIN_STEP: Final = 0.1
 _REFUSED_AT_ONCE: Final = 100
-"""Connections over a limit that are told so (HTTP 429 or 503); beyond, they are dropped without a word."""
+"""Connections over a limit that get a response (HTTP 429 or 503); beyond, they are dropped without one."""
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -46,7 +46,7 @@ def _listen(host: str, port: int) -> socket.socket:
         (host, port), family=family, backlog=_BACKLOG, reuse_port=shared, dualstack_ipv6=both
     )
     # The kernel takes megabytes for a reader who does not read. Refusing them (accepted sockets inherit this) leaves
-    # the text in the room, where it is one cursor, and makes the write buffer's level tell the truth.
+    # the text in the room, where it is one cursor, and makes the write buffer's level the reader's true backlog.
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
     listener.setblocking(False)

@@ -79,7 +79,7 @@ class SessionContext:
         self.sessions: dict[str, set[Session]] = {}
 
     def on_rejected(self, _subject: bytes, payload: bytes, _headers: object = None) -> None:
-        """Tell the author of a prompt that was not stored, on all of the author's sockets."""
+        """Report a prompt that was not stored to its author, on all of the author's sockets."""
         try:
             rejected = _rejected.decode(payload)
         except UNDECODABLE as error:
@@ -87,7 +87,7 @@ class SessionContext:
             return
         frame = Rejected(chat_id=rejected.chat_id, message_id=rejected.message_id, error=rejected.error)
         for session in tuple(self.sessions.get(rejected.user_id, ())):
-            session.tell(frame)
+            session.send(frame)
 
 
 class Session:
@@ -131,12 +131,12 @@ class Session:
                 self._user()
                 self._forget(frame.chat_id)
 
-    def tell(self, frame: ServerFrame) -> None:
+    def send(self, frame: ServerFrame) -> None:
         """Send a frame that is about the user and not about what is watched."""
         self._socket.send(frame)
 
     def list_changed(self, frames: bytes) -> None:
-        """Send a frame about the user's list; a socket that cannot take more is told later to read the list again."""
+        """Send a frame about the user's list; a socket that cannot take more is sent ``Relist`` later."""
         if self._writable:
             self._socket.write_long(frames)
         else:

@@ -1,6 +1,6 @@
 """Each ticket opens one socket.
 
-A process knows the tickets that it let in until they expire, and tells the others of each (``ctl.ticket.used``, at most
+A process knows the tickets it accepted until they expire, and reports each to the others (``ctl.ticket.used``, at most
 once). So within one process a ticket is good exactly once; on another it stays good for the time that the message
 takes, and for its whole minute while NATS is away. That is enough for what it is against, a ticket that was read in
 passing, and a socket costs no request (``docs/decisions/0019``).
@@ -36,11 +36,11 @@ class Tickets:
     """The tickets that are used up.
 
     Args:
-        tell: Tells the other processes of one.
+        publish: Reports one to the other processes.
     """
 
-    def __init__(self, tell: Callable[[TicketUsed], object], *, limit: int = _MAX_USED) -> None:
-        self._tell = tell
+    def __init__(self, publish: Callable[[TicketUsed], object], *, limit: int = _MAX_USED) -> None:
+        self._publish = publish
         self._limit = limit
         self._expiry: dict[str, float] = {}
 
@@ -54,11 +54,11 @@ class Tickets:
         if digest in self._expiry:
             return False
         self._remember(digest, expires_at)
-        self._tell(TicketUsed(ticket=digest, expires_at=expires_at))
+        self._publish(TicketUsed(ticket=digest, expires_at=expires_at))
         return True
 
     def on_used(self, _subject: bytes, payload: bytes, _headers: object = None) -> None:
-        """Take another process's word."""
+        """Note a ticket that another process has used."""
         try:
             used = _used.decode(payload)
         except UNDECODABLE as error:
