@@ -1,5 +1,6 @@
 """SmolLM2-135M, a real model, as the provider: nothing of it is scripted."""
 
+import ctypes.util
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -12,6 +13,9 @@ from parley_client.state import Generation
 from tests.support.stack import RunningStack
 
 pytestmark = [
+    pytest.mark.skipif(
+        ctypes.util.find_library("gomp") is None, reason="llama.cpp needs libgomp.so.1 (Debian: libgomp1)"
+    ),
     pytest.mark.skipif(
         local_model.model_file() is None, reason="the wheels of SmolLM2-135M are not installed on this machine"
     ),

