@@ -1,22 +1,20 @@
-"""Run every test and report how many of each tier ran. Arguments go to pytest and leave out the web tier.
+"""Run every test, tier by tier, and report how many of each ran. Arguments go to pytest and leave out the web tier.
 
 With ``--compose`` first among them, run those that need a Docker engine instead, and one after the other: they share an
 installation.
 
-Tests that fail do not keep the others from running. The last line sums up; the exit code is 1 when a test failed or a
-tier ran none. The counts are also added to the file that TEST_COUNTS names. With TEST_DURATIONS=tests/durations.json
-the seconds of each module are written there, which the next run orders its modules by.
+A tier whose tests fail does not keep the others from running. The last line sums up; the exit code is 1 when a test
+failed or a tier ran none. The counts are also added to the file that TEST_COUNTS names.
 """
 
 import ctypes
-import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import xml.etree.ElementTree as ElementTree
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,13 +39,29 @@ PROVIDERS = {".venv/.smollm2": "a real model", ".venv-litellm/.installed": "Lite
 """Makefile targets, by what they install."""
 
 
-TIERS = ("unit", "integration", "deploy", "e2e", "browser", "chaos", "compose")
-FOLDERS = {tier: f"tests/{tier}" for tier in TIERS} | {"browser": "tests/e2e/browser", "web": "web"}
+@dataclass(frozen=True)
+class Tier:
+    """A folder of tests.
 
-UNIT_WORKERS = "2"
-"""Unit tests keep a core each busy."""
-SERVER_WORKERS = "5"
-"""Tests that start servers mostly wait for them, so more than there are cores run at once."""
+    ``workers`` is for pytest-xdist, 0 for none. Tests that start servers mostly wait, so more than there are cores go.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+    workers: int
+    ignored: tuple[str, ...] = ()
+
+
+TIERS = (
+    Tier("unit", ("tests/unit",), workers=2),
+    Tier("integration", ("tests/integration",), workers=4),
+    Tier("deploy", ("tests/deploy",), workers=2),
+    Tier("e2e", ("tests/e2e",), workers=2, ignored=("tests/e2e/browser",)),
+    Tier("browser", ("tests/e2e/browser",), workers=0),
+    Tier("chaos", ("tests/chaos",), workers=2),
+)
+
+COMPOSE = Tier("compose", ("tests/compose",), workers=0)
 
 
 @dataclass
@@ -57,10 +71,6 @@ class Outcome:
     skipped: int = 0
     seconds: float = 0.0
     note: str = ""
-
-    @property
-    def count(self) -> int:
-        return self.passed + self.failed + self.skipped
 
 
 def main() -> int:
@@ -73,8 +83,14 @@ def main() -> int:
         if not arguments:
             outcomes["web"] = run_web(report)
         install_missing()
-        outcomes |= run_pytest(["unit"], UNIT_WORKERS, arguments, report)
-        outcomes |= run_pytest(["integration", "deploy", "e2e", "browser", "chaos"], SERVER_WORKERS, arguments, report)
+        browser = find_browser()
+        for tier in TIERS:
+            if tier.name == "browser" and browser is None:
+                note = "did not run: no Chromium or Chrome on this machine"
+                print(f"\nbrowser tests {note}")
+                outcomes[tier.name] = Outcome(note=note)
+                continue
+            outcomes[tier.name] = run_pytest(tier, arguments, report, browser)
     return summarise(outcomes)
 
 
@@ -85,74 +101,52 @@ def run_compose(arguments: list[str]) -> int:
             print("compose tests did not run: no Docker engine with compose (DOCKER_HOST, or `docker` in PATH)")
             return 0
     with tempfile.TemporaryDirectory() as folder:
-        return summarise(run_pytest(["compose"], "0", arguments, Path(folder) / "report.xml"))
+        return summarise({COMPOSE.name: run_pytest(COMPOSE, arguments, Path(folder) / "report.xml", None)})
 
 
 def run_web(report: Path) -> Outcome:
     print("\n=== web ===", flush=True)
     reporters = ["--reporter=default", "--reporter=junit", f"--outputFile={report}"]
-    command = [sys.executable, "scripts/build_web.py", "test", *reporters]
-    code = subprocess.run(command, cwd=ROOT, check=False).returncode
-    outcomes = {"web": Outcome()}
-    if report.exists():
-        read_report(report, outcomes)
-    if code and not outcomes["web"].failed:
-        outcomes["web"].failed, outcomes["web"].note = 1, f"the runner ended with {code}"
-    return outcomes["web"]
+    return measured([sys.executable, "scripts/build_web.py", "test", *reporters], dict(os.environ), report)
 
 
-def run_pytest(tiers: list[str], workers: str, arguments: list[str], report: Path) -> dict[str, Outcome]:
-    """Run the tests of some tiers side by side: a module's tests in one process, the longest modules first."""
-    print(f"\n=== {', '.join(tiers)} ===", flush=True)
-    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", "-n", workers]
-    command += ["--dist=loadgroup", "--no-loadscope-reorder", *(FOLDERS[tier] for tier in tiers if tier != "browser")]
+def run_pytest(tier: Tier, arguments: list[str], report: Path, browser: str | None) -> Outcome:
+    print(f"\n=== {tier.name} ===", flush=True)
+    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *tier.paths]
+    command += [f"--ignore={path}" for path in tier.ignored]
+    if tier.workers:
+        command += ["-n", str(tier.workers), "--dist=loadscope"]
     environment = dict(os.environ)
-    browser = find_browser() if "browser" in tiers else None
     if browser is not None:
         environment["BROWSER_PATH"] = browser
-    elif "browser" in tiers:
-        command.append(f"--ignore={FOLDERS['browser']}")
+    outcome = measured(command + arguments, environment, report)
+    if not arguments and outcome == Outcome(seconds=outcome.seconds):
+        outcome.failed, outcome.note = 1, "no test was found"
+    return outcome
+
+
+def measured(command: list[str], environment: dict[str, str], report: Path) -> Outcome:
     report.unlink(missing_ok=True)
-    code = subprocess.run(command + arguments, cwd=ROOT, env=environment, check=False).returncode
-    outcomes = {tier: Outcome() for tier in tiers}
-    if report.exists():
-        read_report(report, outcomes)
+    begun = time.monotonic()
+    code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+    outcome = read_report(report) if report.exists() else Outcome()
+    outcome.seconds = time.monotonic() - begun
     # 5 is pytest's "no test was selected", which is fine when arguments select.
-    if code not in (0, 5) and not any(outcome.failed for outcome in outcomes.values()):
-        outcomes[tiers[0]].failed, outcomes[tiers[0]].note = 1, f"the runner ended with {code}"
-    for tier, outcome in outcomes.items():
-        if tier == "browser" and browser is None:
-            outcome.note = "did not run: no Chromium or Chrome on this machine"
-        elif not arguments and not outcome.count:
-            outcome.failed, outcome.note = 1, outcome.note or "no test was found"
-    return outcomes
+    if code not in (0, 5) and not outcome.failed:
+        outcome.failed = 1
+        outcome.note = f"the runner ended with {code}"
+    return outcome
 
 
-def read_report(report: Path, outcomes: dict[str, Outcome]) -> None:
-    """Add the test cases of a report to the tier of each; the seconds are those of all workers together."""
-    modules: defaultdict[str, float] = defaultdict(float)
-    for case in ElementTree.parse(report).getroot().iter("testcase"):
-        module = case.get("classname", "")
-        tier = next((name for name in outcomes if module.startswith(FOLDERS[name].replace("/", "."))), "")
-        tier = "browser" if "browser" in outcomes and module.startswith("tests.e2e.browser") else tier
-        outcome = outcomes[tier or next(iter(outcomes))]
-        seconds = float(case.get("time", 0))
-        outcome.seconds += seconds
-        modules[module.replace(".", "/") + ".py"] += seconds
-        if case.find("failure") is not None or case.find("error") is not None:
-            outcome.failed += 1
-        elif case.find("skipped") is not None:
-            outcome.skipped += 1
-        else:
-            outcome.passed += 1
-    if file := os.environ.get("TEST_DURATIONS"):
-        known = json.loads(Path(file).read_text()) if Path(file).exists() else {}
-        known |= {
-            module: round(seconds)
-            for module, seconds in modules.items()
-            if module.startswith("tests/") and seconds >= 1
-        }
-        Path(file).write_text(json.dumps(dict(sorted(known.items())), indent=2) + "\n")
+def read_report(report: Path) -> Outcome:
+    outcome = Outcome()
+    for suite in ElementTree.parse(report).getroot().iter("testsuite"):
+        total, skipped = int(suite.get("tests", 0)), int(suite.get("skipped", 0))
+        failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+        outcome.passed += total - failed - skipped
+        outcome.failed += failed
+        outcome.skipped += skipped
+    return outcome
 
 
 def find_browser() -> str | None:
@@ -185,7 +179,7 @@ def install_missing() -> None:
 
 
 def install_providers() -> None:
-    """Install the providers of end-to-end tests; where one cannot be had, its tests say so and skip."""
+    """Install the providers of end-to-end tests; without one its tests are skipped, with the reason."""
     for target, name in PROVIDERS.items():
         if subprocess.run(["make", "--silent", target], cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode:
             print(f"The tests of {name} will not run: its packages could not be installed.", flush=True)

@@ -4,7 +4,6 @@ PostgreSQL runs once per test process, with a fresh database per test; nats-serv
 its own. Fixtures that begin with ``module_`` are the same for one module.
 """
 
-import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,29 +14,6 @@ from parley_cli.embedded.nats import NatsServer
 from parley_cli.embedded.postgres import PostgresServer
 from tests.support.databases import Databases
 from tests.support.demo_model import DemoModelProcess
-
-BROWSERS = 2
-"""Processes that drive a browser at the same time: each takes more than a core at times."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order modules by how long they take, the longest first, and keep each in one process (`--dist=loadgroup`)."""
-    durations: dict[str, int] = json.loads(Path(__file__).with_name("durations.json").read_text())
-    modules = {item.location[0] for item in items}
-    order = sorted(modules, key=lambda module: (-durations.get(module, 0), module))
-    browsers = [module for module in order if module.startswith("tests/e2e/browser/")]
-    groups = {module: module for module in order}
-    loads = [0] * BROWSERS
-    for module in browsers:
-        lightest = loads.index(min(loads))
-        loads[lightest] += durations.get(module, 1)
-        groups[module] = f"browser-{lightest}"
-    position = {
-        module: number for number, module in enumerate([*browsers, *(one for one in order if one not in browsers)])
-    }
-    items.sort(key=lambda item: position[item.location[0]])
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups[item.location[0]]))
 
 
 @pytest.fixture(autouse=True)
