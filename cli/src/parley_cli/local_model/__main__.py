@@ -16,7 +16,10 @@ def main() -> None:
     signals = {signal.SIGTERM, signal.SIGINT}
     # Before the server makes its threads, which inherit the mask: one of them would take the signal and die of it.
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    running = server.start(port, api_key=os.environ["LOCAL_MODEL_API_KEY"])
+    try:
+        running = server.start(port, api_key=os.environ["LOCAL_MODEL_API_KEY"])
+    except RuntimeError as error:
+        sys.exit(str(error))
     print(f"listening on {running.listening_address}", flush=True)
     signal.sigwait(signals)
     sys.stdout.flush()
