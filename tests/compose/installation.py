@@ -159,6 +159,10 @@ class Installation:
     def ids(self, service: str) -> list[str]:
         return [each["ID"] for each in self.containers() if each["Service"] == service]
 
+    def processes(self, container: str) -> int:
+        """Return how many processes run in a container, its init included."""
+        return len(self.run("docker", "top", container, check=False).splitlines()) - 1
+
     def started(self) -> dict[str, set[str]]:
         """Return when each container of each service started, without those that run once."""
         found: dict[str, set[str]] = {}
