@@ -95,7 +95,7 @@ class FaultInjector:
         """All other faults, by kind."""
         return Counter(done.planned.kind.value for done in self.done if done.planned.kind is not FaultKind.KILL)
 
-    # --- deeds -------------------------------------------------------------------------------------------------------
+    # --- faults ------------------------------------------------------------------------------------------------------
 
     async def _inject(self, planned: PlannedFault) -> None:
         draw = random.Random(planned.draw)

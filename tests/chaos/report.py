@@ -24,7 +24,7 @@ class Report:
     """The results of a run.
 
     Attributes:
-        began: Of the deeds, in Unix seconds.
+        began: When fault injection began, in Unix seconds.
         load: Of the machine during that time.
         unsent: Messages that were never accepted, although all faults were reverted.
         rest: Seconds from the last fault until all answers had ended and every reader was up to date.
@@ -103,7 +103,7 @@ class Report:
     def _circumstances(self, stall: Stall) -> str:
         """When an answer was stalled, the faults at that time, and the load of the machine."""
         begin, end = stall.began, stall.began + stall.seconds
-        deeds = [
+        faults = [
             f"{done.planned} at {done.at - self.began:.0f} s"
             for done in self.injector.done
             if done.at <= end and done.at + done.planned.duration >= begin - 1.0
@@ -111,7 +111,7 @@ class Report:
         load = self.load.most(begin, end)
         return (
             f"{stall.seconds:.1f} s from {begin - self.began:.1f} s on, generation {stall.generation_id}: "
-            f"{', '.join(deeds) or 'no fault'}"
+            f"{', '.join(faults) or 'no fault'}"
             + (f"; load average up to {load:.1f} on {os.cpu_count()} CPUs" if load is not None else "")
         )
 

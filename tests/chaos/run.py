@@ -32,7 +32,7 @@ class RunOptions:
 
     Attributes:
         seconds: For how long faults are injected.
-        every: Seconds between two deeds, on average.
+        every: Seconds between two faults, on average.
         ack_wait: Seconds without a heartbeat after which another worker takes an answer over.
         replicas: Of each service.
         cluster: Three nats-servers with three replicas of each stream, of which the leader is killed; no links to NATS.
@@ -95,7 +95,7 @@ async def _inject(
     report_progress: Callable[[str], None],
 ) -> Report:
     workload.start()
-    deeds = plan(
+    faults = plan(
         options.seed,
         options.seconds,
         every=options.every,
@@ -105,7 +105,7 @@ async def _inject(
     )
     began = time.time()
     async with LoadMonitor() as load:
-        await injector.run(deeds, options.seconds)
+        await injector.run(faults, options.seconds)
         report_progress("all faults are reverted; waiting until all answers have ended")
         done = time.monotonic()
         stored = await wait_for_quiescence(workload, stack.database_url, report_progress)

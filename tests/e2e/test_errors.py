@@ -191,7 +191,7 @@ async def test_trouble_that_no_retry_cures_is_told_at_once(client: ParleyClient,
 async def test_trouble_that_a_retry_cures_is_not_seen_at_the_end(client: ParleyClient, model: str) -> None:
     chat = await client.api.create_chat(model=model)
     async with client.watch(chat.id) as watch:
-        answer = await watch.answer_to(await client.api.send(chat.id, f"curable {model}"))
+        answer = await watch.answer_to(await client.api.send(chat.id, f"transient {model}"))
     assert answer.status == "complete"
     assert answer.error is None
-    assert answer.content.count(f"curable {model}") == 2, "the text is of one attempt"
+    assert answer.content.count(f"transient {model}") == 2, "the text is of one attempt"

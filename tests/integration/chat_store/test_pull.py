@@ -8,6 +8,7 @@ from parley.contracts.streams import CHAT_STORE_PROMPTS
 from parley.runtime.nats.pull import MAX_BYTES, PullConsumer
 from tests.integration.chat_store.client import Neighbour
 from tests.integration.chat_store.conftest import StartStore
+from tests.support.waiting import eventually
 
 SIZE = 700_000
 COUNT = 64
@@ -21,12 +22,17 @@ async def test_a_request_for_many_long_messages_brings_no_more_than_its_bytes(
     for number in range(COUNT):
         await neighbour.js.publish(subject, number.to_bytes(2, "big") + bytes(SIZE), timeout=10)
     pull = PullConsumer(neighbour.nc, CHAT_STORE_PROMPTS, batch=COUNT)
+
+    async def delivered() -> bool:
+        info = await neighbour.js.consumer_info(CHAT_STORE_PROMPTS.stream, CHAT_STORE_PROMPTS.name)
+        await neighbour.nc.flush()
+        return not info.num_waiting or not info.num_pending
+
     seen: list[int] = []
     began = time.monotonic()
     largest = 0
     while len(seen) < COUNT:
-        # All that the request brings arrives meanwhile.
-        await asyncio.sleep(0.2)
+        await eventually(delivered, what="all that the open request brings")
         batch = await asyncio.wait_for(pull.next_batch(), 30)
         largest = max(largest, sum(len(message.data) for message in batch))
         seen += [int.from_bytes(message.data[:2], "big") for message in batch]
