@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nats.aio.msg import Msg
 from nats.aio.transport import TcpTransport
 
 from parley.runtime.nats.client import ReconnectingClient
@@ -86,6 +87,42 @@ async def test_a_try_to_reconnect_that_fails_oddly_is_not_the_last(
         await eventually(lambda: bool(failures), deadline=30, what="a try that fails")
         await eventually(lambda: client.is_connected, deadline=30, what="another one")
         await client.flush()
+
+
+async def test_a_request_that_is_cancelled_around_the_moment_of_its_reply_is_cancelled(nats_url: str) -> None:
+    async with connected(nats_url) as client:
+
+        async def answer(message: Msg) -> None:
+            await message.respond(b"")
+
+        await client.subscribe("question", cb=answer)
+        await client.flush()
+        for turns in range(8):
+            asked = asyncio.create_task(_cancelled_after_reply(client, turns))
+            await asyncio.wait([asked], timeout=10)
+            assert asked.cancelled(), f"{turns} turns of the event loop after the reply"
+
+
+async def _cancelled_after_reply(client: ReconnectingClient, turns: int) -> None:
+    """Send a request, and be cancelled the given number of turns of the event loop after the reply has arrived."""
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert task is not None
+
+    def cancel(turns: int) -> None:
+        if turns:
+            loop.call_soon(cancel, turns - 1)
+        else:
+            task.cancel()
+
+    class CancelsOnArrival(Msg):
+        def __init__(self, *arguments: Any, **fields: Any) -> None:
+            super().__init__(*arguments, **fields)
+            if self.subject != "question":
+                cancel(turns)
+
+    client.msg_class = CancelsOnArrival
+    await client.request("question", b"", timeout=10)
+    await asyncio.Event().wait()
 
 
 @asynccontextmanager

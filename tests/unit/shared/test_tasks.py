@@ -28,6 +28,42 @@ async def test_a_task_that_swallows_a_cancellation_ends_all_the_same() -> None:
     assert swallowed == 1
 
 
+@pytest.mark.parametrize("error", [None, OSError("refused")])
+async def test_a_cancellation_that_a_library_has_swallowed_is_raised(error: OSError | None) -> None:
+    async def swallows() -> str:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if error is not None:
+                raise error from None
+        return "result"
+
+    task = asyncio.create_task(tasks.keep_cancellation(swallows()))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+async def test_what_was_cancelled_before_does_not_cancel_a_last_call() -> None:
+    async def reply() -> str:
+        await asyncio.sleep(0)
+        return "reply"
+
+    last_calls = []
+
+    async def cancelled() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            last_calls.append(await tasks.keep_cancellation(reply()))
+
+    task = asyncio.create_task(cancelled())
+    await asyncio.sleep(0)
+    await tasks.end(task)
+    assert last_calls == ["reply"]
+
+
 async def test_it_does_not_matter_how_a_task_ends() -> None:
     async def fails() -> None:
         try:

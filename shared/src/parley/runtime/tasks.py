@@ -12,6 +12,21 @@ T = TypeVar("T")
 _CANCEL_INTERVAL: Final = 1.0
 
 
+async def keep_cancellation(work: Awaitable[T]) -> T:
+    """Await ``work`` of a library that may lose a cancellation of the current task, and raise the one that it has lost.
+
+    Until Python 3.12 ``asyncio.wait_for`` returns a result that comes in the moment of a cancellation (CPython issue
+    86296). The task would go on as if nobody had cancelled it; in a TaskGroup, for ever.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    try:
+        return await work
+    finally:
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError
+
+
 async def end(*tasks: asyncio.Future[Any]) -> None:
     """Cancel ``tasks`` and return when all have ended, however they end.
 

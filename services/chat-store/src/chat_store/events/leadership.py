@@ -146,7 +146,8 @@ async def lead(database: Database) -> AsyncIterator[Leader]:
         metrics.LEADER.set(0)
         # Closing ends the session and so releases the lock; a server that does not answer is not waited for.
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(connection.close(), 2)
+            async with asyncio.timeout(2):
+                await connection.close()
         connection.terminate()
 
 

@@ -34,6 +34,7 @@ SESSION_SETTINGS: Final = {
 CONNECT_TIMEOUT: Final = 3.0
 _RELEASE_TIMEOUT: Final = 5.0
 _PROBE_TIMEOUT: Final = 2.0
+_CLOSE_TIMEOUT: Final = 5.0
 _CONNECT_AGAIN: Final = 0.1
 _SHARED: Final = (
     "DATABASE_URL leads to a pooler that shares sessions between clients (PgBouncer in transaction or statement mode), "
@@ -160,7 +161,8 @@ class Database:
     async def close(self) -> None:
         if self._pool is not None:
             try:
-                await asyncio.wait_for(self._pool.close(), 5)
+                async with asyncio.timeout(_CLOSE_TIMEOUT):
+                    await self._pool.close()
             except TimeoutError:
                 self._pool.terminate()
 

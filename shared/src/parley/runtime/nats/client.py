@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.aio.transport import TcpTransport
+
+from parley.runtime.tasks import keep_cancellation
 
 log = logging.getLogger(__name__)
 
@@ -15,16 +18,28 @@ _CLOSE_TIMEOUT: Final = 1.0
 
 
 class ReconnectingClient(Client):  # type: ignore[misc,unused-ignore]
-    """Reconnects whatever error an attempt ends with, and leaves no connection open."""
+    """Reconnects whatever error an attempt ends with, leaves no connection open, and can be cancelled at any moment."""
 
     async def connect(self, *arguments: Any, **options: Any) -> None:
         try:
-            await super().connect(*arguments, **options)
+            await keep_cancellation(super().connect(*arguments, **options))
         except BaseException:
             # Given up, or cancelled before a server has answered.
             if isinstance(self._transport, _Transport):
                 self._transport.abort()
             raise
+
+    async def request(self, *arguments: Any, **options: Any) -> Msg:
+        return await keep_cancellation(super().request(*arguments, **options))
+
+    async def flush(self, *arguments: Any, **options: Any) -> None:
+        await keep_cancellation(super().flush(*arguments, **options))
+
+    async def drain(self) -> None:
+        await keep_cancellation(super().drain())
+
+    async def close(self) -> None:
+        await keep_cancellation(super().close())
 
     async def _connect_to_server(self, server: Any) -> None:
         if self._transport is None and server.uri.scheme not in ("ws", "wss"):
@@ -64,7 +79,8 @@ class _Transport(TcpTransport):  # type: ignore[misc,unused-ignore]
         quarter of an hour.
         """
         try:
-            await asyncio.wait_for(super().wait_closed(), _CLOSE_TIMEOUT)  # type: ignore[no-untyped-call]
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
+                await super().wait_closed()  # type: ignore[no-untyped-call]
         except TimeoutError:
             self.abort()
 
