@@ -5,6 +5,7 @@ its own. Fixtures that begin with ``module_`` are the same for one module.
 """
 
 import logging
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,13 @@ from parley_cli.embedded.nats import NatsServer
 from parley_cli.embedded.postgres import PostgresServer
 from tests.support.databases import Databases
 from tests.support.demo_model import DemoModelProcess
+
+
+def pytest_configure() -> None:
+    """Programs under test inherit ignored signals: `nohup` and a shell's background jobs ignore those that tests send."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

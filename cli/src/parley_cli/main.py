@@ -237,9 +237,12 @@ def drop(
 
 def main() -> None:
     """Run a subcommand and exit with its code."""
+    # A shell starts a background job with SIGINT ignored, but SIGTERM interrupts a command by raising it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        # Cleans up as after Ctrl-C. Commands that serve have handlers of their own.
-        signal.signal(number, _interrupt)
+        # Cleans up as after Ctrl-C. Commands that serve have handlers of their own; `nohup` ignores SIGHUP.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     app(prog_name="parley")
 
 

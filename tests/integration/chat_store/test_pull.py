@@ -42,3 +42,18 @@ async def test_a_request_for_many_long_messages_brings_no_more_than_its_bytes(
     assert seen == list(range(COUNT)), "all of them, each once, in their order"
     assert SIZE < largest <= MAX_BYTES
     assert time.monotonic() - began < 20, "the next request is made at once"
+
+
+async def test_messages_that_are_taken_one_at_a_time_are_each_requested_at_once(
+    start_store: StartStore, neighbour: Neighbour
+) -> None:
+    subject = subjects.prompt_submitted(ids.new_id())
+    for number in range(200):
+        await neighbour.js.publish(subject, number.to_bytes(2, "big"), timeout=10)
+    pull = PullConsumer(neighbour.nc, CHAT_STORE_PROMPTS, prefetch=False)
+    async with asyncio.timeout(30):  # a pause after each would add up to 50 s
+        for number in range(200):
+            message = (await pull.next()).message
+            assert message.data == number.to_bytes(2, "big")
+            await message.ack()
+    await pull.close()

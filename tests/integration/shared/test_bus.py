@@ -11,7 +11,8 @@ import nats.js.errors
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js.api import DiscardPolicy
+from nats.js import JetStreamContext
+from nats.js.api import DiscardPolicy, StreamConfig, StreamInfo
 
 from parley.contracts import rpc, streams, subjects
 from parley.contracts.events import PromptSubmitted
@@ -45,6 +46,28 @@ async def test_provisioning_twice_creates_everything_once(nc: Client) -> None:
     assert set(created) == {spec.name for spec in (*streams.STREAMS, *streams.CONSUMERS)}
     assert await provision(nc) == []
     await require(nc.jetstream(), streams=streams.STREAMS, consumers=streams.CONSUMERS)
+
+
+async def test_provisioning_waits_for_the_servers_of_a_cluster_that_has_just_started(
+    nc: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("parley.runtime.nats.provision._CREATE_AGAIN", 0.01)
+    add_stream = JetStreamContext.add_stream
+    missing = 3
+
+    async def add_when_complete(js: JetStreamContext, config: StreamConfig) -> StreamInfo:
+        nonlocal missing
+        missing -= 1
+        if missing >= 0:
+            description = "no suitable peers for placement, peer offline"
+            raise nats.js.errors.BadRequestError(code=400, err_code=10005, description=description)
+        return await add_stream(js, config)
+
+    monkeypatch.setattr(JetStreamContext, "add_stream", add_when_complete)
+    assert len(await provision(nc)) == len(streams.STREAMS) + len(streams.CONSUMERS)
+    assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [
+        "The stream CHAT cannot be created yet: no suitable peers for placement, peer offline"
+    ]
 
 
 async def test_a_stream_that_differs_is_reported_and_left_alone(nc: Client) -> None:

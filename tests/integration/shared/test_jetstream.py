@@ -83,13 +83,20 @@ async def test_while_the_leaders_of_a_cluster_change_each_message_is_stored_once
                         taken.append(message.data)
                         await message.ack()
 
+            async def has_leaders() -> bool:
+                with contextlib.suppress(*TRANSIENT_ERRORS):
+                    await js.consumer_info("CHAT", streams.CHAT_STORE_PROMPTS.name)
+                    await js.stream_info("CHAT")
+                    return True
+                return False
+
             async def change_leaders() -> None:
                 consumer = f"$JS.API.CONSUMER.LEADER.STEPDOWN.CHAT.{streams.CHAT_STORE_PROMPTS.name}"
                 for api in ("$JS.API.STREAM.LEADER.STEPDOWN.CHAT", consumer) * 4:
                     with contextlib.suppress(*TRANSIENT_ERRORS):
                         if b'"success":true' in (await nc.request(api, b"", timeout=2)).data:
                             changes.add(api)
-                    await asyncio.sleep(0.3)
+                    await eventually(has_leaders, deadline=30)
 
             taking, changing = asyncio.create_task(take()), asyncio.create_task(change_leaders())
             sent: list[bytes] = []

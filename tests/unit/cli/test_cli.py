@@ -1,5 +1,6 @@
 """The ``parley`` command itself."""
 
+import signal
 import subprocess
 import sys
 
@@ -87,19 +88,37 @@ cli.main()
         assert process.wait(20) == 1
 
 
-def test_ctrl_c_interrupts_a_command_with_one_sentence() -> None:
-    code = """
+ENDLESS = """
 import signal
 from parley_cli import main as cli
 
 @cli.app.command(cls=cli._Command)
 def endless() -> int:
-    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.{signal})
     return 0
 
 import sys
 sys.argv = ["parley", "endless"]
+signal.signal(signal.{ignored}, signal.SIG_IGN)
 cli.main()
 """
+
+
+@pytest.mark.parametrize(
+    ("received", "ignored"),
+    [
+        pytest.param(signal.SIGTERM, signal.SIGQUIT, id="SIGTERM"),
+        pytest.param(signal.SIGHUP, signal.SIGQUIT, id="SIGHUP"),
+        pytest.param(signal.SIGTERM, signal.SIGINT, id="SIGTERM of a background job"),
+    ],
+)
+def test_a_signal_interrupts_a_command_with_one_sentence(received: signal.Signals, ignored: signal.Signals) -> None:
+    code = ENDLESS.format(signal=received.name, ignored=ignored.name)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (128 + 15, "", "parley: endless was interrupted\n")
+    assert (done.returncode, done.stdout, done.stderr) == (128 + received, "", "parley: endless was interrupted\n")
+
+
+def test_a_hangup_does_not_interrupt_a_command_that_nohup_started() -> None:
+    code = ENDLESS.format(signal="SIGHUP", ignored="SIGHUP")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

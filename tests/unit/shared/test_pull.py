@@ -55,6 +55,11 @@ class FakeClient:
     def message(self) -> Msg:
         return Msg(_client=cast(Client, self), subject="chat.c.prompt.submitted", reply="ack", data=b"!")
 
+    def status(self, inbox: str, code: str, description: str) -> Msg:
+        """What the server sends when a request ends."""
+        headers = {"Status": code, "Description": description}
+        return Msg(_client=cast(Client, self), subject=inbox, reply="", data=b"", headers=headers)
+
     def consumer(self, **options: Any) -> PullConsumer:
         return PullConsumer(cast(Client, self), CHAT_STORE_PROMPTS, **options)
 
@@ -115,6 +120,28 @@ async def test_a_message_that_arrives_after_a_cancellation_is_given_back() -> No
         await waiting
     await client.deliver(client.message())
     assert client.naks == 1
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        ("404", "No Messages"),
+        ("408", "Request Timeout"),
+        ("409", "Batch Completed"),
+        ("409", "Message Size Exceeds MaxBytes"),
+    ],
+)
+async def test_after_a_request_that_ended_in_good_order_the_next_is_made_at_once(
+    status: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pull, "_RETRY_DELAY", 3600.0)
+    client = FakeClient(silent=True)
+    waiting = asyncio.create_task(client.consumer(batch=2).next_batch())
+    await eventually(lambda: client.requests)
+    await client.deliver(client.status(client.requests[0], *status))
+    await eventually(lambda: len(client.requests) == 2)
+    await client.deliver(client.message())
+    assert len(await waiting) == 1
 
 
 async def test_a_request_without_a_reply_is_replaced_on_a_new_inbox() -> None:

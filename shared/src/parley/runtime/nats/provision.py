@@ -5,7 +5,9 @@ that refuses at its limit, a longer time to keep, more copies, ``ack_wait``. Wha
 nothing can be lost by that, and reported where it could.
 """
 
+import asyncio
 import dataclasses
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -15,6 +17,14 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext, api
 
 from parley.contracts.streams import CONSUMERS, LLM_WORKER_REQUESTS, STREAMS, ConsumerSpec, StreamSpec
+from parley.runtime.readiness import OutageLog
+
+log = logging.getLogger(__name__)
+
+_NO_SUITABLE_PEERS: Final = 10005
+"""The server's error code where too few of a cluster's servers are known yet."""
+
+_CREATE_AGAIN: Final = 0.5
 
 
 class Differs(Exception):
@@ -111,6 +121,8 @@ _CONSUMER: Final = (
 async def provision(nc: Client, *, replicas: int = 1, ack_wait: float | None = None) -> list[str]:
     """Create what is missing, mend what differs, and return what was done; done again, nothing happens.
 
+    Waits, without a limit of its own, for the servers of a cluster that has just started.
+
     Returns:
         The name of each that was created, and a sentence about each difference that was mended.
 
@@ -142,12 +154,27 @@ async def provision(nc: Client, *, replicas: int = 1, ack_wait: float | None = N
     for one in wanted:
         existing = await one.existing()
         if existing is None:
-            await one.create()
+            await _create(one)
             done.append(one.name)
         elif findings := one.findings(existing, chosen=True):
             await one.mend(existing)
             done += [finding.text for finding in findings]
     return done
+
+
+async def _create(one: "_Declared") -> None:
+    outage = OutageLog(log, f"The {one.what} can be created")
+    while True:
+        try:
+            await one.create()
+        except nats.js.errors.APIError as error:
+            if error.err_code != _NO_SUITABLE_PEERS:
+                raise
+            outage.report(f"The {one.what} cannot be created yet: {error.description}")
+        else:
+            outage.end()
+            return
+        await asyncio.sleep(_CREATE_AGAIN)
 
 
 async def inspect(

@@ -32,7 +32,8 @@ _GRACE: Final = 1.0
 
 _RETRY_DELAY: Final = 0.25
 _DRAIN_TIMEOUT: Final = 2.0
-_NOTHING_AVAILABLE: Final = ("404", "408")
+_ENDED: Final = ("404 ", "408 ", "409 batch completed", "409 message size exceeds maxbytes")
+"""How a status begins, in lower case, of a request that ended in good order: none or no more messages."""
 
 
 class Fetched(NamedTuple):
@@ -194,9 +195,9 @@ class PullConsumer:
             # The open request has ended: it expired, or the server says why it cannot be served now.
             self._outstanding = 0
             headers = message.headers or {}
-            too_large = headers.get("Status") == "409" and "maxbytes" in headers.get("Description", "").lower()
-            if headers.get("Status") not in _NOTHING_AVAILABLE and not too_large:
-                self._retry_later(headers)
+            status = f"{headers.get('Status')} {headers.get('Description')}"
+            if not status.lower().startswith(_ENDED):
+                self._retry_later(status)
         self._changed.set()
 
     async def _nak_arrived(self) -> None:
