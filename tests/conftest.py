@@ -18,7 +18,7 @@ from tests.support.demo_model import DemoModelProcess
 
 
 def pytest_configure() -> None:
-    """Programs under test inherit ignored signals: `nohup` and a shell's background jobs ignore those that tests send."""
+    """Programs under test inherit ignored signals: `nohup` and background jobs of a shell ignore some."""
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)

@@ -105,7 +105,7 @@ async def test_while_the_leaders_of_a_cluster_change_each_message_is_stored_once
                 await publish_durable_raw(js, subject, sent[-1], ids.new_id(), deadline=30)
             await changing
             assert len(changes) == 2
-            await eventually(lambda: set(taken) >= set(sent), deadline=60, what="every delivery")
+            await eventually(lambda: set(taken) >= set(sent), deadline=100, what="every delivery")
             await end(taking)
             await pull.close()
             found = await js.stream_info("CHAT", subjects_filter=subject)
