@@ -60,7 +60,7 @@ def test_without_an_engine_compose_is_not_tried(tmp_path: Path) -> None:
     assert calls == ["test"]
 
 
-def test_an_engine_that_does_not_start_is_told_of(tmp_path: Path) -> None:
+def test_an_engine_that_does_not_start_is_reported(tmp_path: Path) -> None:
     ended, lines, calls = run(tmp_path, test=counted("7 0 0"), engine=1)
     assert (ended, lines[-1]) == (0, "7 passed, 0 failed")
     assert any("compose tests did not run" in line for line in lines)

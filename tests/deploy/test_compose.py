@@ -132,7 +132,7 @@ def test_no_secret_stands_in_the_file() -> None:
 
 
 @pytest.mark.parametrize("service", [*OURS, "migrate", "demo-model"])
-def test_a_process_that_is_told_to_end_while_it_starts_is_not_the_first_of_its_container(service: str) -> None:
+def test_a_process_that_gets_sigterm_while_it_starts_is_not_the_first_of_its_container(service: str) -> None:
     assert SERVICES[service]["init"] is True
 
 

@@ -77,7 +77,7 @@ async def test_a_message_that_is_too_long_gets_the_gateways_problem(url: str) ->
     assert response.headers["content-type"] == "application/problem+json"
 
 
-async def test_a_service_is_told_no_more_than_it_needs(stack: ComposeStack) -> None:
+async def test_a_service_gets_no_more_settings_than_it_needs(stack: ComposeStack) -> None:
     # Every process became ready with the secrets of its own folder alone.
     for name, process in stack.processes.items():
         assert process.get("/readyz")[0] == 200, name

@@ -317,7 +317,7 @@ def test_a_service_waits_for_the_migration_longer_than_that_waits_for_its_server
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_a_process_that_is_told_to_end_while_it_starts_is_not_the_first_of_its_pod(name: str) -> None:
+def test_a_process_that_gets_sigterm_while_it_starts_is_not_the_first_of_its_pod(name: str) -> None:
     ours = [each for each in workloads(overlay(name)) if each["metadata"]["name"] in (*SERVICES, "migrate")]
     assert len(ours) == len(SERVICES) + 1
     assert all(pod_of(each)["shareProcessNamespace"] for each in ours)

@@ -205,7 +205,7 @@ def test_production_is_installed_in_an_order_that_works() -> None:
     in_order(block(AGAIN), r"delete job migrate", r"--kustomize deploy/k8s/overlays/local$", r"rollout restart")
 
 
-def test_helm_is_told_of_a_chart_before_it_installs_it() -> None:
+def test_the_repository_of_a_chart_is_added_before_helm_installs_it() -> None:
     for command in COMMANDS:
         if command.words[:2] in (("helm", "install"), ("helm", "upgrade")):
             repository = next(word for word in command.arguments() if "/" in word).split("/")[0]

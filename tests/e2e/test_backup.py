@@ -28,7 +28,7 @@ _MODEL = "demo-rate-100x60"
 
 @dataclass(frozen=True)
 class Proof:
-    """What somebody was told is safe, and who may look for it."""
+    """What was acknowledged to a user, and the user."""
 
     chat: str
     token: str

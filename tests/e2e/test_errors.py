@@ -83,7 +83,7 @@ async def test_what_does_not_exist_and_what_is_of_others_look_alike(stack: Runni
     assert [message.content for message in await client.api.all_messages(chat.id)][:1] == ["mine"]
 
 
-async def test_a_wrong_method_and_an_unknown_path_are_told(client: ParleyClient) -> None:
+async def test_a_wrong_method_and_an_unknown_path_are_refused_with_a_problem(client: ParleyClient) -> None:
     assert (await _refused(client, "PUT", "/v1/chats"))[0] == 405
     assert (await _refused(client, "GET", "/v1/nothing"))[0] == 404
     assert (await _refused(client, "GET", "/v1/chats/not-an-id"))[0] in (404, 422)
@@ -174,7 +174,7 @@ async def test_after_all_that_the_services_are_alive_and_logged_no_traceback(
         ("no-such-model", "model_not_found"),
     ],
 )
-async def test_trouble_that_no_retry_cures_is_told_at_once(client: ParleyClient, model: str, code: str) -> None:
+async def test_an_error_that_no_retry_cures_is_reported_at_once(client: ParleyClient, model: str, code: str) -> None:
     chat = await client.api.create_chat(model=model)
     async with client.watch(chat.id) as watch:
         answer = await watch.answer_to(await client.api.send(chat.id, "hi"), timeout=20)

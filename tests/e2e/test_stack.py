@@ -81,7 +81,7 @@ async def test_no_child_outlives_a_supervisor_that_is_killed(tmp_path: Path) -> 
         assert len(family) > 7
         stack.kill()
         wait_until(lambda: _gone(family), what="the end of all children")
-    # Whatever it left does not hinder the next one, which here is told to end as by a terminal that closes.
+    # Whatever it left does not hinder the next one, which here ends as by a terminal that closes.
     async with RunningStack(folder) as again:
         family = _family(again)
         assert "again" in await _answer(again, "again")
@@ -130,7 +130,7 @@ def _say(folder: Path, *arguments: str, **environment: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("option", ["--port", "--push-port"])
-def test_a_port_that_is_taken_is_told_in_a_sentence(tmp_path: Path, option: str) -> None:
+def test_a_port_that_is_taken_is_reported_in_a_sentence(tmp_path: Path, option: str) -> None:
     other = "--push-port" if option == "--port" else "--port"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -175,7 +175,7 @@ async def test_a_password_that_nats_refuses_is_shown_while_the_start_waits(tmp_p
         assert "wrong@" not in stack.log
 
 
-async def test_another_provider_is_used_and_a_wrong_key_is_told(tmp_path: Path) -> None:
+async def test_another_provider_is_used_and_a_wrong_key_is_reported(tmp_path: Path) -> None:
     with DemoModelProcess(tmp_path, api_key="right") as provider:
         environment = {"OPENAI_BASE_URL": provider.url, "OPENAI_API_KEY": "wrong"}
         async with RunningStack(tmp_path / "data", environment=environment) as stack:

@@ -48,7 +48,7 @@ async def test_frames_are_printed_as_json(stack: RunningStack, tmp_path: Path) -
     assert final["content"].endswith(deltas)
 
 
-async def test_trouble_is_told_in_words_and_in_the_exit_code(stack: RunningStack, tmp_path: Path) -> None:
+async def test_errors_are_reported_in_words_and_in_the_exit_code(stack: RunningStack, tmp_path: Path) -> None:
     code, out, notes = await _chat(stack, tmp_path, "--model", "demo-error-401", "hi")
     assert (code, out) == (1, "")
     assert "API key" in notes

@@ -14,11 +14,8 @@ _CHUNK = 64 * 1024
 class Cable:
     """A TCP port that leads to another one of this machine; a context manager with a thread of its own.
 
-    Pulled out, it is silent: what is under way is held, and nobody is told, as when a network is gone. Plugged in
-    again, the connections from before are cut, as they are after a longer outage.
-
-    Attributes:
-        port: Where clients connect; known before the server's.
+    Pulled out, it is silent, as when a network is gone: what is under way is kept, and neither side gets an error.
+    Plugged in again, the connections from before are cut, as they are after a longer outage.
     """
 
     def __init__(self) -> None:

@@ -83,12 +83,12 @@ def test_no_file_is_replaced_unasked(tmp_path: Path, servers: dict[str, str]) ->
 
 
 @pytest.mark.parametrize("place", ["missing/backup", "."])
-def test_a_place_where_no_file_can_be_is_told(tmp_path: Path, place: str, servers: dict[str, str]) -> None:
+def test_a_place_where_no_file_can_be_is_reported(tmp_path: Path, place: str, servers: dict[str, str]) -> None:
     said = _parley("backup", tmp_path / place, "--force", env=servers)
     assert said.startswith(f"parley: {tmp_path / place} cannot be written: ")
 
 
-def test_a_file_that_may_not_grow_is_told_and_leaves_nothing(tmp_path: Path, servers: dict[str, str]) -> None:
+def test_a_file_that_may_not_grow_is_reported_and_leaves_nothing(tmp_path: Path, servers: dict[str, str]) -> None:
     """As with a full disk."""
     file = tmp_path / "out" / "backup"
     file.parent.mkdir()

@@ -29,8 +29,8 @@ class Neighbour:
 
     Attributes:
         requested: Requests for answers, in the order in which they were heard.
-        changed: What readers were told.
-        lists: What lists of chats were told, by user.
+        changed: What was published for readers.
+        lists: What was published for lists of chats, by user.
     """
 
     def __init__(self, nc: Client) -> None:
@@ -52,8 +52,8 @@ class Neighbour:
             self.changed.append(msgspec.json.decode(message.data, type=Changed))
 
         async def on_list_changed(message: Msg) -> None:
-            told = self.lists.setdefault(message.subject.split(".")[1], [])
-            told.append(msgspec.json.decode(message.data, type=ListChanged))
+            changes = self.lists.setdefault(message.subject.split(".")[1], [])
+            changes.append(msgspec.json.decode(message.data, type=ListChanged))
 
         async def on_signal(message: Msg) -> None:
             self.signals.append(message.subject.split(".")[2])

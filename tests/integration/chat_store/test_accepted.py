@@ -1,4 +1,4 @@
-"""What a sender was promised: what follows a 202 finds the message, or its sender is told that it was not stored."""
+"""After a 202 every request finds the message, or its sender is informed that it was not stored."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from tests.support.waiting import eventually
 
 
 async def rejections(store: Neighbour) -> list[PromptRejected]:
-    """Gather what is told of prompts that were not stored."""
-    told: list[PromptRejected] = []
+    """Collect the rejections of prompts that were not stored."""
+    rejected: list[PromptRejected] = []
 
     async def on_rejected(message: Msg) -> None:
-        told.append(msgspec.json.decode(message.data, type=PromptRejected))
+        rejected.append(msgspec.json.decode(message.data, type=PromptRejected))
 
     await store.nc.subscribe(subjects.ANY_LIVE_REJECTED, cb=on_rejected)
     await wait_until_processed(store.nc)
-    return told
+    return rejected
 
 
 async def state(store: Neighbour, chat_id: str, message_id: str, *, user_id: str = "ann") -> Message:
@@ -113,8 +113,8 @@ async def test_a_message_that_nobody_sent_is_not_found_at_once(store: Neighbour)
         assert refused.value.code == "not_found"
 
 
-async def test_the_author_of_a_prompt_that_cannot_be_stored_is_told(store: Neighbour) -> None:
-    told = await rejections(store)
+async def test_the_author_of_a_prompt_that_cannot_be_stored_is_informed(store: Neighbour) -> None:
+    rejected = await rejections(store)
     chat_id = await store.chat()
     taken = await store.say(chat_id, "first")
     gone = await store.chat()
@@ -125,8 +125,8 @@ async def test_the_author_of_a_prompt_that_cannot_be_stored_is_told(store: Neigh
     }
     other = prompt(chat_id, "another", message_id=taken)
     await publish_durable(store.js, other, msg_id=ids.new_id(), deadline=10)
-    await eventually(lambda: len([one for one in told if one.chat_id in (chat_id, gone)]) >= 3)
-    assert {one.error.code for one in told if one.chat_id in (chat_id, gone)} == {*sent, "id_taken"}
+    await eventually(lambda: len([one for one in rejected if one.chat_id in (chat_id, gone)]) >= 3)
+    assert {one.error.code for one in rejected if one.chat_id in (chat_id, gone)} == {*sent, "id_taken"}
     for code, (chat, message_id, user_id) in sent.items():
         message = await state(store, chat, message_id, user_id=user_id)
         assert message.status == "rejected"
@@ -149,8 +149,8 @@ async def test_a_rejected_prompt_that_is_let_in_later_is_a_message(store: Neighb
     assert (await state(store, chat_id, event.message_id, user_id="bob")).status == "sent"
 
 
-async def test_a_prompt_that_becomes_a_dead_letter_is_told_too(store: Neighbour) -> None:
-    told = await rejections(store)
+async def test_a_prompt_that_becomes_a_dead_letter_is_rejected_too(store: Neighbour) -> None:
+    rejected = await rejections(store)
     chat_id = await store.chat()
     future = prompt(chat_id, v=1)
     body = msgspec.json.encode(future)
@@ -158,7 +158,7 @@ async def test_a_prompt_that_becomes_a_dead_letter_is_told_too(store: Neighbour)
     await publish_durable_raw(
         store.js, subjects.prompt_submitted(chat_id), body.replace(b'"v":1', b'"v":2'), future.id, deadline=10
     )
-    await eventually(lambda: [one.error.code for one in told if one.chat_id == chat_id] == ["not_stored"])
+    await eventually(lambda: [one.error.code for one in rejected if one.chat_id == chat_id] == ["not_stored"])
     message = await state(store, chat_id, future.message_id)
     assert message.error is not None
     assert (message.status, message.error.code) == ("rejected", "not_stored")
@@ -193,6 +193,6 @@ async def test_a_deleted_chat_leaves_nothing_in_the_streams(store: Neighbour) ->
 
     await eventually(nothing, what="the streams being purged")
     assert await held(kept) == before
-    # What comes late is removed the next time; a prompt's author is told first.
+    # What comes late is removed the next time; a prompt's author is informed first.
     late = await store.say(chat_id, "late")
     assert (await state(store, chat_id, late)).status == "rejected"

@@ -326,7 +326,7 @@ async def test_killing_nats_under_load_loses_nothing(
             await neighbour.answer(chat_id, number=number)
 
 
-async def test_told_to_end_it_finishes_what_is_in_hand(start_store: StartStore, neighbour: Neighbour) -> None:
+async def test_after_sigterm_it_finishes_what_it_has_begun(start_store: StartStore, neighbour: Neighbour) -> None:
     store = start_store()
     async with store:
         chat_id = await neighbour.chat()
@@ -355,7 +355,7 @@ async def test_it_starts_before_its_servers_and_waits_for_them(
         await neighbour.ask(rpc.GetUsage(user_id="ann"))
 
 
-async def test_a_schema_that_breaks_under_it_is_told_once_and_waited_out(
+async def test_a_schema_that_breaks_under_it_is_reported_once_and_waited_out(
     start_store: StartStore, database_url: str, neighbour: Neighbour
 ) -> None:
     connection = await asyncpg.connect(database_url)

@@ -160,7 +160,7 @@ async def _stored(neighbour: Neighbour, chat_id: str, message_id: str, content: 
     await eventually(is_stored, deadline=30, what=f"{content!r} being stored")
 
 
-async def test_too_many_connections_at_the_start_are_told_and_waited_out(
+async def test_too_many_connections_at_the_start_are_reported_and_waited_out(
     start_store: StartStore, databases: Databases, database_url: str
 ) -> None:
     operator = await asyncpg.connect(databases.server.url)
@@ -179,7 +179,7 @@ async def test_too_many_connections_at_the_start_are_told_and_waited_out(
         await operator.close()
 
 
-async def test_postgres_that_hangs_is_told_in_sentences_without_a_traceback(
+async def test_postgres_that_hangs_is_reported_in_sentences_without_a_traceback(
     start_store: StartStore, neighbour: Neighbour, databases: Databases
 ) -> None:
     async with start_store(LOG_LEVEL="INFO", DATABASE_COMMAND_TIMEOUT="1", DATABASE_ACQUIRE_TIMEOUT="1") as store:

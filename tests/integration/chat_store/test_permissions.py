@@ -79,7 +79,7 @@ async def _forget(pull: PullConsumer) -> None:
 async def _turn(gateway: Client, worker: Client, push: Client, operator: Client, pull: PullConsumer) -> None:
     """A whole turn, and a dead letter."""
     await operator.jetstream().publish(subjects.prompt_submitted(ids.new_id()), b"damaged")
-    told = await push.subscribe("live.*.changed")
+    changed = await push.subscribe("live.*.changed")
     chat_id = await _running_chat(gateway)
     (message,) = await asyncio.wait_for(pull.next_batch(), 30)
     request = msgspec.json.decode(message.data, type=GenerationRequested)
@@ -95,7 +95,7 @@ async def _turn(gateway: Client, worker: Client, push: Client, operator: Client,
         return reply.messages[-1].status == "complete"
 
     await eventually(stored)
-    await told.next_msg(5)
+    await changed.next_msg(5)
 
     async def buried() -> bool:
         return (await operator.jetstream().stream_info("DEAD_LETTERS")).state.messages == 1

@@ -41,7 +41,7 @@ async def worker(neighbour: Neighbour) -> AsyncIterator[asyncio.Queue[Msg]]:
 
 
 def oldest_request(store: ServiceProcess) -> float:
-    """Age in seconds, as Prometheus is told."""
+    """Age in seconds, as Prometheus reads it."""
     found = re.search(r"^parley_chat_store_oldest_request_seconds (\S+)$", store.get("/metrics")[1], re.M)
     return float(found[1]) if found is not None else 0.0
 

@@ -118,7 +118,7 @@ async def test_the_request_of_a_prompt_that_waited_carries_its_own_trace(store: 
     assert carried == traces
 
 
-async def test_what_readers_are_told_has_no_gaps(store: Neighbour) -> None:
+async def test_what_is_published_has_no_gaps(store: Neighbour) -> None:
     chat_id = await store.chat()
     await store.say(chat_id)
     await store.say(chat_id)
@@ -131,9 +131,9 @@ async def test_what_readers_are_told_has_no_gaps(store: Neighbour) -> None:
         return any(one.chat_id == chat_id and one.version == chat.version for one in store.changed)
 
     await eventually(heard_all)
-    told = sorted((one for one in store.changed if one.chat_id == chat_id), key=lambda one: one.version)
-    assert [(one.since, one.version) for one in told] == [(v - 1, v) for v in range(2, chat.version + 1)]
-    last = told[-1]
+    published = sorted((one for one in store.changed if one.chat_id == chat_id), key=lambda one: one.version)
+    assert [(one.since, one.version) for one in published] == [(v - 1, v) for v in range(2, chat.version + 1)]
+    last = published[-1]
     assert last.chat == chat
     assert last.generation is None
     assert last.messages is not None
@@ -293,7 +293,7 @@ async def test_many_writers_of_one_chat_all_get_their_turn(store: Neighbour) -> 
     version = (await store.get(chat_id)).version
     await eventually(
         lambda: {one.version for one in store.changed if one.chat_id == chat_id} == set(range(before + 1, version + 1)),
-        what="every version being told once",
+        what="every version being published once",
     )
 
 
@@ -301,7 +301,7 @@ async def _twenty(store: Neighbour, chat_id: str) -> bool:
     return len([one for one in await store.messages(chat_id) if one.role == "user"]) == 20
 
 
-async def test_the_longest_answer_is_stored_and_told_without_its_text(store: Neighbour) -> None:
+async def test_the_longest_answer_is_stored_and_published_without_its_text(store: Neighbour) -> None:
     chat_id = await store.chat()
     await store.say(chat_id, "x" * limits.MAX_PROMPT_BYTES)
     claimed = await store.claimed(await store.request_for(chat_id))

@@ -32,7 +32,7 @@ TURNS = 8
 
 
 class Load:
-    """People who talk, and a worker that answers, until they are told to stop.
+    """People who talk, and a worker that answers, until they are stopped.
 
     Attributes:
         said: By chat, the prompts in their order.

@@ -191,7 +191,7 @@ async def test_a_wrong_key_is_refused_when_one_is_asked_for(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("body", [b"not json", b"{}", b'{"model":"demo","messages":[]}', b"\xff\xfe"])
-async def test_what_is_not_a_request_is_told(demo_model: str, body: bytes) -> None:
+async def test_what_is_not_a_request_is_refused_with_a_reason(demo_model: str, body: bytes) -> None:
     async with httpx.AsyncClient() as http:
         response = await http.post(f"{demo_model}/chat/completions", content=body)
         assert response.status_code == 400

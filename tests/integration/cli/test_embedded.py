@@ -155,7 +155,7 @@ async def test_a_wrong_password_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [NatsServer, PostgresServer])
-async def test_a_taken_port_is_told(tmp_path: Path, kind: type[EmbeddedServer]) -> None:
+async def test_a_taken_port_is_reported(tmp_path: Path, kind: type[EmbeddedServer]) -> None:
     listener = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
     server = (
@@ -217,7 +217,7 @@ def test_postgres_started_by_root_runs_as_whoever_owns_its_data_with_an_account_
 
 
 @_AS_ROOT
-def test_root_without_the_right_to_lend_its_way_is_told_so(tmp_path: Path) -> None:
+def test_root_without_the_right_to_lend_its_way_is_reported(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     done = subprocess.run(
         ["setpriv", "--bounding-set=-setpcap", "--inh-caps=-setpcap", sys.executable, "-c", _START, str(tmp_path)],

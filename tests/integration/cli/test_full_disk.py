@@ -1,4 +1,4 @@
-"""A nats-server whose disk was full: it is told, and restarted once there is space again."""
+"""A nats-server whose disk was full: it is reported, and restarted once there is space again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.small_disk import small_disk
 from tests.support.waiting import eventually
 
 
-async def test_a_nats_server_whose_disk_was_full_is_told_and_restarted_once_there_is_space(tmp_path: Path) -> None:
+async def test_a_nats_server_whose_disk_was_full_is_reported_and_restarted_once_there_is_space(tmp_path: Path) -> None:
     written = io.StringIO()
     log = CombinedLog(written, colour=False)
     with small_disk(tmp_path / "disk") as disk:

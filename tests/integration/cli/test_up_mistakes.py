@@ -116,7 +116,7 @@ def _as_somebody_else() -> Iterator[None]:
 
 
 @_AS_ROOT
-def test_a_folder_of_another_account_is_told(open_folder: Path) -> None:
+def test_a_folder_of_another_account_is_reported(open_folder: Path) -> None:
     with (
         _as_somebody_else(),
         pytest.raises(UnusableFolder, match=f"folder {open_folder} cannot be used: this account may not write there"),
@@ -129,13 +129,13 @@ def test_a_folder_of_another_account_is_told(open_folder: Path) -> None:
 
 
 @_AS_ROOT
-def test_a_file_system_that_can_only_be_read_is_told(tmp_path: Path) -> None:
+def test_a_file_system_that_can_only_be_read_is_reported(tmp_path: Path) -> None:
     code, said = _up(Path("/proc/parley"))
     assert code == 1
     assert "The data folder /proc/parley cannot be used: " in said
 
 
-def test_data_that_something_else_made_or_damaged_is_told(tmp_path: Path) -> None:
+def test_data_that_something_else_made_or_damaged_is_reported(tmp_path: Path) -> None:
     (tmp_path / "postgres" / "data").mkdir(parents=True)
     code, said = _up(tmp_path)
     assert code == 1
@@ -168,7 +168,7 @@ def bare_nats(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("command", ["up", "migrate"])
-def test_servers_that_can_never_do_are_told_at_once(
+def test_servers_that_can_never_do_are_reported_at_once(
     tmp_path: Path, command: str, databases: Databases, nats_server: NatsServer, bare_nats: str
 ) -> None:
     good = {"NATS_URL": nats_server.url, "DATABASE_URL": databases.empty()}
@@ -200,7 +200,7 @@ def test_servers_that_can_never_do_are_told_at_once(
         assert len(said.splitlines()) == 1, said
 
 
-def test_a_setting_that_a_service_refuses_is_told_once(tmp_path: Path) -> None:
+def test_a_setting_that_a_service_refuses_is_reported_once(tmp_path: Path) -> None:
     code, said = _up(tmp_path / "data", SECRET_KEY="short")
     assert code == 1
     assert "does not start with these settings:" in said

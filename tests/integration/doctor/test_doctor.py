@@ -502,7 +502,7 @@ async def test_a_model_that_is_not_listed_and_taken_all_the_same_is_no_problem()
 
 
 @pytest.mark.parametrize("where", ["GET", "POST"])
-async def test_a_refusal_that_is_not_about_the_key_is_told_in_the_providers_words(where: str) -> None:
+async def test_a_refusal_that_is_not_about_the_key_is_reported_in_the_providers_words(where: str) -> None:
     (finding,) = await _provider_findings({where: (403, _JSON, _REGION)})
     assert finding.level == "problem"
     assert "refuses this: Country, region, or territory not supported (status 403)." in finding.text

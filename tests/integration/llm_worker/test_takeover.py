@@ -84,10 +84,10 @@ async def test_a_worker_that_shuts_down_releases_its_answer_at_once(
         turn = await harness.ask(mark, model="demo-rate-50x200")
         await harness.wait_for_text(turn)
         leaving = owner(turn, one, other)
-        told = time.monotonic()
+        signalled = time.monotonic()
         leaving.signal(signal.SIGTERM)
         await harness.wait_for_text(turn, attempt=2)
-        assert time.monotonic() - told < 0.5 + BUSY
+        assert time.monotonic() - signalled < 0.5 + BUSY
         assert [release.attempt for release in turn.releases] == [1]
         assert turn.used == 1
         assert demo_model_process.streams(mark)[0].end == "closed_by_client"
@@ -104,8 +104,8 @@ async def test_a_worker_that_shuts_down_during_its_claim_releases_the_attempt(
         turn = await harness.ask(new_id(), model="demo-fast")
         await eventually(lambda: len(turn.claims) == 1)
         leaving.signal(signal.SIGTERM)
-        told = time.monotonic()
-        await eventually(lambda: time.monotonic() - told > 1.0)  # the grace is over
+        signalled = time.monotonic()
+        await eventually(lambda: time.monotonic() - signalled > 1.0)  # the grace is over
         harness.replies.set()
         assert await asyncio.to_thread(leaving.wait) == 0
         assert [release.attempt for release in turn.releases] == [1]

@@ -55,10 +55,10 @@ class Backend:
     async def submit(self, chat_id: str) -> None:
         await self.publish(self.chats[chat_id].submit())
 
-    async def claim(self, chat_id: str, *, told: bool = False) -> None:
+    async def claim(self, chat_id: str, *, announced: bool = False) -> None:
         """A worker takes the answer, or takes it over."""
         store = self.chats[chat_id]
-        changed, started = store.claim(told=told)
+        changed, started = store.claim(announced=announced)
         await self._own(store)
         await self.publish(changed)
         await self.publish(started)

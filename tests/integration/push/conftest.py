@@ -20,7 +20,7 @@ class Describe(Protocol):
 
 
 def describe_on(nats_url: str) -> Describe:
-    """Push processes on the NATS at ``nats_url``, which ask by themselves only when told to."""
+    """Push processes on the NATS at ``nats_url``, which send requests by themselves only when configured to."""
 
     def describe(*, ready: bool = True, **settings: Any) -> ServiceProcess:
         environment = {

@@ -59,7 +59,7 @@ async def test_a_removed_member_is_cut_off_and_others_go_on(backend: Backend, ur
         await eventually(lambda: member.refused == "not_found")
 
 
-async def test_a_removal_that_nobody_told_is_noticed(backend: Backend, describe: Describe) -> None:
+async def test_a_removal_without_an_announcement_is_noticed(backend: Backend, describe: Describe) -> None:
     chat = backend.new_chat("ann", "ben")
     async with (
         describe(CHECK_SECONDS="1") as push,
@@ -72,8 +72,8 @@ async def test_a_removal_that_nobody_told_is_noticed(backend: Backend, describe:
         assert not owner.gone
 
 
-@pytest.mark.parametrize("told", [True, False])
-async def test_a_deleted_chat_is_gone_for_everyone(backend: Backend, describe: Describe, told: bool) -> None:
+@pytest.mark.parametrize("announced", [True, False])
+async def test_a_deleted_chat_is_gone_for_everyone(backend: Backend, describe: Describe, announced: bool) -> None:
     chat = backend.new_chat("ann", "ben")
     async with (
         describe(CHECK_SECONDS="1") as push,
@@ -82,7 +82,7 @@ async def test_a_deleted_chat_is_gone_for_everyone(backend: Backend, describe: D
     ):
         owner, member = await ann.follow(chat), await ben.follow(chat)
         deleted = backend.chats.pop(chat).delete()
-        if told:
+        if announced:
             await backend.publish(deleted)
         await eventually(lambda: owner.gone and member.gone)
         again = await ann.watch(chat, resume=False)
@@ -105,10 +105,10 @@ async def test_unwatch_ends_a_view_and_only_that(backend: Backend, url: str) -> 
         assert len(first.frames) == seen
 
 
-async def test_the_author_of_a_prompt_that_was_not_stored_is_told_on_every_socket(
+async def test_the_author_of_a_prompt_that_was_not_stored_is_informed_on_every_socket(
     backend: Backend, describe: Describe
 ) -> None:
-    """Whatever it watches: the chat may be gone. Nobody else is told."""
+    """Whatever it watches: the chat may be gone. Nobody else is informed."""
     chat, message = new_id(), new_id()
     error = MessageError(code="chat_not_found", message="The chat does not exist any more.", retryable=False)
     async with (

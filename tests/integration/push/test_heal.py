@@ -78,14 +78,14 @@ async def test_a_lost_start_of_an_answer_is_made_up_for(backend: Backend, url: s
     assert backend.asked["sync"] == 2
 
 
-async def test_a_takeover_is_told_even_when_its_announcement_is_lost(backend: Backend, url: str) -> None:
+async def test_a_takeover_is_noticed_even_when_its_announcement_is_lost(backend: Backend, url: str) -> None:
     chat = backend.new_chat("ann")
     async with reading(url) as reader:
         client = await reader.follow(chat)
         await backend.submit(chat)
         await backend.claim(chat)
         await backend.say(chat, 4)
-        backend.chats[chat].claim(told=False)
+        backend.chats[chat].claim(announced=False)
         await backend.say(chat, 1)
         await eventually(lambda: has_all(client, backend, chat))
     attempts = [frame.attempt for frame in client.frames if isinstance(frame, Generation)]

@@ -1,4 +1,4 @@
-"""A user's sockets are told of the user's list of chats, and nobody else's are."""
+"""A user's sockets are sent changes of the user's list of chats, and nobody else's are."""
 
 from __future__ import annotations
 
@@ -37,10 +37,12 @@ def relists(reader: WebReader) -> int:
 
 
 async def follows(reader: WebReader) -> None:
-    await eventually(lambda: relists(reader) == 1, what="being told to read the list")
+    await eventually(lambda: relists(reader) == 1, what="being asked to read the list")
 
 
-async def test_all_sockets_of_a_user_that_asked_are_told_and_nobody_else(backend: Backend, describe: Describe) -> None:
+async def test_all_sockets_of_a_user_that_asked_are_informed_and_nobody_else(
+    backend: Backend, describe: Describe
+) -> None:
     async with (
         describe() as here,
         describe() as there,
@@ -105,7 +107,7 @@ async def test_after_an_outage_of_nats_lists_are_read_again_at_different_times(t
                 await eventually(lambda: len(listed(reader)) == 1)
 
 
-async def test_a_socket_that_takes_no_more_is_told_later_to_read_the_list_again(
+async def test_a_socket_that_takes_no_more_is_asked_later_to_read_the_list_again(
     backend: Backend, describe: Describe
 ) -> None:
     async with describe() as push, reading(url_of(push), chats=True, max_queue=4) as reader:

@@ -25,7 +25,7 @@ async def test_a_reader_follows_a_turn_from_prompt_to_stored_answer(backend: Bac
     assert backend.asked == {"sync": 1}
 
 
-async def test_a_joiner_in_the_middle_is_told_the_text_so_far_by_the_worker(backend: Backend, url: str) -> None:
+async def test_a_joiner_in_the_middle_gets_the_text_so_far_from_the_worker(backend: Backend, url: str) -> None:
     chat = backend.new_chat("ann")
     await backend.submit(chat)
     await backend.claim(chat)

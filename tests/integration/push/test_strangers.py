@@ -196,7 +196,7 @@ async def test_a_used_ticket_opens_no_second_socket_on_any_process(
 ) -> None:
     one = auth(ticket())
     nc = await nats_connect.connect(module_nats_url, name="test")
-    told = await nc.subscribe(subjects.CTL_TICKET_USED)
+    used = await nc.subscribe(subjects.CTL_TICKET_USED)
     await wait_until_processed(nc)
     async with (
         describe() as here,
@@ -208,7 +208,7 @@ async def test_a_used_ticket_opens_no_second_socket_on_any_process(
         assert json.loads(await ws.recv())["type"] == "ready"
         assert await code_after(url_of(here), one) == 4002
         for _ in (reader, ws):
-            await told.next_msg(timeout=DEADLINE)
+            await used.next_msg(timeout=DEADLINE)
         # What the server sends to the other process after that comes after that.
         await reader.follow(backend.new_chat("ann"))
         assert await code_after(url_of(there), one) == 4002

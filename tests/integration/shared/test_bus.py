@@ -217,7 +217,7 @@ async def test_a_connection_closed_in_good_order_is_no_lost_one(
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-async def test_a_lost_connection_is_told_once_and_then_what_to_do(
+async def test_a_lost_connection_is_reported_once_and_then_what_to_do(
     nc: Client, nats_server: NatsServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "parley")

@@ -29,7 +29,7 @@ NEEDS = Needs(streams=(streams.CHAT,), publishes=(subjects.prompt_submitted(NOBO
 
 
 @pytest.mark.timeout(180)
-async def test_a_cluster_without_a_majority_is_told_and_then_well_again(tmp_path: Path) -> None:
+async def test_a_cluster_without_a_majority_is_reported_and_then_ready_again(tmp_path: Path) -> None:
     async with Cluster(tmp_path, CombinedLog(io.StringIO(), colour=False)) as cluster:
         nc = await connect(cluster.url.rpartition(",")[2], name="test")
         paused: list[psutil.Process] = []
@@ -47,11 +47,11 @@ async def test_a_cluster_without_a_majority_is_told_and_then_well_again(tmp_path
                 paused += [parent, *parent.children(recursive=True)]
             pause(*(one.pid for one in paused))
 
-            async def is_told() -> bool:
+            async def is_reported() -> bool:
                 problem = await jetstream.check(nc, NEEDS)
                 return problem is not None and problem.startswith("JetStream does not answer about ")
 
-            await eventually(is_told, deadline=60)
+            await eventually(is_reported, deadline=60)
             for one in paused:
                 one.send_signal(signal.SIGCONT)
             await eventually(is_well, deadline=60)

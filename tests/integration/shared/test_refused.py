@@ -44,7 +44,7 @@ async def test_a_broker_outlives_a_password_that_is_refused_for_a_while(
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_a_refused_password_is_told_with_what_to_do_and_waited_out(
+async def test_a_refused_password_is_reported_with_what_to_do_and_waited_out(
     server: NatsServer, empty_database_url: str, service: str
 ) -> None:
     settings = {

@@ -1,4 +1,4 @@
-"""What the model is told."""
+"""The context that the model gets."""
 
 import msgspec
 from hypothesis import given
@@ -21,12 +21,12 @@ def test_the_system_prompt_goes_first() -> None:
 def test_what_is_kept_is_the_newest_that_fits_and_never_less_than_the_prompt(
     system_prompt: str | None, branch: list[ContextMessage], budget: int
 ) -> None:
-    told = fit(system_prompt, branch, budget=budget)
-    rest = told[1:] if system_prompt else told
+    context = fit(system_prompt, branch, budget=budget)
+    rest = context[1:] if system_prompt else context
     assert rest
     assert rest == branch[-len(rest) :]
     if len(rest) > 1:
-        assert len(msgspec.json.encode(told)) <= budget + 1
+        assert len(msgspec.json.encode(context)) <= budget + 1
     if len(rest) < len(branch):
         more = fit(system_prompt, branch[-len(rest) - 1 :], budget=10**9)
         assert len(msgspec.json.encode(more)) + 1 > budget

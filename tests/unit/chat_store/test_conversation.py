@@ -430,7 +430,7 @@ def test_members_come_and_go(tables: Tables, monkeypatch: pytest.MonkeyPatch) ->
     assert len(tables.history) == 2
 
 
-def test_rights_are_told_apart_only_for_those_who_may_know(tables: Tables) -> None:
+def test_missing_rights_are_distinguished_only_for_those_who_may_know(tables: Tables) -> None:
     tables.run(lambda chat: chats.put_member(chat, "bob"))
     tables.run(lambda chat: chat.require_owner("ann"))
     with pytest.raises(Forbidden):

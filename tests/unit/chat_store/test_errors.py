@@ -63,7 +63,7 @@ def test_a_fault_of_the_data_is_no_outage(error: Exception) -> None:
         asyncpg.InvalidPasswordError('password authentication failed for user "chat_store"'),
     ],
 )
-def test_an_outage_is_told_in_one_sentence_that_is_never_empty(error: Exception) -> None:
+def test_an_outage_is_described_in_one_sentence_that_is_never_empty(error: Exception) -> None:
     said = describe(error)
     assert said.startswith("Postgres ")
     assert said.endswith(".")

@@ -61,7 +61,7 @@ def test_an_answer_that_starts_over_says_so() -> None:
     assert "starts again" in notes.getvalue()
 
 
-def test_retries_are_told_once_until_text_comes_again() -> None:
+def test_retries_are_reported_once_until_text_comes_again() -> None:
     out, notes = io.StringIO(), io.StringIO()
     printer = Printer(out, notes)
     for _ in range(12):

@@ -73,7 +73,7 @@ class Stage:
         self.taken: list[Seat] = []
         for _ in range(turns):
             self.store.submit()
-            self.store.claim(told=False)
+            self.store.claim(announced=False)
             self.store.say("text", 2)
             self.store.finish()
 
@@ -85,10 +85,10 @@ class Stage:
     def submit(self) -> None:
         self._publish(self.store.submit(), worker=False)
 
-    def claim(self, told: bool) -> None:
+    def claim(self, announced: bool) -> None:
         """The first attempt, or a takeover."""
         if self.store.ref is not None:
-            changed, started = self.store.claim(told=told)
+            changed, started = self.store.claim(announced=announced)
             self._publish(changed, worker=False)
             self._publish(started, worker=True)
 

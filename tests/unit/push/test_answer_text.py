@@ -14,7 +14,7 @@ pieces = st.lists(
 )
 
 
-def told(seq: int, text: str = "", reasoning: str = "") -> GenerationSnapshot:
+def snapshot(seq: int, text: str = "", reasoning: str = "") -> GenerationSnapshot:
     return GenerationSnapshot(
         generation_id="g", message_id="m", attempt=1, status="running", seq=seq, text=text, reasoning=reasoning
     )
@@ -57,7 +57,7 @@ def test_no_cut_is_possible_within_a_delta(pieces: list[Piece]) -> None:
 def test_what_a_worker_adds_to_one_kind_is_one_more_piece() -> None:
     answer = transcript()
     answer.append(2, "text", "Hel")
-    assert answer.catch_up(told(5, "Hello"))
+    assert answer.catch_up(snapshot(5, "Hello"))
     assert answer.since(2) == [Run("text", 3, 5, "lo")]
     assert answer.since(4) is None
 
@@ -65,7 +65,7 @@ def test_what_a_worker_adds_to_one_kind_is_one_more_piece() -> None:
 def test_what_a_worker_adds_to_both_kinds_cannot_be_cut() -> None:
     answer = transcript()
     answer.append(2, "reasoning", "Hm")
-    assert not answer.catch_up(told(5, "Hello", "Hm."))
+    assert not answer.catch_up(snapshot(5, "Hello", "Hm."))
     assert answer.since(2) is None
     assert answer.since(5) == []
     assert answer.whole() == ("Hello", "Hm.")
@@ -74,7 +74,7 @@ def test_what_a_worker_adds_to_both_kinds_cannot_be_cut() -> None:
 def test_a_worker_that_contradicts_is_believed_as_a_whole() -> None:
     answer = transcript()
     answer.append(2, "text", "Hel")
-    assert not answer.catch_up(told(3, "Goodbye"))
+    assert not answer.catch_up(snapshot(3, "Goodbye"))
     assert answer.whole() == ("Goodbye", "")
 
 
@@ -82,7 +82,7 @@ def test_a_worker_that_knows_less_changes_nothing() -> None:
     answer = transcript()
     answer.append(2, "text", "Hel")
     answer.has_gap = True
-    assert answer.catch_up(told(1, "H"))
+    assert answer.catch_up(snapshot(1, "H"))
     assert answer.whole() == ("Hel", "")
     assert not answer.has_gap
 

@@ -8,7 +8,7 @@ from tests.unit.push.world import ChatStore
 def turns(store: ChatStore, number: int) -> None:
     for _ in range(number):
         store.submit()
-        store.claim(told=False)
+        store.claim(announced=False)
         store.finish()
 
 

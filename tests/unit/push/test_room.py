@@ -41,7 +41,7 @@ class Scene:
 
     def run(self) -> None:
         self.room.changed(self.store.submit())
-        _, started = self.store.claim(told=False)
+        _, started = self.store.claim(announced=False)
         self.room.generation(started, msgspec.json.encode(started))
 
     def say(self, number: int = 1) -> bytes:
@@ -109,7 +109,7 @@ def test_snapshots_are_built_once_for_joiners_at_the_same_place() -> None:
 def test_only_the_first_joiner_costs_requests() -> None:
     scene = Scene()
     scene.store.submit()
-    scene.store.claim(told=False)
+    scene.store.claim(announced=False)
     scene.store.say("text", 5)
     scene.enter()
     assert [type(request) for request in scene.asked] == [SyncRequest, AnswerRequest]
@@ -127,7 +127,7 @@ def test_many_cursors_cost_one_request() -> None:
     for _ in range(3):
         cursors.append(scene.store.version)
         scene.store.submit()
-        scene.store.claim(told=False)
+        scene.store.claim(announced=False)
         scene.store.finish()
     clients = []
     for version in cursors:
@@ -209,7 +209,7 @@ def test_an_older_worker_that_still_talks_is_not_heard() -> None:
     client, _ = scene.enter()
     scene.run()
     stale = scene.store.say("text", 1)
-    _, started = scene.store.claim(told=False)
+    _, started = scene.store.claim(announced=False)
     scene.room.generation(started, msgspec.json.encode(started))
     scene.room.delta(stale, msgspec.json.encode(stale))
     scene.say(2)
@@ -218,7 +218,7 @@ def test_an_older_worker_that_still_talks_is_not_heard() -> None:
     assert (client.running.attempt, client.running.seq) == (2, 2)
 
 
-def test_a_retry_is_told_and_ends_with_the_next_delta() -> None:
+def test_a_retry_is_reported_and_ends_with_the_next_delta() -> None:
     scene = Scene()
     client, _ = scene.enter()
     scene.run()
@@ -330,7 +330,7 @@ def test_a_reader_who_is_ahead_goes_on_when_the_room_has_caught_up() -> None:
     ahead, reader = other.enter()
     scene.enter()
     changed = scene.store.submit()
-    _, started = scene.store.claim(told=False)
+    _, started = scene.store.claim(announced=False)
     deltas = [scene.store.say("text", 2) for _ in range(4)]
     for room in (scene.room, other.room):
         room.changed(changed)

@@ -34,9 +34,9 @@ class Interleavings(RuleBasedStateMachine):
     def submit(self) -> None:
         self.stage.submit()
 
-    @rule(told=st.booleans())
-    def claim(self, told: bool) -> None:
-        self.stage.claim(told)
+    @rule(announced=st.booleans())
+    def claim(self, announced: bool) -> None:
+        self.stage.claim(announced)
 
     @rule(kind=kinds, sizes=st.lists(few, min_size=1, max_size=4))
     def say(self, kind: Kind, sizes: list[int]) -> None:

@@ -212,7 +212,7 @@ async def test_a_room_of_a_chat_that_does_not_exist_ends_at_once() -> None:
         await eventually(lambda: bus.followed == {})
 
 
-async def test_who_waits_is_told_once_and_served_in_the_end() -> None:
+async def test_who_waits_is_informed_once_and_served_in_the_end() -> None:
     bus = FakeBus()
     bus.away = True
     chat = bus.new_chat().chat_id
@@ -259,7 +259,7 @@ async def test_a_reconnect_compares_at_once_and_asks_the_workers() -> None:
     async with running(bus) as rooms:
         store, quiet = bus.new_chat(), bus.new_chat()
         store.submit()
-        store.claim(told=False)
+        store.claim(announced=False)
         clients = [join(rooms, chat.chat_id)[0] for chat in (store, quiet)]
         await eventually(lambda: all(client.version > 0 for client in clients))
         store.say("text", 4)
@@ -277,7 +277,7 @@ async def test_silence_of_a_running_answer_is_asked_about_ever_less() -> None:
         client, _ = join(rooms, store.chat_id)
         other, _ = join(rooms, idle.chat_id)
         await eventually(lambda: client.version > 0 and other.version > 0)
-        store.claim(told=False)
+        store.claim(announced=False)
         store.say("text", 2)
         await eventually(lambda: client.running is not None and client.running.seq == 2)
         asked, since = bus.asked_about(store.chat_id), asyncio.get_running_loop().time()
@@ -307,7 +307,7 @@ async def test_deltas_of_one_read_are_written_once() -> None:
         store.submit()
         client, _ = join(rooms, store.chat_id)
         await eventually(lambda: client.version > 0)
-        _, started = store.claim(told=False)
+        _, started = store.claim(announced=False)
         handler = bus.followed[store.chat_id]
         handler(subjects.live_generation(store.chat_id).encode(), msgspec.json.encode(started), None)
         before = len(client.frames)

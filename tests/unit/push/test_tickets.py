@@ -15,15 +15,15 @@ def ticket() -> str:
 
 
 def test_a_ticket_is_good_once() -> None:
-    told: list[TicketUsed] = []
-    tickets = Tickets(told.append)
+    used: list[TicketUsed] = []
+    tickets = Tickets(used.append)
     one, other = ticket(), ticket()
     assert one != other
     expires = time.time() + 60
     assert tickets.use(one, expires)
     assert not tickets.use(one, expires)
     assert tickets.use(other, expires)
-    assert len(told) == 2
+    assert len(used) == 2
 
 
 def test_another_spelling_of_its_signature_is_the_same_ticket() -> None:
@@ -44,11 +44,11 @@ def raw(signature: str) -> bytes:
 
 
 def test_what_another_process_let_in_is_used() -> None:
-    told: list[TicketUsed] = []
-    there, here = Tickets(told.append), Tickets(lambda _: None)
+    used: list[TicketUsed] = []
+    there, here = Tickets(used.append), Tickets(lambda _: None)
     one = ticket()
     there.use(one, time.time() + 60)
-    here.on_used(b"ctl.ticket.used", msgspec.json.encode(told[0]))
+    here.on_used(b"ctl.ticket.used", msgspec.json.encode(used[0]))
     here.on_used(b"ctl.ticket.used", b"nonsense")
     assert not here.use(one, time.time() + 60)
 

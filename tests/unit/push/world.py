@@ -123,13 +123,13 @@ class ChatStore:
         )
         return self._change([prompt, answer])
 
-    def claim(self, *, told: bool) -> tuple[Changed | None, Generation]:
-        """A worker takes the answer; ``told``: the chat changes by it."""
+    def claim(self, *, announced: bool) -> tuple[Changed | None, Generation]:
+        """A worker takes the answer; ``announced``: the chat changes by it."""
         assert self.ref is not None
         self.ref = msgspec.structs.replace(self.ref, attempt=self.ref.attempt + 1, status="running")
         self.attempts[self.ref.generation_id, self.ref.attempt] = Attempt()
         changed = None
-        if told:
+        if announced:
             changed = self._change([self._edit(self.ref.message_id, "streaming")])
         started = Generation(
             chat_id=self.chat_id,

@@ -101,7 +101,7 @@ def test_no_users_id_reaches_another_subject() -> None:
         assert re.fullmatch(r"user\.[^\s.*>]+\.chats", subject)
 
 
-def test_a_refusal_is_told_apart_from_a_reply() -> None:
+def test_a_refusal_is_distinguished_from_a_reply() -> None:
     decoder = msgspec.json.Decoder(rpc.Claimed | rpc.ClaimRefused | rpc.RpcError)
     refusal = rpc.RpcError(code="not_found", message="No such chat.")
     assert decoder.decode(msgspec.json.encode(refusal)) == refusal

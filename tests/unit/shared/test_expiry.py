@@ -1,4 +1,4 @@
-"""Requests whose sender has gone are told apart."""
+"""Requests whose sender has gone are recognised."""
 
 from parley.runtime.nats.requests import TIMEOUT, TimedMsg, has_expired
 

@@ -84,7 +84,7 @@ def test_an_address_of_nats_is_accepted(monkeypatch: pytest.MonkeyPatch, url: st
         ("postgresql://one:5432,two:x/d", False),
     ],
 )
-def test_an_address_of_postgresql_is_told_from_others(url: str, is_one: bool) -> None:
+def test_an_address_of_postgresql_is_distinguished_from_others(url: str, is_one: bool) -> None:
     if is_one:
         assert check_server_url("DATABASE_URL", url) == url
     else:

@@ -17,7 +17,7 @@ def test_a_token_names_its_user_until_it_expires() -> None:
     assert tokens.verify(KEY, "session", token) == tokens.Claims(user_id="user-1", expires_at=expires_at)
 
 
-def test_an_expired_token_is_told_apart_from_a_forged_one() -> None:
+def test_an_expired_token_is_distinguished_from_a_forged_one() -> None:
     token, _ = tokens.issue(KEY, "ticket", "user-1", -11)
     with pytest.raises(tokens.TokenExpired):
         tokens.verify(KEY, "ticket", token)
