@@ -11,7 +11,7 @@ import msgspec
 
 from parley.contracts import frames
 from parley.contracts.problems import MEDIA_TYPE, Problem
-from parley.runtime.tokens import TokenInvalid, verify
+from parley.runtime.tokens import KeyRing, TokenInvalid
 
 
 class Reader:
@@ -160,7 +160,7 @@ class FakePush:
         assert (v1, chats, stream) == ("v1", "chats", "stream")
         refusal = self.refuse_with
         try:
-            user_id = verify(self._key, "session", headers["authorization"].removeprefix("Bearer ")).user_id
+            user_id = KeyRing([self._key]).verify("session", headers["authorization"].removeprefix("Bearer ")).user_id
         except TokenInvalid:
             refusal = (401, "token_invalid")
         if refusal is not None:

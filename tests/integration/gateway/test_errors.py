@@ -13,7 +13,7 @@ from gateway.http.requests import MAX_BODY_BYTES
 from parley.contracts import rpc
 from parley.contracts.ids import new_id
 from parley.contracts.limits import MAX_PROMPT_BYTES
-from parley.runtime.tokens import issue
+from parley.runtime.tokens import KeyRing
 from tests.integration.gateway.conftest import KEY, Running, User
 from tests.integration.gateway.fake_store import FakeStore
 
@@ -108,7 +108,7 @@ TABLE = [
         "/v1/chats",
         401,
         "token_expired",
-        headers={"authorization": f"Bearer {issue(KEY, 'session', NOBODYS, -11)[0]}"},
+        headers={"authorization": f"Bearer {KeyRing([KEY]).issue('session', NOBODYS, -11)[0]}"},
     ),
     Wrong("a title of nothing to see", "POST", "/v1/chats", 422, "invalid", {"title": "\u200b\u2800"}),
     Wrong("a search of nothing to see", "GET", "/v1/search?q=%E2%80%8B", 422, "invalid"),

@@ -10,6 +10,7 @@ from gateway.errors import Unavailable
 from gateway.http import event_stream as module
 from gateway.http.event_stream import EventStream, EventStreams
 from parley.contracts.ids import new_id
+from parley.runtime.tokens import KeyRing
 from parley_cli.embedded.ports import free_port
 from tests.integration.gateway.fake_push import FakePush
 
@@ -24,7 +25,7 @@ async def push() -> AsyncIterator[FakePush]:
 
 
 async def opened(push: FakePush, *, seconds: float = 60.0) -> tuple[EventStreams, EventStream]:
-    streams = EventStreams(push.url, KEY)
+    streams = EventStreams(push.url, KeyRing([KEY]))
     return streams, await streams.open(
         user_id=new_id(), chat_id=CHAT, after=None, expires=time.time() + seconds, headers={}
     )

@@ -11,8 +11,7 @@ import httpx
 import msgspec
 
 from parley.contracts.frames import ChatFrame, Delta, Error, Generation, MessageFrame, ServerFrame, Snapshot
-from parley.runtime import tokens
-from tests.integration.push.reader import DEADLINE, SECRET_KEY
+from tests.integration.push.reader import DEADLINE, KEYS
 from tests.support.service import ServiceProcess
 from tests.support.waiting import eventually
 from tests.unit.push.world import Client
@@ -21,7 +20,7 @@ _server_frame = msgspec.json.Decoder(ServerFrame)
 
 
 def session(user_id: str = "ann", ttl: float = 600.0) -> str:
-    return tokens.issue(SECRET_KEY, "session", user_id, ttl)[0]
+    return KEYS.issue("session", user_id, ttl)[0]
 
 
 def stream_url(push: ServiceProcess, chat_id: str) -> str:

@@ -25,11 +25,12 @@ from parley.contracts.frames import (
     Snapshot,
     Watch,
 )
-from parley.runtime import tokens
+from parley.runtime.tokens import KeyRing
 from tests.support.waiting import eventually
 from tests.unit.push.world import Client
 
 SECRET_KEY = "a key for tests that is long enough"
+KEYS = KeyRing([SECRET_KEY])
 DEADLINE = 20.0
 
 F = TypeVar("F")
@@ -38,7 +39,7 @@ _server_frame = msgspec.json.Decoder(ServerFrame)
 
 
 def ticket(user_id: str = "ann", ttl: float = 60.0) -> str:
-    return tokens.issue(SECRET_KEY, "ticket", user_id, ttl)[0]
+    return KEYS.issue("ticket", user_id, ttl)[0]
 
 
 def is_closed_with(closed: ConnectionClosed) -> int | None:

@@ -14,10 +14,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from parley.contracts.ids import new_id
-from parley.runtime import tokens
+from parley.runtime.tokens import KeyRing
 from tests.integration.push.backend import Backend
 from tests.integration.push.conftest import Describe, url_of
-from tests.integration.push.reader import DEADLINE, SECRET_KEY, is_closed_with, reading, ticket
+from tests.integration.push.reader import DEADLINE, KEYS, is_closed_with, reading, ticket
 from tests.support.service import ServiceProcess
 from tests.support.waiting import eventually
 from tests.unit.push.world import Client
@@ -88,8 +88,8 @@ async def test_without_a_good_ticket_it_is_4401(url: str) -> None:
         json.dumps({"type": "unwatch", "chat_id": new_id()}),
         auth(""),
         auth("forged"),
-        auth(tokens.issue("another key that is long enough too", "ticket", "ann", 60)[0]),
-        auth(tokens.issue(SECRET_KEY, "session", "ann", 60)[0]),
+        auth(KeyRing(["another key that is long enough too"]).issue("ticket", "ann", 60)[0]),
+        auth(KEYS.issue("session", "ann", 60)[0]),
     ):
         assert await code_after(url, message) == 4401, message
 

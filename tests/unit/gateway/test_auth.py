@@ -7,7 +7,7 @@ import jwt
 import pytest
 
 from parley.runtime import tokens
-from parley.runtime.tokens import cookie_name, issue
+from parley.runtime.tokens import KeyRing, cookie_name
 from tests.unit.gateway.apps import KEY, app, client
 
 USER = "0199f3a2-7c1e-7d3a-9b64-2f1d5c0e8a11"
@@ -16,7 +16,7 @@ CHAT = "0199f3a2-7c1e-7d3a-9b64-2f1d5c0e8a12"
 
 
 def token(*, key: str = KEY, seconds: float = 86400.0) -> str:
-    return issue(key, "session", USER, seconds)[0]
+    return KeyRing([key]).issue("session", USER, seconds)[0]
 
 
 def unsigned() -> str:
@@ -150,7 +150,7 @@ async def test_without_guests_only_existing_sessions_are_renewed() -> None:
         ("Bearer ", "token_invalid"),
         (f"Bearer {unsigned()}", "token_invalid"),
         (f"Bearer {token(key='x' * 40)}", "token_invalid"),
-        (f"Bearer {issue(KEY, 'ticket', USER, 86400.0)[0]}", "token_invalid"),
+        (f"Bearer {KeyRing([KEY]).issue('ticket', USER, 86400.0)[0]}", "token_invalid"),
         (f"Bearer {token(seconds=-11)}", "token_expired"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from parley.contracts.ids import new_id
-from parley.runtime import tokens
+from parley.runtime.tokens import KeyRing
 from push.rooms.chat_lists import ChatLists
 from push.rooms.reader import Reader
 from push.rooms.readers import Counters
@@ -24,7 +24,7 @@ from push.transport.tickets import Tickets
 from tests.support.waiting import eventually
 from tests.unit.push.world import ChatStore
 
-KEY = "k" * 40
+KEYS = KeyRing(["k" * 40])
 
 
 class Transport:
@@ -93,8 +93,8 @@ def opened(*, ttl: float = 600.0) -> tuple[EventStream, Transport]:
         rooms,
         cast(ChatLists, None),
         cast(Tickets, None),
-        secret_key=KEY,
-        cookie=None,
+        keys=KEYS,
+        cookie_names=(),
         origins=Origins(""),
         max_sockets_per_user=5,
         max_chats_per_user=5,
@@ -104,7 +104,7 @@ def opened(*, ttl: float = 600.0) -> tuple[EventStream, Transport]:
     )
     stream, transport = EventStream(Owner(), context, new_id()), Transport()
     stream.connection_made(cast(asyncio.Transport, transport))
-    token = tokens.issue(KEY, "session", "ann", ttl)[0]
+    token = KEYS.issue("session", "ann", ttl)[0]
     stream.data_received(f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
     assert b'"type":"snapshot"' in transport.written
     return stream, transport

@@ -4,14 +4,14 @@ import time
 import msgspec
 
 from parley.contracts.live import TicketUsed
-from parley.runtime import tokens
+from parley.runtime.tokens import KeyRing
 from push.transport.tickets import Tickets
 
-KEY = "a key for tests that is long enough"
+KEYS = KeyRing(["a key for tests that is long enough"])
 
 
 def ticket() -> str:
-    return tokens.issue(KEY, "ticket", "ann", 60)[0]
+    return KEYS.issue("ticket", "ann", 60)[0]
 
 
 def test_a_ticket_is_good_once() -> None:

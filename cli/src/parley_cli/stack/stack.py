@@ -28,7 +28,8 @@ from parley_cli.stack.process import ProcessSpec, SupervisedProcess
 from parley_cli.stack.secrets import Secrets, load_secrets
 
 _OWN = (
-    *("NATS_URL", "DATABASE_URL", "SECRET_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL", "DEMO_MODEL_API_KEY"),
+    *("NATS_URL", "DATABASE_URL", "SECRET_KEY", "SECRET_KEYS"),
+    *("OPENAI_API_KEY", "OPENAI_BASE_URL", "DEMO_MODEL_API_KEY"),
     *("HOST", "PORT", "HEALTH_HOST", "HEALTH_PORT", "PUSH_URL"),
 )
 """Settings that each service gets from the stack alone, never from ``inherited``."""
@@ -245,14 +246,14 @@ class Stack:
                 settings |= {
                     "HOST": self.options.host,
                     "PORT": str(self.port),
-                    "SECRET_KEY": self._secret_key,
+                    **self._signing_keys,
                     "PUSH_URL": self.push_url,
                     "DEMO": str(self.options.model_server == DEMO_MODEL).lower(),
                 }
                 if self.options.web_dist is not None:
                     settings["WEB_DIST"] = str(self.options.web_dist)
             case "push":
-                settings |= {"HOST": self.options.host, "PORT": str(self.push_port), "SECRET_KEY": self._secret_key}
+                settings |= {"HOST": self.options.host, "PORT": str(self.push_port), **self._signing_keys}
             case "chat-store":
                 settings["DATABASE_URL"] = self.database_url
             case "llm-worker":
@@ -300,8 +301,12 @@ class Stack:
         )
 
     @property
-    def _secret_key(self) -> str:
-        return self.options.inherited.get("SECRET_KEY") or self._secrets.secret_key
+    def _signing_keys(self) -> Mapping[str, str]:
+        # Beside SECRET_KEYS it gives the cookie its name, which so stays when a key is replaced.
+        keys = {"SECRET_KEY": self.options.inherited.get("SECRET_KEY") or self._secrets.secret_key}
+        if several := self.options.inherited.get("SECRET_KEYS"):
+            keys["SECRET_KEYS"] = several
+        return keys
 
     def _environment(self, service: str, **settings: str) -> Mapping[str, str]:
         inherited = {name: value for name, value in self.options.inherited.items() if name not in _OWN}

@@ -69,16 +69,17 @@ async def _run(gateway: Gateway, server: HttpServer, stop: asyncio.Event) -> Non
 
 def build_gateway(settings: Settings) -> Gateway:
     """Build everything that the routes use. Nothing is connected yet: that is ``gateway.bus.run``."""
-    key = settings.secret_key.get_secret_value()
+    keys = settings.key_ring
     bus = Bus(settings.nats_url, "gateway", migration_wait=settings.migration_wait)
     store = StoreClient(bus, AccessCache(), settings.rpc_seconds)
     return Gateway(
         settings=settings,
-        key=key,
+        keys=keys,
+        cookie_names=settings.cookie_names,
         bus=bus,
         store=store,
         publisher=PromptPublisher(bus, store, settings.publish_seconds),
-        streams=EventStreams(settings.push_url, key),
+        streams=EventStreams(settings.push_url, keys),
         page=WebPage(settings),
         writes=RateLimiter(settings.writes_per_second, settings.writes_burst),
         guests=RateLimiter(settings.guests_per_second, settings.guests_burst),

@@ -1,6 +1,5 @@
 """The context of the routes: built once by :mod:`gateway.app`, injected by a dependency."""
 
-import functools
 import time
 from dataclasses import dataclass
 from typing import Annotated
@@ -15,13 +14,20 @@ from gateway.bus.store_client import StoreClient
 from gateway.http.event_stream import EventStreams
 from gateway.http.static_files import WebPage
 from gateway.settings import Settings
-from parley.runtime.tokens import cookie_name
+from parley.runtime.tokens import KeyRing
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gateway:
+    """What the routes use.
+
+    Attributes:
+        cookie_names: The session's cookie is set under the first, and read under all.
+    """
+
     settings: Settings
-    key: str
+    keys: KeyRing
+    cookie_names: tuple[str, ...]
     bus: Bus
     store: StoreClient
     publisher: PromptPublisher
@@ -29,11 +35,6 @@ class Gateway:
     page: WebPage
     writes: RateLimiter
     guests: RateLimiter
-
-    @functools.cached_property
-    def cookie(self) -> str:
-        """The name of the session's cookie: one for each installation, since all ports of a host share cookies."""
-        return self.settings.cookie_name or cookie_name(self.key)
 
     def now(self) -> float:
         return time.monotonic()

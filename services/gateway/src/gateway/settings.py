@@ -2,34 +2,26 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field, Secret, field_validator
+from pydantic import Field, field_validator
 
 from parley.contracts.limits import MAX_MODEL_LENGTH
 from parley.runtime.forwarded import TrustedProxies
+from parley.runtime.key_settings import KeySettings
 from parley.runtime.settings import MigratedServiceSettings, check_base_path
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")
 _SOCKET_URL = re.compile(r"wss?://[^\s;,'\"]+")
 
 
-class Settings(MigratedServiceSettings):
+class Settings(MigratedServiceSettings, KeySettings):
     """Settings of one gateway process. Rates are per process: three replicas admit three times as much."""
 
     host: str = Field("127.0.0.1", description="where it listens")
     port: int = Field(8000, ge=0, le=65535, description="shared by all replicas on this machine (SO_REUSEPORT)")
-    secret_key: Secret[Annotated[str, Field(min_length=32)]] = Field(
-        description="signs session tokens and push tickets"
-    )
     session_seconds: float = Field(30 * 86400, gt=0, description="how long a session lasts; renewed by each visit")
     guests: bool = Field(True, description="whether anybody may start a session")
     base_path: str = Field("", description="path prefix, such as /chat; the proxy may pass it on or strip it")
-    cookie_name: str | None = Field(
-        None,
-        pattern=r"^[A-Za-z0-9_\-]{1,64}$",
-        description="name of the session's cookie; unset: derived from SECRET_KEY, so that two installations differ",
-    )
     demo: bool = Field(False, description="whether the demo model answers; the page shows it")
     model: str | None = Field(None, max_length=MAX_MODEL_LENGTH, description="default model, shown by the page")
     web_dist: Path | None = Field(None, description="folder of the built page")

@@ -3,23 +3,18 @@
 from pydantic import Field, field_validator
 
 from parley.runtime.forwarded import TrustedProxies
-from parley.runtime.settings import ServiceSettings, check_base_path
+from parley.runtime.key_settings import KeySettings
+from parley.runtime.settings import check_base_path
 
 __all__ = ["Settings"]
 
 
-class Settings(ServiceSettings):
-    """``SECRET_KEY`` in the environment sets ``secret_key``, and so on."""
+class Settings(KeySettings):
+    """``HOST`` in the environment sets ``host``, and so on."""
 
-    secret_key: str = Field(description="HS256 key of the tickets that the gateway signs", min_length=32)
     host: str = Field("127.0.0.1", description="where the websocket server listens")
     port: int = Field(8001, description="its port; several push processes may share it", ge=0, le=65535)
     base_path: str = Field("", description="path that the websocket is reached below, such as /chat")
-    cookie_name: str | None = Field(
-        None,
-        pattern=r"^[A-Za-z0-9_\-]{1,64}$",
-        description="name of the session's cookie, as the gateway has it; unset: made from SECRET_KEY",
-    )
     allowed_origins: str = Field(
         "",
         description="origins of other pages that may connect, comma-separated, or *; pages from the same host name "

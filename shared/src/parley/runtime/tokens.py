@@ -1,26 +1,29 @@
-"""Signed tokens: who a caller is. Issued by the gateway, checked by the gateway and by push (JWT, HS256).
+"""Signed tokens: who a caller is. Issued by the gateway, verified by the gateway and by push (JWT, HS256).
 
-The clocks of two machines differ, so times are taken with ``LEEWAY`` to spare. More than that is an operator's to mend:
-it is logged, once, with both clocks, and counted.
+An installation has one key or several: the first signs, all verify, and a token names its key (``kid``), so that a key
+can be replaced while tokens that it signed are in use. The clocks of two machines differ, so times are compared with
+``LEEWAY``. A greater difference is the operator's to correct: it is logged, once, with both clocks, and counted.
 """
 
 import hashlib
 import logging
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Final, Literal
 
 import jwt
 from prometheus_client import Counter
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["session", "ticket"]
+Kind = Literal["session", "access", "ticket"]
+"""What a token is for, its audience: an access token authenticates requests, a ticket one socket. ``session`` is what a
+cookie contained before sessions were rows."""
 
 MIN_KEY_BYTES = 32
 """RFC 7518 §3.2: a key of HS256 has at least 256 bits."""
-
 
 LEEWAY = 10.0
 """Seconds that the clocks of two machines may differ."""
@@ -30,6 +33,10 @@ CLOCK_SKEW = Counter(
     "Tokens whose time shows that the clock of their issuer and this one differ by more than ten seconds",
     ["kind"],
 )
+
+_ALGORITHM: Final = "HS256"
+_KINDS_WITHOUT_KID: Final[tuple[Kind, ...]] = ("session", "ticket")
+"""Kinds that the version before issued, without ``kid``."""
 
 
 class TokenInvalid(Exception):
@@ -46,8 +53,22 @@ class TokenNotYet(TokenInvalid):
 
 @dataclass(frozen=True)
 class Claims:
+    """What a token states.
+
+    Attributes:
+        session_id: The session that it was issued for.
+        key_id: The API key that it was issued for.
+        ends_at: When that session or API key ends at the latest.
+        token_id: Differs between any two tokens (``jti``).
+    """
+
     user_id: str
     expires_at: datetime
+    session_id: str | None = None
+    key_id: str | None = None
+    ends_at: datetime | None = None
+    issued_at: datetime | None = None
+    token_id: str | None = None
 
 
 EARLIER_COOKIE = "parley_session"
@@ -59,45 +80,113 @@ def cookie_name(key: str) -> str:
     return f"parley_session_{hashlib.sha256(b'cookie ' + key.encode()).hexdigest()[:8]}"
 
 
-def issue(key: str, kind: Kind, user_id: str, ttl: float) -> tuple[str, datetime]:
-    """Sign a token for ``user_id`` that is good for ``ttl`` seconds; return it and when it expires."""
-    now = datetime.now(UTC)
-    expires_at = (now + timedelta(seconds=ttl)).replace(microsecond=0)
-    claims = {"sub": user_id, "aud": kind, "iat": int(now.timestamp()), "exp": int(expires_at.timestamp())}
-    if kind == "ticket":
-        # A ticket is good for one socket (push.transport.tickets), so no two are alike.
-        claims["jti"] = secrets.token_urlsafe(12)
-    return jwt.encode(claims, key, algorithm="HS256"), expires_at
+class KeyRing:
+    """The keys of an installation: the first signs, all verify.
 
-
-def verify(key: str, kind: Kind, token: str) -> Claims:
-    """Return what ``token`` claims.
-
-    Raises:
-        TokenExpired: it was good once.
-        TokenNotYet: it was issued in the future.
-        TokenInvalid: anything else is wrong with it.
+    Args:
+        keys: At least one, each of ``MIN_KEY_BYTES`` or more.
     """
-    try:
-        claims = jwt.decode(
-            token,
-            key,
-            algorithms=["HS256"],
-            audience=kind,
-            leeway=LEEWAY,
-            options={"require": ["sub", "aud", "exp"]},
-        )
-    except jwt.ExpiredSignatureError as error:
-        if kind == "ticket":
-            # A ticket is used at once; one that comes so late is rare, unless the clocks differ.
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        if not keys:
+            raise ValueError("a key ring has at least one key")
+        self._keys = {_key_name(key): key for key in keys}
+        self._signing_name = _key_name(keys[0])
+
+    def issue(
+        self,
+        kind: Kind,
+        user_id: str,
+        ttl: float,
+        *,
+        session_id: str | None = None,
+        key_id: str | None = None,
+        ends_at: datetime | None = None,
+    ) -> tuple[str, datetime]:
+        """Sign a token for ``user_id`` that is good for ``ttl`` seconds; return it and when it expires."""
+        now = datetime.now(UTC)
+        expires_at = (now + timedelta(seconds=ttl)).replace(microsecond=0)
+        claims: dict[str, Any] = {
+            "sub": user_id,
+            "aud": kind,
+            "iat": int(now.timestamp()),
+            "exp": int(expires_at.timestamp()),
+            "jti": secrets.token_urlsafe(12),
+        }
+        if session_id is not None:
+            claims["sid"] = session_id
+        if key_id is not None:
+            claims["key_id"] = key_id
+        if ends_at is not None:
+            claims["ends_at"] = int(ends_at.timestamp())
+        key = self._keys[self._signing_name]
+        return jwt.encode(claims, key, algorithm=_ALGORITHM, headers={"kid": self._signing_name}), expires_at
+
+    def verify(self, kind: Kind, token: str) -> Claims:
+        """Return what ``token`` states.
+
+        Raises:
+            TokenExpired: it was good once.
+            TokenNotYet: it was issued in the future.
+            TokenInvalid: anything else is wrong with it.
+        """
+        try:
+            claims = self._decode(kind, token)
+            return Claims(
+                user_id=str(claims["sub"]),
+                expires_at=_time(claims["exp"]),
+                session_id=claims.get("sid"),
+                key_id=claims.get("key_id"),
+                ends_at=_time(claims["ends_at"]) if "ends_at" in claims else None,
+                issued_at=_time(claims["iat"]) if "iat" in claims else None,
+                token_id=claims.get("jti"),
+            )
+        except jwt.ExpiredSignatureError as error:
+            if kind == "ticket":
+                # A ticket is used at once; one that comes so late is rare, unless the clocks differ.
+                _note_skew(kind, token)
+            raise TokenExpired from error
+        except jwt.ImmatureSignatureError as error:
             _note_skew(kind, token)
-        raise TokenExpired from error
-    except jwt.ImmatureSignatureError as error:
-        _note_skew(kind, token)
-        raise TokenNotYet from error
-    except (jwt.InvalidTokenError, UnicodeError, ValueError) as error:
-        raise TokenInvalid from error
-    return Claims(user_id=str(claims["sub"]), expires_at=datetime.fromtimestamp(claims["exp"], UTC))
+            raise TokenNotYet from error
+        except (jwt.InvalidTokenError, UnicodeError, ValueError) as error:
+            raise TokenInvalid from error
+
+    def _decode(self, kind: Kind, token: str) -> dict[str, Any]:
+        """Return the claims of a token that one of the keys verifies.
+
+        Raises:
+            jwt.InvalidTokenError: none does, or what it states does not allow this use.
+        """
+        last: jwt.InvalidTokenError | None = None
+        for key in self._keys_for(kind, token):
+            try:
+                return jwt.decode(
+                    token,
+                    key,
+                    algorithms=[_ALGORITHM],
+                    audience=kind,
+                    leeway=LEEWAY,
+                    options={"require": ["sub", "aud", "exp"]},
+                )
+            except jwt.InvalidSignatureError as error:
+                last = error
+        raise last or jwt.InvalidTokenError("no key of this installation signed it")
+
+    def _keys_for(self, kind: Kind, token: str) -> Sequence[str]:
+        name = jwt.get_unverified_header(token).get("kid")
+        if name is None and kind in _KINDS_WITHOUT_KID:
+            return tuple(self._keys.values())
+        key = self._keys.get(name) if name is not None else None
+        return () if key is None else (key,)
+
+
+def _key_name(key: str) -> str:
+    return hashlib.sha256(b"kid " + key.encode()).hexdigest()[:12]
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 _noted: set[Kind] = set()

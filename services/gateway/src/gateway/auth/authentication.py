@@ -13,7 +13,7 @@ from gateway.errors import Forbidden, NotAuthenticated, OtherUser, TooMany, Unav
 from gateway.http.requests import is_json
 from gateway.http.routing import raises
 from gateway.metrics import RATE_LIMITED
-from parley.runtime.tokens import EARLIER_COOKIE, TokenExpired, TokenInvalid, TokenNotYet, verify
+from parley.runtime.tokens import KeyRing, TokenExpired, TokenInvalid, TokenNotYet
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,9 @@ def identify(request: Request, gateway: Gateway) -> Identity | None:
     """
     token = bearer_token(request)
     if token is not None:
-        return _verified(token, gateway.key, "bearer")
-    cookie = request.cookies.get(gateway.cookie) or request.cookies.get(EARLIER_COOKIE)
-    if cookie:
-        return _verified(cookie, gateway.key, "cookie")
-    return None
+        return _verified(token, gateway.keys, "bearer")
+    cookie = session_cookie(request, gateway)
+    return _verified(cookie, gateway.keys, "cookie") if cookie is not None else None
 
 
 def bearer_token(request: Request) -> str | None:
@@ -102,9 +100,14 @@ def check_csrf(request: Request, gateway: Gateway) -> None:
         raise Forbidden("This page may not do that here.", code="cross_origin")
 
 
+def session_cookie(request: Request, gateway: Gateway) -> str | None:
+    """Return the value of the session's cookie, under its name or, after a key was replaced, an earlier one."""
+    return next(filter(None, map(request.cookies.get, gateway.cookie_names)), None)
+
+
 def set_cookie(response: Response, request: Request, gateway: Gateway, token: str, max_age: float) -> None:
     response.set_cookie(
-        gateway.cookie,
+        gateway.cookie_names[0],
         token,
         max_age=int(max_age),
         path=gateway.settings.base_path or "/",
@@ -114,9 +117,9 @@ def set_cookie(response: Response, request: Request, gateway: Gateway, token: st
     )
 
 
-def _verified(token: str, key: str, via: Literal["bearer", "cookie"]) -> Identity:
+def _verified(token: str, keys: KeyRing, via: Literal["bearer", "cookie"]) -> Identity:
     try:
-        claims = verify(key, "session", token)
+        claims = keys.verify("session", token)
     except TokenExpired:
         raise NotAuthenticated("The session has ended. Start a new one.", code="token_expired") from None
     except TokenNotYet:

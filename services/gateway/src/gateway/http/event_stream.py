@@ -19,7 +19,7 @@ from gateway.metrics import STREAM_FRAMES, STREAM_RECONNECTS, STREAMS
 from parley.contracts import frames
 from parley.contracts.problems import Problem
 from parley.runtime.backoff import Backoff
-from parley.runtime.tokens import issue
+from parley.runtime.tokens import KeyRing
 
 if TYPE_CHECKING:
     import httpx
@@ -56,11 +56,11 @@ class EventStreams:
         push_url: The address of push's websocket; its streams are on the same host, below the same path.
     """
 
-    def __init__(self, push_url: str, key: str) -> None:
+    def __init__(self, push_url: str, keys: KeyRing) -> None:
         parts = urlsplit(push_url)
         scheme = "https" if parts.scheme == "wss" else "http"
         self._base_url = f"{scheme}://{parts.netloc}{parts.path.removesuffix('/ws').rstrip('/')}"
-        self._key = key
+        self._keys = keys
         self._http: httpx.AsyncClient | None = None
         self._open: set[EventStream] = set()
         self.closing = False
@@ -111,7 +111,7 @@ class EventStreams:
             limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
             timeout = httpx.Timeout(_CONNECT_SECONDS, read=None, pool=None)
             self._http = httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False)
-        token, _ = issue(self._key, "session", user_id, max(1.0, expires - time.time()))
+        token, _ = self._keys.issue("session", user_id, max(1.0, expires - time.time()))
         url = f"{self._base_url}/v1/chats/{chat_id}/stream"
         request = self._http.build_request(
             "GET",
@@ -303,7 +303,7 @@ def _as_gateway_error(refused: PushRefused) -> GatewayError:
         case 429:
             return TooMany(problem.detail, retry_after=10)
         case 401:
-            log.error("Push refuses the gateway (%s): have both the same SECRET_KEY?", refused)
+            log.error("Push refuses the gateway (%s): have both the same SECRET_KEY or SECRET_KEYS?", refused)
             return Unavailable("Live updates are not available at the moment.", retry_after=30)
         case _:
             log.warning("A stream was refused: %s", refused)

@@ -22,7 +22,6 @@ from gateway.metrics import RATE_LIMITED
 from gateway.routes.schemas import NewSession, PushTicket, Session
 from parley.contracts.ids import new_id
 from parley.runtime.forwarded import group_of
-from parley.runtime.tokens import issue
 
 TICKET_SECONDS = 60.0
 
@@ -42,7 +41,7 @@ async def start_session(
     identity = _current(request, gateway, start_over=body.start_over)
     user_id = _new_guest(request, gateway) if identity is None else identity.user_id
     seconds = gateway.settings.session_seconds
-    token, expires_at = issue(gateway.key, "session", user_id, seconds)
+    token, expires_at = gateway.keys.issue("session", user_id, seconds)
     request.state.user_id = user_id
     set_cookie(response, request, gateway, token, seconds)
     return Session(user_id=user_id, access_token=token, expires_at=expires_at, new_guest=identity is None)
@@ -51,7 +50,7 @@ async def start_session(
 @router.post("/push-ticket")
 async def create_ticket(gateway: GatewayDependency, identity: Writer) -> PushTicket:
     """Create a ticket that authenticates one socket."""
-    ticket, expires_at = issue(gateway.key, "ticket", identity.user_id, TICKET_SECONDS)
+    ticket, expires_at = gateway.keys.issue("ticket", identity.user_id, TICKET_SECONDS)
     return PushTicket(ticket=ticket, expires_at=expires_at)
 
 

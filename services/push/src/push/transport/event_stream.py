@@ -173,7 +173,7 @@ class EventStream(Connection):
         if request.method != "GET":
             detail = "This address does not take this method."
             raise HttpError(405, "method_not_allowed", detail, headers=[(b"allow", b"GET")])
-        claims = request.authenticate(self._context.secret_key, self._context.cookie)
+        claims = request.authenticate(self._context.keys, self._context.cookie_names)
         if not is_id(self._chat_id):
             raise _not_found()
         self._count(claims.user_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import parse_qsl
 
 import h11
@@ -44,20 +45,20 @@ class StreamRequest:
         """What the reader has; None: nothing, or nothing that can be read."""
         return parse_event_id(self.header(b"last-event-id") or dict(parse_qsl(self._query)).get("after"))
 
-    def authenticate(self, key: str, cookie: str) -> tokens.Claims:
+    def authenticate(self, keys: tokens.KeyRing, cookie_names: Sequence[str]) -> tokens.Claims:
         """Return whose session the request carries, as a bearer token or as a cookie.
 
         Args:
-            cookie: The cookie's name.
+            cookie_names: The names that the cookie may have.
 
         Raises:
             HttpError: there is no session, or it is not valid, or not the one that the request is meant for.
         """
-        token = self._bearer_token() or self._cookie(cookie) or self._cookie(tokens.EARLIER_COOKIE)
+        token = self._bearer_token() or next(filter(None, map(self._cookie, cookie_names)), None)
         if token is None:
             raise HttpError(401, "not_authenticated", "Start a session first: POST /v1/session.")
         try:
-            claims = tokens.verify(key, "session", token)
+            claims = keys.verify("session", token)
         except tokens.TokenExpired:
             raise HttpError(401, "token_expired", "The session has ended. Start a new one.") from None
         except tokens.TokenNotYet:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
@@ -46,7 +47,7 @@ class SessionContext:
     """What all sessions and streams of events of a process share.
 
     Args:
-        cookie: The name of the session's cookie; None: made from the key, as the gateway does.
+        cookie_names: The names under which the session's cookie is read.
     """
 
     def __init__(
@@ -55,8 +56,8 @@ class SessionContext:
         lists: ChatLists,
         tickets: Tickets,
         *,
-        secret_key: str,
-        cookie: str | None,
+        keys: tokens.KeyRing,
+        cookie_names: Sequence[str],
         origins: Origins,
         max_sockets_per_user: int,
         max_chats_per_user: int,
@@ -67,8 +68,8 @@ class SessionContext:
         self.rooms = rooms
         self.lists = lists
         self.tickets = tickets
-        self.secret_key = secret_key
-        self.cookie = cookie or tokens.cookie_name(secret_key)
+        self.keys = keys
+        self.cookie_names = cookie_names
         self.origins = origins
         self.sockets = Count(max_sockets_per_user, "sockets")
         self.chats = Count(max_chats_per_user, "chats")
@@ -180,7 +181,7 @@ class Session:
         if self._user_id is not None:
             raise BadFrame("authenticated already")
         try:
-            claims = tokens.verify(self._context.secret_key, "ticket", ticket)
+            claims = self._context.keys.verify("ticket", ticket)
         except tokens.TokenExpired as error:
             raise TicketExpired("the ticket has expired") from error
         except tokens.TokenNotYet as error:
