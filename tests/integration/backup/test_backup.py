@@ -107,10 +107,10 @@ async def test_what_is_stored_and_what_is_still_owed_comes_back(
             old_request = await before.request_for(waiting)
             await before.js.publish(f"chat.{done}.prompt.submitted", b"not an event")
 
-            async def buried() -> bool:
+            async def dead_lettered() -> bool:
                 return bool([letter async for letter in DeadLetterQueue(before.js).letters()])
 
-            await eventually(buried, what="a dead letter")
+            await eventually(dead_lettered, what="a dead letter")
         # Nobody handles these before the backup: only their stream has them.
         owed = [await before.say(done, f"owed {number}") for number in range(3)]
         await before.finish(claim, "finished, not stored")

@@ -28,7 +28,7 @@ class Neighbour:
     """One connection to the bus, with everything that chat-store says on it.
 
     Attributes:
-        requested: Requests for answers, in the order in which they were heard.
+        requested: Requests for answers, in the order in which they were published.
         changed: What was published for readers.
         lists: What was published for lists of chats, by user.
     """
@@ -44,7 +44,7 @@ class Neighbour:
     async def listen(self) -> None:
         async def on_requested(message: Msg) -> None:
             request = msgspec.json.decode(message.data, type=GenerationRequested)
-            # One that is published again is not stored again, but heard.
+            # One that is published again is not stored again, but received.
             if request.id not in {one.id for one in self.requested}:
                 self.requested.append(request)
 
@@ -111,7 +111,7 @@ class Neighbour:
         """Wait for the chat's ``number``-th request and return it."""
 
         async def stored() -> GenerationRequested | None:
-            # Read from the stream: what is only heard is lost while this connection is.
+            # Read from the stream: what is only received is lost while this connection is.
             subject, sequence, data = subjects.generation_requested(chat_id), 0, b""
             try:
                 for _ in range(number):
@@ -121,12 +121,12 @@ class Neighbour:
                 return None
             return msgspec.json.decode(data, type=GenerationRequested)
 
-        def heard() -> GenerationRequested | None:
+        def received() -> GenerationRequested | None:
             mine = [one for one in self.requested if one.chat_id == chat_id]
             return mine[number - 1] if len(mine) >= number else None
 
         async def either() -> GenerationRequested | None:
-            return heard() or await stored()
+            return received() or await stored()
 
         found = await eventually(either, deadline=deadline, what=f"request {number} of chat {chat_id}")
         assert found is not None

@@ -176,7 +176,7 @@ async def test_a_deleted_chat_leaves_nothing_in_the_streams(store: Neighbour) ->
         await store.js.publish(subjects.dead_letter("chat-store-prompts", chat), b"a dead letter")
         await store.js.publish(subjects.dead_letter("llm-worker-requests", chat), b"a dead letter")
 
-    async def held(chat: str) -> int:
+    async def stored_messages(chat: str) -> int:
         found = 0
         for stream, subject in (("CHAT", "chat"), ("SEGMENTS", "chat"), ("DEAD_LETTERS", "dead")):
             subject = f"chat.{chat}.>" if subject == "chat" else subjects.dead_letters_of_chat(chat)
@@ -184,15 +184,15 @@ async def test_a_deleted_chat_leaves_nothing_in_the_streams(store: Neighbour) ->
             found += sum((info.state.subjects or {}).values())
         return found
 
-    before = await held(kept)
-    assert await held(chat_id) == before >= 7
+    before = await stored_messages(kept)
+    assert await stored_messages(chat_id) == before >= 7
     await store.ask(rpc.DeleteChat(user_id="ann", chat_id=chat_id))
 
     async def nothing() -> bool:
-        return await held(chat_id) == 0
+        return await stored_messages(chat_id) == 0
 
     await eventually(nothing, what="the streams being purged")
-    assert await held(kept) == before
+    assert await stored_messages(kept) == before
     # What comes late is removed the next time; a prompt's author is informed first.
     late = await store.say(chat_id, "late")
     assert (await state(store, chat_id, late)).status == "rejected"

@@ -132,7 +132,7 @@ async def test_a_killed_leader_is_followed_by_another_replica_at_once(
         began = time.monotonic()
         prompts += [await neighbour.say(chat_id) for _ in range(20)]
         await all_stored(neighbour, chat_id, prompts)
-        # Well before the server would give the prompts in hand to another (ack_wait, 30 s).
+        # Well before the server would give the unacknowledged prompts to another (ack_wait, 30 s).
         assert time.monotonic() - began < 15
         assert _leads(other)
         leader.start()

@@ -76,10 +76,10 @@ async def test_a_prompt_that_always_fails_is_buried_and_its_replay_works_once_th
             await neighbour.say(other, "and me?")
             await neighbour.answer(other)
 
-            async def buried() -> bool:
+            async def dead_lettered() -> bool:
                 return len(await _dead(neighbour, "chat-store-prompts")) == 1
 
-            await eventually(buried, deadline=60)
+            await eventually(dead_lettered, deadline=60)
             assert await neighbour.messages(chat_id) == []
             await connection.execute("DROP TRIGGER refuse ON messages")
             queue = DeadLetterQueue(neighbour.js)

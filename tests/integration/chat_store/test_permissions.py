@@ -97,7 +97,7 @@ async def _turn(gateway: Client, worker: Client, push: Client, operator: Client,
     await eventually(stored)
     await changed.next_msg(5)
 
-    async def buried() -> bool:
+    async def dead_lettered() -> bool:
         return (await operator.jetstream().stream_info("DEAD_LETTERS")).state.messages == 1
 
-    await eventually(buried)
+    await eventually(dead_lettered)

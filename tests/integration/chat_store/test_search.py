@@ -234,7 +234,7 @@ async def outcome(store: Neighbour, user_id: str, query: str, search_id: str | N
 
 
 @pytest_asyncio.fixture
-async def held(nats_url: str, database_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+async def locked(nats_url: str, database_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
     """A migrated database whose searches wait: somebody holds the table that they read."""
     done = await asyncio.to_thread(migrate, nats_url, database_url)
     assert done.returncode == 0, done.stderr
@@ -256,42 +256,42 @@ async def waiting(connection: asyncpg.Connection[asyncpg.Record], count: int) ->
 
 
 async def test_a_search_that_takes_long_is_ended_and_says_so(
-    start_store: StartStore, neighbour: Neighbour, held: asyncpg.Connection[asyncpg.Record]
+    start_store: StartStore, neighbour: Neighbour, locked: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     async with start_store(SEARCH_TIMEOUT="0.5"):
         with pytest.raises(RpcRefused, match=r"took longer than 0\.5 s") as refused:
             await neighbour.ask(rpc.Search(user_id="ann", query="x"))
         assert refused.value.code == "unavailable"
-        await eventually(lambda: waiting(held, 0))
+        await eventually(lambda: waiting(locked, 0))
 
 
 async def test_a_search_is_cancelled_with_its_statement(
-    start_store: StartStore, neighbour: Neighbour, held: asyncpg.Connection[asyncpg.Record]
+    start_store: StartStore, neighbour: Neighbour, locked: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     async with start_store(SEARCH_TIMEOUT="60"):
         searching = asyncio.create_task(outcome(neighbour, "ann", "x", search_id="one"))
-        await eventually(lambda: waiting(held, 1))
+        await eventually(lambda: waiting(locked, 1))
         await neighbour.nc.publish(subjects.ctl_search_cancel("another"), msgspec.json.encode(rpc.CancelSearch()))
         await neighbour.nc.publish(subjects.ctl_search_cancel("one"), msgspec.json.encode(rpc.CancelSearch()))
         assert await asyncio.wait_for(searching, 10) == "too_many"
-        await eventually(lambda: waiting(held, 0))
+        await eventually(lambda: waiting(locked, 0))
 
 
 async def test_one_user_has_one_search_at_a_time_and_few_that_wait(
-    start_store: StartStore, neighbour: Neighbour, held: asyncpg.Connection[asyncpg.Record]
+    start_store: StartStore, neighbour: Neighbour, locked: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     async with start_store(SEARCH_TIMEOUT="60", SEARCH_POOL_SIZE="2"):
         anns = [asyncio.create_task(outcome(neighbour, "ann", "x")) for _ in range(10)]
         bobs = asyncio.create_task(outcome(neighbour, "bob", "x"))
         await eventually(lambda: sum(task.done() for task in anns) == 6)
-        await eventually(lambda: waiting(held, 2))
-        await held.execute("ROLLBACK")
+        await eventually(lambda: waiting(locked, 2))
+        await locked.execute("ROLLBACK")
         assert sorted(await asyncio.gather(*anns)) == ["nothing"] * 4 + ["too_many"] * 6
         assert await bobs == "nothing"
 
 
 async def test_searches_of_many_users_wait_for_each_other_and_for_nobody_else(
-    start_store: StartStore, neighbour: Neighbour, held: asyncpg.Connection[asyncpg.Record]
+    start_store: StartStore, neighbour: Neighbour, locked: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     async with start_store(SEARCH_TIMEOUT="1", SEARCH_POOL_SIZE="1", DATABASE_POOL_SIZE="2"):
         others = [asyncio.create_task(outcome(neighbour, f"user{number}", "x")) for number in range(20)]

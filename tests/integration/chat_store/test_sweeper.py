@@ -1,4 +1,4 @@
-"""What a dead worker or a lost message left behind is put right."""
+"""The sweeper repairs what a dead worker or a lost message caused."""
 
 import asyncio
 import re
@@ -81,8 +81,8 @@ async def test_the_answers_of_a_worker_whose_connection_ended_are_requested_agai
         again = await neighbour.request_for(dead, number=2, deadline=20)
         assert (await neighbour.claimed(again)).attempt == claimed.attempt + 1
         assert 'kind="worker_gone"} 1.0' in store.get("/metrics")[1]
-        heard = asked
-        await eventually(lambda: asked > heard + 2, deadline=30, what="two more rounds")
+        before = asked
+        await eventually(lambda: asked > before + 2, deadline=30, what="two more rounds")
         assert [one.request for one in neighbour.requested if one.chat_id == paused] == [1], "it is connected"
 
 
@@ -138,10 +138,10 @@ async def test_an_end_that_lies_in_the_stream_is_found(
             await neighbour.nc.subscribe(subject, cb=answer)
         claimed = await neighbour.claimed(request)
         await asyncio.to_thread(store.stop)
-        # As when another chat-store dies with the event in hand: the server gives it out again only after ack_wait.
+        # As when another chat-store dies before it acknowledges the event: the server redelivers it after ack_wait.
         holder = PullConsumer(neighbour.nc, CHAT_STORE_FINISHED, batch=1)
         await neighbour.finish(claimed, "whole")
-        held = await asyncio.wait_for(holder.next_batch(), 30)
+        unacknowledged = await asyncio.wait_for(holder.next_batch(), 30)
         store.start()
         await asyncio.to_thread(store.wait_ready)
 
@@ -151,7 +151,7 @@ async def test_an_end_that_lies_in_the_stream_is_found(
 
         await eventually(stored, deadline=CHAT_STORE_FINISHED.ack_wait / 2)
         assert 'kind="end_found"} 1.0' in store.get("/metrics")[1]
-        assert not held[0].is_acked
+        assert not unacknowledged[0].is_acked
         assert [one.request for one in neighbour.requested if one.chat_id == chat_id] == [1]
         await holder.close()
 

@@ -1,4 +1,4 @@
-"""A new version is rolled out beside the one before it, and back, under load: schema first, nothing lost."""
+"""A new version is rolled out next to the one before it, and back, under load: schema first, nothing lost."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Load:
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             for _ in range(CHATS):
-                group.create_task(self._talk(await insist(self._neighbour.chat)))
+                group.create_task(self._talk(await retried(self._neighbour.chat)))
 
     async def more(self, talking: asyncio.Task[None]) -> None:
         """Wait for some turns more."""
@@ -80,20 +80,21 @@ class Load:
         store = self._neighbour
         request = await store.request_for(chat_id, number=number, deadline=60)
         claim_id = ids.new_id()
-        claimed = await insist(lambda: store.claimed(request, claim_id=claim_id))
+        claimed = await retried(lambda: store.claimed(request, claim_id=claim_id))
         await store.finish(claimed, f"answer {number}")
 
         async def stored() -> bool:
-            answer = await insist(lambda: store.message(chat_id, claimed.message_id))
+            answer = await retried(lambda: store.message(chat_id, claimed.message_id))
             return answer is not None and answer.status == "complete"
 
         await eventually(stored, deadline=60, what=f"answer {number} being stored")
 
 
-async def insist(ask: Callable[[], Awaitable[T]]) -> T:
-    """Ask again when the process that was asked went away with the question, as all neighbours do.
+async def retried(ask: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a request that was lost with the process that it was sent to, as all services do.
 
-    Versions before the one of test_contention call a claim that crosses a note an internal error; workers ask again.
+    Versions before the one of test_contention refuse a claim that collides with another change as an internal error;
+    workers repeat it.
     """
     while True:
         try:
@@ -113,7 +114,7 @@ def older(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     try:
         return earlier.unpack(getattr(earlier, request.param)(), folder)
     except earlier.NoHistory as reason:
-        pytest.skip(f"no earlier chat-store to run beside this one: {reason}")
+        pytest.skip(f"no earlier chat-store to run next to this one: {reason}")
 
 
 async def test_this_version_rolls_out_and_back_beside_an_earlier_one_and_nothing_is_lost(

@@ -1,4 +1,4 @@
-"""What a new leader finds in hand is carried out in batches, and one event that fails holds up no other."""
+"""What was delivered and not acknowledged is processed in batches, and one event that fails delays no other."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

@@ -1,11 +1,11 @@
-"""Which ends of answers have been in hand for too long."""
+"""Which ends of answers have been unacknowledged for too long."""
 
 from chat_store.events.sweeper import UNACKNOWLEDGED_FOR, UnacknowledgedEnds
 
 
 def test_an_end_is_overdue_when_it_has_been_out_for_a_while() -> None:
     ends = UnacknowledgedEnds()
-    assert ends.overdue(5, 8, now=100.0) is None, "they may be in hand this very moment"
+    assert ends.overdue(5, 8, now=100.0) is None, "they may be being processed at this moment"
     assert ends.overdue(5, 9, now=100.0 + UNACKNOWLEDGED_FOR / 2) is None
     assert ends.overdue(5, 9, now=100.0 + UNACKNOWLEDGED_FOR) == (5, 8)
     assert ends.overdue(6, 9, now=100.1 + UNACKNOWLEDGED_FOR) == (6, 8), "what is acknowledged meanwhile is not"

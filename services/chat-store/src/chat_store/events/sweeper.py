@@ -1,4 +1,4 @@
-"""Puts right what a crash, a lost message or a dead worker left behind. Runs on the leader.
+"""Repairs what a crash, a lost message or a dead worker caused. Runs on the leader.
 
 - A request that is not known to be in the stream is published (a crash between commit and publish, or NATS was away).
 - The stop signal to a worker is repeated each second, until the answer has ended.

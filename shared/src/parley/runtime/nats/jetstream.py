@@ -41,39 +41,39 @@ class Needs:
 
 
 class StreamWrites:
-    """Whether the stream CHAT stores what is published. As long as publishing goes well, nobody asks.
+    """Whether the stream CHAT stores what is published; checked only after a publish that failed.
 
-    A nats-server whose disk was full goes on answering for its streams and stores nothing until it is restarted; only a
-    message that is really stored tells.
+    A nats-server whose disk was full goes on answering for its streams and stores nothing until it is restarted. Only
+    storing a message shows it.
     """
 
     def __init__(self) -> None:
-        self._in_doubt = False
+        self._has_failed = False
 
     def failed(self) -> None:
         """A durable publish was not acknowledged."""
-        self._in_doubt = True
+        self._has_failed = True
 
     def worked(self) -> None:
         """A durable publish was acknowledged."""
-        self._in_doubt = False
+        self._has_failed = False
 
     async def problem(self, nc: Client) -> str | None:
-        """Store a message that nobody reads, if there is doubt; a sentence when that fails."""
-        if not self._in_doubt:
+        """After a failure, store a message that nobody reads; return a sentence when that fails, too."""
+        if not self._has_failed:
             return None
         try:
             await write(nc.jetstream(timeout=ANSWER_TIMEOUT))
         except TRANSIENT_ERRORS as error:
             return unwritable(error)
-        self._in_doubt = False
+        self._has_failed = False
         return None
 
 
 async def check(nc: Client, needs: Needs) -> str | None:
-    """Return a sentence for the first thing that is missing. Stores nothing.
+    """Return a sentence about the first thing that is missing, or None. Stores nothing.
 
-    A connection that is away is not for here: the client says so itself.
+    A lost connection is not reported here: the client logs it.
     """
     if not nc.is_connected:
         return None
