@@ -10,6 +10,7 @@ from playwright.sync_api import BrowserContext, Route, WebSocketRoute
 
 from gateway.http.static_files import content_security_policy, diagram_security_policy
 from parley.contracts.ids import new_id
+from tests.support.scripted_account import ScriptedAccount
 
 DIST = Path(__file__).parents[2] / "web" / "dist"
 ORIGIN = "https://parley.test"
@@ -31,6 +32,7 @@ class ScriptedPage:
         """The same, for the first request only."""
         self.models: dict[str, Any] = {"items": ["demo", "demo-large"], "default": "demo"}
         self.demo = False
+        self.account = ScriptedAccount(USER)
         self._sockets: list[WebSocketRoute] = []
         context.route("**/*", self._respond)
         context.route_web_socket("wss://parley.test/**", self._connect)
@@ -184,11 +186,18 @@ class ScriptedPage:
         route.fulfill(body=file.read_bytes(), headers=headers)
 
     def _respond_api(self, route: Route, path: str, query: dict[str, list[str]]) -> None:
-        if path == "/session":
-            route.fulfill(json={"user_id": USER, "access_token": "t", "expires_at": "2099-01-01T00:00:00Z"})
+        method = route.request.method
+        about_account = self.account.respond(method, path, json.loads(route.request.post_data or "null"))
+        if about_account is not None:
+            status, body = about_account
+            route.fulfill(status=status, json=body) if body is not None else route.fulfill(status=status)
+        elif path == "/session":
+            status, body = self.account.session()
+            route.fulfill(status=status, json=body)
         elif path == "/config":
             limits = {"content_bytes": 131072}
             config = {"push_url": "/ws", "guests": True, "default_model": "demo", "demo": self.demo}
+            config["auth"] = self.account.auth
             route.fulfill(json={**config, "version": "test", "limits": limits})
         elif path == "/models":
             route.fulfill(json=self.models)

@@ -12,6 +12,9 @@
  * for byte; a message is delivered at least once under one id, of which the server makes one turn.
  */
 
+export { Account } from "./account/account.ts";
+export type * from "./account/bodies.ts";
+export { Sharing } from "./account/sharing.ts";
 export {
   type BranchItem,
   newestLeaf,
@@ -52,6 +55,7 @@ export {
   type OutgoingRecord,
   type Store,
   type StoreChange,
+  type StoredUser,
 } from "./storage/store.ts";
 export { Backoff } from "./transport/backoff.ts";
 export type { ConnectionState, ConnectionStatus } from "./transport/connection.ts";

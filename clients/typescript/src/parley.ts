@@ -1,13 +1,14 @@
+import type { ServerConfig } from "./account/bodies.ts";
 import { type ChatSnapshot, WatchedChat } from "./chats/chat.ts";
 import { ChatList } from "./chats/chats.ts";
 import type { ChatState } from "./chats/merge.ts";
 import { browserEnvironment, type Environment, type PageEvent } from "./environment.ts";
 import { newId } from "./ids.ts";
-import type { Observable } from "./observable.ts";
-import type { Config, Models, NewChat } from "./protocol/bodies.ts";
+import { type Observable, Subject } from "./observable.ts";
+import type { Models, NewChat } from "./protocol/bodies.ts";
 import { Drafts } from "./storage/drafts.ts";
 import type { Delivery } from "./storage/outbox.ts";
-import type { StoreChange } from "./storage/store.ts";
+import { NOBODY, type StoreChange, type StoredUser } from "./storage/store.ts";
 import { Connection, type ConnectionState } from "./transport/connection.ts";
 import { Http, type SessionState } from "./transport/http.ts";
 
@@ -26,18 +27,18 @@ export class Parley {
   private readonly openChats = new Map<string, WatchedChat>();
   private readonly delivery: Delivery;
   private readonly subscriptions: (() => void)[] = [];
-  /** The user of this browser's session, or of its last one; empty while unknown. */
-  private userId = "";
+  /** The user of this browser's session, or of its last one; nobody while unknown. */
+  private readonly currentUser = new Subject<StoredUser>(NOBODY);
   /** Resolves when the store belongs to the current user. */
   private userChange: Promise<void> = Promise.resolve();
-  private configuration: Promise<Config> | null = null;
+  private configuration: Promise<ServerConfig> | null = null;
 
   constructor(environment: Environment) {
     this.environment = environment;
     this.http = new Http(environment);
     this.chats = new ChatList(this.http, environment.random);
     const { store, withLock, random } = environment;
-    const user = () => this.userId;
+    const user = () => this.currentUser.getSnapshot().id;
     this.drafts = new Drafts(environment, user);
     this.delivery = { http: this.http, store, withLock, random, user };
     this.pushConnection = new Connection(
@@ -50,7 +51,7 @@ export class Parley {
     this.subscriptions.push(
       environment.onPageEvent((event) => this.onPageEvent(event)),
       store.onChange((change) => this.onStoreChange(change)),
-      this.http.user.subscribe(() => this.onUser(this.http.user.getSnapshot() ?? "", true)),
+      this.http.user.subscribe(() => this.onUser(this.sessionUser(), true)),
       this.pushConnection.state.subscribe(() => {
         const before = status;
         status = this.pushConnection.state.getSnapshot().status;
@@ -74,13 +75,38 @@ export class Parley {
     return this.http.state;
   }
 
+  /** The user of this browser's session, or of its last one; nobody while unknown. */
+  get user(): Observable<StoredUser> {
+    return this.currentUser;
+  }
+
+  /**
+   * Ends this session, or all of the user's, and closes the client: the page has to be loaded again. Drafts and unsent
+   * messages stay in the browser for the user.
+   *
+   * @returns The address where the identity provider ends its own session; null when there is none.
+   */
+  async signOut({ everywhere }: { readonly everywhere: boolean }): Promise<string | null> {
+    const reply = await this.http.endSession(everywhere);
+    this.close();
+    await this.environment.store.setUser(NOBODY);
+    return reply?.logout_url ?? null;
+  }
+
+  /** Deletes what the browser stores of the user, who was erased, and closes the client. */
+  async forgetUser(): Promise<void> {
+    this.close();
+    await this.environment.store.forget(this.currentUser.getSnapshot().id);
+    await this.environment.store.setUser(NOBODY);
+  }
+
   /**
    * Starts a new guest's session in place of a lost one.
    *
    * @returns Whether the user is a new guest; otherwise the session was valid again.
    */
   async startOver(): Promise<boolean> {
-    const before = this.userId;
+    const before = this.currentUser.getSnapshot().id;
     const { user_id } = await this.http.startOver();
     await this.userChange;
     return user_id !== before;
@@ -92,7 +118,7 @@ export class Parley {
   }
 
   /** Returns the server's configuration, which is requested once. */
-  config(): Promise<Config> {
+  config(): Promise<ServerConfig> {
     this.configuration ??= this.http.config().catch((error: unknown) => {
       this.configuration = null;
       throw error;
@@ -169,17 +195,23 @@ export class Parley {
     for (const chat of this.openChats.values()) chat.retryNow();
   }
 
+  private sessionUser(): StoredUser {
+    const { session } = this.http;
+    return session === null ? NOBODY : { id: session.user_id, guest: session.user?.guest !== false };
+  }
+
   /** @param certain Whether the server named the user; otherwise it is the last user of this browser. */
-  private onUser(userId: string, certain: boolean): void {
-    const before = this.userId;
-    this.userId = userId;
+  private onUser(user: StoredUser, certain: boolean): void {
+    const before = this.currentUser.getSnapshot();
+    this.currentUser.set(user);
     const newGuest = certain && this.http.session?.new_guest === true;
-    if (certain) this.userChange = this.applyUser(userId, newGuest);
-    if (before === userId) return;
-    if (!newGuest || before === "") this.drafts.onUser();
+    if (certain) this.userChange = this.applyUser(user, newGuest);
+    if (before.id === user.id) return;
+    if (!before.guest) this.drafts.leave(before.id);
+    else if (!newGuest || before.id === "") this.drafts.onUser();
     for (const chat of this.openChats.values()) chat.onUser();
     void this.restore();
-    if (!certain || before === "") return;
+    if (!certain || before.id === "") return;
     // The list and the socket belong to the user before.
     this.chats.clear();
     this.chats.refresh().catch(() => undefined);
@@ -187,20 +219,22 @@ export class Parley {
   }
 
   /**
-   * Stores who the user is. A new guest replaces the user before, whose cookie is lost. Messages that were
-   * not sent are not sent as the new guest: with the draft of the chat that is shown, they become the draft of a new chat.
+   * Stores who the user is. A guest whose cookie is lost, or who signed in, does not come back: messages that were not
+   * sent are not sent as another user, and become the draft of a new chat, with the draft of the chat that is shown. What
+   * any other user left stays until that user signs in again.
    */
-  private async applyUser(userId: string, newGuest: boolean): Promise<void> {
+  private async applyUser(user: StoredUser, newGuest: boolean): Promise<void> {
     const { store } = this.environment;
-    const before = await store.setUser(userId);
-    if (!newGuest || before === "" || before === userId) return;
-    await store.transfer(before, userId, this.drafts.shown);
+    const before = await store.setUser(user);
+    const replaced = before.guest && (newGuest || !user.guest);
+    if (!replaced || before.id === "" || before.id === user.id) return;
+    await store.transfer(before.id, user.id, this.drafts.shown);
     this.drafts.reset();
   }
 
   /** Resumes sending the messages of earlier pages, also of chats that are not open. */
   private async restore(): Promise<void> {
-    const records = await this.environment.store.outgoing(this.userId);
+    const records = await this.environment.store.outgoing(this.currentUser.getSnapshot().id);
     for (const { chat_id } of records) this.watch(chat_id);
   }
 

@@ -284,10 +284,9 @@ describe("messages written offline", () => {
   it("are sent from memory where the browser stores nothing", async () => {
     const refuse = () => Promise.reject(new DOMException("denied", "SecurityError"));
     const denied = Object.fromEntries(
-      ["lastUser", "setUser", "outgoing", "add", "change", "remove", "draft", "setDraft"].map((name) => [
-        name,
-        refuse,
-      ]),
+      ["lastUser", "setUser", "outgoing", "add", "change", "remove", "draft", "setDraft", "forget"].map(
+        (name) => [name, refuse],
+      ),
     );
     setup.parley.close();
     setup.server.store = new FallbackStore(Object.assign(new MemoryStore(), denied));

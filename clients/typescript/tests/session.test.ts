@@ -92,6 +92,84 @@ describe("a session", () => {
   });
 });
 
+describe("a user who is not a guest", () => {
+  const signedIn = async (user: string, guest = false) => {
+    Object.assign(setup.server, { user, guest });
+    await setup.parley.http.startSession();
+    await flush();
+  };
+  const draft = () => setup.parley.drafts.of(CHAT).getSnapshot();
+
+  it("keeps what was not sent when another one signs in, who neither sees nor sends it", async () => {
+    await signedIn("ada");
+    setup.parley.drafts.of(CHAT).write("Ada's draft");
+    setup.server.overrides.set(`POST /v1/chats/${CHAT}/messages`, () => problem(503, "unavailable"));
+    const chat = await setup.watch(CHAT);
+    chat.send("Ada's message");
+    await pass(100);
+    await signedIn("grace");
+    await pass(60_000);
+    setup.server.overrides.clear();
+    expect(draft()).toBe("");
+    expect(chat.getSnapshot().outbox).toEqual([]);
+    expect(setup.server.room.messages).toEqual([]);
+    await signedIn("ada");
+    expect(draft()).toBe("Ada's draft");
+    await pass(60_000);
+    expect(setup.server.room.messages.map(({ content }) => content)).toContain("Ada's message");
+  });
+
+  it("does not leave it to a new guest either", async () => {
+    await signedIn("ada");
+    setup.parley.drafts.of(CHAT).write("Ada's draft");
+    await flush();
+    setup.server.overrides.set("POST /v1/session", () =>
+      json({ user_id: "guest", access_token: "t", expires_at: "2100-01-01T00:00:00Z", new_guest: true }),
+    );
+    await setup.parley.startOver();
+    await flush();
+    setup.parley.drafts.of(null);
+    await flush();
+    expect(draft()).toBe("");
+    expect(setup.parley.drafts.of(null).getSnapshot()).toBe("");
+  });
+
+  it("gets what a guest did not send, as the draft of a new chat", async () => {
+    setup.parley.drafts.of(CHAT).write("The guest's draft");
+    await flush();
+    await signedIn("ada");
+    setup.parley.drafts.of(null);
+    await flush();
+    expect(setup.parley.drafts.of(null).getSnapshot()).toBe("The guest's draft");
+  });
+
+  it("signs out: nothing of the user is shown before the next session is known, and it is there again after", async () => {
+    await signedIn("ada");
+    setup.parley.drafts.of(CHAT).write("Ada's draft");
+    await flush();
+    setup.server.overrides.set("DELETE /v1/session", () => json({ logout_url: "https://id.example/logout" }));
+    expect(await setup.parley.signOut({ everywhere: false })).toBe("https://id.example/logout");
+    setup.server.overrides.set("POST /v1/session", () => problem(403, "guests_not_allowed"));
+    const again = await setup.open();
+    expect(again.drafts.of(CHAT).getSnapshot()).toBe("");
+    await flush();
+    expect(again.drafts.of(CHAT).getSnapshot()).toBe("");
+    setup.server.overrides.clear();
+    await again.http.startSession();
+    await flush();
+    expect(again.drafts.of(CHAT).getSnapshot()).toBe("Ada's draft");
+  });
+
+  it("who was erased leaves nothing in the browser", async () => {
+    await signedIn("ada");
+    setup.parley.drafts.of(CHAT).write("Ada's draft");
+    await flush();
+    await setup.parley.forgetUser();
+    expect(await setup.server.store.draft("ada", CHAT)).toBe("");
+    expect(await setup.server.store.lastUser()).toEqual({ id: "", guest: true });
+  });
+});
+
 describe("a socket of another user than the cookie's", () => {
   it("is replaced after an access error when the session is another user's", async () => {
     setup.server.user = "another tab's";

@@ -110,9 +110,9 @@ describe.each(stores)("a store %s", (_, make) => {
     const store = make();
     await store.add(record("a", { user_id: "" }), null);
     await store.setDraft("", "c", "early");
-    expect(await store.setUser("u")).toBe("");
-    expect(await store.setUser("u")).toBe("u");
-    expect(await store.lastUser()).toBe("u");
+    expect(await store.setUser({ id: "u", guest: false })).toEqual({ id: "", guest: true });
+    expect(await store.setUser({ id: "u", guest: false })).toEqual({ id: "u", guest: false });
+    expect(await store.lastUser()).toEqual({ id: "u", guest: false });
     expect(await ids(store)).toEqual(["a"]);
     expect(await store.draft("u", "c")).toBe("early");
     expect(await store.draft("", "c")).toBe("");
@@ -138,7 +138,7 @@ describe("the tabs of a browser", () => {
     const [one, other] = [indexed(), indexed()];
     const changes: StoreChange[] = [];
     other.onChange((change) => changes.push(change));
-    await one.setUser("u");
+    await one.setUser({ id: "u", guest: true });
     await one.add(record("a"), "c");
     await one.setDraft("u", "c", "more");
     await vi.waitFor(() => expect(changes).toHaveLength(4));

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
-from tests.support.scripted_page import DIST, ORIGIN, ScriptedPage
+from parley.contracts.ids import new_id
+from tests.support.scripted_account import PROVIDER
+from tests.support.scripted_page import DIST, ORIGIN, USER, ScriptedPage
 
 AXE = (DIST.parents[1] / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
 PHONE = {"width": 390, "height": 844}
@@ -215,7 +217,128 @@ def too_long(context: BrowserContext, server: ScriptedPage) -> Page:
     return page
 
 
+def account(tab: str) -> Prepare:
+    def prepare(context: BrowserContext, server: ScriptedPage) -> Page:
+        server.account.sign_in()
+        server.account.add_session(current=True)
+        server.account.add_session(current=False, user_agent="curl/8.14")
+        server.account.add_usage()
+        server.account.add_key("Backup")
+        page = opened(context)
+        open_list(page)
+        page.get_by_test_id("open-account").click()
+        page.get_by_test_id(f"tab-{tab}").click()
+        page.get_by_test_id(VIEWS_OF_ACCOUNT[tab]).first.wait_for()
+        return page
+
+    prepare.__name__ = f"account_{tab}"
+    return prepare
+
+
+VIEWS_OF_ACCOUNT = {
+    "profile": "user-id",
+    "sessions": "session",
+    "api-keys": "api-key",
+    "usage": "usage-models",
+    "data": "erase",
+}
+"""What shows that a tab's content is there."""
+
+
+def open_list(page: Page) -> None:
+    page.get_by_test_id("composer").wait_for()
+    if page.get_by_test_id("open-list").is_visible():
+        page.get_by_test_id("open-list").click()
+
+
+def new_key(context: BrowserContext, server: ScriptedPage) -> Page:
+    page = account("api-keys")(context, server)
+    page.get_by_test_id("api-key-name").fill("Another")
+    page.get_by_test_id("create-api-key").click()
+    page.get_by_test_id("api-key-secret").wait_for()
+    return page
+
+
+def usage_table(context: BrowserContext, server: ScriptedPage) -> Page:
+    page = account("usage")(context, server)
+    page.get_by_role("button", name="Show as a table").click()
+    return page
+
+
+def members(context: BrowserContext, server: ScriptedPage) -> Page:
+    chat = rich_chat(server)
+    server.account.add_member(chat, USER, "owner")
+    server.account.add_member(chat, new_id(), "writer", name="Grace Hopper")
+    server.account.add_member(chat, new_id(), "reader", status="invited")
+    page = opened(context, f"/c/{chat}")
+    page.get_by_test_id("open-share").click()
+    expect(page.get_by_test_id("member")).to_have_count(3)
+    return page
+
+
+def share_links(context: BrowserContext, server: ScriptedPage) -> Page:
+    page = members(context, server)
+    page.get_by_test_id("tab-links").click()
+    page.get_by_test_id("create-link").click()
+    page.get_by_test_id("link-address").wait_for()
+    return page
+
+
+def invitations(context: BrowserContext, server: ScriptedPage) -> Page:
+    server.account.add_invitation(server.add_chat("A chat"), "A chat")
+    server.account.provider = PROVIDER
+    page = opened(context)
+    open_list(page)
+    page.get_by_test_id("invitation").wait_for()
+    return page
+
+
+def reader(context: BrowserContext, server: ScriptedPage) -> Page:
+    chat = rich_chat(server)
+    server.chats[chat]["owner_id"] = new_id()
+    server.account.add_member(chat, USER, "reader")
+    page = opened(context, f"/c/{chat}")
+    expect(page.get_by_test_id("composer")).to_be_disabled()
+    return page
+
+
+def shared_chat(context: BrowserContext, server: ScriptedPage) -> Page:
+    chat = rich_chat(server)
+    server.account.shared["token"] = {"title": "A rich chat", "messages": server.messages[chat]}
+    page = opened(context, "/shared/token")
+    page.get_by_text("Cut off.").wait_for()
+    page.locator(".hljs-keyword").first.wait_for()
+    return page
+
+
+def sign_in(context: BrowserContext, server: ScriptedPage) -> Page:
+    server.account.provider = PROVIDER
+    server.account.refused = True
+    page = opened(context, "/?sign_in_error=disabled")
+    page.get_by_test_id("sign-in").wait_for()
+    return page
+
+
+def session_ended(context: BrowserContext, server: ScriptedPage) -> Page:
+    server.account.sign_in()
+    page = start_page(context, server)
+    server.account.signed_in = False
+    page.evaluate("window.parley.http.startSession().catch(() => null)")
+    page.get_by_test_id("sign-in").wait_for()
+    return page
+
+
 VIEWS: list[Prepare] = [
+    *(account(tab) for tab in VIEWS_OF_ACCOUNT),
+    new_key,
+    usage_table,
+    members,
+    share_links,
+    invitations,
+    reader,
+    shared_chat,
+    sign_in,
+    session_ended,
     start_page,
     chat_page,
     failed_answer,
@@ -302,7 +425,9 @@ _SMALL = """() => {
         if (!target.checkVisibility({ visibilityProperty: true }) || target.tabIndex < 0 && target.role !== "option") {
             return false;
         }
-        const { width, height } = target.getBoundingClientRect();
+        // The label of a checkbox is its target too.
+        const whole = target.type === "checkbox" && target.closest("label") || target;
+        const { width, height } = whole.getBoundingClientRect();
         return width < 43.5 || height < 43.5;
     }).map((target) => {
         const { width, height } = target.getBoundingClientRect();

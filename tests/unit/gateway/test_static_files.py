@@ -37,7 +37,7 @@ async def http(dist: Path) -> AsyncIterator[httpx.AsyncClient]:
 CHAT = "/c/0199f3a2-7c1e-7d3a-9b64-2f1d5c0e8a11"
 
 
-@pytest.mark.parametrize("path", ["/", CHAT, f"{CHAT}/"])
+@pytest.mark.parametrize("path", ["/", CHAT, f"{CHAT}/", "/shared/a-token_1", "/shared/a-token_1/"])
 async def test_the_pages_own_addresses_all_show_the_page(http: httpx.AsyncClient, path: str) -> None:
     answer = await http.get(path)
     assert (answer.status_code, answer.text) == (200, INDEX)
@@ -45,8 +45,24 @@ async def test_the_pages_own_addresses_all_show_the_page(http: httpx.AsyncClient
     assert answer.headers["cache-control"] == "no-cache"
 
 
+async def test_search_engines_are_asked_not_to_list_a_shared_chat(http: httpx.AsyncClient) -> None:
+    assert (await http.get("/shared/a-token_1")).headers["x-robots-tag"] == "noindex"
+    assert "x-robots-tag" not in (await http.get(CHAT)).headers
+
+
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "sec-fetch-mode": "navigate"}
-UNKNOWN = ["/c/nonsense", "/c", "/c/", f"{CHAT}/more", "/nothing", "/a/b/c", "/favicon.ico", "/.hidden"]
+UNKNOWN = [
+    "/shared/",
+    "/shared/a/b",
+    "/c/nonsense",
+    "/c",
+    "/c/",
+    f"{CHAT}/more",
+    "/nothing",
+    "/a/b/c",
+    "/favicon.ico",
+    "/.hidden",
+]
 
 
 @pytest.mark.parametrize("path", UNKNOWN)

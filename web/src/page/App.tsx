@@ -4,7 +4,9 @@ import { ChatPage } from "./chat/ChatPage";
 import { UnknownPage } from "./chat/statusPages";
 import { useRoute } from "./route";
 import { SearchDialog } from "./search/SearchDialog";
-import { useParley } from "./session/context";
+import { useObservable, useParley } from "./session/context";
+import { SignInPage } from "./session/SignInPage";
+import { useSignIn } from "./session/signIn";
 import { Sidebar } from "./sidebar/Sidebar";
 import { useStored } from "./ui/storage";
 import { useStableCallback } from "./ui/useStableCallback";
@@ -19,6 +21,13 @@ export function App() {
   const [searching, setSearching] = useState(false);
   const [menuOpen, setMenuOpen] = useState(false);
   const [collapsed, setCollapsed] = useStored("sidebar-collapsed", false);
+
+  const session = useObservable(parley.session);
+  const userId = useObservable(parley.http.user);
+  const { guest } = useObservable(parley.user);
+  const { provider } = useSignIn();
+  // While the page shows a user's chats, a notice asks to sign in again.
+  const ended = session === "lost" && !guest && userId === null;
 
   useEffect(() => {
     const refresh = () => {
@@ -87,6 +96,7 @@ export function App() {
     open(id, messageId);
   };
 
+  if (provider !== null && (session === "refused" || ended)) return <SignInPage ended={ended} />;
   if (route.unknown) return <UnknownPage onHome={() => choose(null)} />;
   return (
     <div className="flex h-full">

@@ -2,7 +2,9 @@ import { connect, type Parley } from "parley-client";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./App";
+import { sharedToken } from "./route";
 import { ParleyContext } from "./session/context";
+import { SharedChat } from "./sharing/SharedChat";
 import { ErrorBoundary } from "./ui/ErrorBoundary";
 import { FailedPage } from "./ui/ReloadNotice";
 import "./styles.css";
@@ -20,13 +22,19 @@ declare global {
 const root = document.getElementById("root");
 if (root === null) throw new Error("The page has no root element.");
 
-window.parley = connect();
+/** Returns the page of the address: a shared chat is read without a session and a connection. */
+function pageOf(shared: string | null) {
+  if (shared !== null) return <SharedChat token={shared} />;
+  window.parley = connect();
+  return (
+    <ParleyContext value={window.parley}>
+      <App />
+    </ParleyContext>
+  );
+}
+
 createRoot(root).render(
   <StrictMode>
-    <ParleyContext value={window.parley}>
-      <ErrorBoundary fallback={<FailedPage />}>
-        <App />
-      </ErrorBoundary>
-    </ParleyContext>
+    <ErrorBoundary fallback={<FailedPage />}>{pageOf(sharedToken())}</ErrorBoundary>
   </StrictMode>,
 );

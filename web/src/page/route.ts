@@ -7,6 +7,8 @@ export interface Route {
   readonly chatId: string | null;
   /** The message to go to. */
   readonly messageId: string | null;
+  /** The token of a share link. */
+  readonly shared: string | null;
   /** Whether the address names nothing. */
   readonly unknown: boolean;
   /** Changes with each navigation. */
@@ -40,16 +42,28 @@ function current(): Route {
   if (last?.visit !== visit) {
     const path = location.pathname.startsWith(BASE) ? location.pathname.slice(BASE.length) : "";
     const id = /^c\/([^/]+)\/?$/.exec(path)?.[1];
+    const shared = /^shared\/([\w-]+)\/?$/.exec(path)?.[1] ?? null;
     const chatId = id !== undefined && isId(id) ? id : null;
     const message = location.hash.slice(1);
     last = {
       chatId,
       messageId: chatId !== null && isId(message) ? message : null,
-      unknown: chatId === null && path !== "" && path !== "index.html",
+      shared,
+      unknown: chatId === null && shared === null && path !== "" && path !== "index.html",
       visit,
     };
   }
   return last;
+}
+
+/** Returns the token of the share link that the page was opened with; null for any other address. */
+export function sharedToken(): string | null {
+  return current().shared;
+}
+
+/** Returns the address of a share link, with the origin: to be sent to others. */
+export function sharedAddressOf(token: string): string {
+  return new URL(`${BASE}shared/${token}`, location.origin).href;
 }
 
 /** Returns the path of a chat; null: of a new chat. */

@@ -16,6 +16,7 @@ describe("a message that is not sent yet", () => {
     return page.render(
       <ul>
         <Prompt
+          readOnly={false}
           chat={chat}
           entry={entry as PromptEntry}
           onAction={() => undefined}

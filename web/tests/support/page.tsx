@@ -17,6 +17,8 @@ export class PageSetup {
     beforeEach(async () => {
       vi.stubGlobal("IS_REACT_ACT_ENVIRONMENT", true);
       vi.stubGlobal("matchMedia", () => ({ matches: true }));
+      // jsdom has no modal dialogues.
+      if (typeof HTMLDialogElement !== "undefined") HTMLDialogElement.prototype.showModal = () => undefined;
       vi.useFakeTimers({
         toFake: ["setTimeout", "clearTimeout", "requestAnimationFrame", "cancelAnimationFrame", "Date"],
       });
@@ -50,6 +52,19 @@ export class PageSetup {
   pass(milliseconds: number): Promise<unknown> {
     return act(() => vi.advanceTimersByTimeAsync(milliseconds));
   }
+}
+
+/** Returns a button by its label or its text. */
+export function findButton(name: string): HTMLButtonElement | null {
+  const buttons = [...document.querySelectorAll<HTMLButtonElement>("button")];
+  return buttons.find((button) => (button.ariaLabel ?? button.textContent)?.trim() === name) ?? null;
+}
+
+/** Types a text into a field, as React sees it. */
+export function type(element: HTMLElement | null, text: string): void {
+  const input = element as HTMLInputElement;
+  Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value")?.set?.call(input, text);
+  input.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
 export function find(testid: string): HTMLElement | null {

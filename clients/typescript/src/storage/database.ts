@@ -1,6 +1,13 @@
-import { type DBSchema, type IDBPDatabase, type IDBPTransaction, openDB } from "idb";
+import { type DBSchema, type IDBPDatabase, type IDBPObjectStore, type IDBPTransaction, openDB } from "idb";
 import { newId } from "../ids.ts";
-import { joinTexts, type OutgoingRecord, type Store, type StoreChange } from "./store.ts";
+import {
+  joinTexts,
+  NOBODY,
+  type OutgoingRecord,
+  type Store,
+  type StoreChange,
+  type StoredUser,
+} from "./store.ts";
 
 interface Draft {
   readonly text: string;
@@ -19,7 +26,7 @@ interface Schema extends DBSchema {
   outgoing: { key: number; value: OutgoingRecord; indexes: { id: string; user_id: string } };
   drafts: { key: [userId: string, chatId: string]; value: Draft };
   leases: { key: string; value: Lease };
-  /** `user`: the last user of this browser. */
+  /** `user`: the id of the last user of this browser; `guest`: whether that is a guest. */
   values: { key: string; value: string };
 }
 
@@ -47,27 +54,30 @@ export class IndexedStore implements Store {
     this.channel = typeof BroadcastChannel === "undefined" ? null : new BroadcastChannel(name);
   }
 
-  lastUser(): Promise<string> {
-    return this.run(async (database) => (await database.get("values", "user")) ?? "");
+  lastUser(): Promise<StoredUser> {
+    return this.run(async (database) => storedUser(database.transaction("values").store));
   }
 
-  async setUser(userId: string): Promise<string> {
-    let before = "";
+  async setUser({ id: userId, guest }: StoredUser): Promise<StoredUser> {
+    let before = NOBODY;
     await this.write(["outgoing", "drafts", "values"], async (transaction) => {
       const [outgoing, drafts] = [transaction.objectStore("outgoing"), transaction.objectStore("drafts")];
-      before = (await transaction.objectStore("values").get("user")) ?? "";
-      await transaction.objectStore("values").put(userId, "user");
+      const values = transaction.objectStore("values");
+      before = await storedUser(values);
+      await values.put(userId, "user");
+      await values.put(String(guest), "guest");
       for (let cursor = await outgoing.openCursor(); cursor !== null; cursor = await cursor.continue()) {
         const { user_id, created_at } = cursor.value;
-        if (user_id === "") await cursor.update({ ...cursor.value, user_id: userId });
+        if (user_id === "" && userId !== "") await cursor.update({ ...cursor.value, user_id: userId });
         else if (user_id !== userId && isExpired(Date.parse(created_at))) await cursor.delete();
       }
       for (let cursor = await drafts.openCursor(); cursor !== null; cursor = await cursor.continue()) {
         const [owner, chatId] = cursor.key;
-        if (owner === "") await drafts.put(cursor.value, [userId, chatId]);
-        if (owner === "" || (owner !== userId && isExpired(cursor.value.saved_at))) await cursor.delete();
+        const unowned = owner === "" && userId !== "";
+        if (unowned) await drafts.put(cursor.value, [userId, chatId]);
+        if (unowned || (owner !== userId && isExpired(cursor.value.saved_at))) await cursor.delete();
       }
-      return before === userId ? [] : [{ kind: "user", user_id: userId }];
+      return before.id === userId ? [] : [{ kind: "user", user_id: userId }];
     });
     return before;
   }
@@ -137,13 +147,17 @@ export class IndexedStore implements Store {
       const [outgoing, drafts] = [transaction.objectStore("outgoing"), transaction.objectStore("drafts")];
       const draft = await drafts.get([from, chatId]);
       const text = joinTexts(await outgoing.index("user_id").getAll(from), draft?.text ?? "");
-      for (const key of await outgoing.index("user_id").getAllKeys(from)) await outgoing.delete(key);
-      for (const key of await drafts.getAllKeys()) {
-        if (key[0] === from) await drafts.delete(key);
-      }
+      await deleteAll(transaction, from);
       if (text === "") return [];
       await drafts.put({ text, saved_at: Date.now() }, [to, ""]);
       return [{ kind: "draft", user_id: to, chat_id: "", text, sent: null }];
+    });
+  }
+
+  forget(userId: string): Promise<void> {
+    return this.write(["outgoing", "drafts"], async (transaction) => {
+      await deleteAll(transaction, userId);
+      return [];
     });
   }
 
@@ -260,6 +274,23 @@ export class IndexedStore implements Store {
       throw error;
     });
     return this.opening;
+  }
+}
+
+type Values = Pick<IDBPObjectStore<Schema, ["values"], "values", "readonly">, "get">;
+
+async function storedUser(values: Values): Promise<StoredUser> {
+  const id = await values.get("user");
+  // Without `guest`, the user is from a version of the page that knew only guests.
+  return id === undefined ? NOBODY : { id, guest: (await values.get("guest")) !== "false" };
+}
+
+/** Deletes the drafts and messages of a user. */
+async function deleteAll(transaction: WriteTransaction, userId: string): Promise<void> {
+  const [outgoing, drafts] = [transaction.objectStore("outgoing"), transaction.objectStore("drafts")];
+  for (const key of await outgoing.index("user_id").getAllKeys(userId)) await outgoing.delete(key);
+  for (const key of await drafts.getAllKeys()) {
+    if (key[0] === userId) await drafts.delete(key);
   }
 }
 

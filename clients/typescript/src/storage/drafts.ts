@@ -63,6 +63,13 @@ export class Draft implements Observable<string> {
     else void this.load();
   }
 
+  /** Leaves the text of this tab to the user before, and loads the one of the user now. */
+  leave(before: string): void {
+    if (this.hasOwnText) void this.drafts.store.setDraft(before, this.chatId, this.getSnapshot());
+    this.subject.set("");
+    this.reset();
+  }
+
   /** Loads the stored text, also over an edited one. */
   reset(): void {
     this.edited = false;
@@ -134,6 +141,11 @@ export class Drafts {
 
   onUser(): void {
     for (const draft of this.drafts.values()) draft.onUser();
+  }
+
+  /** Leaves the texts of this tab to the user before, who can sign in again. */
+  leave(before: string): void {
+    for (const draft of this.drafts.values()) draft.leave(before);
   }
 
   reset(): void {

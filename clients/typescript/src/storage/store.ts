@@ -23,19 +23,30 @@ export type StoreChange =
     }
   | { readonly kind: "user"; readonly user_id: string };
 
+/** A user of this browser. */
+export interface StoredUser {
+  /** Empty: nobody. */
+  readonly id: string;
+  /** Whether the user is a guest, who is lost with the browser's cookie; any other user can sign in again. */
+  readonly guest: boolean;
+}
+
+/** No user: before the first session, and after signing out. */
+export const NOBODY: StoredUser = { id: "", guest: true };
+
 /**
  * The storage that the tabs of a browser share: drafts and outgoing messages, each of one user. The draft of a chat that
  * does not exist yet has an empty chat id.
  */
 export interface Store {
-  /** Returns the last user of this browser; empty when there was none. */
-  lastUser(): Promise<string>;
+  /** Returns the last user of this browser; {@link NOBODY} when there was none. */
+  lastUser(): Promise<StoredUser>;
   /**
    * Sets the current user, who also gets the drafts and messages that were written before any user was known.
    *
-   * @returns The user before; empty when there was none.
+   * @returns The user before; {@link NOBODY} when there was none.
    */
-  setUser(userId: string): Promise<string>;
+  setUser(user: StoredUser): Promise<StoredUser>;
   /** Returns a user's outgoing messages in the order in which they were written. */
   outgoing(userId: string): Promise<readonly OutgoingRecord[]>;
   /** Appends a message and, in the same transaction, deletes the draft that it came from. */
@@ -50,6 +61,8 @@ export interface Store {
    * or not; deletes everything else of `from`.
    */
   transfer(from: string, to: string, chatId: string): Promise<void>;
+  /** Deletes the drafts and messages of a user. */
+  forget(userId: string): Promise<void>;
   /** Calls `listener` after changes by other tabs, until the returned function is called. */
   onChange(listener: (change: StoreChange) => void): () => void;
 }
@@ -62,18 +75,19 @@ export function joinTexts(records: readonly OutgoingRecord[], ...drafts: readonl
 
 /** A store in the memory of the tab. */
 export class MemoryStore implements Store {
-  private user = "";
+  private user = NOBODY;
   private records: OutgoingRecord[] = [];
   private readonly drafts = new Map<string, string>();
   private readonly listeners = new Set<(change: StoreChange) => void>();
 
-  async lastUser(): Promise<string> {
+  async lastUser(): Promise<StoredUser> {
     return this.user;
   }
 
-  async setUser(userId: string): Promise<string> {
+  async setUser(user: StoredUser): Promise<StoredUser> {
     const before = this.user;
-    this.user = userId;
+    const userId = user.id;
+    this.user = user;
     this.records = this.records.map((record) =>
       record.user_id === "" ? { ...record, user_id: userId } : record,
     );
@@ -82,7 +96,7 @@ export class MemoryStore implements Store {
       this.drafts.delete(key);
       this.drafts.set(`${userId}${key}`, text);
     }
-    if (before !== userId) this.notify({ kind: "user", user_id: userId });
+    if (before.id !== userId) this.notify({ kind: "user", user_id: userId });
     return before;
   }
 
@@ -127,11 +141,15 @@ export class MemoryStore implements Store {
 
   async transfer(from: string, to: string, chatId: string): Promise<void> {
     const text = joinTexts(await this.outgoing(from), await this.draft(from, chatId));
-    this.records = this.records.filter(({ user_id }) => user_id !== from);
-    for (const key of [...this.drafts.keys()]) {
-      if (key.startsWith(`${from} `)) this.drafts.delete(key);
-    }
+    await this.forget(from);
     if (text !== "") await this.setDraft(to, "", text);
+  }
+
+  async forget(userId: string): Promise<void> {
+    this.records = this.records.filter(({ user_id }) => user_id !== userId);
+    for (const key of [...this.drafts.keys()]) {
+      if (key.startsWith(`${userId} `)) this.drafts.delete(key);
+    }
   }
 
   onChange(listener: (change: StoreChange) => void): () => void {
@@ -163,13 +181,14 @@ export class FallbackStore implements Store {
     this.durable = durable;
   }
 
-  async lastUser(): Promise<string> {
-    return (await this.durable.lastUser().catch(() => "")) || this.memory.lastUser();
+  async lastUser(): Promise<StoredUser> {
+    const stored = await this.durable.lastUser().catch(() => NOBODY);
+    return stored.id === "" ? this.memory.lastUser() : stored;
   }
 
-  async setUser(userId: string): Promise<string> {
-    const stored = this.durable.setUser(userId);
-    const before = await this.memory.setUser(userId);
+  async setUser(user: StoredUser): Promise<StoredUser> {
+    const stored = this.durable.setUser(user);
+    const before = await this.memory.setUser(user);
     return await stored.catch(() => before);
   }
 
@@ -241,6 +260,11 @@ export class FallbackStore implements Store {
     await this.memory.transfer(from, to, chatId);
     const inMemory = await this.memory.draft(to, "");
     if (inMemory !== "") await this.setDraft(to, "", joinTexts([], stored, inMemory));
+  }
+
+  async forget(userId: string): Promise<void> {
+    await this.durable.forget(userId).catch(() => undefined);
+    await this.memory.forget(userId);
   }
 
   onChange(listener: (change: StoreChange) => void): () => void {

@@ -1,4 +1,5 @@
 import {
+  type AuthModes,
   type Cursor,
   type Environment,
   MemoryStore,
@@ -31,6 +32,10 @@ export class FakeServer implements Environment {
   readonly base = "";
   /** The user of the cookie and of tickets. */
   user = "u";
+  /** Whether that user is a guest. */
+  guest = true;
+  /** How one signs in. */
+  auth: AuthModes = { guest: true, oidc: null };
   readonly withLock = <Result>(_: string, work: () => Promise<Result>): Promise<Result> => work();
   /** The store shared by the tabs of the browser. */
   store: Store = new MemoryStore();
@@ -164,9 +169,14 @@ export class FakeServer implements Environment {
     const route = `${method} ${path.replace(chatId, ":id")}`;
     switch (path === "/v1/chats" || chatId === "" ? `${method} ${path}` : route) {
       case "POST /v1/session":
-        return json({ user_id: this.user, access_token: "t", expires_at: in1Hour() });
+        return json({
+          user_id: this.user,
+          access_token: "t",
+          expires_at: in1Hour(),
+          user: { name: this.guest ? null : this.user, email: null, role: "user", guest: this.guest },
+        });
       case "GET /v1/config":
-        return json({ push_url: "/ws", limits: { content_bytes: 1024 } });
+        return json({ push_url: "/ws", limits: { content_bytes: 1024 }, auth: this.auth });
       case "POST /v1/push-ticket":
         this.tickets += 1;
         return json({ ticket: `ticket-${this.tickets}`, expires_at: in1Hour() });
@@ -181,6 +191,7 @@ export class FakeServer implements Environment {
         this.publish(this.roomOf(chatId).ask(content, id));
         return json({ message_id: id, chat_id: chatId }, 202);
       }
+      case "GET /v1/invitations":
       case "GET /v1/chats":
         return json({ items: [], next: null });
       case "GET /v1/chats/:id/messages":

@@ -1,9 +1,9 @@
+import type { EndedSession, ServerConfig, SharedChat, UserSession } from "../account/bodies.ts";
 import type { Environment } from "../environment.ts";
 import { newId } from "../ids.ts";
 import { type Observable, Subject } from "../observable.ts";
 import type {
   ChatChange,
-  Config,
   Models,
   NewAnswer,
   NewChat,
@@ -12,7 +12,6 @@ import type {
   Problem,
   PushTicket,
   SearchHit,
-  Session,
   StopAnswer,
 } from "../protocol/bodies.ts";
 import type { Chat, Message, Page } from "../protocol/protocol.ts";
@@ -97,10 +96,10 @@ export class Http {
   private readonly sessionState = new Subject<SessionState>("unknown");
   private readonly userSubject = new Subject<string | null>(null);
   /** The session that was started or renewed last. */
-  session: Session | null = null;
+  session: UserSession | null = null;
   private renewedAt = 0;
   private renewAt = 0;
-  private renewal: Promise<Session> | null = null;
+  private renewal: Promise<UserSession> | null = null;
 
   constructor({ fetch, base, withLock }: Pick<Environment, "fetch" | "base" | "withLock">) {
     this.fetch = fetch;
@@ -121,23 +120,23 @@ export class Http {
    * Starts a session or renews the one of the cookie. Concurrent calls share one request, and a lock makes the tabs of a
    * browser do this one by one, with the cookie of the tab before, so that one browser is one guest.
    */
-  startSession(): Promise<Session> {
+  startSession(): Promise<UserSession> {
     return this.renew({});
   }
 
   /** Replaces a cookie that is not valid by a new guest's; the chats of the old one become unreachable. */
-  async startOver(): Promise<Session> {
+  async startOver(): Promise<UserSession> {
     await this.renewal?.catch(() => undefined);
     return this.renew({ start_over: true });
   }
 
   /** Returns the session, after starting or renewing it when that is due. */
-  async currentSession(): Promise<Session> {
+  async currentSession(): Promise<UserSession> {
     return this.session === null || this.renewalIsDue() ? this.startSession() : this.session;
   }
 
-  private renew(body: NewSession): Promise<Session> {
-    this.renewal ??= this.withLock("parley-session", () => this.send<Session>("POST", "/session", body))
+  private renew(body: NewSession): Promise<UserSession> {
+    this.renewal ??= this.withLock("parley-session", () => this.send<UserSession>("POST", "/session", body))
       .catch((error: unknown) => {
         const state = sessionStateAfter(error);
         if (state === null) throw error;
@@ -161,7 +160,7 @@ export class Http {
     return this.renewal;
   }
 
-  config(): Promise<Config> {
+  config(): Promise<ServerConfig> {
     return this.send("GET", "/config");
   }
 
@@ -238,7 +237,29 @@ export class Http {
     });
   }
 
-  private request<Reply>(
+  /** Ends the session of the request, or all sessions of its user. */
+  endSession(everywhere: boolean): Promise<EndedSession | undefined> {
+    return this.request("DELETE", everywhere ? "/sessions" : "/session");
+  }
+
+  /** Reads a chat by a share link's token: without a session where the server allows it. */
+  async shared(token: string): Promise<SharedChat> {
+    const path = `/shared/${encodeURIComponent(token)}`;
+    try {
+      return await this.send("GET", path);
+    } catch (error) {
+      if (!(error instanceof ProblemError) || error.problem.status !== 401) throw error;
+      return this.request("GET", path);
+    }
+  }
+
+  /** Returns the address of a path of the interface, for a link. */
+  addressOf(path: string): string {
+    return `${this.base}/v1${path}`;
+  }
+
+  /** Makes a request with the session. */
+  request<Reply>(
     method: string,
     path: string,
     body?: unknown,
@@ -293,7 +314,7 @@ export class Http {
 
   private async fetchOrThrow(path: string, init: RequestInit): Promise<Response> {
     try {
-      return await this.fetch(`${this.base}/v1${path}`, { credentials: "same-origin", ...init });
+      return await this.fetch(this.addressOf(path), { credentials: "same-origin", ...init });
     } catch (error) {
       throw new UnreachableError(error);
     }

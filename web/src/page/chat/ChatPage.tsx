@@ -5,7 +5,10 @@ import { ModelPicker } from "../composer/ModelPicker";
 import type { Route } from "../route";
 import { ConnectionNotice } from "../session/ConnectionNotice";
 import { useObservable, useParley } from "../session/context";
-import { NoSessionPage, SESSION_PROBLEMS } from "../session/NoSession";
+import { NoSessionPage, useSessionProblem } from "../session/NoSession";
+import { UserChangeNotice } from "../session/UserChangeNotice";
+import { ShareButton } from "../sharing/ShareButton";
+import { useRole } from "../sharing/useRole";
 import { defaultFocus, useFocusFallback } from "../ui/focus";
 import { MenuIcon } from "../ui/icons";
 import { ReloadNotice } from "../ui/ReloadNotice";
@@ -45,7 +48,7 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
   const { chatId } = route;
   const chat = useMemo(() => (chatId === null ? null : parley.watch(chatId)), [parley, chatId]);
   const snapshot = useObservable<ChatSnapshot | null>(chat ?? NOTHING);
-  const session = useObservable(parley.session);
+  const sessionProblem = useSessionProblem();
   const draft = parley.drafts.of(chatId);
   // Not useObservable: a typed character has to be rendered before the next key.
   const text = useSyncExternalStore(draft.subscribe, draft.getSnapshot);
@@ -62,6 +65,8 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
   const running = snapshot !== null && isRunning(snapshot);
   const title = snapshot?.state.chat?.title ?? null;
   const unavailable = snapshot?.phase === "unavailable" || snapshot?.state.deleted === true;
+  const sharable = unavailable ? null : (snapshot?.state.chat ?? null);
+  const readOnly = useRole(sharable) === "reader";
   const empty = !unavailable && entries.length === 0 && snapshot?.phase !== "loading";
 
   useEffect(() => {
@@ -128,7 +133,9 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
           />
         ) : (
           <h1 className="min-w-0 flex-1 font-medium text-sm" dir="auto">
-            {title !== null && !unavailable ? (
+            {title !== null && readOnly ? (
+              <span data-testid="title">{title}</span>
+            ) : title !== null && !unavailable ? (
               <button
                 className="chat-title"
                 data-testid="title"
@@ -145,7 +152,9 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
             )}
           </h1>
         )}
+        {sharable !== null && <ShareButton chat={sharable} key={sharable.id} onLeft={() => onOpen(null)} />}
         <ModelPicker
+          disabled={readOnly}
           model={snapshot === null ? newModel : (snapshot.state.chat?.model ?? null)}
           onChange={(model) => (chat === null ? setNewModel(model) : runAction(chat.setModel(model)))}
         />
@@ -162,12 +171,13 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
           onAction={runAction}
           onChoose={choose}
           onEdit={edit}
+          readOnly={readOnly}
           route={route}
           running={running}
           state={snapshot?.state ?? null}
         />
       ) : snapshot?.phase === "loading" ? (
-        SESSION_PROBLEMS[session] === undefined ? (
+        sessionProblem === null ? (
           <LoadingPage />
         ) : (
           <NoSessionPage />
@@ -180,6 +190,7 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
           className={`mx-auto w-full max-w-3xl px-3 md:px-6 ${empty ? "start-composer" : ""} pb-[max(0.75rem,env(safe-area-inset-bottom))]`}
         >
           <ReloadNotice />
+          <UserChangeNotice />
           <ConnectionNotice onOpen={onOpen} />
           {notice !== null && (
             <p
@@ -192,6 +203,7 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
           )}
           <Composer
             chatId={chatId}
+            disabledReason={readOnly ? "You can read this chat. Its owner decides who may write." : null}
             onChange={(written) => draft.write(written)}
             onSend={(content) => send(content, draft)}
             onStop={() => chat !== null && runAction(chat.stop())}

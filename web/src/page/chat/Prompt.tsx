@@ -13,6 +13,8 @@ const edits = new ChatMemory<string>("session", "edits");
 interface PromptProps {
   readonly chat: WatchedChat;
   readonly entry: PromptEntry;
+  /** Whether the user may only read the chat. */
+  readonly readOnly: boolean;
   onAction(action: Promise<void>): void;
   onChoose(id: string): void;
   onEdit(content: string, edited: Message): void;
@@ -20,7 +22,7 @@ interface PromptProps {
 
 /** A prompt. */
 export const Prompt = memo(
-  function Prompt({ chat, entry, onAction, onChoose, onEdit }: PromptProps) {
+  function Prompt({ chat, entry, readOnly, onAction, onChoose, onEdit }: PromptProps) {
     const { id, content, status, item } = entry;
     const [editing, setEditing] = useState(() => item !== null && edits.get(id) !== null);
     const cancelled = useRef(false);
@@ -52,19 +54,21 @@ export const Prompt = memo(
             {item !== null && (
               <div className="actions">
                 <BranchSwitch id={id} onChoose={onChoose} siblings={item.siblings} />
-                <button
-                  aria-label="Edit this message"
-                  className="icon-button"
-                  onClick={() => setEditing(true)}
-                  ref={(button) => {
-                    if (cancelled.current) button?.focus({ preventScroll: true });
-                    cancelled.current = false;
-                  }}
-                  title="Edit"
-                  type="button"
-                >
-                  <EditIcon />
-                </button>
+                {!readOnly && (
+                  <button
+                    aria-label="Edit this message"
+                    className="icon-button"
+                    onClick={() => setEditing(true)}
+                    ref={(button) => {
+                      if (cancelled.current) button?.focus({ preventScroll: true });
+                      cancelled.current = false;
+                    }}
+                    title="Edit"
+                    type="button"
+                  >
+                    <EditIcon />
+                  </button>
+                )}
               </div>
             )}
             <PromptText faded={status === "queued" || status === "failed"} text={content} />
@@ -93,6 +97,7 @@ export const Prompt = memo(
   // Each frame of the running answer creates new entries; their content seldom changes.
   (before, after) =>
     before.chat === after.chat &&
+    before.readOnly === after.readOnly &&
     before.entry.status === after.entry.status &&
     before.entry.content === after.entry.content &&
     before.entry.problem === after.entry.problem &&

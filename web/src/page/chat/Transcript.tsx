@@ -14,6 +14,8 @@ interface TranscriptProps {
   readonly state: ChatState | null;
   readonly entries: readonly Entry[];
   readonly running: boolean;
+  /** Whether the user may only read the chat. */
+  readonly readOnly: boolean;
   /** Whether there are older messages to load. */
   readonly more: boolean;
   readonly loadingOlder: boolean;
@@ -30,6 +32,7 @@ export function Transcript({
   state,
   entries,
   running,
+  readOnly,
   more,
   loadingOlder,
   route,
@@ -124,7 +127,7 @@ export function Transcript({
             {entries.map((entry) =>
               entry.kind === "answer" ? (
                 <Answer
-                  busy={running}
+                  busy={running || readOnly}
                   chat={chat}
                   generation={entry.item.generation}
                   key={entry.id}
@@ -141,6 +144,7 @@ export function Transcript({
                   onAction={onAction}
                   onChoose={choose}
                   onEdit={edit}
+                  readOnly={readOnly}
                 />
               ),
             )}

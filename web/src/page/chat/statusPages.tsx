@@ -1,6 +1,6 @@
-import { useEffect, useState } from "react";
+import { useEffect } from "react";
 import { pathOf } from "../route";
-import { useParley } from "../session/context";
+import { useConfig } from "../session/context";
 
 /** Whether the page is served from this machine, so that its reader can change the server's settings. */
 function onThisMachine(): boolean {
@@ -9,20 +9,7 @@ function onThisMachine(): boolean {
 
 /** The start page, before the first message of a chat. */
 export function EmptyPage() {
-  const parley = useParley();
-  const [demo, setDemo] = useState(false);
-
-  useEffect(() => {
-    let current = true;
-    parley.config().then(
-      (config) => current && setDemo(config.demo),
-      () => undefined,
-    );
-    return () => {
-      current = false;
-    };
-  }, [parley]);
-
+  const demo = useConfig()?.demo === true;
   return (
     <div className="flex flex-[2] flex-col items-center justify-end gap-3 px-6 pb-6 text-center">
       <p className="text-balance font-semibold text-2xl tracking-tight md:text-3xl">

@@ -1,5 +1,5 @@
-import { type KeyboardEvent, useEffect, useLayoutEffect, useRef, useState } from "react";
-import { useParley } from "../session/context";
+import { type KeyboardEvent, useEffect, useLayoutEffect, useRef } from "react";
+import { useConfig } from "../session/context";
 import { SendIcon, StopIcon } from "../ui/icons";
 import { isForInputMethod } from "../ui/keyboard";
 
@@ -10,6 +10,8 @@ interface ComposerProps {
   readonly chatId: string | null;
   readonly text: string;
   readonly running: boolean;
+  /** Why nothing can be written here; null when it can. */
+  readonly disabledReason?: string | null;
   onChange(text: string): void;
   onSend(text: string): void;
   onStop(): void;
@@ -19,13 +21,22 @@ interface ComposerProps {
  * The message field: Enter sends, Shift+Enter starts a new line. It grows with its text. Its one button is Stop while an
  * answer runs and the field is empty, otherwise Send.
  */
-export function Composer({ chatId, text, running, onChange, onSend, onStop }: ComposerProps) {
+export function Composer({
+  chatId,
+  text,
+  running,
+  disabledReason = null,
+  onChange,
+  onSend,
+  onStop,
+}: ComposerProps) {
   const area = useRef<HTMLTextAreaElement>(null);
-  const limit = useLimit();
+  const limit = useConfig()?.limits.content_bytes ?? DEFAULT_LIMIT;
   const tooLong = text.length * 3 > limit && new TextEncoder().encode(text).length > limit;
   const empty = text.trim() === "";
-  const canSend = !empty && !tooLong;
-  const stops = running && empty;
+  const disabled = disabledReason !== null;
+  const canSend = !empty && !tooLong && !disabled;
+  const stops = running && empty && !disabled;
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: focus the field of each opened chat
   useEffect(() => {
@@ -70,17 +81,18 @@ export function Composer({ chatId, text, running, onChange, onSend, onStop }: Co
     >
       <div className="flex items-end gap-2 p-1.5">
         <textarea
-          aria-describedby={tooLong ? "too-long" : undefined}
+          aria-describedby={tooLong ? "too-long" : disabled ? "read-only" : undefined}
           aria-invalid={tooLong}
           aria-label="Message"
           autoComplete="off"
           className="block max-h-[40dvh] min-w-0 flex-1 resize-none bg-transparent py-1.5 pl-3 pointer-coarse:py-2.5 text-base leading-6 outline-none placeholder:text-muted-foreground"
           data-testid="composer"
           dir="auto"
+          disabled={disabled}
           enterKeyHint="send"
           onChange={(event) => onChange(event.target.value)}
           onKeyDown={onKeyDown}
-          placeholder="Write a message"
+          placeholder={disabledReason ?? "Write a message"}
           ref={area}
           rows={1}
           value={text}
@@ -100,6 +112,11 @@ export function Composer({ chatId, text, running, onChange, onSend, onStop }: Co
           {stops ? <StopIcon className="size-5" /> : <SendIcon className="size-5" />}
         </button>
       </div>
+      {disabled && (
+        <p className="sr-only" id="read-only">
+          {disabledReason}
+        </p>
+      )}
       {tooLong && (
         <p className="px-4 pb-2.5 text-destructive text-sm" id="too-long" role="alert">
           This message is too long to send.
@@ -107,16 +124,4 @@ export function Composer({ chatId, text, running, onChange, onSend, onStop }: Co
       )}
     </form>
   );
-}
-
-function useLimit(): number {
-  const parley = useParley();
-  const [limit, setLimit] = useState(DEFAULT_LIMIT);
-  useEffect(() => {
-    parley.config().then(
-      ({ limits }) => setLimit(limits.content_bytes),
-      () => undefined,
-    );
-  }, [parley]);
-  return limit;
 }

@@ -5,11 +5,12 @@ import { useParley } from "../session/context";
 interface ModelPickerProps {
   /** Null: the server's default. */
   readonly model: string | null;
+  readonly disabled?: boolean;
   onChange(model: string): void;
 }
 
 /** Selects the model of the next answer. */
-export function ModelPicker({ model, onChange }: ModelPickerProps) {
+export function ModelPicker({ model, disabled = false, onChange }: ModelPickerProps) {
   const parley = useParley();
   const [models, setModels] = useState<Models | null>(null);
 
@@ -45,6 +46,7 @@ export function ModelPicker({ model, onChange }: ModelPickerProps) {
       aria-label="Model"
       className="field-sizing-content max-w-48 truncate rounded-md bg-transparent px-2 py-1.5 text-muted-foreground text-sm hover:bg-accent hover:text-foreground"
       data-testid="model"
+      disabled={disabled}
       onChange={(event) => onChange(event.target.value)}
       value={chosen}
     >

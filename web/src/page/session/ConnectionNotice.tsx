@@ -1,7 +1,8 @@
 import type { ConnectionState } from "parley-client";
 import { useEffect, useState } from "react";
 import { useObservable, useParley } from "./context";
-import { SESSION_PROBLEMS, StartOverButton } from "./NoSession";
+import { StartOverButton, useSessionProblem } from "./NoSession";
+import { SignInButton } from "./signIn";
 
 /** Milliseconds of disconnection before the notice is shown. */
 const NOTICE_DELAY = 1_000;
@@ -16,8 +17,8 @@ export function ConnectionNotice({ onOpen }: ConnectionNoticeProps) {
   const { status, transport, refusal } = useObservable(parley.connection);
   const session = useObservable(parley.session);
   const [late, setLate] = useState(false);
-  const problem = SESSION_PROBLEMS[session];
-  const online = status === "online" && problem === undefined;
+  const problem = useSessionProblem();
+  const online = status === "online" && problem === null;
 
   useEffect(() => {
     if (online) {
@@ -28,7 +29,7 @@ export function ConnectionNotice({ onOpen }: ConnectionNoticeProps) {
     return () => clearTimeout(timer);
   }, [online]);
 
-  const shown = !online && (late || problem !== undefined);
+  const shown = !online && (late || problem !== null);
   return (
     <div
       className={
@@ -46,9 +47,12 @@ export function ConnectionNotice({ onOpen }: ConnectionNoticeProps) {
             aria-hidden="true"
             className={`size-2 shrink-0 rounded-full ${status === "offline" || session === "refused" ? "bg-muted-foreground" : "animate-pulse bg-amber-500"}`}
           />
-          {problem ?? messageFor(status, refusal)}
-          {session === "lost" && <StartOverButton onOpen={onOpen} />}
-          {refusal !== null && problem === undefined && (
+          {problem?.message ?? messageFor(status, refusal)}
+          {problem?.remedy === "start-over" && <StartOverButton onOpen={onOpen} />}
+          {problem?.remedy === "sign-in" && (
+            <SignInButton className="link-button shrink-0 font-medium" label="Sign in again" />
+          )}
+          {refusal !== null && problem === null && (
             <button className="link-button" onClick={() => parley.reconnect()} type="button">
               Connect again
             </button>

@@ -1,11 +1,35 @@
-import type { SessionState } from "parley-client";
-import { useParley } from "./context";
+import { useObservable, useParley } from "./context";
 
-/** Messages for a person without a session. */
-export const SESSION_PROBLEMS: Readonly<Partial<Record<SessionState, string>>> = {
-  lost: "This browser's session is not valid here, so its chats cannot be shown. Try again later, or start over without them.",
-  refused: "This server does not allow guests, and this browser has no session. Ask its operator for access.",
+/** What a person without a session is told. */
+export interface SessionProblem {
+  readonly message: string;
+  /** `sign-in`: a user's session has ended. `start-over`: a guest's is lost. */
+  readonly remedy: "sign-in" | "start-over" | null;
+}
+
+const ENDED: SessionProblem = {
+  message: "Your session has ended. What you wrote is kept.",
+  remedy: "sign-in",
 };
+const LOST: SessionProblem = {
+  message:
+    "This browser's session is not valid here, so its chats cannot be shown. Try again later, or start over without them.",
+  remedy: "start-over",
+};
+const REFUSED: SessionProblem = {
+  message: "This server does not allow guests, and this browser has no session. Ask its operator for access.",
+  remedy: null,
+};
+
+/** Returns why there is no session; null when there is one, or while that is not known. */
+export function useSessionProblem(): SessionProblem | null {
+  const parley = useParley();
+  const session = useObservable(parley.session);
+  const { guest } = useObservable(parley.user);
+  if (session === "refused") return REFUSED;
+  if (session !== "lost") return null;
+  return guest ? LOST : ENDED;
+}
 
 interface StartOverButtonProps {
   onOpen(chatId: string | null): void;

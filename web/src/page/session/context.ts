@@ -1,5 +1,5 @@
-import type { Observable, Parley } from "parley-client";
-import { createContext, use, useCallback, useSyncExternalStore } from "react";
+import type { Observable, Parley, ServerConfig } from "parley-client";
+import { createContext, use, useCallback, useEffect, useState, useSyncExternalStore } from "react";
 
 export const ParleyContext = createContext<Parley | null>(null);
 
@@ -8,6 +8,23 @@ export function useParley(): Parley {
   const parley = use(ParleyContext);
   if (parley === null) throw new Error("ParleyContext is missing.");
   return parley;
+}
+
+/** Returns the server's configuration; null until it is known. */
+export function useConfig(): ServerConfig | null {
+  const parley = useParley();
+  const [config, setConfig] = useState<ServerConfig | null>(null);
+  useEffect(() => {
+    let current = true;
+    parley.config().then(
+      (loaded) => current && setConfig(loaded),
+      () => undefined,
+    );
+    return () => {
+      current = false;
+    };
+  }, [parley]);
+  return config;
 }
 
 /** Returns the value of an observable; renders at most once for each animation frame, however often it changes. */

@@ -1,8 +1,10 @@
 import type { ChatSummary } from "parley-client";
 import { type MouseEvent, useEffect, useRef, useState } from "react";
 import { pathOf } from "../route";
+import { AccountButton } from "../session/AccountButton";
 import { useObservable, useParley } from "../session/context";
-import { SESSION_PROBLEMS, StartOverButton } from "../session/NoSession";
+import { StartOverButton, useSessionProblem } from "../session/NoSession";
+import { Invitations } from "../sharing/Invitations";
 import { CloseIcon, EditIcon, PanelIcon, PlusIcon, SearchIcon, TrashIcon } from "../ui/icons";
 import { Menu, MenuItem } from "../ui/Menu";
 import { TitleEditor } from "../ui/TitleEditor";
@@ -25,8 +27,7 @@ interface SidebarProps {
 export function Sidebar({ chatId, open, collapsed, onChoose, onClose, onCollapse, onSearch }: SidebarProps) {
   const parley = useParley();
   const { items, next, loaded } = useObservable(parley.chats);
-  const session = useObservable(parley.session);
-  const noSession = SESSION_PROBLEMS[session];
+  const noSession = useSessionProblem();
   const [deleting, setDeleting] = useState<ChatSummary | null>(null);
   const [problem, setProblem] = useState<string | null>(null);
 
@@ -106,6 +107,7 @@ export function Sidebar({ chatId, open, collapsed, onChoose, onClose, onCollapse
           </button>
         </div>
         <div className="min-h-0 flex-1 overflow-y-auto px-2 pb-4">
+          <Invitations onOpen={onChoose} />
           {groupsOf(items, new Date()).map(({ name, chats }) => (
             <section aria-label={name} key={name}>
               <h2 className="px-3 pt-4 pb-1.5 font-medium text-muted-foreground text-xs">{name}</h2>
@@ -132,12 +134,12 @@ export function Sidebar({ chatId, open, collapsed, onChoose, onClose, onCollapse
               Show more
             </button>
           )}
-          {noSession !== undefined && (
+          {noSession !== null && noSession.remedy !== "sign-in" && (
             <p className="px-3 py-2 text-muted-foreground text-sm" data-testid="sidebar-problem">
-              {noSession} {session === "lost" && <StartOverButton onOpen={onChoose} />}
+              {noSession.message} {noSession.remedy === "start-over" && <StartOverButton onOpen={onChoose} />}
             </p>
           )}
-          {loaded && items.length === 0 && noSession === undefined && (
+          {loaded && items.length === 0 && noSession === null && (
             <p className="px-3 py-2 text-muted-foreground text-sm">Your chats will be listed here.</p>
           )}
         </div>
@@ -146,6 +148,7 @@ export function Sidebar({ chatId, open, collapsed, onChoose, onClose, onCollapse
             {problem}
           </p>
         )}
+        <AccountButton />
       </nav>
       {deleting !== null && (
         <DeleteDialog

@@ -7,6 +7,7 @@ with a problem for every other client. Why not Starlette's static files: docs/de
 import asyncio
 import gzip
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,9 @@ _BASE = b'<base href="/"'
 """What all addresses in ``index.html`` are relative to, as it is built."""
 _DIAGRAM = "/diagram.html"
 """The document that draws diagrams, within the page and without an origin of its own."""
+
+_SHARED = re.compile(r"/shared/[\w-]+/?")
+"""The page of a share link, which search engines are not to list."""
 
 _PUBLIC = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
 """Of the assets, which contain nothing private: a document without an origin loads them across origins."""
@@ -82,7 +86,8 @@ class WebPage:
 
     async def _respond(self, request: Request) -> Response:
         path = request.scope["path"]
-        is_page = path == "/" or _is_chat(path)
+        is_shared = _SHARED.fullmatch(path) is not None
+        is_page = path == "/" or _is_chat(path) or is_shared
         is_asset = path.startswith("/assets/")
         name = "index.html" if is_page else path.lstrip("/")
         file = _locate(self._root, name) or (_locate(self._previous, name) if is_asset else None)
@@ -98,6 +103,8 @@ class WebPage:
         headers = {"Cache-Control": _IMMUTABLE, **_PUBLIC} if is_asset else {"Cache-Control": _REVALIDATE}
         if status == 404:
             headers["Vary"] = "Accept"
+        if is_shared:
+            headers["X-Robots-Tag"] = "noindex"
         if path == _DIAGRAM:
             headers["X-Frame-Options"] = "SAMEORIGIN"
             headers["Content-Security-Policy"] = diagram_security_policy()

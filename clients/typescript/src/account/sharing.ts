@@ -1,0 +1,58 @@
+import type { Page } from "../protocol/protocol.ts";
+import type { Http } from "../transport/http.ts";
+import type { ChatMember, CreatedShareLink, Invitation, Role, ShareLink } from "./bodies.ts";
+
+/** Who else reads and writes a chat: members, invitations and read-only links. */
+export class Sharing {
+  private readonly http: Http;
+
+  constructor(http: Http) {
+    this.http = http;
+  }
+
+  /** Returns the members of a chat and the users who are invited to it. */
+  async members(chatId: string): Promise<readonly ChatMember[]> {
+    return (await this.http.request<Page<ChatMember>>("GET", `/chats/${chatId}/members`)).items;
+  }
+
+  /** Invites a user, or changes the role of a member. */
+  async setRole(chatId: string, userId: string, role: Role): Promise<void> {
+    await this.http.request("PUT", `/chats/${chatId}/members/${encodeURIComponent(userId)}`, { role });
+  }
+
+  /** Removes a member or withdraws an invitation; a member may remove themselves. */
+  async removeMember(chatId: string, userId: string): Promise<void> {
+    await this.http.request("DELETE", `/chats/${chatId}/members/${encodeURIComponent(userId)}`);
+  }
+
+  /** Makes a member the owner; the owner before becomes a writer. */
+  async handOver(chatId: string, userId: string): Promise<void> {
+    await this.http.request("PUT", `/chats/${chatId}/owner`, { user_id: userId });
+  }
+
+  /** Returns the user's own pending invitations. */
+  async invitations(): Promise<readonly Invitation[]> {
+    return (await this.http.request<Page<Invitation>>("GET", "/invitations")).items;
+  }
+
+  async accept(chatId: string): Promise<void> {
+    await this.http.request("POST", `/invitations/${chatId}`);
+  }
+
+  async decline(chatId: string): Promise<void> {
+    await this.http.request("DELETE", `/invitations/${chatId}`);
+  }
+
+  async links(chatId: string): Promise<readonly ShareLink[]> {
+    return (await this.http.request<Page<ShareLink>>("GET", `/chats/${chatId}/shares`)).items;
+  }
+
+  /** @param live Whether the link shows messages that are written after it was made. */
+  createLink(chatId: string, live: boolean): Promise<CreatedShareLink> {
+    return this.http.request("POST", `/chats/${chatId}/shares`, { live });
+  }
+
+  async revokeLink(chatId: string, id: string): Promise<void> {
+    await this.http.request("DELETE", `/chats/${chatId}/shares/${id}`);
+  }
+}

@@ -1,0 +1,43 @@
+import type { Chat } from "parley-client";
+import { useState } from "react";
+import { ShareIcon } from "../ui/icons";
+import { LazyModule, useLazyModule } from "../ui/lazy";
+
+const shareDialog = new LazyModule(() => import("./ShareDialog"));
+
+interface ShareButtonProps {
+  readonly chat: Chat;
+  /** Called when the user has left the chat. */
+  onLeft(): void;
+}
+
+/** Opens the dialogue with the members and links of a chat. */
+export function ShareButton({ chat, onLeft }: ShareButtonProps) {
+  const [open, setOpen] = useState(false);
+  const dialog = useLazyModule(shareDialog, open);
+  return (
+    <>
+      <button
+        aria-haspopup="dialog"
+        aria-label="Share this chat"
+        className="icon-button"
+        data-testid="open-share"
+        onClick={() => setOpen(true)}
+        title="Share"
+        type="button"
+      >
+        <ShareIcon className="size-4.5" />
+      </button>
+      {open && dialog !== null && (
+        <dialog.ShareDialog
+          chat={chat}
+          onClose={() => setOpen(false)}
+          onLeft={() => {
+            setOpen(false);
+            onLeft();
+          }}
+        />
+      )}
+    </>
+  );
+}

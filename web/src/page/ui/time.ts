@@ -1,0 +1,23 @@
+const MINUTE = 60;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+/** The page is in English. */
+const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+const date = new Intl.DateTimeFormat("en", { dateStyle: "medium" });
+
+/** Returns a past time relative to `now` ("5 minutes ago"); from a week on, its date. */
+export function timeAgo(time: string, now = Date.now()): string {
+  const seconds = (Date.parse(time) - now) / 1000;
+  const size = Math.abs(seconds);
+  if (size < MINUTE) return "just now";
+  if (size < HOUR) return relative.format(Math.round(seconds / MINUTE), "minute");
+  if (size < DAY) return relative.format(Math.round(seconds / HOUR), "hour");
+  if (size < 7 * DAY) return relative.format(Math.round(seconds / DAY), "day");
+  return dateOf(time);
+}
+
+/** Returns the date of a time, on this device's calendar. */
+export function dateOf(time: string): string {
+  return date.format(new Date(time));
+}
