@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from parley.contracts import events, frames, live, rpc, streams, subjects
+from parley.contracts import events, frames, identity, live, rpc, streams, subjects
 from parley.contracts.permissions import CHAT_STORE, GATEWAY, LLM_WORKER, PUSH, UserPermissions
 
 FILE = Path(__file__).parents[1] / "docs" / "asyncapi.json"
@@ -37,6 +37,7 @@ MESSAGES: dict[str, type | None] = {
     "ctl_generation_stop": rpc.StopSignal,
     "ctl_search_cancel": rpc.CancelSearch,
     "ctl_ticket_used": live.TicketUsed,
+    "ctl_identity_revoked": identity.Revoked,
     "dead_letter": None,
     "write_probe": None,
 }

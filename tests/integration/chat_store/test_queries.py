@@ -49,7 +49,7 @@ async def test_somebody_elses_chat_is_like_none(store: Neighbour, number: int) -
 async def test_what_only_the_owner_may_do(store: Neighbour) -> None:
     chat_id = await store.chat()
     member = (await store.ask(rpc.PutMember(user_id="ann", chat_id=chat_id, member_id="bob"))).member
-    assert (member.user_id, member.role) == ("bob", "member")
+    assert (member.user_id, member.role) == ("bob", "writer")
     who: dict[str, Any] = {"user_id": "bob", "chat_id": chat_id}
     requests: list[rpc.Request[Any]] = [
         rpc.DeleteChat(**who),
@@ -60,7 +60,7 @@ async def test_what_only_the_owner_may_do(store: Neighbour) -> None:
         with pytest.raises(RpcRefused) as refused:
             await store.ask(request)
         assert refused.value.code == "forbidden"
-    assert (await store.ask(rpc.CheckAccess(**who))).role == "member"
+    assert (await store.ask(rpc.CheckAccess(**who))).role == "writer"
     await store.say(chat_id, "from bob", user_id="bob")
     claimed = await store.claimed(await store.request_for(chat_id))
     await store.finish(claimed)

@@ -113,6 +113,16 @@ FILL[3] = f"""{FILL[2]}
     VALUES ('00000000-0000-7000-8000-000000000006', 'ann', now());
 """
 FILL |= dict.fromkeys(range(4, 8), FILL[3])
+FILL[8] = f"""{FILL[3]}
+    INSERT INTO users (id, created_at, last_seen_at) VALUES ('ann', now(), now());
+    INSERT INTO sessions VALUES ('00000000-0000-7000-8000-000000000007', 'ann', 'digest', 'guest', '', '', now(), now(),
+        60, now() + interval '60 s', now() + interval '1 day');
+    INSERT INTO api_keys VALUES ('00000000-0000-7000-8000-000000000008', 'ann', 'key', 'pk_1', 'digest', '{{read}}',
+        now());
+"""
+FILL[9] = f"""{FILL[8]}
+    INSERT INTO members VALUES ('00000000-0000-7000-8000-000000000001', 'ben', 'reader', now(), now());
+"""
 """What a database of each version holds when it is upgraded; a new version brings a line."""
 
 

@@ -203,7 +203,7 @@ class FakeStore:
             return _NOT_FOUND
         if self.members[request.chat_id][request.user_id].role != "owner":
             return rpc.RpcError(code="forbidden", message="Only the owner can.")
-        member = Member(user_id=request.member_id, role="member", added_at=datetime.now(UTC))
+        member = Member(user_id=request.member_id, role="writer", added_at=datetime.now(UTC))
         self.members[request.chat_id][request.member_id] = member
         return rpc.MemberReply(member=member)
 

@@ -139,7 +139,7 @@ async def test_members_are_added_listed_and_removed(user: User, other: User, sto
     members = f"/v1/chats/{chat_id}/members"
     assert (await other.http.get(members)).status_code == 404
     added = await user.http.put(f"{members}/{other.id}")
-    assert (added.status_code, added.json()["role"]) == (200, "member")
+    assert (added.status_code, added.json()["role"]) == (200, "writer")
     assert (await other.http.put(f"{members}/{new_id()}")).status_code == 403
     listed = (await other.http.get(members)).json()
     assert {member["user_id"] for member in listed["items"]} == {user.id, other.id}

@@ -42,7 +42,7 @@ def test_the_same_prompt_again_changes_nothing(tables: Tables) -> None:
 
 
 def test_another_prompt_with_an_id_that_is_taken_is_no_duplicate(tables: Tables) -> None:
-    tables.members["bob"] = MemberRecord(chat_id=CHAT, user_id="bob", role="member", added_at=START)
+    tables.members["bob"] = MemberRecord(chat_id=CHAT, user_id="bob", role="writer", added_at=START)
     prompt_id = tables.submit("words")
     answer_id = tables.answer().id
     for words, user, taken in (("other words", "ann", prompt_id), ("words", "bob", prompt_id), ("", "ann", answer_id)):

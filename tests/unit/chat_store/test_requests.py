@@ -12,7 +12,7 @@ from chat_store import app
 from chat_store.errors import NotFound
 from chat_store.rpc import routing
 from chat_store.rpc.context import Store
-from parley.contracts import rpc
+from parley.contracts import identity, rpc
 
 R = TypeVar("R")
 
@@ -24,7 +24,12 @@ def test_every_request_of_the_contracts_has_a_handler_and_no_other_has() -> None
 
 
 def test_no_request_with_a_verb_is_left_out() -> None:
-    named = {value for value in vars(rpc).values() if isinstance(value, type) and hasattr(value, "VERB")}
+    named = {
+        value
+        for module in (rpc, identity)
+        for value in vars(module).values()
+        if isinstance(value, type) and hasattr(value, "VERB")
+    }
     assert named == set(rpc.STORE_REQUESTS.values())
 
 

@@ -87,6 +87,7 @@ def test_every_subject_is_built_as_its_template_says() -> None:
         "ctl_generation_stop": subjects.ctl_generation_stop("{generation}"),
         "ctl_search_cancel": subjects.ctl_search_cancel("{search}"),
         "ctl_ticket_used": subjects.CTL_TICKET_USED,
+        "ctl_identity_revoked": subjects.CTL_IDENTITY_REVOKED,
         "dead_letter": subjects.dead_letter("{consumer}", "{chat}"),
         "write_probe": subjects.WRITE_PROBE,
     }

@@ -35,7 +35,7 @@ export interface ContentLimits {
 
 export interface Member {
   readonly user_id: string;
-  readonly role: "member" | "owner";
+  readonly role: "owner" | "reader" | "writer";
   readonly added_at: string;
 }
 

@@ -13,7 +13,7 @@ from chat_store.events.leadership import lead_whenever_possible
 from chat_store.events.publisher import Publisher
 from chat_store.events.subscribers import Advisories, Finished, Prompts
 from chat_store.events.sweeper import Sweeper
-from chat_store.rpc import chats, generations, members, messages, rooms, search
+from chat_store.rpc import api_keys, chats, generations, members, messages, rooms, search, sessions, users
 from chat_store.rpc.context import RequestContext
 from chat_store.rpc.read_your_writes import Accepted
 from chat_store.rpc.routing import MIDDLEWARES, StoreBroker
@@ -42,7 +42,17 @@ from parley.runtime.readiness import OutageLog, Readiness
 
 log = logging.getLogger(__name__)
 
-ROUTERS: Final = (chats.router, messages.router, members.router, search.router, rooms.router, generations.router)
+ROUTERS: Final = (
+    users.router,
+    sessions.router,
+    api_keys.router,
+    chats.router,
+    messages.router,
+    members.router,
+    search.router,
+    rooms.router,
+    generations.router,
+)
 
 _NEEDS: Final = Needs(
     streams=(CHAT, DEAD_LETTERS, ADVISORIES),

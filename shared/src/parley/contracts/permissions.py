@@ -8,7 +8,7 @@ reads what another was answered; who answers requests may do so to those that as
 from dataclasses import dataclass
 from typing import Final
 
-from parley.contracts import rpc, streams, subjects
+from parley.contracts import identity, rpc, streams, subjects
 from parley.contracts.streams import ConsumerSpec, StreamSpec
 
 
@@ -92,12 +92,26 @@ GATEWAY: Final = UserPermissions(
             rpc.ListMembers,
             rpc.PutMember,
             rpc.DeleteMember,
+            identity.StartSession,
+            identity.ResolveSession,
+            identity.ResolveApiKey,
+            identity.ResolveExternal,
+            identity.ListSessions,
+            identity.EndSessions,
+            identity.CreateApiKey,
+            identity.ListApiKeys,
+            identity.RevokeApiKey,
+            identity.GetUser,
+            identity.ListUsers,
+            identity.UpdateUser,
+            identity.FindRevoked,
         ),
         _template("ctl_search_cancel"),
         subjects.RPC_MODELS_LIST,
         subjects.WRITE_PROBE,
         *_look_at(streams.CHAT),
     ),
+    subscribe=(subjects.CTL_IDENTITY_REVOKED,),
 )
 CHAT_STORE: Final = UserPermissions(
     user="chat-store",
@@ -107,6 +121,7 @@ CHAT_STORE: Final = UserPermissions(
         _template("live_rejected"),
         _template("user_chats"),
         _template("ctl_generation_stop"),
+        subjects.CTL_IDENTITY_REVOKED,
         _template("rpc_generation_snapshot"),
         *_look_at(streams.CHAT, streams.ADVISORIES, streams.DEAD_LETTERS),
         # Whether a request still waits for its turn.
@@ -146,12 +161,12 @@ LLM_WORKER: Final = UserPermissions(
 PUSH: Final = UserPermissions(
     user="push",
     publish=(
-        *_store(rpc.Sync, rpc.Versions),
+        *_store(rpc.Sync, rpc.Versions, identity.ResolveSession, identity.ResolveApiKey, identity.FindRevoked),
         _template("rpc_generation_snapshot"),
         subjects.CTL_TICKET_USED,
     ),
     # One chat's or one user's traffic at a time is what it subscribes; everything of everybody is refused.
-    subscribe=("live.*.>", _template("user_chats"), subjects.CTL_TICKET_USED),
+    subscribe=("live.*.>", _template("user_chats"), subjects.CTL_TICKET_USED, subjects.CTL_IDENTITY_REVOKED),
 )
 MIGRATE: Final = UserPermissions(
     user="migrate",

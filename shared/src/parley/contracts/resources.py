@@ -10,7 +10,7 @@ AnswerStatus = Literal["pending", "streaming", "complete", "stopped", "failed"]
 MessageStatus = Literal[
     "queued", "sent", "deleted", "rejected", "pending", "streaming", "complete", "stopped", "failed"
 ]
-Role = Literal["owner", "member"]
+Role = Literal["owner", "writer", "reader"]
 
 
 class ChatSummary(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ TEMPLATES: Final[dict[str, str]] = {
     "ctl_generation_stop": "ctl.generation.{generation}.stop",
     "ctl_search_cancel": "ctl.search.{search}.cancel",
     "ctl_ticket_used": "ctl.ticket.used",
+    "ctl_identity_revoked": "ctl.identity.revoked",
     "dead_letter": "dead.{consumer}.{chat}",
     "write_probe": "probe.chat",
 }
@@ -37,6 +38,7 @@ ANY_MAX_DELIVERIES: Final = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>"
 
 RPC_MODELS_LIST: Final = "rpc.models.list"
 CTL_TICKET_USED: Final = "ctl.ticket.used"
+CTL_IDENTITY_REVOKED: Final = "ctl.identity.revoked"
 
 WRITE_PROBE: Final = "probe.chat"
 """Stored by the stream CHAT and taken by nobody: whether the stream can be written."""

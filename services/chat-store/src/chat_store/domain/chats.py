@@ -39,7 +39,7 @@ def put_member(conversation: Conversation, member_id: str) -> MemberRecord:
         return existing
     if conversation.member_count >= limits.MAX_MEMBERS:
         raise TooMany(f"A chat has at most {limits.MAX_MEMBERS} members.")
-    member = MemberRecord(chat_id=conversation.chat.id, user_id=member_id, role="member", added_at=conversation.now)
+    member = MemberRecord(chat_id=conversation.chat.id, user_id=member_id, role="writer", added_at=conversation.now)
     conversation.members[member_id] = member
     conversation.members_added.append(member)
     conversation.member_count += 1

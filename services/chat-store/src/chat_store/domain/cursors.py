@@ -62,6 +62,18 @@ class BeforeHit(msgspec.Struct, frozen=True, array_like=True, tag="s", forbid_un
         _check_ids(self.chat_id, self.message_id)
 
 
+class BeforeUser(msgspec.Struct, frozen=True, array_like=True, tag="u", forbid_unknown_fields=True):
+    """Users created before this time, or at it with a lower id."""
+
+    created_at: str
+    id: str
+
+    def __post_init__(self) -> None:
+        _check_time(self.created_at)
+        if "\x00" in self.id:
+            raise ValueError("not an id")
+
+
 def _check_time(text: str) -> None:
     """Raises: ValueError: not a time as Parley spells it, or out of what Postgres and Python both count."""
     try:

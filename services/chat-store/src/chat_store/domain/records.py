@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from parley.contracts.resources import Chat, GenerationRef, Message, MessageError, MessageStatus, Usage
+from parley.contracts.resources import Chat, GenerationRef, Message, MessageError, MessageStatus, Role, Usage
 
 ACTIVE: Final = ("requested", "running")
 
@@ -145,5 +145,5 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True):
 class MemberRecord(msgspec.Struct, frozen=True, kw_only=True):
     chat_id: str
     user_id: str
-    role: Literal["owner", "member"]
+    role: Role
     added_at: datetime

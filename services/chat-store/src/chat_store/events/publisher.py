@@ -25,6 +25,7 @@ from chat_store.storage import generations
 from chat_store.storage.pool import Database
 from parley.contracts import limits, subjects
 from parley.contracts.events import GenerationRequested
+from parley.contracts.identity import Revoked
 from parley.contracts.live import Changed, ListChanged
 from parley.contracts.resources import Chat
 from parley.contracts.rpc import StopSignal
@@ -93,6 +94,11 @@ class Publisher:
         for rejection in rejections:
             subject = subjects.live_rejected(rejection.prompt.chat_id)
             await self._send(subject, msgspec.json.encode(rejection.live()))
+
+    async def revoke(self, *revoked: Revoked) -> None:
+        """Publish that identities may not be used any more. At most once; caches compare with ``FindRevoked``."""
+        for one in revoked:
+            await self._send(subjects.CTL_IDENTITY_REVOKED, msgspec.json.encode(one))
 
     async def signal_stop(self, generation_id: str) -> None:
         """Signal the generation's worker to stop. At most once; the sweeper repeats it each second."""

@@ -15,6 +15,7 @@ from chat_store.domain.conversation import Changes, State
 from chat_store.storage.rows import (
     CHAT_RECORD,
     GENERATION_RECORD,
+    MEMBER_RECORD,
     MESSAGE_RECORD,
     Connection,
     decode_rows,
@@ -47,7 +48,7 @@ SELECT row_to_json(state) FROM (
             SELECT {MESSAGE_RECORD} FROM messages m WHERE m.chat_id = chats.id AND m.id = ANY(asked.messages)
         ) r), '[]') AS found,
         coalesce((SELECT json_agg(r) FROM (
-            SELECT chat_id, user_id, role, added_at FROM members WHERE chat_id = chats.id AND user_id = ANY(asked.users)
+            SELECT {MEMBER_RECORD} FROM members WHERE chat_id = chats.id AND user_id = ANY(asked.users)
         ) r), '[]') AS members,
         (SELECT count(*) FROM members WHERE chat_id = chats.id AND cardinality(asked.users) > 0) AS member_count
     FROM json_to_recordset($1) AS asked(chat_id uuid, messages uuid[], users text[])

@@ -3,10 +3,10 @@
 from typing import Final
 
 from chat_store.domain.records import MemberRecord
-from chat_store.storage.rows import Connection, decode_rows
+from chat_store.storage.rows import MEMBER_RECORD, MEMBER_ROLE, Connection, decode_rows
 from parley.contracts.resources import Role
 
-ROLE_OF: Final = "SELECT role FROM members WHERE chat_id = $1 AND user_id = $2"
+ROLE_OF: Final = f"SELECT {MEMBER_ROLE} FROM members WHERE chat_id = $1 AND user_id = $2"
 
 
 async def role_of(connection: Connection, chat_id: str, user_id: str) -> Role | None:
@@ -14,9 +14,10 @@ async def role_of(connection: Connection, chat_id: str, user_id: str) -> Role | 
     return role
 
 
-LIST_MEMBERS: Final = """
+LIST_MEMBERS: Final = f"""
 SELECT row_to_json(r) FROM (
-    SELECT chat_id, user_id, role, added_at FROM members WHERE chat_id = $1 ORDER BY role DESC, added_at, user_id
+    SELECT {MEMBER_RECORD} FROM members
+    WHERE chat_id = $1 ORDER BY role <> 'owner', added_at, user_id
 ) r
 """
 

@@ -19,6 +19,9 @@ MESSAGE_RECORD: Final = """m.chat_id, m.id, m.parent_id, m.placement, m.role, m.
     m.status, m.model, m.finish_reason, m.error, m.usage, m.created_at, m.version, m.position, m.traceparent"""
 MESSAGE: Final = """m.id, m.chat_id, m.parent_id, m.role, m.author_id, m.content, m.reasoning, m.status, m.model,
     m.error, m.usage, m.created_at, m.version, m.finish_reason"""
+# A row of a program before migration 9 says `member`, which is a writer.
+MEMBER_ROLE: Final = "CASE role WHEN 'member' THEN 'writer' ELSE role END AS role"
+MEMBER_RECORD: Final = f"chat_id, user_id, {MEMBER_ROLE}, added_at"
 GENERATION_RECORD: Final = """g.id, g.chat_id, g.message_id, g.user_id, g.status, g.attempt, g.released, g.claim_id,
     g.worker_id, g.claimed_at, g.request, g.requested_at, g.request_seq, g.stop_requested_at, g.created_at,
     g.ended_at, g.traceparent"""

@@ -1,0 +1,86 @@
+"""Requests about API keys."""
+
+import hmac
+from datetime import UTC, datetime
+from typing import Final
+
+from faststream.nats import NatsRouter
+
+from chat_store.errors import Conflict, Invalid, NotFound
+from chat_store.rpc.context import Store
+from chat_store.rpc.routing import handles
+from chat_store.rpc.sessions import require_enabled
+from chat_store.storage import api_keys, users
+from chat_store.storage.api_keys import MAX_KEYS
+from chat_store.storage.sessions import EXTEND_AFTER
+from parley.contracts import ids
+from parley.contracts.identity import (
+    ApiKeyList,
+    ApiKeyReply,
+    CreateApiKey,
+    ListApiKeys,
+    Principal,
+    PrincipalReply,
+    ResolveApiKey,
+    RevokeApiKey,
+    Revoked,
+)
+from parley.contracts.requests import Done
+from parley.contracts.text import storable
+
+NO_KEY: Final = "There is no such API key."
+NO_USER: Final = "There is no such user."
+
+router = NatsRouter()
+
+
+@handles(router, ResolveApiKey)
+async def resolve_api_key(request: ResolveApiKey, store: Store) -> PrincipalReply:
+    now = datetime.now(UTC)
+    async with store.database.connection() as connection:
+        stored = await api_keys.get_key(connection, storable(request.prefix), now=now)
+        if stored is None or not hmac.compare_digest(stored.secret_digest.encode(), request.secret_digest.encode()):
+            raise NotFound(NO_KEY)
+        require_enabled(stored.user)
+        key = stored.key
+        if key.last_used_at is None or now - key.last_used_at >= EXTEND_AFTER:
+            await api_keys.use_key(connection, key.id, now=now)
+            await users.see(connection, stored.user.id, now=now)
+    return PrincipalReply(
+        principal=Principal(user=stored.user, key_id=key.id, scopes=key.scopes, expires_at=key.expires_at)
+    )
+
+
+@handles(router, CreateApiKey)
+async def create_api_key(request: CreateApiKey, store: Store) -> ApiKeyReply:
+    if not ids.is_id(request.key_id):
+        raise Invalid("A key's id is a UUID in lower case.")
+    async with store.database.connection() as connection, connection.transaction():
+        if not await users.lock_user(connection, request.user_id):
+            raise NotFound(NO_USER)
+        existing = await api_keys.list_keys(connection, request.user_id)
+        if len(existing) >= MAX_KEYS and all(key.id != request.key_id for key in existing):
+            raise Conflict(f"A user has at most {MAX_KEYS} API keys. Revoke one first.")
+        await api_keys.add_key(connection, request, now=datetime.now(UTC))
+        stored = await api_keys.list_keys(connection, request.user_id)
+    for key in stored:
+        if (key.id, key.prefix) == (request.key_id, request.prefix):
+            return ApiKeyReply(key=key)
+    raise Conflict("This key's id or prefix has been used.")
+
+
+@handles(router, ListApiKeys)
+async def list_api_keys(request: ListApiKeys, store: Store) -> ApiKeyList:
+    async with store.database.connection() as connection:
+        return ApiKeyList(items=await api_keys.list_keys(connection, request.user_id))
+
+
+@handles(router, RevokeApiKey)
+async def revoke_api_key(request: RevokeApiKey, store: Store) -> Done:
+    if not ids.is_id(request.key_id):
+        return Done()
+    async with store.database.connection() as connection:
+        revoked = await api_keys.revoke_key(connection, request.user_id, request.key_id)
+    if revoked:
+        await store.publisher.revoke(Revoked(user_id=request.user_id, key_id=request.key_id))
+    return Done()

@@ -1,0 +1,190 @@
+"""Requests about sessions, and about who makes a request."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+import asyncpg
+from faststream.nats import NatsRouter
+from msgspec.structs import replace
+
+from chat_store.errors import Conflict, Contended, Forbidden, Invalid, NotFound
+from chat_store.rpc.context import Store
+from chat_store.rpc.routing import handles
+from chat_store.storage import api_keys, sessions, sign_in, users
+from chat_store.storage.rows import Connection
+from chat_store.storage.sessions import EXTEND_AFTER, MAX_SESSIONS, StoredSession
+from parley.contracts import ids
+from parley.contracts.identity import (
+    EndSessions,
+    External,
+    FindRevoked,
+    ListSessions,
+    Principal,
+    PrincipalReply,
+    ResolveExternal,
+    ResolveSession,
+    Revoked,
+    RevokedReply,
+    SessionList,
+    StartSession,
+    User,
+)
+from parley.contracts.requests import Done
+from parley.contracts.text import storable
+
+R = TypeVar("R")
+
+NO_SESSION: Final = "There is no such session."
+DISABLED: Final = "This account is disabled."
+
+_TRIES: Final = 5
+
+router = NatsRouter()
+
+
+@handles(router, StartSession)
+async def start_session(request: StartSession, store: Store) -> PrincipalReply:
+    if not ids.is_id(request.session_id) or not ids.is_id(request.new_user_id):
+        raise Invalid("The ids of a session and of a user are UUIDs in lower case.")
+    request = replace(
+        request,
+        address=storable(request.address),
+        user_agent=storable(request.user_agent),
+        external=None if request.external is None else _storable(request.external),
+    )
+
+    async def start(connection: Connection) -> tuple[StoredSession, list[str]]:
+        now = datetime.now(UTC)
+        ended: list[str] = []
+        session = await sessions.get_session(connection, session_id=request.session_id, now=now)
+        if session is None:
+            user = await _user_of(connection, request, now=now)
+            require_enabled(user)
+            await users.lock_user(connection, user.id)
+            ended = await sessions.end_oldest(connection, user.id, keep=MAX_SESSIONS - 1)
+            await sessions.add_session(connection, request, user.id, now=now)
+            session = await sessions.get_session(connection, session_id=request.session_id, now=now)
+        if session is None or session.secret_digest != request.secret_digest:
+            raise Conflict("This session id has been used.")
+        return session, ended
+
+    session, ended = await _in_transaction(store, start)
+    await store.publisher.revoke(*(Revoked(user_id=session.user.id, session_id=one) for one in ended))
+    return PrincipalReply(principal=_principal(session))
+
+
+async def _user_of(connection: Connection, request: StartSession, *, now: datetime) -> User:
+    if request.external is not None:
+        return await sign_in.find_external(
+            connection, request.external, new_user_id=request.new_user_id, guest_id=request.guest_id, now=now
+        )
+    user_id = request.user_id or request.new_user_id
+    await users.create_guest(connection, user_id, now=now)
+    user = await users.get_user(connection, user_id)
+    if user is None or user.issuer is not None:
+        # A guest's cookie from before gives no session of somebody who has signed in since.
+        raise NotFound(NO_SESSION)
+    return user
+
+
+@handles(router, ResolveSession)
+async def resolve_session(request: ResolveSession, store: Store) -> PrincipalReply:
+    if request.session_id is not None and not ids.is_id(request.session_id):
+        raise NotFound(NO_SESSION)
+    now = datetime.now(UTC)
+    async with store.database.connection() as connection:
+        session = await sessions.get_session(
+            connection, session_id=request.session_id, secret_digest=request.secret_digest, now=now
+        )
+        if session is None:
+            raise NotFound(NO_SESSION)
+        require_enabled(session.user)
+        if now - session.last_used_at >= EXTEND_AFTER:
+            expires_at = await sessions.extend(connection, session.id, now=now)
+            await users.see(connection, session.user.id, now=now)
+            session = replace(session, expires_at=expires_at or session.expires_at)
+    return PrincipalReply(principal=_principal(session))
+
+
+@handles(router, ResolveExternal)
+async def resolve_external(request: ResolveExternal, store: Store) -> PrincipalReply:
+    if not ids.is_id(request.new_user_id):
+        raise Invalid("A user's id is a UUID in lower case.")
+    external = _storable(request.external)
+
+    async def resolve(connection: Connection) -> User:
+        return await sign_in.find_external(connection, external, new_user_id=request.new_user_id, now=datetime.now(UTC))
+
+    user = await _in_transaction(store, resolve)
+    require_enabled(user)
+    return PrincipalReply(principal=Principal(user=user))
+
+
+@handles(router, ListSessions)
+async def list_sessions(request: ListSessions, store: Store) -> SessionList:
+    async with store.database.connection() as connection:
+        return SessionList(items=await sessions.list_sessions(connection, request.user_id, now=datetime.now(UTC)))
+
+
+@handles(router, EndSessions)
+async def end_sessions(request: EndSessions, store: Store) -> Done:
+    if not all(one is None or ids.is_id(one) for one in (request.session_id, request.except_id)):
+        return Done()
+    async with store.database.connection() as connection:
+        ended = await sessions.end_sessions(
+            connection, request.user_id, session_id=request.session_id, except_id=request.except_id
+        )
+    await store.publisher.revoke(*(Revoked(user_id=request.user_id, session_id=one) for one in ended))
+    return Done()
+
+
+@handles(router, FindRevoked)
+async def find_revoked(request: FindRevoked, store: Store) -> RevokedReply:
+    now = datetime.now(UTC)
+    session_ids, key_ids = list(filter(ids.is_id, request.session_ids)), list(filter(ids.is_id, request.key_ids))
+    async with store.database.connection() as connection:
+        usable_sessions = await sessions.usable(connection, session_ids, now=now)
+        usable_keys = await api_keys.usable(connection, key_ids, now=now)
+        usable_users = await users.usable(connection, request.user_ids)
+    return RevokedReply(
+        session_ids=[one for one in request.session_ids if one not in usable_sessions],
+        key_ids=[one for one in request.key_ids if one not in usable_keys],
+        user_ids=[one for one in request.user_ids if one not in usable_users],
+    )
+
+
+def require_enabled(user: User) -> None:
+    """Raises: Forbidden: the user is disabled."""
+    if user.disabled:
+        raise Forbidden(DISABLED)
+
+
+def _principal(session: StoredSession) -> Principal:
+    return Principal(user=session.user, session_id=session.id, expires_at=session.expires_at)
+
+
+def _storable(external: External) -> External:
+    return replace(
+        external,
+        issuer=storable(external.issuer),
+        subject=storable(external.subject),
+        email=None if external.email is None else storable(external.email),
+        name=None if external.name is None else storable(external.name),
+        groups=tuple(map(storable, external.groups)),
+    )
+
+
+async def _in_transaction(store: Store, run: Callable[[Connection], Awaitable[R]]) -> R:
+    """Run in one transaction, once more when somebody else has created the same user or session meanwhile.
+
+    Raises:
+        Contended: others do so again and again.
+    """
+    for _ in range(_TRIES):
+        try:
+            async with store.database.connection() as connection, connection.transaction():
+                return await run(connection)
+        except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError):
+            continue
+    raise Contended

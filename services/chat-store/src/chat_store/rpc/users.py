@@ -1,0 +1,53 @@
+"""Requests about users."""
+
+from faststream.nats import NatsRouter
+
+from chat_store.domain import cursors
+from chat_store.domain.cursors import BeforeUser
+from chat_store.errors import NotFound
+from chat_store.rpc.api_keys import NO_USER
+from chat_store.rpc.context import Store, page_size
+from chat_store.rpc.routing import handles
+from chat_store.storage import users
+from parley.contracts.identity import GetUser, ListUsers, Revoked, UpdateUser, UserList, UserReply
+from parley.contracts.text import storable
+
+router = NatsRouter()
+
+
+@handles(router, GetUser)
+async def get_user(request: GetUser, store: Store) -> UserReply:
+    async with store.database.connection() as connection:
+        user = await users.get_user(connection, storable(request.user_id))
+    if user is None:
+        raise NotFound(NO_USER)
+    return UserReply(user=user)
+
+
+@handles(router, ListUsers)
+async def list_users(request: ListUsers, store: Store) -> UserList:
+    before = users.NEWEST if request.before is None else cursors.decode(request.before, BeforeUser)
+    query = None if request.query is None else storable(request.query)
+    limit = page_size(request.limit)
+    async with store.database.connection() as connection:
+        found = await users.list_users(connection, query=query, before=before, limit=limit + 1)
+    items = found[:limit]
+    following = None
+    if len(found) > limit:
+        following = cursors.encode(BeforeUser(created_at=items[-1].created_at.isoformat(), id=items[-1].id))
+    return UserList(items=items, next=following)
+
+
+@handles(router, UpdateUser)
+async def update_user(request: UpdateUser, store: Store) -> UserReply:
+    async with store.database.connection() as connection, connection.transaction():
+        user_id = storable(request.user_id)
+        await users.lock_user(connection, user_id)
+        before = await users.get_user(connection, user_id)
+        user = await users.update_user(connection, user_id, disabled=request.disabled, role=request.role)
+    if before is None or user is None:
+        raise NotFound(NO_USER)
+    if before != user:
+        # Of one who is enabled or has another role, what is cached is read again, and nothing is closed.
+        await store.publisher.revoke(Revoked(user_id=user.id, disabled=user.disabled, closes=user.disabled))
+    return UserReply(user=user)

@@ -1,0 +1,101 @@
+"""API keys. A revoked one has no row."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from chat_store.storage.rows import Connection, decode_rows
+from chat_store.storage.sessions import EXTEND_AFTER
+from chat_store.storage.users import USER
+from parley.contracts.identity import ApiKey, CreateApiKey, User
+
+MAX_KEYS: Final = 100
+"""API keys of one user."""
+
+_KEY: Final = "k.id, k.name, k.prefix, k.scopes, k.created_at, k.last_used_at, k.expires_at"
+
+
+class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key with its user."""
+
+    key: ApiKey
+    secret_digest: str
+    user: User
+
+
+GET_KEY: Final = f"""
+SELECT row_to_json(r) FROM (
+    SELECT k.secret_digest,
+        (SELECT row_to_json(x) FROM (SELECT {_KEY}) x) AS key,
+        (SELECT row_to_json(u) FROM (SELECT {USER} FROM users u WHERE u.id = k.user_id) u) AS user
+    FROM api_keys k WHERE k.prefix = $1 AND (k.expires_at IS NULL OR k.expires_at > $2)
+) r
+"""
+
+
+async def get_key(connection: Connection, prefix: str, *, now: datetime) -> StoredKey | None:
+    """The key that begins like this, if it has not expired."""
+    row = await connection.fetchval(GET_KEY, prefix, now)
+    return None if row is None else msgspec.json.decode(row, type=StoredKey)
+
+
+ADD_KEY: Final = """
+INSERT INTO api_keys (id, user_id, name, prefix, secret_digest, scopes, created_at, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING
+"""
+
+
+async def add_key(connection: Connection, request: CreateApiKey, *, now: datetime) -> None:
+    """Add a key, unless its id or its prefix has been used."""
+    await connection.execute(
+        ADD_KEY,
+        request.key_id,
+        request.user_id,
+        request.name,
+        request.prefix,
+        request.secret_digest,
+        list(request.scopes),
+        now,
+        request.expires_at,
+    )
+
+
+USE_KEY: Final = "UPDATE api_keys SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at <= $3)"
+
+
+async def use_key(connection: Connection, key_id: str, *, now: datetime) -> None:
+    """Note that a key was used."""
+    await connection.execute(USE_KEY, key_id, now, now - EXTEND_AFTER)
+
+
+LIST_KEYS: Final = f"""
+SELECT row_to_json(r) FROM (
+    SELECT {_KEY} FROM api_keys k WHERE k.user_id = $1 ORDER BY k.created_at DESC, k.id DESC
+) r
+"""
+
+
+async def list_keys(connection: Connection, user_id: str) -> list[ApiKey]:
+    return decode_rows(await connection.fetch(LIST_KEYS, user_id), ApiKey)
+
+
+REVOKE_KEY: Final = "DELETE FROM api_keys WHERE user_id = $1 AND id = $2"
+
+
+async def revoke_key(connection: Connection, user_id: str, key_id: str) -> bool:
+    """Revoke a key of a user; return whether there was one."""
+    status = await connection.execute(REVOKE_KEY, user_id, key_id)
+    return status.endswith(" 1")
+
+
+USABLE: Final = """
+SELECT k.id::text FROM api_keys k JOIN users u ON u.id = k.user_id
+WHERE k.id = ANY($1::uuid[]) AND (k.expires_at IS NULL OR k.expires_at > $2) AND NOT u.disabled
+"""
+
+
+async def usable(connection: Connection, key_ids: Sequence[str], *, now: datetime) -> set[str]:
+    """Those of the keys that may be used."""
+    return {row[0] for row in await connection.fetch(USABLE, list(key_ids), now)}

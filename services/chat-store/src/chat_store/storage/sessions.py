@@ -1,0 +1,142 @@
+"""Sessions. One that has ended has no row, or is past its time."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from chat_store.storage.rows import Connection, decode_rows
+from chat_store.storage.users import USER
+from parley.contracts.identity import SessionInfo, StartSession, User
+
+MAX_SESSIONS: Final = 100
+"""Sessions of one user; a further one ends the one that was not used for the longest time."""
+
+EXTEND_AFTER: Final = timedelta(minutes=1)
+"""A session is extended, and a user or key seen, at most so often."""
+
+
+class StoredSession(msgspec.Struct, frozen=True, kw_only=True):
+    """A session with its user."""
+
+    id: str
+    secret_digest: str
+    last_used_at: datetime
+    expires_at: datetime
+    user: User
+
+
+GET_SESSION: Final = f"""
+SELECT row_to_json(r) FROM (
+    SELECT s.id, s.secret_digest, s.last_used_at, s.expires_at,
+        (SELECT row_to_json(u) FROM (SELECT {USER} FROM users u WHERE u.id = s.user_id) u) AS user
+    FROM sessions s
+    WHERE (s.id = $1::uuid OR s.secret_digest = $2) AND s.expires_at > $3
+) r
+"""
+
+
+async def get_session(
+    connection: Connection, *, session_id: str | None = None, secret_digest: str | None = None, now: datetime
+) -> StoredSession | None:
+    """The session with this id, or this digest of its secret, if it has not ended."""
+    row = await connection.fetchval(GET_SESSION, session_id, secret_digest, now)
+    return None if row is None else msgspec.json.decode(row, type=StoredSession)
+
+
+ADD_SESSION: Final = """
+INSERT INTO sessions (
+    id, user_id, secret_digest, method, address, user_agent, created_at, last_used_at, idle_seconds, expires_at, ends_at
+) VALUES (
+    $1, $2, $3, $4, $5, $6, $7, $7, $8, $7 + make_interval(secs => least($8, $9)), $7 + make_interval(secs => $9)
+)
+"""
+
+
+async def add_session(connection: Connection, request: StartSession, user_id: str, *, now: datetime) -> None:
+    await connection.execute(
+        ADD_SESSION,
+        request.session_id,
+        user_id,
+        request.secret_digest,
+        request.method,
+        request.address,
+        request.user_agent,
+        now,
+        request.idle_seconds,
+        request.absolute_seconds,
+    )
+
+
+END_OLDEST: Final = """
+DELETE FROM sessions WHERE id IN (
+    SELECT id FROM sessions WHERE user_id = $1 ORDER BY last_used_at DESC, id DESC OFFSET $2
+) RETURNING id::text
+"""
+
+
+async def end_oldest(connection: Connection, user_id: str, *, keep: int) -> list[str]:
+    """End all but the ``keep`` sessions that were used last; return the ids of those that were ended."""
+    return [row[0] for row in await connection.fetch(END_OLDEST, user_id, keep)]
+
+
+# The condition on last_used_at once more: of several requests at once, one extends.
+EXTEND: Final = """
+UPDATE sessions SET last_used_at = $2, expires_at = least(ends_at, $2 + make_interval(secs => idle_seconds))
+WHERE id = $1 AND last_used_at <= $3 RETURNING expires_at
+"""
+
+
+async def extend(connection: Connection, session_id: str, *, now: datetime) -> datetime | None:
+    """Note that a session was used; return when it ends now, or None when another request has just done so."""
+    expires_at: datetime | None = await connection.fetchval(EXTEND, session_id, now, now - EXTEND_AFTER)
+    return expires_at
+
+
+LIST_SESSIONS: Final = """
+SELECT row_to_json(r) FROM (
+    SELECT id, created_at, last_used_at, expires_at, address, user_agent, method FROM sessions
+    WHERE user_id = $1 AND expires_at > $2 ORDER BY last_used_at DESC, id DESC
+) r
+"""
+
+
+async def list_sessions(connection: Connection, user_id: str, *, now: datetime) -> list[SessionInfo]:
+    return decode_rows(await connection.fetch(LIST_SESSIONS, user_id, now), SessionInfo)
+
+
+END_SESSIONS: Final = """
+DELETE FROM sessions
+WHERE user_id = $1 AND ($2::uuid IS NULL OR id = $2) AND ($3::uuid IS NULL OR id <> $3)
+RETURNING id::text
+"""
+
+
+async def end_sessions(
+    connection: Connection, user_id: str, *, session_id: str | None, except_id: str | None
+) -> list[str]:
+    """End one session of a user, or all but one; return the ids of those that were ended."""
+    return [row[0] for row in await connection.fetch(END_SESSIONS, user_id, session_id, except_id)]
+
+
+USABLE: Final = """
+SELECT s.id::text FROM sessions s JOIN users u ON u.id = s.user_id
+WHERE s.id = ANY($1::uuid[]) AND s.expires_at > $2 AND NOT u.disabled
+"""
+
+
+async def usable(connection: Connection, session_ids: Sequence[str], *, now: datetime) -> set[str]:
+    """Those of the sessions that may be used."""
+    return {row[0] for row in await connection.fetch(USABLE, list(session_ids), now)}
+
+
+FORGET_ENDED: Final = """
+DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)
+"""
+
+
+async def forget_ended(connection: Connection, *, now: datetime, limit: int) -> int:
+    """Remove sessions past their time; return how many."""
+    status = await connection.execute(FORGET_ENDED, now, limit)
+    return int(status.rpartition(" ")[2])

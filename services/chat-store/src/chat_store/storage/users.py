@@ -1,0 +1,172 @@
+"""Users: guests, and those that an identity provider, a signed token or a proxy vouches for."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from chat_store.domain.cursors import BeforeUser
+from chat_store.storage.rows import Connection, decode_rows
+from parley.contracts.identity import External, User, UserRole
+
+USER: Final = """u.id, u.issuer, u.subject, u.email, u.name, u.role, u.groups, u.disabled, u.created_at,
+    u.last_seen_at"""
+
+GET_USER: Final = f"SELECT row_to_json(r) FROM (SELECT {USER} FROM users u WHERE u.id = $1) r"
+
+
+async def get_user(connection: Connection, user_id: str) -> User | None:
+    return _decode(await connection.fetchval(GET_USER, user_id))
+
+
+# Sessions and keys of one user are counted and added one transaction after the other.
+LOCK_USER: Final = "SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE"
+
+
+async def lock_user(connection: Connection, user_id: str) -> bool:
+    """Wait for other transactions of this user; return whether there is such a user."""
+    return await connection.fetchrow(LOCK_USER, user_id) is not None
+
+
+CREATE_GUEST: Final = """
+INSERT INTO users (id, created_at, last_seen_at) VALUES ($1, $2, $2) ON CONFLICT (id) DO NOTHING
+"""
+
+
+async def create_guest(connection: Connection, user_id: str, *, now: datetime) -> None:
+    """Create a guest, unless there is a user with this id."""
+    await connection.execute(CREATE_GUEST, user_id, now)
+
+
+FIND_EXTERNAL: Final = f"""
+SELECT row_to_json(r) FROM (SELECT {USER} FROM users u WHERE u.issuer = $1 AND u.subject = $2) r
+"""
+
+
+async def find_external(connection: Connection, issuer: str, subject: str) -> User | None:
+    return _decode(await connection.fetchval(FIND_EXTERNAL, issuer, subject))
+
+
+# What the provider does not name stays as it was; groups are those of the last sign-in.
+_PROFILE: Final = """email = coalesce($3, u.email), name = coalesce($4, u.name), role = coalesce($5, u.role),
+    groups = $6, last_seen_at = $7"""
+
+UPDATE_EXTERNAL: Final = f"""
+UPDATE users u SET {_PROFILE} WHERE u.issuer = $1 AND u.subject = $2
+"""
+IDENTIFY_GUEST: Final = f"""
+UPDATE users u SET issuer = $1, subject = $2, {_PROFILE} WHERE u.id = $8 AND u.issuer IS NULL AND NOT u.disabled
+"""
+CREATE_EXTERNAL: Final = f"""
+INSERT INTO users AS u (issuer, subject, email, name, role, groups, created_at, last_seen_at, id)
+VALUES ($1, $2, $3, $4, coalesce($5, 'user'), $6, $7, $7, $8)
+ON CONFLICT (issuer, subject) WHERE issuer IS NOT NULL DO UPDATE SET {_PROFILE}
+"""
+
+
+async def update_external(connection: Connection, external: External, *, now: datetime) -> None:
+    """Store the profile that the provider gave."""
+    await connection.execute(UPDATE_EXTERNAL, *_profile(external, now))
+
+
+async def identify_guest(connection: Connection, guest_id: str, external: External, *, now: datetime) -> bool:
+    """Make a guest the external user; return whether there is such a guest.
+
+    Raises:
+        asyncpg.UniqueViolationError: the external user has been created meanwhile.
+    """
+    status = await connection.execute(IDENTIFY_GUEST, *_profile(external, now), guest_id)
+    return status.endswith(" 1")
+
+
+async def create_external(connection: Connection, user_id: str, external: External, *, now: datetime) -> None:
+    """Create the external user; one who has been created meanwhile keeps the id."""
+    await connection.execute(CREATE_EXTERNAL, *_profile(external, now), user_id)
+
+
+def _profile(external: External, now: datetime) -> tuple[object, ...]:
+    return (
+        external.issuer,
+        external.subject,
+        external.email,
+        external.name,
+        external.role,
+        list(external.groups),
+        now,
+    )
+
+
+SEE: Final = "UPDATE users SET last_seen_at = $2 WHERE id = $1 AND last_seen_at < $2"
+
+
+async def see(connection: Connection, user_id: str, *, now: datetime) -> None:
+    """Note that the user was here."""
+    await connection.execute(SEE, user_id, now)
+
+
+LIST_USERS: Final = f"""
+SELECT row_to_json(r) FROM (
+    SELECT {USER} FROM users u
+    WHERE (u.created_at, u.id) < ($1, $2)
+    AND ($3::text IS NULL OR concat_ws(E'\\n', u.id, u.name, u.email) ILIKE $3)
+    ORDER BY u.created_at DESC, u.id DESC LIMIT $4
+) r
+"""
+
+
+async def list_users(connection: Connection, *, query: str | None, before: BeforeUser, limit: int) -> list[User]:
+    """Users, the newest first, whose id, name or e-mail address contains ``query``."""
+    pattern = None
+    if query is not None:
+        pattern = "%" + query.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
+    created_at = msgspec.convert(before.created_at, datetime)
+    return decode_rows(await connection.fetch(LIST_USERS, created_at, before.id, pattern, limit), User)
+
+
+UPDATE_USER: Final = f"""
+WITH u AS (
+    UPDATE users SET disabled = coalesce($2, disabled), role = coalesce($3, role) WHERE id = $1 RETURNING *
+)
+SELECT row_to_json(r) FROM (SELECT {USER} FROM u) r
+"""
+
+
+async def update_user(
+    connection: Connection, user_id: str, *, disabled: bool | None, role: UserRole | None
+) -> User | None:
+    return _decode(await connection.fetchval(UPDATE_USER, user_id, disabled, role))
+
+
+USABLE: Final = "SELECT id FROM users WHERE id = ANY($1::text[]) AND NOT disabled"
+
+
+async def usable(connection: Connection, user_ids: Sequence[str]) -> set[str]:
+    """Those of the users who exist and are not disabled."""
+    return {row[0] for row in await connection.fetch(USABLE, list(user_ids))}
+
+
+FORGET_GUESTS: Final = """
+DELETE FROM users u USING (
+    SELECT id FROM users g
+    WHERE g.issuer IS NULL AND NOT g.disabled AND g.last_seen_at < $1
+    AND NOT EXISTS (SELECT FROM members WHERE user_id = g.id)
+    AND NOT EXISTS (SELECT FROM sessions WHERE user_id = g.id)
+    AND NOT EXISTS (SELECT FROM api_keys WHERE user_id = g.id)
+    ORDER BY g.last_seen_at LIMIT $2 FOR UPDATE SKIP LOCKED
+) unused WHERE u.id = unused.id
+"""
+
+
+async def forget_guests(connection: Connection, *, unseen_since: datetime, limit: int) -> int:
+    """Remove guests who own nothing and were not seen since; return how many."""
+    status = await connection.execute(FORGET_GUESTS, unseen_since, limit)
+    return int(status.rpartition(" ")[2])
+
+
+NEWEST: Final = BeforeUser(created_at="9998-12-31T00:00:00+00:00", id="")
+"""Before which all users come."""
+
+
+def _decode(row: str | None) -> User | None:
+    return None if row is None else msgspec.json.decode(row, type=User)

@@ -1,0 +1,118 @@
+"""Requests and replies over core NATS, by resource.
+
+``rpc.store.<VERB>`` is served by any chat-store, ``rpc.generation.<id>.snapshot`` by the worker that owns the
+generation (NATS reports "no responders" at once when there is none), ``rpc.models.list`` by any llm-worker. A chat that
+does not exist and a chat of somebody else are both ``not_found``.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from parley.contracts import identity  # noqa: F401 (its requests are served by chat-store, too)
+from parley.contracts.requests import Done, Reply, Request, RpcError, StoreRequest
+from parley.contracts.rpc.chats import (
+    AccessReply,
+    ChatList,
+    ChatReply,
+    CheckAccess,
+    CreateChat,
+    DeleteChat,
+    GetChat,
+    ListChats,
+    UpdateChat,
+)
+from parley.contracts.rpc.generations import (
+    Claim,
+    Claimed,
+    ClaimRefused,
+    ContextMessage,
+    GenerationSnapshot,
+    ListModels,
+    ModelList,
+    Release,
+    SnapshotRequest,
+    StopSignal,
+)
+from parley.contracts.rpc.members import (
+    DeleteMember,
+    ListMembers,
+    MemberList,
+    MemberReply,
+    PutMember,
+)
+from parley.contracts.rpc.messages import (
+    CancelSearch,
+    DeleteMessage,
+    GetMessage,
+    GetUsage,
+    ListMessages,
+    MessageList,
+    MessageReply,
+    Regenerate,
+    Search,
+    SearchHit,
+    SearchReply,
+    Stop,
+    UsageReply,
+)
+from parley.contracts.rpc.rooms import (
+    Sync,
+    SyncReply,
+    Versions,
+    VersionsReply,
+)
+
+__all__ = [
+    "STORE_REQUESTS",
+    "AccessReply",
+    "CancelSearch",
+    "ChatList",
+    "ChatReply",
+    "CheckAccess",
+    "Claim",
+    "ClaimRefused",
+    "Claimed",
+    "ContextMessage",
+    "CreateChat",
+    "DeleteChat",
+    "DeleteMember",
+    "DeleteMessage",
+    "Done",
+    "GenerationSnapshot",
+    "GetChat",
+    "GetMessage",
+    "GetUsage",
+    "ListChats",
+    "ListMembers",
+    "ListMessages",
+    "ListModels",
+    "MemberList",
+    "MemberReply",
+    "MessageList",
+    "MessageReply",
+    "ModelList",
+    "PutMember",
+    "Regenerate",
+    "Release",
+    "Reply",
+    "Request",
+    "RpcError",
+    "Search",
+    "SearchHit",
+    "SearchReply",
+    "SnapshotRequest",
+    "Stop",
+    "StopSignal",
+    "StoreRequest",
+    "Sync",
+    "SyncReply",
+    "UpdateChat",
+    "UsageReply",
+    "Versions",
+    "VersionsReply",
+]
+
+STORE_REQUESTS: Final[Mapping[str, type[StoreRequest[Any]]]] = {
+    request.VERB: request for request in StoreRequest.__subclasses__()
+}
+"""The requests to chat-store, by verb, those of :mod:`parley.contracts.identity` included."""

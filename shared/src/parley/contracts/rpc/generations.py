@@ -1,0 +1,95 @@
+"""Requests of llm-worker for its generations, and requests and signals to it."""
+
+from typing import ClassVar, Literal
+
+import msgspec
+
+from parley.contracts import subjects
+from parley.contracts.requests import Done, ReplyBase, Request, StoreRequest
+
+
+class ContextMessage(msgspec.Struct, frozen=True, kw_only=True):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Claimed(ReplyBase, frozen=True, kw_only=True, tag="claimed"):
+    """The generation belongs to this worker.
+
+    Attributes:
+        context: The branch from the root, system prompt first; cut from the oldest to fit a reply. Never contains
+            an empty or unfinished answer.
+        verdict: ``stream``: do it. ``stop_requested``: publish ``finished`` as stopped. ``exhausted``: attempts are
+            used up; publish ``finished`` as failed with the text from SEGMENTS.
+    """
+
+    chat_id: str
+    generation_id: str
+    message_id: str
+    attempt: int
+    verdict: Literal["stream", "stop_requested", "exhausted"]
+    model: str | None
+    context: list[ContextMessage]
+
+
+class ClaimRefused(ReplyBase, frozen=True, kw_only=True, tag="claim_refused"):
+    """The generation has ended or never existed: acknowledge the message and drop it."""
+
+
+class Claim(StoreRequest[Claimed | ClaimRefused], frozen=True, kw_only=True):
+    """Claim a generation: raises ``attempt`` by one. The same ``claim_id`` again gets the same reply."""
+
+    VERB: ClassVar = "claim"
+    chat_id: str
+    generation_id: str
+    claim_id: str
+    worker_id: str
+
+
+class Release(StoreRequest[Done], frozen=True, kw_only=True):
+    """Release a claimed generation in a graceful shutdown: the attempt does not count as used."""
+
+    VERB: ClassVar = "release"
+    generation_id: str
+    attempt: int
+
+
+class GenerationSnapshot(ReplyBase, frozen=True, kw_only=True, tag="generation_snapshot"):
+    """The whole answer so far, from its worker. Every delta published later has ``from`` > ``seq``."""
+
+    generation_id: str
+    message_id: str
+    attempt: int
+    status: Literal["running", "retrying"]
+    seq: int
+    text: str
+    reasoning: str
+
+
+class SnapshotRequest(Request[GenerationSnapshot], frozen=True, kw_only=True):
+    """Read the answer so far of a running generation; its subject names the generation.
+
+    Attributes:
+        brief: Without the text, to find out only whether a worker owns the generation.
+    """
+
+    brief: bool = False
+
+
+class StopSignal(msgspec.Struct, frozen=True, kw_only=True):
+    """Close the provider connection now. Sent again each second until the generation is over."""
+
+
+class ModelList(ReplyBase, frozen=True, kw_only=True, tag="model_list"):
+    """Models that the provider offers; ``default`` is used by a chat that names none."""
+
+    items: list[str]
+    default: str | None
+
+
+class ListModels(Request[ModelList], frozen=True, kw_only=True):
+    """List the models that the provider offers."""
+
+    @classmethod
+    def subject(cls) -> str:
+        return subjects.RPC_MODELS_LIST

@@ -1,0 +1,122 @@
+"""Requests about messages, Stop, search and usage."""
+
+from typing import ClassVar, Literal
+
+import msgspec
+
+from parley.contracts.requests import Done, ReplyBase, StoreRequest
+from parley.contracts.resources import Message, TokenUsage
+
+
+class MessageReply(ReplyBase, frozen=True, kw_only=True, tag="message"):
+    message: Message
+
+
+class MessageList(ReplyBase, frozen=True, kw_only=True, tag="message_list"):
+    """Oldest first within the page; ``next`` leads to older ones."""
+
+    items: list[Message]
+    next: str | None
+
+
+class SearchHit(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that matches, with an excerpt in plain text around the match."""
+
+    chat_id: str
+    chat_title: str | None
+    message_id: str
+    role: Literal["user", "assistant"]
+    excerpt: str
+
+
+class SearchReply(ReplyBase, frozen=True, kw_only=True, tag="search"):
+    items: list[SearchHit]
+    next: str | None
+
+
+class UsageReply(ReplyBase, frozen=True, kw_only=True, tag="usage"):
+    items: list[TokenUsage]
+
+
+class ListMessages(StoreRequest[MessageList], frozen=True, kw_only=True):
+    """List the messages of a chat; the newest page first, oldest first within it."""
+
+    VERB: ClassVar = "list_messages"
+    user_id: str
+    chat_id: str
+    before: str | None = None
+    limit: int = 50
+
+
+class GetMessage(StoreRequest[MessageReply], frozen=True, kw_only=True):
+    """Read one message. The author of a prompt that was accepted and not stored gets it as ``rejected``.
+
+    The reply covers every prompt that was accepted before the request.
+    """
+
+    VERB: ClassVar = "get_message"
+    user_id: str
+    chat_id: str
+    message_id: str
+
+
+class Regenerate(StoreRequest[MessageReply], frozen=True, kw_only=True):
+    """Create a new answer beside ``message_id`` (an ended answer), or to it (a prompt).
+
+    ``conflict`` while an answer is active in the chat.
+
+    ``answer_id`` names the new answer: the same one again changes nothing.
+    """
+
+    VERB: ClassVar = "regenerate"
+    user_id: str
+    chat_id: str
+    message_id: str
+    answer_id: str
+    model: str | None = None
+
+
+class DeleteMessage(StoreRequest[Done], frozen=True, kw_only=True):
+    """Delete a queued prompt; ``conflict`` when it has started."""
+
+    VERB: ClassVar = "delete_message"
+    user_id: str
+    chat_id: str
+    message_id: str
+
+
+class Stop(StoreRequest[Done], frozen=True, kw_only=True):
+    """Stop the active generation; with none active, nothing happens. Queued prompts then start.
+
+    It covers every prompt that was accepted before the request, stored or not.
+
+    Attributes:
+        message_id: Stop only this answer, or the first answer to this prompt; with another one active, nothing happens.
+    """
+
+    VERB: ClassVar = "stop"
+    user_id: str
+    chat_id: str
+    message_id: str | None = None
+
+
+class Search(StoreRequest[SearchReply], frozen=True, kw_only=True):
+    """Search the messages of a user's chats, the best match first; ``ctl.search.<search_id>.cancel`` cancels it."""
+
+    VERB: ClassVar = "search"
+    user_id: str
+    query: str
+    before: str | None = None
+    limit: int = 20
+    search_id: str | None = None
+
+
+class CancelSearch(msgspec.Struct, frozen=True, kw_only=True):
+    """Cancel a search whose caller has given up; there is no reply."""
+
+
+class GetUsage(StoreRequest[UsageReply], frozen=True, kw_only=True):
+    """Sum the tokens of this user's answers, by model."""
+
+    VERB: ClassVar = "usage"
+    user_id: str
