@@ -112,6 +112,42 @@ describe("sending", () => {
     expect(sent()).toHaveLength(2);
   });
 
+  it("shows the limit that delays a message, and when that ends", async () => {
+    const chat = await setup.watch();
+    setup.server.overrides.set(POST, () => problem(429, "too_many_prompts", { "retry-after": "30" }));
+    chat.send("Hello");
+    await pass(10);
+    const [waiting] = chat.getSnapshot().outbox;
+    expect(waiting).toMatchObject({ status: "sending", problem: "It is too_many_prompts." });
+    expect(Date.parse(waiting?.retry_at ?? "") - Date.now()).toBeGreaterThan(29_000);
+    await pass(31_000);
+    expect(sent()).toHaveLength(2);
+    setup.server.overrides.clear();
+    await pass(31_000);
+    expect(sent()).toHaveLength(3);
+    expect(chat.getSnapshot().outbox).toEqual([]);
+  });
+
+  it("leaves a message to a person when a limit lasts long, with all after it", async () => {
+    const chat = await setup.watch();
+    setup.server.overrides.set(POST, () => problem(429, "budget_spent", { "retry-after": "7200" }));
+    chat.send("one");
+    chat.send("two");
+    await pass(10);
+    expect(sent()).toHaveLength(1);
+    const messages = chat.getSnapshot().outbox;
+    expect(messages.map(({ status, retryable }) => [status, retryable])).toEqual([
+      ["failed", true],
+      ["failed", true],
+    ]);
+    expect(Date.parse(messages[0]?.retry_at ?? "") - Date.now()).toBeGreaterThan(7_190_000);
+    setup.server.overrides.clear();
+    chat.resend(messages[0]?.id ?? "");
+    expect(chat.getSnapshot().outbox[0]).toMatchObject({ status: "sending", retry_at: null });
+    await pass(1_000);
+    expect(outbox(chat)).toEqual([["two", "failed"]]);
+  });
+
   it("keeps the order, also when the first one has to be sent again", async () => {
     const chat = await setup.watch();
     setup.server.unreachable = true;

@@ -1,7 +1,9 @@
+import { ProblemError } from "parley-client";
 import { describe, expect, it } from "vitest";
 import { browserOf } from "../../src/page/account/browserOf";
 import { byDay, byModel } from "../../src/page/account/usageSums";
-import { timeAgo } from "../../src/page/ui/time";
+import { messageOf } from "../../src/page/ui/errors";
+import { timeAgo, whenFrom } from "../../src/page/ui/time";
 
 const line = { answers: 1, input_tokens: 10, output_tokens: 5 };
 
@@ -55,5 +57,34 @@ describe("a past time", () => {
   ])("%d seconds ago is %s", (seconds, text) => {
     const now = Date.parse("2026-03-01T12:00:00Z");
     expect(timeAgo(new Date(now - seconds * 1000).toISOString(), now)).toBe(text);
+  });
+});
+
+describe("a time to come", () => {
+  const now = new Date(2026, 2, 1, 12).getTime();
+
+  it.each([
+    [0, "in 1 second"],
+    [20, "in 20 seconds"],
+    [150, "in 3 minutes"],
+    [3 * 3600, "after 3:00 PM"],
+    [14 * 3600, "after 2:00 AM on Mar 2, 2026"],
+  ])("in %d seconds is %s", (seconds, text) => {
+    expect(whenFrom(new Date(now + seconds * 1000).toISOString(), now)).toBe(text);
+  });
+});
+
+describe("an error", () => {
+  it("of a limit says when one can try again", () => {
+    const limit = new ProblemError({ status: 429, detail: "Too many searches." }, 2);
+    expect(messageOf(limit)).toBe("Too many searches. You can try again in 2 seconds.");
+  });
+
+  it.each([
+    [new ProblemError({ status: 503, detail: "It is away." }, 2), "It is away."],
+    [new ProblemError({ status: 429, detail: "Too many." }), "Too many."],
+    ["text", "text"],
+  ])("%s is its own text", (error, text) => {
+    expect(messageOf(error)).toBe(text);
   });
 });

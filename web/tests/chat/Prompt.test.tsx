@@ -52,6 +52,24 @@ describe("a message that is not sent yet", () => {
     expect(document.body.textContent).toContain("Waiting to be sent");
   });
 
+  it("is shown with the limit that delays it, and the time after which it is sent", async () => {
+    page.server.overrides.set(POST, () => problem(429, "too_many_prompts", { "retry-after": "20" }));
+    page.parley.watch(CHAT).send("Hello");
+    await page.pass(50);
+    await draw();
+    expect(find("limited")?.textContent).toBe("It is too_many_prompts. It is sent in 20 seconds.");
+  });
+
+  it("is shown with the time after which a spent budget allows it", async () => {
+    page.server.overrides.set(POST, () => problem(429, "budget_spent", { "retry-after": "600" }));
+    page.parley.watch(CHAT).send("Hello");
+    await page.pass(50);
+    await draw();
+    expect(find("not-sent")?.textContent).toContain(
+      "It is budget_spent. It can be sent in 10 minutes.Send again",
+    );
+  });
+
   it("offers to send it again where that can help", async () => {
     page.server.overrides.set(POST, () => problem(503, "unavailable"));
     page.parley.watch(CHAT).send("Hello");

@@ -13,8 +13,10 @@ export interface OutgoingMessage {
   readonly parent_id: string | null | undefined;
   /** `accepted`: persisted by the server, not in the chat yet. `failed`: a person decides what to do with it. */
   readonly status: "sending" | "accepted" | "failed";
-  /** Why it failed, for people. */
+  /** Why it failed, or which limit delays it, for people. */
   readonly problem: string | null;
+  /** When a limit allows it again: ISO 8601, by this device's clock. Null: no limit delays it. */
+  readonly retry_at?: string | null;
   /** Whether a failed message may be accepted when it is sent again. */
   readonly retryable: boolean;
   /** ISO 8601, by this device's clock. */
@@ -35,6 +37,8 @@ const RESEND_BACKOFF = { base: 500, cap: 8_000 };
  * server are not counted: a message waits for the network without a limit.
  */
 const MAX_ATTEMPTS = 10;
+/** Milliseconds that a message waits for a limit without a person's decision. */
+const MAX_LIMIT_WAIT = 60_000;
 /** The problem code of a request for another user than the session's. */
 export const OTHER_USER = "other_user";
 
@@ -113,7 +117,7 @@ export class Outbox {
   /** Sends a failed message again, under the same id. */
   resend(id: string): void {
     this.attempts.delete(id);
-    this.change([id], { status: "sending", problem: null });
+    this.change([id], { status: "sending", problem: null, retry_at: null });
     this.startSending();
   }
 
@@ -192,7 +196,7 @@ export class Outbox {
       const { id, content, parent_id, user_id } = message;
       await http.submit(this.chatId, { id, content, ...(parent_id !== undefined && { parent_id }) }, user_id);
       this.backoff.reset();
-      await this.change([id], { status: "accepted" });
+      await this.change([id], { status: "accepted", problem: null, retry_at: null });
       return 0;
     } catch (error) {
       return this.fail(error);
@@ -219,6 +223,8 @@ export class Outbox {
     }
     if (error instanceof UnreachableError) return this.backoff.next();
     const problem = error instanceof Error ? error.message : String(error);
+    const limit = error instanceof ProblemError && error.problem.status === 429 ? error.retryAfter : null;
+    if (limit !== null) return this.waitForLimit(message, problem, limit * 1000);
     const attempts = (this.attempts.get(message.id) ?? 0) + 1;
     if (isTransient(error) && attempts < MAX_ATTEMPTS) {
       this.attempts.set(message.id, attempts);
@@ -231,6 +237,25 @@ export class Outbox {
     this.attempts.clear();
     const ids = retryable ? failed.map(({ id }) => id) : [message.id];
     await this.change(ids, { status: "failed", problem, retryable });
+    return 0;
+  }
+
+  /** Waits until a limit allows the message again; a person decides about a longer wait, as until the next day. */
+  private async waitForLimit(
+    message: OutgoingRecord,
+    problem: string,
+    milliseconds: number,
+  ): Promise<number> {
+    const retry_at = new Date(Date.now() + milliseconds).toISOString();
+    if (milliseconds <= MAX_LIMIT_WAIT) {
+      await this.change([message.id], { problem, retry_at });
+      return milliseconds;
+    }
+    const waiting = this.subject.getSnapshot().filter(({ status }) => status === "sending");
+    await this.change(
+      waiting.map(({ id }) => id),
+      { status: "failed", problem, retry_at, retryable: true },
+    );
     return 0;
   }
 

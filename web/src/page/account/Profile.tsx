@@ -3,8 +3,9 @@ import { useState } from "react";
 import { useParley } from "../session/context";
 import { SignInButton, useSignIn } from "../session/signIn";
 import { CopyButton } from "../ui/CopyButton";
+import { messageOf } from "../ui/errors";
 import { Problem } from "../ui/Problem";
-import { type Loaded, messageOf } from "../ui/useLoaded";
+import type { Loaded } from "../ui/useLoaded";
 
 /** Who the user is, and signing in and out. */
 export function Profile({ me }: { readonly me: Loaded<Me> }) {

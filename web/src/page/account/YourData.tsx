@@ -1,8 +1,9 @@
 import type { Account, Me } from "parley-client";
 import { type FormEvent, useState } from "react";
 import { useParley } from "../session/context";
+import { messageOf } from "../ui/errors";
 import { Problem } from "../ui/Problem";
-import { type Loaded, messageOf } from "../ui/useLoaded";
+import type { Loaded } from "../ui/useLoaded";
 
 /** What a person types to confirm the erasure. */
 const CONFIRMATION = "erase";

@@ -9,6 +9,7 @@ import { NoSessionPage, useSessionProblem } from "../session/NoSession";
 import { UserChangeNotice } from "../session/UserChangeNotice";
 import { ShareButton } from "../sharing/ShareButton";
 import { useRole } from "../sharing/useRole";
+import { messageOf } from "../ui/errors";
 import { defaultFocus, useFocusFallback } from "../ui/focus";
 import { MenuIcon } from "../ui/icons";
 import { ReloadNotice } from "../ui/ReloadNotice";
@@ -82,7 +83,7 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
   /** Runs an action and shows its error. */
   const runAction = (action: Promise<void>) => {
     setNotice(null);
-    action.catch((error: unknown) => setNotice(error instanceof Error ? error.message : String(error)));
+    action.catch((error: unknown) => setNotice(messageOf(error)));
   };
 
   const main = useRef<HTMLElement>(null);

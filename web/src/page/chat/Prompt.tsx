@@ -4,6 +4,7 @@ import { useObservable, useParley } from "../session/context";
 import { CloseIcon, EditIcon } from "../ui/icons";
 import { isForInputMethod } from "../ui/keyboard";
 import { ChatMemory } from "../ui/storage";
+import { whenFrom } from "../ui/time";
 import { BranchSwitch } from "./BranchSwitch";
 import type { PromptEntry } from "./entries";
 
@@ -88,7 +89,7 @@ export const Prompt = memo(
               </button>
             </>
           )}
-          {status === "sending" && <Waiting onDiscard={() => chat.discard(id)} />}
+          {status === "sending" && <Waiting entry={entry} onDiscard={() => chat.discard(id)} />}
           {status === "failed" && <NotSent chat={chat} entry={entry} />}
         </div>
       </li>
@@ -101,6 +102,7 @@ export const Prompt = memo(
     before.entry.status === after.entry.status &&
     before.entry.content === after.entry.content &&
     before.entry.problem === after.entry.problem &&
+    before.entry.retryAt === after.entry.retryAt &&
     before.entry.retryable === after.entry.retryable &&
     before.entry.ahead === after.entry.ahead &&
     before.entry.item?.message === after.entry.item?.message &&
@@ -110,8 +112,14 @@ export const Prompt = memo(
 /** Milliseconds after which a message that is not accepted is shown as waiting, even when the page is online. */
 const WAITING_NOTICE_DELAY = 5_000;
 
-/** Shows that a message is not sent yet: at once without a connection, after a delay with one. */
-function Waiting({ onDiscard }: { onDiscard(): void }) {
+interface WaitingProps {
+  readonly entry: PromptEntry;
+  onDiscard(): void;
+}
+
+/** Shows that a message is not sent yet: at once without a connection or because of a limit, otherwise after a delay. */
+function Waiting({ entry, onDiscard }: WaitingProps) {
+  const { problem, retryAt } = entry;
   const parley = useParley();
   const { status } = useObservable(parley.connection);
   const [late, setLate] = useState(false);
@@ -119,10 +127,17 @@ function Waiting({ onDiscard }: { onDiscard(): void }) {
     const timer = setTimeout(() => setLate(true), WAITING_NOTICE_DELAY);
     return () => clearTimeout(timer);
   }, []);
-  if (status === "online" && !late) return null;
+  const limited = retryAt !== null && status !== "offline";
+  if (status === "online" && !late && !limited) return null;
   return (
     <>
-      <span>{status === "offline" ? "Sent when you are online again" : "Waiting to be sent"}</span>
+      {limited ? (
+        <span data-testid="limited">
+          {problem} It is sent {whenFrom(retryAt)}.
+        </span>
+      ) : (
+        <span>{status === "offline" ? "Sent when you are online again" : "Waiting to be sent"}</span>
+      )}
       <button
         aria-label="Do not send this message"
         className="icon-button"
@@ -138,7 +153,7 @@ function Waiting({ onDiscard }: { onDiscard(): void }) {
 
 /** The error of a message that was not sent, with the actions for it. */
 function NotSent({ chat, entry }: { readonly chat: WatchedChat; readonly entry: PromptEntry }) {
-  const { id, content, problem, retryable } = entry;
+  const { id, content, problem, retryAt, retryable } = entry;
   const parley = useParley();
   const edit = () => {
     const draft = parley.drafts.of(chat.id);
@@ -153,6 +168,7 @@ function NotSent({ chat, entry }: { readonly chat: WatchedChat; readonly entry: 
       role="alert"
     >
       Not sent. {problem}
+      {retryAt !== null && ` It can be sent ${whenFrom(retryAt)}.`}
       {retryable && (
         <button className="link-button font-medium" onClick={() => chat.resend(id)} type="button">
           Send again

@@ -14,8 +14,10 @@ export interface PromptEntry {
   readonly id: string;
   readonly content: string;
   readonly status: Message["status"] | OutgoingMessage["status"];
-  /** The error of sending it, for people. */
+  /** The error of sending it, or the limit that delays it, for people. */
   readonly problem: string | null;
+  /** When that limit allows it again; null: no limit delays it. */
+  readonly retryAt: string | null;
   /** Whether it may be accepted when it is sent again. */
   readonly retryable: boolean;
   /** The number of prompts before it in the queue. */
@@ -49,18 +51,20 @@ export function entriesOf({ state, outbox }: ChatSnapshot, leaf: string | null):
         content,
         status,
         problem: null,
+        retryAt: null,
         retryable: false,
         ahead,
         item: null,
       }),
     ),
     ...outbox.map(
-      ({ id, content, status, problem, retryable }): Entry => ({
+      ({ id, content, status, problem, retry_at, retryable }): Entry => ({
         kind: "prompt",
         id,
         content,
         status,
         problem,
+        retryAt: retry_at ?? null,
         retryable,
         ahead: 0,
         item: null,
@@ -73,7 +77,7 @@ function placed(item: BranchItem): Entry {
   const { id, role, content, status } = item.message;
   return role === "assistant"
     ? { kind: "answer", id, item }
-    : { kind: "prompt", id, content, status, problem: null, retryable: false, ahead: 0, item };
+    : { kind: "prompt", id, content, status, problem: null, retryAt: null, retryable: false, ahead: 0, item };
 }
 
 /** Whether an answer is requested or running, and can be stopped. */

@@ -1,5 +1,6 @@
 import type { Parley, SearchHit } from "parley-client";
 import { useEffect, useState } from "react";
+import { messageOf } from "../ui/errors";
 
 /** Milliseconds without input before the search. */
 const DEBOUNCE = 200;
@@ -54,7 +55,7 @@ export function useSearch(parley: Parley, typed: string): Search {
             problem: null,
           })),
         (error: unknown) => {
-          const problem = error instanceof Error ? error.message : String(error);
+          const problem = messageOf(error);
           setResults((before) =>
             asked.before === null
               ? { query: asked.query, hits: [], next: null, problem }

@@ -1,7 +1,7 @@
 import { type Invitation, Sharing } from "parley-client";
 import { useEffect, useMemo, useState } from "react";
 import { useConfig, useObservable, useParley } from "../session/context";
-import { messageOf } from "../ui/useLoaded";
+import { messageOf } from "../ui/errors";
 
 interface InvitationsProps {
   onOpen(chatId: string): void;

@@ -5,6 +5,7 @@ import { AccountButton } from "../session/AccountButton";
 import { useObservable, useParley } from "../session/context";
 import { StartOverButton, useSessionProblem } from "../session/NoSession";
 import { Invitations } from "../sharing/Invitations";
+import { messageOf } from "../ui/errors";
 import { CloseIcon, EditIcon, PanelIcon, PlusIcon, SearchIcon, TrashIcon } from "../ui/icons";
 import { Menu, MenuItem } from "../ui/Menu";
 import { TitleEditor } from "../ui/TitleEditor";
@@ -33,7 +34,7 @@ export function Sidebar({ chatId, open, collapsed, onChoose, onClose, onCollapse
 
   const runAction = (action: Promise<void>) => {
     setProblem(null);
-    action.catch((error: unknown) => setProblem(error instanceof Error ? error.message : String(error)));
+    action.catch((error: unknown) => setProblem(messageOf(error)));
   };
 
   const confirmDelete = (chat: ChatSummary) => {

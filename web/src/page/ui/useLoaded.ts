@@ -1,4 +1,5 @@
 import { useEffect, useState } from "react";
+import { messageOf } from "./errors";
 import { useStableCallback } from "./useStableCallback";
 
 /** A value that is loaded from the server, and actions that change it there. */
@@ -55,9 +56,4 @@ export function useLoaded<Value>(key: string, load: () => Promise<Value>): Loade
   };
 
   return { value, problem, busy, reload, run };
-}
-
-/** Returns the text of an error, for people. */
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
