@@ -160,7 +160,7 @@ class FakePush:
         assert (v1, chats, stream) == ("v1", "chats", "stream")
         refusal = self.refuse_with
         try:
-            user_id = KeyRing([self._key]).verify("session", headers["authorization"].removeprefix("Bearer ")).user_id
+            user_id = KeyRing([self._key]).verify("access", headers["authorization"].removeprefix("Bearer ")).user_id
         except TokenInvalid:
             refusal = (401, "token_invalid")
         if refusal is not None:

@@ -1,14 +1,15 @@
 """A forwarded stream by itself, where time matters."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
-from gateway.errors import Unavailable
+from gateway.errors import NotAuthenticated, Unavailable
 from gateway.http import event_stream as module
-from gateway.http.event_stream import EventStream, EventStreams
+from gateway.http.event_stream import EventStream, EventStreams, StreamRequest
+from parley.contracts import frames
 from parley.contracts.ids import new_id
 from parley.runtime.tokens import KeyRing
 from parley_cli.embedded.ports import free_port
@@ -24,11 +25,13 @@ async def push() -> AsyncIterator[FakePush]:
         yield push
 
 
-async def opened(push: FakePush, *, seconds: float = 60.0) -> tuple[EventStreams, EventStream]:
+def request() -> StreamRequest:
+    return StreamRequest(chat_id=CHAT, user_id=new_id(), session_id=new_id())
+
+
+async def opened(push: FakePush) -> tuple[EventStreams, EventStream]:
     streams = EventStreams(push.url, KeyRing([KEY]))
-    return streams, await streams.open(
-        user_id=new_id(), chat_id=CHAT, after=None, expires=time.time() + seconds, headers={}
-    )
+    return streams, await streams.open(request(), None)
 
 
 async def test_a_push_that_stays_away_ends_the_stream(push: FakePush, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,10 +44,44 @@ async def test_a_push_that_stays_away_ends_the_stream(push: FakePush, monkeypatc
     await stream.close()
 
 
-async def test_it_ends_with_the_session(push: FakePush) -> None:
-    _, stream = await opened(push, seconds=0.2)
+async def test_it_ends_with_the_session_that_push_ends(push: FakePush) -> None:
+    _, stream = await opened(push)
+    reader = await push.reader()
+    ended = frames.Error(code="session_ended", message="The session has ended.", chat_id=CHAT)
+    await reader.send(ended)
+    await reader.end()
     async with asyncio.timeout(10):
-        assert [event async for event in stream.events()][-1] == b": connect again\n\n"
+        assert b"".join([event async for event in stream.events()]).endswith(
+            b"data: %b\n\n" % msgspec.json.encode(ended)
+        )
+    await stream.close()
+
+
+async def test_a_session_that_has_ended_when_push_is_looked_for_ends_the_stream(push: FakePush) -> None:
+    _, stream = await opened(push)
+    reader = await push.reader()
+    push.refuse_with = (401, "session_ended")
+    await reader.drain()
+    async with asyncio.timeout(10):
+        last = [event async for event in stream.events()][-1]
+    assert b'"code":"session_ended"' in last
+    await stream.close()
+
+
+async def test_a_session_that_has_ended_is_refused(push: FakePush) -> None:
+    push.refuse_with = (401, "session_ended")
+    with pytest.raises(NotAuthenticated) as refused:
+        await EventStreams(push.url, KeyRing([KEY])).open(request(), None)
+    assert refused.value.code == "session_ended"
+
+
+async def test_push_learns_which_session_reads(push: FakePush) -> None:
+    streams = EventStreams(push.url, KeyRing([KEY]))
+    asked = request()
+    stream = await streams.open(asked, None)
+    reader = await push.reader()
+    claims = KeyRing([KEY]).verify("access", reader.headers["authorization"].removeprefix("Bearer "))
+    assert (claims.user_id, claims.session_id) == (asked.user_id, asked.session_id)
     await stream.close()
 
 
@@ -66,5 +103,5 @@ async def test_new_streams_are_refused_while_stopping(push: FakePush) -> None:
     streams, stream = await opened(push)
     streams.close()
     with pytest.raises(Unavailable):
-        await streams.open(user_id=new_id(), chat_id=CHAT, after=None, expires=time.time() + 60, headers={})
+        await streams.open(request(), None)
     await stream.close()

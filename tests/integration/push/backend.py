@@ -13,7 +13,7 @@ from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from parley.contracts import rpc, subjects
+from parley.contracts import identity, rpc, subjects
 from parley.contracts.frames import Delta, Generation, Kind
 from parley.contracts.ids import new_id
 from parley.contracts.live import Changed, ListChanged, PromptRejected
@@ -28,6 +28,8 @@ class Backend:
     Attributes:
         chats: By id. Change one only through the methods here, unless the change is to get lost.
         asked: How many requests of each kind came.
+        revoked: Sessions, API keys and users that may not be used any more. Change it by :meth:`revoke`, unless the
+            event is to get lost.
         away: While true, no request is answered.
     """
 
@@ -37,12 +39,15 @@ class Backend:
         self.chats: dict[str, ChatStore] = {}
         self.asked: Counter[str] = Counter()
         self.synced: list[rpc.Sync] = []
+        self.revoked: set[str] = set()
         self.away = False
         self._owned: dict[str, Subscription] = {}
 
     async def start(self) -> None:
         await self._nats.subscribe(subjects.rpc_store(rpc.Sync.VERB), "chat-store", cb=self._sync)
         await self._nats.subscribe(subjects.rpc_store(rpc.Versions.VERB), "chat-store", cb=self._versions)
+        find_revoked = subjects.rpc_store(identity.FindRevoked.VERB)
+        await self._nats.subscribe(find_revoked, "chat-store", cb=self._find_revoked)
         await wait_until_processed(self._nats)
 
     def new_chat(self, *members: str) -> str:
@@ -98,6 +103,12 @@ class Backend:
         await connection.publish(subject, msgspec.json.encode(live))
         await wait_until_processed(connection)
 
+    async def revoke(self, revoked: identity.Revoked) -> None:
+        """Revoke a session, an API key, or everything of a user."""
+        self.revoked.add(revoked.session_id or revoked.key_id or revoked.user_id)
+        await self._nats.publish(subjects.CTL_IDENTITY_REVOKED, msgspec.json.encode(revoked))
+        await wait_until_processed(self._nats)
+
     async def tell_list(self, user_id: str, *changes: ListChanged | bytes) -> None:
         for changed in changes:
             payload = changed if isinstance(changed, bytes) else msgspec.json.encode(changed)
@@ -149,6 +160,16 @@ class Backend:
             if store is None or store.version != version:
                 moved[chat_id] = -1 if store is None else store.version
         await self._respond(message, rpc.VersionsReply(moved=moved))
+
+    async def _find_revoked(self, message: Msg) -> None:
+        request = msgspec.json.decode(message.data, type=identity.FindRevoked)
+        self.asked["find_revoked"] += 1
+        reply = identity.RevokedReply(
+            session_ids=[one for one in request.session_ids if one in self.revoked],
+            key_ids=[one for one in request.key_ids if one in self.revoked],
+            user_ids=[one for one in request.user_ids if one in self.revoked],
+        )
+        await self._respond(message, reply)
 
     async def _respond(self, message: Msg, reply: Any) -> None:
         if not self.away:

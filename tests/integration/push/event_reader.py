@@ -19,8 +19,9 @@ from tests.unit.push.world import Client
 _server_frame = msgspec.json.Decoder(ServerFrame)
 
 
-def session(user_id: str = "ann", ttl: float = 600.0) -> str:
-    return KEYS.issue("session", user_id, ttl)[0]
+def access_token(user_id: str = "ann", ttl: float = 600.0, **issued_for: Any) -> str:
+    """An access token; ``issued_for``: ``session_id``, ``key_id``, ``ends_at``."""
+    return KEYS.issue("access", user_id, ttl, **issued_for)[0]
 
 
 def stream_url(push: ServiceProcess, chat_id: str) -> str:
@@ -104,7 +105,7 @@ async def streaming(
     push: ServiceProcess, chat_id: str, user_id: str = "ann", client: Client | None = None, **headers: str
 ) -> AsyncIterator[EventReader]:
     """An accepted stream; its end is abrupt, as a network's is. ``headers``: with ``_`` for ``-``."""
-    sent = {"authorization": f"Bearer {session(user_id)}"}
+    sent = {"authorization": f"Bearer {access_token(user_id)}"}
     sent |= {name.replace("_", "-"): value for name, value in headers.items() if value}
     async with (
         httpx.AsyncClient(timeout=DEADLINE, trust_env=False) as http,
@@ -122,6 +123,6 @@ async def streaming(
 
 async def refused(push: ServiceProcess, chat_id: str, *, method: str = "GET", **options: Any) -> httpx.Response:
     """Return the whole response to a request for a stream."""
-    options.setdefault("headers", {"authorization": f"Bearer {session()}"})
+    options.setdefault("headers", {"authorization": f"Bearer {access_token()}"})
     async with httpx.AsyncClient(timeout=DEADLINE, trust_env=False) as http:
         return await http.request(method, stream_url(push, chat_id), **options)

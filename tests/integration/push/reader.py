@@ -38,8 +38,9 @@ F = TypeVar("F")
 _server_frame = msgspec.json.Decoder(ServerFrame)
 
 
-def ticket(user_id: str = "ann", ttl: float = 60.0) -> str:
-    return KEYS.issue("ticket", user_id, ttl)[0]
+def ticket(user_id: str = "ann", ttl: float = 60.0, **issued_for: Any) -> str:
+    """A ticket; ``issued_for``: ``session_id``, ``key_id``, ``ends_at``."""
+    return KEYS.issue("ticket", user_id, ttl, **issued_for)[0]
 
 
 def is_closed_with(closed: ConnectionClosed) -> int | None:
@@ -62,8 +63,8 @@ class WebReader:
         self._reading = asyncio.Event()
         self._reading.set()
 
-    async def authenticate(self, user_id: str = "ann", *, chats: bool = False) -> None:
-        await self.send(type="auth", ticket=ticket(user_id), chats=chats)
+    async def authenticate(self, user_id: str = "ann", *, chats: bool = False, **issued_for: Any) -> None:
+        await self.send(type="auth", ticket=ticket(user_id, **issued_for), chats=chats)
         assert isinstance(_server_frame.decode(await asyncio.wait_for(self.socket.recv(), DEADLINE)), Ready)
 
     def start(self) -> None:
@@ -128,15 +129,21 @@ class WebReader:
 
 @asynccontextmanager
 async def reading(
-    url: str, user_id: str = "ann", clients: dict[str, Client] | None = None, *, chats: bool = False, **options: Any
+    url: str,
+    user_id: str = "ann",
+    clients: dict[str, Client] | None = None,
+    *,
+    chats: bool = False,
+    issued_for: dict[str, Any] | None = None,
+    **options: Any,
 ) -> AsyncIterator[WebReader]:
-    """An authenticated reader; its end is abrupt, as a network's is."""
+    """An authenticated reader; its end is abrupt, as a network's is. ``issued_for``: what its ticket names."""
     options.setdefault("max_size", None)
     async with asyncio.timeout(DEADLINE):
         socket = await connect(url, compression=None, proxy=None, ping_interval=None, **options)
     reader = WebReader(socket, clients)
     try:
-        await reader.authenticate(user_id, chats=chats)
+        await reader.authenticate(user_id, chats=chats, **(issued_for or {}))
         reader.start()
         yield reader
     finally:

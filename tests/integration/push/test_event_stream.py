@@ -6,18 +6,18 @@ import asyncio
 import re
 import signal
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import msgspec
 import pytest
 
-from parley.contracts.frames import ChatFrame, Cursor, Snapshot
+from parley.contracts.frames import ChatFrame, Cursor, Error, Snapshot
 from parley.contracts.ids import new_id
-from parley.runtime.tokens import EARLIER_COOKIE, cookie_name
 from tests.integration.push.backend import Backend
 from tests.integration.push.conftest import Describe, url_of
-from tests.integration.push.event_reader import refused, session, stream_url, streaming
-from tests.integration.push.reader import DEADLINE, SECRET_KEY, reading
+from tests.integration.push.event_reader import access_token, refused, stream_url, streaming
+from tests.integration.push.reader import DEADLINE, KEYS, reading
 from tests.integration.push.test_slow import resident
 from tests.support.service import ServiceProcess
 from tests.support.waiting import eventually
@@ -127,7 +127,7 @@ async def test_http_1_0_is_sent_the_events_unframed_and_at_once(backend: Backend
     stream, writer = await asyncio.open_connection("127.0.0.1", int(push.environment["PORT"]))
     writer.write(
         f"GET /v1/chats/{chat}/stream HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n"
-        f"Authorization: Bearer {session()}\r\n\r\n".encode()
+        f"Authorization: Bearer {access_token()}\r\n\r\n".encode()
     )
     async with asyncio.timeout(DEADLINE):
         head = (await stream.readuntil(b"\r\n\r\n")).decode().lower()
@@ -145,30 +145,17 @@ async def test_http_1_0_is_sent_the_events_unframed_and_at_once(backend: Backend
 # --- who may read ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [cookie_name(SECRET_KEY), EARLIER_COOKIE])
-async def test_a_browser_is_known_by_its_cookie(backend: Backend, push: ServiceProcess, name: str) -> None:
-    chat = backend.new_chat("ann")
-    async with streaming(push, chat, authorization="Basic c2VjcmV0", cookie=f"a=b; {name}={session()}") as reader:
-        await reader.snapshot()
-
-
-async def test_the_cookie_can_be_named(backend: Backend, describe: Describe) -> None:
-    chat = backend.new_chat("ann")
-    async with (
-        describe(COOKIE_NAME="mine") as push,
-        streaming(push, chat, authorization="Basic c2VjcmV0", cookie=f"mine={session()}") as reader,
-    ):
-        await reader.snapshot()
-
-
 @pytest.mark.parametrize(
     ("headers", "status", "code"),
     [
         ({}, 401, "not_authenticated"),
+        ({"authorization": "Basic c2VjcmV0", "cookie": f"parley_session={access_token()}"}, 401, "not_authenticated"),
         ({"authorization": "Bearer x.y.z"}, 401, "token_invalid"),
-        ({"authorization": f"Bearer {session(ttl=-60)}"}, 401, "token_expired"),
-        ({"authorization": f"Bearer {session()}", "parley-user": "ben"}, 412, "other_user"),
-        ({"authorization": f"Bearer {session('eve')}"}, 404, "not_found"),
+        ({"authorization": f"Bearer {KEYS.issue('session', 'ann', 60)[0]}"}, 401, "token_invalid"),
+        ({"authorization": f"Bearer {KEYS.issue('ticket', 'ann', 60)[0]}"}, 401, "token_invalid"),
+        ({"authorization": f"Bearer {access_token(ttl=-60)}"}, 401, "token_expired"),
+        ({"authorization": f"Bearer {access_token()}", "parley-user": "ben"}, 412, "other_user"),
+        ({"authorization": f"Bearer {access_token('eve')}"}, 404, "not_found"),
     ],
 )
 async def test_who_may_not_read_gets_a_problem(
@@ -233,11 +220,17 @@ async def test_a_deleted_chat_s_stream_ends(backend: Backend, push: ServiceProce
         assert "connect again" not in reader.comments
 
 
-async def test_it_ends_with_the_session(backend: Backend, push: ServiceProcess) -> None:
+async def test_it_outlives_its_access_token_and_ends_with_the_session(backend: Backend, push: ServiceProcess) -> None:
     # Ten seconds of leeway are for clocks that differ, not for the stream's end.
-    async with streaming(push, backend.new_chat("ann"), authorization=f"Bearer {session(ttl=2)}", cookie="") as reader:
+    ends_at = datetime.now(UTC) + timedelta(seconds=3)
+    token = access_token(ttl=1, session_id=new_id(), ends_at=ends_at)
+    async with streaming(push, backend.new_chat("ann"), authorization=f"Bearer {token}") as reader:
+        await reader.snapshot()
         await reader.wait_ended()
-        assert reader.comments[-1] == "connect again"
+        assert datetime.now(UTC) >= ends_at - timedelta(seconds=1)
+        (ended,) = [frame for frame in reader.client.frames if isinstance(frame, Error)]
+        assert ended.code == "session_ended"
+        assert "connect again" not in reader.comments
         assert reader.complete
 
 
@@ -278,7 +271,7 @@ async def test_streams_of_one_address_are_counted_as_the_proxy_says(backend: Bac
         describe(MAX_SOCKETS_PER_ADDRESS="1", TRUSTED_PROXIES="127.0.0.0/8") as push,
         streaming(push, chat, x_forwarded_for="9.9.9.9, 203.0.113.7"),
     ):
-        headers = {"authorization": f"Bearer {session()}", "x-forwarded-for": "203.0.113.7"}
+        headers = {"authorization": f"Bearer {access_token()}", "x-forwarded-for": "203.0.113.7"}
         assert_problem(await refused(push, chat, headers=headers), 429, "too_many")
         async with streaming(push, chat, x_forwarded_for="203.0.113.8") as other:
             await other.snapshot()
@@ -341,7 +334,7 @@ async def test_it_is_served_below_a_path(backend: Backend, describe: Describe) -
     chat = backend.new_chat("ann")
     async with describe(BASE_PATH="/chat") as push, httpx.AsyncClient(trust_env=False) as http:
         url = stream_url(push, chat).replace("/v1/", "/chat/v1/")
-        async with http.stream("GET", url, headers={"authorization": f"Bearer {session()}"}) as response:
+        async with http.stream("GET", url, headers={"authorization": f"Bearer {access_token()}"}) as response:
             assert response.status_code == 200
 
 

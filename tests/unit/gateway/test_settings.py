@@ -5,6 +5,8 @@ import os
 import pytest
 
 from gateway.__main__ import main
+from parley.runtime.tokens import EARLIER_COOKIE, cookie_name
+from tests.unit.gateway.apps import settings
 
 GOOD = {"NATS_URL": "nats://127.0.0.1:1", "SECRET_KEY": "k" * 32}
 
@@ -39,3 +41,23 @@ def test_an_invalid_setting_ends_the_process_with_an_error(
     output = capsys.readouterr().err
     assert said in output
     assert "short" not in output, "a secret is never shown"
+
+
+OLD, NEW = "o" * 32, "n" * 32
+
+
+def test_the_cookie_is_named_after_the_key() -> None:
+    assert settings(secret_key=OLD).cookie_names == (cookie_name(OLD), EARLIER_COOKIE)
+
+
+def test_the_cookie_keeps_its_name_while_secret_key_stays_beside_secret_keys() -> None:
+    assert settings(secret_key=OLD, secret_keys=NEW).cookie_names[0] == cookie_name(OLD)
+
+
+def test_a_cookie_with_the_name_of_any_key_is_read() -> None:
+    several = settings(secret_key=None, secret_keys=f"{NEW},{OLD}")
+    assert several.cookie_names == (cookie_name(NEW), cookie_name(OLD), EARLIER_COOKIE)
+
+
+def test_the_cookie_can_be_named() -> None:
+    assert settings(secret_key=OLD, cookie_name="mine").cookie_names == ("mine", cookie_name(OLD), EARLIER_COOKIE)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import http
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
 
 from parley.contracts.ids import new_id
 from parley.runtime.tokens import KeyRing
+from push.bus.request_limiter import RequestLimiter
 from push.rooms.chat_lists import ChatLists
 from push.rooms.reader import Reader
 from push.rooms.readers import Counters
@@ -18,6 +20,7 @@ from push.rooms.room import Room
 from push.transport import event_stream as module
 from push.transport.connection import Connection
 from push.transport.event_stream import EventStream
+from push.transport.identities import Identities
 from push.transport.origins import Origins
 from push.transport.session import SessionContext
 from push.transport.tickets import Tickets
@@ -87,14 +90,14 @@ class OneRoom:
         room.readers.resume(reader)
 
 
-def opened(*, ttl: float = 600.0) -> tuple[EventStream, Transport]:
+def opened(*, ends_at: datetime | None = None) -> tuple[EventStream, Transport]:
     rooms = cast(Rooms, OneRoom(ChatStore()))
     context = SessionContext(
         rooms,
         cast(ChatLists, None),
         cast(Tickets, None),
+        Identities(cast(RequestLimiter, None)),
         keys=KEYS,
-        cookie_names=(),
         origins=Origins(""),
         max_sockets_per_user=5,
         max_chats_per_user=5,
@@ -104,7 +107,7 @@ def opened(*, ttl: float = 600.0) -> tuple[EventStream, Transport]:
     )
     stream, transport = EventStream(Owner(), context, new_id()), Transport()
     stream.connection_made(cast(asyncio.Transport, transport))
-    token = KEYS.issue("session", "ann", ttl)[0]
+    token = KEYS.issue("access", "ann", 60, session_id="s-1", ends_at=ends_at)[0]
     stream.data_received(f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
     assert b'"type":"snapshot"' in transport.written
     return stream, transport
@@ -137,9 +140,10 @@ async def test_a_stream_whose_reader_reads_again_goes_on(monkeypatch: pytest.Mon
 
 
 async def test_it_ends_with_the_session() -> None:
-    _, transport = opened(ttl=1.0)
+    _, transport = opened(ends_at=datetime.now(UTC) + timedelta(seconds=2))
     await eventually(lambda: transport.ended)
-    assert b": connect again\n\n" in transport.written
+    assert b'"code":"session_ended"' in transport.written
+    assert b": connect again\n\n" not in transport.written
     assert transport.written.endswith(b"0\r\n\r\n")
 
 

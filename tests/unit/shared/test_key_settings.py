@@ -1,10 +1,9 @@
-"""A key may be replaced while tokens and cookies of the one before are in use."""
+"""A key may be replaced while tokens of the one before are in use."""
 
 import pytest
 
 from parley.runtime.key_settings import KeySettings
 from parley.runtime.settings import read
-from parley.runtime.tokens import EARLIER_COOKIE, cookie_name
 
 OLD, NEW = "o" * 32, "n" * 32
 
@@ -12,7 +11,7 @@ OLD, NEW = "o" * 32, "n" * 32
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NATS_URL", "nats://127.0.0.1:1")
-    for name in ("SECRET_KEY", "SECRET_KEYS", "COOKIE_NAME", "SECRETS_DIR"):
+    for name in ("SECRET_KEY", "SECRET_KEYS", "SECRETS_DIR"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -22,10 +21,8 @@ def settings(monkeypatch: pytest.MonkeyPatch, **environment: str) -> KeySettings
     return read(KeySettings, "gateway")
 
 
-def test_one_key_signs_and_names_the_cookie(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = settings(monkeypatch, SECRET_KEY=OLD)
-    assert one.keys == (OLD,)
-    assert one.cookie_names == (cookie_name(OLD), EARLIER_COOKIE)
+def test_one_key_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings(monkeypatch, SECRET_KEY=OLD).keys == (OLD,)
 
 
 def test_of_several_keys_the_first_signs_and_all_verify(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,20 +33,8 @@ def test_of_several_keys_the_first_signs_and_all_verify(monkeypatch: pytest.Monk
     assert after.verify("access", during.issue("access", "user-1", 60)[0]).user_id == "user-1"
 
 
-def test_secret_keys_are_used_instead_of_secret_key_which_names_the_cookie(monkeypatch: pytest.MonkeyPatch) -> None:
-    both = settings(monkeypatch, SECRET_KEY=OLD, SECRET_KEYS=NEW)
-    assert both.keys == (NEW,)
-    assert both.cookie_names == (cookie_name(OLD), cookie_name(NEW), EARLIER_COOKIE)
-
-
-def test_a_cookie_with_the_name_of_any_key_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    several = settings(monkeypatch, SECRET_KEYS=f"{NEW},{OLD}")
-    assert several.cookie_names == (cookie_name(NEW), cookie_name(OLD), EARLIER_COOKIE)
-
-
-def test_the_cookie_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    named = settings(monkeypatch, SECRET_KEY=OLD, COOKIE_NAME="mine")
-    assert named.cookie_names == ("mine", cookie_name(OLD), EARLIER_COOKIE)
+def test_secret_keys_are_used_instead_of_secret_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings(monkeypatch, SECRET_KEY=OLD, SECRET_KEYS=NEW).keys == (NEW,)
 
 
 @pytest.mark.parametrize(

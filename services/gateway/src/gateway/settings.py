@@ -9,6 +9,7 @@ from parley.contracts.limits import MAX_MODEL_LENGTH
 from parley.runtime.forwarded import TrustedProxies
 from parley.runtime.key_settings import KeySettings
 from parley.runtime.settings import MigratedServiceSettings, check_base_path
+from parley.runtime.tokens import EARLIER_COOKIE, cookie_name
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")
 _SOCKET_URL = re.compile(r"wss?://[^\s;,'\"]+")
@@ -22,6 +23,12 @@ class Settings(MigratedServiceSettings, KeySettings):
     session_seconds: float = Field(30 * 86400, gt=0, description="how long a session lasts; renewed by each visit")
     guests: bool = Field(True, description="whether anybody may start a session")
     base_path: str = Field("", description="path prefix, such as /chat; the proxy may pass it on or strip it")
+    cookie_name: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_\-]{1,64}$",
+        description="name of the session's cookie; unset: derived from SECRET_KEY (else from the first of "
+        "SECRET_KEYS), so that two installations differ",
+    )
     demo: bool = Field(False, description="whether the demo model answers; the page shows it")
     model: str | None = Field(None, max_length=MAX_MODEL_LENGTH, description="default model, shown by the page")
     web_dist: Path | None = Field(None, description="folder of the built page")
@@ -88,6 +95,16 @@ class Settings(MigratedServiceSettings, KeySettings):
         if value is not None and _SOCKET_URL.fullmatch(value) is None and not re.fullmatch(r"/[\w./\-]*", value):
             raise ValueError("must begin with ws:// or wss://, or be a path")
         return value or None
+
+    @property
+    def cookie_names(self) -> tuple[str, ...]:
+        """The names under which the session's cookie is read, in this order; it is set under the first.
+
+        A cookie from before a key was replaced has the old key's name, unless ``SECRET_KEY`` stays as it was.
+        """
+        keys = self.keys if self.secret_key is None else (self.secret_key.get_secret_value(), *self.keys)
+        first = () if self.cookie_name is None else (self.cookie_name,)
+        return tuple(dict.fromkeys((*first, *map(cookie_name, keys), EARLIER_COOKIE)))
 
     @property
     def origins(self) -> frozenset[str]:

@@ -12,11 +12,13 @@ from parley.runtime.health import CannotListen, HealthServer
 from parley.runtime.tasks import Tasks, end, unless
 from push import metrics
 from push.bus.connection import Bus
+from push.bus.request_limiter import RequestLimiter
 from push.errors import StartupError
 from push.rooms.chat_lists import ChatLists
 from push.rooms.readers import Counters
 from push.rooms.registry import Rooms, Timing
 from push.settings import Settings
+from push.transport.identities import Identities
 from push.transport.limits import sockets_that_fit
 from push.transport.origins import Origins
 from push.transport.server import Server
@@ -64,6 +66,7 @@ class Push:
         self._bus: Bus | None = None
         self._rooms: Rooms | None = None
         self._lists: ChatLists | None = None
+        self._identities: Identities | None = None
         self._server: Server | None = None
 
     async def problems(self) -> dict[str, str]:
@@ -77,6 +80,8 @@ class Push:
             await self._rooms.reconnected()
         if self._lists is not None:
             self._lists.reconnected()
+        if self._identities is not None:
+            self._identities.reconnected()
 
     async def on_closed(self) -> None:
         self._closed.set()
@@ -94,12 +99,14 @@ class Push:
         self._lists = ChatLists(bus)
         tickets = Tickets(lambda used: self._publishing.start(bus.publish_used_ticket(used)))
         await bus.subscribe(subjects.CTL_TICKET_USED, tickets.on_used)
+        self._identities = Identities(RequestLimiter(bus, 1))
+        await bus.subscribe(subjects.CTL_IDENTITY_REVOKED, self._identities.on_revoked)
         context = SessionContext(
             self._rooms,
             self._lists,
             tickets,
+            self._identities,
             keys=settings.key_ring,
-            cookie_names=settings.cookie_names,
             origins=Origins(settings.allowed_origins),
             max_sockets_per_user=settings.max_sockets_per_user,
             max_chats_per_user=settings.max_chats_per_user,
@@ -121,10 +128,12 @@ class Push:
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set or NATS is closed, then drain."""
-        rooms, server = self._rooms, self._server
+        rooms, server, identities = self._rooms, self._server, self._identities
         assert rooms is not None
         assert server is not None
-        upkeep = [asyncio.create_task(work) for work in (rooms.watch_clock(), rooms.check_versions(), server.ping())]
+        assert identities is not None
+        work = (rooms.watch_clock(), rooms.check_versions(), server.ping(), identities.watch())
+        upkeep = [asyncio.create_task(one) for one in work]
         ends = [asyncio.create_task(stop.wait()), asyncio.create_task(self._closed.wait())]
         try:
             await asyncio.wait((*upkeep, *ends), return_when=asyncio.FIRST_COMPLETED)

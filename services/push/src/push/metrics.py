@@ -17,7 +17,7 @@ __all__ = ["ADDED_DELAY", "CLOSED", "REQUESTS", "Counts", "publish"]
 
 REQUESTS: Final = Counter(
     "parley_push_requests",
-    "Requests to chat-store (sync, versions) and to workers (snapshot), by outcome",
+    "Requests to chat-store (sync, versions, find_revoked) and to workers (snapshot), by outcome",
     ["request", "outcome"],
 )
 CLOSED: Final = Counter("parley_push_sockets_closed", "Sockets that push closed, by close code", ["code"])

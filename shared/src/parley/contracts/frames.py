@@ -200,7 +200,10 @@ ServerFrame = Ready | Snapshot | MessageFrame | Generation | Delta | ChatFrame |
 
 
 class CloseCode:
-    """Why push closes a socket. 1001 and 4000–4399: reconnect, with backoff and full jitter. 4400–4499: do not."""
+    """Why push closes a socket. 1001 and 4000–4399: reconnect, with backoff and full jitter. 4400–4499: do not.
+
+    ``SESSION_ENDED``: nor with a ticket of the same session or API key; whoever used it is signed out.
+    """
 
     GOING_AWAY: Final = 1001
     DRAINING: Final = 4000
@@ -209,4 +212,5 @@ class CloseCode:
     BAD_FRAME: Final = 4400
     NOT_AUTHENTICATED: Final = 4401
     FORBIDDEN: Final = 4403
+    SESSION_ENDED: Final = 4410
     TOO_MANY: Final = 4429

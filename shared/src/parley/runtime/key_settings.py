@@ -6,11 +6,11 @@ from pydantic import Field, Secret, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from parley.runtime.settings import ServiceSettings
-from parley.runtime.tokens import EARLIER_COOKIE, MIN_KEY_BYTES, KeyRing, cookie_name
+from parley.runtime.tokens import MIN_KEY_BYTES, KeyRing
 
 
 class KeySettings(ServiceSettings):
-    """``SECRET_KEY``, or several ``SECRET_KEYS`` while a key is replaced, and the name of the session's cookie."""
+    """``SECRET_KEY``, or several ``SECRET_KEYS`` while a key is replaced."""
 
     secret_keys: Secret[str] | None = Field(
         None,
@@ -22,12 +22,6 @@ class KeySettings(ServiceSettings):
         validate_default=True,
         description="signs access tokens and push tickets, the same for gateway and push; must be set unless "
         "SECRET_KEYS is",
-    )
-    cookie_name: str | None = Field(
-        None,
-        pattern=r"^[A-Za-z0-9_\-]{1,64}$",
-        description="name of the session's cookie; unset: derived from SECRET_KEY (else from the first of "
-        "SECRET_KEYS), so that two installations differ",
     )
 
     @field_validator("secret_keys")
@@ -58,16 +52,6 @@ class KeySettings(ServiceSettings):
     @property
     def key_ring(self) -> KeyRing:
         return KeyRing(self.keys)
-
-    @property
-    def cookie_names(self) -> tuple[str, ...]:
-        """The names under which the session's cookie is read, in this order; it is set under the first.
-
-        A cookie from before a key was replaced has the old key's name, unless ``SECRET_KEY`` stays as it was.
-        """
-        keys = self.keys if self.secret_key is None else (self.secret_key.get_secret_value(), *self.keys)
-        first = () if self.cookie_name is None else (self.cookie_name,)
-        return tuple(dict.fromkeys((*first, *map(cookie_name, keys), EARLIER_COOKIE)))
 
 
 def _split(keys: Secret[str]) -> tuple[str, ...]:

@@ -9,12 +9,14 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import msgspec
 
-from gateway.errors import GatewayError, NotFound, TooMany, Unavailable
+from gateway.errors import GatewayError, NotAuthenticated, NotFound, TooMany, Unavailable
 from gateway.metrics import STREAM_FRAMES, STREAM_RECONNECTS, STREAMS
 from parley.contracts import frames
 from parley.contracts.problems import Problem
@@ -30,11 +32,35 @@ _CONNECT_SECONDS = 5.0
 _RECONNECT_SECONDS = 30.0
 """How long another push is looked for before the stream ends; the reader then comes back by itself."""
 
+_TOKEN_SECONDS = 60.0
+"""How long push may take to be asked; the stream then lasts as long as the session or the API key."""
+
+_FINAL: Final = frozenset({401, 404})
+"""Refusals that another push process would repeat."""
+
 _MAX_CURSOR = 1024
 """Characters of an event id that push is sent; a longer one is none of ours."""
 
 _GOODBYE = b": connect again\n\n"
 _AWAY = "Live updates are not available at the moment. Try again soon."
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamRequest:
+    """A chat's stream, and for whom it is opened.
+
+    Attributes:
+        session_id, key_id: What the reader authenticated with; the stream ends with it.
+        ends_at: When the reader's authentication ends by itself, where no session or API key ends it.
+        headers: Of the reader's request, that push needs.
+    """
+
+    chat_id: str
+    user_id: str
+    session_id: str | None = None
+    key_id: str | None = None
+    ends_at: datetime | None = None
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 class PushRefused(Exception):
@@ -65,17 +91,14 @@ class EventStreams:
         self._open: set[EventStream] = set()
         self.closing = False
 
-    async def open(
-        self, *, user_id: str, chat_id: str, after: str | None, expires: float, headers: dict[str, str]
-    ) -> "EventStream":
+    async def open(self, request: StreamRequest, after: str | None) -> "EventStream":
         """Return a stream that push has accepted.
 
         Args:
             after: The id of the last event that the reader has.
-            expires: When the reader's session ends (Unix seconds); the stream ends with it.
-            headers: Of the reader's request, that push needs.
 
         Raises:
+            NotAuthenticated: the reader's session has ended.
             NotFound: the user may not read the chat.
             TooMany: the user, or the user's address, has too many connections.
             Unavailable: push does not answer, or this process is stopping.
@@ -83,7 +106,7 @@ class EventStreams:
         if self.closing:
             raise Unavailable("This server is going away. Connect again.", retry_after=1)
         after = after if after and len(after) <= _MAX_CURSOR else None
-        stream = EventStream(self, user_id=user_id, chat_id=chat_id, after=after, expires=expires, headers=headers)
+        stream = EventStream(self, request, after)
         try:
             await stream.connect()
         except PushAway as error:
@@ -95,9 +118,7 @@ class EventStreams:
         STREAMS.inc()
         return stream
 
-    async def request(
-        self, user_id: str, chat_id: str, after: str | None, expires: float, headers: dict[str, str]
-    ) -> "httpx.Response":
+    async def request(self, request: StreamRequest, after: str | None) -> "httpx.Response":
         """Ask push for a stream, as the user, and return its response before the first event.
 
         Raises:
@@ -111,18 +132,25 @@ class EventStreams:
             limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
             timeout = httpx.Timeout(_CONNECT_SECONDS, read=None, pool=None)
             self._http = httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False)
-        token, _ = self._keys.issue("session", user_id, max(1.0, expires - time.time()))
-        url = f"{self._base_url}/v1/chats/{chat_id}/stream"
-        request = self._http.build_request(
+        token, _ = self._keys.issue(
+            "access",
+            request.user_id,
+            _TOKEN_SECONDS,
+            session_id=request.session_id,
+            key_id=request.key_id,
+            ends_at=request.ends_at,
+        )
+        url = f"{self._base_url}/v1/chats/{request.chat_id}/stream"
+        asked = self._http.build_request(
             "GET",
             url,
             # Not as a header: what a reader sends need not be one.
             params={"after": after} if after else None,
-            headers={**headers, "Authorization": f"Bearer {token}"},
+            headers={**request.headers, "Authorization": f"Bearer {token}"},
         )
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                response = await self._http.send(request, stream=True)
+                response = await self._http.send(asked, stream=True)
                 if response.status_code == 200:
                     return response
                 body = await response.aread()
@@ -148,22 +176,10 @@ class EventStreams:
 class EventStream:
     """One reader's stream."""
 
-    def __init__(
-        self,
-        owner: EventStreams,
-        *,
-        user_id: str,
-        chat_id: str,
-        after: str | None,
-        expires: float,
-        headers: dict[str, str],
-    ) -> None:
+    def __init__(self, owner: EventStreams, request: StreamRequest, after: str | None) -> None:
         self._owner = owner
-        self._user_id = user_id
-        self._chat_id = chat_id
+        self._request = request
         self._after = after
-        self._expires = expires
-        self._headers = headers
         self._response: httpx.Response | None = None
         self._leaving = asyncio.Event()
         self._reading: asyncio.Timeout | None = None
@@ -175,25 +191,23 @@ class EventStream:
             PushAway: see :meth:`EventStreams.request`.
             PushRefused: likewise.
         """
-        self._response = await self._owner.request(
-            self._user_id, self._chat_id, self._after, self._expires, self._headers
-        )
+        self._response = await self._owner.request(self._request, self._after)
 
     async def events(self) -> AsyncIterator[bytes]:
-        """Yield whole events until the chat is gone, the session ends or the process stops."""
+        """Yield whole events until the chat is gone, the session has ended or the process stops."""
         while True:
             try:
                 async for events in self._forward():
                     yield events
-                return  # complete: the chat is gone
+                return  # complete: the chat is gone, or the session has ended
             except PushAway as away:
-                if not self._over:
-                    log.info("A stream lost push: %s", away, extra={"chat_id": self._chat_id})
+                if not self._leaving.is_set():
+                    log.info("A stream lost push: %s", away, extra={"chat_id": self._request.chat_id})
             try:
                 if not await self._reconnect():
                     break
             except PushRefused as refused:
-                yield _error_event(refused.problem, self._chat_id)
+                yield _error_event(refused.problem, self._request.chat_id)
                 return
         yield _GOODBYE
 
@@ -207,10 +221,6 @@ class EventStream:
         """Release the connection to push. Called whatever happened."""
         self._owner.forget(self)
         await self._disconnect()
-
-    @property
-    def _over(self) -> bool:
-        return self._leaving.is_set() or time.time() >= self._expires
 
     async def _forward(self) -> AsyncIterator[bytes]:
         """Yield what push sends, until the response is complete.
@@ -233,17 +243,16 @@ class EventStream:
             if events := events.removesuffix(_GOODBYE):
                 yield events
             if last:
-                raise PushAway("it drains, or the session ends")
+                raise PushAway("it drains")
 
     async def _next_chunk(self, chunks: AsyncIterator[bytes]) -> bytes:
         """Return the next bytes; none at the end of a complete response."""
         import httpx
 
-        if self._over:
+        if self._leaving.is_set():
             raise PushAway("time to leave")
-        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout_at(loop.time() + self._expires - time.time()) as self._reading:
+            async with asyncio.timeout(None) as self._reading:
                 return await anext(chunks, b"")
         except (TimeoutError, httpx.TransportError) as error:
             raise PushAway(repr(error)) from error
@@ -262,13 +271,13 @@ class EventStream:
         """Find another push and go on there. False: none in time, or it is time to leave.
 
         Raises:
-            PushRefused: the user may not read the chat any more.
+            PushRefused: the user may not read the chat any more, or the session has ended.
         """
         await self._disconnect()
         # With jitter: a push that drains sends many streams away at once.
         backoff = Backoff(0.1, 3.0)
         ends = time.time() + _RECONNECT_SECONDS
-        while time.time() < ends and not self._over:
+        while time.time() < ends and not self._leaving.is_set():
             try:
                 async with asyncio.timeout(backoff.next_delay()):
                     await self._leaving.wait()
@@ -281,7 +290,7 @@ class EventStream:
                 log.debug("Push again: %s", error)
                 continue
             except PushRefused as error:
-                if error.problem.status == 404:
+                if error.problem.status in _FINAL:
                     raise
                 log.debug("Push again: %s", error)
                 continue
@@ -302,6 +311,8 @@ def _as_gateway_error(refused: PushRefused) -> GatewayError:
             return NotFound(problem.detail)
         case 429:
             return TooMany(problem.detail, retry_after=10)
+        case 401 if problem.code == "session_ended":
+            return NotAuthenticated(problem.detail, code="session_ended")
         case 401:
             log.error("Push refuses the gateway (%s): have both the same SECRET_KEY or SECRET_KEYS?", refused)
             return Unavailable("Live updates are not available at the moment.", retry_after=30)

@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.auth.authentication import Reader
 from gateway.context import GatewayDependency
 from gateway.errors import TooMany, Unavailable
-from gateway.http.event_stream import EventStream
+from gateway.http.event_stream import EventStream, StreamRequest
 from gateway.http.problems import request_id_of
 from gateway.http.requests import ChatId
 from gateway.http.routing import StructRoute, raises
@@ -53,11 +53,5 @@ async def stream_chat(
     headers = {"X-Request-Id": request_id_of(request) or ""}
     if request.client is not None and request.client.host:
         headers["X-Forwarded-For"] = request.client.host
-    stream = await gateway.streams.open(
-        user_id=identity.user_id,
-        chat_id=chat_id,
-        after=last_event_id or after,
-        expires=identity.expires_at.timestamp(),
-        headers=headers,
-    )
-    return EventStreamResponse(stream)
+    reading = StreamRequest(chat_id=chat_id, user_id=identity.user_id, ends_at=identity.expires_at, headers=headers)
+    return EventStreamResponse(await gateway.streams.open(reading, last_event_id or after))

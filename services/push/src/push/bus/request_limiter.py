@@ -7,7 +7,7 @@ import contextlib
 import logging
 from typing import Final, Protocol, TypeVar
 
-from parley.contracts import rpc
+from parley.contracts import identity, rpc
 from parley.contracts.rpc import Request
 from parley.runtime.backoff import Backoff
 from parley.runtime.nats.errors import BusUnavailable, RpcRefused
@@ -21,6 +21,7 @@ _REQUESTS: Final[dict[type, tuple[str, float]]] = {
     rpc.Sync: ("sync", 4.0),
     rpc.SnapshotRequest: ("snapshot", 2.0),
     rpc.Versions: ("versions", 5.0),
+    identity.FindRevoked: ("find_revoked", 5.0),
 }
 """The requests of push: what a metric calls them, and how many seconds a reply may take."""
 

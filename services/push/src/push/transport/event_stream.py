@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import http
 import logging
-import time
 from typing import Final, Protocol
 
 import h11
 import msgspec
 
-from parley.contracts.frames import CloseCode
+from parley.contracts.frames import CloseCode, Error
 from parley.contracts.ids import is_id
 from parley.contracts.problems import MEDIA_TYPE, Problem
 from parley.runtime.http_headers import SECURITY_HEADERS
@@ -25,6 +24,7 @@ from push.rooms.reader import Reader
 from push.rooms.room import Room
 from push.transport.connection import Connection, ConnectionOwner
 from push.transport.http_request import StreamRequest
+from push.transport.identities import Identity
 from push.transport.session import SessionContext
 
 __all__ = ["EventStream"]
@@ -48,6 +48,7 @@ _BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent
 _PREAMBLE: Final = b"retry: 1000\n: connected\n\n"
 _HEARTBEAT: Final = b": still here\n\n"
 _GOODBYE: Final = b": connect again\n\n"
+_SESSION_ENDED: Final = "The session has ended. Sign in again."
 
 _HEADERS: Final = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -72,7 +73,6 @@ class EventStream(Connection):
         "_chat_id",
         "_context",
         "_ended",
-        "_expires_at",
         "_http",
         "_ignored",
         "_paused_at",
@@ -94,7 +94,6 @@ class EventStream(Connection):
         self._http = h11.Connection(h11.SERVER)
         self._request: StreamRequest | None = None
         self._user_id: str | None = None
-        self._expires_at = 0.0
         self._room: Room | None = None
         self._reader: Reader | None = None
         self._status = 0
@@ -135,6 +134,15 @@ class EventStream(Connection):
             CLOSED.labels(str(code)).inc()
             self._end(_GOODBYE)
 
+    def end_session(self) -> None:
+        """End the stream: the session or API key of its access token has ended."""
+        if self._status == 0:
+            self._respond_with(HttpError(401, "session_ended", _SESSION_ENDED))
+        elif not self._ended:
+            CLOSED.labels(str(CloseCode.SESSION_ENDED)).inc()
+            error = Error(code="session_ended", message=_SESSION_ENDED, chat_id=self._chat_id)
+            self._end(b"data: %b\n\n" % msgspec.json.encode(error))
+
     def leave(self) -> None:
         room, reader, user_id = self._room, self._reader, self._user_id
         self._room = self._user_id = None
@@ -143,6 +151,7 @@ class EventStream(Connection):
         if user_id is not None:
             self._context.sockets.remove(user_id)
             self._context.chats.remove(user_id)
+            self._context.identities.remove(self, user_id)
             self._log(user_id)
 
     def paused(self) -> None:
@@ -173,11 +182,11 @@ class EventStream(Connection):
         if request.method != "GET":
             detail = "This address does not take this method."
             raise HttpError(405, "method_not_allowed", detail, headers=[(b"allow", b"GET")])
-        claims = request.authenticate(self._context.keys, self._context.cookie_names)
+        claims = request.authenticate(self._context.keys)
         if not is_id(self._chat_id):
             raise _not_found()
         self._count(claims.user_id)
-        self._expires_at = claims.expires_at.timestamp()
+        self._context.identities.add(self, Identity.of(claims))
         self._reader = Reader(
             claims.user_id,
             self._send,
@@ -229,18 +238,15 @@ class EventStream(Connection):
             self._end(b"")
 
     def _tick(self) -> None:
-        """Send a heartbeat after a silence; end with the session, or when the client reads nothing."""
-        now, left = self._context.clock(), self._expires_at - time.time()
-        if left <= 0:
-            self._end(_GOODBYE)
-            return
+        """Send a heartbeat after a silence; end when the client reads nothing."""
+        now = self._context.clock()
         if self._full and now - self._paused_at >= _WRITE_TIMEOUT:
             CLOSED.labels(str(CloseCode.TOO_SLOW)).inc()
             self.abort()
             return
         if not self._full and now - self._written_at >= HEARTBEAT:
             self._write(_HEARTBEAT)
-        self._start_timer(min(left, self._written_at + HEARTBEAT - now if not self._full else HEARTBEAT), self._tick)
+        self._start_timer(self._written_at + HEARTBEAT - now if not self._full else HEARTBEAT, self._tick)
 
     def _write(self, body: bytes) -> None:
         self._written_at = self._context.clock()

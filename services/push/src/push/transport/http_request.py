@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from urllib.parse import parse_qsl
 
 import h11
@@ -45,22 +44,19 @@ class StreamRequest:
         """What the reader has; None: nothing, or nothing that can be read."""
         return parse_event_id(self.header(b"last-event-id") or dict(parse_qsl(self._query)).get("after"))
 
-    def authenticate(self, keys: tokens.KeyRing, cookie_names: Sequence[str]) -> tokens.Claims:
-        """Return whose session the request carries, as a bearer token or as a cookie.
-
-        Args:
-            cookie_names: The names that the cookie may have.
+    def authenticate(self, keys: tokens.KeyRing) -> tokens.Claims:
+        """Return what the request's access token states.
 
         Raises:
-            HttpError: there is no session, or it is not valid, or not the one that the request is meant for.
+            HttpError: there is none, or it is not valid, or not of the user that the request is meant for.
         """
-        token = self._bearer_token() or next(filter(None, map(self._cookie, cookie_names)), None)
+        token = self._bearer_token()
         if token is None:
-            raise HttpError(401, "not_authenticated", "Start a session first: POST /v1/session.")
+            raise HttpError(401, "not_authenticated", "Send an access token: POST /v1/session returns one.")
         try:
-            claims = keys.verify("session", token)
+            claims = keys.verify("access", token)
         except tokens.TokenExpired:
-            raise HttpError(401, "token_expired", "The session has ended. Start a new one.") from None
+            raise HttpError(401, "token_expired", "The access token has expired. Renew it: POST /v1/session.") from None
         except tokens.TokenNotYet:
             detail = "The clocks of two servers differ. Try again soon."
             raise HttpError(503, "unavailable", detail, retry_after=5) from None
@@ -96,11 +92,3 @@ class StreamRequest:
         scheme, _, token = (self.header(b"authorization") or "").partition(" ")
         # Another scheme is for a proxy in front.
         return token.strip() if scheme.lower() == "bearer" else None
-
-    def _cookie(self, name: str) -> str | None:
-        for header in self.headers(b"cookie"):
-            for part in header.split(";"):
-                found, _, value = part.partition("=")
-                if found.strip() == name and value.strip():
-                    return value.strip()
-        return None

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from functools import partial
 from typing import Protocol
 
 import msgspec
 
 from parley.contracts.decoding import UNDECODABLE
-from parley.contracts.frames import Auth, ClientFrame, Cursor, Error, Ready, Rejected, ServerFrame, Unwatch, Watch
+from parley.contracts.frames import (
+    Auth,
+    ClientFrame,
+    CloseCode,
+    Cursor,
+    Error,
+    Ready,
+    Rejected,
+    ServerFrame,
+    Unwatch,
+    Watch,
+)
 from parley.contracts.ids import is_id
 from parley.contracts.live import PromptRejected
 from parley.runtime import tokens
@@ -21,6 +31,7 @@ from push.rooms.reader import Reader
 from push.rooms.registry import Rooms
 from push.rooms.room import Room
 from push.transport.cursors import check_cursor
+from push.transport.identities import Identities, Identity
 from push.transport.limits import Count, FrameRate
 from push.transport.origins import Origins
 from push.transport.tickets import Tickets
@@ -42,22 +53,20 @@ class SocketWriter(Protocol):
 
     def send(self, frame: ServerFrame) -> None: ...
 
+    def close(self, code: int, reason: str = "") -> None: ...
+
 
 class SessionContext:
-    """What all sessions and streams of events of a process share.
-
-    Args:
-        cookie_names: The names under which the session's cookie is read.
-    """
+    """What all sessions and streams of events of a process share."""
 
     def __init__(
         self,
         rooms: Rooms,
         lists: ChatLists,
         tickets: Tickets,
+        identities: Identities,
         *,
         keys: tokens.KeyRing,
-        cookie_names: Sequence[str],
         origins: Origins,
         max_sockets_per_user: int,
         max_chats_per_user: int,
@@ -68,8 +77,8 @@ class SessionContext:
         self.rooms = rooms
         self.lists = lists
         self.tickets = tickets
+        self.identities = identities
         self.keys = keys
-        self.cookie_names = cookie_names
         self.origins = origins
         self.sockets = Count(max_sockets_per_user, "sockets")
         self.chats = Count(max_chats_per_user, "chats")
@@ -136,6 +145,10 @@ class Session:
         """Send a frame that is about the user and not about what is watched."""
         self._socket.send(frame)
 
+    def end_session(self) -> None:
+        """Close the socket: the session or API key that it was opened with has ended."""
+        self._socket.close(CloseCode.SESSION_ENDED, "the session has ended")
+
     def list_changed(self, frames: bytes) -> None:
         """Send a frame about the user's list; a socket that cannot take more is sent ``Relist`` later."""
         if self._writable:
@@ -166,6 +179,7 @@ class Session:
             self._forget(chat_id)
         if self._user_id is not None:
             self._context.sockets.remove(self._user_id)
+            self._context.identities.remove(self, self._user_id)
             self._context.lists.leave(self._user_id, self)
             sessions = self._context.sessions[self._user_id]
             sessions.discard(self)
@@ -195,6 +209,7 @@ class Session:
             raise TicketExpired("the ticket has been used")
         self._user_id = user_id
         self._context.sessions.setdefault(user_id, set()).add(self)
+        self._context.identities.add(self, Identity.of(claims))
         self._socket.send(Ready(user_id=user_id))
         if lists:
             self._context.lists.join(user_id, self)
