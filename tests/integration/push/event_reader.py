@@ -19,7 +19,7 @@ from tests.unit.push.world import Client
 _server_frame = msgspec.json.Decoder(ServerFrame)
 
 
-def access_token(user_id: str = "ann", ttl: float = 600.0, **issued_for: Any) -> str:
+def access_token(user_id: str = "ann", ttl: float = 86_400.0, **issued_for: Any) -> str:
     """An access token; ``issued_for``: ``session_id``, ``key_id``, ``ends_at``."""
     return KEYS.issue("access", user_id, ttl, **issued_for)[0]
 
