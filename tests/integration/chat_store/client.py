@@ -14,6 +14,7 @@ from nats.js import JetStreamContext
 
 from parley.contracts import ids, rpc, subjects
 from parley.contracts.events import GenerationFinished, GenerationRequested, PromptSubmitted
+from parley.contracts.identity import Revoked
 from parley.contracts.live import Changed, ListChanged
 from parley.contracts.resources import Chat, Message, MessageError, Usage
 from parley.runtime.nats.connect import wait_until_processed
@@ -40,6 +41,7 @@ class Neighbour:
         self.changed: list[Changed] = []
         self.lists: dict[str, list[ListChanged]] = {}
         self.signals: list[str] = []
+        self.revoked: list[Revoked] = []
 
     async def listen(self) -> None:
         async def on_requested(message: Msg) -> None:
@@ -58,6 +60,10 @@ class Neighbour:
         async def on_signal(message: Msg) -> None:
             self.signals.append(message.subject.split(".")[2])
 
+        async def on_revoked(message: Msg) -> None:
+            self.revoked.append(msgspec.json.decode(message.data, type=Revoked))
+
+        await self.nc.subscribe(subjects.CTL_IDENTITY_REVOKED, cb=on_revoked)
         await self.nc.subscribe(subjects.ANY_GENERATION_REQUESTED, cb=on_requested)
         await self.nc.subscribe("live.*.changed", cb=on_changed)
         await self.nc.subscribe("user.*.chats", cb=on_list_changed)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from datetime import timedelta
 from typing import Final
 
 from faststream.nats import NatsRouter
@@ -13,8 +14,9 @@ from chat_store.events.leadership import lead_whenever_possible
 from chat_store.events.publisher import Publisher
 from chat_store.events.subscribers import Advisories, Finished, Prompts
 from chat_store.events.sweeper import Sweeper
-from chat_store.rpc import api_keys, chats, generations, members, messages, rooms, search, sessions, users
+from chat_store.rpc import chats, generations, members, messages, rooms, search
 from chat_store.rpc.context import RequestContext
+from chat_store.rpc.identity import api_keys, sessions, users
 from chat_store.rpc.read_your_writes import Accepted
 from chat_store.rpc.routing import MIDDLEWARES, StoreBroker
 from chat_store.settings import Settings
@@ -161,7 +163,16 @@ class ChatStore:
         prompts = Prompts(nc, js, database, publisher, batch=settings.prompt_batch, grace=grace)
         finished = Finished(nc, js, database, publisher, batch=settings.prompt_batch, grace=grace)
         advisories = Advisories(nc, js, database, publisher, grace=grace)
-        sweeper = Sweeper(nc, js, database, publisher, finished, orphan_after=settings.orphan_after)
+        forget_guests_after = timedelta(days=settings.forget_guests_after) if settings.forget_guests_after else None
+        sweeper = Sweeper(
+            nc,
+            js,
+            database,
+            publisher,
+            finished,
+            orphan_after=settings.orphan_after,
+            forget_guests_after=forget_guests_after,
+        )
         self._consumers = (prompts, finished, advisories)
         broker = await self._serve_requests(nc, publisher, Accepted(js, database))
         consuming = [

@@ -22,6 +22,9 @@ class Settings(MigratedServiceSettings):
     orphan_after: float = Field(
         25.0, description="seconds of silence of a connected worker after which its answer is requested again", gt=0
     )
+    forget_guests_after: float = Field(
+        90.0, description="days without a visit after which a guest who is in no chat is removed; 0: never", ge=0
+    )
     shutdown_grace: float = Field(10.0, description="seconds for running requests and events to finish", gt=0)
 
 

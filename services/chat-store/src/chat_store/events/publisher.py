@@ -22,6 +22,7 @@ from chat_store.domain.records import GenerationRecord
 from chat_store.domain.rejections import Rejection
 from chat_store.errors import is_outage
 from chat_store.storage import generations
+from chat_store.storage.identity.guests import MovedChat
 from chat_store.storage.pool import Database
 from parley.contracts import limits, subjects
 from parley.contracts.events import GenerationRequested
@@ -88,6 +89,24 @@ class Publisher:
         members = {*change.members, *(member.user_id for member in change.members_added)}
         for user_id in members:
             await self._send(subjects.user_chats(user_id), gone if user_id in change.members_removed else payload)
+
+    async def announce_moved(self, moved: Sequence[MovedChat], *, guest_id: str) -> None:
+        """Publish chats that a guest gave to the user who has signed in. At most once; repaired by versions."""
+        for one in moved:
+            chat = one.chat
+            changed = Changed(
+                chat_id=chat.id,
+                since=chat.version - 1,
+                version=chat.version,
+                chat=chat,
+                messages=None,
+                generation=one.generation,
+                removed_members=[guest_id],
+            )
+            await self._send(subjects.live_changed(chat.id), msgspec.json.encode(changed))
+            shown = ListChanged(chat_id=chat.id, version=chat.version, chat=chat.summary())
+            for user_id in one.members:
+                await self._send(subjects.user_chats(user_id), msgspec.json.encode(shown))
 
     async def reject(self, rejections: Sequence[Rejection]) -> None:
         """Publish to authors that their prompts were not stored. At most once; ``get_message`` reports it later."""

@@ -7,6 +7,7 @@
   request to another worker, as a rule). First its end is looked for in the stream.
 - The end of an answer that was delivered to a chat-store and is not acknowledged for two seconds is carried out: the
   connection broke under it, or that chat-store died. The server would give it out again only after ``ack_wait``.
+- Sessions past their time are removed, and guests who are in no chat and have not been here for long.
 - The streams are purged of deleted chats (:mod:`chat_store.events.purge`).
 
 Nobody owns a generation when nobody answers ``rpc.generation.<id>.snapshot`` (:mod:`chat_store.events.orphans`). While
@@ -35,6 +36,7 @@ from chat_store.events.publisher import Publisher
 from chat_store.events.purge import Purger
 from chat_store.events.subscribers import Finished, again_or_fail, stored_between
 from chat_store.storage import chats, generations, messages
+from chat_store.storage.identity import sessions, users
 from chat_store.storage.pool import Database
 from parley.contracts import subjects
 from parley.contracts.decoding import UNDECODABLE
@@ -105,7 +107,12 @@ class UnacknowledgedEnds:
 
 
 class Sweeper:
-    """Args: orphan_after: Seconds of an owner's silence after which an answer is requested again."""
+    """Repairs what events and requests leave behind; see the module.
+
+    Args:
+        orphan_after: Seconds of an owner's silence after which an answer is requested again.
+        forget_guests_after: How long after the last visit a guest who is in no chat is removed; None: never.
+    """
 
     def __init__(
         self,
@@ -116,6 +123,7 @@ class Sweeper:
         finished: Finished,
         *,
         orphan_after: float,
+        forget_guests_after: timedelta | None,
     ) -> None:
         self._nc = nc
         self._js = js
@@ -123,6 +131,7 @@ class Sweeper:
         self._publisher = publisher
         self._finished = finished
         self._orphan_after = orphan_after
+        self._forget_guests_after = forget_guests_after
         self._purger = Purger(js, database)
         self._owner_check = min(MAX_OWNER_CHECK, orphan_after / 4)
         self._orphans = Orphans(nc)
@@ -175,6 +184,12 @@ class Sweeper:
             now = datetime.now(UTC)
             await chats.forget_deleted(connection, before=now - KEEP_DELETED_FOR)
             await messages.forget_rejected(connection, before=now - KEEP_REJECTED_FOR)
+            while await sessions.forget_ended(connection, now=now, limit=BATCH) == BATCH:
+                pass
+            if self._forget_guests_after is not None:
+                unseen_since = now - self._forget_guests_after
+                while await users.forget_guests(connection, unseen_since=unseen_since, limit=BATCH) == BATCH:
+                    pass
 
     async def _owners(self) -> None:
         now = datetime.now(UTC)

@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
-from chat_store.storage import users
+from chat_store.storage.identity import users
+from chat_store.storage.identity.sessions import EXTEND_AFTER
 from chat_store.storage.rows import Connection
-from chat_store.storage.sessions import EXTEND_AFTER
 from parley.contracts.identity import External, User
 
 

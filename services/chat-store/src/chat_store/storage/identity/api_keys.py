@@ -6,9 +6,9 @@ from typing import Final
 
 import msgspec
 
+from chat_store.storage.identity.sessions import EXTEND_AFTER
+from chat_store.storage.identity.users import USER
 from chat_store.storage.rows import Connection, decode_rows
-from chat_store.storage.sessions import EXTEND_AFTER
-from chat_store.storage.users import USER
 from parley.contracts.identity import ApiKey, CreateApiKey, User
 
 MAX_KEYS: Final = 100
@@ -88,6 +88,14 @@ async def revoke_key(connection: Connection, user_id: str, key_id: str) -> bool:
     """Revoke a key of a user; return whether there was one."""
     status = await connection.execute(REVOKE_KEY, user_id, key_id)
     return status.endswith(" 1")
+
+
+REVOKE_ALL: Final = "DELETE FROM api_keys WHERE user_id = $1 RETURNING id::text"
+
+
+async def revoke_all(connection: Connection, user_id: str) -> list[str]:
+    """Revoke all keys of a user; return their ids."""
+    return [row[0] for row in await connection.fetch(REVOKE_ALL, user_id)]
 
 
 USABLE: Final = """

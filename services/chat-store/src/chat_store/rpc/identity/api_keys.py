@@ -8,11 +8,11 @@ from faststream.nats import NatsRouter
 
 from chat_store.errors import Conflict, Invalid, NotFound
 from chat_store.rpc.context import Store
+from chat_store.rpc.identity.sessions import require_enabled
 from chat_store.rpc.routing import handles
-from chat_store.rpc.sessions import require_enabled
-from chat_store.storage import api_keys, users
-from chat_store.storage.api_keys import MAX_KEYS
-from chat_store.storage.sessions import EXTEND_AFTER
+from chat_store.storage.identity import api_keys, users
+from chat_store.storage.identity.api_keys import MAX_KEYS
+from chat_store.storage.identity.sessions import EXTEND_AFTER
 from parley.contracts import ids
 from parley.contracts.identity import (
     ApiKeyList,

@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
+from chat_store.storage.identity.users import USER
 from chat_store.storage.rows import Connection, decode_rows
-from chat_store.storage.users import USER
 from parley.contracts.identity import SessionInfo, StartSession, User
 
 MAX_SESSIONS: Final = 100
@@ -49,7 +49,9 @@ ADD_SESSION: Final = """
 INSERT INTO sessions (
     id, user_id, secret_digest, method, address, user_agent, created_at, last_used_at, idle_seconds, expires_at, ends_at
 ) VALUES (
-    $1, $2, $3, $4, $5, $6, $7, $7, $8, $7 + make_interval(secs => least($8, $9)), $7 + make_interval(secs => $9)
+    $1, $2, $3, $4, $5, $6, $7, $7, $8,
+    $7::timestamptz + make_interval(secs => least($8::float8, $9::float8)),
+    $7::timestamptz + make_interval(secs => $9::float8)
 )
 """
 
@@ -83,7 +85,8 @@ async def end_oldest(connection: Connection, user_id: str, *, keep: int) -> list
 
 # The condition on last_used_at once more: of several requests at once, one extends.
 EXTEND: Final = """
-UPDATE sessions SET last_used_at = $2, expires_at = least(ends_at, $2 + make_interval(secs => idle_seconds))
+UPDATE sessions SET
+    last_used_at = $2, expires_at = least(ends_at, $2::timestamptz + make_interval(secs => idle_seconds))
 WHERE id = $1 AND last_used_at <= $3 RETURNING expires_at
 """
 

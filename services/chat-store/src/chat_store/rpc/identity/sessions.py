@@ -1,6 +1,7 @@
 """Requests about sessions, and about who makes a request."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
@@ -11,9 +12,10 @@ from msgspec.structs import replace
 from chat_store.errors import Conflict, Contended, Forbidden, Invalid, NotFound
 from chat_store.rpc.context import Store
 from chat_store.rpc.routing import handles
-from chat_store.storage import api_keys, sessions, sign_in, users
+from chat_store.storage.identity import api_keys, guests, sessions, sign_in, users
+from chat_store.storage.identity.guests import MovedChat
+from chat_store.storage.identity.sessions import EXTEND_AFTER, MAX_SESSIONS, StoredSession
 from chat_store.storage.rows import Connection
-from chat_store.storage.sessions import EXTEND_AFTER, MAX_SESSIONS, StoredSession
 from parley.contracts import ids
 from parley.contracts.identity import (
     EndSessions,
@@ -54,24 +56,58 @@ async def start_session(request: StartSession, store: Store) -> PrincipalReply:
         external=None if request.external is None else _storable(request.external),
     )
 
-    async def start(connection: Connection) -> tuple[StoredSession, list[str]]:
-        now = datetime.now(UTC)
-        ended: list[str] = []
-        session = await sessions.get_session(connection, session_id=request.session_id, now=now)
-        if session is None:
-            user = await _user_of(connection, request, now=now)
-            require_enabled(user)
-            await users.lock_user(connection, user.id)
-            ended = await sessions.end_oldest(connection, user.id, keep=MAX_SESSIONS - 1)
-            await sessions.add_session(connection, request, user.id, now=now)
-            session = await sessions.get_session(connection, session_id=request.session_id, now=now)
-        if session is None or session.secret_digest != request.secret_digest:
-            raise Conflict("This session id has been used.")
-        return session, ended
+    started = await _in_transaction(store, lambda connection: _start(connection, request))
+    if started.moved:
+        await store.publisher.announce_moved(started.moved, guest_id=request.guest_id or "")
+    await store.publisher.revoke(*started.revoked)
+    return PrincipalReply(principal=_principal(started.session))
 
-    session, ended = await _in_transaction(store, start)
-    await store.publisher.revoke(*(Revoked(user_id=session.user.id, session_id=one) for one in ended))
-    return PrincipalReply(principal=_principal(session))
+
+@dataclass(frozen=True, kw_only=True)
+class _Started:
+    """A session, and what is to be published."""
+
+    session: StoredSession
+    revoked: list[Revoked]
+    moved: list[MovedChat]
+
+
+async def _start(connection: Connection, request: StartSession) -> _Started:
+    now = datetime.now(UTC)
+    revoked: list[Revoked] = []
+    moved: list[MovedChat] = []
+    session = await sessions.get_session(connection, session_id=request.session_id, now=now)
+    if session is None:
+        if request.external is not None and request.guest_id is not None:
+            revoked += await _end_guest(connection, request.guest_id)
+        user = await _user_of(connection, request, now=now)
+        require_enabled(user)
+        await users.lock_user(connection, user.id)
+        if request.external is not None and request.guest_id is not None:
+            merged = await guests.merge(connection, request.guest_id, user.id)
+            if merged is not None:
+                moved = merged
+                revoked.append(Revoked(user_id=request.guest_id, disabled=True))
+        ended = await sessions.end_oldest(connection, user.id, keep=MAX_SESSIONS - 1)
+        revoked += [Revoked(user_id=user.id, session_id=one) for one in ended]
+        await sessions.add_session(connection, request, user.id, now=now)
+        session = await sessions.get_session(connection, session_id=request.session_id, now=now)
+    if session is None or session.secret_digest != request.secret_digest:
+        raise Conflict("This session id has been used.")
+    return _Started(session=session, revoked=revoked, moved=moved)
+
+
+async def _end_guest(connection: Connection, guest_id: str) -> list[Revoked]:
+    """End the sessions and keys of a guest who signs in: somebody else may have planted or copied the cookie."""
+    user = await users.get_user(connection, guest_id)
+    if user is None or user.issuer is not None:
+        return []
+    ended = await sessions.end_sessions(connection, guest_id, session_id=None, except_id=None)
+    keys = await api_keys.revoke_all(connection, guest_id)
+    return [
+        *(Revoked(user_id=guest_id, session_id=one) for one in ended),
+        *(Revoked(user_id=guest_id, key_id=one) for one in keys),
+    ]
 
 
 async def _user_of(connection: Connection, request: StartSession, *, now: datetime) -> User:
