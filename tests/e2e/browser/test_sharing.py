@@ -78,7 +78,7 @@ def test_a_reader_sees_why_nothing_can_be_written(context: BrowserContext, serve
     page = open_page(context, f"/c/{chat}")
     composer = page.get_by_test_id("composer")
     expect(composer).to_be_disabled()
-    expect(composer).to_have_attribute("placeholder", "You can read this chat. Its owner decides who may write.")
+    expect(composer).to_have_attribute("placeholder", "You can only read this chat.")
     expect(page.get_by_test_id("model")).to_be_disabled()
     expect(page.get_by_role("button", name="Edit this message")).to_have_count(0)
     expect(page.get_by_test_id("regenerate")).to_be_disabled()

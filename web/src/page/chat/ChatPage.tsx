@@ -204,7 +204,7 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
           )}
           <Composer
             chatId={chatId}
-            disabledReason={readOnly ? "You can read this chat. Its owner decides who may write." : null}
+            disabledReason={readOnly ? "You can only read this chat." : null}
             onChange={(written) => draft.write(written)}
             onSend={(content) => send(content, draft)}
             onStop={() => chat !== null && runAction(chat.stop())}
