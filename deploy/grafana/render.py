@@ -110,6 +110,7 @@ GATEWAY = [
         {"{{kind}}": rate("parley_clock_skew_total", "kind")},
         "Tokens whose issuer's clock differs from the verifier's by more than ten seconds.",
     ),
+    Panel("Sends without a check of limits", "ops", {"sends": rate("parley_gateway_unchecked_prompts_total")}),
     Panel("Sends admitted by the access cache", "ops", {"sends": rate("parley_gateway_stale_access_total")}),
     Panel("Streams of events", "short", {"{{instance}}": "parley_gateway_streams"}),
     Panel(
@@ -139,6 +140,7 @@ CHAT_STORE = [
     Panel("Answers requested", "ops", {"stored": rate("parley_chat_store_requests_total")}),
     Panel("Oldest waiting answer", "s", {"{{instance}}": "parley_chat_store_oldest_request_seconds"}),
     Panel("Repairs of the sweeper", "ops", {"{{kind}}": rate("parley_chat_store_swept_total", "kind")}),
+    Panel("Refused by a limit", "ops", {"{{limit}}": rate("parley_chat_store_refused_total", "limit")}),
     Panel("Leader", "short", {"{{instance}}": "parley_chat_store_leader"}),
 ]
 LLM_WORKER = [

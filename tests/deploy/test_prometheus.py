@@ -28,7 +28,10 @@ pytestmark = [
 ]
 
 # These have no series before a fault that the load here does not cause.
-_ONLY_AFTER_FAULTS = ("parley_chat_store_swept_total", "parley_clock_skew_total", "parley_gateway_rate_limited_total")
+_ONLY_AFTER_FAULTS = (
+    *("parley_chat_store_swept_total", "parley_chat_store_refused_total", "parley_clock_skew_total"),
+    "parley_gateway_rate_limited_total",
+)
 
 
 @pytest.fixture(scope="module")

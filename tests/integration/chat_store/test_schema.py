@@ -123,6 +123,13 @@ FILL[8] = f"""{FILL[3]}
 FILL[9] = f"""{FILL[8]}
     INSERT INTO members VALUES ('00000000-0000-7000-8000-000000000001', 'ben', 'reader', now(), now());
 """
+FILL[10] = f"""{FILL[9]}
+    INSERT INTO prompt_rates VALUES ('ann', ARRAY[now()]);
+    INSERT INTO prompt_admissions VALUES ('00000000-0000-7000-8000-000000000001',
+        '00000000-0000-7000-8000-000000000002', 'ann', 8, now());
+    INSERT INTO usage VALUES ('00000000-0000-7000-8000-000000000009', '00000000-0000-7000-8000-000000000001', 'ann',
+        'demo', 3, 5, now(), true, 0.5);
+"""
 """What a database of each version holds when it is upgraded; a new version brings a line."""
 
 

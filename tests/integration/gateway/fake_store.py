@@ -29,6 +29,7 @@ class FakeStore:
         last: The last request of each verb.
         refusals: What to answer instead, by verb.
         silent: Take requests and never answer.
+        limited: Whether any limit of prompts is set.
         prompts: What was submitted, by chat and message: stored as it is published. Take one out and it is lost.
     """
 
@@ -42,6 +43,7 @@ class FakeStore:
         self.last: dict[str, Any] = {}
         self.refusals: dict[str, rpc.RpcError] = {}
         self.silent = False
+        self.limited = False
         self.prompts: dict[tuple[str, str], Message] = {}
         self._heard: set[str] = set()
 
@@ -171,6 +173,9 @@ class FakeStore:
         if not self._may(request):
             return _NOT_FOUND
         return rpc.MessageList(items=self.messages[request.chat_id][-request.limit :], next=None)
+
+    def _admit_prompt(self, _: rpc.AdmitPrompt) -> Any:
+        return rpc.Admitted(limited=self.limited)
 
     def _regenerate(self, request: rpc.Regenerate) -> Any:
         if not self._may(request):

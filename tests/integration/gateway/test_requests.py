@@ -165,7 +165,9 @@ async def test_search_and_usage(user: User, store: FakeStore) -> None:
     assert hits["items"][0]["excerpt"] == "… föö bar …"
     usage = (await user.http.get("/v1/usage")).json()
     assert usage == {
-        "items": [{"model": "demo", "answers": 2, "input_tokens": 10, "output_tokens": 20}],
+        "items": [
+            {"model": "demo", "answers": 2, "input_tokens": 10, "output_tokens": 20, "estimated": 0, "cost": None}
+        ],
         "next": None,
     }
 
@@ -195,7 +197,7 @@ async def test_a_refused_search_is_a_problem_with_the_reason(user: User, store: 
 async def test_models_are_cached_for_a_minute(user: User, store: FakeStore) -> None:
     for _ in range(3):
         models = (await user.http.get("/v1/models")).json()
-        assert models == {"items": ["demo", "demo-fast"], "default": "demo", "next": None}
+        assert models == {"items": ["demo", "demo-fast"], "default": "demo", "details": [], "next": None}
     assert store.asked["models"] <= 1
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from chat_store.domain import generations, prompts
 from chat_store.domain.conversation import Changes, Conversation, State
+from chat_store.domain.limits import NO_LIMITS, Limits
 from chat_store.domain.records import ACTIVE, ChatRecord, GenerationRecord, MemberRecord, MessageRecord, UsageRecord
 from parley.contracts.events import GenerationFinished, PromptSubmitted
 from parley.contracts.resources import Usage
@@ -47,6 +48,7 @@ class Tables:
         self.generations: dict[str, GenerationRecord] = {}
         self.usage: list[UsageRecord] = []
         self.history: list[Changes] = []
+        self.defers = False
         self._numbers = itertools.count(1) if numbers is None else numbers
 
     # --- looking ----------------------------------------------------------------------------------------------------
@@ -85,6 +87,7 @@ class Tables:
                 answer=None if active is None else self.messages[active.message_id],
                 next_queued=queued[0] if queued else None,
                 queued=len(queued),
+                queued_bytes=sum(len(message.content.encode()) for message in queued),
                 found=list(self.messages.values()),
                 members=list(self.members.values()),
                 member_count=len(self.members),
@@ -92,6 +95,7 @@ class Tables:
             now=START + timedelta(seconds=len(self.history)),
             new_id=self.new_id,
         )
+        conversation.defers = self.defers
         result = act(conversation)
         changes = conversation.changes()
         if changes is not None:
@@ -140,6 +144,8 @@ class Tables:
         user_id: str = "ann",
         parent_id: str | None | msgspec.UnsetType = msgspec.UNSET,
         traceparent: str | None = None,
+        limits: Limits = NO_LIMITS,
+        refused: bool = False,
     ) -> str:
         """Submit a prompt and return its id."""
         event = PromptSubmitted(
@@ -150,7 +156,7 @@ class Tables:
             parent_id=parent_id,
             occurred_at=START,
         )
-        self.run(lambda chat: prompts.submit(chat, event, traceparent=traceparent))
+        self.run(lambda chat: prompts.submit(chat, event, traceparent=traceparent, limits=limits, refused=refused))
         return event.message_id
 
     def claim(self, *, claim_id: str | None = None) -> GenerationRecord:

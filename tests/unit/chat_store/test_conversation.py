@@ -3,6 +3,7 @@
 import pytest
 
 from chat_store.domain import chats, generations, prompts
+from chat_store.domain.limits import Limits
 from chat_store.domain.prompts import QUEUE_BASE, title_from
 from chat_store.domain.records import GenerationRecord, MemberRecord
 from chat_store.errors import Conflict, Forbidden, Invalid, NoSuchMessage, NotFound, TooMany
@@ -119,14 +120,11 @@ def test_a_prompt_for_a_parent_that_cannot_be_one_continues_at_the_tip(tables: T
     assert tables.messages[prompt_id].parent_id == second.id
 
 
-def test_a_prompt_that_finds_the_queue_full_is_kept_with_an_answer_that_says_so(
-    tables: Tables, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "MAX_QUEUED_PROMPTS", 2)
-    tables.submit()
-    tables.submit()
-    tables.submit()
-    prompt_id = tables.submit("too many")
+@pytest.mark.parametrize("queue", [Limits(queued_prompts=2), Limits(queued_bytes=len("hello") * 2 + 7)])
+def test_a_prompt_that_finds_the_queue_full_is_kept_with_an_answer_that_says_so(tables: Tables, queue: Limits) -> None:
+    for _ in range(3):
+        tables.submit("hello", limits=queue)
+    prompt_id = tables.submit("too many", limits=queue)
     assert len(tables.queued) == 2
     assert tables.messages[prompt_id].status == "sent"
     (answer,) = tables.answers_to(prompt_id)

@@ -70,6 +70,9 @@ def intake() -> Intake[PromptSubmitted]:
     async def reject(_rejections: Sequence[Rejection]) -> None:
         raise AssertionError("nothing is rejected")
 
+    async def refusals(_prompts: Sequence[PromptSubmitted]) -> dict[str, str]:
+        return {}
+
     return Intake(
         CHAT_STORE_PROMPTS,
         kind=PromptSubmitted,
@@ -77,6 +80,7 @@ def intake() -> Intake[PromptSubmitted]:
         js=cast(JetStreamContext, None),
         publisher=cast(Publisher, Told()),
         reject=reject,
+        refusals=refusals,
     )
 
 

@@ -6,6 +6,7 @@ import msgspec
 
 from chat_store.domain import chats, generations
 from chat_store.events.publisher import Publisher, encode_changed
+from chat_store.events.starter import Starter
 from parley.contracts import limits
 from parley.contracts.live import Changed, ListChanged
 from tests.unit.chat_store.tables import CHAT, Tables
@@ -63,7 +64,7 @@ class Bus:
 async def _lists_published(tables: Tables, *members: str) -> list[tuple[str, ListChanged]]:
     bus: Any = Bus()
     change = msgspec.structs.replace(tables.history[-1], members=list(members), request=None)
-    await Publisher(bus, bus, bus).announce([change])
+    await Publisher(bus, bus, bus, Starter(bus, limit=0)).announce([change])
     published: list[tuple[str, ListChanged]] = bus.published
     return sorted(published, key=lambda one: one[0])
 

@@ -15,6 +15,7 @@ from llm_worker.generation.lease import Lease
 from parley.contracts.events import GenerationFinished, GenerationRequested
 from parley.contracts.ids import new_id
 from parley.contracts.limits import MAX_ATTEMPTS
+from parley.contracts.resources import MessageError
 from parley.contracts.rpc import Claimed
 from parley.runtime.backoff import Backoff
 from parley.runtime.nats.errors import BusUnavailable
@@ -25,6 +26,9 @@ REQUESTED = GenerationRequested(
 
 
 class Claims:
+    def __init__(self, error: MessageError | None) -> None:
+        self._error = error
+
     async def claim(self, requested: GenerationRequested) -> Claimed:
         return Claimed(
             chat_id=requested.chat_id,
@@ -34,6 +38,7 @@ class Claims:
             verdict="exhausted",
             model=None,
             context=[],
+            error=self._error,
         )
 
 
@@ -57,8 +62,8 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[GenerationFinished]:
     return found
 
 
-async def run() -> None:
-    dependencies = SimpleNamespace(nc=SimpleNamespace(is_connected=True), js=None, core=None, claims=Claims())
+async def run(error: MessageError | None = None) -> None:
+    dependencies = SimpleNamespace(nc=SimpleNamespace(is_connected=True), js=None, core=None, claims=Claims(error))
     await Generation(REQUESTED, cast(Lease, ValidLease()), cast(Dependencies, dependencies)).run()
 
 
@@ -93,3 +98,16 @@ async def test_an_answer_ends_when_its_stored_text_cannot_be_read(
     assert end.error is not None
     assert end.error.code == "attempts_exhausted"
     assert "An answer ends without its partial text" in caplog.text
+
+
+async def test_an_answer_that_chat_store_does_not_let_the_provider_be_called_for_ends_with_its_error_and_no_usage(
+    published: list[GenerationFinished], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def read_partial_text(*_: Any, **__: Any) -> None:
+        return None
+
+    monkeypatch.setattr(segments, "read_partial_text", read_partial_text)
+    refused = MessageError(code="budget_spent", message="Your tokens for today are used up.", retryable=True)
+    await run(refused)
+    (end,) = published
+    assert (end.outcome, end.error, end.usage) == ("failed", refused, None)

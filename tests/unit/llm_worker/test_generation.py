@@ -185,8 +185,9 @@ async def test_an_answer_is_complete_and_its_usage_is_the_providers(ended: Ended
     assert end.usage == Usage(input_tokens=7, output_tokens=3)
 
 
-async def test_an_answer_without_a_count_has_no_usage(ended: Ended) -> None:
-    assert (await ended(Run([chunk(content="Late."), chunk("stop"), DONE]))).usage is None
+async def test_the_usage_of_an_answer_without_a_count_is_estimated(ended: Ended) -> None:
+    end = await ended(Run([chunk(content="Late."), chunk("stop"), DONE]))
+    assert end.usage == Usage(input_tokens=8, output_tokens=2, estimated=True)
 
 
 ERROR = event({"error": {"message": "went away", "code": 502}})
@@ -326,6 +327,21 @@ async def test_a_failed_answer_has_an_estimated_usage_but_where_the_provider_cou
 async def test_a_failed_answer_that_was_counted_is_not_estimated(ended: Ended) -> None:
     end = await ended(Run([chunk(content="It is"), COUNT, event({"error": {"message": "no", "code": 401}})]))
     assert end.usage == Usage(input_tokens=7, output_tokens=3)
+
+
+async def test_each_request_that_the_provider_answered_is_in_the_usage(ended: Ended) -> None:
+    run = Run(
+        [chunk(content="Late."), ERROR], [chunk(content="Late."), COUNT, ERROR], [chunk(content="Late."), COUNT, DONE]
+    )
+    end = await ended(run)
+    assert (end.outcome, end.attempt) == ("complete", 3)
+    assert end.usage == Usage(input_tokens=8 + 7 + 7, output_tokens=2 + 3 + 3, estimated=True)
+
+
+async def test_a_part_that_the_provider_did_not_count_is_estimated(ended: Ended) -> None:
+    input_only = event({"choices": [], "usage": {"prompt_tokens": 7}})
+    end = await ended(Run([chunk(content="It is"), input_only, event({"error": {"message": "no", "code": 401}})]))
+    assert end.usage == Usage(input_tokens=7, output_tokens=2, estimated=True)
 
 
 async def test_an_answer_that_the_provider_refused_has_no_usage(ended: Ended) -> None:

@@ -39,9 +39,14 @@ export interface Member {
   readonly added_at: string;
 }
 
+/** The models that the user may use. */
 export interface Models {
+  /** Their names. */
   readonly items: readonly string[];
+  /** The model of a chat and a message that name none. */
   readonly default: string | null;
+  /** More about each, where the operator lists the models; else empty. */
+  readonly details?: readonly OfferedModel[];
   readonly next?: string | null;
 }
 
@@ -73,6 +78,23 @@ export interface NewMessage {
 export interface NewSession {
   /** Replace a cookie that does not verify by a new guest's. The chats of the old one are then lost. */
   readonly start_over?: boolean;
+}
+
+/** A model of `MODELS`. */
+export interface OfferedModel {
+  readonly name: string;
+  readonly display_name: string;
+  readonly default: boolean;
+  /** How much it reads at once; null: not stated. */
+  readonly context_tokens: number | null;
+  /** Of a million tokens; null: not stated. */
+  readonly price: Price | null;
+}
+
+/** The price of a million tokens, in a currency of the operator's choice. */
+export interface Price {
+  readonly input: number;
+  readonly output: number;
 }
 
 /** A problem detail. `type` is `about:blank`: `title` is the status in words, `code` says more. */
@@ -117,10 +139,16 @@ export interface StopAnswer {
   readonly message_id?: string | null;
 }
 
-/** One line of a user's usage ledger, summed by model. */
+/** One line of a user's usage ledger: summed by model, or by day and model. */
 export interface TokenUsage {
   readonly model: string;
   readonly answers: number;
   readonly input_tokens: number;
   readonly output_tokens: number;
+  /** How many of the answers the provider did not count, so that their tokens are estimated. */
+  readonly estimated?: number;
+  /** By the prices of `MODELS` at the time of each answer; null where none had a price. */
+  readonly cost?: number | null;
+  /** In UTC; absent when days are not asked for. */
+  readonly day?: string;
 }

@@ -12,9 +12,11 @@ from nats.aio.client import Client
 from chat_store.errors import CannotServe, SchemaTooOld, Unavailable, describe, is_outage
 from chat_store.events.leadership import lead_whenever_possible
 from chat_store.events.publisher import Publisher
+from chat_store.events.quotas import Quotas
+from chat_store.events.starter import Starter
 from chat_store.events.subscribers import Advisories, Finished, Prompts
 from chat_store.events.sweeper import Sweeper
-from chat_store.rpc import chats, generations, members, messages, rooms, search
+from chat_store.rpc import chats, generations, limits, members, messages, rooms, search
 from chat_store.rpc.context import RequestContext
 from chat_store.rpc.identity import api_keys, sessions, users
 from chat_store.rpc.read_your_writes import Accepted
@@ -54,6 +56,7 @@ ROUTERS: Final = (
     search.router,
     rooms.router,
     generations.router,
+    limits.router,
 )
 
 _NEEDS: Final = Needs(
@@ -159,9 +162,10 @@ class ChatStore:
         """Consume events and serve requests until ``stop`` is set, the connection is closed, or a task fails."""
         settings, database, grace = self._settings, self._database, self._settings.shutdown_grace
         js = nc.jetstream()
-        publisher = Publisher(nc, js, database)
-        prompts = Prompts(nc, js, database, publisher, batch=settings.prompt_batch, grace=grace)
-        finished = Finished(nc, js, database, publisher, batch=settings.prompt_batch, grace=grace)
+        publisher = Publisher(nc, js, database, Starter(database, settings.answers_per_user))
+        quotas = Quotas(database, settings.limits)
+        prompts = Prompts(nc, js, database, publisher, quotas, batch=settings.prompt_batch, grace=grace)
+        finished = Finished(nc, js, database, publisher, quotas.limits, batch=settings.prompt_batch, grace=grace)
         advisories = Advisories(nc, js, database, publisher, grace=grace)
         forget_guests_after = timedelta(days=settings.forget_guests_after) if settings.forget_guests_after else None
         sweeper = Sweeper(
@@ -174,7 +178,7 @@ class ChatStore:
             forget_guests_after=forget_guests_after,
         )
         self._consumers = (prompts, finished, advisories)
-        broker = await self._serve_requests(nc, publisher, Accepted(js, database))
+        broker = await self._serve_requests(nc, publisher, Accepted(js, database), quotas)
         consuming = [
             asyncio.create_task(lead_whenever_possible(database, prompts.run, lambda _: sweeper.run()), name="leader"),
             asyncio.create_task(finished.run(), name="finished"),
@@ -199,14 +203,18 @@ class ChatStore:
             except TRANSIENT_ERRORS as error:
                 log.debug("Stopping the request handlers: %r", error)
 
-    async def _serve_requests(self, nc: Client, publisher: Publisher, accepted: Accepted) -> StoreBroker:
+    async def _serve_requests(
+        self, nc: Client, publisher: Publisher, accepted: Accepted, quotas: Quotas
+    ) -> StoreBroker:
         settings = self._settings
         searches = Searches(self._search_database, size=settings.search_pool_size, seconds=settings.search_timeout)
         await nc.subscribe(subjects.ctl_search_cancel("*"), cb=searches.on_cancel)
         broker = StoreBroker(nc, graceful_timeout=settings.shutdown_grace)
         broker.context.set_global(
             "store",
-            RequestContext(database=self._database, publisher=publisher, accepted=accepted, searches=searches),
+            RequestContext(
+                database=self._database, publisher=publisher, accepted=accepted, searches=searches, quotas=quotas
+            ),
         )
         broker.include_router(NatsRouter(routers=ROUTERS, middlewares=MIDDLEWARES))
         await broker.start()

@@ -5,12 +5,19 @@ One tree: ``code`` is that of :class:`parley.contracts.rpc.RpcError`.
 
 import asyncpg
 
+from parley.contracts.limits import MODEL_NOT_ALLOWED
+
 
 class StoreError(Exception):
-    """A request that is not carried out. ``str()`` is for people."""
+    """A request that is not carried out. ``str()`` is for people.
+
+    Attributes:
+        reason: As in :class:`parley.contracts.rpc.RpcError`.
+    """
 
     code = "internal"
     retry_after: float | None = None
+    reason: str | None = None
 
 
 class NotFound(StoreError):
@@ -32,6 +39,16 @@ class Forbidden(StoreError):
     code = "forbidden"
 
 
+class ModelNotAllowed(Forbidden):
+    """The user may not use the model."""
+
+    reason = MODEL_NOT_ALLOWED
+
+    def __init__(self, model: str | None) -> None:
+        which = "any model" if model is None else f"the model {model}; GET /v1/models lists those that you may"
+        super().__init__(f"You may not use {which}.")
+
+
 class Conflict(StoreError):
     """Not in the state that it is in now."""
 
@@ -48,6 +65,19 @@ class TooMany(StoreError):
     """A limit is reached."""
 
     code = "too_many"
+
+
+class LimitReached(TooMany):
+    """A limit that an operator has set is reached; ``reason`` names it.
+
+    Args:
+        retry_after: Seconds after which there is room again, or after which it is worth a try.
+    """
+
+    def __init__(self, reason: str, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retry_after = retry_after
 
 
 class TooManySearches(TooMany):

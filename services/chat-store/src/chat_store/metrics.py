@@ -28,6 +28,11 @@ PROMPT_DELAY = Histogram(
 )
 REQUESTED = Counter("parley_chat_store_requests_total", "Requests for answers that are stored in the stream")
 ENDED = Counter("parley_chat_store_answers_total", "Answers that ended, by outcome", ("outcome",))
+REFUSED = Counter(
+    "parley_chat_store_refused_total",
+    "Prompts, answers, chats and calls of the provider refused by a limit",
+    ("limit",),
+)
 SWEPT = Counter("parley_chat_store_swept_total", "What the sweeper had to put right, by kind", ("kind",))
 OLDEST_REQUEST = Gauge(
     "parley_chat_store_oldest_request_seconds", "Age of the oldest answer that no worker has claimed; 0 unless leader"

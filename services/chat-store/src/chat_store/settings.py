@@ -1,11 +1,15 @@
 """Settings of chat-store, read from the environment."""
 
+from typing import Annotated
+
 from pydantic import Field
 
-from parley.runtime.settings import MigratedServiceSettings, ServiceSettings
+from chat_store.domain.limits import Limits
+from parley.contracts.limits import MAX_QUEUED_PROMPTS
+from parley.runtime.settings import ModelSettings, ServiceSettings
 
 
-class Settings(MigratedServiceSettings):
+class Settings(ModelSettings):
     database_url: str = Field(
         description="Postgres; not through a pooler that shares sessions (PgBouncer: session mode)"
     )
@@ -26,6 +30,35 @@ class Settings(MigratedServiceSettings):
         90.0, description="days without a visit after which a guest who is in no chat is removed; 0: never", ge=0
     )
     shutdown_grace: float = Field(10.0, description="seconds for running requests and events to finish", gt=0)
+    prompts_per_minute: int = Field(
+        0, description="prompts and regenerated answers of one user in a minute; 0: no limit", ge=0
+    )
+    answers_per_user: int = Field(
+        0, description="answers of one user at once; further prompts are queued; 0: no limit", ge=0
+    )
+    chats_per_user: int = Field(0, description="chats that one user may own; 0: no limit", ge=0)
+    tokens_per_day: int = Field(0, description="tokens of one user in a day (UTC), input and output; 0: no limit", ge=0)
+    tokens_per_day_of_groups: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        {}, description='instead, for members of a group; the largest counts: JSON such as {"staff": 1000000}'
+    )
+    queued_prompts_per_chat: int = Field(
+        MAX_QUEUED_PROMPTS, description="queued prompts of one chat", ge=1, le=MAX_QUEUED_PROMPTS
+    )
+    queued_bytes_per_chat: int = Field(0, description="bytes of the queued prompts of one chat; 0: no limit", ge=0)
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of users and chats."""
+        return Limits(
+            prompts_per_minute=self.prompts_per_minute,
+            answers_per_user=self.answers_per_user,
+            chats_per_user=self.chats_per_user,
+            tokens_per_day=self.tokens_per_day,
+            tokens_per_day_of_groups=self.tokens_per_day_of_groups,
+            queued_prompts=self.queued_prompts_per_chat,
+            queued_bytes=self.queued_bytes_per_chat,
+            catalog=self.catalog,
+        )
 
 
 class MigrateSettings(ServiceSettings):

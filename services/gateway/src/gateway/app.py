@@ -7,6 +7,7 @@ from starlette.types import ASGIApp
 
 from gateway.auth.rate_limit import RateLimiter
 from gateway.bus.access_cache import AccessCache
+from gateway.bus.admission import Admission
 from gateway.bus.connection import Bus, BusClosed
 from gateway.bus.publisher import PromptPublisher
 from gateway.bus.store_client import StoreClient
@@ -81,8 +82,11 @@ def build_gateway(settings: Settings) -> Gateway:
         publisher=PromptPublisher(bus, store, settings.publish_seconds),
         streams=EventStreams(settings.push_url, keys),
         page=WebPage(settings),
+        models=settings.catalog,
         writes=RateLimiter(settings.writes_per_second, settings.writes_burst),
         guests=RateLimiter(settings.guests_per_second, settings.guests_burst),
+        requests=RateLimiter(settings.requests_per_second, settings.requests_burst),
+        admission=Admission(store),
     )
 
 
@@ -133,4 +137,8 @@ def build_app(gateway: Gateway) -> ASGIApp:
             expose_headers=CORS_RESPONSE_HEADERS,
             max_age=CORS_SECONDS,
         )
-    return RequestMiddleware(wrapped, gateway.settings.proxies, gateway.settings.base_path)
+    settings = gateway.settings
+    addresses = RateLimiter(settings.requests_per_second_per_address, settings.requests_burst_per_address)
+    return RequestMiddleware(
+        wrapped, settings.proxies, settings.base_path, lambda address: addresses.admit(address, gateway.now())
+    )

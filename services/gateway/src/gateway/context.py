@@ -8,12 +8,14 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from gateway.auth.rate_limit import RateLimiter
+from gateway.bus.admission import Admission
 from gateway.bus.connection import Bus
 from gateway.bus.publisher import PromptPublisher
 from gateway.bus.store_client import StoreClient
 from gateway.http.event_stream import EventStreams
 from gateway.http.static_files import WebPage
 from gateway.settings import Settings
+from parley.contracts.models import ModelCatalog
 from parley.runtime.tokens import KeyRing
 
 
@@ -33,8 +35,11 @@ class Gateway:
     publisher: PromptPublisher
     streams: EventStreams
     page: WebPage
+    models: ModelCatalog
     writes: RateLimiter
     guests: RateLimiter
+    requests: RateLimiter
+    admission: Admission
 
     def now(self) -> float:
         return time.monotonic()

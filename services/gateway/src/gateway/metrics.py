@@ -21,6 +21,10 @@ STALE_ACCESS = Counter(
     "parley_gateway_stale_access_total", "Sends let through on a remembered right because chat-store did not answer"
 )
 RATE_LIMITED = Counter("parley_gateway_rate_limited_total", "Requests refused for their rate", ["limit"])
+UNCHECKED_PROMPTS = Counter(
+    "parley_gateway_unchecked_prompts_total",
+    "Prompts accepted without a check of limits because chat-store did not reply",
+)
 STREAMS = Gauge("parley_gateway_streams", "Streams of server-sent events that are open")
 STREAM_FRAMES = Counter("parley_gateway_stream_frames_total", "Frames relayed as server-sent events")
 STREAM_RECONNECTS = Counter("parley_gateway_stream_reconnects_total", "Times that a stream went over to another push")

@@ -8,14 +8,14 @@ from pydantic import Field, field_validator
 from parley.contracts.limits import MAX_MODEL_LENGTH
 from parley.runtime.forwarded import TrustedProxies
 from parley.runtime.key_settings import KeySettings
-from parley.runtime.settings import MigratedServiceSettings, check_base_path
+from parley.runtime.settings import ModelSettings, check_base_path
 from parley.runtime.tokens import EARLIER_COOKIE, cookie_name
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")
 _SOCKET_URL = re.compile(r"wss?://[^\s;,'\"]+")
 
 
-class Settings(MigratedServiceSettings, KeySettings):
+class Settings(ModelSettings, KeySettings):
     """Settings of one gateway process. Rates are per process: three replicas admit three times as much."""
 
     host: str = Field("127.0.0.1", description="where it listens")
@@ -57,6 +57,16 @@ class Settings(MigratedServiceSettings, KeySettings):
     write_seconds: float = Field(60, gt=0, description="how long to wait for a client that does not read")
     writes_per_second: float = Field(50, ge=0, description="writes of one user, sustained; 0: no limit")
     writes_burst: int = Field(300, ge=1, description="writes of one user at once, before the rate counts")
+    requests_per_second: float = Field(
+        0, ge=0, description="requests of one user, reads and writes, sustained; 0: no limit"
+    )
+    requests_burst: int = Field(200, ge=1, description="requests of one user at once, before the rate counts")
+    requests_per_second_per_address: float = Field(
+        0, ge=0, description="requests from one address (IPv6: one /64), signed in or not, sustained; 0: no limit"
+    )
+    requests_burst_per_address: int = Field(
+        500, ge=1, description="requests from one address at once, before the rate counts"
+    )
     guests_per_second: float = Field(20, ge=0, description="new guests from one address, sustained; 0: no limit")
     guests_burst: int = Field(1000, ge=1, description="new guests from one address at once, before the rate counts")
     publish_seconds: float = Field(5, gt=0, description="how long a send waits for its acknowledgement before 503")

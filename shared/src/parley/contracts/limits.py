@@ -29,3 +29,15 @@ MAX_PAGE = 100
 
 MAX_ATTEMPTS = 3
 """How many attempts an answer gets; one that was released does not count."""
+
+# Which limit of an operator refused a prompt, an answer or a chat: the ``reason`` of an ``RpcError``, the code of a
+# problem with status 429, and the code of the error of a message that was accepted before.
+TOO_MANY_PROMPTS = "too_many_prompts"
+TOO_MANY_ANSWERS = "too_many_answers"
+TOO_MANY_CHATS = "too_many_chats"
+QUEUE_FULL = "queue_full"
+BUDGET_SPENT = "budget_spent"
+REASONS = (TOO_MANY_PROMPTS, TOO_MANY_ANSWERS, TOO_MANY_CHATS, QUEUE_FULL, BUDGET_SPENT)
+
+MODEL_NOT_ALLOWED = "model_not_allowed"
+"""The same for a model that the user may not use; status 403."""

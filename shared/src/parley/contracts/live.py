@@ -52,7 +52,8 @@ class PromptRejected(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
     """A prompt that was accepted could not be stored; sent for its author.
 
     Attributes:
-        error: Why. Its code is ``chat_not_found``, ``not_a_member``, ``id_taken`` or ``not_stored``.
+        error: Why. Its code is ``chat_not_found``, ``not_a_member``, ``id_taken``, ``too_many_prompts``
+            or ``not_stored``.
     """
 
     chat_id: str

@@ -84,6 +84,7 @@ GATEWAY: Final = UserPermissions(
             rpc.DeleteChat,
             rpc.ListMessages,
             rpc.GetMessage,
+            rpc.AdmitPrompt,
             rpc.Regenerate,
             rpc.DeleteMessage,
             rpc.Stop,

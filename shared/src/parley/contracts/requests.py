@@ -18,11 +18,13 @@ class RpcError(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=
     Attributes:
         code: ``not_found`` | ``forbidden`` | ``conflict`` | ``invalid`` | ``too_many`` | ``unavailable`` | ``internal``
         retry_after: Seconds after which to try again, when that can help.
+        reason: Which limit or rule refused it, where the code alone does not say; the code of the HTTP problem.
     """
 
     code: str
     message: str
     retry_after: float | None = None
+    reason: str | None = None
 
 
 class Request(msgspec.Struct, Generic[Reply], frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """Chats and messages as readers see them: in replies, in frames and in HTTP bodies alike."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 import msgspec
@@ -118,9 +118,18 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a user's usage ledger, summed by model."""
+    """One line of a user's usage ledger: summed by model, or by day and model.
+
+    Attributes:
+        estimated: How many of the answers the provider did not count, so that their tokens are estimated.
+        cost: By the prices of ``MODELS`` at the time of each answer; null where none had a price.
+        day: In UTC; absent when days are not asked for.
+    """
 
     model: str
     answers: int
     input_tokens: int
     output_tokens: int
+    estimated: int = 0
+    cost: float | None = None
+    day: date | msgspec.UnsetType = msgspec.UNSET

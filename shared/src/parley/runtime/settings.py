@@ -16,6 +16,8 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from parley.contracts.models import ModelCatalog
+from parley.contracts.models import parse as parse_models
 from parley.runtime.server_urls import check_server_url
 
 
@@ -87,6 +89,42 @@ class MigratedServiceSettings(ServiceSettings):
     migration_wait: float = Field(
         0.0, ge=0, description="seconds to wait, not ready, for a `migrate` that has not ended; then the process ends"
     )
+
+
+class ModelSettings(MigratedServiceSettings):
+    """Settings of a service that needs the list of allowed models."""
+
+    models: str = Field(
+        "",
+        description="the models that may be used: a JSON list, or a file with one (see below); "
+        "unset: what the provider offers",
+    )
+
+    @field_validator("models")
+    @classmethod
+    def _is_catalog(cls, value: str) -> str:
+        if value:
+            parse_models(read_json(value))
+        return value
+
+    @property
+    def catalog(self) -> ModelCatalog:
+        """``models``, read."""
+        return parse_models(read_json(self.models)) if self.models else ModelCatalog()
+
+
+def read_json(value: str) -> bytes:
+    """Return the JSON of a setting that is JSON itself, or names a file.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    if value.lstrip().startswith(("[", "{")):
+        return value.encode()
+    try:
+        return Path(value).read_bytes()
+    except OSError as error:
+        raise ValueError(f"is neither JSON nor a file that can be read: {error.strerror}") from error
 
 
 Settings = TypeVar("Settings", bound=ServiceSettings)

@@ -129,11 +129,14 @@ def end(
 
 
 def start_next(conversation: Conversation) -> None:
-    """Start the next queued prompt, if there is one."""
+    """Start the next queued prompt, if there is one; where starts are deferred, note whose it is."""
     if conversation.queued == 0:
         return
     if conversation.next_queued is None:
         raise AssertionError("the queue's head was not loaded")
+    if conversation.defers:
+        conversation.waiting = conversation.next_queued.author_id or conversation.chat.owner_id
+        return
     prompt, conversation.next_queued = conversation.next_queued, None
     conversation.queued -= 1
     start(conversation, prompt)

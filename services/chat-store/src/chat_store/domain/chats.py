@@ -72,4 +72,5 @@ def delete(conversation: Conversation) -> None:
     conversation.deleted = True
     if conversation.active is not None:
         conversation.stop_signal = conversation.active.id
+        conversation.deleted_user = conversation.active.user_id
         conversation.active = None

@@ -4,7 +4,7 @@ A :class:`Conversation` is loaded with the part of a chat that a command needs. 
 :mod:`generations`, :mod:`chats`, on top of :mod:`answers`) change it, and :meth:`Conversation.changes` returns what to
 persist and what to publish. The invariants:
 
-- at most one generation of a chat is active; while prompts are queued, one is;
+- at most one generation of a chat is active; while prompts are queued, one is (or the start of the first is deferred);
 - prompts are answered one at a time, first in, first out;
 - the same message, claim or end again changes nothing; an end of an older attempt changes nothing;
 - the version goes up by one with each change that a reader can see.
@@ -28,7 +28,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         active: Its active generation; ``answer`` is the message that it fills.
         next_queued: The first queued prompt; only loaded for commands that may end a generation.
-        queued: How many prompts are queued.
+        queued, queued_bytes: How many prompts are queued, and the bytes of their content.
         found: The messages that the command names, if they exist.
         members: The members that the command names, if they are members.
         member_count: Loaded with ``members``.
@@ -39,6 +39,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     answer: MessageRecord | None = None
     next_queued: MessageRecord | None = None
     queued: int = 0
+    queued_bytes: int = 0
     found: list[MessageRecord] = []
     members: list[MemberRecord] = []
     member_count: int = 0
@@ -55,6 +56,8 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
         request: The generation that must be requested.
         stop: The generation whose worker must get a stop signal.
         deleted: The chat was deleted, with everything in it.
+        deleted_user: Whose active answer was deleted with it.
+        waiting: Whose queued prompt may start next, when its start is deferred.
         listed: Whether a list of chats shows the change: everything that readers can see, except attempts at an answer.
         members: The members before the change; known once it is written.
     """
@@ -70,6 +73,8 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     request: GenerationRecord | None
     stop: str | None
     deleted: bool = False
+    deleted_user: str | None = None
+    waiting: str | None = None
     listed: bool = True
     members: list[str] = []
 
@@ -93,6 +98,9 @@ class Conversation:
         request: The generation that must be requested.
         stop_signal: The id of the generation whose worker must get a stop signal.
         deleted: The chat is deleted.
+        deleted_user: Whose active answer is deleted with it.
+        defers: Whether prompts are queued, and no queued prompt is started: others of its author may come first.
+        waiting: The author of a queued prompt whose start was deferred.
     """
 
     def __init__(self, state: State, *, now: datetime, new_id: Callable[[], str] = ids.new_id) -> None:
@@ -102,6 +110,7 @@ class Conversation:
         self.answer = state.answer
         self.next_queued = state.next_queued
         self.queued = state.queued
+        self.queued_bytes = state.queued_bytes
         self.messages = {message.id: message for message in state.found}
         self.members = {member.user_id: member for member in state.members}
         self.member_count = state.member_count
@@ -117,6 +126,9 @@ class Conversation:
         self.request: GenerationRecord | None = None
         self.stop_signal: str | None = None
         self.deleted = False
+        self.deleted_user: str | None = None
+        self.defers = False
+        self.waiting: str | None = None
 
     @property
     def running(self) -> bool:
@@ -155,6 +167,8 @@ class Conversation:
             request=self.request,
             stop=self.stop_signal,
             deleted=self.deleted,
+            deleted_user=self.deleted_user,
+            waiting=self.waiting,
             listed=self._listed,
         )
 

@@ -7,10 +7,12 @@ from msgspec.structs import replace
 
 from chat_store.domain import answers
 from chat_store.domain.conversation import Conversation
+from chat_store.domain.limits import NO_LIMITS
 from chat_store.domain.records import GenerationRecord, MessageRecord, UsageRecord
 from chat_store.errors import NoSuchMessage
 from parley.contracts import limits
 from parley.contracts.events import GenerationFinished
+from parley.contracts.models import ModelCatalog
 from parley.contracts.resources import MessageError
 from parley.contracts.text import storable
 
@@ -62,8 +64,11 @@ def release(conversation: Conversation, generation_id: str, attempt: int) -> Non
     conversation.answer = conversation.put_message(replace(conversation.answer, status="pending"), listed=False)
 
 
-def finish(conversation: Conversation, event: GenerationFinished) -> bool:
-    """End the generation with its worker's outcome, and start the next queued prompt.
+def finish(conversation: Conversation, event: GenerationFinished, *, catalog: ModelCatalog = NO_LIMITS.catalog) -> bool:
+    """End the generation with its worker's outcome, book its tokens, and start the next queued prompt.
+
+    Args:
+        catalog: The prices.
 
     Returns:
         False when it had ended before, or when a later attempt has taken over (the fencing token is ``attempt``).
@@ -82,15 +87,21 @@ def finish(conversation: Conversation, event: GenerationFinished) -> bool:
     )
     if event.usage is not None and conversation.answer is not None:
         conversation.answer = conversation.put_message(replace(conversation.answer, usage=event.usage))
+        model = conversation.answer.model or "unknown"
+        entry = catalog.get(model)
+        price = None if entry is None else entry.price
+        used = event.usage
         conversation.usage.append(
             UsageRecord(
                 generation_id=active.id,
                 chat_id=conversation.chat.id,
                 user_id=active.user_id,
-                model=conversation.answer.model or "unknown",
-                input_tokens=event.usage.input_tokens,
-                output_tokens=event.usage.output_tokens,
+                model=model,
+                input_tokens=used.input_tokens,
+                output_tokens=used.output_tokens,
                 created_at=conversation.now,
+                estimated=used.estimated,
+                cost=None if price is None else price.of(used.input_tokens, used.output_tokens),
             )
         )
     answers.start_next(conversation)

@@ -7,11 +7,10 @@ from msgspec.structs import replace
 
 from chat_store.domain import answers
 from chat_store.domain.conversation import Conversation
+from chat_store.domain.limits import NO_LIMITS, Limits, error_of_call, has_room, queue_full
 from chat_store.domain.records import MessageRecord
 from chat_store.errors import Conflict, NoSuchMessage, NotFound
-from parley.contracts import limits
 from parley.contracts.events import PromptSubmitted
-from parley.contracts.resources import MessageError
 from parley.contracts.text import storable
 
 QUEUE_BASE: Final = 1 << 40
@@ -20,20 +19,32 @@ QUEUE_BASE: Final = 1 << 40
 TITLE_LENGTH: Final = 80
 """Characters of a title that is made from the first prompt."""
 
-Submitted = Literal["started", "queued", "duplicate", "not_a_member", "id_taken"]
+Submitted = Literal["started", "queued", "duplicate", "not_a_member", "id_taken", "too_many_prompts"]
 
 
-def submit(conversation: Conversation, prompt: PromptSubmitted, *, traceparent: str | None = None) -> Submitted:
+def submit(
+    conversation: Conversation,
+    prompt: PromptSubmitted,
+    *,
+    traceparent: str | None = None,
+    limits: Limits = NO_LIMITS,
+    refused: bool = False,
+) -> Submitted:
     """Add a user's message: answered at once, or queued behind the running answer.
 
     A parent that does not exist, or is queued itself, counts as "continue at the tip": the message was accepted, so it
     is stored. The same message again is a duplicate; another one with an id that is taken is not.
+
+    Args:
+        refused: Its author has sent as many as allowed; it is not stored.
     """
     existing = conversation.messages.get(prompt.message_id)
     if existing is not None:
         return "duplicate" if _is_same(existing, prompt) else "id_taken"
     if conversation.role_of(prompt.user_id) is None:
         return "not_a_member"
+    if refused:
+        return "too_many_prompts"
     placement, parent_id = _place(conversation, prompt.parent_id)
     message = MessageRecord(
         chat_id=conversation.chat.id,
@@ -55,13 +66,17 @@ def submit(conversation: Conversation, prompt: PromptSubmitted, *, traceparent: 
         traceparent=traceparent,
     )
     conversation.change_chat(title=conversation.chat.title or title_from(message.content))
-    if conversation.active is None:
+    if conversation.active is None and conversation.queued == 0 and not conversation.defers:
         answers.start(conversation, message)
         return "started"
-    if conversation.queued >= limits.MAX_QUEUED_PROMPTS:
+    size = len(message.content.encode())
+    if not has_room(limits, prompts=conversation.queued, size=conversation.queued_bytes, new=size):
         _refuse(conversation, message)
         return "queued"
+    if conversation.active is None and conversation.queued == 0:
+        conversation.waiting = prompt.user_id
     conversation.queued += 1
+    conversation.queued_bytes += size
     conversation.put_message(replace(message, position=QUEUE_BASE + conversation.next_position()))
     return "queued"
 
@@ -81,12 +96,7 @@ def _place(
 
 def _refuse(conversation: Conversation, prompt: MessageRecord) -> None:
     """Store a prompt that the full queue refuses, with a failed answer that says so."""
-    error = MessageError(
-        code="queue_full",
-        message=f"{limits.MAX_QUEUED_PROMPTS} messages already wait in this chat. Try again later.",
-        retryable=True,
-    )
-    answers.end_unanswered(conversation, prompt, "failed", error)
+    answers.end_unanswered(conversation, prompt, "failed", error_of_call(queue_full()))
 
 
 def regenerate(

@@ -140,6 +140,8 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens: int
     output_tokens: int
     created_at: datetime
+    estimated: bool = False
+    cost: float | None = None
 
 
 class MemberRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from parley.contracts.events import PromptSubmitted
+from parley.contracts.limits import TOO_MANY_PROMPTS
 from parley.contracts.live import PromptRejected
 from parley.contracts.resources import Message, MessageError
 
@@ -19,6 +20,9 @@ _ERRORS: Final = {
     NOT_A_MEMBER: MessageError(code=NOT_A_MEMBER, message="You may not write to this chat any more.", retryable=False),
     ID_TAKEN: MessageError(
         code=ID_TAKEN, message="Another message has this id. Send this one with a new id.", retryable=False
+    ),
+    TOO_MANY_PROMPTS: MessageError(
+        code=TOO_MANY_PROMPTS, message="You sent too many messages in a minute. Send it again.", retryable=True
     ),
     NOT_STORED: MessageError(
         code=NOT_STORED, message="The message could not be stored. Send it again with a new id.", retryable=True

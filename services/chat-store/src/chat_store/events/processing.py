@@ -11,7 +11,7 @@ idempotent. A batch that fails through the fault of one event is gone through on
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, Generic, TypeVar
 
@@ -28,6 +28,7 @@ from chat_store.storage.transactions import Command, Interrupted, Outcome
 from parley.contracts import ids
 from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.events import VERSION, GenerationFinished, PromptSubmitted
+from parley.contracts.limits import TOO_MANY_PROMPTS
 from parley.contracts.streams import ConsumerSpec
 from parley.runtime import tracing
 from parley.runtime.nats import dead_letters
@@ -48,7 +49,12 @@ Execute = Callable[[Sequence[Command[str]]], Awaitable[Outcome[str]]]
 Reject = Callable[[Sequence[Rejection]], Awaitable[None]]
 
 _NO_CHAT: Final = "no_chat"
-_CODES: Final = {_NO_CHAT: CHAT_NOT_FOUND, "not_a_member": NOT_A_MEMBER, "id_taken": ID_TAKEN}
+_CODES: Final = {
+    _NO_CHAT: CHAT_NOT_FOUND,
+    "not_a_member": NOT_A_MEMBER,
+    "id_taken": ID_TAKEN,
+    TOO_MANY_PROMPTS: TOO_MANY_PROMPTS,
+}
 """Why a prompt was not stored, by what came of its command."""
 _NOTHING_NEW: Final = frozenset({"stale", "duplicate"})
 """What comes of the command of an event that was carried out before."""
@@ -76,9 +82,10 @@ class Intake(Generic[E]):
 
     Args:
         kind: The event.
-        command: Makes the command that carries an event out, given its ``traceparent``; it returns a word for the
-            metrics.
+        command: Makes the command that carries an event out, given its ``traceparent`` and the code of its refusal;
+            it returns a word for the metrics.
         reject: Stores and publishes that prompts were rejected, before they are acknowledged.
+        refusals: Counts events within the limits of their users; returns the codes of the refused, by event id.
     """
 
     def __init__(
@@ -86,15 +93,17 @@ class Intake(Generic[E]):
         spec: ConsumerSpec,
         *,
         kind: type[E],
-        command: Callable[[E, str | None], Command[str]],
+        command: Callable[[E, str | None, str | None], Command[str]],
         js: JetStreamContext,
         publisher: Publisher,
         reject: Reject,
+        refusals: Callable[[Sequence[E]], Awaitable[Mapping[str, str]]],
     ) -> None:
         self._spec = spec
         self._reject = reject
         self._kind: type[E] = kind
-        self._command: Callable[[E, str | None], Command[str]] = command
+        self._make: Callable[[E, str | None, str | None], Command[str]] = command
+        self._refusals: Callable[[Sequence[E]], Awaitable[Mapping[str, str]]] = refusals
         self._js = js
         self._publisher = publisher
 
@@ -112,7 +121,8 @@ class Intake(Generic[E]):
                 batch.append((message, decode(message.data, self._kind)))
             except Unreadable as error:
                 await self._dead_letter(message, str(error))
-        commands = [(message, self._command(event, _traceparent(message)), event) for message, event in batch]
+        made = await self._commands(batch)
+        commands = [(message, command, event) for (message, event), command in zip(batch, made, strict=True)]
         for part in _one_end_per_chat(commands, lambda item: item[1]):
             await self._handle_part(part, execute)
 
@@ -126,17 +136,22 @@ class Intake(Generic[E]):
             Exception: Postgres is away.
         """
         due = 0
-        batch: list[tuple[E, Command[str]]] = []
+        decoded: list[tuple[RawStreamMsg, E]] = []
         for message in stored:
             try:
-                event = decode(message.data or b"", self._kind)
+                decoded.append((message, decode(message.data or b"", self._kind)))
             except Unreadable:
                 continue
-            batch.append((event, self._command(event, _traceparent(message))))
-        for begin in range(0, len(batch), REPLAY_BATCH):
-            for part in _one_end_per_chat(batch[begin : begin + REPLAY_BATCH], lambda item: item[1]):
+        for begin in range(0, len(decoded), REPLAY_BATCH):
+            some = decoded[begin : begin + REPLAY_BATCH]
+            batch = list(zip([event for _, event in some], await self._commands(some), strict=True))
+            for part in _one_end_per_chat(batch, lambda item: item[1]):
                 due += await self._replay_part(part, execute)
         return due
+
+    async def _commands(self, batch: "Sequence[tuple[Msg | RawStreamMsg, E]]") -> list[Command[str]]:
+        refused = await self._refusals([event for _, event in batch])
+        return [self._make(event, _traceparent(message), refused.get(event.id)) for message, event in batch]
 
     async def _replay_part(self, part: "list[tuple[E, Command[str]]]", execute: Execute) -> int:
         try:

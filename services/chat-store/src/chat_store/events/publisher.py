@@ -7,7 +7,7 @@ is null). So nothing waits for the acknowledgement.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
@@ -21,6 +21,7 @@ from chat_store.domain.conversation import Changes
 from chat_store.domain.records import GenerationRecord
 from chat_store.domain.rejections import Rejection
 from chat_store.errors import is_outage
+from chat_store.events.starter import Starter
 from chat_store.storage import generations
 from chat_store.storage.identity.guests import MovedChat
 from chat_store.storage.pool import Database
@@ -43,12 +44,17 @@ _STOP: Final = msgspec.json.encode(StopSignal())
 
 
 class Publisher:
-    """Publishes for one process; owns the tasks that wait for acknowledgements until :meth:`drain`."""
+    """Publishes for one process; owns the tasks that wait for acknowledgements until :meth:`drain`.
 
-    def __init__(self, nc: Client, js: JetStreamContext, database: Database) -> None:
+    Attributes:
+        starter: Starts the prompts that wait for the end of another answer of their author.
+    """
+
+    def __init__(self, nc: Client, js: JetStreamContext, database: Database, starter: Starter) -> None:
         self._nc = nc
         self._js = js
         self._database = database
+        self.starter = starter
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def announce(
@@ -71,9 +77,21 @@ class Publisher:
                 await self.signal_stop(change.stop)
         requested = [change.request for change in changes if change.request is not None]
         if requested:
-            task = asyncio.create_task(self.request(requested, traces=traces or {}))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._spawn(self.request(requested, traces=traces or {}))
+        for user_id in self.starter.users_of(changes):
+            self._spawn(self.start_waiting(user_id))
+
+    async def start_waiting(self, user_id: str) -> None:
+        """Start the user's prompts that wait for the end of another answer. What fails is left to the sweeper."""
+        try:
+            await self.starter.start(user_id, self.announce)
+        except Exception as error:
+            log.log(logging.DEBUG if is_outage(error) else logging.ERROR, "Starting queued prompts: %r", error)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def announce_new(self, chat: Chat) -> None:
         """Publish a new chat to its owner's lists. At most once."""

@@ -6,8 +6,9 @@ or a timeout has passed, and leave the messages of a cancelled handler to time o
 
 import asyncio
 import contextlib
+import functools
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -20,11 +21,13 @@ from nats.js.api import RawStreamMsg
 
 from chat_store.domain import generations, prompts
 from chat_store.domain.conversation import Conversation
+from chat_store.domain.limits import NO_LIMITS, Limits
 from chat_store.domain.rejections import Rejection
 from chat_store.errors import describe, is_outage
 from chat_store.events.leadership import Leader
 from chat_store.events.processing import Execute, Intake
 from chat_store.events.publisher import Publisher
+from chat_store.events.quotas import Quotas
 from chat_store.storage import messages, transactions
 from chat_store.storage.pool import Database
 from chat_store.storage.transactions import Command, Outcome
@@ -61,30 +64,42 @@ NO_WORKER: Final = MessageError(
 )
 
 
-def submit(event: PromptSubmitted, traceparent: str | None) -> Command[str]:
-    """The command that stores a prompt."""
+def submit(
+    event: PromptSubmitted, traceparent: str | None, refusal: str | None, *, limits: Limits = NO_LIMITS
+) -> Command[str]:
+    """The command that stores a prompt, or refuses it for a limit of its author."""
     named = [event.message_id]
     if isinstance(event.parent_id, str):
         named.append(event.parent_id)
     return Command(
         chat_id=event.chat_id,
-        run=lambda conversation: prompts.submit(conversation, event, traceparent=traceparent),
+        run=lambda conversation: prompts.submit(
+            conversation, event, traceparent=traceparent, limits=limits, refused=refusal is not None
+        ),
         messages=named,
         users=[event.user_id],
+        defers=bool(limits.answers_per_user),
     )
 
 
-def finish(event: GenerationFinished, traceparent: str | None = None) -> Command[str]:
+def finish(
+    event: GenerationFinished, _traceparent: str | None, _refusal: str | None, *, limits: Limits
+) -> Command[str]:
     """The command that ends a generation; what starts then belongs to a trace of its own."""
 
     def run(conversation: Conversation) -> str:
-        return event.outcome if generations.finish(conversation, event) else "stale"
+        return event.outcome if generations.finish(conversation, event, catalog=limits.catalog) else "stale"
 
-    return Command(chat_id=event.chat_id, run=run, ends=True)
+    return Command(chat_id=event.chat_id, run=run, ends=True, defers=bool(limits.answers_per_user))
 
 
 async def _no_rejection(_rejections: Sequence[Rejection]) -> None:
     """The end of an answer has no author who waits for it."""
+
+
+async def _no_refusal(_ends: Sequence[GenerationFinished]) -> Mapping[str, str]:
+    """The end of an answer is within every limit."""
+    return {}
 
 
 class Prompts:
@@ -96,6 +111,7 @@ class Prompts:
         js: JetStreamContext,
         database: Database,
         publisher: Publisher,
+        quotas: Quotas,
         *,
         batch: int,
         grace: float,
@@ -107,7 +123,13 @@ class Prompts:
         self._delivered = 0  # the consumer's number of the newest delivery that is dealt with
         self._pull = PullConsumer(nc, CHAT_STORE_PROMPTS, batch=batch)
         self._intake = Intake(
-            CHAT_STORE_PROMPTS, kind=PromptSubmitted, command=submit, js=js, publisher=publisher, reject=self._reject
+            CHAT_STORE_PROMPTS,
+            kind=PromptSubmitted,
+            command=functools.partial(submit, limits=quotas.limits),
+            js=js,
+            publisher=publisher,
+            reject=self._reject,
+            refusals=quotas.refusals,
         )
 
     def renew(self) -> None:
@@ -207,6 +229,7 @@ class Finished:
         js: JetStreamContext,
         database: Database,
         publisher: Publisher,
+        limits: Limits,
         *,
         batch: int,
         grace: float,
@@ -217,10 +240,11 @@ class Finished:
         self._intake = Intake(
             CHAT_STORE_FINISHED,
             kind=GenerationFinished,
-            command=finish,
+            command=functools.partial(finish, limits=limits),
             js=js,
             publisher=publisher,
             reject=_no_rejection,
+            refusals=_no_refusal,
         )
 
     def renew(self) -> None:
@@ -340,7 +364,9 @@ async def again_or_fail(
             generations.request_again(conversation, generation_id, request=request)
 
     async with database.connection() as connection:
-        outcome = await transactions.execute(connection, [Command(chat_id=chat_id, run=run, ends=True)])
+        outcome = await transactions.execute(
+            connection, [Command(chat_id=chat_id, run=run, ends=True, defers=publisher.starter.defers)]
+        )
     await publisher.announce(outcome.changes)
 
 

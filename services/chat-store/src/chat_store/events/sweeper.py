@@ -8,6 +8,7 @@
 - The end of an answer that was delivered to a chat-store and is not acknowledged for two seconds is carried out: the
   connection broke under it, or that chat-store died. The server would give it out again only after ``ack_wait``.
 - Sessions past their time are removed, and guests who are in no chat and have not been here for long.
+- Prompts that wait for nothing but the limit of their author's running answers are started.
 - The streams are purged of deleted chats (:mod:`chat_store.events.purge`).
 
 Nobody owns a generation when nobody answers ``rpc.generation.<id>.snapshot`` (:mod:`chat_store.events.orphans`). While
@@ -35,7 +36,7 @@ from chat_store.events.orphans import Absence, Orphans
 from chat_store.events.publisher import Publisher
 from chat_store.events.purge import Purger
 from chat_store.events.subscribers import Finished, again_or_fail, stored_between
-from chat_store.storage import chats, generations, messages
+from chat_store.storage import chats, generations, limits, messages
 from chat_store.storage.identity import sessions, users
 from chat_store.storage.pool import Database
 from parley.contracts import subjects
@@ -65,6 +66,7 @@ UNPUBLISHED_AFTER: Final = timedelta(seconds=2)
 STOP_DELETED_FOR: Final = timedelta(seconds=60)
 KEEP_DELETED_FOR: Final = timedelta(days=30)
 KEEP_REJECTED_FOR: Final = timedelta(days=7)
+KEEP_ADMITTED_FOR: Final = timedelta(days=1)
 BATCH: Final = 500
 GRACE: Final = 1.0
 """Seconds for a round to finish when the leader steps down."""
@@ -147,6 +149,7 @@ class Sweeper:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._each(TICK, self._urgent))
                 group.create_task(self._each(TICK, self._ends))
+                group.create_task(self._each(TICK, self._waiting))
                 group.create_task(self._each(TICK, self._purger.purge))
                 group.create_task(self._each(self._owner_check, self._owners))
                 group.create_task(self._each(3600.0, self._forget))
@@ -179,11 +182,17 @@ class Sweeper:
             metrics.SWEPT.labels("request_published").inc(len(lost))
             await self._publisher.request(lost)
 
+    async def _waiting(self) -> None:
+        """Start the prompts that wait for no answer of their chat: a crash, or the limit was raised or removed."""
+        for user_id in await self._publisher.starter.waiting():
+            await self._publisher.start_waiting(user_id)
+
     async def _forget(self) -> None:
         async with self._database.connection() as connection:
             now = datetime.now(UTC)
             await chats.forget_deleted(connection, before=now - KEEP_DELETED_FOR)
             await messages.forget_rejected(connection, before=now - KEEP_REJECTED_FOR)
+            await limits.forget_admissions(connection, before=now - KEEP_ADMITTED_FOR)
             while await sessions.forget_ended(connection, now=now, limit=BATCH) == BATCH:
                 pass
             if self._forget_guests_after is not None:

@@ -12,7 +12,7 @@ from chat_store.domain.cursors import BeforeChat
 from chat_store.errors import Conflict, Invalid, NoSuchMessage, NotFound
 from chat_store.rpc.context import NO_CHAT, Store, check_ids, page_size
 from chat_store.rpc.routing import handles
-from chat_store.storage import chats, generations, members
+from chat_store.storage import chats, members, usage
 from parley.contracts import ids, limits, rpc
 from parley.contracts.text import storable
 
@@ -36,7 +36,10 @@ async def create_chat(request: rpc.CreateChat, store: Store) -> rpc.ChatReply:
     title, model, system_prompt = (
         None if text is None else storable(text) for text in (request.title, request.model, request.system_prompt)
     )
-    async with store.database.connection() as connection:
+    async with (
+        store.database.connection() as connection,
+        store.quotas.creating_chat(connection, request.chat_id, request.user_id),
+    ):
         created = await chats.create_chat(
             connection,
             request.chat_id,
@@ -113,6 +116,6 @@ async def delete_chat(request: rpc.DeleteChat, store: Store) -> rpc.Done:
 
 
 @handles(router, rpc.GetUsage)
-async def usage(request: rpc.GetUsage, store: Store) -> rpc.UsageReply:
+async def get_usage(request: rpc.GetUsage, store: Store) -> rpc.UsageReply:
     async with store.database.connection() as connection:
-        return rpc.UsageReply(items=await generations.get_usage(connection, request.user_id))
+        return rpc.UsageReply(items=await usage.get_usage(connection, request))

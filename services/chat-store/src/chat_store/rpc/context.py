@@ -1,6 +1,7 @@
 """What the request handlers need, injected by FastStream."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
@@ -9,9 +10,11 @@ from faststream import Context
 from chat_store.domain.conversation import Conversation
 from chat_store.errors import NoSuchMessage, NotFound
 from chat_store.events.publisher import Publisher
+from chat_store.events.quotas import Quotas
 from chat_store.rpc.read_your_writes import Accepted
 from chat_store.storage import transactions
 from chat_store.storage.pool import Database
+from chat_store.storage.rows import Connection
 from chat_store.storage.searches import Searches
 from chat_store.storage.transactions import Command
 from parley.contracts import ids, limits
@@ -29,6 +32,7 @@ class RequestContext:
     publisher: Publisher
     accepted: Accepted
     searches: Searches
+    quotas: Quotas
 
     async def change(
         self,
@@ -39,6 +43,7 @@ class RequestContext:
         users: Sequence[str] = (),
         ends: bool = False,
         again: Callable[[R], bool] = lambda _: False,
+        within: Callable[[Connection], AbstractAsyncContextManager[None]] = lambda _: nullcontext(),
     ) -> R:
         """Change a chat and announce the change.
 
@@ -47,14 +52,22 @@ class RequestContext:
         Args:
             run, messages, users, ends: See :class:`chat_store.storage.transactions.Command`.
             again: Whether a result may be due to a prompt that is accepted and not stored yet.
+            within: A context in which the change is made, such as a limit's.
 
         Raises:
             NotFound: there is no such chat, or no such message in it.
         """
-        command = Command(chat_id=chat_id, run=run, messages=messages, users=users, ends=ends)
+        command = Command(
+            chat_id=chat_id,
+            run=run,
+            messages=messages,
+            users=users,
+            ends=ends,
+            defers=self.publisher.starter.defers,
+        )
 
         async def attempt() -> R | NoSuchMessage:
-            async with self.database.connection() as connection:
+            async with self.database.connection() as connection, within(connection):
                 try:
                     outcome = await transactions.execute(connection, [command])
                 except NoSuchMessage as missing:

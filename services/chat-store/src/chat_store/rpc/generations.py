@@ -30,8 +30,12 @@ async def claim(request: rpc.Claim, store: Store) -> rpc.Claimed | rpc.ClaimRefu
         if result is None:
             return rpc.ClaimRefused()
         claimed, system_prompt = result
+        verdict, model, error = claimed.verdict, claimed.answer.model, None
+        if verdict == "stream":
+            model, error = await store.quotas.check_call(connection, claimed.generation.user_id, model)
+            verdict = "stream" if error is None else "exhausted"
         branch = []
-        if claimed.verdict == "stream" and claimed.answer.parent_id is not None:
+        if verdict == "stream" and claimed.answer.parent_id is not None:
             branch = await messages.branch(
                 connection, request.chat_id, claimed.answer.parent_id, max_bytes=context.MAX_CONTEXT_BYTES
             )
@@ -41,9 +45,10 @@ async def claim(request: rpc.Claim, store: Store) -> rpc.Claimed | rpc.ClaimRefu
         generation_id=claimed.generation.id,
         message_id=claimed.answer.id,
         attempt=claimed.generation.attempt,
-        verdict=claimed.verdict,
-        model=claimed.answer.model,
+        verdict=verdict,
+        model=model,
         context=context.fit(system_prompt, branch),
+        error=error,
     )
 
 

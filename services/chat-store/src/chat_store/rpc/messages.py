@@ -62,7 +62,13 @@ async def regenerate(request: rpc.Regenerate, store: Store) -> rpc.MessageReply:
     if not ids.is_id(request.answer_id):
         raise Invalid("An answer's id is a UUID in lower case.")
     named = [request.message_id, request.answer_id]
-    return await store.change(request.chat_id, run, messages=named, users=[request.user_id])
+    return await store.change(
+        request.chat_id,
+        run,
+        messages=named,
+        users=[request.user_id],
+        within=lambda connection: store.quotas.regenerating(connection, request),
+    )
 
 
 @handles(router, rpc.DeleteMessage)

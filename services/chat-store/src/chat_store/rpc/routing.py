@@ -88,7 +88,7 @@ class RefuseOnError(BaseMiddleware[Any, Msg]):
                     raise
                 return await call_next(msg)  # type: ignore[no-any-return]
         except StoreError as error:
-            return rpc.RpcError(code=error.code, message=str(error), retry_after=error.retry_after)
+            return rpc.RpcError(code=error.code, message=str(error), retry_after=error.retry_after, reason=error.reason)
         except Exception as error:
             request = {"subject": msg.raw_message.subject}
             if is_outage(error):

@@ -44,6 +44,8 @@ SELECT row_to_json(state) FROM (
             WHERE $2 AND m.chat_id = chats.id AND m.status = 'queued' ORDER BY m.position LIMIT 1
         ) r) AS next_queued,
         (SELECT count(*) FROM messages m WHERE m.chat_id = chats.id AND m.status = 'queued') AS queued,
+        (SELECT coalesce(sum(octet_length(m.content)), 0) FROM messages m
+            WHERE m.chat_id = chats.id AND m.status = 'queued') AS queued_bytes,
         coalesce((SELECT json_agg(r) FROM (
             SELECT {MESSAGE_RECORD} FROM messages m WHERE m.chat_id = chats.id AND m.id = ANY(asked.messages)
         ) r), '[]') AS found,
@@ -124,10 +126,12 @@ WITH locked AS MATERIALIZED (
         request = excluded.request, requested_at = excluded.requested_at,
         stop_requested_at = excluded.stop_requested_at, ended_at = excluded.ended_at
 ), new_usage AS (
-    INSERT INTO usage (generation_id, chat_id, user_id, model, input_tokens, output_tokens, created_at)
+    INSERT INTO usage (
+        generation_id, chat_id, user_id, model, input_tokens, output_tokens, created_at, estimated, cost
+    )
     SELECT r.* FROM changed_chats JOIN json_to_recordset($4) AS r(
         generation_id uuid, chat_id uuid, user_id text, model text, input_tokens bigint, output_tokens bigint,
-        created_at timestamptz
+        created_at timestamptz, estimated boolean, cost double precision
     ) ON r.chat_id = changed_chats.id
     ON CONFLICT (generation_id) DO NOTHING
 ), new_members AS (

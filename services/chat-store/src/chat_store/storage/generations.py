@@ -1,4 +1,4 @@
-"""Generations, and the tokens that they used."""
+"""Generations."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,7 +8,7 @@ import msgspec
 
 from chat_store.domain.records import GenerationRecord
 from chat_store.storage.rows import GENERATION_RECORD, Connection, decode_rows, encode_rows
-from parley.contracts.resources import GenerationRef, TokenUsage
+from parley.contracts.resources import GenerationRef
 
 GET_ACTIVE: Final = """
 SELECT row_to_json(r) FROM (
@@ -111,16 +111,3 @@ async def request_anew(connection: Connection, *, ending: Sequence[tuple[str, in
     comes by the stream.
     """
     await connection.execute(REQUEST_ANEW, [one for one, _ in ending], [attempt for _, attempt in ending])
-
-
-GET_USAGE: Final = """
-SELECT row_to_json(r) FROM (
-    SELECT model, count(*) AS answers, sum(input_tokens)::bigint AS input_tokens,
-        sum(output_tokens)::bigint AS output_tokens
-    FROM usage WHERE user_id = $1 GROUP BY model ORDER BY model
-) r
-"""
-
-
-async def get_usage(connection: Connection, user_id: str) -> list[TokenUsage]:
-    return decode_rows(await connection.fetch(GET_USAGE, user_id), TokenUsage)

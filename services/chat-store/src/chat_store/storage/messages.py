@@ -128,6 +128,14 @@ async def branch(connection: Connection, chat_id: str, message_id: str, *, max_b
     return decode_rows(await connection.fetch(BRANCH, chat_id, message_id, max_bytes), ContextMessage)
 
 
+EXISTS: Final = "SELECT EXISTS (SELECT FROM messages WHERE chat_id = $1 AND id = $2)"
+
+
+async def exists(connection: Connection, chat_id: str, message_id: str) -> bool:
+    """Whether a message of the chat, of whatever status, has this id."""
+    return bool(await connection.fetchval(EXISTS, chat_id, message_id))
+
+
 IS_HANDLED: Final = """
 SELECT EXISTS (SELECT FROM messages WHERE chat_id = $1 AND id = $2)
     OR EXISTS (SELECT FROM rejected_prompts WHERE chat_id = $1 AND message_id = $2)

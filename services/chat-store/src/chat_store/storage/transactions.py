@@ -29,6 +29,7 @@ class Command(Generic[R]):
     Attributes:
         run: Does it; may be called again, on what has changed meanwhile.
         messages, users: The ids that it names; what exists of them is loaded.
+        defers: Whether prompts are queued, to be started by :mod:`chat_store.events.starter`.
         ends: Whether it may end the active generation; at most one such command per chat at a time.
     """
 
@@ -37,6 +38,7 @@ class Command(Generic[R]):
     messages: Sequence[str] = ()
     users: Sequence[str] = ()
     ends: bool = False
+    defers: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +118,9 @@ async def _decide(
         conversation = conversations.get(command.chat_id)
         if conversation is None:
             missing.add(command.chat_id)
-        results[number] = None if conversation is None else command.run(conversation)
+            continue
+        conversation.defers = command.defers
+        results[number] = command.run(conversation)
     return {
         chat_id: change
         for chat_id, conversation in conversations.items()

@@ -21,6 +21,8 @@ class Identity:
     user_id: str
     expires_at: datetime
     via: Literal["bearer", "cookie"]
+    groups: tuple[str, ...] = ()
+    role: str = "user"
 
 
 def identify(request: Request, gateway: Gateway) -> Identity | None:
@@ -54,6 +56,10 @@ async def reader(request: Request, gateway: GatewayDependency) -> Identity:
     if meant is not None and meant != identity.user_id:
         raise OtherUser("The session is another user's. Start a session to learn whose.")
     request.state.user_id = identity.user_id
+    wait = gateway.requests.admit(identity.user_id, gateway.now())
+    if wait:
+        RATE_LIMITED.labels("requests").inc()
+        raise TooMany("You are making too many requests. Wait a moment.", code="too_many_requests", retry_after=wait)
     return identity
 
 

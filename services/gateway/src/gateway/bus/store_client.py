@@ -47,6 +47,10 @@ class StoreClient:
         """Send a request and return its reply; the access cache learns what it proves."""
         return await self._ask(request, timeout=self._timeout)
 
+    async def ask_once(self, request: rpc.Request[Reply], *, timeout: float) -> Reply:
+        """As :meth:`ask`, for a request that is not worth waiting for: nothing is sent again."""
+        return await self._ask(request, timeout=timeout, retry=False)
+
     async def require_access(self, user_id: str, chat_id: str, *, refresh: bool = False) -> None:
         """Return when the user may use the chat.
 
@@ -140,13 +144,13 @@ def _as_gateway_error(refusal: RpcRefused) -> GatewayError:
         case "not_found":
             return NotFound(refusal.message)
         case "forbidden":
-            return Forbidden(refusal.message)
+            return Forbidden(refusal.message, code=refusal.reason)
         case "conflict":
             return Conflict(refusal.message)
         case "invalid":
             return Invalid(refusal.message)
         case "too_many":
-            return TooMany(refusal.message, retry_after=refusal.retry_after)
+            return TooMany(refusal.message, code=refusal.reason, retry_after=refusal.retry_after)
         case "unavailable":
             return Unavailable(refusal.message, retry_after=refusal.retry_after or 2.0)
         case _:

@@ -2,16 +2,18 @@
 
 import logging
 import time
+from collections.abc import Callable
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.errors import TooMany
 from gateway.http.problems import problem_response
 from gateway.http.requests import MAX_BODY_BYTES
-from gateway.metrics import REQUEST_SECONDS, REQUESTS
+from gateway.metrics import RATE_LIMITED, REQUEST_SECONDS, REQUESTS
 from parley.contracts.ids import new_id
-from parley.runtime.forwarded import TrustedProxies
+from parley.runtime.forwarded import TrustedProxies, group_of
 from parley.runtime.http_headers import REQUEST_ID, SECURITY_HEADERS
 from parley.runtime.settings import below
 
@@ -26,22 +28,41 @@ _CLIENT_CLOSED = 499
 class RequestMiddleware:
     """Wraps the application. No exception gets past it."""
 
-    def __init__(self, app: ASGIApp, proxies: TrustedProxies, base_path: str = "") -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        proxies: TrustedProxies,
+        base_path: str = "",
+        admit_address: Callable[[str], float] = lambda _: 0.0,
+    ) -> None:
+        """Args: admit_address: Counts a request of an address; returns the seconds to wait when it has too many."""
         self._app = app
         self._base_path = base_path
         self._proxies = proxies
+        self._admit_address = admit_address
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        self._apply_forwarded(scope)
+        client = self._apply_forwarded(scope)
         if self._base_path:
             scope["path"] = below(self._base_path, scope["path"])
             scope["raw_path"] = below(self._base_path, scope["raw_path"].decode("latin-1")).encode("latin-1")
         request = _Request(scope, send)
         try:
-            if _content_length(scope) > MAX_BODY_BYTES:
+            wait = 0.0 if client is None or scope["path"] in _QUIET else self._admit_address(group_of(client))
+            if wait:
+                RATE_LIMITED.labels("address").inc()
+                response = problem_response(
+                    TooMany.status,
+                    "too_many_requests",
+                    "Too many requests from this address. Wait a moment.",
+                    request_id=request.id,
+                    retry_after=wait,
+                )
+                await response(scope, receive, request.send)
+            elif _content_length(scope) > MAX_BODY_BYTES:
                 response = problem_response(
                     413, "too_large", f"The body is longer than {MAX_BODY_BYTES} bytes.", request_id=request.id
                 )
@@ -58,17 +79,22 @@ class RequestMiddleware:
         finally:
             request.done()
 
-    def _apply_forwarded(self, scope: Scope) -> None:
-        """Replace a trusted proxy's address and scheme by those of its client."""
+    def _apply_forwarded(self, scope: Scope) -> str | None:
+        """Replace a trusted proxy's address and scheme by those of its client.
+
+        Returns:
+            The client's address; None for a trusted proxy that speaks for itself.
+        """
         peer, port = scope["client"] or ("", 0)
         if not self._proxies.trusts(peer):
-            return
+            return str(peer)
         headers = Headers(scope=scope)
         client = self._proxies.client(peer, headers.getlist("x-forwarded-for"))
         scope["client"] = (client or peer, port)
         scheme = headers.get("x-forwarded-proto", "").strip()
         if scheme in ("http", "https"):
             scope["scheme"] = scheme
+        return client
 
 
 class _Request:

@@ -7,6 +7,7 @@ from msgspec import UNSET
 from starlette.responses import Response
 
 from gateway.auth.authentication import Reader, Writer
+from gateway.auth.model_access import check_model
 from gateway.context import GatewayDependency
 from gateway.errors import Conflict, Invalid
 from gateway.http.requests import (
@@ -16,7 +17,6 @@ from gateway.http.requests import (
     Limit,
     check_id,
     check_system_prompt,
-    check_text,
     check_title,
 )
 from gateway.http.routing import StructRoute, raises
@@ -50,7 +50,7 @@ async def create_chat(
         user_id=identity.user_id,
         chat_id=check_id(body.id, "id") or new_id(),
         title=check_title(body.title),
-        model=check_text(body.model, "model"),
+        model=check_model(body.model, identity, gateway),
         system_prompt=check_system_prompt(body.system_prompt),
     )
     chat = (await gateway.store.ask(request)).chat
@@ -76,7 +76,7 @@ async def change_chat(
     if body.title is not UNSET:
         check_title(body.title)
     if body.model is not UNSET:
-        check_text(body.model, "model")
+        check_model(body.model, identity, gateway)
     if body.system_prompt is not UNSET:
         check_system_prompt(body.system_prompt)
     if body.tip_id is not UNSET and not is_id(body.tip_id):

@@ -8,9 +8,10 @@ from msgspec import UNSET
 from starlette.requests import Request
 
 from gateway.auth.authentication import Reader, Writer
+from gateway.auth.model_access import check_model
 from gateway.context import GatewayDependency
 from gateway.errors import Conflict
-from gateway.http.requests import Before, ChatId, JsonBody, Limit, MessageId, check_content, check_id, check_text
+from gateway.http.requests import Before, ChatId, JsonBody, Limit, MessageId, check_content, check_id
 from gateway.http.routing import StructRoute, raises
 from gateway.routes.schemas import Accepted, NewAnswer, NewMessage, Page
 from parley.contracts import rpc
@@ -54,11 +55,12 @@ async def send_message(
         user_id=identity.user_id,
         content=check_content(body.content),
         parent_id=body.parent_id,
-        model=check_text(body.model, "model"),
+        model=check_model(body.model, identity, gateway),
     )
     # Here the trace of a turn begins (or joins the caller's): the event carries it on.
     with tracing.span(f"POST {MESSAGES}", kind="server", parent=request.headers):
         await gateway.store.require_access(identity.user_id, chat_id)
+        await gateway.admission.admit(prompt)
         await gateway.publisher.publish(prompt)
     return Accepted(chat_id=chat_id, message_id=prompt.message_id)
 
@@ -93,7 +95,7 @@ async def regenerate(
         chat_id=chat_id,
         message_id=message_id,
         answer_id=check_id(body.id, "id") or new_id(),
-        model=check_text(body.model, "model"),
+        model=check_model(body.model, identity, gateway),
     )
     with tracing.span(f"POST {MESSAGES}{REGENERATE}", kind="server", parent=request.headers):
         answer = (await gateway.store.ask(command)).message

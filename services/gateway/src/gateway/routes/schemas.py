@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from parley.contracts.ids import ID_PATTERN
 from parley.contracts.limits import MAX_MODEL_LENGTH, MAX_TITLE_LENGTH
+from parley.contracts.models import Price
 
 T = TypeVar("T")
 
@@ -134,9 +135,33 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     time: float
 
 
+class OfferedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model of ``MODELS``.
+
+    Attributes:
+        context_tokens: How much it reads at once; null: not stated.
+        price: Of a million tokens; null: not stated.
+    """
+
+    name: str
+    display_name: str
+    default: bool
+    context_tokens: int | None
+    price: Price | None
+
+
 class Models(msgspec.Struct, frozen=True, kw_only=True):
+    """The models that the user may use.
+
+    Attributes:
+        items: Their names.
+        default: The model of a chat and a message that name none.
+        details: More about each, where the operator lists the models; else empty.
+    """
+
     items: list[str]
     default: str | None
+    details: list[OfferedModel] = []
     next: str | None = None
 
 

@@ -97,8 +97,7 @@ class Answer:
         status: ``retrying`` while the worker waits before its next request to the provider.
         content: The text and reasoning of the current attempt.
         model: The model of the latest request; None before it.
-        usage: As the provider counted it in the latest request that it counted.
-        requested_tokens: The estimated size of the context of the latest request; 0 before it.
+        usage: The tokens of all requests so far; None before the first that the provider answered.
     """
 
     def __init__(self, *, chat_id: str, generation_id: str, message_id: str) -> None:
@@ -110,7 +109,6 @@ class Answer:
         self.content = AttemptText()
         self.model: str | None = None
         self.usage: Usage | None = None
-        self.requested_tokens = 0
 
     def start_attempt(self, claim: Claimed) -> None:
         """Apply a claim. A claim to stream starts with empty text; any other ends the answer with the text so far."""
@@ -131,14 +129,23 @@ class Answer:
             reasoning=self.content.reasoning,
         )
 
-    def estimated_usage(self) -> Usage | None:
-        """Estimate the usage of an answer that the provider did not finish; None when no request was made."""
-        if not self.requested_tokens:
-            return None
-        return Usage(
-            input_tokens=self.requested_tokens,
-            output_tokens=context.tokens_in(self.content.text) + context.tokens_in(self.content.reasoning),
-            estimated=True,
+    def book(self, requested_tokens: int, input_tokens: int | None, output_tokens: int | None) -> None:
+        """Add the tokens of a request that the provider answered; what it did not count is estimated.
+
+        Args:
+            requested_tokens: The estimated size of the context.
+            input_tokens, output_tokens: As the provider counted them.
+        """
+        estimated = input_tokens is None or output_tokens is None
+        if input_tokens is None:
+            input_tokens = requested_tokens
+        if output_tokens is None:
+            output_tokens = context.tokens_in(self.content.text) + context.tokens_in(self.content.reasoning)
+        before = self.usage or Usage(input_tokens=0, output_tokens=0)
+        self.usage = Usage(
+            input_tokens=before.input_tokens + input_tokens,
+            output_tokens=before.output_tokens + output_tokens,
+            estimated=before.estimated or estimated,
         )
 
 

@@ -20,7 +20,6 @@ from llm_worker.generation.segments import SegmentWriter
 from llm_worker.provider import error_mapping, finish_reason
 from llm_worker.provider.completion import CompletionDecoder, Piece
 from parley.contracts.live import READ_AT
-from parley.contracts.resources import Usage
 from parley.contracts.rpc import Claimed
 from parley.runtime import tracing
 from parley.runtime.backoff import Backoff
@@ -148,9 +147,10 @@ class Attempt:
         completion = CompletionDecoder(model=model, think_tag=not settings.keeps_think_tag(model))
         idle = IdleTimeout(settings.first_token_timeout)
         content = self._answer.content
+        requested_tokens: int | None = None
         try:
             async with idle, self._dependencies.provider.stream(model, messages) as reads:
-                self._answer.requested_tokens = sum(map(context.tokens_of, messages))
+                requested_tokens = sum(map(context.tokens_of, messages))
                 requested_at = sample_at = time.monotonic()
                 async for read in reads:
                     now = time.monotonic()
@@ -175,10 +175,8 @@ class Attempt:
         finally:
             if self._lease.is_valid() and not content.full:
                 self._publish(completion.close(), {})
-            if (completion.input_tokens, completion.output_tokens) != (None, None):
-                self._answer.usage = Usage(
-                    input_tokens=completion.input_tokens or 0, output_tokens=completion.output_tokens or 0
-                )
+            if requested_tokens is not None:
+                self._answer.book(requested_tokens, completion.input_tokens, completion.output_tokens)
         return self._outcome(completion, idle)
 
     def _publish(self, pieces: list[Piece], headers: dict[str, str]) -> None:

@@ -134,7 +134,9 @@ class Generation:
         """Carry out the verdict of a claim. A transient error: claim another attempt."""
         if claim.verdict == "exhausted":
             await self._restore_text()
-            return Outcome(kind="failed", error=last_error or error_mapping.ATTEMPTS_EXHAUSTED.error())
+            return Outcome(
+                kind="failed", error=_refusal_of(claim) or last_error or error_mapping.ATTEMPTS_EXHAUSTED.error()
+            )
         result: Outcome | ProviderError | None = None
         if claim.verdict == "stream":
             attempt = Attempt(claim, self._answer, self._lease, self._dependencies, backoff=self._backoff)
@@ -183,8 +185,6 @@ class Generation:
         """
         answer = self._answer
         usage = answer.usage
-        if usage is None and outcome.kind != "complete":
-            usage = answer.estimated_usage()
         event = GenerationFinished(
             chat_id=answer.chat_id,
             occurred_at=datetime.now(UTC),
@@ -224,3 +224,10 @@ class Generation:
         label = model if self._dependencies.models.is_known(model) else "other"
         metrics.MODEL_TOKENS.labels(label, "input").inc(usage.input_tokens)
         metrics.MODEL_TOKENS.labels(label, "output").inc(usage.output_tokens)
+
+
+def _refusal_of(claim: Claimed) -> ProviderError | None:
+    """Why chat-store does not let the provider be called, if that is why the claim ends the answer."""
+    if claim.error is None:
+        return None
+    return ProviderError(claim.error.code, claim.error.message, transient=False, retryable=claim.error.retryable)

@@ -33,6 +33,7 @@ from parley.contracts.rpc.generations import (
     SnapshotRequest,
     StopSignal,
 )
+from parley.contracts.rpc.limits import AdmitPrompt, Admitted, GetUsage, UsageReply
 from parley.contracts.rpc.members import (
     DeleteMember,
     ListMembers,
@@ -44,7 +45,6 @@ from parley.contracts.rpc.messages import (
     CancelSearch,
     DeleteMessage,
     GetMessage,
-    GetUsage,
     ListMessages,
     MessageList,
     MessageReply,
@@ -53,7 +53,6 @@ from parley.contracts.rpc.messages import (
     SearchHit,
     SearchReply,
     Stop,
-    UsageReply,
 )
 from parley.contracts.rpc.rooms import (
     Sync,
@@ -65,6 +64,8 @@ from parley.contracts.rpc.rooms import (
 __all__ = [
     "STORE_REQUESTS",
     "AccessReply",
+    "AdmitPrompt",
+    "Admitted",
     "CancelSearch",
     "ChatList",
     "ChatReply",

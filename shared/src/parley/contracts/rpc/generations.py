@@ -6,6 +6,7 @@ import msgspec
 
 from parley.contracts import subjects
 from parley.contracts.requests import Done, ReplyBase, Request, StoreRequest
+from parley.contracts.resources import MessageError
 
 
 class ContextMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,7 +21,8 @@ class Claimed(ReplyBase, frozen=True, kw_only=True, tag="claimed"):
         context: The branch from the root, system prompt first; cut from the oldest to fit a reply. Never contains
             an empty or unfinished answer.
         verdict: ``stream``: do it. ``stop_requested``: publish ``finished`` as stopped. ``exhausted``: attempts are
-            used up; publish ``finished`` as failed with the text from SEGMENTS.
+            used up, or ``error`` is set; publish ``finished`` as failed with the text from SEGMENTS.
+        error: Why the provider may not be called: the user's budget is spent, or the model is not the user's to use.
     """
 
     chat_id: str
@@ -30,6 +32,7 @@ class Claimed(ReplyBase, frozen=True, kw_only=True, tag="claimed"):
     verdict: Literal["stream", "stop_requested", "exhausted"]
     model: str | None
     context: list[ContextMessage]
+    error: MessageError | None = None
 
 
 class ClaimRefused(ReplyBase, frozen=True, kw_only=True, tag="claim_refused"):

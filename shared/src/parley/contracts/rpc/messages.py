@@ -1,11 +1,11 @@
-"""Requests about messages, Stop, search and usage."""
+"""Requests about messages, Stop and search."""
 
 from typing import ClassVar, Literal
 
 import msgspec
 
 from parley.contracts.requests import Done, ReplyBase, StoreRequest
-from parley.contracts.resources import Message, TokenUsage
+from parley.contracts.resources import Message
 
 
 class MessageReply(ReplyBase, frozen=True, kw_only=True, tag="message"):
@@ -32,10 +32,6 @@ class SearchHit(msgspec.Struct, frozen=True, kw_only=True):
 class SearchReply(ReplyBase, frozen=True, kw_only=True, tag="search"):
     items: list[SearchHit]
     next: str | None
-
-
-class UsageReply(ReplyBase, frozen=True, kw_only=True, tag="usage"):
-    items: list[TokenUsage]
 
 
 class ListMessages(StoreRequest[MessageList], frozen=True, kw_only=True):
@@ -113,10 +109,3 @@ class Search(StoreRequest[SearchReply], frozen=True, kw_only=True):
 
 class CancelSearch(msgspec.Struct, frozen=True, kw_only=True):
     """Cancel a search whose caller has given up; there is no reply."""
-
-
-class GetUsage(StoreRequest[UsageReply], frozen=True, kw_only=True):
-    """Sum the tokens of this user's answers, by model."""
-
-    VERB: ClassVar = "usage"
-    user_id: str

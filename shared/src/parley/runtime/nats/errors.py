@@ -23,11 +23,12 @@ class NoResponder(BusUnavailable):
 class RpcRefused(Exception):
     """The request arrived and was refused; fields as in :class:`parley.contracts.rpc.RpcError`."""
 
-    def __init__(self, code: str, message: str, retry_after: float | None = None) -> None:
+    def __init__(self, code: str, message: str, retry_after: float | None = None, reason: str | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.retry_after = retry_after
+        self.reason = reason
 
 
 class NotProvisioned(Exception):

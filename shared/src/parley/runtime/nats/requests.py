@@ -47,7 +47,7 @@ async def ask(nc: Client, request: Request[Reply], *, timeout: float, subject: s
         raise BusUnavailable(f"{subject}: {error!r}") from error
     reply = _decoder(type(request)).decode(message.data)
     if isinstance(reply, RpcError):
-        raise RpcRefused(reply.code, reply.message, reply.retry_after)
+        raise RpcRefused(reply.code, reply.message, reply.retry_after, reply.reason)
     return cast(Reply, reply)
 
 

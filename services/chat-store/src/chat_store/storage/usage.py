@@ -1,0 +1,30 @@
+"""The ledger of tokens: one row for each answer, which stays when its chat is deleted."""
+
+from typing import Final
+
+from chat_store.storage.rows import Connection, decode_rows
+from parley.contracts.resources import TokenUsage
+from parley.contracts.rpc import GetUsage
+
+_SUMS: Final = """count(*) AS answers, sum(input_tokens)::bigint AS input_tokens,
+    sum(output_tokens)::bigint AS output_tokens, count(*) FILTER (WHERE estimated) AS estimated, sum(cost) AS cost"""
+_OF_USER: Final = """
+    FROM usage WHERE user_id = $1
+    AND ($2::date IS NULL OR created_at >= $2::date::timestamp AT TIME ZONE 'UTC')
+    AND ($3::date IS NULL OR created_at < ($3::date + 1)::timestamp AT TIME ZONE 'UTC')
+"""
+USAGE_BY_MODEL: Final = f"""
+SELECT row_to_json(r) FROM (SELECT model, {_SUMS} {_OF_USER} GROUP BY model ORDER BY model) r
+"""
+USAGE_BY_DAY: Final = f"""
+SELECT row_to_json(r) FROM (
+    SELECT (created_at AT TIME ZONE 'UTC')::date AS day, model, {_SUMS} {_OF_USER} GROUP BY 1, 2 ORDER BY 1, 2
+) r
+"""
+
+
+async def get_usage(connection: Connection, request: GetUsage) -> list[TokenUsage]:
+    """Sum a user's tokens by model, or by day and model, the oldest day first."""
+    statement = USAGE_BY_DAY if request.by_day else USAGE_BY_MODEL
+    rows = await connection.fetch(statement, request.user_id, request.from_day, request.to_day)
+    return decode_rows(rows, TokenUsage)

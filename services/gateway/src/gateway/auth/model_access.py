@@ -1,0 +1,34 @@
+"""The models that a user may use, by the setting ``MODELS``."""
+
+from gateway.auth.authentication import Identity
+from gateway.context import Gateway
+from gateway.errors import Forbidden, Invalid
+from gateway.http.requests import check_text
+from parley.contracts.models import AllowedModel
+
+
+def models_of(identity: Identity, gateway: Gateway) -> list[AllowedModel]:
+    """Return the models of the setting that the user may use."""
+    return gateway.models.of_user(identity.groups, identity.role)
+
+
+def check_model(model: str | None, identity: Identity, gateway: Gateway) -> str | None:
+    """Check a model within a body. Null is always allowed: it is the user's default.
+
+    Raises:
+        Invalid: no such model is allowed here.
+        Forbidden: it is not for this user.
+    """
+    check_text(model, "model")
+    if model is None or not gateway.models:
+        return model
+    entry = gateway.models.get(model)
+    if entry is None:
+        raise Invalid(
+            f"There is no model {model!r} here. GET /v1/models lists those that there are.", code="no_such_model"
+        )
+    if not entry.is_for(identity.groups, identity.role):
+        raise Forbidden(
+            f"You may not use the model {model!r}. GET /v1/models lists those that you may.", code="model_not_allowed"
+        )
+    return model

@@ -1,0 +1,132 @@
+"""Limits over three gateways: what is accepted in a burst is exact, and a spent budget calls no provider."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from tests.support.demo_model import DemoModelProcess
+from tests.support.stack import RunningStack
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.timeout(240)
+
+USERS = 5
+SENT = 80
+AT_ONCE = 16
+LIMIT = 30
+WINDOW = 60.0
+BURST_MODEL = "demo-rate-1000x2"
+BUDGET_MODEL = "demo-rate-20x20"
+
+
+@pytest.fixture(scope="module")
+def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoModelProcess]:
+    with DemoModelProcess(tmp_path_factory.mktemp("provider")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory: pytest.TempPathFactory, provider: DemoModelProcess) -> Iterator[RunningStack]:
+    settings = {
+        "OPENAI_BASE_URL": provider.url,
+        "OPENAI_API_KEY": "none",
+        "ANY_MODEL": "true",
+        "PROMPTS_PER_MINUTE": str(LIMIT),
+        "MODELS": json.dumps([{"name": BURST_MODEL}, {"name": BUDGET_MODEL, "tokens_per_day": 1}]),
+    }
+    folder = tmp_path_factory.mktemp("limits") / "data"
+    with RunningStack(folder, "--gateway", "3", "--chat-store", "2", environment=settings) as running:
+        yield running
+
+
+class Guest:
+    """Somebody who sends without waiting."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+        self._sockets = asyncio.Semaphore(AT_ONCE)
+
+    async def chat(self, model: str) -> str:
+        created = await self._http.post("/v1/chats", json={"model": model})
+        assert created.status_code == 201, created.text
+        chat_id: str = created.json()["id"]
+        return chat_id
+
+    async def send(self, chat_id: str, content: str) -> httpx.Response:
+        # A connection of its own, so that the kernel spreads the requests over the gateways.
+        async with (
+            self._sockets,
+            httpx.AsyncClient(base_url=self._http.base_url, headers=self._http.headers, timeout=60) as http,
+        ):
+            return await http.post(f"/v1/chats/{chat_id}/messages", json={"content": content})
+
+    async def messages(self, chat_id: str) -> list[dict[str, str]]:
+        found = await self._http.get(f"/v1/chats/{chat_id}/messages", params={"limit": 100})
+        items: list[dict[str, str]] = found.json()["items"]
+        return items
+
+
+@asynccontextmanager
+async def guest(stack: RunningStack) -> AsyncIterator[Guest]:
+    async with httpx.AsyncClient(base_url=stack.url, timeout=60) as http:
+        token = (await http.post("/v1/session", json={})).json()["access_token"]
+        http.cookies.clear()
+        http.headers["authorization"] = f"Bearer {token}"
+        yield Guest(http)
+
+
+async def burst(stack: RunningStack) -> tuple[Counter[int], float]:
+    """One user's burst: how many responses there were of each status, and how many prompts are stored."""
+    async with guest(stack) as user:
+        chat_id = await user.chat(BURST_MODEL)
+        responses = await asyncio.gather(*(user.send(chat_id, f"number {number}") for number in range(SENT)))
+        statuses = Counter(response.status_code for response in responses)
+        for response in responses:
+            if response.status_code == 429:
+                assert response.json()["code"] == "too_many_prompts"
+                assert 1 <= int(response.headers["retry-after"]) <= WINDOW
+
+        async def stored() -> int | None:
+            prompts = [one for one in await user.messages(chat_id) if one["role"] == "user"]
+            return len(prompts) if len(prompts) >= statuses[202] else None
+
+        found = await eventually(stored, deadline=60, what="the accepted prompts being stored")
+        return statuses, found or 0
+
+
+async def test_a_burst_of_several_users_over_three_gateways_is_accepted_up_to_the_limit_exactly(
+    limited: RunningStack,
+) -> None:
+    started = time.monotonic()
+    results = await asyncio.gather(*(burst(limited) for _ in range(USERS)))
+    # A machine that takes minutes for the burst has more than one window in it.
+    windows = 1 + int((time.monotonic() - started) / WINDOW)
+    for statuses, stored in results:
+        assert set(statuses) <= {202, 429}
+        assert LIMIT <= statuses[202] <= LIMIT * windows
+        assert stored == statuses[202]
+
+
+async def test_a_spent_budget_makes_no_call_of_the_provider(limited: RunningStack, provider: DemoModelProcess) -> None:
+    async with guest(limited) as user:
+        chat_id = await user.chat(BUDGET_MODEL)
+        for number in range(4):
+            assert (await user.send(chat_id, f"spend it {number}")).status_code == 202
+
+        async def ended() -> list[dict[str, str]] | None:
+            answers = [one for one in await user.messages(chat_id) if one["role"] == "assistant"]
+            return answers if [one["status"] for one in answers] == ["complete", *["failed"] * 3] else None
+
+        answers = await eventually(ended, deadline=60, what="the queued prompts failing")
+        assert answers is not None
+        assert {one["error"]["code"] for one in answers[1:]} == {"budget_spent"}  # type: ignore[index]
+        refused = await user.send(chat_id, "spend it again")
+        assert (refused.status_code, refused.json()["code"]) == (429, "budget_spent")
+        assert 1 <= int(refused.headers["retry-after"]) <= 24 * 3600
+    assert len(provider.streams("spend it")) == 1
