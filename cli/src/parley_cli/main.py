@@ -83,12 +83,20 @@ def chat(
     url: Annotated[
         str | None, typer.Option(help="of the server; default: PARLEY_URL, else the running stack's")
     ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PARLEY_API_KEY", show_envvar=False, help="instead of a guest's session; default: PARLEY_API_KEY"
+        ),
+    ] = None,
     timeout: Annotated[float, _seconds("how long to wait for the end of the answer")] = 3600.0,
 ) -> int:
     """Ask a question and print the answer as it is generated."""
     from parley_cli.chat import command
 
-    return command.chat(question, chat_id=chat_id, model=model, json=json, url=url, timeout=timeout)
+    return command.chat(
+        question, chat_id=chat_id, model=model, json=json, url=url, api_key=api_key or None, timeout=timeout
+    )
 
 
 @app.command(cls=_Command)

@@ -63,7 +63,7 @@ describe("connecting", () => {
   });
 
   it("renews a session shortly before its end", async () => {
-    await pass(3_600_000 - 4 * 60_000);
+    await pass(3_600_000 - 30_000);
     const sessions = setup.server.requests("POST", "/session").length;
     await setup.parley.http.pushTicket();
     await setup.parley.http.pushTicket();
@@ -231,6 +231,107 @@ describe("closing codes", () => {
     setup.parley.reconnect();
     await flush();
     expect(setup.status).toBe("online");
+  });
+});
+
+describe("a session that has ended", () => {
+  const end = () => {
+    for (const route of ["POST /v1/session", "POST /v1/push-ticket"]) {
+      setup.server.overrides.set(route, () => problem(401, "session_ended"));
+    }
+  };
+  const signedOut = { status: "offline", transport: "socket", refusal: 4410 };
+
+  it("is reported once, and not connected with again", async () => {
+    const states: string[] = [];
+    setup.parley.session.subscribe(() => states.push(setup.parley.session.getSnapshot()));
+    await setup.watch();
+    end();
+    setup.server.socket.cut(4410);
+    await pass(600_000);
+    expect(states).toEqual(["lost"]);
+    expect(setup.parley.connection.getSnapshot()).toEqual(signedOut);
+    expect(setup.server.sockets).toHaveLength(1);
+    expect(setup.server.requests("POST", "/session")).toHaveLength(2);
+    expect(setup.server.requests("POST", "/push-ticket")).toHaveLength(1);
+  });
+
+  it("is asked about again when a person comes back to the page, and connects when there is one", async () => {
+    const chat = await setup.watch();
+    end();
+    setup.server.socket.cut(4410);
+    await pass(1_000);
+    setup.server.emit("visible");
+    await pass(1_000);
+    expect(setup.parley.connection.getSnapshot()).toEqual(signedOut);
+    setup.server.overrides.clear();
+    setup.server.emit("visible");
+    await pass(1_000);
+    expect(setup.status).toBe("online");
+    setup.server.act({ do: "ask", text: "Hi" });
+    setup.server.act({ do: "delta", text: "Hello" });
+    expect(newestText(chat)).toBe("Hello");
+  });
+
+  it("connects when another one is started", async () => {
+    end();
+    setup.server.socket.cut(4410);
+    await pass(1_000);
+    setup.server.overrides.clear();
+    await setup.parley.http.startSession();
+    await pass(1_000);
+    expect(setup.status).toBe("online");
+  });
+
+  it("of the socket alone is replaced by the browser's: another tab signed in", async () => {
+    setup.server.socket.cut(4410);
+    await pass(1_000);
+    expect(setup.status).toBe("online");
+    expect(setup.server.sockets).toHaveLength(2);
+  });
+
+  it("while the gateway still accepts it, is retried with backoff", async () => {
+    for (let times = 0; times < 10; times++) {
+      if (setup.server.socket.open) setup.server.socket.cut(4410);
+      await pass(1_000);
+    }
+    expect(setup.server.sockets.length).toBeLessThan(7);
+  });
+
+  it("stops a connection that is being retried", async () => {
+    end();
+    setup.server.socket.cut();
+    await pass(600_000);
+    expect(setup.parley.connection.getSnapshot()).toEqual(signedOut);
+    expect(setup.server.requests("POST", "/push-ticket")).toHaveLength(2);
+    expect(setup.server.requests("POST", "/session")).toHaveLength(2);
+  });
+
+  it("ends server-sent events, by an event or by a refusal", async () => {
+    for (const refused of [false, true]) {
+      const chat = await setup.watch();
+      setup.server.socketsBroken = true;
+      setup.server.socket.cut();
+      await pass(20_000);
+      expect(setup.transport).toBe("events");
+      end();
+      setup.server.overrides.set(`GET /v1/chats/${CHAT}/stream`, () => problem(401, "session_ended"));
+      const stream = setup.server.streams.at(-1);
+      if (refused) stream?.cut();
+      else stream?.deliver({ type: "error", code: "session_ended", message: "", chat_id: CHAT });
+      await pass(600_000);
+      expect(setup.parley.connection.getSnapshot()).toEqual(signedOut);
+      expect(setup.parley.session.getSnapshot()).toBe("lost");
+      expect(chat.getSnapshot().phase).not.toBe("unavailable");
+      const streams = setup.server.streams.length;
+      await pass(600_000);
+      expect(setup.server.streams).toHaveLength(streams);
+      setup.server.overrides.clear();
+      setup.server.socketsBroken = false;
+      await setup.parley.http.startSession();
+      await pass(1_000);
+      expect(setup.status).toBe("online");
+    }
   });
 });
 

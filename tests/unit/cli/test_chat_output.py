@@ -87,13 +87,19 @@ def test_trouble_goes_to_the_notes_and_the_outcome() -> None:
     assert "Set OPENAI_API_KEY." in notes.getvalue()
 
 
-def test_sessions_are_remembered_by_server_and_kept_private(tmp_path: Path) -> None:
+def test_sessions_are_stored_by_server_and_private(tmp_path: Path) -> None:
     file = tmp_path / "parley" / "sessions.json"
     sessions = Sessions(file)
-    assert sessions.get("http://one") is None
-    sessions.set("http://one", "1")
-    sessions.set("http://two", "2")
-    assert Sessions(file).get("http://one") == "1"
+    assert sessions.get("http://one") == {}
+    sessions.set("http://one", {"parley_session_1": "a=b", "other": "c"})
+    sessions.set("http://two", {"parley_session_2": "d"})
+    assert Sessions(file).get("http://one") == {"parley_session_1": "a=b", "other": "c"}
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     file.write_text("{")
-    assert Sessions(file).get("http://one") is None
+    assert Sessions(file).get("http://one") == {}
+
+
+def test_a_token_that_the_version_before_stored_is_sent_as_the_cookie_that_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "sessions.json"
+    file.write_text('{"http://one": "eyJhbGciOiJIUzI1NiJ9.e30.c2ln"}')
+    assert Sessions(file).get("http://one") == {"parley_session": "eyJhbGciOiJIUzI1NiJ9.e30.c2ln"}

@@ -13,18 +13,27 @@ from parley_cli.chat.printer import Printer
 from parley_cli.chat.sessions import Sessions
 from parley_cli.stack import probe
 from parley_cli.stack import state as stack_state
-from parley_client import ClientError, NotReachable, ParleyClient, Problem, Watch
+from parley_client import ClientError, NotReachable, ParleyClient, SignedOut, Watch
 from parley_client.state import TERMINAL
 
 _REQUEST_DEADLINE = 15.0
 _DEFAULT_PORT = 8000
 
 
-def chat(question: str, *, chat_id: str | None, model: str | None, json: bool, url: str | None, timeout: float) -> int:
+def chat(
+    question: str,
+    *,
+    chat_id: str | None,
+    model: str | None,
+    json: bool,
+    url: str | None,
+    api_key: str | None,
+    timeout: float,
+) -> int:
     """Ask, print the answer as it grows, and return the exit code: 0 when it is complete."""
     try:
         text = sys.stdin.read() if question == "-" else question
-        return asyncio.run(_chat(text, chat_id, model, json, url, timeout))
+        return asyncio.run(_chat(text, chat_id, model, json, url, api_key, timeout))
     except UnicodeDecodeError:
         print("parley: the question is not valid UTF-8", file=sys.stderr)
     except NotReachable as error:
@@ -42,12 +51,20 @@ def chat(question: str, *, chat_id: str | None, model: str | None, json: bool, u
 
 
 async def _chat(
-    question: str, chat_id: str | None, model: str | None, json: bool, server: str | None, timeout: float
+    question: str,
+    chat_id: str | None,
+    model: str | None,
+    json: bool,
+    server: str | None,
+    api_key: str | None,
+    timeout: float,
 ) -> int:
     url = server or await _default_url()
     sessions = Sessions()
-    async with ParleyClient(url, access_token=sessions.get(url), deadline=_REQUEST_DEADLINE) as client:
-        await _begin(client, sessions, url)
+    cookies = sessions.get(url) if api_key is None else {}
+    async with ParleyClient(url, cookies=cookies, api_key=api_key, deadline=_REQUEST_DEADLINE) as client:
+        if api_key is None:
+            await _begin(client, sessions, url)
         chat_id = chat_id or (await client.api.create_chat()).id
         async with client.watch(chat_id, on_frame=_print_frame if json else None) as watch:
             message_id = await client.api.send(chat_id, question, **({"model": model} if model else {}))
@@ -75,14 +92,12 @@ async def _follow(watch: Watch, message_id: str, timeout: float) -> bool:
 async def _begin(client: ParleyClient, sessions: Sessions, url: str) -> None:
     """Continue the stored session, or begin one."""
     try:
-        session = await client.api.begin_session()
-    except Problem as problem:
-        if problem.status != 401:
-            raise
-        client.api.access_token = None
-        session = await client.api.begin_session()
+        await client.api.begin_session()
+    except SignedOut:
+        client.api.forget_session()
+        await client.api.begin_session()
     try:
-        sessions.set(url, session.access_token)
+        sessions.set(url, client.api.cookies)
     except OSError as error:
         print(f"parley: the session was not stored, so this chat cannot be continued later: {error}", file=sys.stderr)
 

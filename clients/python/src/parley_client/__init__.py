@@ -6,7 +6,7 @@ It behaves as the browser's (``clients/typescript``): resumes with a cursor, mer
 
 from parley_client.api import Api
 from parley_client.client import ParleyClient
-from parley_client.errors import ClientError, ConnectionRefused, NotReachable, Problem
+from parley_client.errors import ClientError, ConnectionRefused, NotReachable, Problem, SignedOut
 from parley_client.state import ChatState, Generation, Outcome
 from parley_client.watch import Watch
 
@@ -20,5 +20,6 @@ __all__ = [
     "Outcome",
     "ParleyClient",
     "Problem",
+    "SignedOut",
     "Watch",
 ]

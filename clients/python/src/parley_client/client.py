@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 from parley.contracts import frames
 from parley_client.api import Api
 from parley_client.backoff import Backoff
-from parley_client.errors import ClientError, ConnectionRefused, Problem
+from parley_client.errors import ClientError, ConnectionRefused, Problem, SignedOut
 from parley_client.events_transport import EventsLine
 from parley_client.socket_transport import SocketLine
 from parley_client.tasks import cancel_and_wait
@@ -36,6 +36,8 @@ class ParleyClient:
         url: str,
         *,
         access_token: str | None = None,
+        cookies: Mapping[str, str] | None = None,
+        api_key: str | None = None,
         push_url: str | None = None,
         transport: Transport | None = None,
         backoff: Backoff | None = None,
@@ -46,14 +48,15 @@ class ParleyClient:
 
         Args:
             url: The gateway's.
-            access_token: Of an earlier session; by default a new guest.
+            access_token, cookies: Of an earlier session; by default a new guest.
+            api_key: Used instead of a session.
             push_url: Another push than the gateway names.
             transport: Use only that one.
             backoff: Between attempts to connect.
             socket_again: Seconds between attempts while the chats are read as events.
             deadline: Seconds for which a request is repeated.
         """
-        self.api = Api(url, access_token=access_token, deadline=deadline)
+        self.api = Api(url, access_token=access_token, cookies=cookies, api_key=api_key, deadline=deadline)
         self.status: Status = "offline"
         self.connections = 0  # how often a line became ready
         self._push_url = push_url
@@ -160,7 +163,9 @@ class ParleyClient:
             ticket = await self.api.push_ticket()
             url = await self._url_of_push()
         except Problem as problem:
-            return (4401 if problem.status in (401, 403) else 1006), problem.detail
+            if isinstance(problem, SignedOut):
+                return frames.CloseCode.SESSION_ENDED, problem.detail
+            return (frames.CloseCode.NOT_AUTHENTICATED if problem.status in (401, 403) else 1006), problem.detail
         except ClientError as error:
             return 1006, str(error)
         self._line = SocketLine(url, self._ready, self._receive)
@@ -208,7 +213,6 @@ class ParleyClient:
     async def _read_events(self, chat_id: str) -> None:
         backoff = Backoff()
         while watches := self._watches.get(chat_id):
-            await self.api.ensure_session()
 
             def receive(frame: frames.ServerFrame) -> None:
                 self.status = "online"
@@ -216,6 +220,7 @@ class ParleyClient:
                 self._receive(frame)
 
             try:
+                await self.api.ensure_session()
                 self.connections += 1
                 await EventsLine(self.api, chat_id, receive).run(watches[0].state.cursor)
             except Problem as problem:

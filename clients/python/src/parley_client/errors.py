@@ -38,6 +38,10 @@ class Problem(ClientError):
         return self.status in (429, 502, 503, 504)
 
 
+class SignedOut(Problem):
+    """The session or API key was revoked or has ended (401), and cannot be renewed."""
+
+
 class ConnectionRefused(ClientError):
     """Push closed the socket with a code that forbids a reconnect, or refused a chat with an ``error`` frame."""
 

@@ -62,6 +62,9 @@ export function decodeFrame(data: unknown): ServerFrame | null {
   }
 }
 
+/** The close code of a socket whose session or API key was revoked or has ended. */
+export const SESSION_ENDED = 4410;
+
 /** What a client does after the server closed a socket. */
 export type AfterClose = "reconnect" | "stop";
 

@@ -7,10 +7,11 @@ import {
   isPushCloseCode,
   type ListenerFrame,
   type ListFrame,
+  SESSION_ENDED,
 } from "../protocol/protocol.ts";
 import { Backoff } from "./backoff.ts";
 import { EventStreamTransport } from "./events.ts";
-import type { Http } from "./http.ts";
+import { type Http, SessionError } from "./http.ts";
 import { SocketTransport, type TransportListener } from "./socket.ts";
 
 /**
@@ -23,7 +24,10 @@ export interface ConnectionState {
   readonly status: ConnectionStatus;
   /** The transport of frames: a websocket, or server-sent events where websockets do not last. */
   readonly transport: "socket" | "events";
-  /** The close code of a permanent refusal, after which only {@link Connection.reconnect} connects again. */
+  /**
+   * The close code of a permanent refusal, after which only {@link Connection.reconnect} connects again; after
+   * `SESSION_ENDED` also a new session.
+   */
   readonly refusal: number | null;
 }
 
@@ -83,7 +87,7 @@ export class Connection {
   private closed = false;
   private retry: ReturnType<typeof setTimeout> | undefined;
   private silenceTimer: ReturnType<typeof setTimeout> | undefined;
-  private removePageListener: () => void = () => {};
+  private removeListeners: () => void = () => {};
 
   /**
    * @param pushUrl Resolves to the socket's URL; called for each attempt.
@@ -108,14 +112,22 @@ export class Connection {
 
   /** Connects, and stays connected until {@link close}. */
   open(): void {
-    this.removePageListener = this.environment.onPageEvent((event) => this.onPageEvent(event));
+    const removePageListener = this.environment.onPageEvent((event) => this.onPageEvent(event));
+    const unsubscribe = this.http.state.subscribe(() => {
+      const isGood = this.http.state.getSnapshot() === "good";
+      if (isGood && this.subject.getSnapshot().refusal === SESSION_ENDED) this.reconnect();
+    });
+    this.removeListeners = () => {
+      removePageListener();
+      unsubscribe();
+    };
     this.connect();
   }
 
   close(): void {
     this.closed = true;
     this.epoch += 1;
-    this.removePageListener();
+    this.removeListeners();
     clearTimeout(this.retry);
     clearTimeout(this.silenceTimer);
     this.socket?.close();
@@ -168,13 +180,40 @@ export class Connection {
     if (this.closed || this.socket !== null || this.connecting) return;
     this.connecting = true;
     const epoch = ++this.epoch;
-    this.openSocket(epoch).catch(() => {
-      // There is no ticket: the network or the gateway is unavailable. That is no evidence against sockets.
+    this.openSocket(epoch).catch((error: unknown) => {
       if (epoch !== this.epoch) return;
       this.connecting = false;
-      this.updateStatus();
-      this.retryIn(this.backoff.next());
+      this.onNoTicket(error);
     });
+  }
+
+  /** Retries when the network or the gateway is unavailable, which is no evidence against sockets; stops when there is no session. */
+  private onNoTicket(error: unknown): void {
+    if (error instanceof SessionError) {
+      this.stopEvents();
+      this.subject.set({ status: "offline", transport: "socket", refusal: SESSION_ENDED });
+      return;
+    }
+    this.updateStatus();
+    this.retryIn(this.backoff.next());
+  }
+
+  /** Asks whether the browser has another session by now, after the transport's has ended; otherwise it is signed out. */
+  private checkSession(): void {
+    this.stopEvents();
+    clearTimeout(this.retry);
+    this.failures = 0;
+    this.subject.update({ transport: "socket" });
+    this.updateStatus();
+    const epoch = ++this.epoch;
+    this.http.startSession().then(
+      () => {
+        if (epoch === this.epoch) this.retryIn(this.backoff.next());
+      },
+      (error: unknown) => {
+        if (epoch === this.epoch) this.onNoTicket(error);
+      },
+    );
   }
 
   /** Opens a socket with a new ticket: a ticket can be used once, within a minute. */
@@ -234,6 +273,10 @@ export class Connection {
   private onSocketEnd(code: number, stable: boolean): void {
     this.socket = null;
     clearTimeout(this.silenceTimer);
+    if (code === SESSION_ENDED) {
+      this.checkSession();
+      return;
+    }
     if (afterClose(code) === "stop") {
       this.stopEvents();
       this.subject.set({ status: "offline", transport: "socket", refusal: code });
@@ -277,7 +320,9 @@ export class Connection {
   }
 
   private onPageEvent(event: PageEvent): void {
-    if (event === "hidden" || this.subject.getSnapshot().refusal !== null) return;
+    const { refusal } = this.subject.getSnapshot();
+    if (event === "visible" && refusal === SESSION_ENDED) this.checkSession();
+    if (event === "hidden" || refusal !== null) return;
     if (event === "offline") {
       // The socket stays open until it times out; the page shows the state at once.
       this.subject.update({ status: "offline" });
@@ -316,7 +361,11 @@ export class Connection {
       onFrame: (frame) => {
         if (frame.type !== "listed" && frame.type !== "relist") this.deliver(frame);
       },
-      onEnd: () => {
+      onEnd: (code) => {
+        if (code === SESSION_ENDED) {
+          this.checkSession();
+          return;
+        }
         this.updateStatus();
         // Events fail as well as sockets: both are retried with backoff, and the first to connect is used.
         if (this.socket === null) this.retryIn(this.backoff.next());
@@ -389,9 +438,11 @@ class ReconnectingEventStream {
         },
         onEnd: (code) => {
           this.isReady = false;
-          this.retry = setTimeout(() => {
-            this.stream = this.open();
-          }, this.backoff.next());
+          if (code !== SESSION_ENDED) {
+            this.retry = setTimeout(() => {
+              this.stream = this.open();
+            }, this.backoff.next());
+          }
           listener.onEnd(code);
         },
       });

@@ -1,6 +1,6 @@
 import { createParser } from "eventsource-parser";
-import { type Cursor, decodeFrame } from "../protocol/protocol.ts";
-import { type Http, ProblemError } from "./http.ts";
+import { type Cursor, decodeFrame, SESSION_ENDED } from "../protocol/protocol.ts";
+import { type Http, ProblemError, SessionError } from "./http.ts";
 import { ABNORMAL, type TransportListener } from "./socket.ts";
 
 /** Milliseconds of silence after which the stream counts as dead: the server sends comments more often than that. */
@@ -37,6 +37,10 @@ export class EventStreamTransport {
       await this.read(response);
       this.end(ABNORMAL);
     } catch (error) {
+      if (error instanceof SessionError) {
+        this.end(SESSION_ENDED);
+        return;
+      }
       if (error instanceof ProblemError && !error.transient) {
         // A socket would deliver this as an error frame of the chat.
         const { code = "refused" } = error.problem;
@@ -52,7 +56,9 @@ export class EventStreamTransport {
     const parser = createParser({
       onEvent: (event) => {
         const frame = decodeFrame(event.data);
-        if (frame !== null && frame.type !== "ready" && !this.ended) this.listener.onFrame(frame);
+        if (frame === null || frame.type === "ready" || this.ended) return;
+        if (frame.type === "error" && frame.code === "session_ended") this.end(SESSION_ENDED);
+        else this.listener.onFrame(frame);
       },
     });
     const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();

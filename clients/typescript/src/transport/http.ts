@@ -71,8 +71,8 @@ export type Fetch = (input: string, init: RequestInit) => Promise<Response>;
 const TIMEOUT = 15_000;
 /** Milliseconds for a ticket, which is small, has no effects and is requested again. */
 const TICKET_TIMEOUT = 5_000;
-/** Milliseconds before its expiry from which a session is renewed: a guest's chats depend on it. */
-const RENEWAL_MARGIN = 5 * 60_000;
+/** Milliseconds before the access token's expiry from which it is renewed, and the session's idle time with it. */
+const RENEWAL_MARGIN = 60_000;
 /** The shortest time between two renewals, in milliseconds, whatever the clocks show. */
 const RENEWAL_INTERVAL = 60_000;
 /** The longest time between two renewals, in milliseconds: a wrong clock hides the expiry. */
