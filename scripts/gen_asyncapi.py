@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from parley.contracts import events, frames, identity, live, rpc, streams, subjects
+from parley.contracts import audit, events, frames, identity, live, rpc, streams, subjects
 from parley.contracts.permissions import CHAT_STORE, GATEWAY, LLM_WORKER, PUSH, UserPermissions
 
 FILE = Path(__file__).parents[1] / "docs" / "asyncapi.json"
@@ -39,6 +39,7 @@ MESSAGES: dict[str, type | None] = {
     "ctl_ticket_used": live.TicketUsed,
     "ctl_identity_revoked": identity.Revoked,
     "dead_letter": None,
+    "audit": audit.AuditEvent,
     "write_probe": None,
 }
 PARAMETERS = {
@@ -46,6 +47,7 @@ PARAMETERS = {
     "user": "The user's id.",
     "generation": "The generation's id.",
     "search": "The search's id, as its request named it.",
+    "kind": "What happened, as the event's `kind`.",
     "consumer": "The durable consumer that could not handle the message.",
 }
 

@@ -130,6 +130,11 @@ FILL[10] = f"""{FILL[9]}
     INSERT INTO usage VALUES ('00000000-0000-7000-8000-000000000009', '00000000-0000-7000-8000-000000000001', 'ann',
         'demo', 3, 5, now(), true, 0.5);
 """
+FILL[11] = f"""{FILL[10]}
+    UPDATE users SET erase_requested_at = now(), erase_at = now();
+    INSERT INTO stream_purges VALUES ('00000000-0000-7000-8000-000000000001', now(), now());
+    INSERT INTO audit_outbox VALUES ('00000000-0000-7000-8000-000000000009', '{{}}');
+"""
 """What a database of each version holds when it is upgraded; a new version brings a line."""
 
 

@@ -89,6 +89,7 @@ def test_every_subject_is_built_as_its_template_says() -> None:
         "ctl_ticket_used": subjects.CTL_TICKET_USED,
         "ctl_identity_revoked": subjects.CTL_IDENTITY_REVOKED,
         "dead_letter": subjects.dead_letter("{consumer}", "{chat}"),
+        "audit": subjects.audit("{kind}"),
         "write_probe": subjects.WRITE_PROBE,
     }
     assert built == subjects.TEMPLATES

@@ -17,6 +17,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from parley.contracts.events import GenerationFinished
 from parley.contracts.ids import is_id
 from parley.contracts.streams import (
+    AUDIT,
     CHAT,
     CHAT_STORE_FINISHED,
     CHAT_STORE_PROMPTS,
@@ -33,6 +34,8 @@ _TIMEOUT: Final = 10.0
 _DEADLINE: Final = 30.0
 _OURS: Final = (CHAT_STORE_PROMPTS, CHAT_STORE_FINISHED)
 """The consumers whose messages end in Postgres. chat-store makes requests of answers again from Postgres."""
+_RESTORED: Final = tuple(stream for stream in STREAMS if stream is not AUDIT)
+"""The streams that a restore makes anew; the audit goes on."""
 
 
 async def unprocessed(js: JetStreamContext) -> list[StoredMessage]:
@@ -88,7 +91,7 @@ async def publish(js: JetStreamContext, message: StoredMessage) -> None:
 async def message_counts(js: JetStreamContext) -> dict[str, int]:
     """Return the number of messages of each existing stream."""
     counts = {}
-    for stream in STREAMS:
+    for stream in _RESTORED:
         with contextlib.suppress(nats.js.errors.NotFoundError):
             counts[stream.name] = (await js.stream_info(stream.name)).state.messages
     return counts
@@ -106,7 +109,7 @@ async def active_consumer(js: JetStreamContext, consumers: tuple[ConsumerSpec, .
 async def delete_streams(js: JetStreamContext) -> int:
     """Delete all streams that exist, consumers and deduplication included; return their number of replicas."""
     replicas = 1
-    for stream in STREAMS:
+    for stream in _RESTORED:
         with contextlib.suppress(nats.js.errors.NotFoundError):
             replicas = max(replicas, (await js.stream_info(stream.name)).config.num_replicas or 1)
             await js.delete_stream(stream.name)

@@ -16,7 +16,7 @@ from chat_store.events.quotas import Quotas
 from chat_store.events.starter import Starter
 from chat_store.events.subscribers import Advisories, Finished, Prompts
 from chat_store.events.sweeper import Sweeper
-from chat_store.rpc import chats, generations, limits, members, messages, rooms, search
+from chat_store.rpc import chats, erasure, generations, limits, members, messages, rooms, search
 from chat_store.rpc.context import RequestContext
 from chat_store.rpc.identity import api_keys, sessions, users
 from chat_store.rpc.read_your_writes import Accepted
@@ -50,6 +50,7 @@ ROUTERS: Final = (
     users.router,
     sessions.router,
     api_keys.router,
+    erasure.router,
     chats.router,
     messages.router,
     members.router,

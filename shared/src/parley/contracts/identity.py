@@ -34,6 +34,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         issuer: Who vouches for ``subject``: the URL of an OpenID provider, ``proxy``, or null for a guest.
         groups: As the provider listed them at the last sign-in.
+        erased: What the user wrote and who it was has been removed; only the id is left.
     """
 
     id: str
@@ -46,6 +47,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     disabled: bool
     created_at: datetime
     last_seen_at: datetime
+    erased: bool = False
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
@@ -270,10 +272,15 @@ class ListUsers(StoreRequest[UserList], frozen=True, kw_only=True):
 
 
 class UpdateUser(StoreRequest[UserReply], frozen=True, kw_only=True):
-    """Disable, enable, or change the role of a user. For administrators."""
+    """Disable, enable, or change the role of a user. For administrators.
+
+    Attributes:
+        actor_id: Who does it, for the audit: an administrator, or ``operator``.
+    """
 
     VERB: ClassVar = "update_user"
     user_id: str
+    actor_id: str | None = None
     disabled: bool | None = None
     role: UserRole | None = None
 

@@ -106,10 +106,12 @@ GATEWAY: Final = UserPermissions(
             identity.ListUsers,
             identity.UpdateUser,
             identity.FindRevoked,
+            rpc.EraseUser,
         ),
         _template("ctl_search_cancel"),
         subjects.RPC_MODELS_LIST,
         subjects.WRITE_PROBE,
+        subjects.audit("sign_in_refused"),
         *_look_at(streams.CHAT),
     ),
     subscribe=(subjects.CTL_IDENTITY_REVOKED,),
@@ -133,6 +135,10 @@ CHAT_STORE: Final = UserPermissions(
         f"$JS.API.STREAM.MSG.GET.{streams.CHAT.name}",
         # What the streams hold of a chat that was deleted.
         *(f"$JS.API.STREAM.PURGE.{stream.name}" for stream in (streams.CHAT, streams.SEGMENTS, streams.DEAD_LETTERS)),
+        # What the dead letters hold of a user who was erased.
+        f"$JS.API.STREAM.MSG.GET.{streams.DEAD_LETTERS.name}",
+        f"$JS.API.STREAM.MSG.DELETE.{streams.DEAD_LETTERS.name}",
+        subjects.ANY_AUDIT,
     ),
     subscribe=(_template("rpc_store"), _template("ctl_search_cancel")),
     replies=True,
@@ -192,6 +198,13 @@ OPERATOR: Final = UserPermissions(
         *streams.SEGMENTS.subjects,
         *streams.DEAD_LETTERS.subjects,
         subjects.RPC_MODELS_LIST,
+        # `parley users`.
+        *_store(
+            identity.ListUsers,
+            identity.GetUser,
+            identity.UpdateUser,
+            rpc.EraseUser,
+        ),
     ),
 )
 USERS: Final = (GATEWAY, CHAT_STORE, LLM_WORKER, PUSH, MIGRATE, OPERATOR)

@@ -88,7 +88,16 @@ ADVISORIES: Final = StreamSpec(
     max_age=7 * DAY,
     description="The server's word that a message used up its deliveries.",
 )
-STREAMS: Final = (CHAT, SEGMENTS, DEAD_LETTERS, ADVISORIES)
+AUDIT: Final = StreamSpec(
+    name="AUDIT",
+    subjects=(subjects.ANY_AUDIT,),
+    max_age=365 * DAY,
+    # By kind, so that many refused sign-ins drop nothing but older ones.
+    max_msgs_per_subject=1_000_000,
+    discard="old",
+    description="Sign-ins, keys, links, roles, erasures: who did what, by ids.",
+)
+STREAMS: Final = (CHAT, SEGMENTS, DEAD_LETTERS, ADVISORIES, AUDIT)
 
 CHAT_STORE_PROMPTS: Final = ConsumerSpec(
     name="chat-store-prompts",

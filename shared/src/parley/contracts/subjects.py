@@ -25,6 +25,7 @@ TEMPLATES: Final[dict[str, str]] = {
     "ctl_ticket_used": "ctl.ticket.used",
     "ctl_identity_revoked": "ctl.identity.revoked",
     "dead_letter": "dead.{consumer}.{chat}",
+    "audit": "audit.{kind}",
     "write_probe": "probe.chat",
 }
 
@@ -34,6 +35,7 @@ ANY_GENERATION_SEGMENT: Final = "chat.*.generation.segment"
 ANY_GENERATION_FINISHED: Final = "chat.*.generation.finished"
 ANY_LIVE_REJECTED: Final = "live.*.rejected"
 ANY_DEAD_LETTER: Final = "dead.>"
+ANY_AUDIT: Final = "audit.*"
 ANY_MAX_DELIVERIES: Final = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>"
 
 RPC_MODELS_LIST: Final = "rpc.models.list"
@@ -106,6 +108,11 @@ def ctl_search_cancel(search_id: str) -> str:
 def dead_letter(consumer: str, chat_id: str) -> str:
     """Where the durable consumer named ``consumer`` puts what it cannot handle of a chat."""
     return f"dead.{consumer}.{chat_id}"
+
+
+def audit(kind: str) -> str:
+    """The subject of an event of :mod:`parley.contracts.audit`."""
+    return f"audit.{kind}"
 
 
 def generations_of_chat(chat_id: str) -> str:

@@ -1,4 +1,4 @@
-"""What the streams still hold of a deleted chat is removed from them.
+"""What the streams still hold of a deleted chat, or of a chat in which messages were emptied, is removed from them.
 
 At once, and again later, for what came afterwards: the end of the answer that was stopped, and prompts that a gateway
 accepted on what it remembered of the chat (an hour at most, ``docs/decisions/0012``). A prompt is removed once it has
@@ -11,10 +11,10 @@ from typing import Final
 
 from nats.js import JetStreamContext
 
-from chat_store.storage import chats
+from chat_store.storage import chats, generations
 from chat_store.storage.pool import Database
 from parley.contracts import subjects
-from parley.contracts.streams import CHAT, CHAT_STORE_PROMPTS, DEAD_LETTERS, SEGMENTS
+from parley.contracts.streams import CHAT, CHAT_STORE_FINISHED, CHAT_STORE_PROMPTS, DEAD_LETTERS, SEGMENTS, ConsumerSpec
 
 log = logging.getLogger(__name__)
 
@@ -35,18 +35,40 @@ class Purger:
         """Purge what is due. What fails is due again."""
         now = datetime.now(UTC)
         async with self._database.connection() as connection:
-            due = await chats.to_purge(connection, now=now, limit=_BATCH)
-        for chat_id, deleted_at in due:
+            deleted = await chats.to_purge(connection, now=now, limit=_BATCH)
+            emptied = await chats.to_purge_handled(connection, now=now, limit=_BATCH)
+        for chat_id, deleted_at in deleted:
             await self._purge_chat(chat_id)
-            again_at = next((deleted_at + age for age in AGAIN_AFTER if deleted_at + age > now), None)
             async with self._database.connection() as connection:
-                await chats.purged(connection, chat_id, again_at=again_at)
+                await chats.purged(connection, chat_id, again_at=_again_at(deleted_at, now))
             log.debug("Purged the streams of a deleted chat", extra={"chat_id": chat_id})
+        for chat_id, emptied_at in emptied:
+            await self._purge_handled(chat_id)
+            async with self._database.connection() as connection:
+                await chats.purged_handled(connection, chat_id, emptied_at, again_at=_again_at(emptied_at, now))
 
     async def _purge_chat(self, chat_id: str) -> None:
-        floor = (await self._js.consumer_info(CHAT.name, CHAT_STORE_PROMPTS.name)).ack_floor
-        if floor is not None and floor.stream_seq:
-            await self._js.purge_stream(CHAT.name, seq=floor.stream_seq + 1, subject=subjects.prompt_submitted(chat_id))
+        await self._purge_up_to(CHAT_STORE_PROMPTS, subjects.prompt_submitted(chat_id))
         await self._js.purge_stream(CHAT.name, subject=subjects.generations_of_chat(chat_id))
         await self._js.purge_stream(SEGMENTS.name, subject=subjects.generations_of_chat(chat_id))
         await self._js.purge_stream(DEAD_LETTERS.name, subject=subjects.dead_letters_of_chat(chat_id))
+
+    async def _purge_handled(self, chat_id: str) -> None:
+        """Purge the prompts and answers that are stored, whoever they are of; the chat goes on."""
+        await self._purge_up_to(CHAT_STORE_PROMPTS, subjects.prompt_submitted(chat_id))
+        await self._purge_up_to(CHAT_STORE_FINISHED, subjects.generation_finished(chat_id))
+        async with self._database.connection() as connection:
+            active = await generations.get_active(connection, chat_id)
+        # The running answer may need its segments.
+        if active is None:
+            await self._js.purge_stream(SEGMENTS.name, subject=subjects.generation_segment(chat_id))
+
+    async def _purge_up_to(self, consumer: ConsumerSpec, subject: str) -> None:
+        """Purge the messages of a subject that the consumer has acknowledged."""
+        floor = (await self._js.consumer_info(consumer.stream, consumer.name)).ack_floor
+        if floor is not None and floor.stream_seq:
+            await self._js.purge_stream(consumer.stream, seq=floor.stream_seq + 1, subject=subject)
+
+
+def _again_at(requested_at: datetime, now: datetime) -> datetime | None:
+    return next((requested_at + age for age in AGAIN_AFTER if requested_at + age > now), None)

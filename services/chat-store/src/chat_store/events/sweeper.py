@@ -10,6 +10,7 @@
 - Sessions past their time are removed, and guests who are in no chat and have not been here for long.
 - Prompts that wait for nothing but the limit of their author's running answers are started.
 - The streams are purged of deleted chats (:mod:`chat_store.events.purge`).
+- Users are erased (:mod:`chat_store.events.erasure`), and audit events published (:mod:`chat_store.events.audit`).
 
 Nobody owns a generation when nobody answers ``rpc.generation.<id>.snapshot`` (:mod:`chat_store.events.orphans`). While
 no worker waits for work, all are busy (or none is there), and a request more would only lengthen the queue: that time
@@ -32,6 +33,8 @@ from nats.js import JetStreamContext
 from chat_store import metrics
 from chat_store.domain.records import GenerationRecord
 from chat_store.errors import is_outage
+from chat_store.events.audit import AuditPublisher
+from chat_store.events.erasure import Eraser
 from chat_store.events.orphans import Absence, Orphans
 from chat_store.events.publisher import Publisher
 from chat_store.events.purge import Purger
@@ -135,6 +138,8 @@ class Sweeper:
         self._orphan_after = orphan_after
         self._forget_guests_after = forget_guests_after
         self._purger = Purger(js, database)
+        self._eraser = Eraser(js, database, publisher)
+        self._audit = AuditPublisher(js, database)
         self._owner_check = min(MAX_OWNER_CHECK, orphan_after / 4)
         self._orphans = Orphans(nc)
         self._absences: dict[str, Absence] = {}
@@ -151,6 +156,8 @@ class Sweeper:
                 group.create_task(self._each(TICK, self._ends))
                 group.create_task(self._each(TICK, self._waiting))
                 group.create_task(self._each(TICK, self._purger.purge))
+                group.create_task(self._each(TICK, self._eraser.erase))
+                group.create_task(self._each(TICK, self._audit.publish))
                 group.create_task(self._each(self._owner_check, self._owners))
                 group.create_task(self._each(3600.0, self._forget))
         finally:

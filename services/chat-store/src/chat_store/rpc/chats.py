@@ -13,6 +13,7 @@ from chat_store.errors import Conflict, Invalid, NoSuchMessage, NotFound
 from chat_store.rpc.context import NO_CHAT, Store, check_ids, page_size
 from chat_store.rpc.routing import handles
 from chat_store.storage import chats, members, usage
+from chat_store.storage.administration import audit
 from parley.contracts import ids, limits, rpc
 from parley.contracts.text import storable
 
@@ -106,8 +107,9 @@ async def delete_chat(request: rpc.DeleteChat, store: Store) -> rpc.Done:
         return rpc.Done()
 
     check_ids(request.chat_id)
+    deleted = audit.event("chat_deleted", actor_id=request.user_id, chat_id=request.chat_id, reason="owner")
     try:
-        return await store.change(request.chat_id, run, users=[request.user_id])
+        return await store.change(request.chat_id, run, users=[request.user_id], audited=lambda _: [deleted])
     except NotFound:
         async with store.database.connection() as connection:
             if await chats.owner_of_deleted(connection, request.chat_id) == request.user_id:

@@ -13,11 +13,13 @@ from chat_store.events.publisher import Publisher
 from chat_store.events.quotas import Quotas
 from chat_store.rpc.read_your_writes import Accepted
 from chat_store.storage import transactions
+from chat_store.storage.administration import audit
 from chat_store.storage.pool import Database
 from chat_store.storage.rows import Connection
 from chat_store.storage.searches import Searches
-from chat_store.storage.transactions import Command
+from chat_store.storage.transactions import Command, Outcome
 from parley.contracts import ids, limits
+from parley.contracts.audit import AuditEvent
 
 R = TypeVar("R")
 
@@ -44,6 +46,7 @@ class RequestContext:
         ends: bool = False,
         again: Callable[[R], bool] = lambda _: False,
         within: Callable[[Connection], AbstractAsyncContextManager[None]] = lambda _: nullcontext(),
+        audited: Callable[[R], Sequence[AuditEvent]] | None = None,
     ) -> R:
         """Change a chat and announce the change.
 
@@ -53,6 +56,7 @@ class RequestContext:
             run, messages, users, ends: See :class:`chat_store.storage.transactions.Command`.
             again: Whether a result may be due to a prompt that is accepted and not stored yet.
             within: A context in which the change is made, such as a limit's.
+            audited: What to audit of a change, committed with it; for commands that change no message.
 
         Raises:
             NotFound: there is no such chat, or no such message in it.
@@ -69,7 +73,7 @@ class RequestContext:
         async def attempt() -> R | NoSuchMessage:
             async with self.database.connection() as connection, within(connection):
                 try:
-                    outcome = await transactions.execute(connection, [command])
+                    outcome = await _execute(connection, command, audited)
                 except NoSuchMessage as missing:
                     return missing
             result = outcome.results[0]
@@ -84,6 +88,19 @@ class RequestContext:
         if isinstance(result, NoSuchMessage):
             raise result
         return result
+
+
+async def _execute(
+    connection: Connection, command: Command[R], audited: Callable[[R], Sequence[AuditEvent]] | None
+) -> Outcome[R]:
+    if audited is None:
+        return await transactions.execute(connection, [command])
+    async with connection.transaction():
+        outcome = await transactions.execute(connection, [command])
+        result = outcome.results[0]
+        if outcome.changes and result is not None:
+            await audit.record(connection, *audited(result))
+    return outcome
 
 
 Store = Annotated[RequestContext, Context("store")]

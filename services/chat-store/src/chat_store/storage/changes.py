@@ -101,9 +101,10 @@ WITH locked AS MATERIALIZED (
         position bigint, traceparent text
     ) ON r.chat_id = changed_chats.id
     ON CONFLICT (chat_id, id) DO UPDATE SET
-        parent_id = excluded.parent_id, content = excluded.content, reasoning = excluded.reasoning,
-        status = excluded.status, model = excluded.model, finish_reason = excluded.finish_reason,
-        error = excluded.error, usage = excluded.usage, version = excluded.version, position = excluded.position
+        parent_id = excluded.parent_id, author_id = excluded.author_id, content = excluded.content,
+        reasoning = excluded.reasoning, status = excluded.status, model = excluded.model,
+        finish_reason = excluded.finish_reason, error = excluded.error, usage = excluded.usage,
+        version = excluded.version, position = excluded.position, traceparent = excluded.traceparent
 ), changed_generations AS (
     INSERT INTO generations AS g (
         id, chat_id, message_id, user_id, status, attempt, released, claim_id, worker_id, claimed_at, request,

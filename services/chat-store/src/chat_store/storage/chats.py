@@ -115,3 +115,27 @@ PURGED: Final = "UPDATE deleted_chats SET purge_at = $2 WHERE id = $1"
 async def purged(connection: Connection, chat_id: str, *, again_at: datetime | None) -> None:
     """The streams hold nothing of the chat now; ``again_at``: to be looked at once more."""
     await connection.execute(PURGED, chat_id, again_at)
+
+
+TO_PURGE_HANDLED: Final = """
+SELECT chat_id::text, requested_at FROM stream_purges WHERE purge_at <= $1 ORDER BY purge_at LIMIT $2
+"""
+
+
+async def to_purge_handled(connection: Connection, *, now: datetime, limit: int) -> list[tuple[str, datetime]]:
+    """Chats of which the streams are to be purged of what is handled, with since when."""
+    return [(row[0], row[1]) for row in await connection.fetch(TO_PURGE_HANDLED, now, limit)]
+
+
+# A later request begins anew.
+PURGED_HANDLED: Final = """
+WITH done AS (DELETE FROM stream_purges WHERE chat_id = $1 AND requested_at = $2 AND $3::timestamptz IS NULL)
+UPDATE stream_purges SET purge_at = $3 WHERE chat_id = $1 AND requested_at = $2 AND $3 IS NOT NULL
+"""
+
+
+async def purged_handled(
+    connection: Connection, chat_id: str, requested_at: datetime, *, again_at: datetime | None
+) -> None:
+    """The streams hold nothing handled of the chat now; ``again_at``: to be looked at once more."""
+    await connection.execute(PURGED_HANDLED, chat_id, requested_at, again_at)

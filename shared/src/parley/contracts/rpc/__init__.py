@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from parley.contracts import identity  # noqa: F401 (its requests are served by chat-store, too)
 from parley.contracts.requests import Done, Reply, Request, RpcError, StoreRequest
+from parley.contracts.rpc.administration import EraseUser
 from parley.contracts.rpc.chats import (
     AccessReply,
     ChatList,
@@ -79,6 +80,7 @@ __all__ = [
     "DeleteMember",
     "DeleteMessage",
     "Done",
+    "EraseUser",
     "GenerationSnapshot",
     "GetChat",
     "GetMessage",

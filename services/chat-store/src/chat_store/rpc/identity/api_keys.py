@@ -10,10 +10,12 @@ from chat_store.errors import Conflict, Invalid, NotFound
 from chat_store.rpc.context import Store
 from chat_store.rpc.identity.sessions import require_enabled
 from chat_store.rpc.routing import handles
+from chat_store.storage.administration import audit
 from chat_store.storage.identity import api_keys, users
 from chat_store.storage.identity.api_keys import MAX_KEYS
 from chat_store.storage.identity.sessions import EXTEND_AFTER
 from parley.contracts import ids
+from parley.contracts.audit import AuditEvent, AuditKind
 from parley.contracts.identity import (
     ApiKeyList,
     ApiKeyReply,
@@ -61,7 +63,8 @@ async def create_api_key(request: CreateApiKey, store: Store) -> ApiKeyReply:
         existing = await api_keys.list_keys(connection, request.user_id)
         if len(existing) >= MAX_KEYS and all(key.id != request.key_id for key in existing):
             raise Conflict(f"A user has at most {MAX_KEYS} API keys. Revoke one first.")
-        await api_keys.add_key(connection, request, now=datetime.now(UTC))
+        if await api_keys.add_key(connection, request, now=datetime.now(UTC)):
+            await audit.record(connection, _audited("key_created", request.user_id, request.key_id))
         stored = await api_keys.list_keys(connection, request.user_id)
     for key in stored:
         if (key.id, key.prefix) == (request.key_id, request.prefix):
@@ -79,8 +82,14 @@ async def list_api_keys(request: ListApiKeys, store: Store) -> ApiKeyList:
 async def revoke_api_key(request: RevokeApiKey, store: Store) -> Done:
     if not ids.is_id(request.key_id):
         return Done()
-    async with store.database.connection() as connection:
+    async with store.database.connection() as connection, connection.transaction():
         revoked = await api_keys.revoke_key(connection, request.user_id, request.key_id)
+        if revoked:
+            await audit.record(connection, _audited("key_revoked", request.user_id, request.key_id))
     if revoked:
         await store.publisher.revoke(Revoked(user_id=request.user_id, key_id=request.key_id))
     return Done()
+
+
+def _audited(kind: AuditKind, user_id: str, key_id: str) -> AuditEvent:
+    return audit.event(kind, actor_id=user_id, user_id=user_id, key_id=key_id)

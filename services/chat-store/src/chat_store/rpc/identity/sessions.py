@@ -12,11 +12,13 @@ from msgspec.structs import replace
 from chat_store.errors import Conflict, Contended, Forbidden, Invalid, NotFound
 from chat_store.rpc.context import Store
 from chat_store.rpc.routing import handles
+from chat_store.storage.administration import audit
 from chat_store.storage.identity import api_keys, guests, sessions, sign_in, users
 from chat_store.storage.identity.guests import MovedChat
 from chat_store.storage.identity.sessions import EXTEND_AFTER, MAX_SESSIONS, StoredSession
 from chat_store.storage.rows import Connection
 from parley.contracts import ids
+from parley.contracts.audit import AuditEvent
 from parley.contracts.identity import (
     EndSessions,
     External,
@@ -39,6 +41,8 @@ R = TypeVar("R")
 
 NO_SESSION: Final = "There is no such session."
 DISABLED: Final = "This account is disabled."
+GUEST: Final = "guest"
+"""The method of a session that nobody signed in for."""
 
 _TRIES: Final = 5
 
@@ -91,10 +95,22 @@ async def _start(connection: Connection, request: StartSession) -> _Started:
         ended = await sessions.end_oldest(connection, user.id, keep=MAX_SESSIONS - 1)
         revoked += [Revoked(user_id=user.id, session_id=one) for one in ended]
         await sessions.add_session(connection, request, user.id, now=now)
+        if request.method != GUEST:
+            await audit.record(connection, _signed_in(request, user.id))
         session = await sessions.get_session(connection, session_id=request.session_id, now=now)
     if session is None or session.secret_digest != request.secret_digest:
         raise Conflict("This session id has been used.")
     return _Started(session=session, revoked=revoked, moved=moved)
+
+
+def _signed_in(request: StartSession, user_id: str) -> AuditEvent:
+    return audit.event(
+        "sign_in",
+        actor_id=user_id,
+        user_id=user_id,
+        session_id=request.session_id,
+        method=storable(request.method),
+    )
 
 
 async def _end_guest(connection: Connection, guest_id: str) -> list[Revoked]:
@@ -167,9 +183,14 @@ async def list_sessions(request: ListSessions, store: Store) -> SessionList:
 async def end_sessions(request: EndSessions, store: Store) -> Done:
     if not all(one is None or ids.is_id(one) for one in (request.session_id, request.except_id)):
         return Done()
-    async with store.database.connection() as connection:
+    async with store.database.connection() as connection, connection.transaction():
         ended = await sessions.end_sessions(
             connection, request.user_id, session_id=request.session_id, except_id=request.except_id
+        )
+        user_id = request.user_id
+        await audit.record(
+            connection,
+            *(audit.event("sign_out", actor_id=user_id, user_id=user_id, session_id=one) for one in ended),
         )
     await store.publisher.revoke(*(Revoked(user_id=request.user_id, session_id=one) for one in ended))
     return Done()

@@ -8,8 +8,10 @@ from chat_store.errors import NotFound
 from chat_store.rpc.context import Store, page_size
 from chat_store.rpc.identity.api_keys import NO_USER
 from chat_store.rpc.routing import handles
+from chat_store.storage.administration import audit
 from chat_store.storage.identity import users
-from parley.contracts.identity import GetUser, ListUsers, Revoked, UpdateUser, UserList, UserReply
+from parley.contracts.audit import AuditEvent, AuditKind
+from parley.contracts.identity import GetUser, ListUsers, Revoked, UpdateUser, User, UserList, UserReply
 from parley.contracts.text import storable
 
 router = NatsRouter()
@@ -45,9 +47,21 @@ async def update_user(request: UpdateUser, store: Store) -> UserReply:
         await users.lock_user(connection, user_id)
         before = await users.get_user(connection, user_id)
         user = await users.update_user(connection, user_id, disabled=request.disabled, role=request.role)
+        if before is not None and user is not None:
+            await audit.record(connection, *_audited(before, user, request.actor_id))
     if before is None or user is None:
         raise NotFound(NO_USER)
     if before != user:
         # Of one who is enabled or has another role, what is cached is read again, and nothing is closed.
         await store.publisher.revoke(Revoked(user_id=user.id, disabled=user.disabled, closes=user.disabled))
     return UserReply(user=user)
+
+
+def _audited(before: User, user: User, actor_id: str | None) -> list[AuditEvent]:
+    events = []
+    if user.disabled != before.disabled:
+        kind: AuditKind = "user_disabled" if user.disabled else "user_enabled"
+        events.append(audit.event(kind, actor_id=actor_id, user_id=user.id))
+    if user.role != before.role:
+        events.append(audit.event("role_changed", actor_id=actor_id, user_id=user.id, role=user.role))
+    return events

@@ -47,9 +47,9 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING
 """
 
 
-async def add_key(connection: Connection, request: CreateApiKey, *, now: datetime) -> None:
-    """Add a key, unless its id or its prefix has been used."""
-    await connection.execute(
+async def add_key(connection: Connection, request: CreateApiKey, *, now: datetime) -> bool:
+    """Add a key, unless its id or its prefix has been used; return whether it was added."""
+    status = await connection.execute(
         ADD_KEY,
         request.key_id,
         request.user_id,
@@ -60,6 +60,7 @@ async def add_key(connection: Connection, request: CreateApiKey, *, now: datetim
         now,
         request.expires_at,
     )
+    return status.endswith(" 1")
 
 
 USE_KEY: Final = "UPDATE api_keys SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at <= $3)"

@@ -11,7 +11,7 @@ from chat_store.storage.rows import Connection, decode_rows
 from parley.contracts.identity import External, User, UserRole
 
 USER: Final = """u.id, u.issuer, u.subject, u.email, u.name, u.role, u.groups, u.disabled, u.created_at,
-    u.last_seen_at"""
+    u.last_seen_at, u.erase_requested_at IS NOT NULL AS erased"""
 
 GET_USER: Final = f"SELECT row_to_json(r) FROM (SELECT {USER} FROM users u WHERE u.id = $1) r"
 
@@ -126,7 +126,8 @@ async def list_users(connection: Connection, *, query: str | None, before: Befor
 
 UPDATE_USER: Final = f"""
 WITH u AS (
-    UPDATE users SET disabled = coalesce($2, disabled), role = coalesce($3, role) WHERE id = $1 RETURNING *
+    UPDATE users SET disabled = coalesce($2, disabled), role = coalesce($3, role)
+    WHERE id = $1 AND erase_requested_at IS NULL RETURNING *
 )
 SELECT row_to_json(r) FROM (SELECT {USER} FROM u) r
 """

@@ -1,0 +1,1 @@
+"""Erasure of users and the outbox of the audit."""

@@ -1,0 +1,136 @@
+"""Erasing a user, in pieces that can be repeated (docs/decisions/0058)."""
+
+from datetime import datetime
+from typing import Final
+
+from chat_store.storage.rows import Connection
+
+ERASED_USER: Final = "erased"
+"""The user id of usage and generations whose user was erased."""
+
+# Who it was is removed at once, so that the person can sign in again, as a new user.
+REQUEST: Final = """
+UPDATE users SET issuer = NULL, subject = NULL, email = NULL, name = NULL, groups = '{}', role = 'user',
+    disabled = true, erase_requested_at = $2, erase_at = $2
+WHERE id = $1 AND erase_requested_at IS NULL
+"""
+
+END_SESSIONS: Final = "DELETE FROM sessions WHERE user_id = $1"
+REVOKE_KEYS: Final = "DELETE FROM api_keys WHERE user_id = $1"
+
+
+async def request(connection: Connection, user_id: str, *, now: datetime) -> bool:
+    """Mark the user; remove profile, sessions and keys. Return whether this is the first request for it."""
+    status = await connection.execute(REQUEST, user_id, now)
+    await connection.execute(END_SESSIONS, user_id)
+    await connection.execute(REVOKE_KEYS, user_id)
+    return status.endswith(" 1")
+
+
+DUE: Final = """
+SELECT id, erase_requested_at FROM users WHERE erase_at <= $1 ORDER BY erase_at LIMIT $2
+"""
+
+
+async def due(connection: Connection, *, now: datetime, limit: int) -> list[tuple[str, datetime]]:
+    """Users who are to be erased now, with when that was requested."""
+    return [(row[0], row[1]) for row in await connection.fetch(DUE, now, limit)]
+
+
+ERASED: Final = "UPDATE users SET erase_at = $2 WHERE id = $1"
+
+
+async def erased(connection: Connection, user_id: str, *, again_at: datetime | None) -> None:
+    """Nothing of the user is left now; ``again_at``: to be looked at once more."""
+    await connection.execute(ERASED, user_id, again_at)
+
+
+OWN_CHATS: Final = "SELECT chat_id::text FROM members WHERE user_id = $1 AND role = 'owner' LIMIT $2"
+
+
+async def own_chats(connection: Connection, user_id: str, *, limit: int) -> list[str]:
+    return [row[0] for row in await connection.fetch(OWN_CHATS, user_id, limit)]
+
+
+CHATS_OF_OTHERS: Final = """
+(SELECT chat_id::text FROM members WHERE user_id = $1 AND role <> 'owner' LIMIT $2)
+UNION
+(SELECT DISTINCT chat_id::text FROM messages WHERE author_id = $1 LIMIT $2)
+"""
+
+
+async def chats_of_others(connection: Connection, user_id: str, *, limit: int) -> list[str]:
+    """Chats that the user is a member of, or has written in; the user's own chats are gone by then."""
+    return [row[0] for row in await connection.fetch(CHATS_OF_OTHERS, user_id, limit)]
+
+
+QUEUED: Final = "SELECT id::text FROM messages WHERE chat_id = $1 AND status = 'queued' AND author_id = $2"
+
+
+async def queued(connection: Connection, chat_id: str, user_id: str) -> list[str]:
+    return [row[0] for row in await connection.fetch(QUEUED, chat_id, user_id)]
+
+
+WRITTEN: Final = """
+WITH prompts AS MATERIALIZED (
+    SELECT id FROM messages WHERE chat_id = $1 AND author_id = $2 ORDER BY position LIMIT $3
+)
+SELECT id::text FROM prompts
+UNION
+SELECT m.id::text FROM prompts JOIN messages m ON m.chat_id = $1 AND m.parent_id = prompts.id AND m.role = 'assistant'
+"""
+
+
+async def written(connection: Connection, chat_id: str, user_id: str, *, limit: int) -> list[str]:
+    """Some prompts of the user in the chat, with the answers to them."""
+    return [row[0] for row in await connection.fetch(WRITTEN, chat_id, user_id, limit)]
+
+
+PURGE_LATER: Final = """
+INSERT INTO stream_purges (chat_id, requested_at, purge_at) VALUES ($1, $2, $2)
+ON CONFLICT (chat_id) DO UPDATE SET requested_at = excluded.requested_at, purge_at = excluded.purge_at
+"""
+
+
+async def purge_streams_of(connection: Connection, chat_id: str, *, now: datetime) -> None:
+    """Have the streams purged of what is handled of this chat, now and again later."""
+    await connection.execute(PURGE_LATER, chat_id, now)
+
+
+# The rest has no text, and takes one statement each.
+FORGET_REJECTED: Final = """
+WITH gone AS (DELETE FROM rejected_prompts WHERE user_id = $1 RETURNING chat_id)
+INSERT INTO stream_purges (chat_id, requested_at, purge_at) SELECT DISTINCT chat_id, $2::timestamptz, $2 FROM gone
+ON CONFLICT (chat_id) DO UPDATE SET requested_at = excluded.requested_at, purge_at = excluded.purge_at
+"""
+ANONYMISE_GENERATIONS: Final = """
+UPDATE generations g SET user_id = $2 FROM usage u WHERE u.user_id = $1 AND g.id = u.generation_id AND g.user_id = $1
+"""
+ANONYMISE_USAGE: Final = "UPDATE usage SET user_id = $2 WHERE user_id = $1"
+FORGET_RATES: Final = "DELETE FROM prompt_rates WHERE user_id = $1"
+FORGET_ADMISSIONS: Final = "DELETE FROM prompt_admissions WHERE user_id = $1"
+ANONYMISE_GENERATIONS_OF_CHAT: Final = "UPDATE generations SET user_id = $3 WHERE chat_id = $1 AND user_id = $2"
+
+
+async def anonymise_generations(connection: Connection, chat_id: str, user_id: str) -> None:
+    """Remove the user's id from the answers of a chat."""
+    await connection.execute(ANONYMISE_GENERATIONS_OF_CHAT, chat_id, user_id, ERASED_USER)
+
+
+async def anonymise_rest(connection: Connection, user_id: str, *, now: datetime) -> None:
+    """Remove the user from what has no text: rejected prompts, answers, usage."""
+    await connection.execute(FORGET_REJECTED, user_id, now)
+    await connection.execute(ANONYMISE_GENERATIONS, user_id, ERASED_USER)
+    await connection.execute(ANONYMISE_USAGE, user_id, ERASED_USER)
+    await connection.execute(FORGET_RATES, user_id)
+    await connection.execute(FORGET_ADMISSIONS, user_id)
+
+
+IS_EMPTIED: Final = """
+SELECT NOT EXISTS (SELECT FROM messages WHERE chat_id = $1 AND id = $2 AND error->>'code' IS DISTINCT FROM 'erased')
+"""
+
+
+async def is_emptied(connection: Connection, chat_id: str, message_id: str) -> bool:
+    """Whether a message was emptied, or does not exist."""
+    return bool(await connection.fetchval(IS_EMPTIED, chat_id, message_id))
