@@ -1,7 +1,7 @@
 import { ProblemError } from "parley-client";
 import { describe, expect, it } from "vitest";
 import { browserOf } from "../../src/page/account/browserOf";
-import { byDay, byModel } from "../../src/page/account/usageSums";
+import { byDay, byModel, lastDays } from "../../src/page/account/usageSums";
 import { messageOf } from "../../src/page/ui/errors";
 import { timeAgo, whenFrom } from "../../src/page/ui/time";
 
@@ -14,7 +14,7 @@ describe("usage", () => {
       { ...line, day: "2026-03-01", model: "b", cost: null },
       { ...line, day: "2026-02-01", model: "a", cost: null },
     ];
-    expect(byDay(usage, 3, new Date("2026-03-02T01:00:00Z"))).toEqual([
+    expect(byDay(usage, lastDays(3, new Date("2026-03-02T01:00:00Z")))).toEqual([
       { day: "2026-02-28", input: 0, output: 0 },
       { day: "2026-03-01", input: 20, output: 10 },
       { day: "2026-03-02", input: 0, output: 0 },
@@ -25,11 +25,11 @@ describe("usage", () => {
     const usage = [
       { ...line, day: "2026-03-01", model: "free", cost: null },
       { ...line, day: "2026-03-01", model: "paid", cost: 0.5 },
-      { ...line, day: "2026-03-02", model: "paid", cost: 0.25 },
+      { ...line, day: "2026-03-02", model: "paid", cost: 0.25, estimated: 1 },
     ];
     expect(byModel(usage)).toEqual([
-      { model: "paid", answers: 2, input_tokens: 20, output_tokens: 10, cost: 0.75 },
-      { model: "free", answers: 1, input_tokens: 10, output_tokens: 5, cost: null },
+      { model: "paid", answers: 2, estimated: 1, input: 20, output: 10, cost: 0.75 },
+      { model: "free", answers: 1, estimated: 0, input: 10, output: 5, cost: null },
     ]);
   });
 });

@@ -1,6 +1,7 @@
+import type { TokenUsage } from "../protocol/bodies.ts";
 import type { Page } from "../protocol/protocol.ts";
 import type { Http } from "../transport/http.ts";
-import type { ApiKey, CreatedApiKey, DailyUsage, Me, NewApiKey, SessionInfo } from "./bodies.ts";
+import type { ApiKey, CreatedApiKey, Me, NewApiKey, SessionInfo } from "./bodies.ts";
 
 /** The user's own account: who they are, their sessions, API keys, usage and data. */
 export class Account {
@@ -35,9 +36,9 @@ export class Account {
     await this.http.request("DELETE", `/api-keys/${id}`);
   }
 
-  /** Returns the usage of the last days, by day and model. */
-  async usage(days: number): Promise<readonly DailyUsage[]> {
-    return (await this.http.request<Page<DailyUsage>>("GET", `/usage?days=${days}`)).items;
+  /** Returns the usage by day and model, from a day on: `YYYY-MM-DD`, UTC. */
+  async usage(from: string): Promise<readonly TokenUsage[]> {
+    return (await this.http.request<Page<TokenUsage>>("GET", `/usage?from=${from}`)).items;
   }
 
   /** The address of an export of everything that is stored of the user, as JSON. */

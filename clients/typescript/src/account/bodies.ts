@@ -53,17 +53,6 @@ export interface NewApiKey {
   readonly expires_at: string | null;
 }
 
-/** What a user used on one day (UTC) of one model. */
-export interface DailyUsage {
-  readonly day: string;
-  readonly model: string;
-  readonly answers: number;
-  readonly input_tokens: number;
-  readonly output_tokens: number;
-  /** Null: the model has no price. */
-  readonly cost: number | null;
-}
-
 export type Role = "owner" | "reader" | "writer";
 
 /** A member of a chat, or a user who is invited to it. */

@@ -1,16 +1,18 @@
-import type { Account, DailyUsage } from "parley-client";
+import type { Account, TokenUsage } from "parley-client";
 import { useState } from "react";
 import { Problem } from "../ui/Problem";
 import { useLoaded } from "../ui/useLoaded";
 import { UsagePlot } from "./UsagePlot";
-import { byDay, byModel, type ModelUsage } from "./usageSums";
+import { byDay, byModel, lastDays, type ModelUsage } from "./usageSums";
 
 const PERIODS = [7, 30, 90] as const;
 
 /** The user's usage: tokens by day as a plot with its table, and by model with cost. */
 export function Usage({ account }: { readonly account: Account }) {
   const [days, setDays] = useState<number>(30);
-  const { value, problem } = useLoaded(String(days), () => account.usage(days));
+  const { value, problem } = useLoaded(String(days), () =>
+    account.usage(lastDays(days, new Date())[0] ?? ""),
+  );
   return (
     <>
       <label className="field max-w-40">
@@ -34,14 +36,15 @@ export function Usage({ account }: { readonly account: Account }) {
   );
 }
 
-function UsageTables({ usage, days }: { readonly usage: readonly DailyUsage[]; readonly days: number }) {
+function UsageTables({ usage, days }: { readonly usage: readonly TokenUsage[]; readonly days: number }) {
   const models = byModel(usage);
+  const estimated = models.reduce((sum, line) => sum + line.estimated, 0);
   if (models.length === 0) {
     return <p className="mt-4 text-muted-foreground text-sm">Nothing was used in this period.</p>;
   }
   return (
     <>
-      <UsagePlot days={byDay(usage, days, new Date())} />
+      <UsagePlot days={byDay(usage, lastDays(days, new Date()))} />
       <table className="table" data-testid="usage-models">
         <caption className="sr-only">Usage by model</caption>
         <thead>
@@ -59,6 +62,12 @@ function UsageTables({ usage, days }: { readonly usage: readonly DailyUsage[]; r
           ))}
         </tbody>
       </table>
+      {estimated > 0 && (
+        <p className="mt-2 text-muted-foreground text-sm" data-testid="usage-estimated">
+          The tokens of {estimated.toLocaleString("en")} of these answers are estimated: they were stopped or
+          failed before the provider counted them.
+        </p>
+      )}
     </>
   );
 }
@@ -70,8 +79,8 @@ function ModelRow({ line }: { readonly line: ModelUsage }) {
     <tr>
       <th scope="row">{line.model}</th>
       <td>{line.answers.toLocaleString("en")}</td>
-      <td>{line.input_tokens.toLocaleString("en")}</td>
-      <td>{line.output_tokens.toLocaleString("en")}</td>
+      <td>{line.input.toLocaleString("en")}</td>
+      <td>{line.output.toLocaleString("en")}</td>
       <td>{line.cost === null ? "–" : cost.format(line.cost)}</td>
     </tr>
   );

@@ -1,4 +1,4 @@
-import type { DailyUsage } from "parley-client";
+import type { TokenUsage } from "parley-client";
 
 /** A day's tokens of all models. */
 export interface DayUsage {
@@ -8,14 +8,30 @@ export interface DayUsage {
   readonly output: number;
 }
 
-export type ModelUsage = Omit<DailyUsage, "day">;
+/** The usage of a model. */
+export interface ModelUsage {
+  readonly model: string;
+  readonly answers: number;
+  /** How many of the answers have tokens that the provider did not count. */
+  readonly estimated: number;
+  readonly input: number;
+  readonly output: number;
+  /** Null: the model has no price. */
+  readonly cost: number | null;
+}
 
 const DAY = 24 * 60 * 60 * 1000;
 
-/** Returns the last days until today (UTC), also those without usage. */
-export function byDay(usage: readonly DailyUsage[], days: number, now: Date): DayUsage[] {
-  return Array.from({ length: days }, (_, index) => {
-    const day = new Date(now.getTime() - (days - 1 - index) * DAY).toISOString().slice(0, 10);
+/** Returns the last days until today (UTC), oldest first. */
+export function lastDays(count: number, now: Date): string[] {
+  return Array.from({ length: count }, (_, index) =>
+    new Date(now.getTime() - (count - 1 - index) * DAY).toISOString().slice(0, 10),
+  );
+}
+
+/** Returns the sums of these days, also of those without usage. */
+export function byDay(usage: readonly TokenUsage[], days: readonly string[]): DayUsage[] {
+  return days.map((day) => {
     const lines = usage.filter((line) => line.day === day);
     return {
       day,
@@ -25,26 +41,20 @@ export function byDay(usage: readonly DailyUsage[], days: number, now: Date): Da
   });
 }
 
-/** Returns the sums by model, the most used first. The cost of a model is null when no line has one. */
-export function byModel(usage: readonly DailyUsage[]): ModelUsage[] {
+/** Returns the sums by model, the most used first. */
+export function byModel(usage: readonly TokenUsage[]): ModelUsage[] {
   const models = new Map<string, ModelUsage>();
-  for (const { day: _, ...line } of usage) {
+  for (const line of usage) {
     const before = models.get(line.model);
-    models.set(line.model, before === undefined ? line : sum(before, line));
+    const cost = line.cost ?? null;
+    models.set(line.model, {
+      model: line.model,
+      answers: (before?.answers ?? 0) + line.answers,
+      estimated: (before?.estimated ?? 0) + (line.estimated ?? 0),
+      input: (before?.input ?? 0) + line.input_tokens,
+      output: (before?.output ?? 0) + line.output_tokens,
+      cost: cost === null ? (before?.cost ?? null) : (before?.cost ?? 0) + cost,
+    });
   }
-  return [...models.values()].sort((one, other) => tokensOf(other) - tokensOf(one));
-}
-
-function sum(one: ModelUsage, other: ModelUsage): ModelUsage {
-  return {
-    model: one.model,
-    answers: one.answers + other.answers,
-    input_tokens: one.input_tokens + other.input_tokens,
-    output_tokens: one.output_tokens + other.output_tokens,
-    cost: one.cost === null && other.cost === null ? null : (one.cost ?? 0) + (other.cost ?? 0),
-  };
-}
-
-function tokensOf({ input_tokens, output_tokens }: ModelUsage): number {
-  return input_tokens + output_tokens;
+  return [...models.values()].sort((one, other) => other.input + other.output - one.input - one.output);
 }

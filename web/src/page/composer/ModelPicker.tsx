@@ -41,6 +41,7 @@ export function ModelPicker({ model, disabled = false, onChange }: ModelPickerPr
   const chosen = model ?? models?.default ?? null;
   if (models === null || chosen === null) return null;
   const names = models.items.includes(chosen) ? models.items : [chosen, ...models.items];
+  const labels = new Map(models.details?.map(({ name, display_name }) => [name, display_name]));
   return (
     <select
       aria-label="Model"
@@ -52,7 +53,7 @@ export function ModelPicker({ model, disabled = false, onChange }: ModelPickerPr
     >
       {names.map((name) => (
         <option className="bg-card text-foreground" key={name} value={name}>
-          {name}
+          {labels.get(name) ?? name}
         </option>
       ))}
     </select>
