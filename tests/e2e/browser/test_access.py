@@ -286,7 +286,7 @@ def share_links(context: BrowserContext, server: ScriptedPage) -> Page:
 
 def invitations(context: BrowserContext, server: ScriptedPage) -> Page:
     server.account.add_invitation(server.add_chat("A chat"), "A chat")
-    server.account.provider = PROVIDER
+    server.account.sign_in()
     page = opened(context)
     open_list(page)
     page.get_by_test_id("invitation").wait_for()

@@ -97,6 +97,7 @@ def test_a_writer_writes_and_may_leave(context: BrowserContext, server: Scripted
 
 def test_an_invitation_is_accepted_or_declined(context: BrowserContext, server: ScriptedPage) -> None:
     chat = others_chat(server, "writer")
+    server.account.sign_in()
     server.account.add_invitation(chat, "Tides")
     server.account.add_invitation(server.add_chat("Spam"), "Spam", "reader")
     page = open_page(context)

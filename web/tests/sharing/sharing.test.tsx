@@ -110,6 +110,9 @@ describe("an invitation", () => {
 
   it("opens the chat when it is accepted", async () => {
     page.server.overrides.set("GET /v1/invitations", () => json({ items: [invitation], next: null }));
+    page.server.guest = false;
+    page.reconnect();
+    await page.pass(50);
     page.server.overrides.set(`POST /v1/invitations/${CHAT}`, done);
     await page.render(<Invitations onOpen={opened} />);
     await page.pass(50);
@@ -121,6 +124,9 @@ describe("an invitation", () => {
 
   it("stays, with the error, when it could not be declined", async () => {
     page.server.overrides.set("GET /v1/invitations", () => json({ items: [invitation], next: null }));
+    page.server.guest = false;
+    page.reconnect();
+    await page.pass(50);
     page.server.overrides.set(`DELETE /v1/invitations/${CHAT}`, () => problem(503, "unavailable"));
     await page.render(<Invitations onOpen={opened} />);
     await page.pass(50);

@@ -1,6 +1,6 @@
 import { type Invitation, Sharing } from "parley-client";
 import { useEffect, useMemo, useState } from "react";
-import { useConfig, useObservable, useParley } from "../session/context";
+import { useObservable, useParley } from "../session/context";
 import { messageOf } from "../ui/errors";
 
 interface InvitationsProps {
@@ -13,15 +13,15 @@ export function Invitations({ onOpen }: InvitationsProps) {
   const sharing = useMemo(() => new Sharing(parley.http), [parley]);
   const [items, setItems] = useState<readonly Invitation[]>([]);
   const [problem, setProblem] = useState<string | null>(null);
-  // A server of the version before knows no users to invite.
-  const known = useConfig()?.auth !== undefined;
+  // Guests are not invited: they come and go with a browser.
+  const { guest } = useObservable(parley.user);
   const userId = useObservable(parley.http.user);
   // An invitation comes with a frame about the list of chats.
   const { items: chats } = useObservable(parley.chats);
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: a change of the list loads them again
   useEffect(() => {
-    if (userId === null || !known) return;
+    if (userId === null || guest) return;
     let current = true;
     const load = () =>
       sharing.invitations().then(
@@ -35,7 +35,7 @@ export function Invitations({ onOpen }: InvitationsProps) {
       current = false;
       document.removeEventListener("visibilitychange", refresh);
     };
-  }, [sharing, userId, chats.length, known]);
+  }, [sharing, userId, chats.length, guest]);
 
   const answer = (invitation: Invitation, accepted: boolean) => {
     const { chat_id } = invitation;
