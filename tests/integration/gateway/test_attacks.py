@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
@@ -241,6 +242,9 @@ async def test_connections_of_one_address_are_limited_and_others_are_served(targ
         got = await asyncio.gather(*[one.read() for one in flood[PER_ADDRESS:]])
         refused = [answer for answer in got if answer.startswith(b"HTTP/1.1 429")]
         assert len(refused) >= PER_ADDRESS
+        head, _, body = refused[0].partition(b"\r\n\r\n")
+        assert b"retry-after: 5" in head
+        assert json.loads(body)["code"] == "too_many"
         assert (await answer(target, GET, source="127.0.0.2")).startswith(b"HTTP/1.1 200")
 
 

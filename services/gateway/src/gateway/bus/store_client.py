@@ -27,6 +27,8 @@ _STALE_TIMEOUT = 0.5
 _FIRST_DELAY = 0.05
 _LONGEST_DELAY = 0.5
 _MODELS_FRESH_SECONDS = 60.0
+_TOO_MANY_SECONDS = 60.0
+"""``Retry-After`` of a refusal that no time ends by itself, such as the number of a chat's members."""
 
 
 class StoreClient:
@@ -150,7 +152,7 @@ def _as_gateway_error(refusal: RpcRefused) -> GatewayError:
         case "invalid":
             return Invalid(refusal.message)
         case "too_many":
-            return TooMany(refusal.message, code=refusal.reason, retry_after=refusal.retry_after)
+            return TooMany(refusal.message, code=refusal.reason, retry_after=refusal.retry_after or _TOO_MANY_SECONDS)
         case "unavailable":
             return Unavailable(refusal.message, retry_after=refusal.retry_after or 2.0)
         case _:

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httptools
+import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from gateway.http.problems import problem_response
 from gateway.metrics import CONNECTIONS, CONNECTIONS_ENDED
+from parley.contracts.problems import MEDIA_TYPE, Problem
 from parley.runtime.forwarded import TrustedProxies, group_of
 
 MAX_HEAD_BYTES = 32 * 1024
@@ -32,10 +34,13 @@ _LINGER_BYTES = 1024 * 1024
 """How much is read and discarded after a refusal: a connection that is closed with unread data is reset, and its client
 may not see the response (RFC 9112 §9.6)."""
 
-_TOO_MANY = (
-    b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n"
-    b"cache-control: no-store\r\n\r\n"
+_TOO_MANY_BODY = msgspec.json.encode(
+    Problem(title="Too Many Requests", status=429, detail="Too many connections from this address.", code="too_many")
 )
+_TOO_MANY = (
+    b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 5\r\ncontent-type: %s\r\ncontent-length: %d\r\n"
+    b"connection: close\r\ncache-control: no-store\r\n\r\n%s"
+) % (MEDIA_TYPE.encode(), len(_TOO_MANY_BODY), _TOO_MANY_BODY)
 REFUSALS = {
     400: ("malformed", "This is not HTTP."),
     414: ("too_large", f"The address is longer than {MAX_URL_BYTES} bytes."),
