@@ -126,7 +126,7 @@ class ScriptedAccount:
         if method == "DELETE":
             return 204, None
         return 200, {
-            "id": self.user_id,
+            "user_id": self.user_id,
             "guest": self.guest,
             "name": self.name,
             "email": self.email,
@@ -148,7 +148,7 @@ class ScriptedAccount:
         if method == "POST":
             key = {**body, "id": new_id(), "prefix": "pk_abcdefgh", "created_at": TIME, "last_used_at": None}
             self.keys.insert(0, key)
-            return 201, {**key, "key": "pk_abcdefgh_" + "x" * 43}
+            return 201, {"key": key, "secret": "pk_abcdefgh_" + "x" * 43}
         if method == "DELETE":
             self.keys = [one for one in self.keys if one["id"] != parts[1]]
             return 204, None

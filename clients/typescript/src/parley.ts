@@ -29,6 +29,8 @@ export class Parley {
   private readonly subscriptions: (() => void)[] = [];
   /** The user of this browser's session, or of its last one; nobody while unknown. */
   private readonly currentUser = new Subject<StoredUser>(NOBODY);
+  /** Whether the server has named the user. */
+  private userIsCertain = false;
   /** Resolves when the store belongs to the current user. */
   private userChange: Promise<void> = Promise.resolve();
   private configuration: Promise<ServerConfig> | null = null;
@@ -51,7 +53,7 @@ export class Parley {
     this.subscriptions.push(
       environment.onPageEvent((event) => this.onPageEvent(event)),
       store.onChange((change) => this.onStoreChange(change)),
-      this.http.user.subscribe(() => this.onUser(this.sessionUser(), true)),
+      this.http.sessions.subscribe(() => this.onSession()),
       this.pushConnection.state.subscribe(() => {
         const before = status;
         status = this.pushConnection.state.getSnapshot().status;
@@ -195,9 +197,14 @@ export class Parley {
     for (const chat of this.openChats.values()) chat.retryNow();
   }
 
-  private sessionUser(): StoredUser {
+  private onSession(): void {
     const { session } = this.http;
-    return session === null ? NOBODY : { id: session.user_id, guest: session.user?.guest !== false };
+    if (session === null) return;
+    const user = { id: session.user_id, guest: session.user?.guest !== false };
+    const before = this.currentUser.getSnapshot();
+    if (this.userIsCertain && before.id === user.id && before.guest === user.guest) return;
+    this.userIsCertain = true;
+    this.onUser(user, true);
   }
 
   /** @param certain Whether the server named the user; otherwise it is the last user of this browser. */

@@ -143,6 +143,16 @@ describe("a user who is not a guest", () => {
     expect(setup.parley.drafts.of(null).getSnapshot()).toBe("The guest's draft");
   });
 
+  it("who was the guest of this browser is known in all its tabs with the next renewal", async () => {
+    const tab = await setup.open();
+    expect(tab.user.getSnapshot()).toEqual({ id: "u", guest: true });
+    await signedIn("u");
+    await tab.http.startSession();
+    expect(tab.user.getSnapshot()).toEqual({ id: "u", guest: false });
+    await flush();
+    expect(await setup.server.store.lastUser()).toEqual({ id: "u", guest: false });
+  });
+
   it("signs out: nothing of the user is shown before the next session is known, and it is there again after", async () => {
     await signedIn("ada");
     setup.parley.drafts.of(CHAT).write("Ada's draft");

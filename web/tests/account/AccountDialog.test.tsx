@@ -11,7 +11,7 @@ const TIME = "2026-01-05T12:00:00Z";
 const SESSION = { created_at: TIME, last_used_at: TIME, expires_at: TIME, address: "", method: "oidc" };
 
 function me(fields: object): void {
-  const user = { id: "u", guest: false, name: "Ada", email: null, role: "user", ...fields };
+  const user = { user_id: "u", guest: false, name: "Ada", email: null, role: "user", ...fields };
   page.server.overrides.set("GET /v1/me", () => json(user));
 }
 
@@ -73,7 +73,10 @@ describe("the API keys", () => {
   it("cannot be created without a name or a scope, and the secret is shown once", async () => {
     page.server.overrides.set("GET /v1/api-keys", () => json({ items: [], next: null }));
     page.server.overrides.set("POST /v1/api-keys", ({ body }) =>
-      json({ ...(body as object), id: "k", prefix: "pk_a", key: "pk_a_secret", created_at: TIME }, 201),
+      json(
+        { key: { ...(body as object), id: "k", prefix: "pk_a", created_at: TIME }, secret: "pk_a_secret" },
+        201,
+      ),
     );
     await show("api-keys");
     expect(find("create-api-key")).toHaveProperty("disabled", true);

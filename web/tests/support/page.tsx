@@ -20,7 +20,14 @@ export class PageSetup {
       // jsdom has no modal dialogues.
       if (typeof HTMLDialogElement !== "undefined") HTMLDialogElement.prototype.showModal = () => undefined;
       vi.useFakeTimers({
-        toFake: ["setTimeout", "clearTimeout", "requestAnimationFrame", "cancelAnimationFrame", "Date"],
+        toFake: [
+          "setTimeout",
+          "clearTimeout",
+          "requestAnimationFrame",
+          "cancelAnimationFrame",
+          "Date",
+          "performance",
+        ],
       });
       page.server = new FakeServer();
       page.parley = connect(page.server);

@@ -1,7 +1,7 @@
 import type { TokenUsage } from "../protocol/bodies.ts";
 import type { Page } from "../protocol/protocol.ts";
 import type { Http } from "../transport/http.ts";
-import type { ApiKey, CreatedApiKey, Me, NewApiKey, SessionInfo } from "./bodies.ts";
+import type { ApiKey, CreatedApiKey, Me, NewApiKey, SessionSummary } from "./bodies.ts";
 
 /** The user's own account: who they are, their sessions, API keys, usage and data. */
 export class Account {
@@ -16,8 +16,8 @@ export class Account {
   }
 
   /** Returns the sessions, the most recently used first. */
-  async sessions(): Promise<readonly SessionInfo[]> {
-    return (await this.http.request<Page<SessionInfo>>("GET", "/sessions")).items;
+  async sessions(): Promise<readonly SessionSummary[]> {
+    return (await this.http.request<Page<SessionSummary>>("GET", "/sessions")).items;
   }
 
   async endSession(id: string): Promise<void> {

@@ -3,7 +3,7 @@ import type { Message } from "../protocol/protocol.ts";
 
 /** A user as `GET /v1/me` returns it to itself. */
 export interface Me {
-  readonly id: string;
+  readonly user_id: string;
   readonly guest: boolean;
   readonly name: string | null;
   readonly email: string | null;
@@ -13,7 +13,7 @@ export interface Me {
 }
 
 /** A session of the user: a browser or a program that is signed in. */
-export interface SessionInfo {
+export interface SessionSummary {
   readonly id: string;
   readonly created_at: string;
   readonly last_used_at: string;
@@ -40,9 +40,10 @@ export interface ApiKey {
   readonly expires_at: string | null;
 }
 
-/** A new API key, with its secret: shown once. */
-export interface CreatedApiKey extends ApiKey {
-  readonly key: string;
+/** A new API key. `secret` is shown once. */
+export interface CreatedApiKey {
+  readonly key: ApiKey;
+  readonly secret: string;
 }
 
 /** `POST /v1/api-keys`. */
@@ -98,7 +99,7 @@ export interface SharedChat {
 export type SessionUser = Pick<Me, "email" | "guest" | "name" | "role">;
 
 /** How one signs in here. */
-export interface AuthModes {
+export interface SignIn {
   /** Whether a browser without a session becomes a guest. */
   readonly guest: boolean;
   /** The identity provider; null when there is none. */
@@ -112,7 +113,7 @@ export interface UserSession extends Session {
 
 /** `GET /v1/config`. */
 export interface ServerConfig extends Config {
-  readonly auth?: AuthModes;
+  readonly auth?: SignIn;
 }
 
 /** `DELETE /v1/session`. */

@@ -1,5 +1,4 @@
 import {
-  type AuthModes,
   type Cursor,
   type Environment,
   MemoryStore,
@@ -7,6 +6,7 @@ import {
   type RejectedFrame,
   type RoomFrame,
   type ServerFrame,
+  type SignIn,
   type SocketHandlers,
   type Store,
   type TabStorage,
@@ -35,7 +35,7 @@ export class FakeServer implements Environment {
   /** Whether that user is a guest. */
   guest = true;
   /** How one signs in. */
-  auth: AuthModes = { guest: true, oidc: null };
+  auth: SignIn = { guest: true, oidc: null };
   readonly withLock = <Result>(_: string, work: () => Promise<Result>): Promise<Result> => work();
   /** The store shared by the tabs of the browser. */
   store: Store = new MemoryStore();

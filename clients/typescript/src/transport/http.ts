@@ -95,8 +95,7 @@ export class Http {
   private readonly withLock: Environment["withLock"];
   private readonly sessionState = new Subject<SessionState>("unknown");
   private readonly userSubject = new Subject<string | null>(null);
-  /** The session that was started or renewed last. */
-  session: UserSession | null = null;
+  private readonly sessionSubject = new Subject<UserSession | null>(null);
   private renewedAt = 0;
   private renewAt = 0;
   private renewal: Promise<UserSession> | null = null;
@@ -109,6 +108,16 @@ export class Http {
 
   get state(): Observable<SessionState> {
     return this.sessionState;
+  }
+
+  /** The session that was started or renewed last. */
+  get session(): UserSession | null {
+    return this.sessionSubject.getSnapshot();
+  }
+
+  /** Changes with each start and renewal of a session. */
+  get sessions(): Observable<UserSession | null> {
+    return this.sessionSubject;
   }
 
   /** The session's user; null before the first session. */
@@ -144,13 +153,13 @@ export class Http {
         throw new SessionError(error as ProblemError, SESSION_MESSAGES[state]);
       })
       .then((session) => {
-        this.session = session;
         this.renewedAt = Date.now();
         this.renewAt = Math.min(
           Math.max(Date.parse(session.expires_at) - RENEWAL_MARGIN, this.renewedAt + RENEWAL_INTERVAL),
           this.renewedAt + MAX_RENEWAL_INTERVAL,
         );
         this.userSubject.set(session.user_id);
+        this.sessionSubject.set(session);
         this.sessionState.set("good");
         return session;
       })

@@ -33,13 +33,13 @@ function CreatedKey({ created, onDone }: { readonly created: CreatedApiKey; onDo
   return (
     <div className="my-3 rounded-lg border border-ring p-3" role="status">
       <p className="text-sm">
-        Copy the key “{created.name}” now: <strong>it is shown only once.</strong>
+        Copy the key “{created.key.name}” now: <strong>it is shown only once.</strong>
       </p>
       <div className="mt-2 flex items-center gap-1">
         <code className="min-w-0 flex-1 break-all text-sm" data-testid="api-key-secret">
-          {created.key}
+          {created.secret}
         </code>
-        <CopyButton label="Copy the key" text={created.key} />
+        <CopyButton label="Copy the key" text={created.secret} />
       </div>
       <button className="button mt-2" onClick={onDone} type="button">
         Done

@@ -23,9 +23,9 @@ export function Profile({ me }: { readonly me: Loaded<Me> }) {
             <dt>User id</dt>
             <dd className="flex items-center gap-1">
               <code className="min-w-0 break-all" data-testid="user-id">
-                {value.id}
+                {value.user_id}
               </code>
-              <CopyButton label="Copy the user id" text={value.id} />
+              <CopyButton label="Copy the user id" text={value.user_id} />
             </dd>
           </dl>
           <p className="mt-2 text-muted-foreground text-sm">Others invite you to their chats by this id.</p>

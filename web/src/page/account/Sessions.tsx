@@ -1,4 +1,4 @@
-import type { Account, SessionInfo } from "parley-client";
+import type { Account, SessionSummary } from "parley-client";
 import { Problem } from "../ui/Problem";
 import { timeAgo } from "../ui/time";
 import { useLoaded } from "../ui/useLoaded";
@@ -39,7 +39,7 @@ export function Sessions({ account }: { readonly account: Account }) {
   );
 }
 
-function detailsOf({ address, last_used_at, created_at }: SessionInfo): string {
+function detailsOf({ address, last_used_at, created_at }: SessionSummary): string {
   const parts = [`Last used ${timeAgo(last_used_at)}`, `signed in ${timeAgo(created_at)}`];
   return [...parts, ...(address === "" ? [] : [`from ${address}`])].join(", ");
 }

@@ -1,9 +1,9 @@
-import type { AuthModes } from "parley-client";
+import type { SignIn } from "parley-client";
 import { useConfig } from "./context";
 
-type Provider = NonNullable<AuthModes["oidc"]>;
+type Provider = NonNullable<SignIn["oidc"]>;
 
-interface SignIn {
+interface SignInOptions {
   /** The identity provider; null when there is none, or while that is not known. */
   readonly provider: Provider | null;
   /** Whether a browser without a session becomes a guest. */
@@ -11,7 +11,7 @@ interface SignIn {
 }
 
 /** Returns how one signs in here. */
-export function useSignIn(): SignIn {
+export function useSignIn(): SignInOptions {
   const auth = useConfig()?.auth;
   return { provider: auth?.oidc ?? null, guests: auth?.guest === true };
 }
