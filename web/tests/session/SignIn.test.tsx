@@ -5,8 +5,8 @@ import { act } from "react";
 import { beforeEach, describe, expect, it } from "vitest";
 import { AccountButton } from "../../src/page/session/AccountButton";
 import { ConnectionNotice } from "../../src/page/session/ConnectionNotice";
+import { SignInNotices } from "../../src/page/session/SignInNotices";
 import { SignInPage } from "../../src/page/session/SignInPage";
-import { UserChangeNotice } from "../../src/page/session/UserChangeNotice";
 import { find, findButton, PageSetup } from "../support/page";
 
 const page = PageSetup.use();
@@ -52,6 +52,17 @@ describe("the sign-in page", () => {
   });
 });
 
+describe("a sign-in that failed", () => {
+  it("is shown also where guests use the page, until the notice is hidden", async () => {
+    history.replaceState(null, "", "/?sign_in_error=expired");
+    await page.render(<SignInNotices />);
+    expect(find("sign-in-problem")?.textContent).toContain("took too long");
+    await act(async () => findButton("Hide this notice")?.click());
+    expect(find("sign-in-problem")).toBeNull();
+    history.replaceState(null, "", "/");
+  });
+});
+
 describe("the account button", () => {
   it("names the user; a guest may sign in", async () => {
     await page.render(<AccountButton />);
@@ -69,7 +80,7 @@ describe("the account button", () => {
 
 describe("another user's sign-in in another tab", () => {
   it("is shown until the notice is hidden", async () => {
-    await page.render(<UserChangeNotice />);
+    await page.render(<SignInNotices />);
     await page.pass(50);
     expect(find("user-changed")).toBeNull();
     page.server.user = "Grace";

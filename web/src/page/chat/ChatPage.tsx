@@ -6,7 +6,7 @@ import type { Route } from "../route";
 import { ConnectionNotice } from "../session/ConnectionNotice";
 import { useObservable, useParley } from "../session/context";
 import { NoSessionPage, useSessionProblem } from "../session/NoSession";
-import { UserChangeNotice } from "../session/UserChangeNotice";
+import { SignInNotices } from "../session/SignInNotices";
 import { ShareButton } from "../sharing/ShareButton";
 import { useRole } from "../sharing/useRole";
 import { messageOf } from "../ui/errors";
@@ -191,7 +191,7 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
           className={`mx-auto w-full max-w-3xl px-3 md:px-6 ${empty ? "start-composer" : ""} pb-[max(0.75rem,env(safe-area-inset-bottom))]`}
         >
           <ReloadNotice />
-          <UserChangeNotice />
+          <SignInNotices />
           <ConnectionNotice onOpen={onOpen} />
           {notice !== null && (
             <p
