@@ -31,6 +31,7 @@ MESSAGES: dict[str, type | None] = {
     "live_generation": frames.Generation,
     "live_changed": live.Changed,
     "live_rejected": live.PromptRejected,
+    "live_presence": live.PresenceReport,
     "user_chats": live.ListChanged,
     "rpc_models_list": rpc.ListModels,
     "rpc_generation_snapshot": rpc.SnapshotRequest,

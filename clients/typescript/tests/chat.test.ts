@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { aMessage, anId, CHAT, Room } from "../src/testing/room.ts";
 import { json, problem } from "../src/testing/server.ts";
-import { flush, Setup } from "./support/client";
+import { flush, pass, Setup } from "./support/client";
 
 const setup = Setup.use();
 const LIST = `GET /v1/chats/${CHAT}/messages`;
@@ -175,5 +175,41 @@ describe("the list of chats", () => {
     await setup.parley.deleteChat(anId(0));
     await flush();
     expect(ids()).toEqual([anId(1)]);
+  });
+});
+
+describe("presence in a shared chat", () => {
+  const users = [
+    { user_id: "u", state: "reading" },
+    { user_id: "v", state: "writing" },
+  ] as const;
+  const present = () => setup.server.publish([{ type: "presence", chat_id: CHAT, users: [...users] }]);
+  const typed = () => setup.server.socket.frames.filter(({ type }) => type === "typing");
+
+  it("is shown until the connection is lost, and does not change the state of the chat", async () => {
+    const chat = await setup.watch();
+    const { state } = chat.getSnapshot();
+    present();
+    expect(chat.getSnapshot().presence).toEqual(users);
+    expect(chat.getSnapshot().state).toBe(state);
+    setup.server.socket.cut();
+    expect(chat.getSnapshot().presence).toEqual([]);
+  });
+
+  it("is reported while the user writes, each three seconds at most", async () => {
+    const chat = await setup.watch();
+    present();
+    for (let count = 0; count < 100; count++) {
+      chat.typing();
+      await pass(100);
+    }
+    expect(typed()).toHaveLength(4);
+    expect(typed()[0]).toEqual({ type: "typing", chat_id: CHAT });
+  });
+
+  it("is not reported in a chat with one member", async () => {
+    const chat = await setup.watch();
+    chat.typing();
+    expect(typed()).toHaveLength(0);
   });
 });

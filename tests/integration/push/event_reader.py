@@ -10,7 +10,16 @@ from typing import Any
 import httpx
 import msgspec
 
-from parley.contracts.frames import ChatFrame, Delta, Error, Generation, MessageFrame, ServerFrame, Snapshot
+from parley.contracts.frames import (
+    ChatFrame,
+    Delta,
+    Error,
+    Generation,
+    MessageFrame,
+    Presence,
+    ServerFrame,
+    Snapshot,
+)
 from tests.integration.push.reader import DEADLINE, KEYS
 from tests.support.service import ServiceProcess
 from tests.support.waiting import eventually
@@ -88,8 +97,9 @@ class EventReader:
         if event_id is not None:
             self.last_event_id = event_id
         frame = _server_frame.decode(data)
-        assert isinstance(frame, Snapshot | MessageFrame | Generation | Delta | ChatFrame | Error)
-        self.client.frames.append(frame)
+        assert isinstance(frame, Snapshot | MessageFrame | Generation | Delta | ChatFrame | Presence | Error)
+        if not isinstance(frame, Presence):
+            self.client.frames.append(frame)
         self.client.take(frame)
 
     async def snapshot(self) -> None:

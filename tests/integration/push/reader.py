@@ -20,6 +20,7 @@ from parley.contracts.frames import (
     Error,
     Generation,
     MessageFrame,
+    Presence,
     Ready,
     ServerFrame,
     Snapshot,
@@ -115,6 +116,9 @@ class WebReader:
                 client = self.clients.get(frame.chat_id or "")
                 if client is not None:
                     client.frames.append(frame)
+                    client.take(frame)
+            case Presence():
+                if (client := self.clients.get(frame.chat_id)) is not None:
                     client.take(frame)
             case Ready():
                 raise AssertionError("ready twice")

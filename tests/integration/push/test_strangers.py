@@ -85,7 +85,7 @@ async def test_watches_of_what_does_not_exist_leave_nothing(
 ) -> None:
     """4,000 of them: of one chat again and again, and of a new one each. Then that chat is created."""
     async with on_watched(FRAMES_BURST="5000") as push, reading(url_of(push)) as reader:
-        at_rest = 3  # used tickets, prompts that were not stored, and the inbox for replies
+        at_rest = 4  # used tickets, revocations, prompts that were not stored, and the inbox for replies
         chat = new_id()
         await refused(reader, [new_id() for _ in range(50)])
         before = resident(push)

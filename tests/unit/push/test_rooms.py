@@ -13,6 +13,7 @@ import pytest
 
 from parley.contracts import rpc, subjects
 from parley.contracts.ids import new_id
+from parley.contracts.live import PresenceReport
 from parley.runtime.nats.errors import BusUnavailable, NoResponder, RpcRefused
 from parley.runtime.tasks import end
 from push.bus.connection import Handler
@@ -58,6 +59,9 @@ class FakeBus:
         self.followed[chat_id] = handler
         self.subscriptions += 1
         return FakeSubscription(self, chat_id)
+
+    async def publish_presence(self, report: PresenceReport) -> None:
+        self.followed[report.chat_id](f"live.{report.chat_id}.presence".encode(), msgspec.json.encode(report), None)
 
     async def ask(self, request: rpc.Request[Reply], *, timeout: float, subject: str | None = None) -> Reply:
         match request:

@@ -17,12 +17,13 @@ from parley.contracts.frames import (
     Generation,
     Kind,
     MessageFrame,
+    Presence,
     Ready,
     ServerFrame,
     Snapshot,
 )
 from parley.contracts.live import Changed
-from parley.contracts.resources import Chat, GenerationRef, Message, MessageStatus
+from parley.contracts.resources import Chat, GenerationRef, Message, MessageStatus, Role
 from parley.contracts.rpc import GenerationSnapshot, SyncReply
 from push.transport.cursors import parse_event_id
 
@@ -87,6 +88,7 @@ class ChatStore:
         self.chat_id = chat_id
         self.version = 1
         self.members = list(members)
+        self.roles: dict[str, Role] = {}
         self.messages: dict[str, Message] = {}
         self.ref: GenerationRef | None = None
         self.attempts: dict[tuple[str, int], Attempt] = {}
@@ -193,6 +195,7 @@ class ChatStore:
             recovered=recovered,
             chat=self.chat,
             members=list(self.members),
+            roles={user_id: self.roles.get(user_id, "writer") for user_id in self.members},
             messages=messages,
             generation=self.ref,
             next=more,
@@ -276,6 +279,7 @@ class Client:
     Attributes:
         frames: All that it was sent.
         version: −1 before the first snapshot.
+        present: Who has the chat open, by the last ``presence`` frame.
         events: It reads server-sent events, and comes back with the id of the last one.
     """
 
@@ -289,6 +293,7 @@ class Client:
         self.running: Running | None = None
         self.refused: str | None = None
         self.gone = False
+        self.present: dict[str, str] | None = None
         self._past: list[tuple[int, dict[str, Message], Chat | None, Running | None, str | None]] = []
 
     @property
@@ -338,6 +343,8 @@ class Client:
                 self._take_delta(frame)
             case Error():
                 self.refused = frame.code
+            case Presence():
+                self.present = {user.user_id: user.state for user in frame.users}
             case Ready():
                 raise AssertionError("a room does not send this")
 

@@ -80,6 +80,7 @@ def test_every_subject_is_built_as_its_template_says() -> None:
         "live_generation": subjects.live_generation("{chat}"),
         "live_changed": subjects.live_changed("{chat}"),
         "live_rejected": subjects.live_rejected("{chat}"),
+        "live_presence": subjects.live_presence("{chat}"),
         "user_chats": subjects.user_chats("id").replace("id", "{user}"),
         "rpc_store": subjects.rpc_store("{verb}"),
         "rpc_models_list": subjects.RPC_MODELS_LIST,

@@ -29,6 +29,7 @@ async function announced(messages: readonly Message[]): Promise<string | null> {
       phase: "ready",
       problem: null,
       loadingOlder: false,
+      presence: [],
     },
     null,
   );

@@ -26,6 +26,7 @@ function snapshot(room: Room, outbox: readonly Partial<OutgoingMessage>[] = []):
     phase: "ready",
     problem: null,
     loadingOlder: false,
+    presence: [],
   };
 }
 

@@ -1,7 +1,7 @@
 import { newId } from "../ids.ts";
 import { type Observable, Subject } from "../observable.ts";
 import type { NewChat } from "../protocol/bodies.ts";
-import type { Chat, Cursor, ErrorFrame, ListenerFrame } from "../protocol/protocol.ts";
+import type { Chat, Cursor, ErrorFrame, ListenerFrame, PresentUser } from "../protocol/protocol.ts";
 import type { Draft } from "../storage/drafts.ts";
 import { type Delivery, Outbox, type OutgoingMessage } from "../storage/outbox.ts";
 import { Backoff } from "../transport/backoff.ts";
@@ -20,12 +20,16 @@ export interface ChatSnapshot {
   readonly problem: Pick<ErrorFrame, "code" | "message"> | null;
   /** Whether a page of older messages is being loaded. */
   readonly loadingOlder: boolean;
+  /** Who has a shared chat open, this user included; empty in a chat with one member, and while not connected. */
+  readonly presence: readonly PresentUser[];
 }
 
 /** Codes of permanent errors: watching the chat again returns the same error. */
 const PERMANENT_ERRORS = new Set(["not_found", "forbidden", "invalid"]);
 /** Milliseconds for which a chat stays watched after its last listener left, so that going back loads nothing. */
 const UNWATCH_DELAY = 10_000;
+/** Milliseconds between two reports that the user writes: others see it for twice as long. */
+const TYPING_INTERVAL = 3_000;
 /** Milliseconds between resyncs that return an error or another gap, as while chat-store is unavailable. */
 const RESYNC_BACKOFF = { base: 250, cap: 10_000 };
 
@@ -44,6 +48,7 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
   /** True from the detection of a gap to the snapshot that closes it: frames in between cannot be applied. */
   private resyncing = false;
   private fruitlessResyncs = 0;
+  private typedAt = Number.NEGATIVE_INFINITY;
 
   /**
    * @param creation Not null: the chat is created with this before its first message.
@@ -67,6 +72,7 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
       phase: creation === null ? "loading" : "draft",
       problem: null,
       loadingOlder: false,
+      presence: [],
     });
     this.outbox = new Outbox(delivery, id, creation);
     this.outbox.messages.subscribe(() => this.onOutbox());
@@ -113,6 +119,14 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
     this.outbox.add({ id, content, parent_id: parentId }, draft?.chatId ?? null);
     draft?.clearSent();
     return id;
+  }
+
+  /** Reports to the other members of a shared chat that the user writes; called with every input. */
+  typing(): void {
+    const now = performance.now();
+    if (this.subject.getSnapshot().presence.length === 0 || now - this.typedAt < TYPING_INTERVAL) return;
+    this.typedAt = now;
+    this.connection.typing(this.id);
   }
 
   /** Sends a failed message again, under the same id. */
@@ -189,6 +203,10 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
     return cursorOf(this.subject.getSnapshot().state);
   }
 
+  onDisconnect(): void {
+    if (this.subject.getSnapshot().presence.length > 0) this.subject.update({ presence: [] });
+  }
+
   onFrame(frame: ListenerFrame): void {
     if (frame.type === "error") {
       this.onError(frame);
@@ -196,6 +214,10 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
     }
     if (frame.type === "rejected") {
       this.outbox.reject(frame.message_id, frame.error.message, frame.error.retryable);
+      return;
+    }
+    if (frame.type === "presence") {
+      this.subject.update({ presence: frame.users });
       return;
     }
     const before = this.subject.getSnapshot();

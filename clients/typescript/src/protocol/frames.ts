@@ -159,6 +159,20 @@ export interface RelistFrame {
   readonly within?: number;
 }
 
+/** Who has a shared chat open now, the reader included: replaces what was known. */
+export interface PresenceFrame {
+  readonly type: "presence";
+  readonly chat_id: string;
+  readonly users: readonly PresentUser[];
+}
+
+/** A member of a shared chat who has it open. */
+export interface PresentUser {
+  readonly user_id: string;
+  /** `writing` for some seconds after a `typing` frame. */
+  readonly state: "reading" | "writing";
+}
+
 /** A prompt of this user, accepted with 202, could not be stored. Sent to all of the user's sockets. */
 export interface RejectedFrame {
   readonly type: "rejected";
@@ -203,9 +217,15 @@ export interface UnwatchFrame {
   readonly chat_id: string;
 }
 
-export type ServerFrame = ReadyFrame | SnapshotFrame | MessageFrame | GenerationFrame | DeltaFrame | ChatFrame | ListedFrame | RelistFrame | RejectedFrame | ErrorFrame;
+/** The user writes a message in a watched chat; sent again each three seconds while that is so. */
+export interface TypingFrame {
+  readonly type: "typing";
+  readonly chat_id: string;
+}
 
-export type ClientFrame = AuthFrame | WatchFrame | UnwatchFrame;
+export type ServerFrame = ReadyFrame | SnapshotFrame | MessageFrame | GenerationFrame | DeltaFrame | ChatFrame | ListedFrame | RelistFrame | PresenceFrame | RejectedFrame | ErrorFrame;
+
+export type ClientFrame = AuthFrame | WatchFrame | UnwatchFrame | TypingFrame;
 
 /** What each type allows; fields that are not listed are ignored. */
 export const SCHEMAS = {
@@ -562,6 +582,41 @@ export const SCHEMAS = {
       within: "number"
     }
   },
+  PresenceFrame: {
+    required: [
+      "type",
+      "chat_id",
+      "users"
+    ],
+    fields: {
+      type: {
+        enum: [
+          "presence"
+        ]
+      },
+      chat_id: "string",
+      users: {
+        items: {
+          ref: "PresentUser"
+        }
+      }
+    }
+  },
+  PresentUser: {
+    required: [
+      "user_id",
+      "state"
+    ],
+    fields: {
+      user_id: "string",
+      state: {
+        enum: [
+          "reading",
+          "writing"
+        ]
+      }
+    }
+  },
   RejectedFrame: {
     required: [
       "type",
@@ -628,6 +683,7 @@ export const SERVER_FRAMES = {
   chat: "ChatFrame",
   listed: "ListedFrame",
   relist: "RelistFrame",
+  presence: "PresenceFrame",
   rejected: "RejectedFrame",
   error: "ErrorFrame",
 } as const;

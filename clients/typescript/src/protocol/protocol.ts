@@ -6,6 +6,7 @@ import type {
   ErrorFrame,
   ListedFrame,
   Message,
+  PresenceFrame,
   ReadyFrame,
   RejectedFrame,
   RelistFrame,
@@ -27,6 +28,8 @@ export type {
   Message,
   MessageError,
   MessageFrame,
+  PresenceFrame,
+  PresentUser,
   ReadyFrame,
   RejectedFrame,
   RelistFrame,
@@ -43,7 +46,10 @@ export interface Page<Item> {
 }
 
 /** A frame about one chat: the input of {@link merge}. */
-export type RoomFrame = Exclude<ServerFrame, ReadyFrame | ListFrame | RejectedFrame | ErrorFrame>;
+export type RoomFrame = Exclude<
+  ServerFrame,
+  ReadyFrame | ListFrame | PresenceFrame | RejectedFrame | ErrorFrame
+>;
 /** A frame about the user's list of chats. */
 export type ListFrame = ListedFrame | RelistFrame;
 /** A frame that a chat's subscriber receives. */

@@ -3,6 +3,7 @@ import {
   type Environment,
   MemoryStore,
   type PageEvent,
+  type PresenceFrame,
   type RejectedFrame,
   type RoomFrame,
   type ServerFrame,
@@ -95,7 +96,7 @@ export class FakeServer implements Environment {
     this.publish(this.roomOf(chatId).perform(act));
   }
 
-  publish(frames: readonly (RoomFrame | RejectedFrame)[]): void {
+  publish(frames: readonly (RoomFrame | PresenceFrame | RejectedFrame)[]): void {
     for (const frame of frames) {
       for (const reader of [...(this.watchers.get(frame.chat_id) ?? [])]) reader.deliver(frame);
     }

@@ -36,6 +36,8 @@ export interface Subscriber {
   /** Returns the cursor to resume from, each time the chat is watched again. */
   cursor(): Cursor | null;
   onFrame(frame: ListenerFrame): void;
+  /** The transport ended: what is not part of the state is not known any more. */
+  onDisconnect(): void;
 }
 
 /** Milliseconds between attempts: 0–0.5 s at first, at most 0–15 s. */
@@ -173,6 +175,11 @@ export class Connection {
     this.eventStreams.delete(chatId);
   }
 
+  /** Reports that the user writes in a watched chat; only sockets can. */
+  typing(chatId: string): void {
+    this.socket?.send({ type: "typing", chat_id: chatId });
+  }
+
   // --- the socket -----------------------------------------------------------------------------------------------
 
   private connect(): void {
@@ -272,6 +279,7 @@ export class Connection {
 
   private onSocketEnd(code: number, stable: boolean): void {
     this.socket = null;
+    for (const subscriber of this.watched.values()) subscriber.onDisconnect();
     clearTimeout(this.silenceTimer);
     if (code === SESSION_ENDED) {
       this.checkSession();

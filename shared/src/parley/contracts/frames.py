@@ -54,7 +54,13 @@ class Unwatch(_Frame, frozen=True, kw_only=True, tag="unwatch"):
     chat_id: str
 
 
-ClientFrame = Auth | Watch | Unwatch
+class Typing(_Frame, frozen=True, kw_only=True, tag="typing"):
+    """The user writes a message in a watched chat; sent again each three seconds while that is so."""
+
+    chat_id: str
+
+
+ClientFrame = Auth | Watch | Unwatch | Typing
 
 
 # --- from the server ------------------------------
@@ -174,6 +180,30 @@ class Relist(_Frame, frozen=True, kw_only=True, tag="relist"):
     within: float = 0.0
 
 
+PresenceState = Literal["reading", "writing"]
+
+
+class PresentUser(msgspec.Struct, frozen=True, kw_only=True):
+    """A member of a shared chat who has it open.
+
+    Attributes:
+        state: ``writing`` for some seconds after a ``typing`` frame.
+    """
+
+    user_id: str
+    state: PresenceState
+
+
+class Presence(_Frame, frozen=True, kw_only=True, tag="presence"):
+    """Who has a shared chat open now, the reader included: replaces what was known.
+
+    At most once; sent after the snapshot and after changes, not to a reader who cannot take more, who gets it later.
+    """
+
+    chat_id: str
+    users: list[PresentUser]
+
+
 class Rejected(_Frame, frozen=True, kw_only=True, tag="rejected"):
     """A prompt of this user, accepted with 202, could not be stored. Sent to all of the user's sockets.
 
@@ -193,7 +223,9 @@ class Error(_Frame, frozen=True, kw_only=True, omit_defaults=True, tag="error"):
     chat_id: str | None = None
 
 
-ServerFrame = Ready | Snapshot | MessageFrame | Generation | Delta | ChatFrame | Listed | Relist | Rejected | Error
+ServerFrame = (
+    Ready | Snapshot | MessageFrame | Generation | Delta | ChatFrame | Listed | Relist | Presence | Rejected | Error
+)
 
 
 # --- close codes ------------------------------

@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from parley.contracts.frames import PresentUser
 from parley.contracts.resources import Chat, ChatSummary, GenerationRef, Message, MessageError
 
 READ_AT: Final = "Parley-Read-At"
@@ -60,6 +61,19 @@ class PromptRejected(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
     message_id: str
     user_id: str
     error: MessageError
+    v: int = 1
+
+
+class PresenceReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="presence"):
+    """The users of a push process's readers of a shared chat, published by it; empty: the last one has left.
+
+    Attributes:
+        process_id: Differs between any two push processes.
+    """
+
+    chat_id: str
+    process_id: str
+    users: list[PresentUser]
     v: int = 1
 
 

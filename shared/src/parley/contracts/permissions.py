@@ -170,6 +170,7 @@ PUSH: Final = UserPermissions(
     publish=(
         *_store(rpc.Sync, rpc.Versions, identity.ResolveSession, identity.ResolveApiKey, identity.FindRevoked),
         _template("rpc_generation_snapshot"),
+        _template("live_presence"),
         subjects.CTL_TICKET_USED,
     ),
     # One chat's or one user's traffic at a time is what it subscribes; everything of everybody is refused.

@@ -16,6 +16,7 @@ TEMPLATES: Final[dict[str, str]] = {
     "live_generation": "live.{chat}.generation",
     "live_changed": "live.{chat}.changed",
     "live_rejected": "live.{chat}.rejected",
+    "live_presence": "live.{chat}.presence",
     "user_chats": "user.{user}.chats",
     "rpc_store": "rpc.store.{verb}",
     "rpc_models_list": "rpc.models.list",
@@ -81,6 +82,10 @@ def live_changed(chat_id: str) -> str:
 
 def live_rejected(chat_id: str) -> str:
     return f"live.{chat_id}.rejected"
+
+
+def live_presence(chat_id: str) -> str:
+    return f"live.{chat_id}.presence"
 
 
 def user_chats(user_id: str) -> str:

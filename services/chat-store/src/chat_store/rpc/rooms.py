@@ -25,9 +25,9 @@ async def sync(request: rpc.Sync, store: Store) -> rpc.SyncReply:
         chat = await chats.get_chat(connection, request.chat_id)
         if chat is None:
             raise NotFound(NO_CHAT)
-        member_ids = await members.member_ids(connection, request.chat_id)
+        roles = await members.roles(connection, request.chat_id)
         generation = await generations.get_active(connection, request.chat_id)
-        used = len(msgspec.json.encode((chat, member_ids)))
+        used = len(msgspec.json.encode((chat, list(roles), roles)))
         changed: list[Message] | None = None
         following: str | None = None
         if request.after is not None and request.after <= chat.version:
@@ -45,7 +45,8 @@ async def sync(request: rpc.Sync, store: Store) -> rpc.SyncReply:
         version=chat.version,
         recovered=recovered,
         chat=chat,
-        members=member_ids,
+        members=list(roles),
+        roles=roles,
         messages=changed,
         generation=generation,
         next=following,

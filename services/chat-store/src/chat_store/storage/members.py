@@ -31,3 +31,11 @@ MEMBER_IDS: Final = "SELECT user_id FROM members WHERE chat_id = $1"
 
 async def member_ids(connection: Connection, chat_id: str) -> list[str]:
     return [row[0] for row in await connection.fetch(MEMBER_IDS, chat_id)]
+
+
+ROLES: Final = f"SELECT user_id, {MEMBER_ROLE} FROM members WHERE chat_id = $1"
+
+
+async def roles(connection: Connection, chat_id: str) -> dict[str, Role]:
+    """The members of a chat, each with the role."""
+    return {row[0]: row[1] for row in await connection.fetch(ROLES, chat_id)}

@@ -11,7 +11,7 @@ from nats.aio.subscription import Subscription
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from parley.contracts import subjects
-from parley.contracts.live import TicketUsed
+from parley.contracts.live import PresenceReport, TicketUsed
 from parley.contracts.rpc import Request
 from parley.runtime.nats.client import ReconnectingClient
 from parley.runtime.nats.connect import connect_options
@@ -165,12 +165,19 @@ class Bus:
 
     async def publish_used_ticket(self, used: TicketUsed) -> None:
         """Report a used ticket to all push processes. At most once."""
+        await self._publish(subjects.CTL_TICKET_USED, used)
+
+    async def publish_presence(self, report: PresenceReport) -> None:
+        """Report who reads a chat here to all push processes. At most once."""
+        await self._publish(subjects.live_presence(report.chat_id), report)
+
+    async def _publish(self, subject: str, event: PresenceReport | TicketUsed) -> None:
         if not self.connected:
             return
         try:
-            await self._client.publish(subjects.CTL_TICKET_USED, msgspec.json.encode(used))
+            await self._client.publish(subject, msgspec.json.encode(event))
         except TRANSIENT_ERRORS as error:
-            log.debug("A used ticket was not published: %r", error)
+            log.debug("%s was not published: %r", subject, error)
 
     async def ask(self, request: Request[Reply], *, timeout: float, subject: str | None = None) -> Reply:
         """Send a request; see :func:`parley.runtime.nats.requests.ask`.

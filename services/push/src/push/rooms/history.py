@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 
 from parley.contracts.limits import MAX_PAGE, MAX_REPLY_BYTES
 from parley.contracts.live import Changed
-from parley.contracts.resources import Chat, Message
+from parley.contracts.policy import ChatAction, may_in_chat
+from parley.contracts.resources import Chat, Message, Role
 from parley.contracts.rpc import SyncReply
 
 __all__ = ["History"]
@@ -37,7 +38,7 @@ class History:
 
     Attributes:
         version: −1 before anything is known.
-        members: Users who may read.
+        roles: The members, and what they may do.
     """
 
     __slots__ = (
@@ -49,14 +50,14 @@ class History:
         "_used",
         "_weight",
         "chat",
-        "members",
+        "roles",
         "version",
     )
 
     def __init__(self) -> None:
         self.version = -1
         self.chat: Chat | None = None
-        self.members: frozenset[str] = frozenset()
+        self.roles: dict[str, Role] = {}
         # All messages that changed after _floor.
         self._changes: dict[str, Message] = {}
         self._floor = -1
@@ -71,6 +72,10 @@ class History:
     def known(self) -> bool:
         """Whether chat-store has answered at least once."""
         return self.version >= 0
+
+    def may(self, user_id: str, action: ChatAction) -> bool:
+        """Whether a user may do this in the chat."""
+        return may_in_chat(self.roles.get(user_id), action)
 
     def since(self, version: int) -> list[Message] | None:
         """Return the messages that changed after ``version``, in that order; None when that is not known."""
@@ -98,7 +103,7 @@ class History:
         assert changed.messages is not None
         self.version = changed.version
         self.chat = changed.chat
-        self.members = self.members.difference(changed.removed_members)
+        self.roles = {user_id: role for user_id, role in self.roles.items() if user_id not in changed.removed_members}
         self._add(changed.messages, changed.since)
 
     def tidy(self) -> None:
@@ -147,7 +152,8 @@ class History:
             self._add([message for message in reply.messages if message.id not in self._changes], self.version)
 
     def _renew(self, reply: SyncReply) -> None:
-        self.version, self.chat, self.members = reply.version, reply.chat, frozenset(reply.members)
+        self.version, self.chat = reply.version, reply.chat
+        self.roles = {user_id: reply.roles.get(user_id, "writer") for user_id in reply.members}
 
     def _add(self, messages: Sequence[Message], floor: int) -> None:
         """Remember ``messages``, which are all that changed after ``floor``, unless ``floor`` is this version."""

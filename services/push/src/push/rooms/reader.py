@@ -33,6 +33,7 @@ class Reader:
         cursor: What the reader has; None: nothing. Without meaning while it is up to date.
         epoch: The room's epoch at that cursor; −1 before the first snapshot.
         needs: The number of the request to chat-store whose answer decides about this reader; 0: any will do.
+        presence: The number of the last :class:`push.rooms.presence.RoomPresence` frame that it was sent.
         warned: It was sent the frame that it has to wait.
     """
 
@@ -42,6 +43,7 @@ class Reader:
         "epoch",
         "events",
         "needs",
+        "presence",
         "user_id",
         "warned",
         "writable",
@@ -69,6 +71,7 @@ class Reader:
         self.writable = writable
         self.epoch = -1
         self.needs = 0
+        self.presence = 0
         self.warned = False
 
     def send(self, frames: Frames) -> int:

@@ -147,7 +147,7 @@ class Readers:
     def drop_removed_members(self) -> None:
         """Cut off readers who had access and lost it."""
         for reader in tuple(self._all):
-            if reader.epoch >= 0 and reader.user_id not in self._state.history.members:
+            if reader.epoch >= 0 and not self._state.history.may(reader.user_id, "read"):
                 self._drop(reader)
 
     def _drop(self, reader: Reader) -> None:
@@ -156,6 +156,19 @@ class Readers:
         known = reader.epoch >= 0
         reader.send(frames.gone(chat_id, self._state.history.version) if known else frames.not_found(chat_id))
         reader.dropped()
+
+    # --- presence ----------------------------------------------------------------------------------------------------
+
+    def user_ids(self) -> frozenset[str]:
+        """Return the users who were let in."""
+        return frozenset(reader.user_id for reader in self._all if reader.epoch >= 0)
+
+    def send_presence(self, number: int, data: Frames) -> None:
+        """Send readers that are up to date the presence with this number, unless they have it; it moves no cursor."""
+        for reader in tuple(self._live):
+            if reader.presence != number and reader in self._live:
+                reader.presence = number
+                reader.send(data)
 
     # --- cursors -----------------------------------------------------------------------------------------------------
 
@@ -222,7 +235,7 @@ class Readers:
         history, resync = self._state.history, self._state.resync
         if not history.known:
             return None
-        if reader.user_id not in history.members:
+        if not history.may(reader.user_id, "read"):
             # Perhaps it was admitted a moment ago: only a reply to a request made after this decides.
             if not resync.undecided(reader):
                 self._drop(reader)

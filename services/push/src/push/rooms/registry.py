@@ -9,6 +9,7 @@ import random
 from typing import Final, Protocol
 
 from parley.contracts import rpc
+from parley.contracts.ids import new_id
 from parley.runtime.nats.errors import BusUnavailable, RpcRefused
 from parley.runtime.tasks import Tasks
 from push.bus.request_limiter import RequestBus, RequestLimiter, new_backoff
@@ -68,6 +69,7 @@ class Rooms:
         self._timing = timing or Timing()
         self._rooms: dict[str, RoomSync] = {}
         self._tasks = Tasks()
+        self._process_id = new_id()
         self._limiter = RequestLimiter(bus, _MAX_REQUESTS)
         self._loop = asyncio.get_running_loop()
         self._dirty: list[Room] = []
@@ -112,6 +114,12 @@ class Rooms:
         room.readers.resume(reader)
         self._drive(room)
 
+    def typing(self, room: Room, user_id: str) -> None:
+        """A user who reads here writes a message."""
+        sync = self._rooms.get(room.chat_id)
+        if sync is not None and sync.room is room and room.may(user_id, "write"):
+            sync.presence.typing(user_id, self._loop.time())
+
     def _drive(self, room: Room) -> None:
         sync = self._rooms.get(room.chat_id)
         if sync is not None and sync.room is room:
@@ -126,6 +134,7 @@ class Rooms:
             self._flush_soon,
             self._end_if_useless,
             quiet_after=self._timing.quiet,
+            process_id=self._process_id,
         )
         return sync
 
@@ -183,6 +192,8 @@ class Rooms:
 
     def _look_at(self, sync: RoomSync, now: float) -> None:
         room = sync.room
+        if self._bus.connected:
+            sync.update_presence(now)
         if len(room.readers) == 0:
             if sync.empty_since is None:
                 sync.empty_since = now

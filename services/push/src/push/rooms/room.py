@@ -10,8 +10,11 @@ cursors, :class:`Room` is the live state and the handling of gaps. The invariant
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from parley.contracts.frames import Cursor, Delta, Generation
 from parley.contracts.live import Changed
+from parley.contracts.policy import ChatAction
 from parley.contracts.resources import GenerationRef
 from parley.contracts.rpc import GenerationSnapshot, SyncReply
 from push.rooms.answer_text import AnswerText
@@ -51,6 +54,15 @@ class Room:
     def version(self) -> int:
         """The chat's version as the room knows it; −1: not yet."""
         return self._state.history.version
+
+    @property
+    def members(self) -> Set[str]:
+        """The chat's members, as far as they are known."""
+        return self._state.history.roles.keys()
+
+    def may(self, user_id: str, action: ChatAction) -> bool:
+        """Whether a user may do this in the chat, as far as that is known."""
+        return self._state.history.may(user_id, action)
 
     @property
     def running(self) -> bool:

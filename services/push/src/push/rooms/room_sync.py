@@ -13,7 +13,7 @@ import msgspec
 from parley.contracts import rpc, subjects
 from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.frames import Delta, Generation
-from parley.contracts.live import Changed
+from parley.contracts.live import Changed, PresenceReport
 from parley.runtime import tracing
 from parley.runtime.nats.errors import BusUnavailable, RpcRefused
 from parley.runtime.tasks import Tasks, end
@@ -21,6 +21,7 @@ from push import metrics
 from push.bus.connection import Handler
 from push.bus.delta_headers import DeltaHeaders
 from push.bus.request_limiter import RequestLimiter, new_backoff
+from push.rooms.presence import RoomPresence
 from push.rooms.room import Room
 from push.rooms.sync_requests import AnswerRequest, SyncRequest
 
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 _delta = msgspec.json.Decoder(Delta)
 _generation = msgspec.json.Decoder(Generation)
 _changed = msgspec.json.Decoder(Changed)
+_presence = msgspec.json.Decoder(PresenceReport)
 
 
 class Unsubscribe(Protocol):
@@ -41,6 +43,8 @@ class LiveBus(Protocol):
     """What a room needs of :class:`push.bus.connection.Bus`."""
 
     async def subscribe(self, subject: str, handler: Handler) -> Unsubscribe: ...
+
+    async def publish_presence(self, report: PresenceReport) -> None: ...
 
 
 class RoomSync:
@@ -68,6 +72,7 @@ class RoomSync:
         "_worker_backoff",
         "_worker_timer",
         "empty_since",
+        "presence",
         "room",
         "waiting_since",
     )
@@ -82,8 +87,10 @@ class RoomSync:
         on_news: Callable[[RoomSync], None],
         *,
         quiet_after: float,
+        process_id: str,
     ) -> None:
         self.room = room
+        self.presence = RoomPresence(room.chat_id, process_id)
         self._bus = bus
         self._tasks = tasks
         self._limiter = limiter
@@ -123,6 +130,15 @@ class RoomSync:
             self._silence_limit = min(2 * self._silence_limit, 3 * self._quiet_after)
             self.room.resync()
             self.drive()
+
+    def update_presence(self, now: float) -> None:
+        """Report who reads a shared chat to its readers and to the other processes; called about each second."""
+        room, presence = self.room, self.presence
+        report = presence.step(room.readers.user_ids() if len(room.members) > 1 else frozenset(), room.members, now)
+        if report is not None:
+            self._tasks.start(self._bus.publish_presence(report))
+        if presence.frames is not None:
+            room.readers.send_presence(presence.number, presence.frames)
 
     async def close(self) -> None:
         """Take no more messages and ask nothing more."""
@@ -172,6 +188,9 @@ class RoomSync:
                 self._on_news(self)
             elif subject.endswith(b".generation"):
                 room.generation(_generation.decode(payload), payload)
+            elif subject.endswith(b".presence"):
+                self.presence.receive(_presence.decode(payload), asyncio.get_running_loop().time())
+                return
         except UNDECODABLE as error:
             log.warning("A live message does not decode: %s", error, extra={"subject": subject.decode()})
             room.resync()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -19,6 +19,7 @@ from parley.contracts.frames import (
     Ready,
     Rejected,
     ServerFrame,
+    Typing,
     Unwatch,
     Watch,
 )
@@ -40,6 +41,7 @@ __all__ = ["Session", "SessionContext", "SocketWriter"]
 
 log = logging.getLogger(__name__)
 
+_TYPING_INTERVAL: Final = 1.0
 _client_frame = msgspec.json.Decoder(ClientFrame)
 _rejected = msgspec.json.Decoder(PromptRejected)
 
@@ -103,7 +105,7 @@ class SessionContext:
 class Session:
     """A socket's rights and the chats that it watches."""
 
-    __slots__ = ("_context", "_missed", "_rate", "_socket", "_user_id", "_watched", "_writable")
+    __slots__ = ("_context", "_missed", "_rate", "_socket", "_typed_at", "_user_id", "_watched", "_writable")
 
     def __init__(self, context: SessionContext, socket: SocketWriter) -> None:
         self._context = context
@@ -113,6 +115,7 @@ class Session:
         self._watched: dict[str, tuple[Room, Reader]] = {}
         self._writable = True
         self._missed = False  # a change of the list
+        self._typed_at = float("-inf")
 
     @property
     def authenticated(self) -> bool:
@@ -140,6 +143,8 @@ class Session:
             case Unwatch():
                 self._user()
                 self._forget(frame.chat_id)
+            case Typing():
+                self._typing(self._user(), frame.chat_id)
 
     def send(self, frame: ServerFrame) -> None:
         """Send a frame that is about the user and not about what is watched."""
@@ -242,6 +247,14 @@ class Session:
         room = self._context.rooms.room(chat_id)
         self._watched[chat_id] = (room, reader)
         self._context.rooms.join(room, reader)
+
+    def _typing(self, user_id: str, chat_id: str) -> None:
+        """Report a user who writes; more often than once a second, or in a chat that is not watched, is ignored."""
+        now = self._context.clock()
+        watched = self._watched.get(chat_id)
+        if watched is not None and now - self._typed_at >= _TYPING_INTERVAL:
+            self._typed_at = now
+            self._context.rooms.typing(watched[0], user_id)
 
     def _forget(self, chat_id: str) -> None:
         watched = self._watched.get(chat_id)

@@ -2,8 +2,10 @@
 
 from typing import ClassVar
 
+import msgspec
+
 from parley.contracts.requests import ReplyBase, StoreRequest
-from parley.contracts.resources import Chat, GenerationRef, Message
+from parley.contracts.resources import Chat, GenerationRef, Message, Role
 
 
 class SyncReply(ReplyBase, frozen=True, kw_only=True, tag="sync"):
@@ -11,6 +13,7 @@ class SyncReply(ReplyBase, frozen=True, kw_only=True, tag="sync"):
 
     Attributes:
         recovered: True: ``messages`` changed since ``after``. False: the newest page.
+        roles: Of the members; one who is not named reads and writes.
         next: Where older messages go on; null at the beginning and when ``recovered``.
     """
 
@@ -21,6 +24,7 @@ class SyncReply(ReplyBase, frozen=True, kw_only=True, tag="sync"):
     messages: list[Message]
     generation: GenerationRef | None
     next: str | None = None
+    roles: dict[str, Role] = msgspec.field(default_factory=dict)
 
 
 class Sync(StoreRequest[SyncReply], frozen=True, kw_only=True):
