@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import signal
 import sys
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
@@ -38,6 +39,10 @@ _SETTINGS: dict[str, Any] = {"add_completion": False, "rich_markup_mode": None, 
 app = typer.Typer(help="Parley: a chat backend that streams language-model answers.", **_SETTINGS)
 dead_letters = typer.Typer(help="List, show, replay or drop the messages that no service could handle.", **_SETTINGS)
 app.add_typer(dead_letters, name="dead-letters")
+users = typer.Typer(help="List, show, disable, enable or erase users, or change their roles.", **_SETTINGS)
+app.add_typer(users, name="users")
+keys = typer.Typer(help="List or revoke the API keys of all users.", **_SETTINGS)
+app.add_typer(keys, name="keys")
 
 Replicas = Annotated[int, typer.Option(min=1, max=64, metavar="N", help="number of processes")]
 
@@ -240,6 +245,121 @@ def drop(
     from parley_cli.dead_letters import command
 
     action = command.drop(numbers, consumer)
+    return command.run(action, nats_url=nats_url, timeout=timeout, json=json)
+
+
+# --- parley users, keys, usage ------------------------------
+
+UserId = Annotated[str, typer.Argument(metavar="USER", help="the user's id")]
+OfUser = Annotated[str | None, typer.Option("--user", metavar="USER", help="only of this user")]
+
+
+@users.command("list", cls=_Command)
+def list_users(
+    *,
+    query: Annotated[str | None, typer.Argument(help="part of an id, a name or an e-mail address")] = None,
+    nats_url: NatsUrl = None,
+    timeout: Deadline = 60.0,
+    json: Json = False,
+) -> int:
+    """List users, one line each, newest first."""
+    from parley_cli.administration import command, users
+
+    return command.run(users.list_all(query), nats_url=nats_url, timeout=timeout, json=json)
+
+
+@users.command("show", cls=_Command)
+def show_user(*, user: UserId, nats_url: NatsUrl = None, timeout: Deadline = 60.0, json: Json = False) -> int:
+    """Show one user."""
+    from parley_cli.administration import command, users
+
+    return command.run(users.show(user), nats_url=nats_url, timeout=timeout, json=json)
+
+
+@users.command(cls=_Command)
+def disable(*, user: UserId, nats_url: NatsUrl = None, timeout: Deadline = 60.0, json: Json = False) -> int:
+    """End the sessions of a user, and let the user not sign in again."""
+    from parley_cli.administration import command, users
+
+    return command.run(users.update(user, disabled=True), nats_url=nats_url, timeout=timeout, json=json)
+
+
+@users.command(cls=_Command)
+def enable(*, user: UserId, nats_url: NatsUrl = None, timeout: Deadline = 60.0, json: Json = False) -> int:
+    """Let a user who was disabled sign in again."""
+    from parley_cli.administration import command, users
+
+    return command.run(users.update(user, disabled=False), nats_url=nats_url, timeout=timeout, json=json)
+
+
+@users.command(cls=_Command)
+def role(
+    *,
+    user: UserId,
+    role: Annotated[Literal["user", "administrator"], typer.Argument(metavar="ROLE", help="user or administrator")],
+    nats_url: NatsUrl = None,
+    timeout: Deadline = 60.0,
+    json: Json = False,
+) -> int:
+    """Change the role of a user; the first administrator is made by this."""
+    from parley_cli.administration import command, users
+
+    return command.run(users.update(user, role=role), nats_url=nats_url, timeout=timeout, json=json)
+
+
+@users.command(cls=_Command)
+def erase(
+    *,
+    user: UserId,
+    force: Annotated[bool, typer.Option("--force", help="do not ask: it cannot be undone")] = False,
+    nats_url: NatsUrl = None,
+    timeout: Deadline = 60.0,
+    json: Json = False,
+) -> int:
+    """Erase a user: who it is, the chats, and what the user wrote in the chats of others."""
+    if not force:
+        typer.confirm(f"Erase {user} and everything of the user?", abort=True, err=True)
+    from parley_cli.administration import command, users
+
+    return command.run(users.erase(user), nats_url=nats_url, timeout=timeout, json=json)
+
+
+@keys.command("list", cls=_Command)
+def list_keys(*, user: OfUser = None, nats_url: NatsUrl = None, timeout: Deadline = 60.0, json: Json = False) -> int:
+    """List API keys without their secrets, one line each, newest first."""
+    from parley_cli.administration import command, keys
+
+    return command.run(keys.list_all(user), nats_url=nats_url, timeout=timeout, json=json)
+
+
+@keys.command(cls=_Command)
+def revoke(
+    *,
+    key: Annotated[list[str], typer.Argument(metavar="KEY", help="the key's id")],
+    nats_url: NatsUrl = None,
+    timeout: Deadline = 60.0,
+    json: Json = False,
+) -> int:
+    """Revoke API keys for good."""
+    from parley_cli.administration import command, keys
+
+    return command.run(keys.revoke(key), nats_url=nats_url, timeout=timeout, json=json)
+
+
+@app.command(cls=_Command)
+def usage(
+    *,
+    user: OfUser = None,
+    from_day: Annotated[date | None, typer.Option("--from", parser=date.fromisoformat, metavar="DAY")] = None,
+    to_day: Annotated[date | None, typer.Option("--to", parser=date.fromisoformat, metavar="DAY")] = None,
+    nats_url: NatsUrl = None,
+    timeout: Deadline = 60.0,
+    json: Json = False,
+) -> int:
+    """Sum up the tokens and the cost of users, by user and model."""
+    from parley_cli.administration import command, usage
+
+    action = usage.list_all(user, from_day, to_day)
     return command.run(action, nats_url=nats_url, timeout=timeout, json=json)
 
 

@@ -135,6 +135,10 @@ FILL[11] = f"""{FILL[10]}
     INSERT INTO stream_purges VALUES ('00000000-0000-7000-8000-000000000001', now(), now());
     INSERT INTO audit_outbox VALUES ('00000000-0000-7000-8000-000000000009', '{{}}');
 """
+FILL[12] = f"""{FILL[11]}
+    INSERT INTO share_links VALUES ('00000000-0000-7000-8000-00000000000a', '00000000-0000-7000-8000-000000000001',
+        'digest', false, '00000000-0000-7000-8000-000000000003', now());
+"""
 """What a database of each version holds when it is upgraded; a new version brings a line."""
 
 

@@ -79,6 +79,14 @@ def test_every_struct_of_the_contracts_has_an_example() -> None:
     assert {struct.__name__ for struct in wanted - shown} == set()
 
 
+NESTED_REQUESTS = (
+    rpc.SearchHit,
+    rpc.ContextMessage,
+    rpc.KeyOfUser,
+    rpc.UsageOfUser,
+    rpc.ShareLink,
+    rpc.SharedMessage,
+)
 NESTED_IDENTITIES = (
     identity.User,
     identity.Principal,
@@ -90,7 +98,7 @@ NESTED_IDENTITIES = (
 
 def is_nested(struct: type) -> bool:
     """Whether a struct of the requests only occurs within others."""
-    return struct in (rpc.SearchHit, rpc.ContextMessage) or struct in NESTED_IDENTITIES
+    return struct in NESTED_REQUESTS or struct in NESTED_IDENTITIES
 
 
 # --- HTTP ------------------------------

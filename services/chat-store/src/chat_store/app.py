@@ -16,7 +16,7 @@ from chat_store.events.quotas import Quotas
 from chat_store.events.starter import Starter
 from chat_store.events.subscribers import Advisories, Finished, Prompts
 from chat_store.events.sweeper import Sweeper
-from chat_store.rpc import chats, erasure, generations, limits, members, messages, rooms, search
+from chat_store.rpc import administration, chats, generations, limits, members, messages, rooms, search, shares
 from chat_store.rpc.context import RequestContext
 from chat_store.rpc.identity import api_keys, sessions, users
 from chat_store.rpc.read_your_writes import Accepted
@@ -50,7 +50,8 @@ ROUTERS: Final = (
     users.router,
     sessions.router,
     api_keys.router,
-    erasure.router,
+    administration.router,
+    shares.router,
     chats.router,
     messages.router,
     members.router,
@@ -177,6 +178,7 @@ class ChatStore:
             finished,
             orphan_after=settings.orphan_after,
             forget_guests_after=forget_guests_after,
+            retention=timedelta(days=settings.retention_days) if settings.retention_days else None,
         )
         self._consumers = (prompts, finished, advisories)
         broker = await self._serve_requests(nc, publisher, Accepted(js, database), quotas)

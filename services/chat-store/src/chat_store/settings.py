@@ -29,6 +29,9 @@ class Settings(ModelSettings):
     forget_guests_after: float = Field(
         90.0, description="days without a visit after which a guest who is in no chat is removed; 0: never", ge=0
     )
+    retention_days: float = Field(
+        0.0, description="days without a change after which a chat is deleted, for all its members; 0: never", ge=0
+    )
     shutdown_grace: float = Field(10.0, description="seconds for running requests and events to finish", gt=0)
     prompts_per_minute: int = Field(
         0, description="prompts and regenerated answers of one user in a minute; 0: no limit", ge=0

@@ -238,6 +238,7 @@ class CreateApiKey(StoreRequest[ApiKeyReply], frozen=True, kw_only=True):
     secret_digest: str
     scopes: tuple[Scope, ...]
     expires_at: datetime | None = None
+    actor_id: str | None = None
 
 
 class ListApiKeys(StoreRequest[ApiKeyList], frozen=True, kw_only=True):
@@ -248,11 +249,17 @@ class ListApiKeys(StoreRequest[ApiKeyList], frozen=True, kw_only=True):
 
 
 class RevokeApiKey(StoreRequest[Done], frozen=True, kw_only=True):
-    """Revoke a key of a user; already revoked: Done."""
+    """Revoke a key of a user; already revoked: Done.
+
+    Attributes:
+        user_id: Whose it is; null: anybody's. For administrators.
+        actor_id: Who revokes it, for the audit; null: its user.
+    """
 
     VERB: ClassVar = "revoke_api_key"
-    user_id: str
+    user_id: str | None
     key_id: str
+    actor_id: str | None = None
 
 
 class GetUser(StoreRequest[UserReply], frozen=True, kw_only=True):

@@ -107,6 +107,12 @@ GATEWAY: Final = UserPermissions(
             identity.UpdateUser,
             identity.FindRevoked,
             rpc.EraseUser,
+            rpc.FindApiKeys,
+            rpc.ListUsage,
+            rpc.CreateShareLink,
+            rpc.ListShareLinks,
+            rpc.RevokeShareLink,
+            rpc.GetShared,
         ),
         _template("ctl_search_cancel"),
         subjects.RPC_MODELS_LIST,
@@ -199,12 +205,16 @@ OPERATOR: Final = UserPermissions(
         *streams.SEGMENTS.subjects,
         *streams.DEAD_LETTERS.subjects,
         subjects.RPC_MODELS_LIST,
-        # `parley users`.
+        # `parley users`, `parley keys`, `parley usage`.
         *_store(
             identity.ListUsers,
             identity.GetUser,
             identity.UpdateUser,
+            identity.CreateApiKey,
+            identity.RevokeApiKey,
             rpc.EraseUser,
+            rpc.FindApiKeys,
+            rpc.ListUsage,
         ),
     ),
 )

@@ -74,6 +74,28 @@ class BeforeUser(msgspec.Struct, frozen=True, array_like=True, tag="u", forbid_u
             raise ValueError("not an id")
 
 
+class BeforeKey(msgspec.Struct, frozen=True, array_like=True, tag="k", forbid_unknown_fields=True):
+    """API keys created before this time, or at it with a lower id."""
+
+    created_at: str
+    id: str
+
+    def __post_init__(self) -> None:
+        _check_time(self.created_at)
+        _check_ids(self.id)
+
+
+class BeforeUsage(msgspec.Struct, frozen=True, array_like=True, tag="g", forbid_unknown_fields=True):
+    """Sums of users after this one, or of this user and later models: they are in the order of the letters."""
+
+    user_id: str
+    model: str
+
+    def __post_init__(self) -> None:
+        if "\x00" in self.user_id + self.model:
+            raise ValueError("not an id")
+
+
 def _check_time(text: str) -> None:
     """Raises: ValueError: not a time as Parley spells it, or out of what Postgres and Python both count."""
     try:

@@ -8,7 +8,7 @@ dead letters go, and usage is booked on nobody. All of it once more later, for w
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
 import msgspec
@@ -41,6 +41,7 @@ CHATS: Final = 20
 """Chats of one user in one piece."""
 MESSAGES: Final = 100
 """Prompts of one chat in one piece."""
+FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
 PIECES: Final = 10
 """Pieces of one user in one round."""
 
@@ -54,9 +55,16 @@ class Letter(msgspec.Struct, frozen=True):
 
 
 class Eraser:
-    """Erases the users who are due, and deletes chats that a setting says are too old."""
+    """Erases the users who are due, and deletes old chats.
 
-    def __init__(self, js: JetStreamContext, database: Database, publisher: Publisher) -> None:
+    Args:
+        retention: How long after its last change a chat is deleted; None: never.
+    """
+
+    def __init__(
+        self, js: JetStreamContext, database: Database, publisher: Publisher, *, retention: timedelta | None
+    ) -> None:
+        self._retention = retention
         self._js = js
         self._database = database
         self._publisher = publisher
@@ -102,6 +110,21 @@ class Eraser:
                 deleted = audit.event("chat_deleted", actor_id=actor_id, chat_id=chat_id, reason=reason)
                 await audit.record(connection, deleted)
         await self._publisher.announce(outcome.changes)
+
+    async def delete_old_chats(self) -> None:
+        """Delete the chats that have not changed for as long as the retention."""
+        if self._retention is None:
+            return
+        before = datetime.now(UTC) - self._retention
+        after = FIRST_ID
+        while True:
+            async with self._database.connection() as connection:
+                old = await erasure.old_chats(connection, before=before, after=after, limit=CHATS)
+            for chat_id in old:
+                await self.delete_chat(chat_id, reason="retention", actor_id=SYSTEM)
+            if len(old) < CHATS:
+                return
+            after = old[-1]
 
     async def _empty(self, chat_id: str, user_id: str) -> bool:
         """Empty some of the user's messages; return whether there were any and all of them could be emptied."""

@@ -67,6 +67,8 @@ UNPUBLISHED_AFTER: Final = timedelta(seconds=2)
 """Age of a request at which its publisher is taken to be gone. It may still be there: the event id is the same."""
 
 STOP_DELETED_FOR: Final = timedelta(seconds=60)
+RETENTION_CHECK: Final = 600.0
+"""Seconds between two searches for chats that are older than the retention."""
 KEEP_DELETED_FOR: Final = timedelta(days=30)
 KEEP_REJECTED_FOR: Final = timedelta(days=7)
 KEEP_ADMITTED_FOR: Final = timedelta(days=1)
@@ -116,6 +118,7 @@ class Sweeper:
 
     Args:
         orphan_after: Seconds of an owner's silence after which an answer is requested again.
+        retention: How long after its last change a chat is deleted; None: never.
         forget_guests_after: How long after the last visit a guest who is in no chat is removed; None: never.
     """
 
@@ -129,6 +132,7 @@ class Sweeper:
         *,
         orphan_after: float,
         forget_guests_after: timedelta | None,
+        retention: timedelta | None = None,
     ) -> None:
         self._nc = nc
         self._js = js
@@ -138,7 +142,7 @@ class Sweeper:
         self._orphan_after = orphan_after
         self._forget_guests_after = forget_guests_after
         self._purger = Purger(js, database)
-        self._eraser = Eraser(js, database, publisher)
+        self._eraser = Eraser(js, database, publisher, retention=retention)
         self._audit = AuditPublisher(js, database)
         self._owner_check = min(MAX_OWNER_CHECK, orphan_after / 4)
         self._orphans = Orphans(nc)
@@ -160,6 +164,7 @@ class Sweeper:
                 group.create_task(self._each(TICK, self._audit.publish))
                 group.create_task(self._each(self._owner_check, self._owners))
                 group.create_task(self._each(3600.0, self._forget))
+                group.create_task(self._each(RETENTION_CHECK, self._eraser.delete_old_chats))
         finally:
             metrics.OLDEST_REQUEST.set(0.0)
 

@@ -6,7 +6,7 @@ from chat_store.storage.rows import Connection, decode_rows
 from parley.contracts.resources import TokenUsage
 from parley.contracts.rpc import GetUsage
 
-_SUMS: Final = """count(*) AS answers, sum(input_tokens)::bigint AS input_tokens,
+SUMS: Final = """count(*) AS answers, sum(input_tokens)::bigint AS input_tokens,
     sum(output_tokens)::bigint AS output_tokens, count(*) FILTER (WHERE estimated) AS estimated, sum(cost) AS cost"""
 _OF_USER: Final = """
     FROM usage WHERE user_id = $1
@@ -14,11 +14,11 @@ _OF_USER: Final = """
     AND ($3::date IS NULL OR created_at < ($3::date + 1)::timestamp AT TIME ZONE 'UTC')
 """
 USAGE_BY_MODEL: Final = f"""
-SELECT row_to_json(r) FROM (SELECT model, {_SUMS} {_OF_USER} GROUP BY model ORDER BY model) r
+SELECT row_to_json(r) FROM (SELECT model, {SUMS} {_OF_USER} GROUP BY model ORDER BY model) r
 """
 USAGE_BY_DAY: Final = f"""
 SELECT row_to_json(r) FROM (
-    SELECT (created_at AT TIME ZONE 'UTC')::date AS day, model, {_SUMS} {_OF_USER} GROUP BY 1, 2 ORDER BY 1, 2
+    SELECT (created_at AT TIME ZONE 'UTC')::date AS day, model, {SUMS} {_OF_USER} GROUP BY 1, 2 ORDER BY 1, 2
 ) r
 """
 

@@ -10,7 +10,15 @@ from typing import Any, Final
 
 from parley.contracts import identity  # noqa: F401 (its requests are served by chat-store, too)
 from parley.contracts.requests import Done, Reply, Request, RpcError, StoreRequest
-from parley.contracts.rpc.administration import EraseUser
+from parley.contracts.rpc.administration import (
+    EraseUser,
+    FindApiKeys,
+    KeyOfUser,
+    KeyOfUserList,
+    ListUsage,
+    UsageOfUser,
+    UsageOfUserList,
+)
 from parley.contracts.rpc.chats import (
     AccessReply,
     ChatList,
@@ -61,6 +69,17 @@ from parley.contracts.rpc.rooms import (
     Versions,
     VersionsReply,
 )
+from parley.contracts.rpc.shares import (
+    CreateShareLink,
+    GetShared,
+    ListShareLinks,
+    RevokeShareLink,
+    SharedMessage,
+    SharedReply,
+    ShareLink,
+    ShareLinkList,
+    ShareLinkReply,
+)
 
 __all__ = [
     "STORE_REQUESTS",
@@ -76,19 +95,26 @@ __all__ = [
     "Claimed",
     "ContextMessage",
     "CreateChat",
+    "CreateShareLink",
     "DeleteChat",
     "DeleteMember",
     "DeleteMessage",
     "Done",
     "EraseUser",
+    "FindApiKeys",
     "GenerationSnapshot",
     "GetChat",
     "GetMessage",
+    "GetShared",
     "GetUsage",
+    "KeyOfUser",
+    "KeyOfUserList",
     "ListChats",
     "ListMembers",
     "ListMessages",
     "ListModels",
+    "ListShareLinks",
+    "ListUsage",
     "MemberList",
     "MemberReply",
     "MessageList",
@@ -99,10 +125,16 @@ __all__ = [
     "Release",
     "Reply",
     "Request",
+    "RevokeShareLink",
     "RpcError",
     "Search",
     "SearchHit",
     "SearchReply",
+    "ShareLink",
+    "ShareLinkList",
+    "ShareLinkReply",
+    "SharedMessage",
+    "SharedReply",
     "SnapshotRequest",
     "Stop",
     "StopSignal",
@@ -110,6 +142,8 @@ __all__ = [
     "Sync",
     "SyncReply",
     "UpdateChat",
+    "UsageOfUser",
+    "UsageOfUserList",
     "UsageReply",
     "Versions",
     "VersionsReply",

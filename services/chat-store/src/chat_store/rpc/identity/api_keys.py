@@ -64,7 +64,7 @@ async def create_api_key(request: CreateApiKey, store: Store) -> ApiKeyReply:
         if len(existing) >= MAX_KEYS and all(key.id != request.key_id for key in existing):
             raise Conflict(f"A user has at most {MAX_KEYS} API keys. Revoke one first.")
         if await api_keys.add_key(connection, request, now=datetime.now(UTC)):
-            await audit.record(connection, _audited("key_created", request.user_id, request.key_id))
+            await audit.record(connection, _audited("key_created", request.user_id, request.key_id, request.actor_id))
         stored = await api_keys.list_keys(connection, request.user_id)
     for key in stored:
         if (key.id, key.prefix) == (request.key_id, request.prefix):
@@ -83,13 +83,13 @@ async def revoke_api_key(request: RevokeApiKey, store: Store) -> Done:
     if not ids.is_id(request.key_id):
         return Done()
     async with store.database.connection() as connection, connection.transaction():
-        revoked = await api_keys.revoke_key(connection, request.user_id, request.key_id)
-        if revoked:
-            await audit.record(connection, _audited("key_revoked", request.user_id, request.key_id))
-    if revoked:
-        await store.publisher.revoke(Revoked(user_id=request.user_id, key_id=request.key_id))
+        owner = await api_keys.revoke_key(connection, request.user_id, request.key_id)
+        if owner is not None:
+            await audit.record(connection, _audited("key_revoked", owner, request.key_id, request.actor_id))
+    if owner is not None:
+        await store.publisher.revoke(Revoked(user_id=owner, key_id=request.key_id))
     return Done()
 
 
-def _audited(kind: AuditKind, user_id: str, key_id: str) -> AuditEvent:
-    return audit.event(kind, actor_id=user_id, user_id=user_id, key_id=key_id)
+def _audited(kind: AuditKind, user_id: str, key_id: str, actor_id: str | None) -> AuditEvent:
+    return audit.event(kind, actor_id=actor_id or user_id, user_id=user_id, key_id=key_id)

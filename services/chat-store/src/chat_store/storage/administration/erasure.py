@@ -134,3 +134,15 @@ SELECT NOT EXISTS (SELECT FROM messages WHERE chat_id = $1 AND id = $2 AND error
 async def is_emptied(connection: Connection, chat_id: str, message_id: str) -> bool:
     """Whether a message was emptied, or does not exist."""
     return bool(await connection.fetchval(IS_EMPTIED, chat_id, message_id))
+
+
+# In the order of the ids, which begin with the time of creation: an index of the last change would be written with
+# every message.
+OLD_CHATS: Final = """
+SELECT id::text FROM chats WHERE id > $1::uuid AND updated_at < $2 ORDER BY id LIMIT $3
+"""
+
+
+async def old_chats(connection: Connection, *, before: datetime, after: str, limit: int) -> list[str]:
+    """Chats that have not changed since ``before``, with ids above ``after``."""
+    return [row[0] for row in await connection.fetch(OLD_CHATS, after, before, limit)]

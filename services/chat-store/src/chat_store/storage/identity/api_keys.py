@@ -14,7 +14,7 @@ from parley.contracts.identity import ApiKey, CreateApiKey, User
 MAX_KEYS: Final = 100
 """API keys of one user."""
 
-_KEY: Final = "k.id, k.name, k.prefix, k.scopes, k.created_at, k.last_used_at, k.expires_at"
+KEY: Final = "k.id, k.name, k.prefix, k.scopes, k.created_at, k.last_used_at, k.expires_at"
 
 
 class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +28,7 @@ class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
 GET_KEY: Final = f"""
 SELECT row_to_json(r) FROM (
     SELECT k.secret_digest,
-        (SELECT row_to_json(x) FROM (SELECT {_KEY}) x) AS key,
+        (SELECT row_to_json(x) FROM (SELECT {KEY}) x) AS key,
         (SELECT row_to_json(u) FROM (SELECT {USER} FROM users u WHERE u.id = k.user_id) u) AS user
     FROM api_keys k WHERE k.prefix = $1 AND (k.expires_at IS NULL OR k.expires_at > $2)
 ) r
@@ -73,7 +73,7 @@ async def use_key(connection: Connection, key_id: str, *, now: datetime) -> None
 
 LIST_KEYS: Final = f"""
 SELECT row_to_json(r) FROM (
-    SELECT {_KEY} FROM api_keys k WHERE k.user_id = $1 ORDER BY k.created_at DESC, k.id DESC
+    SELECT {KEY} FROM api_keys k WHERE k.user_id = $1 ORDER BY k.created_at DESC, k.id DESC
 ) r
 """
 
@@ -82,13 +82,13 @@ async def list_keys(connection: Connection, user_id: str) -> list[ApiKey]:
     return decode_rows(await connection.fetch(LIST_KEYS, user_id), ApiKey)
 
 
-REVOKE_KEY: Final = "DELETE FROM api_keys WHERE user_id = $1 AND id = $2"
+REVOKE_KEY: Final = "DELETE FROM api_keys WHERE ($1::text IS NULL OR user_id = $1) AND id = $2 RETURNING user_id"
 
 
-async def revoke_key(connection: Connection, user_id: str, key_id: str) -> bool:
-    """Revoke a key of a user; return whether there was one."""
-    status = await connection.execute(REVOKE_KEY, user_id, key_id)
-    return status.endswith(" 1")
+async def revoke_key(connection: Connection, user_id: str | None, key_id: str) -> str | None:
+    """Revoke a key of a user (None: of anybody); return whose it was, None when there was none."""
+    owner: str | None = await connection.fetchval(REVOKE_KEY, user_id, key_id)
+    return owner
 
 
 REVOKE_ALL: Final = "DELETE FROM api_keys WHERE user_id = $1 RETURNING id::text"

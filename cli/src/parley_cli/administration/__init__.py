@@ -1,0 +1,1 @@
+"""``parley users``, ``parley keys`` and ``parley usage``."""

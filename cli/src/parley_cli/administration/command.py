@@ -1,0 +1,83 @@
+"""Runs an action of an operator: requests to chat-store over NATS, as the user ``operator``."""
+
+from __future__ import annotations
+
+import asyncio
+import json as json_module
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, NamedTuple, TypeVar
+
+import msgspec
+from nats.aio.client import Client
+
+from parley.contracts.audit import OPERATOR
+from parley.contracts.requests import Request
+from parley.runtime.nats.errors import BusUnavailable, NoResponder, RpcRefused
+from parley.runtime.nats.requests import ask
+from parley_cli.deadline import DeadlinePassed, within
+from parley_cli.servers import ServerUnusable, nats_client
+from parley_cli.stack import state
+
+R = TypeVar("R")
+
+ACTOR: Final = OPERATOR
+_REQUEST_TIMEOUT: Final = 10.0
+
+
+class Output(NamedTuple):
+    """One thing to print: as a JSON object, or as text for people."""
+
+    record: Any
+    text: str
+
+
+class Store:
+    """Sends requests to chat-store."""
+
+    def __init__(self, nc: Client) -> None:
+        self._nc = nc
+
+    async def ask(self, request: Request[R]) -> R:
+        """Send a request and return its reply. Raises: RpcRefused, BusUnavailable."""
+        return await ask(self._nc, request, timeout=_REQUEST_TIMEOUT)
+
+
+Action = Callable[[Store], AsyncIterator[Output]]
+
+
+def run(action: Action, *, nats_url: str | None, timeout: float, json: bool) -> int:
+    """Carry out an action and return the exit code."""
+    logging.getLogger("parley").setLevel(logging.ERROR)
+    url = nats_url or _default_url()
+    if url is None:
+        print("No stack runs here. Name the server with --nats-url or NATS_URL.", file=sys.stderr)
+        return 2
+    try:
+        asyncio.run(within(timeout, _run(action, url, json)))
+    except RpcRefused as error:
+        print(f"parley: {error}", file=sys.stderr)
+    except NoResponder:
+        print("parley: No chat-store answers. Start one, or see `parley doctor`.", file=sys.stderr)
+    except (ServerUnusable, BusUnavailable) as error:
+        print(f"parley: {error}", file=sys.stderr)
+    except DeadlinePassed:
+        print(f"parley: Not done within {timeout:g} seconds. Allow more with --timeout SECONDS.", file=sys.stderr)
+    else:
+        return 0
+    return 1
+
+
+async def _run(action: Action, url: str, json: bool) -> None:
+    async with nats_client(url, "parley-administration") as nc:
+        async for record, text in action(Store(nc)):
+            print(json_module.dumps(msgspec.to_builtins(record)) if json else text)
+
+
+def _default_url() -> str | None:
+    if url := os.environ.get("NATS_URL"):
+        return url
+    running = state.read()
+    return running.nats_url if running is not None else None

@@ -1,0 +1,41 @@
+"""``parley keys list | revoke``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from parley.contracts import rpc
+from parley.contracts.identity import RevokeApiKey
+from parley.contracts.rpc import KeyOfUser
+from parley_cli.administration.command import ACTOR, Action, Output, Store
+
+_PAGE = 100
+
+
+def list_all(user_id: str | None) -> Action:
+    async def action(store: Store) -> AsyncIterator[Output]:
+        before: str | None = None
+        while True:
+            page = await store.ask(rpc.FindApiKeys(user_id=user_id, before=before, limit=_PAGE))
+            for found in page.items:
+                yield Output(found, _line(found))
+            if page.next is None:
+                return
+            before = page.next
+
+    return action
+
+
+def revoke(key_ids: list[str]) -> Action:
+    async def action(store: Store) -> AsyncIterator[Output]:
+        for key_id in key_ids:
+            await store.ask(RevokeApiKey(user_id=None, key_id=key_id, actor_id=ACTOR))
+            yield Output({"revoked": key_id}, f"{key_id} is revoked")
+
+    return action
+
+
+def _line(found: KeyOfUser) -> str:
+    key = found.key
+    used = "never used" if key.last_used_at is None else f"used {key.last_used_at:%Y-%m-%d %H:%M}"
+    return f"{key.id}  {key.prefix}  {','.join(key.scopes):<17}  {used:<21}  {found.user_id}  {key.name}"

@@ -1,0 +1,36 @@
+"""``parley usage``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import date
+
+from parley.contracts import rpc
+from parley.contracts.rpc import UsageOfUser
+from parley_cli.administration.command import Action, Output, Store
+
+_PAGE = 100
+
+
+def list_all(user_id: str | None, from_day: date | None, to_day: date | None) -> Action:
+    async def action(store: Store) -> AsyncIterator[Output]:
+        before: str | None = None
+        while True:
+            request = rpc.ListUsage(user_id=user_id, from_day=from_day, to_day=to_day, before=before, limit=_PAGE)
+            page = await store.ask(request)
+            for found in page.items:
+                yield Output(found, _line(found))
+            if page.next is None:
+                return
+            before = page.next
+
+    return action
+
+
+def _line(found: UsageOfUser) -> str:
+    usage = found.usage
+    cost = "" if usage.cost is None else f"{usage.cost:.4f}"
+    return (
+        f"{found.user_id:<36}  {usage.answers:>7} answers  {usage.input_tokens:>11} in  "
+        f"{usage.output_tokens:>11} out  {cost:>12}  {usage.model}"
+    )

@@ -1,0 +1,62 @@
+"""Requests of administrators and operators: erase a user, look up keys and usage of all users."""
+
+from datetime import UTC, datetime
+
+from faststream.nats import NatsRouter
+from msgspec.structs import replace
+
+from chat_store.domain import cursors
+from chat_store.domain.cursors import BeforeKey, BeforeUsage
+from chat_store.errors import NotFound
+from chat_store.rpc.context import Store, page_size
+from chat_store.rpc.identity.api_keys import NO_USER
+from chat_store.rpc.routing import handles
+from chat_store.storage.administration import audit, directory, erasure
+from chat_store.storage.identity import users
+from parley.contracts import rpc
+from parley.contracts.identity import Revoked
+from parley.contracts.text import storable
+
+router = NatsRouter()
+
+
+@handles(router, rpc.EraseUser)
+async def erase_user(request: rpc.EraseUser, store: Store) -> rpc.Done:
+    user_id = storable(request.user_id)
+    async with store.database.connection() as connection, connection.transaction():
+        if not await users.lock_user(connection, user_id):
+            raise NotFound(NO_USER)
+        if await erasure.request(connection, user_id, now=datetime.now(UTC)):
+            await audit.record(
+                connection, audit.event("user_erased", actor_id=storable(request.actor_id), user_id=user_id)
+            )
+    await store.publisher.revoke(Revoked(user_id=user_id, disabled=True))
+    return rpc.Done()
+
+
+@handles(router, rpc.FindApiKeys)
+async def find_api_keys(request: rpc.FindApiKeys, store: Store) -> rpc.KeyOfUserList:
+    before = directory.NEWEST if request.before is None else cursors.decode(request.before, BeforeKey)
+    limit = page_size(request.limit)
+    user_id = None if request.user_id is None else storable(request.user_id)
+    async with store.database.connection() as connection:
+        found = await directory.find_keys(connection, user_id=user_id, before=before, limit=limit + 1)
+    items, following = found[:limit], None
+    if len(found) > limit:
+        last = items[-1].key
+        following = cursors.encode(BeforeKey(created_at=last.created_at.isoformat(), id=last.id))
+    return rpc.KeyOfUserList(items=items, next=following)
+
+
+@handles(router, rpc.ListUsage)
+async def list_usage(request: rpc.ListUsage, store: Store) -> rpc.UsageOfUserList:
+    after = BeforeUsage("", "") if request.before is None else cursors.decode(request.before, BeforeUsage)
+    limit = page_size(request.limit)
+    if request.user_id is not None:
+        request = replace(request, user_id=storable(request.user_id))
+    async with store.database.connection() as connection:
+        found = await directory.list_usage(connection, request, after=after, limit=limit + 1)
+    items, following = found[:limit], None
+    if len(found) > limit:
+        following = cursors.encode(BeforeUsage(items[-1].user_id, items[-1].usage.model))
+    return rpc.UsageOfUserList(items=items, next=following)

@@ -1,0 +1,50 @@
+"""What administrators look up over all users: API keys and usage."""
+
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from chat_store.domain.cursors import BeforeKey, BeforeUsage
+from chat_store.storage.identity.api_keys import KEY
+from chat_store.storage.rows import Connection, decode_rows
+from chat_store.storage.usage import SUMS
+from parley.contracts.rpc import KeyOfUser, ListUsage, UsageOfUser
+
+NEWEST: Final = BeforeKey(created_at="9998-12-31T00:00:00+00:00", id="00000000-0000-7000-8000-000000000000")
+
+FIND_KEYS: Final = f"""
+SELECT row_to_json(r) FROM (
+    SELECT k.user_id, (SELECT row_to_json(x) FROM (SELECT {KEY}) x) AS key FROM api_keys k
+    WHERE (k.created_at, k.id) < ($1, $2::uuid) AND ($3::text IS NULL OR k.user_id = $3)
+    ORDER BY k.created_at DESC, k.id DESC LIMIT $4
+) r
+"""
+
+
+async def find_keys(connection: Connection, *, user_id: str | None, before: BeforeKey, limit: int) -> list[KeyOfUser]:
+    created_at = msgspec.convert(before.created_at, datetime)
+    return decode_rows(await connection.fetch(FIND_KEYS, created_at, before.id, user_id, limit), KeyOfUser)
+
+
+LIST_USAGE: Final = f"""
+SELECT row_to_json(r) FROM (
+    SELECT user_id, row_to_json(sums) AS usage FROM (
+        SELECT user_id, model, {SUMS} FROM usage
+        WHERE ($1::text IS NULL OR user_id = $1) AND (user_id, model) > ($4, $5)
+        AND ($2::date IS NULL OR created_at >= $2::date::timestamp AT TIME ZONE 'UTC')
+        AND ($3::date IS NULL OR created_at < ($3::date + 1)::timestamp AT TIME ZONE 'UTC')
+        GROUP BY user_id, model ORDER BY user_id, model LIMIT $6
+    ) sums
+) r
+"""
+
+
+async def list_usage(
+    connection: Connection, request: ListUsage, *, after: BeforeUsage, limit: int
+) -> list[UsageOfUser]:
+    """Sums by user and model, in that order."""
+    rows = await connection.fetch(
+        LIST_USAGE, request.user_id, request.from_day, request.to_day, after.user_id, after.model, limit
+    )
+    return decode_rows(rows, UsageOfUser)
