@@ -119,7 +119,7 @@ async def test_unknown_revoked_and_deleted_look_the_same(store: Neighbour) -> No
 async def test_only_the_owner_shares(store: Neighbour) -> None:
     chat_id = await store.chat()
     share_id, _ = await link(store, chat_id)
-    new = {"chat_id": chat_id, "share_id": ids.new_id(), "token_digest": "x", "live": False}
+    new: dict[str, Any] = {"chat_id": chat_id, "share_id": ids.new_id(), "token_digest": "x", "live": False}
     for user_id, code in (("eve", "not_found"),):
         assert await code_of(store, rpc.CreateShareLink(user_id=user_id, **new)) == code
         assert await code_of(store, rpc.ListShareLinks(user_id=user_id, chat_id=chat_id)) == code
