@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from chat_store.storage import changes, chats, messages, pool
+from chat_store.storage import changes, chats, limits, messages, pool, usage
 
 
 @pytest.fixture
@@ -76,6 +76,42 @@ async def test_the_messages_that_a_batch_names_are_looked_up_in_their_own_chats(
     nodes = await _plan(connection, changes.LOAD_STATES, "'[]'", "true")
     conditions = [node["Index Cond"] for node in nodes if node.get("Index Name") == "messages_pkey"]
     assert any("asked.messages" in condition and "chat_id" in condition for condition in conditions), conditions
+
+
+async def test_what_limits_ask_costs_what_they_count_however_much_was_sent_and_used_before(
+    connection: asyncpg.Connection[asyncpg.Record],
+) -> None:
+    await connection.execute(
+        """
+        INSERT INTO chats (id, owner_id, created_at, updated_at, version)
+        SELECT gen_random_uuid(), 'ann', now(), now(), 1 FROM generate_series(1, 2000);
+        INSERT INTO messages (chat_id, id, placement, role, author_id, content, reasoning, status, created_at, version,
+            position)
+        SELECT id, gen_random_uuid(), 'tip', 'user', 'ann', 'hello', '',
+            CASE WHEN number = 10 AND id < '02000000-0000-0000-0000-000000000000' THEN 'queued' ELSE 'sent' END,
+            now(), 1, number
+        FROM chats, generate_series(1, 10) number;
+        INSERT INTO generations (id, chat_id, message_id, user_id, status, attempt, released, request, requested_at,
+            created_at)
+        SELECT gen_random_uuid(), chat_id, id, 'ann', 'complete', 1, 0, 1, now(), now() FROM messages;
+        INSERT INTO usage (generation_id, chat_id, user_id, model, input_tokens, output_tokens, created_at)
+        SELECT gen_random_uuid(), gen_random_uuid(), 'ann', 'demo', 1, 1, now() - number * interval '1 hour'
+        FROM generate_series(1, 20000) number;
+        ANALYZE;
+        """
+    )
+    for statement, values in (
+        (limits.USERS_WAITING, "100"),
+        (limits.NEXT_WAITING, "'ann'"),
+        (limits.COUNT_RUNNING, "'ann'"),
+        (limits.GET_ACCOUNT, "'ann', now() - interval '1 day'"),
+        (usage.USAGE_BY_DAY, "'ann', now() - interval '1 day', now()"),
+    ):
+        await connection.execute(f"PREPARE asked AS {statement}")
+        read = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE asked({values})")
+        plan = msgspec.json.decode(read)[0]["Plan"]
+        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 100, statement
+        await connection.execute("DEALLOCATE asked")
 
 
 async def test_no_page_has_a_condition_that_may_be_left_out() -> None:

@@ -15,7 +15,7 @@ from llm_worker.generation.lease import Lease
 from parley.contracts.events import GenerationFinished, GenerationRequested
 from parley.contracts.ids import new_id
 from parley.contracts.limits import MAX_ATTEMPTS
-from parley.contracts.resources import MessageError
+from parley.contracts.resources import MessageError, Usage
 from parley.contracts.rpc import Claimed
 from parley.runtime.backoff import Backoff
 from parley.runtime.nats.errors import BusUnavailable
@@ -57,7 +57,11 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[GenerationFinished]:
     async def publish(js: object, event: GenerationFinished, **_: object) -> None:
         found.append(event)
 
+    async def read_attempts(*_: Any, **__: Any) -> list[segments.PartialText]:
+        return []
+
     monkeypatch.setattr(generation, "publish_durable", publish)
+    monkeypatch.setattr(segments, "read_attempts", read_attempts)
     monkeypatch.setattr(Backoff, "next_delay", lambda _: 0.0)
     return found
 
@@ -111,3 +115,22 @@ async def test_an_answer_that_chat_store_does_not_let_the_provider_be_called_for
     await run(refused)
     (end,) = published
     assert (end.outcome, end.error, end.usage) == ("failed", refused, None)
+
+
+async def test_what_other_workers_stored_before_they_died_is_booked_as_an_estimate(
+    published: list[GenerationFinished], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = segments.PartialText(2, "of eight", "")
+
+    async def read_attempts(*_: Any, before: int, **__: Any) -> list[segments.PartialText]:
+        assert before == MAX_ATTEMPTS + 1
+        return [segments.PartialText(1, "half", "thinking"), newest]
+
+    async def read_partial_text(*_: Any, **__: Any) -> segments.PartialText:
+        return newest
+
+    monkeypatch.setattr(segments, "read_attempts", read_attempts)
+    monkeypatch.setattr(segments, "read_partial_text", read_partial_text)
+    await run()
+    (end,) = published
+    assert end.usage == Usage(input_tokens=0, output_tokens=1 + 2 + 2, estimated=True)

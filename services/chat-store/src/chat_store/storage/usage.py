@@ -1,5 +1,6 @@
 """The ledger of tokens: one row for each answer, which stays when its chat is deleted."""
 
+from datetime import UTC, date, datetime, time
 from typing import Final
 
 from chat_store.storage.rows import Connection, decode_rows
@@ -8,11 +9,7 @@ from parley.contracts.rpc import GetUsage
 
 SUMS: Final = """count(*) AS answers, sum(input_tokens)::bigint AS input_tokens,
     sum(output_tokens)::bigint AS output_tokens, count(*) FILTER (WHERE estimated) AS estimated, sum(cost) AS cost"""
-_OF_USER: Final = """
-    FROM usage WHERE user_id = $1
-    AND ($2::date IS NULL OR created_at >= $2::date::timestamp AT TIME ZONE 'UTC')
-    AND ($3::date IS NULL OR created_at < ($3::date + 1)::timestamp AT TIME ZONE 'UTC')
-"""
+_OF_USER: Final = "FROM usage WHERE user_id = $1 AND created_at >= $2 AND created_at <= $3"
 USAGE_BY_MODEL: Final = f"""
 SELECT row_to_json(r) FROM (SELECT model, {SUMS} {_OF_USER} GROUP BY model ORDER BY model) r
 """
@@ -25,6 +22,8 @@ SELECT row_to_json(r) FROM (
 
 async def get_usage(connection: Connection, request: GetUsage) -> list[TokenUsage]:
     """Sum a user's tokens by model, or by day and model, the oldest day first."""
+    # Bounds that are always there: a condition that may be left out could not use an index.
+    begin = datetime.combine(request.from_day or date.min, time(), UTC)
+    end = datetime.combine(request.to_day or date.max, time.max, UTC)
     statement = USAGE_BY_DAY if request.by_day else USAGE_BY_MODEL
-    rows = await connection.fetch(statement, request.user_id, request.from_day, request.to_day)
-    return decode_rows(rows, TokenUsage)
+    return decode_rows(await connection.fetch(statement, request.user_id, begin, end), TokenUsage)

@@ -141,6 +141,13 @@ class Answer:
             input_tokens = requested_tokens
         if output_tokens is None:
             output_tokens = context.tokens_in(self.content.text) + context.tokens_in(self.content.reasoning)
+        self._add(input_tokens, output_tokens, estimated=estimated)
+
+    def book_estimate(self, requested_tokens: int, text: str, reasoning: str) -> None:
+        """Add the estimated tokens of a request whose answer got this far, made by another worker."""
+        self._add(requested_tokens, context.tokens_in(text) + context.tokens_in(reasoning), estimated=True)
+
+    def _add(self, input_tokens: int, output_tokens: int, *, estimated: bool) -> None:
         before = self.usage or Usage(input_tokens=0, output_tokens=0)
         self.usage = Usage(
             input_tokens=before.input_tokens + input_tokens,

@@ -8,7 +8,7 @@ from typing import Final
 
 from llm_worker import metrics
 from llm_worker.errors import ProviderError
-from llm_worker.generation import segments
+from llm_worker.generation import context, segments
 from llm_worker.generation.answer import Answer
 from llm_worker.generation.attempt import Attempt, Outcome
 from llm_worker.generation.cancel_scope import CancelScope
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 _PUBLISH_DEADLINE: Final = 5.0
 _RECONNECT_INTERVAL: Final = 0.05
 _MAX_SEGMENT_READS: Final = 4
+_BOOKING_TIMEOUT: Final = 2.0
+"""Seconds that an answer's end waits for the tokens of attempts by other workers."""
 _CLAIM_REPLY_TIMEOUT: Final = 2.0
 """Seconds that a cancelled generation waits for the reply to its claim."""
 
@@ -52,6 +54,7 @@ class Generation:
         self._stopped_at: float | None = None
         self._backoff = Backoff(0.5, 20.0)
         self._log_fields = {"chat_id": requested.chat_id, "generation_id": requested.generation_id}
+        self._booking: asyncio.Task[None] | None = None
         self.finished = False
 
     @property
@@ -86,13 +89,17 @@ class Generation:
             WorkerError: chat-store refuses the claim for an unknown reason.
         """
         error: ProviderError | None = None
-        while (claim := await self._claim(after=error)) is not None:
-            result = await self._execute(claim, error)
-            if isinstance(result, Outcome):
-                await self._finish(result)
-                break
-            error = result
-        await self._lease.acknowledge()
+        try:
+            while (claim := await self._claim(after=error)) is not None:
+                result = await self._execute(claim, error)
+                if isinstance(result, Outcome):
+                    await self._finish(result)
+                    break
+                error = result
+            await self._lease.acknowledge()
+        finally:
+            if self._booking is not None:
+                await tasks.end(self._booking)
 
     async def _claim(self, after: ProviderError | None) -> Claimed | None:
         """Claim the next attempt.
@@ -117,9 +124,26 @@ class Generation:
         metrics.ATTEMPTS.inc()
         if claim.attempt > 1 and after is None:
             metrics.TAKEOVERS.inc()
+            self._booking = asyncio.create_task(self._book_attempts_before(claim), name="booking")
         elif claim.attempt == 1:
             metrics.QUEUE.observe(max(0.0, (datetime.now(UTC) - self._requested.occurred_at).total_seconds()))
         return claim
+
+    async def _book_attempts_before(self, claim: Claimed) -> None:
+        """Book what other workers requested before they died or released the answer, by what they stored of it."""
+        try:
+            stored = await segments.read_attempts(
+                self._dependencies.js,
+                chat_id=self._answer.chat_id,
+                generation_id=self._answer.generation_id,
+                before=claim.attempt,
+            )
+        except BusUnavailable as error:
+            log.warning("The tokens of earlier attempts are not booked: %s", error, extra=self._log_fields)
+            return
+        requested_tokens = sum(map(context.tokens_of, claim.context))
+        for partial in stored:
+            self._answer.book_estimate(requested_tokens, partial.text, partial.reasoning)
 
     async def _await_reply(self, claiming: asyncio.Task[Claimed | None]) -> None:
         """Store the attempt of a claim that was in flight at the cancellation, so that it can be released."""
@@ -184,6 +208,8 @@ class Generation:
             LeaseLost
         """
         answer = self._answer
+        if self._booking is not None:
+            await asyncio.wait({self._booking}, timeout=_BOOKING_TIMEOUT)
         usage = answer.usage
         event = GenerationFinished(
             chat_id=answer.chat_id,

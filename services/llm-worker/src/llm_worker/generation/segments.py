@@ -126,10 +126,16 @@ class SegmentWriter:
 
 def assemble(segments: Iterable[GenerationSegment]) -> PartialText | None:
     """Return the text of the newest attempt that has any, up to the first gap. No I/O."""
+    return next(reversed(assemble_all(segments)), None)
+
+
+def assemble_all(segments: Iterable[GenerationSegment]) -> list[PartialText]:
+    """Return the text of each attempt that has any, up to the first gap, the oldest attempt first. No I/O."""
+    texts: list[PartialText] = []
     attempts: dict[int, dict[int, GenerationSegment]] = {}
     for segment in segments:
         attempts.setdefault(segment.attempt, {})[segment.from_] = segment
-    for attempt in sorted(attempts, reverse=True):
+    for attempt in sorted(attempts):
         by_start = attempts[attempt]
         found: list[GenerationSegment] = []
         seq = 1
@@ -137,8 +143,8 @@ def assemble(segments: Iterable[GenerationSegment]) -> PartialText | None:
             found.append(segment)
             seq = segment.to + 1
         if found:
-            return PartialText(attempt, "".join(s.text for s in found), "".join(s.reasoning for s in found))
-    return None
+            texts.append(PartialText(attempt, "".join(s.text for s in found), "".join(s.reasoning for s in found)))
+    return texts
 
 
 async def read_partial_text(js: JetStreamContext, *, chat_id: str, generation_id: str) -> PartialText | None:
@@ -147,8 +153,22 @@ async def read_partial_text(js: JetStreamContext, *, chat_id: str, generation_id
     Raises:
         BusUnavailable: it could not be read.
     """
+    return assemble(await _read_generation(js, chat_id, generation_id))
+
+
+async def read_attempts(js: JetStreamContext, *, chat_id: str, generation_id: str, before: int) -> list[PartialText]:
+    """Read the stored text of each attempt before that one.
+
+    Raises:
+        BusUnavailable: it could not be read.
+    """
+    stored = await _read_generation(js, chat_id, generation_id)
+    return assemble_all(segment for segment in stored if segment.attempt < before)
+
+
+async def _read_generation(js: JetStreamContext, chat_id: str, generation_id: str) -> list[GenerationSegment]:
     try:
-        return assemble([s for s in await _read(js, chat_id) if s.generation_id == generation_id])
+        return [segment for segment in await _read(js, chat_id) if segment.generation_id == generation_id]
     except TRANSIENT_ERRORS as error:
         raise BusUnavailable(f"segments of {generation_id}: {error!r}") from error
 
