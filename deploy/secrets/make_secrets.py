@@ -186,6 +186,11 @@ def kubernetes(found: dict[str, Files], postgres: str | None) -> dict[str, objec
     passwords = {user: known[password_variable(user)] for user in BUS_USERS}
     made = parts(known, postgres or before or "postgres:5432")
     made["nats"] = {"authorization.conf": authorization.render(passwords)}
+    keys = os.environ.get("SECRET_KEYS") or found.get("parley-gateway", {}).get("secret_keys")
+    if keys:
+        # While the signing key is replaced; compose passes them as an environment variable.
+        for part in ("gateway", "push"):
+            made[part]["secret_keys"] = keys
     key = os.environ.get("OPENAI_API_KEY") or found.get("parley-llm-worker", {}).get("openai_api_key")
     if key:
         made["llm-worker"]["openai_api_key"] = key

@@ -178,6 +178,7 @@ READERS = {
     "TRUSTED_PROXIES": ("172.16.0.0/12", {"gateway", "push"}),
     "GUESTS": ("false", {"gateway"}),
     "SECRET_KEY": ("k" * 40, {"gateway", "push"}),
+    "SECRET_KEYS": (f"{'n' * 40},{'k' * 40}", {"gateway", "push"}),
     "MAX_GENERATIONS": ("7", {"llm-worker"}),
     "DATABASE_POOL_SIZE": ("5", {"chat-store"}),
     "SHUTDOWN_GRACE": ("30", {"llm-worker"}),

@@ -29,7 +29,7 @@ FILES = {
 
 @pytest.fixture
 def make_secrets(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "COMPOSE_PROFILES", "SECRET_KEY"):
+    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "COMPOSE_PROFILES", "SECRET_KEY", "SECRET_KEYS"):
         monkeypatch.delenv(name, raising=False)
     spec = importlib.util.spec_from_file_location("make_secrets", SCRIPT)
     assert spec is not None
@@ -173,6 +173,16 @@ def test_what_is_set_replaces_what_the_cluster_has(tmp_path: Path) -> None:
     second = kubernetes_secrets(path=cluster_with(tmp_path, first), environment={"SECRET_KEY": "k" * 32})
     changed = {name for name, item in second.items() if item != first[name]}
     assert changed == {"parley-gateway", "parley-push"}
+
+
+def test_several_signing_keys_stay_until_others_are_given(tmp_path: Path) -> None:
+    first = kubernetes_secrets(path=cluster_with(tmp_path, {}))
+    keys = f"{'n' * 32},{'o' * 32}"
+    during = kubernetes_secrets(path=cluster_with(tmp_path, first), environment={"SECRET_KEYS": keys})
+    assert {name for name, item in during.items() if item != first[name]} == {"parley-gateway", "parley-push"}
+    for part in ("parley-gateway", "parley-push"):
+        assert during[part]["stringData"] == first[part]["stringData"] | {"secret_keys": keys}
+    assert kubernetes_secrets(path=cluster_with(tmp_path, during)) == during
 
 
 def test_a_cluster_that_does_not_answer_gets_no_new_passwords(tmp_path: Path) -> None:
