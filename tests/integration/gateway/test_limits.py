@@ -52,8 +52,9 @@ async def test_a_prompt_over_a_limit_is_refused_before_it_is_accepted(user: User
 
 
 async def test_each_prompt_is_asked_for_while_a_limit_is_set_and_none_for_a_minute_after_there_is_none(
-    user: User, store: FakeStore
+    listed: User, store: FakeStore
 ) -> None:
+    user = listed  # at a gateway of its own, which remembers that there is no limit
     chat_id = await user.new_chat()
     store.limited = True
     for number in range(1, 4):
@@ -63,6 +64,19 @@ async def test_each_prompt_is_asked_for_while_a_limit_is_set_and_none_for_a_minu
     for _ in range(3):
         await user.http.post(f"/v1/chats/{chat_id}/messages", json={"content": "hello"})
     assert store.asked["admit_prompt"] == 4
+
+
+async def test_a_prompt_is_accepted_while_chat_store_cannot_say_whether_it_is_within_the_limits(
+    user: User, store: FakeStore, gateway: Running, nc: Client
+) -> None:
+    chat_id = await user.new_chat()
+    store.limited = True
+    await user.http.post(f"/v1/chats/{chat_id}/messages", json={"content": "asked"})
+    store.refusals["admit_prompt"] = rpc.RpcError(code="unavailable", message="The database does not answer.")
+    sent = await user.http.post(f"/v1/chats/{chat_id}/messages", json={"content": "not asked"})
+    assert sent.status_code == 202
+    assert [prompt.content for prompt in await prompts_of(nc, chat_id)] == ["asked", "not asked"]
+    assert "parley_gateway_unchecked_prompts_total 1.0" in gateway.process.get("/metrics")[1]
 
 
 # --- rates ------------------------------------------------------------------------------------------------------------
