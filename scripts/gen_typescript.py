@@ -127,7 +127,8 @@ def _type(value: dict[str, Any], renamed: dict[str, str]) -> str:
     if "enum" in value:
         return " | ".join(json.dumps(option) for option in value["enum"])
     if value["type"] == "array":
-        return f"readonly {_type(value['items'], renamed)}[]"
+        items = _type(value["items"], renamed)
+        return f"readonly ({items})[]" if " | " in items else f"readonly {items}[]"
     return _UNITS[value["type"]]
 
 

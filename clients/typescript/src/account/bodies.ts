@@ -107,14 +107,10 @@ export interface SignIn {
 }
 
 /** `POST /v1/session`. */
-export interface UserSession extends Session {
-  readonly user?: SessionUser;
-}
+export type UserSession = Session & { readonly user?: SessionUser };
 
 /** `GET /v1/config`. */
-export interface ServerConfig extends Config {
-  readonly auth?: SignIn;
-}
+export type ServerConfig = Config & { readonly auth?: SignIn };
 
 /** `DELETE /v1/session`. */
 export interface EndedSession {
