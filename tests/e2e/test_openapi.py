@@ -23,7 +23,22 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield stack.url
 
 
-def test_no_request_gets_an_error_of_the_server_or_what_is_not_documented(url: str, tmp_path: Path) -> None:
+ENDS_SESSIONS = ("end_session", "end_sessions")
+"""Operations after which the requests that follow would all be refused."""
+
+
+@pytest.mark.parametrize(
+    "selected",
+    [
+        # A stream has no end: tests/integration/gateway/test_stream.py reads it.
+        [*(f"--exclude-operation-id={name}" for name in ENDS_SESSIONS), "--exclude-path=/v1/chats/{chat_id}/stream"],
+        *([f"--include-operation-id={name}"] for name in ENDS_SESSIONS),
+    ],
+    ids=["all others", *ENDS_SESSIONS],
+)
+def test_no_request_gets_an_error_of_the_server_or_what_is_not_documented(
+    url: str, tmp_path: Path, selected: list[str]
+) -> None:
     (tmp_path / "schemathesis.toml").write_text(_CONFIG)
     token = httpx.post(f"{url}/v1/session", trust_env=False).json()["access_token"]
     run = subprocess.run(
@@ -31,8 +46,7 @@ def test_no_request_gets_an_error_of_the_server_or_what_is_not_documented(url: s
             *(Path(sys.executable).with_name("schemathesis"), "run", f"{url}/openapi.json", "--no-color"),
             *("--checks", "all", "--phases", "coverage,fuzzing", "--max-examples", "5", "--seed", "1"),
             *("--header", f"Authorization: Bearer {token}"),
-            # A stream has no end: tests/integration/gateway/test_stream.py reads it.
-            *("--exclude-path", "/v1/chats/{chat_id}/stream"),
+            *selected,
         ],
         cwd=tmp_path,
         capture_output=True,

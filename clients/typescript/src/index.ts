@@ -14,23 +14,15 @@
 
 export { Account } from "./account/account.ts";
 export type {
-  ApiKey,
   ChatMember,
-  CreatedApiKey,
   CreatedShareLink,
   EndedSession,
   Invitation,
-  Me,
-  NewApiKey,
   Role,
   Scope,
-  ServerConfig,
-  SessionSummary,
   SessionUser,
   SharedChat,
   ShareLink,
-  SignIn,
-  UserSession,
 } from "./account/bodies.ts";
 export { Sharing } from "./account/sharing.ts";
 export {

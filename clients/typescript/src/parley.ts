@@ -1,11 +1,10 @@
-import type { ServerConfig } from "./account/bodies.ts";
 import { type ChatSnapshot, WatchedChat } from "./chats/chat.ts";
 import { ChatList } from "./chats/chats.ts";
 import type { ChatState } from "./chats/merge.ts";
 import { browserEnvironment, type Environment, type PageEvent } from "./environment.ts";
 import { newId } from "./ids.ts";
 import { type Observable, Subject } from "./observable.ts";
-import type { Models, NewChat } from "./protocol/bodies.ts";
+import type { Config, Models, NewChat } from "./protocol/bodies.ts";
 import { Drafts } from "./storage/drafts.ts";
 import type { Delivery } from "./storage/outbox.ts";
 import { NOBODY, type StoreChange, type StoredUser } from "./storage/store.ts";
@@ -33,7 +32,7 @@ export class Parley {
   private userIsCertain = false;
   /** Resolves when the store belongs to the current user. */
   private userChange: Promise<void> = Promise.resolve();
-  private configuration: Promise<ServerConfig> | null = null;
+  private configuration: Promise<Config> | null = null;
 
   constructor(environment: Environment) {
     this.environment = environment;
@@ -120,7 +119,7 @@ export class Parley {
   }
 
   /** Returns the server's configuration, which is requested once. */
-  config(): Promise<ServerConfig> {
+  config(): Promise<Config> {
     this.configuration ??= this.http.config().catch((error: unknown) => {
       this.configuration = null;
       throw error;

@@ -32,6 +32,7 @@ CHOICES = {
     "HOST": "chat.test",
     "GATEWAY": "public",
     "GATEWAY_NAMESPACE": "gateways",
+    "AUTH_MODES": "guest",
     "OPENAI_BASE_URL": "https://models.test/v1",
     "MODEL": "some-model",
 }

@@ -81,7 +81,7 @@ def test_tabs_that_start_over_at_once_are_one_new_guest_and_the_others_follow(co
 
 
 def test_where_guests_are_not_allowed_the_page_says_so(browser: Browser, tmp_path: Path) -> None:
-    with RunningStack(tmp_path / "data", environment={"GUESTS": "false"}) as stack:
+    with RunningStack(tmp_path / "data", environment={"AUTH_MODES": "api-key"}) as stack:
         context = browser.new_context(base_url=stack.url)
         page = context.new_page()
         page.goto("/")

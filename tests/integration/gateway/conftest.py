@@ -108,13 +108,13 @@ async def signed_in(url: str) -> AsyncIterator[User]:
 
 
 @pytest.fixture
-async def user(gateway: Running) -> AsyncIterator[User]:
+async def user(gateway: Running, store: FakeStore) -> AsyncIterator[User]:
     async with signed_in(gateway.url) as user:
         yield user
 
 
 @pytest.fixture
-async def other(gateway: Running) -> AsyncIterator[User]:
+async def other(gateway: Running, store: FakeStore) -> AsyncIterator[User]:
     async with signed_in(gateway.url) as user:
         yield user
 

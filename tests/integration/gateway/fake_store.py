@@ -17,6 +17,7 @@ from parley.contracts.events import PromptSubmitted
 from parley.contracts.resources import Chat, Member, Message, TokenUsage
 from parley.runtime.nats.connect import wait_until_processed
 from parley.runtime.nats.publish import MSG_ID
+from tests.support.fake_identities import FakeIdentities
 
 _NOT_FOUND = rpc.RpcError(code="not_found", message="There is no such chat.")
 
@@ -28,6 +29,7 @@ class FakeStore:
         asked: How often, by verb.
         last: The last request of each verb.
         refusals: What to answer instead, by verb.
+        identities: Users, sessions and API keys.
         silent: Take requests and never answer.
         limited: Whether any limit of prompts is set.
         prompts: What was submitted, by chat and message: stored as it is published. Take one out and it is lost.
@@ -44,6 +46,7 @@ class FakeStore:
         self.refusals: dict[str, rpc.RpcError] = {}
         self.silent = False
         self.limited = False
+        self.identities = FakeIdentities()
         self.prompts: dict[tuple[str, str], Message] = {}
         self._heard: set[str] = set()
 
@@ -107,8 +110,10 @@ class FakeStore:
         self.last[verb] = request
         if self.silent:
             return
-        answer: Callable[[Any], Any] = getattr(self, f"_{verb}")
-        reply = self.refusals.get(verb) or answer(request)
+        reply = self.refusals.get(verb) or self.identities.reply(request)
+        if reply is None:
+            answer: Callable[[Any], Any] = getattr(self, f"_{verb}")
+            reply = answer(request)
         await message.respond(msgspec.json.encode(reply))
 
     def _may(self, request: Any) -> bool:

@@ -12,6 +12,7 @@ import pytest
 
 from parley_cli.embedded.ports import free_port
 from tests.integration.gateway.conftest import environment, provisioned
+from tests.integration.gateway.fake_store import FakeStore
 from tests.support.service import ServiceProcess, run_service
 from tests.support.waiting import eventually
 
@@ -47,7 +48,7 @@ def target(module_nats_url: str) -> Iterator[ServiceProcess]:
 
 
 @pytest.fixture(autouse=True)
-async def unharmed(target: ServiceProcess) -> AsyncIterator[None]:
+async def unharmed(target: ServiceProcess, store: FakeStore) -> AsyncIterator[None]:
     """After each attack: all connections are gone, memory is where it was, nothing was a 5xx."""
     before, failed = memory(target), metric(target, 'status="5')
     yield

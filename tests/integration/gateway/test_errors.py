@@ -108,7 +108,7 @@ TABLE = [
         "/v1/chats",
         401,
         "token_expired",
-        headers={"authorization": f"Bearer {KeyRing([KEY]).issue('session', NOBODYS, -11)[0]}"},
+        headers={"authorization": f"Bearer {KeyRing([KEY]).issue('access', NOBODYS, -11)[0]}"},
     ),
     Wrong("a title of nothing to see", "POST", "/v1/chats", 422, "invalid", {"title": "\u200b\u2800"}),
     Wrong("a search of nothing to see", "GET", "/v1/search?q=%E2%80%8B", 422, "invalid"),

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
 import pytest
@@ -25,6 +25,15 @@ async def own(nats_server: NatsServer) -> AsyncIterator[ServiceProcess]:
     await asyncio.to_thread(provisioned, nats_server.url)
     async with run_service("gateway", environment(nats_server.url, free_port())) as process:
         yield process
+
+
+@pytest.fixture
+async def user(gateway: Running, nc: Client) -> AsyncIterator[User]:
+    """A guest who signed in while there was a chat-store."""
+    async with AsyncExitStack() as stack:
+        async with FakeStore(nc):
+            user = await stack.enter_async_context(signed_in(gateway.url))
+        yield user
 
 
 @asynccontextmanager

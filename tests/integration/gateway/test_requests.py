@@ -215,7 +215,7 @@ async def test_the_configuration_needs_no_session(gateway: Running) -> None:
         config = (await http.get("/v1/config")).json()
     assert config == {
         "push_url": f"ws://127.0.0.1:{gateway.push_port}/ws",
-        "guests": True,
+        "auth": {"guest": True, "oidc": None},
         "default_model": None,
         "demo": False,
         "version": "0.1.0",

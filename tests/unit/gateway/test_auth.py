@@ -6,32 +6,39 @@ from datetime import UTC, datetime
 import jwt
 import pytest
 
+from parley.contracts.identity import digest
 from parley.runtime import tokens
 from parley.runtime.tokens import KeyRing, cookie_name
-from tests.unit.gateway.apps import KEY, app, client
+from tests.support.fake_identities import FakeIdentities
+from tests.unit.gateway.apps import KEY, SECRET, SESSION_ID, USER, app, client, token
 
-USER = "0199f3a2-7c1e-7d3a-9b64-2f1d5c0e8a11"
 COOKIE = cookie_name(KEY)
 CHAT = "0199f3a2-7c1e-7d3a-9b64-2f1d5c0e8a12"
 
 
-def token(*, key: str = KEY, seconds: float = 86400.0) -> str:
-    return KeyRing([key]).issue("session", USER, seconds)[0]
+def earlier_token(*, key: str = KEY, seconds: float = 86400.0) -> str:
+    """What cookies contained, and programs sent, before sessions were rows."""
+    return jwt.encode({"sub": USER, "aud": "session", "exp": int(time.time() + seconds)}, key)
 
 
-def unsigned() -> str:
-    return jwt.encode({"sub": USER, "aud": "session", "exp": 4_000_000_000}, None, algorithm="none")
+def unsigned(audience: str) -> str:
+    return jwt.encode({"sub": USER, "aud": audience, "sid": SESSION_ID, "exp": 4_000_000_000}, None, algorithm="none")
 
 
-async def test_a_guest_gets_a_token_and_the_same_token_as_an_http_only_cookie() -> None:
-    async with client(app()) as http:
+async def test_a_guest_gets_an_access_token_and_a_secret_as_an_http_only_cookie() -> None:
+    identities = FakeIdentities()
+    async with client(app(identities=identities)) as http:
         answer = await http.post("/v1/session", json={})
     assert answer.status_code == 200
     session = answer.json()
-    assert set(session) == {"user_id", "access_token", "expires_at", "new_guest"}
-    assert datetime.fromisoformat(session["expires_at"]) > datetime.now(UTC)
+    assert set(session) == {"user_id", "access_token", "expires_at", "user", "new_guest"}
+    assert 590 < (datetime.fromisoformat(session["expires_at"]) - datetime.now(UTC)).total_seconds() <= 600
+    assert session["user"]["guest"] is True
     cookie = answer.headers["set-cookie"]
-    assert f"{COOKIE}={session['access_token']}" in cookie
+    secret = cookie.partition("=")[2].partition(";")[0]
+    assert len(secret) == 43
+    assert [*identities.sessions] == [digest(secret)], "chat-store gets only the digest"
+    assert secret not in answer.text
     assert "HttpOnly" in cookie
     assert "SameSite=lax" in cookie
     assert "Path=/" in cookie
@@ -57,17 +64,20 @@ async def test_a_session_is_renewed_by_cookie_and_by_bearer_token() -> None:
         bearer = {"authorization": f"Bearer {first['access_token']}"}
         by_bearer = (await http.post("/v1/session", headers=bearer)).json()
     assert first["user_id"] == by_cookie["user_id"] == by_bearer["user_id"]
+    assert first["user"]["session_id"] == by_cookie["user"]["session_id"] == by_bearer["user"]["session_id"]
     assert [session["new_guest"] for session in (first, by_cookie, by_bearer)] == [True, False, False]
 
 
 @pytest.mark.parametrize("name", [COOKIE, "parley_session"])
-@pytest.mark.parametrize("cookie", ["forged", token(key="x" * 40), token(seconds=-11), unsigned()])
+@pytest.mark.parametrize(
+    "cookie", ["forged", "x" * 43, earlier_token(key="x" * 40), earlier_token(seconds=-11), unsigned("session")]
+)
 async def test_an_invalid_cookie_is_replaced_only_on_request(cookie: str, name: str) -> None:
     async with client(app(), cookies={name: cookie}) as http:
-        answer = await http.post("/v1/session", json={})
-        assert answer.status_code == 401
-        assert answer.json()["code"] in ("token_invalid", "token_expired")
-        assert "set-cookie" not in answer.headers
+        for method, path in (("POST", "/v1/session"), ("GET", "/v1/chats"), ("POST", "/v1/push-ticket")):
+            answer = await http.request(method, path, headers={"content-type": "application/json"})
+            assert (answer.status_code, answer.json()["code"]) == (401, "session_ended")
+            assert "set-cookie" not in answer.headers
         anew = await http.post("/v1/session", json={"start_over": True})
         assert anew.status_code == 200
         assert anew.json()["user_id"] != USER
@@ -75,9 +85,29 @@ async def test_an_invalid_cookie_is_replaced_only_on_request(cookie: str, name: 
         assert again.json()["user_id"] == anew.json()["user_id"]
 
 
+@pytest.mark.parametrize("name", [COOKIE, "parley_session"])
+async def test_a_cookie_from_before_sessions_is_exchanged_for_a_session_of_its_user(name: str) -> None:
+    identities = FakeIdentities()
+    async with client(app(identities=identities), cookies={name: earlier_token()}) as http:
+        answer = await http.get("/v1/chats")
+        assert (answer.status_code, answer.json()["code"]) == (401, "session_ended")
+        answer = await http.post("/v1/session", json={})
+        assert (answer.json()["user_id"], answer.json()["new_guest"]) == (USER, False)
+        assert answer.headers["set-cookie"].startswith(f"{COOKIE}=")
+        again = await http.post("/v1/session", json={})
+    assert again.json()["user"]["session_id"] == answer.json()["user"]["session_id"]
+    assert len(identities.sessions) == 1
+
+
+async def test_a_token_from_before_sessions_is_exchanged_too() -> None:
+    async with client(app(), headers={"authorization": f"Bearer {earlier_token()}"}) as http:
+        assert (await http.get("/v1/chats")).json()["code"] == "token_invalid"
+        assert (await http.post("/v1/session")).json()["user_id"] == USER
+
+
 @pytest.mark.parametrize("path", ["/v1/chats", f"/v1/chats/{CHAT}/messages"])
 async def test_a_request_meant_for_another_user_is_refused(path: str) -> None:
-    async with client(app(), cookies={COOKIE: token()}) as http:
+    async with client(app(), cookies={COOKIE: SECRET}) as http:
         answer = await http.post(path, json={"content": "Hello"}, headers={"parley-user": CHAT})
         assert answer.status_code == 412
         assert answer.json()["code"] == "other_user"
@@ -86,7 +116,7 @@ async def test_a_request_meant_for_another_user_is_refused(path: str) -> None:
 
 
 async def test_starting_over_keeps_a_valid_session() -> None:
-    async with client(app(), cookies={COOKIE: token()}) as http:
+    async with client(app(), cookies={COOKIE: SECRET}) as http:
         answer = await http.post("/v1/session", json={"start_over": True})
     assert answer.json()["user_id"] == USER
 
@@ -102,14 +132,6 @@ async def test_two_installations_on_one_host_use_different_cookies() -> None:
                 again = await back.post("/v1/session", json={})
     assert first.json()["user_id"] != second.json()["user_id"]
     assert again.json()["user_id"] == first.json()["user_id"]
-
-
-async def test_a_cookie_with_the_earlier_name_is_accepted_and_renewed() -> None:
-    async with client(app(), cookies={"parley_session": token()}) as http:
-        assert (await http.post("/v1/push-ticket", json={})).status_code == 200
-        answer = await http.post("/v1/session", json={})
-    assert answer.json()["user_id"] == USER
-    assert answer.headers["set-cookie"].startswith(f"{COOKIE}=")
 
 
 async def test_a_cookie_from_a_gateway_whose_clock_is_ahead_is_kept(
@@ -128,7 +150,7 @@ async def test_a_cookie_from_a_gateway_whose_clock_is_ahead_is_kept(
 @pytest.mark.parametrize("authorization", ["Basic dTpw", "Negotiate abc", "Digest username=u", ""])
 async def test_an_authorization_scheme_of_a_proxy_does_not_override_the_cookie(authorization: str) -> None:
     headers = {"authorization": authorization}
-    async with client(app(), cookies={COOKIE: token()}, headers=headers) as http:
+    async with client(app(), cookies={COOKIE: SECRET}, headers=headers) as http:
         assert (await http.post("/v1/session", json={})).json()["user_id"] == USER
     async with client(app(), headers=headers) as http:
         assert (await http.get("/v1/models")).json()["code"] == "not_authenticated"
@@ -136,7 +158,7 @@ async def test_an_authorization_scheme_of_a_proxy_does_not_override_the_cookie(a
 
 
 async def test_without_guests_only_existing_sessions_are_renewed() -> None:
-    async with client(app(guests=False)) as http:
+    async with client(app(auth_modes="api-key")) as http:
         answer = await http.post("/v1/session", json={})
         assert (answer.status_code, answer.json()["code"]) == (403, "guests_not_allowed")
         answer = await http.post("/v1/session", headers={"authorization": f"Bearer {token()}"})
@@ -148,7 +170,7 @@ async def test_without_guests_only_existing_sessions_are_renewed() -> None:
     [
         ("Bearer forged", "token_invalid"),
         ("Bearer ", "token_invalid"),
-        (f"Bearer {unsigned()}", "token_invalid"),
+        (f"Bearer {unsigned('access')}", "token_invalid"),
         (f"Bearer {token(key='x' * 40)}", "token_invalid"),
         (f"Bearer {KeyRing([KEY]).issue('ticket', USER, 86400.0)[0]}", "token_invalid"),
         (f"Bearer {token(seconds=-11)}", "token_expired"),
@@ -202,7 +224,7 @@ async def test_a_ticket_is_for_push_and_lasts_a_minute() -> None:
 async def test_another_site_cannot_write_with_our_cookie(
     path: str, headers: dict[str, str], status: int, code: str
 ) -> None:
-    async with client(app(), cookies={COOKIE: token()}) as http:
+    async with client(app(), cookies={COOKIE: SECRET}) as http:
         answer = await http.post(path, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
@@ -210,12 +232,12 @@ async def test_another_site_cannot_write_with_our_cookie(
 @pytest.mark.parametrize("origin", [None, "http://chat.test", "https://chat.test", "https://partner.test"])
 async def test_our_own_page_and_allowed_origins_can_write(origin: str | None) -> None:
     headers = {"content-type": "application/json"} | ({"origin": origin} if origin else {})
-    async with client(app(allowed_origins="https://partner.test"), cookies={COOKIE: token()}) as http:
+    async with client(app(allowed_origins="https://partner.test"), cookies={COOKIE: SECRET}) as http:
         answer = await http.post("/v1/push-ticket", headers=headers, content=b"{}")
     assert answer.status_code == 200
 
 
-@pytest.mark.parametrize("cookies", [{}, {COOKIE: token()}], ids=["a stranger", "a guest"])
+@pytest.mark.parametrize("cookies", [{}, {COOKIE: SECRET}], ids=["a stranger", "a guest"])
 @pytest.mark.parametrize(
     "headers",
     [
@@ -238,7 +260,7 @@ async def test_another_site_cannot_end_or_begin_a_session(headers: dict[str, str
 
 async def test_our_own_page_can_write_behind_a_proxy_that_changes_the_host() -> None:
     headers = {"sec-fetch-site": "same-origin", "origin": "https://chat.example.com"}
-    async with client(app(), cookies={COOKIE: token()}, headers=headers) as http:
+    async with client(app(), cookies={COOKIE: SECRET}, headers=headers) as http:
         assert (await http.post("/v1/push-ticket", json={})).status_code == 200
 
 

@@ -16,8 +16,7 @@ from gateway.http.requests import MAX_BODY_BYTES, JsonBody
 from gateway.routes.schemas import NewMessage
 from parley.contracts.text import is_blank
 from parley.runtime.forwarded import TrustedProxies
-from parley.runtime.tokens import KeyRing
-from tests.unit.gateway.apps import KEY, app, client
+from tests.unit.gateway.apps import app, client, token
 
 CHAT = "0199f3a2-7c1e-7d3a-9b64-2f1d5c0e8a12"
 
@@ -146,7 +145,7 @@ async def test_head_is_get_without_the_body(path: str) -> None:
 )
 async def test_a_message_and_a_title_must_have_a_visible_character(text: str, blank: bool) -> None:
     assert is_blank(text) is blank
-    headers = {"authorization": f"Bearer {KeyRing([KEY]).issue('session', CHAT, 60.0)[0]}"}
+    headers = {"authorization": f"Bearer {token()}"}
     async with client(app(), headers=headers) as http:
         message = await http.post(f"/v1/chats/{CHAT}/messages", json={"content": text})
         title = await http.patch(f"/v1/chats/{CHAT}", json={"title": text})
@@ -171,7 +170,7 @@ async def test_a_message_and_a_title_must_have_a_visible_character(text: str, bl
 )
 async def test_json_is_read_as_browsers_write_it(body: bytes, status: int) -> None:
     headers = {
-        "authorization": f"Bearer {KeyRing([KEY]).issue('session', CHAT, 60.0)[0]}",
+        "authorization": f"Bearer {token()}",
         "content-type": "application/json",
     }
     async with client(app(), headers=headers) as http:

@@ -1,7 +1,6 @@
-import type { TokenUsage } from "../protocol/bodies.ts";
+import type { ApiKey, CreatedApiKey, Me, NewApiKey, SessionSummary, TokenUsage } from "../protocol/bodies.ts";
 import type { Page } from "../protocol/protocol.ts";
 import type { Http } from "../transport/http.ts";
-import type { ApiKey, CreatedApiKey, Me, NewApiKey, SessionSummary } from "./bodies.ts";
 
 /** The user's own account: who they are, their sessions, API keys, usage and data. */
 export class Account {

@@ -9,6 +9,17 @@ export interface Accepted {
   readonly message_id: string;
 }
 
+/** An API key without its secret; `prefix` is how the key begins. */
+export interface ApiKey {
+  readonly id: string;
+  readonly name: string;
+  readonly prefix: string;
+  readonly scopes: readonly ("openai" | "read" | "write")[];
+  readonly created_at: string;
+  readonly last_used_at: string | null;
+  readonly expires_at: string | null;
+}
+
 /** `PATCH /v1/chats/{chat_id}`. Absent fields stay, null clears. `tip_id` chooses the branch to go on from. */
 export interface ChatChange {
   readonly title?: string | null;
@@ -21,7 +32,7 @@ export interface ChatChange {
 export interface Config {
   /** `ws://…`, `wss://…`, or a path on the page's own origin. */
   readonly push_url: string;
-  readonly guests: boolean;
+  readonly auth: SignIn;
   readonly default_model: string | null;
   /** The built-in demo model answers. */
   readonly demo: boolean;
@@ -31,6 +42,27 @@ export interface Config {
 
 export interface ContentLimits {
   readonly content_bytes: number;
+}
+
+/** A new API key. `secret` is shown once. */
+export interface CreatedApiKey {
+  readonly key: ApiKey;
+  readonly secret: string;
+}
+
+/** The user who makes a request. */
+export interface Me {
+  readonly user_id: string;
+  readonly name: string | null;
+  readonly email: string | null;
+  readonly role: "administrator" | "user";
+  /** The user has no account at a provider. */
+  readonly guest: boolean;
+  readonly groups: readonly string[];
+  readonly created_at: string;
+  /** Of the request's session; null for an API key. */
+  readonly session_id: string | null;
+  readonly scopes: readonly ("openai" | "read" | "write")[];
 }
 
 export interface Member {
@@ -56,6 +88,14 @@ export interface NewAnswer {
   readonly model?: string | null;
 }
 
+/** `POST /v1/api-keys`. */
+export interface NewApiKey {
+  readonly name: string;
+  readonly scopes: readonly ("openai" | "read" | "write")[];
+  /** Null: the key does not expire. */
+  readonly expires_at?: string | null;
+}
+
 /** `POST /v1/chats`. With an `id` made by the client, the same request again returns the same chat. */
 export interface NewChat {
   readonly id?: string | null;
@@ -76,7 +116,7 @@ export interface NewMessage {
 
 /** `POST /v1/session`. */
 export interface NewSession {
-  /** Replace a cookie that does not verify by a new guest's. The chats of the old one are then lost. */
+  /** Replace a session that has ended by a new guest's. The chats of the old one are then lost. */
   readonly start_over?: boolean;
 }
 
@@ -89,6 +129,12 @@ export interface OfferedModel {
   readonly context_tokens: number | null;
   /** Of a million tokens; null: not stated. */
   readonly price: Price | null;
+}
+
+/** An OpenID provider: what its button says, and where it leads. */
+export interface OidcProvider {
+  readonly name: string;
+  readonly login_url: string;
 }
 
 /** The price of a million tokens, in a currency of the operator's choice. */
@@ -127,10 +173,31 @@ export interface SearchHit {
 /** A session. */
 export interface Session {
   readonly user_id: string;
+  /** For `Authorization: Bearer`, until `expires_at`; `POST /v1/session` gives a new one. */
   readonly access_token: string;
   readonly expires_at: string;
+  readonly user: Me;
   /** Whether the session is a new guest's, since the request had no session. */
   readonly new_guest?: boolean;
+}
+
+/** A session in the list of its user; `current` is that of the request. */
+export interface SessionSummary {
+  readonly id: string;
+  readonly created_at: string;
+  readonly last_used_at: string;
+  readonly expires_at: string;
+  readonly address: string;
+  readonly user_agent: string;
+  readonly method: string;
+  readonly current: boolean;
+}
+
+/** How users sign in. */
+export interface SignIn {
+  /** Anybody may start a session. */
+  readonly guest: boolean;
+  readonly oidc?: OidcProvider | null;
 }
 
 /** `POST /v1/chats/{chat_id}/stop`. */

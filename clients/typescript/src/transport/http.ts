@@ -1,9 +1,10 @@
-import type { EndedSession, ServerConfig, SharedChat, UserSession } from "../account/bodies.ts";
+import type { EndedSession, SharedChat } from "../account/bodies.ts";
 import type { Environment } from "../environment.ts";
 import { newId } from "../ids.ts";
 import { type Observable, Subject } from "../observable.ts";
 import type {
   ChatChange,
+  Config,
   Models,
   NewAnswer,
   NewChat,
@@ -12,6 +13,7 @@ import type {
   Problem,
   PushTicket,
   SearchHit,
+  Session,
   StopAnswer,
 } from "../protocol/bodies.ts";
 import type { Chat, Message, Page } from "../protocol/protocol.ts";
@@ -95,10 +97,10 @@ export class Http {
   private readonly withLock: Environment["withLock"];
   private readonly sessionState = new Subject<SessionState>("unknown");
   private readonly userSubject = new Subject<string | null>(null);
-  private readonly sessionSubject = new Subject<UserSession | null>(null);
+  private readonly sessionSubject = new Subject<Session | null>(null);
   private renewedAt = 0;
   private renewAt = 0;
-  private renewal: Promise<UserSession> | null = null;
+  private renewal: Promise<Session> | null = null;
 
   constructor({ fetch, base, withLock }: Pick<Environment, "fetch" | "base" | "withLock">) {
     this.fetch = fetch;
@@ -111,12 +113,12 @@ export class Http {
   }
 
   /** The session that was started or renewed last. */
-  get session(): UserSession | null {
+  get session(): Session | null {
     return this.sessionSubject.getSnapshot();
   }
 
   /** Changes with each start and renewal of a session. */
-  get sessions(): Observable<UserSession | null> {
+  get sessions(): Observable<Session | null> {
     return this.sessionSubject;
   }
 
@@ -129,23 +131,23 @@ export class Http {
    * Starts a session or renews the one of the cookie. Concurrent calls share one request, and a lock makes the tabs of a
    * browser do this one by one, with the cookie of the tab before, so that one browser is one guest.
    */
-  startSession(): Promise<UserSession> {
+  startSession(): Promise<Session> {
     return this.renew({});
   }
 
   /** Replaces a cookie that is not valid by a new guest's; the chats of the old one become unreachable. */
-  async startOver(): Promise<UserSession> {
+  async startOver(): Promise<Session> {
     await this.renewal?.catch(() => undefined);
     return this.renew({ start_over: true });
   }
 
   /** Returns the session, after starting or renewing it when that is due. */
-  async currentSession(): Promise<UserSession> {
+  async currentSession(): Promise<Session> {
     return this.session === null || this.renewalIsDue() ? this.startSession() : this.session;
   }
 
-  private renew(body: NewSession): Promise<UserSession> {
-    this.renewal ??= this.withLock("parley-session", () => this.send<UserSession>("POST", "/session", body))
+  private renew(body: NewSession): Promise<Session> {
+    this.renewal ??= this.withLock("parley-session", () => this.send<Session>("POST", "/session", body))
       .catch((error: unknown) => {
         const state = sessionStateAfter(error);
         if (state === null) throw error;
@@ -169,7 +171,7 @@ export class Http {
     return this.renewal;
   }
 
-  config(): Promise<ServerConfig> {
+  config(): Promise<Config> {
     return this.send("GET", "/config");
   }
 

@@ -5,6 +5,7 @@ import logging
 
 from starlette.types import ASGIApp
 
+from gateway.auth.identities import Identities
 from gateway.auth.rate_limit import RateLimiter
 from gateway.bus.access_cache import AccessCache
 from gateway.bus.admission import Admission
@@ -20,8 +21,22 @@ from gateway.http.openapi import Api
 from gateway.http.routing import StructRoute
 from gateway.http.server import HttpServer
 from gateway.http.static_files import WebPage
-from gateway.routes import chats, config, docs, members, messages, models, probes, search, sessions, stream, usage
+from gateway.routes import (
+    api_keys,
+    chats,
+    config,
+    docs,
+    members,
+    messages,
+    models,
+    probes,
+    search,
+    sessions,
+    stream,
+    usage,
+)
 from gateway.settings import Settings
+from parley.contracts import subjects
 from parley.runtime.health import CannotListen, HealthServer
 from parley.runtime.http_headers import CORS_REQUEST_HEADERS, CORS_RESPONSE_HEADERS, CORS_SECONDS
 from parley.runtime.nats.errors import NotProvisioned
@@ -73,12 +88,15 @@ def build_gateway(settings: Settings) -> Gateway:
     keys = settings.key_ring
     bus = Bus(settings.nats_url, "gateway", migration_wait=settings.migration_wait)
     store = StoreClient(bus, AccessCache(), settings.rpc_seconds)
+    identities = Identities(store)
+    bus.subscribe(subjects.CTL_IDENTITY_REVOKED, identities.on_revoked, on_reconnected=identities.expire)
     return Gateway(
         settings=settings,
         keys=keys,
         cookie_names=settings.cookie_names,
         bus=bus,
         store=store,
+        identities=identities,
         publisher=PromptPublisher(bus, store, settings.publish_seconds),
         streams=EventStreams(settings.push_url, keys),
         page=WebPage(settings),
@@ -90,7 +108,7 @@ def build_gateway(settings: Settings) -> Gateway:
     )
 
 
-_RESOURCES = (sessions, config, models, chats, messages, members, stream, search, usage, probes)
+_RESOURCES = (sessions, api_keys, config, models, chats, messages, members, stream, search, usage, probes)
 
 
 def build_routes(base_path: str = "") -> Api:

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
+from gateway.auth.identities import Identities
 from gateway.auth.rate_limit import RateLimiter
 from gateway.bus.admission import Admission
 from gateway.bus.connection import Bus
@@ -32,6 +33,7 @@ class Gateway:
     cookie_names: tuple[str, ...]
     bus: Bus
     store: StoreClient
+    identities: Identities
     publisher: PromptPublisher
     streams: EventStreams
     page: WebPage

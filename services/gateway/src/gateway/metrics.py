@@ -20,6 +20,10 @@ PUBLISH_FAILURES = Counter(
 STALE_ACCESS = Counter(
     "parley_gateway_stale_access_total", "Sends let through on a remembered right because chat-store did not answer"
 )
+STALE_IDENTITIES = Counter(
+    "parley_gateway_stale_identities_total",
+    "Requests authenticated from the cache because chat-store did not answer",
+)
 RATE_LIMITED = Counter("parley_gateway_rate_limited_total", "Requests refused for their rate", ["limit"])
 UNCHECKED_PROMPTS = Counter(
     "parley_gateway_unchecked_prompts_total",

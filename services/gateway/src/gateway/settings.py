@@ -1,15 +1,20 @@
 """The gateway's settings, read from the environment."""
 
+import ipaddress
 import re
 from pathlib import Path
+from typing import Final, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from parley.contracts.limits import MAX_MODEL_LENGTH
 from parley.runtime.forwarded import TrustedProxies
 from parley.runtime.key_settings import KeySettings
 from parley.runtime.settings import ModelSettings, check_base_path
 from parley.runtime.tokens import EARLIER_COOKIE, cookie_name
+
+AUTH_MODES: Final = ("guest", "api-key")
+"""How users can sign in. API keys are accepted in every mode; `api-key` alone lets nobody in without one."""
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")
 _SOCKET_URL = re.compile(r"wss?://[^\s;,'\"]+")
@@ -20,8 +25,15 @@ class Settings(ModelSettings, KeySettings):
 
     host: str = Field("127.0.0.1", description="where it listens")
     port: int = Field(8000, ge=0, le=65535, description="shared by all replicas on this machine (SO_REUSEPORT)")
-    session_seconds: float = Field(30 * 86400, gt=0, description="how long a session lasts; renewed by each visit")
-    guests: bool = Field(True, description="whether anybody may start a session")
+    auth_modes: str | None = Field(
+        None,
+        description="how users sign in, comma-separated: `guest` (anybody may start a session), "
+        "`api-key` (nobody without an API key or a session from before); must be set where HOST "
+        "is not a loopback address, otherwise `guest`",
+    )
+    session_seconds: float = Field(30 * 86400, gt=0, description="how long a session lasts unused")
+    session_max_seconds: float = Field(180 * 86400, gt=0, description="how long a session lasts at most")
+    access_token_seconds: float = Field(600, ge=10, description="how long an access token is good")
     base_path: str = Field("", description="path prefix, such as /chat; the proxy may pass it on or strip it")
     cookie_name: str | None = Field(
         None,
@@ -73,10 +85,26 @@ class Settings(ModelSettings, KeySettings):
     rpc_seconds: float = Field(3, gt=0, description="how long a request waits for another service before 503")
     shutdown_seconds: int = Field(10, ge=1, description="how long requests in flight may go on after SIGTERM")
 
+    @field_validator("auth_modes")
+    @classmethod
+    def _are_modes(cls, value: str | None) -> str | None:
+        for mode in _split(value or ""):
+            if mode not in AUTH_MODES:
+                raise ValueError(f"{mode!r} is none of {', '.join(AUTH_MODES)}")
+        return value
+
+    @model_validator(mode="after")
+    def _sign_in_is_possible(self) -> Self:
+        if not self.modes:
+            raise ValueError(
+                f"AUTH_MODES must be set, as HOST is {self.host}: `guest` lets in everybody who reaches this address"
+            )
+        return self
+
     @field_validator("allowed_origins")
     @classmethod
     def _are_origins(cls, value: str) -> str:
-        for origin in filter(None, (part.strip() for part in value.split(","))):
+        for origin in _split(value):
             if _ORIGIN.fullmatch(origin) is None:
                 raise ValueError(f"{origin!r} is not an origin such as https://chat.example.com")
         return value
@@ -117,11 +145,29 @@ class Settings(ModelSettings, KeySettings):
         return tuple(dict.fromkeys((*first, *map(cookie_name, keys), EARLIER_COOKIE)))
 
     @property
+    def modes(self) -> frozenset[str]:
+        """``auth_modes`` as a set."""
+        if self.auth_modes is None:
+            return frozenset({"guest"}) if _is_loopback(self.host) else frozenset()
+        return frozenset(_split(self.auth_modes))
+
+    @property
     def origins(self) -> frozenset[str]:
         """``allowed_origins`` as a set."""
-        return frozenset(part.strip() for part in self.allowed_origins.split(",") if part.strip())
+        return frozenset(_split(self.allowed_origins))
 
     @property
     def proxies(self) -> TrustedProxies:
         """``trusted_proxies``, read."""
         return TrustedProxies(self.trusted_proxies)
+
+
+def _split(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

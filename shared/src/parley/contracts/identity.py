@@ -5,6 +5,7 @@ stores that. What is cached of an identity is invalidated by :class:`Revoked`.
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar, Final, Literal
@@ -18,6 +19,16 @@ Scope = Literal["read", "write", "openai"]
 """What an API key may do: read, write (which includes reading), or use the OpenAI-compatible interface only."""
 
 ALL_SCOPES: Final[tuple[Scope, ...]] = ("read", "write", "openai")
+
+
+API_KEY_PREFIX: Final = "pk_"
+_API_KEY: Final = re.compile(rf"(?P<prefix>{API_KEY_PREFIX}[A-Za-z]{{8}})_[A-Za-z0-9_-]{{43}}")
+
+
+def prefix_of(key: str) -> str | None:
+    """Return the part of an API key that finds it; None: it is no API key."""
+    match = _API_KEY.fullmatch(key)
+    return None if match is None else match["prefix"]
 
 
 def digest(secret: str) -> str:
@@ -123,6 +134,13 @@ class Revoked(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="
     disabled: bool = False
     closes: bool = True
     v: int = 1
+
+    def concerns(self, user_id: str, session_id: str | None, key_id: str | None) -> bool:
+        """Whether it is about what this user opened with this session or API key."""
+        if self.session_id is None and self.key_id is None:
+            return user_id == self.user_id
+        which = (session_id, None) if self.key_id is None else (None, key_id)
+        return user_id == self.user_id and which == (self.session_id, self.key_id)
 
 
 # --- rpc.store ------------------------------

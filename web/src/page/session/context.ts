@@ -1,4 +1,4 @@
-import type { Observable, Parley, ServerConfig } from "parley-client";
+import type { Config, Observable, Parley } from "parley-client";
 import { createContext, use, useCallback, useEffect, useState, useSyncExternalStore } from "react";
 
 export const ParleyContext = createContext<Parley | null>(null);
@@ -11,9 +11,9 @@ export function useParley(): Parley {
 }
 
 /** Returns the server's configuration; null until it is known. */
-export function useConfig(): ServerConfig | null {
+export function useConfig(): Config | null {
   const parley = useParley();
-  const [config, setConfig] = useState<ServerConfig | null>(null);
+  const [config, setConfig] = useState<Config | null>(null);
   useEffect(() => {
     let current = true;
     parley.config().then(

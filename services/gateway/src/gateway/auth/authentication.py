@@ -1,8 +1,10 @@
 """Authentication by a bearer token (programs) or by the session's cookie (the page)."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import Depends
 from starlette.requests import Request
@@ -13,30 +15,69 @@ from gateway.errors import Forbidden, NotAuthenticated, OtherUser, TooMany, Unav
 from gateway.http.requests import is_json
 from gateway.http.routing import raises
 from gateway.metrics import RATE_LIMITED
-from parley.runtime.tokens import KeyRing, TokenExpired, TokenInvalid, TokenNotYet
+from parley.contracts import policy
+from parley.contracts.identity import API_KEY_PREFIX, Principal, UserRole
+from parley.contracts.policy import AccountAction
+from parley.runtime.tokens import Claims, Kind, TokenExpired, TokenInvalid, TokenNotYet
+
+_SECRET: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+"""A session's secret. Anything else in its cookie is no reason to ask chat-store."""
+
+_JWT: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]*", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Identity:
-    user_id: str
-    expires_at: datetime
+    """Who makes the request, and how that was found."""
+
+    principal: Principal
     via: Literal["bearer", "cookie"]
-    groups: tuple[str, ...] = ()
-    role: str = "user"
+
+    @property
+    def user_id(self) -> str:
+        return self.principal.user.id
+
+    @property
+    def groups(self) -> Sequence[str]:
+        return self.principal.user.groups
+
+    @property
+    def role(self) -> UserRole:
+        return self.principal.user.role
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When the session or the API key ends."""
+        return self.principal.expires_at
 
 
-def identify(request: Request, gateway: Gateway) -> Identity | None:
-    """Return the user of the request's token or cookie, or None when it has neither.
+@raises(NotAuthenticated, Forbidden, Unavailable)
+async def identify(request: Request, gateway: Gateway) -> Identity | None:
+    """Return who makes the request, or None when it carries neither a token nor a cookie.
 
     Raises:
-        NotAuthenticated: the token is forged, damaged or expired.
-        Unavailable: the clock of the gateway that issued it is far ahead.
+        NotAuthenticated: the token or the cookie is forged, damaged or expired, or its session has ended.
+        Forbidden: the user is disabled.
+        Unavailable: chat-store cannot be asked; or the clock of the gateway that issued the token is far ahead.
     """
     token = bearer_token(request)
     if token is not None:
-        return _verified(token, gateway.keys, "bearer")
+        return Identity(await _principal_of_token(token, gateway), "bearer")
     cookie = session_cookie(request, gateway)
-    return _verified(cookie, gateway.keys, "cookie") if cookie is not None else None
+    if cookie is None:
+        return None
+    if _SECRET.fullmatch(cookie) is None:
+        raise NotAuthenticated("The session has ended. Start a new one.", code="session_ended")
+    return Identity(await gateway.identities.by_session_secret(cookie), "cookie")
+
+
+async def _principal_of_token(token: str, gateway: Gateway) -> Principal:
+    if token.startswith(API_KEY_PREFIX):
+        return await gateway.identities.by_api_key(token)
+    claims = verify(token, "access", gateway)
+    if claims.session_id is None:
+        raise NotAuthenticated("The token is not valid.", code="token_invalid")
+    return await gateway.identities.by_session_id(claims.session_id)
 
 
 def bearer_token(request: Request) -> str | None:
@@ -45,10 +86,54 @@ def bearer_token(request: Request) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
-@raises(NotAuthenticated, OtherUser, Unavailable)
-async def reader(request: Request, gateway: GatewayDependency) -> Identity:
-    """The dependency of a route that only reads."""
-    identity = identify(request, gateway)
+def session_cookie(request: Request, gateway: Gateway) -> str | None:
+    """Return the session's cookie, under the newest name that it has: each key gives one."""
+    return next(filter(None, map(request.cookies.get, gateway.cookie_names)), None)
+
+
+def earlier_user(request: Request, gateway: Gateway) -> str | None:
+    """Return the user of a token from before sessions were rows, sent as cookie or bearer token; None: there is none.
+
+    Raises:
+        Unavailable: the clock of the gateway that issued it is far ahead.
+    """
+    token = bearer_token(request) or session_cookie(request, gateway)
+    if token is None or _JWT.fullmatch(token) is None:
+        return None
+    try:
+        return gateway.keys.verify("session", token).user_id
+    except TokenNotYet:
+        raise Unavailable("The clocks of two servers differ. Try again soon.", retry_after=5) from None
+    except TokenInvalid:
+        return None
+
+
+def verify(token: str, kind: Kind, gateway: Gateway) -> Claims:
+    """Return what a token of ours states.
+
+    Raises:
+        NotAuthenticated, Unavailable: as :func:`identify`.
+    """
+    try:
+        return gateway.keys.verify(kind, token)
+    except TokenExpired:
+        raise NotAuthenticated("The access token has expired. Get a new one.", code="token_expired") from None
+    except TokenNotYet:
+        # No 401: the token is good once the clocks agree, or at another gateway.
+        raise Unavailable("The clocks of two servers differ. Try again soon.", retry_after=5) from None
+    except TokenInvalid:
+        raise NotAuthenticated("The token is not valid.", code="token_invalid") from None
+
+
+async def authorize(request: Request, gateway: Gateway, action: AccountAction) -> Identity:
+    """Return who makes the request, if the policy allows the action.
+
+    Raises:
+        NotAuthenticated, Forbidden, Unavailable: as :func:`identify`.
+        Forbidden: the API key has not the scope, or the user is no administrator.
+        OtherUser: the request is meant for another user's session.
+    """
+    identity = await identify(request, gateway)
     if identity is None:
         raise NotAuthenticated("Start a session first: POST /v1/session.")
     # All tabs of a browser share the cookie: another one may have become another user since this one looked.
@@ -60,13 +145,29 @@ async def reader(request: Request, gateway: GatewayDependency) -> Identity:
     if wait:
         RATE_LIMITED.labels("requests").inc()
         raise TooMany("You are making too many requests. Wait a moment.", code="too_many_requests", retry_after=wait)
+    if not policy.may(identity.principal, action):
+        raise _refusal(identity.principal, action)
     return identity
 
 
-@raises(NotAuthenticated, Forbidden, OtherUser, UnsupportedMediaType, TooMany, Unavailable)
-async def writer(request: Request, gateway: GatewayDependency) -> Identity:
-    """The dependency of a route that writes: protected against CSRF, and limited in rate."""
-    identity = await reader(request, gateway)
+def _refusal(principal: Principal, action: AccountAction) -> Forbidden:
+    if principal.user.disabled:
+        return Forbidden("This user is disabled.", code="user_disabled")
+    if action == "administer" and principal.user.role != "administrator":
+        return Forbidden("Only an administrator may do that.", code="not_administrator")
+    return Forbidden("This API key may not do that.", code="scope_missing")
+
+
+async def authorize_write(request: Request, gateway: Gateway, action: AccountAction) -> Identity:
+    """:func:`authorize` for a request that changes something: protected against CSRF, and limited in rate.
+
+    Raises:
+        UnsupportedMediaType, Forbidden: as :func:`check_csrf`.
+        TooMany: the user sends too fast.
+    """
+    if bearer_token(request) is None:
+        check_origin(request, gateway)
+    identity = await authorize(request, gateway, action)
     if identity.via == "cookie":
         check_csrf(request, gateway)
     wait = gateway.writes.admit(identity.user_id, gateway.now())
@@ -76,8 +177,50 @@ async def writer(request: Request, gateway: GatewayDependency) -> Identity:
     return identity
 
 
+@raises(NotAuthenticated, Forbidden, OtherUser, Unavailable)
+async def reader(request: Request, gateway: GatewayDependency) -> Identity:
+    """The dependency of a route that only reads."""
+    return await authorize(request, gateway, "read")
+
+
+@raises(NotAuthenticated, Forbidden, OtherUser, UnsupportedMediaType, TooMany, Unavailable)
+async def writer(request: Request, gateway: GatewayDependency) -> Identity:
+    """The dependency of a route that writes."""
+    return await authorize_write(request, gateway, "write")
+
+
+@raises(NotAuthenticated, Forbidden, OtherUser, UnsupportedMediaType, TooMany, Unavailable)
+async def ticket_holder(request: Request, gateway: GatewayDependency) -> Identity:
+    """The dependency of the route that creates push tickets: they only read, but each costs a signature."""
+    return await authorize_write(request, gateway, "read")
+
+
+@raises(NotAuthenticated, Forbidden, OtherUser, Unavailable)
+async def account_reader(request: Request, gateway: GatewayDependency) -> Identity:
+    """The dependency of a route that reads about the user's own account; not with an API key."""
+    return await authorize(request, gateway, "account")
+
+
+@raises(NotAuthenticated, Forbidden, OtherUser, UnsupportedMediaType, TooMany, Unavailable)
+async def account(request: Request, gateway: GatewayDependency) -> Identity:
+    """The dependency of a route that changes the user's own account; not with an API key."""
+    return await authorize_write(request, gateway, "account")
+
+
+@raises(NotAuthenticated, Forbidden, OtherUser, UnsupportedMediaType, TooMany, Unavailable)
+async def administrator(request: Request, gateway: GatewayDependency) -> Identity:
+    """The dependency of a route for administrators."""
+    if request.method in ("GET", "HEAD"):
+        return await authorize(request, gateway, "administer")
+    return await authorize_write(request, gateway, "administer")
+
+
 Reader = Annotated[Identity, Depends(reader)]
 Writer = Annotated[Identity, Depends(writer)]
+TicketHolder = Annotated[Identity, Depends(ticket_holder)]
+AccountReader = Annotated[Identity, Depends(account_reader)]
+Account = Annotated[Identity, Depends(account)]
+Administrator = Annotated[Identity, Depends(administrator)]
 
 
 def check_csrf(request: Request, gateway: Gateway) -> None:
@@ -92,6 +235,11 @@ def check_csrf(request: Request, gateway: Gateway) -> None:
     """
     if request.method in ("POST", "PATCH") and not is_json(request):
         raise UnsupportedMediaType("The request must be JSON, with Content-Type: application/json.")
+    check_origin(request, gateway)
+
+
+def check_origin(request: Request, gateway: Gateway) -> None:
+    """Refuse a write that a page of another origin makes, whether or not it carries a cookie. Raises: Forbidden."""
     origin = request.headers.get("origin")
     if origin in gateway.settings.origins:
         return
@@ -106,16 +254,12 @@ def check_csrf(request: Request, gateway: Gateway) -> None:
         raise Forbidden("This page may not do that here.", code="cross_origin")
 
 
-def session_cookie(request: Request, gateway: Gateway) -> str | None:
-    """Return the value of the session's cookie, under its name or, after a key was replaced, an earlier one."""
-    return next(filter(None, map(request.cookies.get, gateway.cookie_names)), None)
-
-
-def set_cookie(response: Response, request: Request, gateway: Gateway, token: str, max_age: float) -> None:
+def set_cookie(response: Response, request: Request, gateway: Gateway, secret: str) -> None:
+    """Set the session's cookie; it goes when the session would end unused."""
     response.set_cookie(
         gateway.cookie_names[0],
-        token,
-        max_age=int(max_age),
+        secret,
+        max_age=int(gateway.settings.session_seconds),
         path=gateway.settings.base_path or "/",
         httponly=True,
         samesite="lax",
@@ -123,14 +267,8 @@ def set_cookie(response: Response, request: Request, gateway: Gateway, token: st
     )
 
 
-def _verified(token: str, keys: KeyRing, via: Literal["bearer", "cookie"]) -> Identity:
-    try:
-        claims = keys.verify("session", token)
-    except TokenExpired:
-        raise NotAuthenticated("The session has ended. Start a new one.", code="token_expired") from None
-    except TokenNotYet:
-        # No 401: the token is good once the clocks agree, or at another gateway.
-        raise Unavailable("The clocks of two servers differ. Try again soon.", retry_after=5) from None
-    except TokenInvalid:
-        raise NotAuthenticated("The token is not valid.", code="token_invalid") from None
-    return Identity(user_id=claims.user_id, expires_at=claims.expires_at, via=via)
+def delete_cookies(response: Response, request: Request, gateway: Gateway) -> None:
+    """Make the browser forget the session, under whatever name it has it."""
+    for name in gateway.cookie_names:
+        if name in request.cookies:
+            response.delete_cookie(name, path=gateway.settings.base_path or "/", httponly=True, samesite="lax")

@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Awaitable, Callable
 
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
 from gateway.errors import Unavailable
@@ -41,6 +43,8 @@ class Bus:
         self._stopping = False
         self._client: Client | None = None
         self._js: JetStreamContext | None = None
+        self._subscriptions: list[tuple[str, Callable[[Msg], Awaitable[None]]]] = []
+        self._reconnected: list[Callable[[], None]] = []
         self.writes = StreamWrites()
         self._readiness = Readiness({"jetstream": self._jetstream_problem})
 
@@ -55,6 +59,16 @@ class Bus:
         if self._client is None or not self._client.is_connected:
             return None
         return await jetstream.check(self._client, _NEEDS) or await self.writes.problem(self._client)
+
+    def subscribe(
+        self, subject: str, callback: Callable[[Msg], Awaitable[None]], *, on_reconnected: Callable[[], None]
+    ) -> None:
+        """Have ``callback`` called with each message on ``subject``, from the first connection on.
+
+        At most once: ``on_reconnected`` is called when messages may have been lost.
+        """
+        self._subscriptions.append((subject, callback))
+        self._reconnected.append(on_reconnected)
 
     async def run(self) -> None:
         """Connect, check that the stream is there, and stay connected until cancelled.
@@ -71,6 +85,8 @@ class Bus:
             on_reconnected=self._on_reconnected,
         )
         self._js = client.jetstream()
+        for subject, callback in self._subscriptions:
+            await client.subscribe(subject, cb=callback)
         watching = asyncio.create_task(self._readiness.watch(), name="readiness")
         try:
             await require(self.js, streams=_NEEDS.streams, wait=self._migration_wait)
@@ -126,6 +142,8 @@ class Bus:
         self._down_since = time.monotonic()
 
     async def _on_reconnected(self) -> None:
+        for call in self._reconnected:
+            call()
         self._up.set()
 
     async def _on_closed(self) -> None:

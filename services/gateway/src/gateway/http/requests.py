@@ -46,9 +46,21 @@ async def _member_id(user_id: _PathId) -> str:
     return _checked_id(user_id, "user")
 
 
+@raises(NotFound)
+async def _session_id(session_id: _PathId) -> str:
+    return _checked_id(session_id, "session")
+
+
+@raises(NotFound)
+async def _key_id(key_id: _PathId) -> str:
+    return _checked_id(key_id, "API key")
+
+
 ChatId = Annotated[str, Depends(_chat_id)]
 MessageId = Annotated[str, Depends(_message_id)]
 MemberId = Annotated[str, Depends(_member_id)]
+SessionId = Annotated[str, Depends(_session_id)]
+KeyId = Annotated[str, Depends(_key_id)]
 
 
 def _checked_id(value: str, what: str) -> str:

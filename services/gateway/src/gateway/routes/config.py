@@ -9,7 +9,7 @@ from starlette.requests import Request
 from gateway.context import GatewayDependency
 from gateway.http.push_url import public_push_url
 from gateway.http.routing import StructRoute
-from gateway.routes.schemas import Config, ContentLimits
+from gateway.routes.schemas import Config, ContentLimits, SignIn
 from parley.contracts.limits import MAX_PROMPT_BYTES
 
 router = APIRouter(tags=["config"], route_class=StructRoute)
@@ -17,11 +17,11 @@ router = APIRouter(tags=["config"], route_class=StructRoute)
 
 @router.get("/v1/config")
 async def show_config(request: Request, gateway: GatewayDependency) -> Config:
-    """Show where push is, whether guests are admitted, and the limits. Needs no session."""
+    """Show where push is, how users sign in, and the limits. Needs no session."""
     settings = gateway.settings
     return Config(
         push_url=public_push_url(settings, request.headers.get("host", "")),
-        guests=settings.guests,
+        auth=SignIn(guest="guest" in settings.modes),
         default_model=settings.model,
         demo=settings.demo,
         version=version(),

@@ -1,11 +1,12 @@
 """The HTTP interface's own shapes; chats, messages and members are those of :mod:`parley.contracts.resources`."""
 
 from datetime import datetime
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Self, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from parley.contracts.identity import ApiKey, Principal, Scope, SessionInfo, UserRole
 from parley.contracts.ids import ID_PATTERN
 from parley.contracts.limits import MAX_MODEL_LENGTH, MAX_TITLE_LENGTH
 from parley.contracts.models import Price
@@ -38,10 +39,22 @@ class NewSession(msgspec.Struct, frozen=True, kw_only=True):
     """``POST /v1/session``.
 
     Attributes:
-        start_over: Replace a cookie that does not verify by a new guest's. The chats of the old one are then lost.
+        start_over: Replace a session that has ended by a new guest's. The chats of the old one are then lost.
     """
 
     start_over: bool = False
+
+
+class NewApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """``POST /v1/api-keys``.
+
+    Attributes:
+        expires_at: Null: the key does not expire.
+    """
+
+    name: Annotated[str, Meta(max_length=100, extra_json_schema=_NOT_BLANK)]
+    scopes: list[Scope]
+    expires_at: Annotated[datetime, Meta(tz=True)] | None = None
 
 
 class NewChat(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,16 +110,76 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     next: str | None = None
 
 
+class Me(msgspec.Struct, frozen=True, kw_only=True):
+    """The user who makes a request.
+
+    Attributes:
+        guest: The user has no account at a provider.
+        session_id: Of the request's session; null for an API key.
+    """
+
+    user_id: str
+    name: str | None
+    email: str | None
+    role: UserRole
+    guest: bool
+    groups: list[str]
+    created_at: datetime
+    session_id: str | None
+    scopes: tuple[Scope, ...]
+
+    @classmethod
+    def of(cls, principal: Principal) -> Self:
+        user = principal.user
+        return cls(
+            user_id=user.id,
+            name=user.name,
+            email=user.email,
+            role=user.role,
+            guest=user.issuer is None,
+            groups=user.groups,
+            created_at=user.created_at,
+            session_id=principal.session_id,
+            scopes=principal.scopes,
+        )
+
+
+class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A session in the list of its user; ``current`` is that of the request."""
+
+    id: str
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    address: str
+    user_agent: str
+    method: str
+    current: bool
+
+    @classmethod
+    def of(cls, session: SessionInfo, *, current: bool) -> Self:
+        return cls(**msgspec.structs.asdict(session), current=current)
+
+
+class CreatedApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A new API key. ``secret`` is shown once."""
+
+    key: ApiKey
+    secret: str
+
+
 class Session(msgspec.Struct, frozen=True, kw_only=True):
     """A session.
 
     Attributes:
+        access_token: For ``Authorization: Bearer``, until ``expires_at``; ``POST /v1/session`` gives a new one.
         new_guest: Whether the session is a new guest's, since the request had no session.
     """
 
     user_id: str
     access_token: str
     expires_at: datetime
+    user: Me
     new_guest: bool = False
 
 
@@ -169,6 +242,24 @@ class ContentLimits(msgspec.Struct, frozen=True, kw_only=True):
     content_bytes: int
 
 
+class OidcProvider(msgspec.Struct, frozen=True, kw_only=True):
+    """An OpenID provider: what its button says, and where it leads."""
+
+    name: str
+    login_url: str
+
+
+class SignIn(msgspec.Struct, frozen=True, kw_only=True):
+    """How users sign in.
+
+    Attributes:
+        guest: Anybody may start a session.
+    """
+
+    guest: bool
+    oidc: OidcProvider | None = None
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """What a client needs before its first request.
 
@@ -178,7 +269,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     push_url: str
-    guests: bool
+    auth: SignIn
     default_model: str | None
     demo: bool
     version: str

@@ -1,30 +1,41 @@
-"""Sessions and push tickets."""
+"""Sessions, the user of a session, and push tickets."""
 
+import secrets
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.auth.authentication import (
+    Account,
+    AccountReader,
     Identity,
-    Writer,
+    Reader,
+    TicketHolder,
     bearer_token,
     check_csrf,
+    check_origin,
+    delete_cookies,
+    earlier_user,
     identify,
+    session_cookie,
     set_cookie,
 )
 from gateway.context import Gateway, GatewayDependency
 from gateway.errors import Forbidden, NotAuthenticated, TooMany, Unavailable, UnsupportedMediaType
-from gateway.http.requests import JsonBody
+from gateway.http.requests import JsonBody, SessionId
 from gateway.http.routing import StructRoute, raises
 from gateway.metrics import RATE_LIMITED
-from gateway.routes.schemas import NewSession, PushTicket, Session
+from gateway.routes.schemas import Me, NewSession, Page, PushTicket, Session, SessionSummary
+from parley.contracts import identity as contract
+from parley.contracts.identity import Principal
 from parley.contracts.ids import new_id
 from parley.runtime.forwarded import group_of
 
 TICKET_SECONDS = 60.0
 
+_USER_AGENT_LENGTH = 200
 
 router = APIRouter(prefix="/v1", tags=["sessions"], route_class=StructRoute)
 
@@ -37,36 +48,141 @@ async def start_session(
     body: Annotated[NewSession, Depends(JsonBody(NewSession, optional=True))],
     response: Response,
 ) -> Session:
-    """Start a session as a guest, or renew the one that the request carries for its full time."""
-    identity = _current(request, gateway, start_over=body.start_over)
-    user_id = _new_guest(request, gateway) if identity is None else identity.user_id
-    seconds = gateway.settings.session_seconds
-    token, expires_at = gateway.keys.issue("session", user_id, seconds)
-    request.state.user_id = user_id
-    set_cookie(response, request, gateway, token, seconds)
-    return Session(user_id=user_id, access_token=token, expires_at=expires_at, new_guest=identity is None)
+    """Start a session as a guest, or renew the one that the request carries; the response has a new access token."""
+    if bearer_token(request) is None and _is_from_browser(request):
+        # The response contains a token and replaces the browser's cookie: no other site may cause it.
+        check_csrf(request, gateway)
+    earlier = earlier_user(request, gateway)
+    current = None if earlier is not None else await _current(request, gateway, start_over=body.start_over)
+    if current is None:
+        if earlier is None:
+            _check_guests(request, gateway)
+        secret = secrets.token_urlsafe(32)
+        principal = await _start(request, gateway, secret, user_id=earlier)
+        set_cookie(response, request, gateway, secret)
+    else:
+        principal = current.principal
+        if current.via == "cookie" and (cookie := session_cookie(request, gateway)) is not None:
+            set_cookie(response, request, gateway, cookie)
+    request.state.user_id = principal.user.id
+    return _session(gateway, principal, new_guest=current is None and earlier is None)
+
+
+@router.delete("/session", status_code=204)
+@raises(Forbidden, UnsupportedMediaType, Unavailable)
+async def end_session(request: Request, gateway: GatewayDependency, response: Response) -> None:
+    """Sign out: end the session that the request carries, if there is one, and remove its cookie."""
+    if bearer_token(request) is None:
+        check_origin(request, gateway)
+    delete_cookies(response, request, gateway)
+    try:
+        identity = await identify(request, gateway)
+    except NotAuthenticated:
+        return
+    if identity is not None and identity.principal.session_id is not None:
+        await _end(gateway, identity.principal, contract.EndSessions, session_id=identity.principal.session_id)
+
+
+@router.get("/sessions")
+async def list_sessions(gateway: GatewayDependency, identity: AccountReader) -> Page[SessionSummary]:
+    """List the user's sessions, the most recently used first."""
+    reply = await gateway.store.ask(contract.ListSessions(user_id=identity.user_id))
+    current = identity.principal.session_id
+    return Page(items=[SessionSummary.of(session, current=session.id == current) for session in reply.items])
+
+
+@router.delete("/sessions", status_code=204)
+async def end_sessions(
+    gateway: GatewayDependency,
+    identity: Account,
+    keep_current: Annotated[bool, Query(description="Do not end the session of this request.")] = False,
+) -> None:
+    """Sign out everywhere: end all sessions of the user."""
+    kept = identity.principal.session_id if keep_current else None
+    await _end(gateway, identity.principal, contract.EndSessions, except_id=kept)
+
+
+@router.delete("/sessions/{session_id}", status_code=204)
+async def end_other_session(gateway: GatewayDependency, identity: Account, session_id: SessionId) -> None:
+    """End one session of the user."""
+    await _end(gateway, identity.principal, contract.EndSessions, session_id=session_id)
+
+
+@router.get("/me")
+async def show_me(gateway: GatewayDependency, identity: Reader) -> Me:
+    """Show who makes the request."""
+    return Me.of(identity.principal)
 
 
 @router.post("/push-ticket")
-async def create_ticket(gateway: GatewayDependency, identity: Writer) -> PushTicket:
+async def create_ticket(gateway: GatewayDependency, identity: TicketHolder) -> PushTicket:
     """Create a ticket that authenticates one socket."""
-    ticket, expires_at = gateway.keys.issue("ticket", identity.user_id, TICKET_SECONDS)
+    principal = identity.principal
+    ticket, expires_at = gateway.keys.issue(
+        "ticket",
+        identity.user_id,
+        TICKET_SECONDS,
+        session_id=principal.session_id,
+        key_id=principal.key_id,
+        ends_at=principal.expires_at,
+    )
     return PushTicket(ticket=ticket, expires_at=expires_at)
 
 
-def _current(request: Request, gateway: Gateway, *, start_over: bool) -> Identity | None:
-    if bearer_token(request) is not None:
-        return identify(request, gateway)
-    if _is_from_browser(request):
-        # The response contains a token and replaces the browser's cookie: no other site may cause it.
-        check_csrf(request, gateway)
+async def _current(request: Request, gateway: Gateway, *, start_over: bool) -> Identity | None:
     try:
-        return identify(request, gateway)
+        identity = await identify(request, gateway)
     except NotAuthenticated:
         # Only an explicit request replaces the user whom the cookie named.
-        if start_over:
+        if start_over and bearer_token(request) is None:
             return None
         raise
+    if identity is not None and identity.principal.session_id is None:
+        raise Forbidden("Only a session has access tokens; use the API key itself.", code="scope_missing")
+    return identity
+
+
+async def _start(request: Request, gateway: Gateway, secret: str, *, user_id: str | None) -> Principal:
+    reply = await gateway.store.ask(
+        contract.StartSession(
+            session_id=new_id(),
+            secret_digest=contract.digest(secret),
+            new_user_id=new_id(),
+            user_id=user_id,
+            method="guest",
+            address=_address(request),
+            user_agent=request.headers.get("user-agent", "")[:_USER_AGENT_LENGTH].replace("\0", ""),
+            idle_seconds=gateway.settings.session_seconds,
+            absolute_seconds=gateway.settings.session_max_seconds,
+        )
+    )
+    gateway.identities.add_session(secret, reply.principal)
+    return reply.principal
+
+
+async def _end(
+    gateway: Gateway, principal: Principal, request: type[contract.EndSessions], **which: str | None
+) -> None:
+    await gateway.store.ask(request(user_id=principal.user.id, **which))
+    # Here at once; in the other processes with chat-store's announcement.
+    gateway.identities.revoke(contract.Revoked(user_id=principal.user.id, session_id=which.get("session_id")))
+
+
+def _session(gateway: Gateway, principal: Principal, *, new_guest: bool) -> Session:
+    token, expires_at = gateway.keys.issue(
+        "access",
+        principal.user.id,
+        gateway.settings.access_token_seconds,
+        session_id=principal.session_id,
+        ends_at=principal.expires_at,
+    )
+    return Session(
+        user_id=principal.user.id,
+        access_token=token,
+        expires_at=expires_at,
+        new_guest=new_guest,
+        user=Me.of(principal),
+    )
 
 
 def _is_from_browser(request: Request) -> bool:
@@ -74,12 +190,14 @@ def _is_from_browser(request: Request) -> bool:
     return not {"content-type", "cookie", "origin", "sec-fetch-site"}.isdisjoint(request.headers.keys())
 
 
-def _new_guest(request: Request, gateway: Gateway) -> str:
-    if not gateway.settings.guests:
+def _check_guests(request: Request, gateway: Gateway) -> None:
+    if "guest" not in gateway.settings.modes:
         raise Forbidden("Guests are not allowed here. Sign in first.", code="guests_not_allowed")
-    address = request.client.host if request.client is not None else ""
-    wait = gateway.guests.admit(group_of(address), gateway.now())
+    wait = gateway.guests.admit(group_of(_address(request)), gateway.now())
     if wait:
         RATE_LIMITED.labels("guests").inc()
         raise TooMany("Too many new guests from this address. Wait a moment.", retry_after=wait)
-    return new_id()
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client is not None else ""

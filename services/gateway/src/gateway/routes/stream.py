@@ -53,5 +53,13 @@ async def stream_chat(
     headers = {"X-Request-Id": request_id_of(request) or ""}
     if request.client is not None and request.client.host:
         headers["X-Forwarded-For"] = request.client.host
-    reading = StreamRequest(chat_id=chat_id, user_id=identity.user_id, ends_at=identity.expires_at, headers=headers)
+    principal = identity.principal
+    reading = StreamRequest(
+        chat_id=chat_id,
+        user_id=identity.user_id,
+        session_id=principal.session_id,
+        key_id=principal.key_id,
+        ends_at=principal.expires_at,
+        headers=headers,
+    )
     return EventStreamResponse(await gateway.streams.open(reading, last_event_id or after))

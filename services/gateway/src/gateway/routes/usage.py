@@ -1,9 +1,11 @@
 """What the user's answers cost, in tokens and by price."""
 
+import re
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
+from pydantic import BeforeValidator
 
 from gateway.auth.authentication import Reader
 from gateway.context import GatewayDependency
@@ -15,8 +17,19 @@ from parley.contracts.resources import TokenUsage
 
 router = APIRouter(tags=["usage"], route_class=StructRoute)
 
-From = Annotated[date | None, Query(alias="from", description="The first day, in UTC.")]
-To = Annotated[date | None, Query(alias="to", description="The last day, in UTC.")]
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+
+def _check_day(value: object) -> object:
+    # pydantic also reads a number, as seconds since 1970.
+    if isinstance(value, str) and _DAY.fullmatch(value) is None:
+        raise ValueError("a day is written as 2026-11-28")
+    return value
+
+
+_Day = Annotated[date, BeforeValidator(_check_day)]
+From = Annotated[_Day | None, Query(alias="from", description="The first day, in UTC.")]
+To = Annotated[_Day | None, Query(alias="to", description="The last day, in UTC.")]
 
 
 @router.get("/v1/usage")

@@ -1,0 +1,126 @@
+"""Users, sessions and API keys in memory, as chat-store keeps them: the fake that tests of other services share."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from msgspec.structs import replace
+
+from parley.contracts import identity, rpc
+from parley.contracts.identity import ApiKey, Principal, SessionInfo, User
+
+
+class FakeIdentities:
+    """Replies to the requests of :mod:`parley.contracts.identity`.
+
+    Attributes:
+        users: By id; replace one to disable it or to make it an administrator.
+        sessions: Principals by the digest of their secret.
+        keys: Principals by the digest of their secret.
+    """
+
+    def __init__(self) -> None:
+        self.users: dict[str, User] = {}
+        self.sessions: dict[str, Principal] = {}
+        self.keys: dict[str, Principal] = {}
+        self._listed_keys: dict[str, ApiKey] = {}
+
+    def reply(self, request: Any) -> Any:
+        """Return the reply to a request; None: it is about something else."""
+        handler = getattr(self, f"_{request.VERB}", None)
+        return None if handler is None else handler(request)
+
+    def change(self, user_id: str, **fields: Any) -> None:
+        """Change a user."""
+        self.users[user_id] = replace(self.users[user_id], **fields)
+
+    def _start_session(self, request: identity.StartSession) -> Any:
+        now = datetime.now(UTC)
+        user_id = request.user_id or request.new_user_id
+        if user_id not in self.users:
+            self.users[user_id] = User(
+                id=user_id,
+                issuer=None,
+                subject=None,
+                email=None,
+                name=None,
+                role="user",
+                groups=[],
+                disabled=False,
+                created_at=now,
+                last_seen_at=now,
+            )
+        principal = Principal(
+            user=self.users[user_id],
+            session_id=request.session_id,
+            expires_at=now + timedelta(seconds=min(request.idle_seconds, request.absolute_seconds)),
+        )
+        self.sessions.setdefault(request.secret_digest, principal)
+        return identity.PrincipalReply(principal=principal)
+
+    def _resolve_session(self, request: identity.ResolveSession) -> Any:
+        if request.secret_digest is not None:
+            return self._found(self.sessions.get(request.secret_digest))
+        found = (one for one in self.sessions.values() if one.session_id == request.session_id)
+        return self._found(next(found, None))
+
+    def _resolve_api_key(self, request: identity.ResolveApiKey) -> Any:
+        return self._found(self.keys.get(request.secret_digest))
+
+    def _found(self, principal: Principal | None) -> Any:
+        if principal is None or (principal.expires_at is not None and principal.expires_at <= datetime.now(UTC)):
+            return rpc.RpcError(code="not_found", message="There is no such session.")
+        user = self.users[principal.user.id]
+        if user.disabled:
+            return rpc.RpcError(code="forbidden", message="This account is disabled.")
+        return identity.PrincipalReply(principal=replace(principal, user=user))
+
+    def _list_sessions(self, request: identity.ListSessions) -> Any:
+        now = datetime.now(UTC)
+        return identity.SessionList(
+            items=[
+                SessionInfo(
+                    id=one.session_id or "",
+                    created_at=now,
+                    last_used_at=now,
+                    expires_at=one.expires_at or now,
+                    address="",
+                    user_agent="",
+                    method="guest",
+                )
+                for one in self.sessions.values()
+                if one.user.id == request.user_id
+            ]
+        )
+
+    def _end_sessions(self, request: identity.EndSessions) -> Any:
+        for digest, one in tuple(self.sessions.items()):
+            chosen = request.session_id in (None, one.session_id) and one.session_id != request.except_id
+            if one.user.id == request.user_id and chosen:
+                del self.sessions[digest]
+        return rpc.Done()
+
+    def _create_api_key(self, request: identity.CreateApiKey) -> Any:
+        key = ApiKey(
+            id=request.key_id,
+            name=request.name,
+            prefix=request.prefix,
+            scopes=request.scopes,
+            created_at=datetime.now(UTC),
+            last_used_at=None,
+            expires_at=request.expires_at,
+        )
+        self._listed_keys[key.id] = key
+        self.keys[request.secret_digest] = Principal(
+            user=self.users[request.user_id], key_id=key.id, scopes=key.scopes, expires_at=key.expires_at
+        )
+        return identity.ApiKeyReply(key=key)
+
+    def _list_api_keys(self, request: identity.ListApiKeys) -> Any:
+        mine = {one.key_id for one in self.keys.values() if one.user.id == request.user_id}
+        return identity.ApiKeyList(items=[key for key in self._listed_keys.values() if key.id in mine])
+
+    def _revoke_api_key(self, request: identity.RevokeApiKey) -> Any:
+        for digest, one in tuple(self.keys.items()):
+            if (one.user.id, one.key_id) == (request.user_id, request.key_id):
+                del self.keys[digest]
+        return rpc.Done()
