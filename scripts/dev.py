@@ -12,6 +12,7 @@ import watchfiles
 from scripts.build_web import ROOT, WEB, Npm
 
 from parley_cli.embedded.errors import EmbeddedError
+from parley_cli.embedded.folder import DEFAULT_FOLDER
 from parley_cli.embedded.guard import guarded
 from parley_cli.stack.command import run_stack
 from parley_cli.stack.errors import StackError
@@ -19,7 +20,6 @@ from parley_cli.stack.log import CombinedLog
 from parley_cli.stack.options import SERVICES, StackOptions
 from parley_cli.stack.process import ProcessSpec
 from parley_cli.stack.stack import Stack
-from parley_cli.stack.state import DEFAULT_FOLDER
 
 _RESTART_DELAYS = (0.5, 2.0)
 """Short: a service that a change broke is started again soon after it is repaired."""

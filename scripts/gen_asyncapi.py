@@ -1,14 +1,12 @@
-"""Write ``docs/asyncapi.json`` from the contracts: every subject, its messages, who sends and who receives.
+"""Generate ``docs/asyncapi.json`` from the contracts: every subject, its messages, who sends and who receives.
 
-``python scripts/gen_asyncapi.py`` writes it; with ``--check`` it only reports whether the file matches the code.
-Who may send and receive is what :mod:`parley.contracts.permissions` allows; what answers a request is what the
-request's docstring says behind its arrow.
+``python scripts/gen_asyncapi.py`` writes it; a test compares it with what it is generated from. The senders and
+receivers are those that :mod:`parley.contracts.permissions` allows; the replies are those that the requests declare.
 """
 
 import importlib.metadata
 import inspect
 import re
-import sys
 import typing
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,8 @@ from parley.contracts import audit, events, frames, identity, live, rpc, streams
 from parley.contracts.permissions import CHAT_STORE, GATEWAY, LLM_WORKER, PUSH, UserPermissions
 
 FILE = Path(__file__).parents[1] / "docs" / "asyncapi.json"
+CLIENT_FRAMES: tuple[type, ...] = typing.get_args(frames.ClientFrame)
+SERVER_FRAMES: tuple[type, ...] = typing.get_args(frames.ServerFrame)
 SERVICES = (GATEWAY, CHAT_STORE, LLM_WORKER, PUSH)
 
 # What travels on each template of parley.contracts.subjects; None: whatever was there before.
@@ -59,14 +59,6 @@ def replies_to(request: type) -> tuple[type, ...]:
         return ()
     reply = request.reply_type()
     return (*(typing.get_args(reply) or (reply,)), rpc.RpcError)
-
-
-def client_frames() -> tuple[type, ...]:
-    return typing.get_args(frames.ClientFrame)
-
-
-def server_frames() -> tuple[type, ...]:
-    return typing.get_args(frames.ServerFrame)
 
 
 def senders(subject: str) -> list[str]:
@@ -113,7 +105,7 @@ class Document:
         """Add a subject, its message, and one operation for each service that uses it."""
         subject = concrete(address)
         answers = replies_to(message) if message is not None else ()
-        self._add_channel(name, address, (message,), "nats", _promise(subject))
+        self._add_channel(name, address, (message,), "nats", _delivery(subject))
         if answers:
             self._add_channel(f"{name}_reply", None, answers, "nats", "The inbox that the request named.")
         for service in senders(subject):
@@ -122,13 +114,13 @@ class Document:
             self._add_operation(service, "receive", name, (message,), answers)
 
     def add_socket(self) -> None:
-        every = (*client_frames(), *server_frames())
+        every = (*CLIENT_FRAMES, *SERVER_FRAMES)
         self._add_channel("socket", "/ws", every, "push", "The socket protocol, version 1. In order; see protocol.md.")
-        self._add_operation("push", "receive", "socket", client_frames(), ())
-        self._add_operation("push", "send", "socket", server_frames(), ())
+        self._add_operation("push", "receive", "socket", CLIENT_FRAMES, ())
+        self._add_operation("push", "send", "socket", SERVER_FRAMES, ())
 
     def add_event_stream(self) -> None:
-        sent_frames = tuple(frame for frame in server_frames() if frame is not frames.Ready)
+        sent_frames = tuple(frame for frame in SERVER_FRAMES if frame is not frames.Ready)
         self._add_channel(
             "event_stream",
             "/v1/chats/{chat}/stream",
@@ -222,10 +214,10 @@ def _message_of(channel: str, message: type | None) -> dict[str, str]:
     return {"$ref": f"#/channels/{channel}/messages/{_message_name(message)}"}
 
 
-def _promise(subject: str) -> str:
+def _delivery(subject: str) -> str:
     for stream in streams.STREAMS:
         if _covers(stream.subjects, subject.replace("*", "x")):
-            return f"Kept in the stream {stream.name}: at least once, deduplicated by Nats-Msg-Id."
+            return f"Stored in the stream {stream.name}: at least once, deduplicated by Nats-Msg-Id."
     if subject.startswith("rpc."):
         return "Request and reply over core NATS: at most once; a repeat is harmless."
     return "Core NATS: at most once, to whoever listens."
@@ -245,19 +237,9 @@ def build() -> dict[str, Any]:
 
 
 def encoded() -> bytes:
-    """The file's content."""
+    """Return the file's content."""
     return msgspec.json.format(msgspec.json.encode(build()), indent=2) + b"\n"
 
 
-def main(arguments: list[str]) -> int:
-    if arguments == ["--check"]:
-        if FILE.exists() and FILE.read_bytes() == encoded():
-            return 0
-        print(f"{FILE.name} differs from the code: run python scripts/gen_asyncapi.py", file=sys.stderr)
-        return 1
-    FILE.write_bytes(encoded())
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    FILE.write_bytes(encoded())

@@ -7,12 +7,14 @@ expected.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from parley_cli import child_process
 from parley_cli.stack.log import CombinedLog
@@ -35,12 +37,12 @@ async def _judge(program: Path, folders: list[Path], port: str, options: StackOp
     return failed
 
 
-def main() -> int:
-    """Return 0 when all responses were understood."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("judge", type=Path)
-    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
-    arguments = parser.parse_args()
+def main(
+    *,
+    judge: Annotated[Path, typer.Argument(help="the provider, which also compares")],
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER", help="of recorded responses")],
+) -> None:
+    """Judge how a stack reads a provider's recorded responses."""
     port = os.environ.get("REPLAY_PORT", "8190")
     with tempfile.TemporaryDirectory(prefix="parley-replay-") as data, Path(data, "stack.log").open("w") as output:
         options = StackOptions(
@@ -52,9 +54,9 @@ def main() -> int:
             | {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "ANY_MODEL": "true"},
             environment={"gateway": {"WRITES_PER_SECOND": "0"}},
         )
-        log = CombinedLog(output, colour=False)
-        return 1 if asyncio.run(_judge(arguments.judge, arguments.folders, port, options, log)) else 0
+        failed = asyncio.run(_judge(judge, folders, port, options, CombinedLog(output, colour=False)))
+    raise typer.Exit(1 if failed else 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    typer.run(main)

@@ -10,24 +10,13 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from parley_cli.stack.process import SupervisedProcess
-from tests.chaos.invariants import Fault
-from tests.chaos.plan import FaultKind, PlannedFault
+from tests.chaos.plan import FaultKind, InjectedFault, PlannedFault
 from tests.chaos.proxy import Proxy
 
 _NAMES = {"nats-server": "nats", "provider": "demo-model"}
 """Parts that have another name in the stack."""
-
-
-@dataclass(frozen=True)
-class InjectedFault:
-    """A fault that was injected: when (Unix seconds), what, and on which process or link."""
-
-    at: float
-    planned: PlannedFault
-    target: str
 
 
 class FaultInjector:
@@ -75,25 +64,13 @@ class FaultInjector:
             task.cancel()
         await asyncio.gather(*self._reverting, return_exceptions=True)
 
-    def faults(self) -> list[Fault]:
-        """The injected faults, as the invariant checks need them."""
-        return [
-            Fault(
-                at=done.at,
-                target=done.planned.target,
-                duration=done.planned.duration,
-                kill=done.planned.kind is FaultKind.KILL,
-            )
-            for done in self.done
-        ]
-
     def kills(self) -> Counter[str]:
         """SIGKILLs by part."""
-        return Counter(done.planned.target for done in self.done if done.planned.kind is FaultKind.KILL)
+        return Counter(done.planned.target for done in self.done if done.is_kill)
 
     def others(self) -> Counter[str]:
         """All other faults, by kind."""
-        return Counter(done.planned.kind.value for done in self.done if done.planned.kind is not FaultKind.KILL)
+        return Counter(done.planned.kind.value for done in self.done if not done.is_kill)
 
     # --- faults ------------------------------------------------------------------------------------------------------
 

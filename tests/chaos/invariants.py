@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from parley_cli.demo_model.answers import numbered
+from parley_client.state import TERMINAL
 from tests.chaos.history import History, Sent
+from tests.chaos.plan import InjectedFault
 from tests.chaos.progress import MAX_SECONDS, Progress, Stall, stalls
 from tests.chaos.reader import Observation
-from tests.chaos.stored import TERMINAL, Stored, StoredGeneration, StoredMessage
+from tests.chaos.stored import Stored, StoredGeneration, StoredMessage
 
 _RECOVERY = 10.0
 """Seconds after a fault in which it still has effects: processes restart, clients reconnect."""
@@ -33,16 +35,6 @@ class Reading:
     messages: Mapping[str, tuple[str, str, str]]
     whole: bool
     observations: Sequence[Observation] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fault:
-    """A fault of a process or a link, from ``at`` (Unix seconds) on for ``duration`` seconds."""
-
-    at: float
-    target: str
-    duration: float
-    kill: bool
 
 
 @dataclass
@@ -75,7 +67,7 @@ def check(
     stored: Stored,
     readings: Iterable[Reading],
     *,
-    faults: Sequence[Fault],
+    faults: Sequence[InjectedFault],
     progress: Progress,
     now: float,
 ) -> Findings:
@@ -96,7 +88,7 @@ def check(
     for reading in readings:
         _check_reader(findings, reading, stored)
     accepted = {sent.message_id: sent.accepted_at for sent in history.sent.values() if sent.accepted_at is not None}
-    kills = [fault.at for fault in faults if fault.kill]
+    kills = [fault.at for fault in faults if fault.is_kill]
     findings.stalls = stalls(stored, progress, accepted, kills, now)
     for each in findings.stalls:
         if each.seconds > MAX_SECONDS:
@@ -159,7 +151,9 @@ def _check_answer(findings: Findings, sent: Sent, answer: StoredMessage, asked: 
         findings.corrupted.append(f"{name} is not a prefix of the model's output")
 
 
-def _check_failure(findings: Findings, generation: StoredGeneration, stored: Stored, faults: Sequence[Fault]) -> None:
+def _check_failure(
+    findings: Findings, generation: StoredGeneration, stored: Stored, faults: Sequence[InjectedFault]
+) -> None:
     """A failed answer is a violation, unless a fault at that time explains it."""
     answer = stored.messages.get((generation.chat_id, generation.message_id))
     if answer is None or answer.status != "failed" or generation.ended_at is None:
@@ -167,12 +161,12 @@ def _check_failure(findings: Findings, generation: StoredGeneration, stored: Sto
     meanwhile = [
         fault
         for fault in faults
-        if fault.at <= generation.ended_at and fault.at + fault.duration + _RECOVERY >= generation.created_at
+        if fault.at <= generation.ended_at and fault.at + fault.planned.duration + _RECOVERY >= generation.created_at
     ]
     if answer.error == "attempts_exhausted":
         explained = len(meanwhile) >= _FAULTS_PER_EXHAUSTION
     else:
-        explained = any("provider" in fault.target for fault in meanwhile)
+        explained = any("provider" in fault.planned.target for fault in meanwhile)
     if not explained:
         findings.failed.append(f"answer {answer.id} of chat {answer.chat_id} failed for no reason: {answer.error}")
 

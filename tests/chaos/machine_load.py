@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from types import TracebackType
 
 _EVERY = 1.0
 
@@ -25,9 +24,7 @@ class LoadMonitor:
         self._sampling = asyncio.create_task(self._sample())
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         assert self._sampling is not None
         self._sampling.cancel()
         await asyncio.gather(self._sampling, return_exceptions=True)

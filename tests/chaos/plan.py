@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 SERVICES = ("gateway", "chat-store", "llm-worker", "push")
@@ -79,6 +79,19 @@ class PlannedFault:
         return words + (f" for {self.duration:.1f} s" if self.duration else "")
 
 
+@dataclass(frozen=True)
+class InjectedFault:
+    """A fault that was injected: when (Unix seconds), what, and on which process or link."""
+
+    at: float
+    planned: PlannedFault
+    target: str
+
+    @property
+    def is_kill(self) -> bool:
+        return self.planned.kind is FaultKind.KILL
+
+
 def plan(
     seed: int,
     seconds: float,
@@ -122,23 +135,17 @@ def _choose(draw: random.Random, weights: dict[FaultKind, int]) -> FaultKind:
 
 
 def _planned_fault(draw: random.Random, at: float, kind: FaultKind, target: str, ack_wait: float) -> PlannedFault:
-    number = draw.getrandbits(32)
+    planned = PlannedFault(at=at, kind=kind, target=target, draw=draw.getrandbits(32))
     match kind:
         case FaultKind.KILL | FaultKind.RESTART:
-            return PlannedFault(at=at, kind=kind, target=target, draw=number)
+            return planned
         case FaultKind.PAUSE:
-            duration = draw.uniform(0.3, 2.2) * ack_wait
-            return PlannedFault(at=at, kind=kind, target=target, draw=number, duration=duration)
+            return replace(planned, duration=draw.uniform(0.3, 2.2) * ack_wait)
         case FaultKind.RESET:
-            return PlannedFault(at=at, kind=kind, target=target, draw=number, one=draw.random() < 0.5)
+            return replace(planned, one=draw.random() < 0.5)
         case FaultKind.CUT:
-            duration = draw.uniform(0.2, 1.5) * ack_wait
-            return PlannedFault(at=at, kind=kind, target=target, draw=number, duration=duration)
+            return replace(planned, duration=draw.uniform(0.2, 1.5) * ack_wait)
         case FaultKind.STALL:
-            duration = draw.uniform(0.2, 2.2) * ack_wait
-            one = draw.random() < 0.6
-            return PlannedFault(at=at, kind=kind, target=target, draw=number, duration=duration, one=one)
+            return replace(planned, duration=draw.uniform(0.2, 2.2) * ack_wait, one=draw.random() < 0.6)
         case FaultKind.DELAY:
-            duration = draw.uniform(1.0, 3.0) * ack_wait
-            latency = draw.uniform(*_LATENCY)
-            return PlannedFault(at=at, kind=kind, target=target, draw=number, duration=duration, latency=latency)
+            return replace(planned, duration=draw.uniform(1.0, 3.0) * ack_wait, latency=draw.uniform(*_LATENCY))

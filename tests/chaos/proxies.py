@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from types import TracebackType
 from urllib.parse import urlsplit, urlunsplit
 
 from tests.chaos.plan import LINKS
@@ -29,9 +28,7 @@ class Proxies:
             await self._cleanup.enter_async_context(proxy)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._cleanup.aclose()
 
     def address_for(self, service: str, address: str) -> str:

@@ -8,7 +8,6 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable
-from types import TracebackType
 from typing import cast
 
 _HIGH_WATER = 1024 * 1024
@@ -124,9 +123,7 @@ class Proxy:
         self._server = await loop.create_server(lambda: _Side(self, self._accept), "127.0.0.1", 0)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
         for task in self._tasks:

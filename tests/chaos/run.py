@@ -122,7 +122,7 @@ async def _inject(
             workload.history,
             stored,
             workload.readings(),
-            faults=injector.faults(),
+            faults=injector.done,
             progress=workload.progress,
             now=time.time(),
         ),

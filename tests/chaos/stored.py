@@ -7,8 +7,6 @@ from typing import cast
 
 import asyncpg
 
-TERMINAL = frozenset({"complete", "stopped", "failed"})
-
 
 @dataclass(frozen=True, kw_only=True)
 class StoredMessage:

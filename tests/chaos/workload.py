@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from types import TracebackType
 
 from parley_client import ParleyClient
 from parley_client.client import Transport
@@ -42,9 +41,7 @@ class Workload:
             await self._add_chat(number)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._stop.set()
         tasks = [*self._running, *self._dropping]
         for task in tasks:

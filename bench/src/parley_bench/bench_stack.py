@@ -1,4 +1,4 @@
-"""A stack to measure, with one user who may do anything."""
+"""A stack to measure, with one user without limits."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+import aiohttp
 import msgspec
 
 from parley.contracts.ids import new_id
 from parley.contracts.resources import Message
-from parley_bench.http_connection import HttpConnection
 from parley_bench.meter import CpuMeter
 from parley_bench.reader import digest
 from parley_bench.scenario import until
@@ -25,10 +24,10 @@ from parley_cli.stack.log import CombinedLog
 from parley_cli.stack.options import StackOptions
 from parley_cli.stack.stack import Stack
 
-_CONNECTIONS = 8
+_CONCURRENT_REQUESTS = 8
 
 _SETTINGS: Mapping[str, Mapping[str, str]] = {
-    # One user is all users here, and one worker carries what the scenario asks for.
+    # All requests are those of one user, and one worker generates all answers.
     "gateway": {"WRITES_PER_SECOND": "0", "GUESTS_PER_SECOND": "0"},
     "push": {"MAX_SOCKETS_PER_USER": "100000", "MAX_CHATS_PER_USER": "100000"},
     "llm-worker": {"MAX_GENERATIONS": "4000"},
@@ -40,7 +39,7 @@ class BenchStack:
 
     def __init__(self) -> None:
         self._cleanup = AsyncExitStack()
-        self._connections: list[HttpConnection] = []
+        self._http: aiohttp.ClientSession
         self.stack: Stack
 
     async def __aenter__(self) -> BenchStack:
@@ -54,15 +53,18 @@ class BenchStack:
             inherited=base_environment() | {"LOG_LEVEL": "WARNING"},
         )
         self.stack = await self._cleanup.enter_async_context(Stack(options, CombinedLog(log, colour=False)))
-        async with HttpConnection(self.stack.url) as connection:
-            token = (await connection.ask("POST", "/v1/session", {}))["access_token"]
-        for _ in range(_CONNECTIONS):
-            self._connections.append(await self._cleanup.enter_async_context(HttpConnection(self.stack.url, token)))
+        session = aiohttp.ClientSession(
+            self.stack.url,
+            raise_for_status=True,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            connector=aiohttp.TCPConnector(limit=0),
+        )
+        self._http = await self._cleanup.enter_async_context(session)
+        token = (await self.ask("POST", "/v1/session", {}))["access_token"]
+        self._http.headers["Authorization"] = f"Bearer {token}"
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._cleanup.aclose()
 
     # --- actions of the user ------------------------------------------------------------------------------------------
@@ -89,40 +91,35 @@ class BenchStack:
         await self.all_run(0)
 
     async def ask(self, method: str, path: str, body: object = None) -> Any:
-        """One request as the user."""
-        return await self._connections[0].ask(method, path, body)
-
-    @property
-    def token(self) -> str:
-        token = self._connections[0].token
-        assert token is not None
-        return token
+        """Send JSON as the user, return JSON. Raises aiohttp.ClientResponseError: the status is not 2xx."""
+        async with self._http.request(method, path, json=body) as response:
+            return await response.json(content_type=None)
 
     async def _each(self, requests: list[tuple[str, str, object]]) -> None:
         waiting = iter(requests)
 
-        async def work(connection: HttpConnection) -> None:
+        async def work() -> None:
             for request in waiting:
-                await connection.ask(*request)
+                await self.ask(*request)
 
-        await asyncio.gather(*(work(connection) for connection in self._connections))
+        await asyncio.gather(*(work() for _ in range(_CONCURRENT_REQUESTS)))
 
     async def digest(self, chat_id: str) -> str:
-        """Of the chat's messages as they are stored."""
+        """Return the digest of the chat's stored messages."""
         page = await self.ask("GET", f"/v1/chats/{chat_id}/messages?limit=100")
         return digest(msgspec.convert(page["items"], list[Message]))
 
     # --- measurements -------------------------------------------------------------------------------------------
 
     def pid(self, name: str) -> int:
-        """Of the process that the stack calls so."""
+        """Return the id of the stack's process of that name."""
         pid = self.stack.processes[name].pid
         assert pid is not None
         return pid
 
-    def meter(self, **others: int) -> CpuMeter:
-        """Measures every process of the stack, and ``others``."""
-        return CpuMeter({name: self.pid(name) for name in self.stack.processes} | others)
+    def meter(self) -> CpuMeter:
+        """Return a meter of every process of the stack."""
+        return CpuMeter({name: self.pid(name) for name in self.stack.processes})
 
     async def all_run(self, count: int) -> None:
         """Wait until ``count`` answers are streaming. Raises NoMeasurement."""

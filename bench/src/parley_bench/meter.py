@@ -16,7 +16,6 @@ class CpuMeter:
         self._before: dict[str, float] = {}
         self._machine: tuple[float, float] = (0.0, 0.0)
         self._started = 0.0
-        self.seconds: dict[str, float] = {}
         self.elapsed = 0.0
         self.busy = 0.0
 
@@ -26,12 +25,12 @@ class CpuMeter:
         self._started = time.monotonic()
 
     def stop(self) -> dict[str, float]:
-        """Return CPU seconds by name; ``busy`` is then the share of the whole machine that was at work."""
+        """Return CPU seconds by name; ``busy`` is then the used share of the whole machine, ``elapsed`` the seconds."""
         self.elapsed = time.monotonic() - self._started
-        self.seconds = {name: now - self._before[name] for name, now in self._read().items()}
+        seconds = {name: now - self._before[name] for name, now in self._read().items()}
         total, idle = (now - before for now, before in zip(_machine(), self._machine, strict=True))
         self.busy = 1 - idle / total if total else 0.0
-        return self.seconds
+        return seconds
 
     def _read(self) -> dict[str, float]:
         return {name: _cpu(process) for name, process in self._processes.items()}
@@ -54,5 +53,5 @@ def _machine() -> tuple[float, float]:
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory that the process alone holds."""
+    """Return the bytes of memory that are the process's alone."""
     return int(psutil.Process(pid).memory_full_info().uss)

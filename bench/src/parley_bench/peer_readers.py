@@ -1,4 +1,4 @@
-"""Readers of the peers' streams; they take the times out of timed tokens, as :class:`TimingReader` does."""
+"""Readers of the peers' streams, which measure the delay of timed tokens as :class:`TimingReader` does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PeerReader(Protocol):
     """One answer of a peer."""
 
     async def ask(self, port: int, number: int, model: str) -> None:
-        """Ask for it; what comes is counted."""
+        """Request it and count its frames."""
 
 
 class BareReader(asyncio.Protocol):

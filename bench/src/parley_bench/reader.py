@@ -1,4 +1,4 @@
-"""The readers of the load generator: as little work per frame as the measurement allows."""
+"""The readers of the load generator, with as little work per frame as the measurement allows."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Reader:
     """One socket that follows one chat.
 
     Attributes:
-        caught_up: Set by the first snapshot of the present connection.
+        caught_up_at: When the first snapshot of the present connection came (``time.monotonic()``).
     """
 
     def __init__(self, chat_id: str, counters: Counters, receive_buffer: int | None = None) -> None:
@@ -140,7 +140,7 @@ class AssemblingReader(Reader):
 
     @property
     def digest(self) -> str:
-        """Of the messages that it has assembled."""
+        """The digest of the assembled messages."""
         return digest(self.state.messages)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from types import TracebackType
 from typing import Any
 
 import msgspec
@@ -19,7 +18,7 @@ class ReaderProcessError(Exception):
 
 
 class ReaderProcess:
-    """A process with readers, so that their CPU time is measured apart. An asynchronous context manager."""
+    """A process with readers, whose CPU time is measured separately. An asynchronous context manager."""
 
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process
@@ -34,9 +33,7 @@ class ReaderProcess:
         )
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
@@ -50,7 +47,7 @@ class ReaderProcess:
         return self._process.pid
 
     async def ask(self, do: str, **arguments: object) -> Any:
-        """OnProgress it to do something, and return its answer. Raises ReaderProcessError."""
+        """Send a command and return its response. Raises ReaderProcessError."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(msgspec.json.encode({"do": do, **arguments}) + b"\n")

@@ -60,11 +60,11 @@ class Readers:
         self._cpu = time.process_time()
         self._began = time.monotonic()
         self._lags = []
-        self._lag_task = asyncio.create_task(self._look())
+        self._lag_task = asyncio.create_task(self._record_lag())
         return {}
 
-    async def _look(self) -> None:
-        """Notice how late this process itself is: what it adds to the delays that it measures."""
+    async def _record_lag(self) -> None:
+        """Record the lag of this process's event loop, which is part of the delays that it measures."""
         while True:
             due = time.monotonic() + _LAG_INTERVAL
             await asyncio.sleep(_LAG_INTERVAL)
@@ -91,14 +91,14 @@ class Readers:
         }
 
     async def drop(self, tickets: list[str]) -> dict[str, Any]:
-        """Cut all connections at once, come back from the cursors; answer when all are caught up."""
+        """Abort all connections at once and resume from the cursors; respond when all are caught up."""
         for reader in self._readers:
             reader.socket.drop()
         await asyncio.gather(*(reader.socket.lost for reader in self._readers))
         return await self._connect(self._readers, tickets)
 
     async def pause(self, reader: int) -> dict[str, Any]:
-        """Let a reader stop reading."""
+        """Stop reading from a reader's socket."""
         self._readers[reader].socket.pause()
         return {}
 
@@ -116,7 +116,7 @@ class Readers:
         return {"finished": sum(reader.finished for reader in self._readers), "readers": len(self._readers)}
 
     async def assembled(self) -> dict[str, Any]:
-        """The different things that readers have, by chat; and how many gaps they had to fill."""
+        """Return the digests of the readers' texts by chat, and how many gaps they filled."""
         digests: defaultdict[str, set[str]] = defaultdict(set)
         gaps = 0
         for reader in self._readers:
@@ -125,16 +125,12 @@ class Readers:
             gaps += reader.gaps
         return {"digests": {chat_id: sorted(found) for chat_id, found in digests.items()}, "gaps": gaps}
 
-    async def lost(self) -> dict[str, Any]:
-        """How many connections are over."""
-        return {"lost": sum(reader.socket.lost.done() for reader in self._readers)}
-
     async def _connect(self, readers: list[Reader], tickets: list[str]) -> dict[str, Any]:
         started = time.monotonic()
-        gate = asyncio.Semaphore(_CONNECTING)
+        slots = asyncio.Semaphore(_CONNECTING)
 
         async def connect(reader: Reader, ticket: str) -> None:
-            async with gate:
+            async with slots:
                 await reader.connect(self._url, ticket)
 
         await asyncio.gather(*map(connect, readers, tickets))

@@ -80,8 +80,19 @@ OnProgress = Callable[[str], None]
 Scenario = Callable[[Size, OnProgress], Awaitable[Table]]
 
 
+async def repeat(
+    size: Size, on_progress: OnProgress, what: str, measure: Callable[[], Awaitable[dict[str, float]]]
+) -> list[dict[str, float]]:
+    """Return one sample per repeat, each reported as soon as it is measured."""
+    samples = []
+    for number in range(size.repeats):
+        samples.append(await measure())
+        on_progress(f"{what}, {number + 1} of {size.repeats}: {brief(samples[-1])}")
+    return samples
+
+
 def brief(sample: dict[str, float]) -> str:
-    """One repeat's numbers in one line."""
+    """Return the numbers of a sample in one line."""
     return ", ".join(f"{name} {value:.1f}" for name, value in sample.items())
 
 

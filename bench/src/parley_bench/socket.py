@@ -1,4 +1,4 @@
-"""A reader of push that costs little: just enough of RFC 6455 for a client that trusts its server."""
+"""A websocket client with little overhead: the part of RFC 6455 that a client of a trusted server needs."""
 
 from __future__ import annotations
 
@@ -20,17 +20,13 @@ class RawSocket(asyncio.Protocol):
 
     Attributes:
         on_frame: Called with each text frame.
-        lost: Done when the connection is over; see ``close_code``.
+        lost: Done when the connection has ended, with the close code; None without a close frame.
     """
 
     def __init__(self, first: Sequence[object], on_frame: Callable[[bytes], None]) -> None:
-        """Describe it.
-
-        Args:
-            first: What to send, as JSON, once it is open.
-        """
+        """Set what to send, as JSON, once it is open."""
         self.on_frame = on_frame
-        self.close_code: int | None = None
+        self._close_code: int | None = None
         self._first = [msgspec.json.encode(each) for each in first]
         self._buffer = b""
         self._open = False
@@ -39,10 +35,10 @@ class RawSocket(asyncio.Protocol):
         self.lost = asyncio.get_running_loop().create_future()
 
     async def connect(self, url: str, receive_buffer: int | None = None) -> None:
-        """Connect; what comes then comes to ``on_frame``.
+        """Connect; frames are then passed to ``on_frame``.
 
         Args:
-            receive_buffer: Bytes that the kernel keeps for a reader that does not read; by default as many as it likes.
+            receive_buffer: The size of the kernel's receive buffer in bytes; by default the kernel's choice.
         """
         parts = urlsplit(url)
         assert parts.hostname is not None
@@ -61,7 +57,7 @@ class RawSocket(asyncio.Protocol):
         await loop.create_connection(lambda: self, sock=connected)
 
     def drop(self) -> None:
-        """Cut the connection without a word."""
+        """Abort the connection without a close frame."""
         self._transport.abort()
 
     def pause(self) -> None:
@@ -82,7 +78,7 @@ class RawSocket(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.lost.done():
-            self.lost.set_result(self.close_code)
+            self.lost.set_result(self._close_code)
 
     def data_received(self, data: bytes) -> None:
         if self._buffer:
@@ -123,11 +119,11 @@ class RawSocket(asyncio.Protocol):
         if opcode == _PING:
             self._send(_PONG, body)
         elif opcode == _CLOSE:
-            self.close_code = int.from_bytes(body[:2], "big") if len(body) >= 2 else 1005
+            self._close_code = int.from_bytes(body[:2], "big") if len(body) >= 2 else 1005
             self._transport.close()
 
     def _send(self, opcode: int, body: bytes) -> None:
-        # A client masks; with a mask of zeros the bytes stay what they are.
+        # A client masks its frames; a mask of zeros leaves the bytes as they are.
         size = len(body)
         if size < 126:
             head = bytes((0x80 | opcode, 0x80 | size))

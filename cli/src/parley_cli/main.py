@@ -5,6 +5,7 @@ A subcommand's code is imported when it runs, so that ``parley --help`` and wron
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from datetime import date
@@ -15,8 +16,7 @@ import typer
 from typer.core import TyperCommand
 
 from parley_cli import arguments
-
-DEFAULT_FOLDER = Path(".parley")
+from parley_cli.embedded.folder import DEFAULT_FOLDER
 
 _received_signals: list[int] = []
 
@@ -107,9 +107,9 @@ def chat(
 @app.command(cls=_Command)
 def migrate() -> int:
     """Bring the database and the streams up to date."""
-    from parley_cli.stack import command
+    from parley_cli.stack.migration import run_migration
 
-    return command.migrate()
+    return run_migration(os.environ)
 
 
 @app.command(cls=_Command)

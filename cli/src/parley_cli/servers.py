@@ -117,7 +117,7 @@ def _postgres_problem(url: str, error: Exception) -> ServerProblem:
             )
 
 
-async def version_of(connection: asyncpg.Connection[asyncpg.Record]) -> str:
+async def postgres_version(connection: asyncpg.Connection[asyncpg.Record]) -> str:
     """Return the server's own version string: asyncpg parses 15.18 incorrectly."""
     return str(await connection.fetchval("SHOW server_version")).split()[0]
 
@@ -197,6 +197,11 @@ def _nats_problem(url: str, error: Exception) -> ServerProblem:
         fix="Start it, or set NATS_URL to where it is. A firewall or a wrong port looks the same.",
         transient=True,
     )
+
+
+def nats_version(client: Client) -> str:
+    version = client.connected_server_version
+    return f"{version.major}.{version.minor}.{version.patch}"
 
 
 async def check_jetstream(client: Client) -> None:

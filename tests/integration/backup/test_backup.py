@@ -57,8 +57,8 @@ def _files(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.name.startswith("backup")]
 
 
-class Told:
-    """A neighbour, for as long as its connection lasts."""
+class ConnectedNeighbour:
+    """A neighbour with a connection, which ends with the context."""
 
     def __init__(self, place: Installation) -> None:
         self._url = place.nats_url
@@ -83,7 +83,7 @@ async def rows(place: Installation, table: str) -> list[str]:
 
 async def _until_idle(place: Installation) -> None:
     """chat-store's session and its pulls end a moment after its process."""
-    async with Told(place) as neighbour:
+    async with ConnectedNeighbour(place) as neighbour:
 
         async def idle() -> bool:
             info = await neighbour.js.consumer_info("CHAT", "chat-store-prompts")
@@ -96,7 +96,7 @@ async def test_what_is_stored_and_what_is_still_owed_comes_back(
     place: Installation, other: Installation, tmp_path: Path
 ) -> None:
     file = tmp_path / "backup"
-    async with Told(place) as before:
+    async with ConnectedNeighbour(place) as before:
         async with store(place):
             done, running, waiting = [await before.chat(title=name) for name in ("done", "running", "waiting")]
             await before.say(done, "stored and answered")
@@ -126,7 +126,7 @@ async def test_what_is_stored_and_what_is_still_owed_comes_back(
     await restore(other, file, force=False)
     for table in ("chats", "members", "messages", "usage"):
         assert await rows(other, table) == await rows(place, table), table
-    async with Told(other) as after:
+    async with ConnectedNeighbour(other) as after:
         queue = DeadLetterQueue(after.js)
         letters = [letter async for letter in queue.letters()]
         assert [(letter.consumer, letter.body) for letter in letters] == [("chat-store-prompts", b"not an event")]
@@ -158,7 +158,7 @@ async def _status(neighbour: Neighbour, chat: str, message_id: str, status: str)
 async def test_an_attempt_that_a_restore_cuts_off_does_not_count(
     place: Installation, other: Installation, tmp_path: Path
 ) -> None:
-    async with Told(place) as before, store(place):
+    async with ConnectedNeighbour(place) as before, store(place):
         chat = await before.chat()
         await before.say(chat)
         request = await before.request_for(chat)
@@ -166,13 +166,13 @@ async def test_an_attempt_that_a_restore_cuts_off_does_not_count(
             assert (await before.claimed(request)).verdict == "stream"
         await back_up(place, tmp_path / "backup")
     await restore(other, tmp_path / "backup", force=False)
-    async with Told(other) as after, store(other):
+    async with ConnectedNeighbour(other) as after, store(other):
         assert (await after.claimed(await after.request_for(chat))).verdict == "stream"
 
 
 async def test_a_full_stack_is_only_replaced_by_force(place: Installation, tmp_path: Path) -> None:
     file = tmp_path / "backup"
-    async with Told(place) as neighbour:
+    async with ConnectedNeighbour(place) as neighbour:
         async with store(place):
             kept = await neighbour.chat(title="kept")
         await back_up(place, file)
@@ -186,7 +186,7 @@ async def test_a_full_stack_is_only_replaced_by_force(place: Installation, tmp_p
     assert await rows(place, "chats") == before
 
     await restore(place, file, force=True)
-    async with Told(place) as neighbour, store(place):
+    async with ConnectedNeighbour(place) as neighbour, store(place):
         assert [chat.title for chat in await _chats(neighbour)] == ["kept"]
         assert await neighbour.messages(kept) == []
         # The stream's memory of message ids went, too: what is sent now is new.
@@ -206,7 +206,7 @@ async def test_nothing_is_restored_under_a_running_service(place: Installation, 
 
 async def test_a_damaged_file_changes_nothing(place: Installation, other: Installation, tmp_path: Path) -> None:
     file, damaged = tmp_path / "backup", tmp_path / "damaged"
-    async with Told(place) as neighbour, store(place):
+    async with ConnectedNeighbour(place) as neighbour, store(place):
         await neighbour.chat()
     await back_up(place, file)
     whole = file.read_bytes()
@@ -228,7 +228,7 @@ async def _tables(place: Installation) -> list[str]:
 async def test_a_restore_that_fails_leaves_the_database_as_it_was(place: Installation, tmp_path: Path) -> None:
     """Here the dump is what was backed up and cannot be restored all the same."""
     file, forged = tmp_path / "backup", tmp_path / "forged"
-    async with Told(place) as neighbour, store(place):
+    async with ConnectedNeighbour(place) as neighbour, store(place):
         await neighbour.chat()
     await _until_idle(place)
     await back_up(place, file)
@@ -283,7 +283,7 @@ async def test_a_backup_that_fails_leaves_no_file(place: Installation, empty_dat
 async def test_thousands_of_owed_messages_come_back_in_order(
     place: Installation, other: Installation, tmp_path: Path
 ) -> None:
-    async with Told(place) as before:
+    async with ConnectedNeighbour(place) as before:
         chat = new_id()
         for number in range(2000):
             event = prompt(chat, str(number))
@@ -296,7 +296,7 @@ async def test_thousands_of_owed_messages_come_back_in_order(
         await eventually(stored, what="all being stored")
     await back_up(place, tmp_path / "backup")
     await restore(other, tmp_path / "backup", force=False)
-    async with Told(other) as after:
+    async with ConnectedNeighbour(other) as after:
         subscription = await after.js.subscribe(ANY_PROMPT_SUBMITTED, ordered_consumer=True)
         contents = [msgspec.json.decode((await subscription.next_msg(10)).data)["content"] for _ in range(2000)]
     assert contents == [str(number) for number in range(2000)]

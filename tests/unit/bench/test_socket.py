@@ -11,11 +11,11 @@ from tests.support.waiting import eventually
 TEXTS = ["", "short", "x" * 125, "y" * 126, "z" * 70_000, "naïve 漢字 🦜"]
 
 
-async def test_it_says_what_it_has_to_say_and_reads_frames_of_every_length() -> None:
-    said: list[object] = []
+async def test_it_sends_its_first_frames_and_reads_frames_of_every_length() -> None:
+    received: list[object] = []
 
     async def serve_one(connection: ServerConnection) -> None:
-        said.extend([json.loads(await connection.recv()), json.loads(await connection.recv())])
+        received.extend([json.loads(await connection.recv()), json.loads(await connection.recv())])
         for text in TEXTS:
             await connection.send(text)
         await connection.ping()
@@ -26,8 +26,9 @@ async def test_it_says_what_it_has_to_say_and_reads_frames_of_every_length() -> 
         port = server.sockets[0].getsockname()[1]
         socket = RawSocket([{"first": 1}, {"second": "ü" * 200}], got.append)
         await socket.connect(f"ws://127.0.0.1:{port}/ws")
-        assert await asyncio.wait_for(socket.lost, 10) == 4000
-    assert said == [{"first": 1}, {"second": "ü" * 200}]
+        async with asyncio.timeout(10):
+            assert await socket.lost == 4000
+    assert received == [{"first": 1}, {"second": "ü" * 200}]
     assert [text.decode() for text in got] == TEXTS
 
 
@@ -50,5 +51,6 @@ async def test_it_reads_nothing_while_it_is_paused_and_everything_afterwards() -
         socket.resume()
         await eventually(lambda: len(got) == 1000)
         socket.drop()
-        await asyncio.wait_for(socket.lost, 10)
+        async with asyncio.timeout(10):
+            await socket.lost
     assert got == [(f"{number:04}" * 256).encode() for number in range(1000)]

@@ -1,4 +1,4 @@
-"""What counts as a broken promise."""
+"""The invariant checks of the chaos runs."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,7 +7,8 @@ import pytest
 
 from parley_cli.demo_model.answers import numbered
 from tests.chaos.history import History, Sent
-from tests.chaos.invariants import Fault, Findings, Reading, check
+from tests.chaos.invariants import Findings, Reading, check
+from tests.chaos.plan import FaultKind, InjectedFault, PlannedFault
 from tests.chaos.progress import Progress, stalls
 from tests.chaos.reader import Observation
 from tests.chaos.stored import Stored, StoredGeneration, StoredMessage
@@ -57,15 +58,15 @@ def found(
     *rows: StoredMessage,
     prompt: Sent | None = None,
     generation: StoredGeneration = GENERATION,
-    says: Reading | None = None,
-    faults: Sequence[Fault] = (),
+    observed: Reading | None = None,
+    faults: Sequence[InjectedFault] = (),
     progress: Progress | None = None,
 ) -> Findings:
     history = History()
     history.add(prompt or sent())
     messages = {(row.chat_id, row.id): row for row in rows}
     stored = Stored({"c": 4}, messages, [generation] if rows else [])
-    return check(history, stored, [says or reading(*rows)], faults=faults, progress=progress or Progress(), now=NOW)
+    return check(history, stored, [observed or reading(*rows)], faults=faults, progress=progress or Progress(), now=NOW)
 
 
 def test_a_message_with_its_answer_is_all_one_can_ask_for() -> None:
@@ -117,7 +118,7 @@ def test_a_broken_promise_is_named(kind: str, rows: tuple[StoredMessage, ...], p
 )
 def test_what_users_and_providers_bring_about_is_no_fault(rows: tuple[StoredMessage, ...], prompt: Sent) -> None:
     shorter = replace(OBSERVATION, text=ANSWER[:5])
-    assert found(*rows, prompt=prompt, says=reading(*rows, observation=shorter, messages=_has(rows))).clean
+    assert found(*rows, prompt=prompt, observed=reading(*rows, observation=shorter, messages=_has(rows))).clean
 
 
 def test_a_prompt_that_overtakes_another_is_named() -> None:
@@ -144,7 +145,7 @@ def _has(rows: tuple[StoredMessage, ...]) -> dict[str, tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize(
-    "says",
+    "observed",
     [
         reading(version=3),
         reading(PROMPT),
@@ -154,22 +155,26 @@ def _has(rows: tuple[StoredMessage, ...]) -> dict[str, tuple[str, str, str]]:
         reading(observation=replace(OBSERVATION, text=ANSWER + "w31")),
     ],
 )
-def test_a_reader_that_differs_is_named(says: Reading) -> None:
-    assert found(PROMPT, REPLY, says=says).differing
+def test_a_reader_that_differs_is_named(observed: Reading) -> None:
+    assert found(PROMPT, REPLY, observed=observed).differing
 
 
 def test_a_reader_of_the_newest_page_need_not_have_what_is_older() -> None:
-    assert found(PROMPT, REPLY, says=reading(REPLY, whole=False)).clean
-    assert found(PROMPT, REPLY, says=reading(REPLY, whole=True)).differing
+    assert found(PROMPT, REPLY, observed=reading(REPLY, whole=False)).clean
+    assert found(PROMPT, REPLY, observed=reading(REPLY, whole=True)).differing
 
 
 def test_what_was_seen_of_an_attempt_that_was_replaced_proves_nothing() -> None:
-    assert found(PROMPT, REPLY, says=reading(observation=replace(OBSERVATION, attempt=1, text="another"))).clean
+    assert found(PROMPT, REPLY, observed=reading(observation=replace(OBSERVATION, attempt=1, text="another"))).clean
 
 
-PROVIDER_AWAY = Fault(at=1.5, target="provider", duration=0.0, kill=True)
-LINK_CUT = Fault(at=0.0, target="llm-worker → provider", duration=3.0, kill=False)
-WORKER_KILLED = Fault(at=1.5, target="llm-worker", duration=0.0, kill=True)
+def fault(at: float, kind: FaultKind, target: str, duration: float = 0.0) -> InjectedFault:
+    return InjectedFault(at, PlannedFault(at=at, kind=kind, target=target, draw=0, duration=duration), target)
+
+
+PROVIDER_AWAY = fault(1.5, FaultKind.KILL, "provider")
+LINK_CUT = fault(0.0, FaultKind.CUT, "llm-worker → provider", 3.0)
+WORKER_KILLED = fault(1.5, FaultKind.KILL, "llm-worker")
 
 
 @pytest.mark.parametrize(
@@ -185,7 +190,7 @@ WORKER_KILLED = Fault(at=1.5, target="llm-worker", duration=0.0, kill=True)
     ],
 )
 def test_only_what_was_broken_meanwhile_explains_a_failed_answer(
-    error: str, faults: list[Fault], explained: bool
+    error: str, faults: list[InjectedFault], explained: bool
 ) -> None:
     failed = replace(REPLY, content="", status="failed", error=error)
     assert (not found(PROMPT, failed, faults=faults).failed) is explained

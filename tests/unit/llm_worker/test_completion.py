@@ -184,9 +184,9 @@ def test_halves_of_a_character_in_two_chunks_are_one() -> None:
 )
 def test_the_newest_good_counts_are_the_usage(usages: list[Any], wanted: tuple[int | None, int | None]) -> None:
     sent = b"".join(event({"choices": [], "usage": usage}) for usage in usages)
-    beside = b"".join(event({"choices": [{"delta": {"content": "a"}}], "usage": usage}) for usage in usages)
+    with_text = b"".join(event({"choices": [{"delta": {"content": "a"}}], "usage": usage}) for usage in usages)
     assert Read(sent).usage == wanted
-    assert (Read(beside).usage, Read(beside).text) == (wanted, "a" * len(usages))
+    assert (Read(with_text).usage, Read(with_text).text) == (wanted, "a" * len(usages))
 
 
 def test_a_number_with_thousands_of_digits_costs_no_text() -> None:

@@ -6,15 +6,16 @@ One reader per answer. The model writes the time into each token; model and read
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from parley_bench.baseline import bare_write
 from parley_bench.bench_stack import BenchStack
 from parley_bench.reader_process import ReaderProcess
-from parley_bench.scenario import OnProgress, Size, Table, brief
+from parley_bench.scenario import OnProgress, Size, Table, repeat
 
 RATE = 50
 _COUNTS = (10, 100, 250, 500)
-_SETTLE = 3.0
+_WARM_UP = 3.0
 _PATH = ("llm-worker", "nats", "push")
 
 UNITS = {
@@ -43,33 +44,31 @@ async def delay(size: Size, on_progress: OnProgress) -> Table:
     table = Table("Added delay and CPU per token", on_row=size.on_row)
     async with BenchStack() as bench:
         for count in dict.fromkeys(size.of(count) for count in _COUNTS):
-            samples = []
-            for repeat in range(size.repeats):
-                samples.append(await measure(bench, count, size.window))
-                on_progress(f"delay, {count} answers, {repeat + 1} of {size.repeats}: " + brief(samples[-1]))
+            measuring = partial(measure, bench, count, size.window)
+            samples = await repeat(size, on_progress, f"delay, {count} answers", measuring)
             table.add(f"{count} answers", UNITS, samples)
     table.notes.append(
         "Delay: from the model's write to the reader's receive. CPU: microseconds per token delivered. A token that "
-        "travels alone makes three writes, of which 'bare write' is the price alone, on this machine in this run. "
+        "travels alone makes three writes, of which 'bare write' is the cost alone, on this machine in this run. "
         "'Of the rate': of the tokens that the model should have sent. Where that is below 100 %, a core near 100 %, "
-        "or the readers' own lag near the p99, it is the machine or the load generator that is at its end."
+        "or the readers' own lag near the p99, the machine or the load generator is the limit."
     )
     return table
 
 
 async def measure(bench: BenchStack, count: int, window: float) -> dict[str, float]:
-    """Let so many answers run, each with a reader; one sample, by the names of ``UNITS``."""
+    """Run ``count`` answers with a reader each; return one sample, by the names of ``UNITS``."""
     write = bare_write()
     chats = await bench.chats(count)
     async with ReaderProcess() as reader_process:
         await reader_process.ask(
             "open", url=bench.stack.push_url, tickets=await bench.tickets(len(chats)), kind="timing", chats=chats
         )
-        # Long enough to be stopped by us, not by their end.
+        # Long enough that they are stopped before they end.
         await bench.prompts(chats, f"demo-timed-{RATE}x{RATE * 600}")
 
         await bench.all_run(count)
-        await asyncio.sleep(_SETTLE)
+        await asyncio.sleep(_WARM_UP)
         meter = bench.meter()
         meter.start()
         await reader_process.ask("begin")

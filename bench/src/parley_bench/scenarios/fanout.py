@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 
 from parley_bench.baseline import bare_write
 from parley_bench.bench_stack import BenchStack
 from parley_bench.reader_process import ReaderProcess
-from parley_bench.scenario import OnProgress, Size, Table, brief
+from parley_bench.scenario import OnProgress, Size, Table, repeat
 
-_SETTLE = 3.0
+_WARM_UP = 3.0
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,8 @@ async def fanout(size: Size, on_progress: OnProgress) -> Table:
     async with BenchStack() as bench:
         for shape in _SHAPES:
             rooms, readers = size.of(shape.rooms), size.of(shape.readers)
-            samples = []
-            for repeat in range(size.repeats):
-                samples.append(await _measure(bench, rooms, readers, shape.rate, size.window))
-                on_progress(f"{rooms} x {readers}, {repeat + 1} of {size.repeats}: {brief(samples[-1])}")
+            measuring = partial(_measure, bench, rooms, readers, shape.rate, size.window)
+            samples = await repeat(size, on_progress, f"{rooms} x {readers}", measuring)
             what = f"{rooms:,} room{'s' * (rooms > 1)} × {readers:,} reader{'s' * (readers > 1)}, {shape.rate} tokens/s"
             table.add(what, _UNITS, samples)
     table.notes.append(
@@ -59,7 +58,7 @@ async def fanout(size: Size, on_progress: OnProgress) -> Table:
         "'ratio' is a delivered frame, all of push included, over that."
     )
     table.notes.append(
-        "The cost per token includes the cost of an answer per second at any rate (heartbeats, a "
+        "The cost per token includes the fixed cost of an answer per second (heartbeats, a "
         "segment), so rooms compare with rooms at the same rate."
     )
     return table
@@ -79,7 +78,7 @@ async def _measure(bench: BenchStack, rooms: int, readers: int, rate: int, windo
         )
         await bench.prompts(chats, f"demo-rate-{rate}x{rate * 600}")
         await bench.all_run(rooms)
-        await asyncio.sleep(_SETTLE)
+        await asyncio.sleep(_WARM_UP)
         meter = bench.meter()
         tokens = await _tokens(bench)
         meter.start()

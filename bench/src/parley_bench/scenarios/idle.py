@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from parley_bench.bench_stack import BenchStack
 from parley_bench.meter import resident
 from parley_bench.reader_process import ReaderProcess
-from parley_bench.scenario import OnProgress, Size, Table, brief
+from parley_bench.scenario import OnProgress, Size, Table, repeat
 
 _SOCKETS, _CHATS = 4000, 100
-_SETTLE = 2.0
+_WARM_UP = 2.0
 
 _UNITS = {"memory per socket": "KB", "CPU per 1,000 sockets": "% of a core"}
 
@@ -19,33 +20,29 @@ async def idle(size: Size, on_progress: OnProgress) -> Table:
     """Measure."""
     sockets, chats = size.of(_SOCKETS), size.of(_CHATS)
     table = Table("Idle sockets")
-    samples = []
-    for repeat in range(size.repeats):
-        # A process that had many sockets keeps some of their memory: a new one each time.
-        async with BenchStack() as bench:
-            samples.append(await _measure(bench, sockets, chats, size.window))
-        on_progress(f"idle, {repeat + 1} of {size.repeats}: {brief(samples[-1])}")
+    samples = await repeat(size, on_progress, "idle", partial(_measure, sockets, chats, size.window))
     table.add(f"{sockets:,} sockets, authenticated, each watching one of {chats} chats", _UNITS, samples)
     return table
 
 
-async def _measure(bench: BenchStack, sockets: int, count: int, window: float) -> dict[str, float]:
-    chats = await bench.chats(count)
-    async with ReaderProcess() as reader_process, ReaderProcess() as first:
+async def _measure(sockets: int, count: int, window: float) -> dict[str, float]:
+    # A stack each time: a process that had many sockets keeps some of their memory.
+    async with BenchStack() as bench, ReaderProcess() as reader_process, ReaderProcess() as first:
+        chats = await bench.chats(count)
         where = {"url": bench.stack.push_url, "kind": "counting"}
-        # The rooms are there before: what is measured is a socket.
+        # The rooms exist before the measurement, which is that of a socket.
         await first.ask("open", chats=chats, tickets=await bench.tickets(count), **where)
         tickets = await bench.tickets(sockets)
         before = resident(bench.pid("push"))
         spread = [chats[number % count] for number in range(sockets)]
         await reader_process.ask("open", chats=spread, tickets=tickets, **where)
-        await asyncio.sleep(_SETTLE)
-        on_row = resident(bench.pid("push")) - before
+        await asyncio.sleep(_WARM_UP)
+        growth = resident(bench.pid("push")) - before
         meter = bench.meter()
         meter.start()
         await asyncio.sleep(window)
         spent = meter.stop()
     return {
-        "memory per socket": on_row / sockets / 1024,
+        "memory per socket": growth / sockets / 1024,
         "CPU per 1,000 sockets": spent["push"] / meter.elapsed * 100 / sockets * 1000,
     }

@@ -1,7 +1,7 @@
 """The same answers from common architectures: delay and CPU per token, on the same machine, in the same run.
 
-``bare``: FastAPI and the ``openai`` client, nothing kept. ``celery-channels``: Celery, Channels and Redis, the message
-saved and sent again for each chunk; it needs ``peers/celery_channels/requirements.txt`` in the Python that
+``bare``: FastAPI and the ``openai`` client, nothing stored. ``celery-channels``: Celery, Channels and Redis; the message
+is saved and sent again for each chunk. It needs ``peers/celery_channels/requirements.txt`` in the Python that
 ``PARLEY_BENCH_PEERS_PYTHON`` names (this one by default) and ``redis-server`` on the PATH, else it is left out.
 """
 
@@ -16,12 +16,13 @@ import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from parley_bench.meter import CpuMeter
 from parley_bench.reader_process import ReaderProcess
-from parley_bench.scenario import NoMeasurement, OnProgress, Size, Table, brief
+from parley_bench.scenario import NoMeasurement, OnProgress, Size, Table, repeat
 from parley_bench.scenarios.delay import RATE
 from parley_bench.servers import child
 from parley_cli import child_process
@@ -31,7 +32,7 @@ from parley_cli.embedded.postgres import PostgresServer
 _PEERS = Path(__file__).resolve().parent.parent / "peers"
 _BARE_COUNTS = (10, 50, 100, 200)
 _CELERY_COUNTS = (2, 8)
-_SETTLE = 3.0
+_WARM_UP = 3.0
 
 _UNITS = {"p50": "ms", "p99": "ms", "together": "µs", "model": "µs", "readers": "µs", "machine busy": "%"}
 
@@ -51,9 +52,9 @@ async def peers(size: Size, on_progress: OnProgress) -> Table:
     async with _demo_model() as (folder, model_port, model_pid):
         async with _bare(folder, model_port) as peer:
             await _measure_all(peer, _BARE_COUNTS, model_pid, size, table, on_progress)
-        lacking = _missing()
-        if lacking is not None:
-            table.notes.append(f"celery-channels was not measured: {lacking}.")
+        missing = _missing()
+        if missing is not None:
+            table.notes.append(f"celery-channels was not measured: {missing}.")
             on_progress(table.notes[-1])
             return table
         async with _celery(folder, model_port) as peer:
@@ -61,7 +62,7 @@ async def peers(size: Size, on_progress: OnProgress) -> Table:
             table.notes.append(
                 "celery-channels answers as many prompts at a time as it has worker processes (by default as many as "
                 "the machine has cores); the others wait. Its cost per token grows with the length of the answer: "
-                f"here the first {size.window + _SETTLE:g} s of it."
+                f"here the first {size.window + _WARM_UP:g} s of it."
             )
     return table
 
@@ -70,20 +71,21 @@ async def _measure_all(
     peer: _Running, counts: tuple[int, ...], model_pid: int, size: Size, table: Table, on_progress: OnProgress
 ) -> None:
     for count in dict.fromkeys(size.of(count) for count in counts):
-        samples = []
-        for repeat in range(size.repeats):
-            samples.append(await _measure(peer, count, model_pid, size.window))
-            on_progress(f"{peer.name}, {count} answers, {repeat + 1} of {size.repeats}: {brief(samples[-1])}")
-        table.add(f"{peer.name}, {count} answers", _UNITS, samples)
+        what = f"{peer.name}, {count} answers"
+        table.add(
+            what,
+            _UNITS,
+            await repeat(size, on_progress, what, partial(_measure, peer, count, model_pid, size.window)),
+        )
 
 
 async def _measure(peer: _Running, count: int, model_pid: int, window: float) -> dict[str, float]:
-    # Unlike ours these have to run out; the next measurement waits for that.
-    seconds = window + 2 * _SETTLE
+    # These answers cannot be stopped; the next measurement waits for their end.
+    seconds = window + 2 * _WARM_UP
     async with ReaderProcess() as reader_process:
         model = f"demo-timed-{RATE}x{round(RATE * seconds)}"
         await reader_process.ask("ask_peer", peer=peer.name, port=peer.port, count=count, model=model)
-        await asyncio.sleep(_SETTLE)
+        await asyncio.sleep(_WARM_UP)
         meter = CpuMeter({**peer.pids, "model": model_pid})
         meter.start()
         await reader_process.ask("begin")
@@ -105,10 +107,10 @@ async def _measure(peer: _Running, count: int, model_pid: int, window: float) ->
 
 
 async def _wait_until_idle(reader_process: ReaderProcess) -> None:
-    """Wait until nothing comes any more."""
+    """Wait until no more frames arrive."""
     while True:
         await reader_process.ask("begin")
-        await asyncio.sleep(_SETTLE)
+        await asyncio.sleep(_WARM_UP)
         if not (await reader_process.ask("end"))["frames"]:
             return
 

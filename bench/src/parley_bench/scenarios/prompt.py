@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 from parley_bench.bench_stack import BenchStack
-from parley_bench.http_connection import HttpConnection
-from parley_bench.scenario import OnProgress, Size, Table, brief, until
+from parley_bench.scenario import OnProgress, Size, Table, repeat, until
 from parley_bench.statistics import percentile
 
 RATE = 50
 _ARRIVAL_TIMEOUT = 60.0
-_CONNECTIONS = 32
 _MODEL = "demo-rate-1000x5"
 
 _UNITS = {
@@ -33,43 +32,32 @@ _UNITS = {
 async def prompt(size: Size, on_progress: OnProgress) -> Table:
     """Measure."""
     table = Table("From POST to the provider")
-    samples = []
     async with BenchStack() as bench:
-        for repeat in range(size.repeats):
-            samples.append(await _measure(bench, repeat, size.window))
-            on_progress(f"prompt, {repeat + 1} of {size.repeats}: {brief(samples[-1])}")
+        samples = await repeat(size, on_progress, "prompt", partial(_measure, bench, size.window))
     table.add(f"{RATE} prompts/s, each to a chat of its own", _UNITS, samples)
     table.notes.append("p50, p99: from sending the POST to the request's arrival at the model. CPU: per prompt.")
     return table
 
 
-async def _measure(bench: BenchStack, repeat: int, window: float) -> dict[str, float]:
+async def _measure(bench: BenchStack, window: float) -> dict[str, float]:
     count = round(RATE * window)
     chats = await bench.chats(count)
     sent: dict[str, float] = {}
     accepted: list[float] = []
-    connections: asyncio.Queue[HttpConnection] = asyncio.Queue()
-    opened = [HttpConnection(bench.stack.url, bench.token) for _ in range(_CONNECTIONS)]
-    for connection in opened:
-        connections.put_nowait(await connection.__aenter__())
 
-    async def post(number: int) -> None:
-        connection = await connections.get()
-        content = f"prompt {repeat}.{number}"
+    async def post(chat_id: str) -> None:
+        content = f"prompt of {chat_id}"
         began = sent[content] = time.monotonic()
-        await connection.ask("POST", f"/v1/chats/{chats[number]}/messages", {"content": content, "model": _MODEL})
+        await bench.ask("POST", f"/v1/chats/{chat_id}/messages", {"content": content, "model": _MODEL})
         accepted.append(time.monotonic() - began)
-        connections.put_nowait(connection)
 
     meter = bench.meter()
     meter.start()
     started = time.monotonic()
     async with asyncio.TaskGroup() as posts:
-        for number in range(count):
+        for number, chat_id in enumerate(chats):
             await asyncio.sleep(max(0.0, started + number / RATE - time.monotonic()))
-            posts.create_task(post(number))
-    for connection in opened:
-        await connection.__aexit__(None, None, None)
+            posts.create_task(post(chat_id))
     arrived: dict[str, float] = {}
 
     async def all_arrived() -> bool:

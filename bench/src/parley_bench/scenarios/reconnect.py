@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from parley_bench.bench_stack import BenchStack
 from parley_bench.reader_process import ReaderProcess
-from parley_bench.scenario import OnProgress, Size, Table, brief
+from parley_bench.scenario import OnProgress, Size, Table, repeat
 
 _ANSWERS, _READERS = 50, 40
 _RATE, _SECONDS = 10, 40
@@ -25,11 +26,8 @@ async def reconnect(size: Size, on_progress: OnProgress) -> Table:
     """Measure."""
     answers, readers = size.of(_ANSWERS), size.of(_READERS)
     table = Table("All readers reconnect at once")
-    samples = []
     async with BenchStack() as bench:
-        for repeat in range(size.repeats):
-            samples.append(await _measure(bench, answers, readers, table))
-            on_progress(f"reconnect, {repeat + 1} of {size.repeats}: {brief(samples[-1])}")
+        samples = await repeat(size, on_progress, "reconnect", partial(_measure, bench, answers, readers, table))
     table.add(f"{answers * readers:,} sockets on {answers} answers of {_RATE} tokens/s", _UNITS, samples)
     table.notes.append(
         "Every reader's texts were compared with the stored ones, byte for byte, after the answers' ends."

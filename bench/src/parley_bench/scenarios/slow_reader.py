@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from parley_bench.bench_stack import BenchStack
 from parley_bench.meter import resident
 from parley_bench.reader_process import ReaderProcess
-from parley_bench.scenario import OnProgress, Size, Table, brief
+from parley_bench.scenario import OnProgress, Size, Table, repeat
 
 _OTHERS = 10
 _RATE, _TOKENS = 500, 20_000
@@ -28,15 +29,12 @@ _UNITS = {
 async def slow_reader(size: Size, on_progress: OnProgress) -> Table:
     """Measure."""
     table = Table("A reader that stops reading")
-    samples = []
     async with BenchStack() as bench:
-        for repeat in range(size.repeats):
-            samples.append(await _measure(bench, table, size.share))
-            on_progress(f"slow reader, {repeat + 1} of {size.repeats}: {brief(samples[-1])}")
+        samples = await repeat(size, on_progress, "slow reader", partial(_measure, bench, table, size.share))
     table.add(f"{_STALLED * min(1, size.share * 10):g} s of {_TOKENS:,} tokens at {_RATE}/s", _UNITS, samples)
     table.notes.append(
         "Frames to catch up: all that came within a second of reading again, those of that second included "
-        f"(the answer continues), and the kernel's buffer ( {_RECEIVE_BUFFER // 1024} KB)."
+        f"(the answer continues), and the kernel's buffer ({_RECEIVE_BUFFER // 1024} KB)."
     )
     return table
 

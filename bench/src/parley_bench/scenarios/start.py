@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from parley_bench.scenario import NoMeasurement, OnProgress, Size, Table, brief, until
+from parley_bench.scenario import NoMeasurement, OnProgress, Size, Table, repeat, until
 from parley_cli import child_process
 from parley_cli.embedded.guard import guarded
 from parley_cli.embedded.ports import free_port
@@ -22,15 +22,16 @@ _UNITS = {"first start": "s", "second start": "s", "stop": "s"}
 async def start(size: Size, on_progress: OnProgress) -> Table:
     """Measure."""
     table = Table("From `parley up` to a page that answers")
-    samples = []
-    for repeat in range(size.repeats):
-        with tempfile.TemporaryDirectory(prefix="parley-bench-") as folder:
-            first, _ = await _start(Path(folder))
-            second, stopped = await _start(Path(folder))
-        samples.append({"first start": first, "second start": second, "stop": stopped})
-        on_progress(f"start, {repeat + 1} of {size.repeats}: {brief(samples[-1])}")
+    samples = await repeat(size, on_progress, "start", _measure)
     table.add("everything embedded, one process of each service", _UNITS, samples)
     return table
+
+
+async def _measure() -> dict[str, float]:
+    with tempfile.TemporaryDirectory(prefix="parley-bench-") as folder:
+        first, _ = await _start(Path(folder))
+        second, stopped = await _start(Path(folder))
+    return {"first start": first, "second start": second, "stop": stopped}
 
 
 async def _start(folder: Path) -> tuple[float, float]:

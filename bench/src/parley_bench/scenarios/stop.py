@@ -1,4 +1,4 @@
-"""From a click on Stop, in another tab than the sender's, to the model's provider connection being closed."""
+"""From the request to stop an answer to the closed connection of the provider."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import time
 from functools import partial
 
 from parley_bench.bench_stack import BenchStack
-from parley_bench.http_connection import HttpConnection
-from parley_bench.scenario import NoMeasurement, OnProgress, Size, Table, brief, until
+from parley_bench.scenario import NoMeasurement, OnProgress, Size, Table, repeat, until
 from parley_bench.statistics import percentile
 from parley_cli.demo_model.stats import StreamRecord
 
@@ -22,30 +21,25 @@ async def stop(size: Size, on_progress: OnProgress) -> Table:
     """Measure."""
     runs, others = size.of(_RUNS), size.of(_OTHERS)
     table = Table("From Stop to the closed provider connection")
-    samples = []
     async with BenchStack() as bench:
         background = await bench.chats(others)
         await bench.prompts(background, "demo-rate-50x30000")
         await bench.all_run(others)
-        for repeat in range(size.repeats):
-            samples.append(await _measure(bench, repeat, runs))
-            on_progress(f"stop, {repeat + 1} of {size.repeats}: {brief(samples[-1])}")
+        samples = await repeat(size, on_progress, "stop", partial(_measure, bench, runs))
         await bench.stop(background)
     table.add(f"{runs} answers stopped, one after the other, while {others} others run", _UNITS, samples)
     return table
 
 
-async def _measure(bench: BenchStack, repeat: int, runs: int) -> dict[str, float]:
+async def _measure(bench: BenchStack, runs: int) -> dict[str, float]:
     chats = await bench.chats(runs)
     clicked: dict[str, float] = {}
-    async with HttpConnection(bench.stack.url, bench.token) as other_tab:
-        for number, chat_id in enumerate(chats):
-            content = f"stop {repeat}.{number}"
-            body = {"content": content, "model": "demo-rate-50x3000"}
-            await bench.ask("POST", f"/v1/chats/{chat_id}/messages", body)
-            await until(partial(_has_started, bench, content), 20, "the answer begins", every=0.05)
-            clicked[content] = time.monotonic()
-            await other_tab.ask("POST", f"/v1/chats/{chat_id}/stop", {})
+    for chat_id in chats:
+        content = f"prompt of {chat_id}"
+        await bench.ask("POST", f"/v1/chats/{chat_id}/messages", {"content": content, "model": "demo-rate-50x3000"})
+        await until(partial(_has_started, bench, content), 20, "the answer begins", every=0.05)
+        clicked[content] = time.monotonic()
+        await bench.ask("POST", f"/v1/chats/{chat_id}/stop", {})
 
     async def all_closed() -> bool:
         return all(each.end for each in await _streams(bench) if each.prompt in clicked)

@@ -14,7 +14,6 @@ import zipfile
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 import msgspec
@@ -95,9 +94,7 @@ class ArchiveWriter:
         self._zip = zipfile.ZipFile(self._raw, "w", allowZip64=True)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if not self._finished:
             self._partial.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # for example of a full disk, which is the error being handled
@@ -170,9 +167,7 @@ class ArchiveReader:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._zip.close()
 
     def chunks(self, name: str) -> Iterator[bytes]:

@@ -47,13 +47,13 @@ async def back_up(
         on_step("messages")
         async with connected(installation.nats_url) as nc:
             messages = await _pending(nc)
-            nats_version = pending_messages.server_version(nc)
+            nats_version = servers.nats_version(nc)
         await writer.add(archive.MESSAGES, _lines(messages), compress=True)
         async with Database.open(installation.database_url) as database, database.snapshot() as snapshot:
             manifest = Manifest(
                 format=archive.FORMAT,
                 made_at=datetime.now(UTC),
-                postgres_version=await database.version(),
+                postgres_version=await servers.postgres_version(database.connection),
                 nats_version=nats_version,
                 schema_version=await database.schema_version(),
                 tables=await database.tables(),

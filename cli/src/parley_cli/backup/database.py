@@ -66,9 +66,6 @@ class Database:
                 reason = str(error) or "timeout"
                 raise BackupError(f"Postgres at {where} failed a request: {reason}.") from error
 
-    async def version(self) -> str:
-        return await servers.version_of(self.connection)
-
     async def tables(self) -> dict[str, int]:
         """Rows by table."""
         names = [row[0] for row in await self.connection.fetch(_TABLES)]
@@ -105,7 +102,7 @@ class Database:
         assert process.stderr is not None
         errors = asyncio.create_task(process.stderr.read())
         try:
-            while chunk := await asyncio.wait_for(process.stdout.read(_CHUNK), _IDLE_TIMEOUT):
+            while chunk := await _read(process.stdout):
                 yield chunk
             if await process.wait() != 0:
                 raise ProgramFailed("pg_dump", (await errors).decode(errors="replace"))
@@ -188,15 +185,18 @@ class Database:
 
     @property
     def _place(self) -> str:
-        parts = urlsplit(self._url)
-        user, _, host = parts.netloc.rpartition("@")
-        name = user.partition(":")[0]
-        return parts._replace(netloc=f"{name}@{host}" if name else host).geturl()
+        user, at, host = urlsplit(self._url).netloc.rpartition("@")
+        return self._url.replace(f"{user}{at}{host}", f"{user.partition(':')[0]}{at}{host}", 1)
 
     @property
     def _environment(self) -> dict[str, str]:
         password = urlsplit(self._url).password
         return {**os.environ, **({"PGPASSWORD": unquote(password)} if password else {})}
+
+
+async def _read(stream: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(_IDLE_TIMEOUT):
+        return await stream.read(_CHUNK)
 
 
 def left_to_migrate(line: str) -> bool:

@@ -9,7 +9,6 @@ from typing import Final
 import msgspec
 import nats.errors
 import nats.js.errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
@@ -114,11 +113,6 @@ async def delete_streams(js: JetStreamContext) -> int:
             replicas = max(replicas, (await js.stream_info(stream.name)).config.num_replicas or 1)
             await js.delete_stream(stream.name)
     return replicas
-
-
-def server_version(nc: Client) -> str:
-    version = nc.connected_server_version
-    return f"{version.major}.{version.minor}.{version.patch}"
 
 
 async def _read(js: JetStreamContext, stream: str, subject: str, after: int, last: int) -> AsyncIterator[StoredMessage]:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parley_cli.backup.errors import BackupError, Mixed
-from parley_cli.embedded.folder import FolderLock
+from parley_cli.embedded.folder import DEFAULT_FOLDER, FolderLock
 from parley_cli.embedded.nats import NatsServer
 from parley_cli.embedded.postgres import PostgresServer
 from parley_cli.servers import check_url
 from parley_cli.stack import state
 from parley_cli.stack.secrets import load_secrets
-from parley_cli.stack.state import DEFAULT_FOLDER, State
+from parley_cli.stack.state import State
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The terminal's sessions, one per server, so that a chat can be gone on with later."""
+"""The terminal's sessions, one per server, so that a chat can be continued later."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Sessions:
         """Return the cookies of the session at a server; none: there is no session."""
         stored = self._all().get(url, "")
         if stored and "=" not in stored:
-            # The version before stored the session's token, which was also the cookie's value.
+            # An earlier version stored the session's token, which was also the cookie's value.
             return {EARLIER_COOKIE: stored}
         return dict(part.split("=", 1) for part in stored.split("; ") if part)
 

@@ -19,11 +19,11 @@ def answer(prompt: str, turns: int) -> str:
     words = prompt.split()
     return f"""## About “{quoted}”
 
-You are talking to Parley's **demo model**. It is a program without a mind: it streams this text at the pace of a \
-person who reads along, so that you can see how Parley behaves. Set `OPENAI_API_KEY`, or `OPENAI_BASE_URL` for a \
+You are talking to Parley's **demo model**. It is a program, not a language model: it streams this text at the speed \
+of reading, so that you can see how Parley behaves. Set `OPENAI_API_KEY`, or `OPENAI_BASE_URL` for a \
 server of your own such as Ollama or vLLM, to talk to a real model.
 
-### What it can tell of your message
+### Your message
 
 - It has {len(words)} {"word" if len(words) == 1 else "words"} and {len(prompt)} characters.
 - The longest word is *{_quote(max(words, key=len, default="none"), 40)}*.
@@ -46,10 +46,10 @@ print(greet("Parley"))
 
 | part | what it does |
 |---|---|
-| gateway | takes your message, and answers once it is safe |
-| chat-store | keeps every message, once |
+| gateway | accepts your message, and responds once it is durable |
+| chat-store | stores every message, once |
 | llm-worker | streams the answer from the model |
-| push | brings each token to each reader |
+| push | sends each token to each reader |
 
 That was all about “{quoted}”."""
 
@@ -57,8 +57,8 @@ That was all about “{quoted}”."""
 def reasoning(prompt: str) -> str:
     """What the model "thinks" before it answers."""
     return (
-        f"The user says “{_quote(prompt)}”. I am a demo, so I cannot really think about it. "
-        "I will pretend for a moment, count the words, and then recite the text that I always recite."
+        f"The user says “{_quote(prompt)}”. I am a demo and do not reason about it. "
+        "I will count the words, and then stream the same text as always."
     )
 
 

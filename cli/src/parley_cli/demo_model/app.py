@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from types import TracebackType
 
 import msgspec
 
@@ -39,7 +38,7 @@ class DemoModel:
 
     @property
     def url(self) -> str:
-        """What belongs into ``OPENAI_BASE_URL``."""
+        """The value for ``OPENAI_BASE_URL``."""
         return f"http://{self._host}:{self._server.sockets[0].getsockname()[1]}/v1"
 
     async def __aenter__(self) -> DemoModel:
@@ -53,9 +52,7 @@ class DemoModel:
             raise CannotListen("The demo model", self._host, self._port, error) from error
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         # Not waiting for its connections: clients keep theirs open.
         self._server.close()
 
@@ -89,7 +86,7 @@ class DemoModel:
 
     def _list_models(self, request: HttpRequest, connection: Connection) -> None:
         if not self._has_key(request):
-            self._fail(connection, behaviours.wrong_key())
+            self._fail(connection, behaviours.WRONG_KEY)
             return
         created = int(time.time())
         models = [
@@ -105,7 +102,7 @@ class DemoModel:
             return
         self._stats.requested(chat.model)
         if not self._has_key(request):
-            self._fail(connection, behaviours.wrong_key())
+            self._fail(connection, behaviours.WRONG_KEY)
             return
         behave = self._behaviour(chat)
         if behave is None:

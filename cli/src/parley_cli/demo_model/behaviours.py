@@ -1,29 +1,29 @@
 """Behaviours by the model's name.
 
 ============================  =========================================================================================
-``demo``                      Markdown at a human pace (40 tokens/s)
-``demo-fast``                 the same at once
+``demo``                      Markdown at about 40 tokens/s
+``demo-fast``                 the same without delays
 ``demo-slow``                 the same after two seconds, at 5 tokens/s
 ``demo-reasoning``            ``reasoning_content`` first
 ``demo-long``                 20,000 tokens at 500 tokens/s
 ``demo-rate-50x200``          200 different tokens at 50 tokens/s; any two numbers
 ``demo-timed-50x200``         the same, each token the time of its write (``time.monotonic_ns()``)
-``demo-echo``                 the messages it was given, as JSON
+``demo-echo``                 the messages of the request, as JSON
 ``demo-error-401``            wrong key
 ``demo-error-429``            too many requests, ``Retry-After: 1``
-``demo-error-500``            the provider's own fault
+``demo-error-500``            an internal error of the provider
 ``demo-context-length``       the conversation is too long
 ``demo-error-content-filter`` the prompt is refused before any answer
 ``demo-refusal``              the answer is a refusal, and ends as ``content_filter``
 ``demo-error-mid-stream``     an error object after 20 tokens
 ``demo-cut``                  the connection ends after 20 tokens
-``demo-stall``                silence after 20 tokens, until the client goes away
+``demo-stall``                silence after 20 tokens, until the client disconnects
 ``demo-stall-first``          silence before the first token
 ``demo-no-done``              the stream ends without ``[DONE]``
 ============================  =========================================================================================
 
-With ``-once`` (or ``-x3``) behind its name a behaviour shows the first time (three times) that a conversation is sent,
-and then ``demo-fast`` answers. Any other name is not found.
+With the suffix ``-once`` (or ``-x3``) a behaviour applies to the first (three) requests with a conversation, and
+``demo-fast`` to the later ones. Any other name is not found.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from parley_cli.demo_model import answers
 from parley_cli.demo_model.request import ChatRequest
 
 LISTED = ("demo", "demo-fast", "demo-slow", "demo-reasoning", "demo-long", "demo-echo")
-"""What ``/v1/models`` names."""
+"""The models that ``/v1/models`` lists."""
 
-_BEFORE_TROUBLE = 20
+_TOKENS_BEFORE_FAILURE = 20
 _PARAMETERS = re.compile(r"demo-(rate|timed)-(\d{1,6})x(\d{1,7})")
 _TIMES = re.compile(r"(.+)-(?:once|x(\d{1,3}))")
 
@@ -100,7 +100,7 @@ Behaviour = Callable[[ChatRequest], Script | Failure]
 
 
 def times_of(model: str) -> tuple[str, int | None]:
-    """The behaviour's name and how often it shows: ``("demo-cut", 1)`` of ``demo-cut-once``; None is always."""
+    """Return a behaviour's name and how often it applies: ``("demo-cut", 1)`` for ``demo-cut-once``; None: always."""
     match = _TIMES.fullmatch(model)
     if match is None or match[1] not in _BEHAVIOURS:
         return model, None
@@ -108,7 +108,7 @@ def times_of(model: str) -> tuple[str, int | None]:
 
 
 def behaviour(name: str) -> Behaviour | None:
-    """The behaviour of that name (without ``-once``)."""
+    """Return the behaviour of that name (without ``-once``)."""
     if match := _PARAMETERS.fullmatch(name):
         kind, rate, count = match[1], int(match[2]), int(match[3])
         if rate == 0 or count == 0:
@@ -128,15 +128,9 @@ def not_found(model: str) -> Failure:
     )
 
 
-def wrong_key() -> Failure:
-    return Failure(
-        status=401,
-        message="Incorrect API key provided.",
-        type="invalid_request_error",
-        code="invalid_api_key",
-    )
-
-
+WRONG_KEY = Failure(
+    status=401, message="Incorrect API key provided.", type="invalid_request_error", code="invalid_api_key"
+)
 SERVER_ERROR = Failure(
     status=500, message="The server had an error while processing your request. Sorry about that!", type="server_error"
 )
@@ -145,17 +139,17 @@ SERVER_ERROR = Failure(
 # --- the behaviours ---------------------------------------------------------------------------------------------------
 
 
-def _paced(pieces: Iterable[str], rate: float, kind: Kind = Kind.TEXT, first: float | None = None) -> Iterator[Step]:
+def _at_rate(pieces: Iterable[str], rate: float, kind: Kind = Kind.TEXT, first: float | None = None) -> Iterator[Step]:
     delay = 1 / rate
     for number, piece in enumerate(pieces):
         yield (first if number == 0 and first is not None else delay), kind, piece
 
 
-def _human(pieces: Iterable[str], rate: float) -> Iterator[Step]:
-    """Like :func:`_paced`, a little uneven. The same every time."""
-    uneven = random.Random(7)
+def _uneven(pieces: Iterable[str], rate: float) -> Iterator[Step]:
+    """Yield steps like :func:`_at_rate`, with delays that vary, the same in each answer."""
+    draw = random.Random(7)
     for piece in pieces:
-        yield uneven.uniform(0.4, 1.6) / rate, Kind.TEXT, piece
+        yield draw.uniform(0.4, 1.6) / rate, Kind.TEXT, piece
 
 
 def _at_once(pieces: Iterable[str]) -> Iterator[Step]:
@@ -167,7 +161,7 @@ def _answer(request: ChatRequest) -> list[str]:
 
 
 def _demo(request: ChatRequest) -> Script:
-    return Script(steps=_human(_answer(request), 40))
+    return Script(steps=_uneven(_answer(request), 40))
 
 
 def _fast(request: ChatRequest) -> Script:
@@ -175,23 +169,23 @@ def _fast(request: ChatRequest) -> Script:
 
 
 def _slow(request: ChatRequest) -> Script:
-    return Script(steps=_paced(_answer(request), 5, first=2.0))
+    return Script(steps=_at_rate(_answer(request), 5, first=2.0))
 
 
 def _reasoning(request: ChatRequest) -> Script:
     def steps() -> Iterator[Step]:
-        yield from _paced(answers.tokens(answers.reasoning(request.prompt)), 60, Kind.REASONING)
-        yield from _human(_answer(request), 60)
+        yield from _at_rate(answers.tokens(answers.reasoning(request.prompt)), 60, Kind.REASONING)
+        yield from _uneven(_answer(request), 60)
 
     return Script(steps=steps())
 
 
 def _rate(request: ChatRequest, rate: int, count: int) -> Script:
-    return Script(steps=_paced(answers.numbered(count, request.prompt), rate))
+    return Script(steps=_at_rate(answers.numbered(count, request.prompt), rate))
 
 
 def _timed(rate: int, count: int) -> Script:
-    return Script(steps=_paced(("" for _ in range(count)), rate, Kind.TIME))
+    return Script(steps=_at_rate(("" for _ in range(count)), rate, Kind.TIME))
 
 
 def _echo(request: ChatRequest) -> Script:
@@ -200,12 +194,12 @@ def _echo(request: ChatRequest) -> Script:
 
 
 def _refusal(request: ChatRequest) -> Script:
-    steps = _paced(answers.tokens(answers.refusal(request.prompt)), 100, Kind.REFUSAL)
+    steps = _at_rate(answers.tokens(answers.refusal(request.prompt)), 100, Kind.REFUSAL)
     return Script(steps=steps, finish_reason="content_filter")
 
 
-def _troubled(end: End, before: int = _BEFORE_TROUBLE) -> Behaviour:
-    return lambda request: Script(steps=_paced(_answer(request)[:before], 100), end=end)
+def _breaking(end: End, before: int = _TOKENS_BEFORE_FAILURE) -> Behaviour:
+    return lambda request: Script(steps=_at_rate(_answer(request)[:before], 100), end=end)
 
 
 def _failing(failure: Failure) -> Behaviour:
@@ -220,12 +214,12 @@ _BEHAVIOURS: dict[str, Behaviour] = {
     "demo-long": lambda request: _rate(request, 500, 20_000),
     "demo-echo": _echo,
     "demo-refusal": _refusal,
-    "demo-error-mid-stream": _troubled(End.ERROR),
-    "demo-cut": _troubled(End.CUT),
-    "demo-stall": _troubled(End.STALL),
-    "demo-stall-first": _troubled(End.STALL, before=0),
+    "demo-error-mid-stream": _breaking(End.ERROR),
+    "demo-cut": _breaking(End.CUT),
+    "demo-stall": _breaking(End.STALL),
+    "demo-stall-first": _breaking(End.STALL, before=0),
     "demo-no-done": lambda request: Script(steps=_at_once(_answer(request)), end=End.NO_DONE),
-    "demo-error-401": _failing(wrong_key()),
+    "demo-error-401": _failing(WRONG_KEY),
     "demo-error-429": _failing(
         Failure(
             status=429,

@@ -49,17 +49,14 @@ class Connection(asyncio.Protocol):
         self._handler = handler
         self._counted = counted
         self._transport: asyncio.Transport
-        self._reset()
+        self._parser = httptools.HttpRequestParser(self)
+        self._request = HttpRequest()
         self._busy = False
         self._keep_alive = True
         self._waiting: list[HttpRequest] = []
         self.on_lost: Callable[[], None] | None = None
         self.on_writable: Callable[[], None] | None = None
         self.paused = False
-
-    def _reset(self) -> None:
-        self._parser = httptools.HttpRequestParser(self)
-        self._request = HttpRequest()
 
     # --- for handlers ------------------------------------------------------------------------------------------------
 

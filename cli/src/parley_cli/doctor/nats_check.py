@@ -26,7 +26,7 @@ from parley.runtime.server_urls import without_credentials
 from parley_cli.doctor.clock import Clock, compare
 from parley_cli.doctor.report import Report
 from parley_cli.doctor.target import Target
-from parley_cli.servers import ServerUnusable, nats_client
+from parley_cli.servers import ServerUnusable, nats_client, nats_version
 
 _TIMEOUT: Final = 3.0
 _MIN_PAYLOAD: Final = 1024 * 1024
@@ -76,10 +76,7 @@ async def _connected(report: Report, url: str, refused: list[str]) -> AsyncItera
 
 
 async def _check_server(report: Report, nc: Client, target: Target, refused: list[str], clock: Clock) -> None:
-    version = nc.connected_server_version
-    report.ok(
-        f"{without_credentials(target.nats_url)} answers, version {version.major}.{version.minor}.{version.patch}."
-    )
+    report.ok(f"{without_credentials(target.nats_url)} answers, version {nats_version(nc)}.")
     if nc.max_payload < _MIN_PAYLOAD:
         report.problem(
             f"The maximum payload is {nc.max_payload} bytes; answers need 1 MiB.",

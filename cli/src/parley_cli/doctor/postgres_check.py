@@ -13,7 +13,7 @@ from parley.runtime.server_urls import without_credentials
 from parley_cli.doctor.clock import Clock, compare
 from parley_cli.doctor.report import Report
 from parley_cli.doctor.target import Target
-from parley_cli.servers import ServerUnusable, postgres, version_of
+from parley_cli.servers import ServerUnusable, postgres, postgres_version
 
 _TIMEOUT: Final = 5.0
 _HAS_TABLES: Final = """
@@ -58,7 +58,7 @@ async def _check_server(
     report: Report, connection: asyncpg.Connection[asyncpg.Record], where: str, clock: Clock
 ) -> None:
     version = connection.get_server_version()
-    report.ok(f"{where} answers, version {await version_of(connection)}.")
+    report.ok(f"{where} answers, version {await postgres_version(connection)}.")
     if version.major < MIN_VERSION:
         report.problem(f"PostgreSQL {version.major} is too old.", f"Parley needs version {MIN_VERSION} or newer.")
     if await connection.fetchval("SELECT pg_is_in_recovery()"):

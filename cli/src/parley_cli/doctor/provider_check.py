@@ -9,6 +9,8 @@ from typing import Final
 import httpx
 from nats.aio.client import Client
 
+from llm_worker.errors import ProviderError
+from llm_worker.provider.models import parse_names
 from parley.contracts.rpc import ListModels
 from parley.runtime.nats.errors import BusUnavailable, NoResponder, RpcRefused
 from parley.runtime.nats.requests import ask
@@ -133,7 +135,9 @@ class Provider:
                     content += piece
                     if len(content) > _MAX_READ:
                         break
-            return httpx.Response(answer.status_code, headers=_plain(answer.headers), content=content)
+            # Without the headers of the transfer encoding, which the content no longer has.
+            headers = {"content-type": answer.headers.get("content-type", "")}
+            return httpx.Response(answer.status_code, headers=headers, content=content)
 
     def _refuses(self, answer: httpx.Response) -> bool:
         has_key = "authorization" in self._http.headers
@@ -157,30 +161,12 @@ class Provider:
         return True
 
 
-def _plain(headers: httpx.Headers) -> dict[str, str]:
-    """Return the headers without those of the transfer encoding."""
-    return {"content-type": headers.get("content-type", "")}
-
-
 def _listed(answer: httpx.Response) -> list[str] | None:
-    """Return the names in a list of models of any known form; None when it is no list."""
+    """Return the names in a list of models as llm-worker reads it; None when it is no list."""
     try:
-        body: object = answer.json()
-    except ValueError:
+        return parse_names(answer.content)
+    except ProviderError:
         return None
-    items = body if isinstance(body, list) else None
-    if isinstance(body, dict):
-        items = next((body[key] for key in ("data", "models") if isinstance(body.get(key), list)), None)
-    if items is None:
-        return None
-    names = [_name(item) for item in items]
-    return [name for name in names if name]
-
-
-def _name(item: object) -> str:
-    if isinstance(item, dict):
-        item = next((item[key] for key in ("id", "name", "model") if isinstance(item.get(key), str)), "")
-    return item if isinstance(item, str) else ""
 
 
 def _takes_chats(answer: httpx.Response) -> bool:

@@ -1,4 +1,4 @@
-"""What is result: the stack that runs on a folder, or what the environment names."""
+"""The installation to check: the stack that runs on a folder, or the servers that the environment configures."""
 
 from __future__ import annotations
 

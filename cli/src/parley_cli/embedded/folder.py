@@ -1,4 +1,4 @@
-"""One process at a time per data folder."""
+"""The data folder of a stack, which one process uses at a time."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import errno
 import fcntl
 import os
 from pathlib import Path
-from types import TracebackType
 
 from parley_cli.embedded.errors import FolderInUse, UnusableFolder
+
+DEFAULT_FOLDER = Path(".parley")
 
 
 class FolderLock:
@@ -49,9 +50,7 @@ class FolderLock:
             raise UnusableFolder(self._folder, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
         return file
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._file is not None:
             os.close(self._file)
             self._file = None

@@ -26,7 +26,7 @@ _USER = "parley"
 _DATABASE = "parley"
 
 _SETTINGS = {
-    # A small machine, shared with everything else.
+    # For a small machine that also runs all other processes.
     "shared_buffers": "32MB",
     "max_connections": "100",
     "max_wal_size": "256MB",
@@ -109,7 +109,7 @@ class PostgresServer(EmbeddedServer):
             "full_page_writes": "on" if self._fsync else "off",
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        # Its "immediate shutdown": the next start replays the log, and no process of it is left behind.
+        # Its "immediate shutdown": the next start replays the log, and all of its processes end.
         return self._as_owner([postgres_program("postgres"), "-D", str(self.data), *options], signal.SIGQUIT)
 
     def is_ready(self) -> bool:

@@ -20,7 +20,6 @@ from parley_cli.embedded.errors import EmbeddedError, UnusableFolder
 from parley_cli.stack import options as stack_options
 from parley_cli.stack.errors import StackError
 from parley_cli.stack.log import CombinedLog
-from parley_cli.stack.migration import run_migration
 from parley_cli.stack.options import StackOptions
 from parley_cli.stack.stack import Stack
 
@@ -118,11 +117,6 @@ def _model_note(options: StackOptions) -> str:
             return "\nSmolLM2-135M answers, on this machine. It is very small: expect mistakes."
         case _:
             return ""
-
-
-def migrate() -> int:
-    """Migrate the servers that ``DATABASE_URL`` and ``NATS_URL`` name; return the exit code."""
-    return run_migration(os.environ)
 
 
 def web_dist() -> Path | None:

@@ -83,7 +83,7 @@ def _raise_unless_transient(error: servers.ServerUnusable) -> None:
 
 
 def run_migration(environment: Mapping[str, str]) -> int:
-    """``parley migrate``: the same with the terminal's own input and output; return its exit code."""
+    """Migrate the servers that ``DATABASE_URL`` and ``NATS_URL`` name (``parley migrate``); return the exit code."""
     try:
         asyncio.run(check_servers(nats_url=environment.get("NATS_URL"), database_url=environment.get("DATABASE_URL")))
     except StackError as error:

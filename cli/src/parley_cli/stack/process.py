@@ -165,7 +165,8 @@ class SupervisedProcess:
             delay = backoff.next_delay()
             self._report(end, ends, delay)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), delay)
+                async with asyncio.timeout(delay):
+                    await self._stopping.wait()
             self.restarts += 1
 
     def _report(self, end: str, ends: int, delay: float) -> None:

@@ -8,7 +8,6 @@ import re
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack
-from types import TracebackType
 
 from parley.runtime.tasks import end
 from parley_cli.embedded.folder import FolderLock
@@ -103,9 +102,7 @@ class Stack:
             raise
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
     async def _start(self) -> None:
@@ -302,7 +299,7 @@ class Stack:
 
     @property
     def _signing_keys(self) -> Mapping[str, str]:
-        # Beside SECRET_KEYS it gives the cookie its name, which so stays when a key is replaced.
+        # With SECRET_KEYS set, it still gives the cookie its name, which stays the same when a key is replaced.
         keys = {"SECRET_KEY": self.options.inherited.get("SECRET_KEY") or self._secrets.secret_key}
         if several := self.options.inherited.get("SECRET_KEYS"):
             keys["SECRET_KEYS"] = several

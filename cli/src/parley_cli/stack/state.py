@@ -7,9 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from parley_cli.embedded.folder import DEFAULT_FOLDER
 from parley_cli.private_file import write_private_file
-
-DEFAULT_FOLDER = Path(".parley")
 
 
 class ProcessState(msgspec.Struct, frozen=True, kw_only=True):

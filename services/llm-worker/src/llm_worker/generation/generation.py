@@ -44,7 +44,7 @@ class Generation:
 
     def __init__(self, requested: GenerationRequested, lease: Lease, dependencies: Dependencies) -> None:
         self._requested = requested
-        self._lease = lease
+        self.lease = lease
         self._dependencies = dependencies
         self._answer = Answer(
             chat_id=requested.chat_id, generation_id=requested.generation_id, message_id=requested.message_id
@@ -65,10 +65,6 @@ class Generation:
     def attempt(self) -> int:
         """0 until the first claim."""
         return self._answer.attempt
-
-    @property
-    def lease(self) -> Lease:
-        return self._lease
 
     async def snapshot(self) -> GenerationSnapshot:
         """Return the answer so far; waits for the first claim."""
@@ -96,7 +92,7 @@ class Generation:
                     await self._finish(result)
                     break
                 error = result
-            await self._lease.acknowledge()
+            await self.lease.acknowledge()
         finally:
             if self._booking is not None:
                 await tasks.end(self._booking)
@@ -116,7 +112,7 @@ class Generation:
         except asyncio.CancelledError:
             await self._await_reply(claiming)
             raise
-        self._lease.check()
+        self.lease.check()
         if claim is None:
             return None
         self._answer.start_attempt(claim)
@@ -163,7 +159,7 @@ class Generation:
             )
         result: Outcome | ProviderError | None = None
         if claim.verdict == "stream":
-            attempt = Attempt(claim, self._answer, self._lease, self._dependencies, backoff=self._backoff)
+            attempt = Attempt(claim, self._answer, self.lease, self._dependencies, backoff=self._backoff)
             async with self._scope:
                 result = await attempt.run()
             if self._stopped_at is not None:
@@ -234,11 +230,11 @@ class Generation:
 
     async def _publish_end(self, event: GenerationFinished) -> None:
         while True:
-            self._lease.check()
+            self.lease.check()
             if not self._dependencies.nc.is_connected:
                 await asyncio.sleep(_RECONNECT_INTERVAL)
                 continue
-            deadline = min(_PUBLISH_DEADLINE, self._lease.remaining)
+            deadline = min(_PUBLISH_DEADLINE, self.lease.remaining)
             try:
                 await publish_durable(self._dependencies.js, event, deadline=deadline)
                 return

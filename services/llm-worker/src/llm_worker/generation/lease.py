@@ -33,6 +33,10 @@ class Lease:
         message: As delivered.
         requested_at: ``time.monotonic()`` of when the message was requested; it was delivered no earlier.
         ack_wait: Of the consumer, in seconds.
+
+    Attributes:
+        message: The newest delivery; replaced by a later one of the same request, after a restart of the server for
+            example.
     """
 
     def __init__(
@@ -45,17 +49,12 @@ class Lease:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._nc = nc
-        self._message = message
+        self.message = message
         self._clock = clock
         self._term = ack_wait * (1 - _MARGIN)
         self._interval = ack_wait / 3
         self._expires_at = requested_at + self._term
         self._lost = False
-
-    @property
-    def message(self) -> Msg:
-        """The newest delivery of the request."""
-        return self._message
 
     def is_valid(self) -> bool:
         """Whether this process owns the request now. Once false, it stays false."""
@@ -78,10 +77,6 @@ class Lease:
         if not self.is_valid():
             raise LeaseLost
 
-    def adopt(self, message: Msg) -> None:
-        """Continue with a later delivery of the same request, after a restart of the server for example."""
-        self._message = message
-
     async def renew(self) -> None:
         """Send heartbeats, the first one at once. Returns when the lease has expired."""
         while self.is_valid():
@@ -102,7 +97,7 @@ class Lease:
             return False
         try:
             await self._nc.request(
-                self._message.reply, Msg.Ack.Progress, timeout=min(self._interval, self.remaining + 0.001)
+                self.message.reply, Msg.Ack.Progress, timeout=min(self._interval, self.remaining + 0.001)
             )
         except TRANSIENT_ERRORS as error:
             log.debug("Heartbeat: %r", error)
@@ -128,7 +123,7 @@ class Lease:
         if not self._nc.is_connected:
             return False
         try:
-            await self._nc.publish(self._message.reply, payload)
+            await self._nc.publish(self.message.reply, payload)
         except TRANSIENT_ERRORS as error:
             log.debug("Acknowledging: %r", error)
             return False

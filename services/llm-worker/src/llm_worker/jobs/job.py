@@ -159,7 +159,7 @@ class Job:
         if generation.finished or not same:
             await self._lease.acknowledge()
         elif lease.is_valid():
-            lease.adopt(self._message)
+            lease.message = self._message
         else:
             await self._lease.nak(delay=1.0)
         return True
