@@ -18,7 +18,7 @@ from parley_cli.embedded.ports import LOOPBACK, free_port
 from parley_cli.polling import poll
 from parley_cli.stack.errors import StackError
 from parley_cli.stack.log import CombinedLog
-from parley_cli.stack.process import ProcessSpec, SupervisedProcess
+from parley_cli.stack.process import SupervisedProcess, server_spec
 
 _NODES = 3
 _STARTING = 60.0
@@ -53,7 +53,15 @@ class Cluster:
     def __init__(self, folder: Path, log: CombinedLog) -> None:
         routes = [free_port() for _ in range(_NODES)]
         self._nodes = [_Node(folder / f"nats-{number}", route, routes) for number, route in enumerate(routes, 1)]
-        self.processes = {node.folder.name: self._process(node, log) for node in self._nodes}
+        self.processes = {
+            node.folder.name: SupervisedProcess(
+                server_spec(node, service="nats", environment={}),
+                log,
+                restart_delays=(0.2, 2.0),
+                on_change=lambda: None,
+            )
+            for node in self._nodes
+        }
         self._running = AsyncExitStack()
         self._nc: Client
 
@@ -104,22 +112,6 @@ class Cluster:
             return None
         leader = json.loads(reply.data).get("cluster", {}).get("leader")
         return leader if isinstance(leader, str) else None
-
-    @staticmethod
-    def _process(node: _Node, log: CombinedLog) -> SupervisedProcess:
-        async def ready() -> bool:
-            return node.is_ready()
-
-        spec = ProcessSpec(
-            name=node.folder.name,
-            service="nats",
-            command=lambda: node.command,
-            prepare=node.prepare,
-            ready=ready,
-            stop_signal=node.stop_signal,
-            port=node.port,
-        )
-        return SupervisedProcess(spec, log, restart_delays=(0.2, 2.0), on_change=lambda: None)
 
 
 @asynccontextmanager

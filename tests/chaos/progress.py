@@ -67,7 +67,7 @@ def stalls(
         answer = stored.messages.get((generation.chat_id, generation.message_id))
         prompt_id = (answer.parent_id if answer is not None else None) or ""
         due = generation.created_at
-        if prompt_id in accepted and prompt_id not in answered:  # a further answer was asked for later
+        if prompt_id in accepted and prompt_id not in answered:  # a further answer was requested later
             due = min(due, max(accepted[prompt_id], free_at.get(generation.chat_id, 0.0)))
         answered.add(prompt_id)
         ended_at = generation.ended_at or now

@@ -12,7 +12,7 @@ from typing import cast
 
 _HIGH_WATER = 1024 * 1024
 _RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER on with zero seconds: closing sends a reset and throws away what was not sent."""
+"""SO_LINGER on with zero seconds: closing sends a reset and discards what was not sent."""
 
 
 class _Side(asyncio.Protocol):
@@ -40,7 +40,7 @@ class _Side(asyncio.Protocol):
         now = asyncio.get_running_loop().time()
         due = now + self._proxy.delay
         if self._waiting:
-            # What comes after a delay was lifted does not overtake what is still on its way.
+            # Data that arrives after a delay has ended does not overtake delayed data.
             due = max(due, self._waiting[-1][0])
         self._waiting.append((due, data))
         self.pump()
@@ -62,7 +62,7 @@ class _Side(asyncio.Protocol):
             self.peer.transport.resume_reading()
 
     def pump(self) -> None:
-        """Hand on what is due."""
+        """Forward what is due."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -77,11 +77,11 @@ class _Side(asyncio.Protocol):
         if self._waiting:
             self._timer = loop.call_at(self._waiting[0][0], self.pump)
         elif self._ended and out is not None:
-            # None of what is carried here half closes: who ends one direction has gone.
+            # No protocol here half-closes: the end of one direction ends the connection.
             out.close()
 
     def reset(self) -> None:
-        """End it as a broken network does."""
+        """Reset the connection, as a broken network does."""
         if self.transport is not None:
             if (sock := self.transport.get_extra_info("socket")) is not None:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -115,7 +115,7 @@ class Proxy:
 
     @property
     def connections(self) -> int:
-        """How many it carries now."""
+        """The number of connections now."""
         return len(self._alive())
 
     async def __aenter__(self) -> Proxy:
@@ -131,7 +131,7 @@ class Proxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.reset()
 
-    # --- misbehaviour ------------------------------------------------------------------------------------------------
+    # --- faults ------------------------------------------------------------------------------------------------
 
     def reset(self, draw: random.Random | None = None) -> int:
         """Reset every connection; with ``draw`` one of them. Returns how many."""

@@ -1,4 +1,4 @@
-"""Everything is killed, and nothing is lost."""
+"""Every part is killed, and nothing is lost."""
 
 import time
 from dataclasses import replace
@@ -23,7 +23,7 @@ async def test_every_part_is_killed_and_nothing_is_lost(tmp_path: Path) -> None:
 
 
 def _assert_planted_faults_are_found(report: Report) -> None:
-    """The same checks, of the same run, with one row changed: what would make a broken system look whole?"""
+    """Check the same run with one row changed: each change must be found."""
     messages = report.stored.messages
     key, answer = next(
         item for item in messages.items() if item[1].role == "assistant" and item[1].status == "complete"

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from parley_bench.statistics import Figure
 from parley_cli.polling import poll
+
+Sample: TypeAlias = dict[str, tuple[float, str]]
+"""The figures of one repeat, with their units, by column in order."""
 
 
 class NoMeasurement(Exception):
@@ -65,12 +69,10 @@ class Table:
     failures: list[str] = field(default_factory=list)
     on_row: Callable[[Table], None] = _ignore
 
-    def add(self, what: str, units: dict[str, str], samples: list[dict[str, float]]) -> None:
-        """Add a line from one sample per repeat; ``units`` by column, in order."""
+    def add(self, what: str, samples: list[Sample]) -> None:
+        """Add a line from one sample per repeat."""
         figures = {
-            name: Figure(tuple(sample[name] for sample in samples), unit)
-            for name, unit in units.items()
-            if all(name in sample for sample in samples)
+            name: Figure(tuple(sample[name][0] for sample in samples), unit) for name, (_, unit) in samples[0].items()
         }
         self.rows.append(Row(what, figures))
         self.on_row(self)
@@ -81,8 +83,8 @@ Scenario = Callable[[Size, OnProgress], Awaitable[Table]]
 
 
 async def repeat(
-    size: Size, on_progress: OnProgress, what: str, measure: Callable[[], Awaitable[dict[str, float]]]
-) -> list[dict[str, float]]:
+    size: Size, on_progress: OnProgress, what: str, measure: Callable[[], Awaitable[Sample]]
+) -> list[Sample]:
     """Return one sample per repeat, each reported as soon as it is measured."""
     samples = []
     for number in range(size.repeats):
@@ -91,9 +93,9 @@ async def repeat(
     return samples
 
 
-def brief(sample: dict[str, float]) -> str:
+def brief(sample: Sample) -> str:
     """Return the numbers of a sample in one line."""
-    return ", ".join(f"{name} {value:.1f}" for name, value in sample.items())
+    return ", ".join(f"{name} {value:.1f}" for name, (value, _) in sample.items())
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float, what: str, every: float = 0.1) -> None:

@@ -89,10 +89,10 @@ async def _until_idle(place: Installation) -> None:
             info = await neighbour.js.consumer_info("CHAT", "chat-store-prompts")
             return not info.num_waiting
 
-        await eventually(idle, what="nobody taking messages")
+        await eventually(idle, what="no active consumer")
 
 
-async def test_what_is_stored_and_what_is_still_owed_comes_back(
+async def test_stored_and_pending_messages_are_restored(
     place: Installation, other: Installation, tmp_path: Path
 ) -> None:
     file = tmp_path / "backup"
@@ -280,7 +280,7 @@ async def test_a_backup_that_fails_leaves_no_file(place: Installation, empty_dat
     assert _files(tmp_path) == []
 
 
-async def test_thousands_of_owed_messages_come_back_in_order(
+async def test_thousands_of_pending_messages_are_restored_in_order(
     place: Installation, other: Installation, tmp_path: Path
 ) -> None:
     async with ConnectedNeighbour(place) as before:

@@ -49,7 +49,7 @@ async def test_an_answer_that_is_not_streamed_is_the_same(client: openai.AsyncOp
     assert whole.usage.completion_tokens > 100
 
 
-async def test_without_being_asked_it_tells_no_usage(client: openai.AsyncOpenAI) -> None:
+async def test_usage_is_reported_only_on_request(client: openai.AsyncOpenAI) -> None:
     chunks = await _chunks(client, "demo-fast", "hi", max_tokens=5)
     assert all(chunk.usage is None for chunk in chunks)
     assert len(chunks) == 7

@@ -301,7 +301,7 @@ async def test_writes_that_are_acknowledged_before_they_are_on_the_disk(here: In
     assert "sync_interval: always" in result.fix("synced to disk")
 
 
-async def test_messages_that_nobody_takes(here: Installation) -> None:
+async def test_messages_that_no_service_fetches_are_reported(here: Installation) -> None:
     nc = await connect(here.url_of("gateway"), name="test")
     await nc.jetstream().publish("chat.c.prompt.submitted", b"{}")
     await nc.close()
@@ -334,7 +334,7 @@ async def test_postgres_that_is_away_or_refuses(here: Installation) -> None:
         assert ":test@" not in str(result.findings)
 
 
-async def test_the_version_of_postgres_is_what_it_says_itself(here: Installation) -> None:
+async def test_the_version_of_postgres_is_what_the_server_reports(here: Installation) -> None:
     connection = await asyncpg.connect(here.environment["DATABASE_URL"])
     try:
         said = str(await connection.fetchval("SHOW server_version")).split()[0]
@@ -414,7 +414,7 @@ async def test_a_provider_that_is_away_or_is_none_or_lacks_the_model(here: Insta
 
 
 class _Provider(BaseHTTPRequestHandler):
-    """A provider that is as a test says: its answers by method, as status, type of content and body."""
+    """A provider with the answers of a test, by method: status, content type and body."""
 
     answers: ClassVar[dict[str, tuple[int, str, str]]] = {}
 
@@ -483,7 +483,7 @@ async def _provider_findings(
     ],
 )
 @pytest.mark.parametrize("chat", [_EMPTY_CHAT, (422, "text/plain", "no"), (200, "text/event-stream", "data: [DONE]")])
-async def test_an_odd_list_of_models_is_no_fault_of_a_provider_that_takes_chats(
+async def test_a_provider_that_accepts_chats_may_have_an_odd_list_of_models(
     listing: tuple[int, str, str], chat: tuple[int, str, str]
 ) -> None:
     for model in ("", "m"):
@@ -492,7 +492,7 @@ async def test_an_odd_list_of_models_is_no_fault_of_a_provider_that_takes_chats(
         assert [finding for finding in findings if finding.level == "problem"] == []
 
 
-async def test_a_model_that_is_not_listed_and_taken_all_the_same_is_no_problem() -> None:
+async def test_an_unlisted_model_that_is_accepted_is_no_problem() -> None:
     listing = (200, _JSON, '{"data": [{"id": "llama3:latest"}]}')
     (_, finding) = await _provider_findings({"GET": listing, "POST": (200, _JSON, "{}")}, "llama3")
     assert (finding.level, finding.text) == (
@@ -514,7 +514,7 @@ async def test_a_refusal_that_is_not_about_the_key_is_reported_in_the_providers_
     "answers",
     [{}, {"POST": (404, _JSON, '{"detail": "Not Found"}')}, {"POST": (200, "text/html", "<html>Welcome</html>")}],
 )
-async def test_what_neither_lists_models_nor_takes_chats_is_no_provider(
+async def test_what_neither_lists_models_nor_accepts_chats_is_no_provider(
     answers: dict[str, tuple[int, str, str]],
 ) -> None:
     (finding,) = await _provider_findings(answers)

@@ -32,7 +32,7 @@ async def test_deltas_without_a_gap_make_up_the_finished_text(shared: Harness) -
     await eventually(lambda: shared.unacknowledged_is(0))
 
 
-async def test_about_one_delta_a_second_says_when_it_was_read(shared: Harness) -> None:
+async def test_about_one_delta_a_second_carries_the_time_of_its_read(shared: Harness) -> None:
     marks: dict[str, list[float]] = {}
 
     async def look(message: Msg) -> None:

@@ -107,7 +107,7 @@ async def test_it_ends_while_nats_is_away(nats_server: NatsServer, harness: Harn
         assert time.monotonic() - began < 15
 
 
-async def test_a_consumer_that_is_gone_is_named_and_the_worker_goes_on_when_it_is_back(
+async def test_a_missing_consumer_is_reported_and_the_worker_continues_when_it_is_back(
     harness: Harness, worker: StartWorker, nats_server: NatsServer
 ) -> None:
     async with worker() as process:

@@ -149,7 +149,7 @@ async def test_a_provider_that_is_not_there_is_named_in_the_log_only(harness: Ha
         await eventually(lambda: str(port) in process.log)
 
 
-async def test_an_answer_goes_on_when_the_provider_comes_back(harness: Harness, worker: StartWorker) -> None:
+async def test_an_answer_continues_when_the_provider_is_back(harness: Harness, worker: StartWorker) -> None:
     port = free_port()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

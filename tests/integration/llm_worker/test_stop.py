@@ -9,7 +9,7 @@ from tests.support.demo_model import DemoModelProcess
 from tests.support.waiting import eventually
 
 
-async def test_stop_closes_the_connection_and_keeps_what_was_said(
+async def test_stop_closes_the_connection_and_keeps_the_text(
     shared: Harness, demo_model_process: DemoModelProcess
 ) -> None:
     mark = new_id()
@@ -50,9 +50,7 @@ async def test_stop_before_the_claim(
         assert not turn.deltas()
 
 
-async def test_a_stop_that_crosses_a_takeover_keeps_what_was_said_before_it(
-    harness: Harness, worker: StartWorker
-) -> None:
+async def test_a_stop_that_crosses_a_takeover_keeps_the_text_before_it(harness: Harness, worker: StartWorker) -> None:
     turn = await harness.ask(new_id(), model="demo-rate-50x5000")
     async with worker() as doomed:
         await harness.wait_for_text(turn)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from parley_bench.__main__ import SCENARIOS
-from parley_bench.scenario import Table
+from parley_bench.scenario import Sample, Table
 from parley_bench.statistics import Figure, percentile
 from parley_bench.tables import console, markdown, write
 
@@ -15,8 +15,12 @@ DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "benchmarks.md"
 
 def table() -> Table:
     table = Table("Title", notes=["A note."])
-    table.add("10 answers", {"p50": "ms", "CPU": "µs"}, [{"p50": 1.0, "CPU": 40}, {"p50": 3.0, "CPU": 50}])
-    table.add("20 answers", {"p50": "ms"}, [{"p50": 0.1234}])
+    samples: list[Sample] = [
+        {"p50": (1.0, "ms"), "CPU": (40, "µs")},
+        {"p50": (3.0, "ms"), "CPU": (50, "µs")},
+    ]
+    table.add("10 answers", samples)
+    table.add("20 answers", [{"p50": (0.1234, "ms")}])
     return table
 
 

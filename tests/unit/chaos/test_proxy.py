@@ -103,7 +103,7 @@ async def test_the_end_of_one_side_reaches_the_other_behind_what_was_sent(
     await eventually(lambda: proxy.connections == 0)
 
 
-async def test_a_delay_holds_everything_back_and_keeps_the_order(connect: Connect, proxy: Proxy) -> None:
+async def test_a_delay_applies_to_all_bytes_and_preserves_their_order(connect: Connect, proxy: Proxy) -> None:
     client = await connect(proxy)
     loop = asyncio.get_running_loop()
     proxy.delay = 0.1

@@ -13,7 +13,7 @@ from parley_cli.main import app
 from parley_cli.stack import probe
 
 
-def test_without_a_stack_one_sentence_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_stack_the_error_explains_how_to_start_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def nobody(port: int) -> bool:
         return False
 

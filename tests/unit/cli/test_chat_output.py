@@ -51,7 +51,7 @@ def test_an_answer_is_printed_once_as_it_grows() -> None:
     assert notes.getvalue() == ""
 
 
-def test_an_answer_that_starts_over_says_so() -> None:
+def test_an_answer_that_starts_over_is_noted() -> None:
     out, notes = io.StringIO(), io.StringIO()
     printer = Printer(out, notes)
     printer.show(_generation("Hello"))
@@ -77,7 +77,7 @@ def test_retries_are_reported_once_until_text_comes_again() -> None:
     assert out.getvalue() == "Hello"
 
 
-def test_trouble_goes_to_the_notes_and_the_outcome() -> None:
+def test_failures_are_noted_and_set_the_outcome() -> None:
     out, notes = io.StringIO(), io.StringIO()
     printer = Printer(out, notes)
     printer.show(_generation("", reasoning="Hmm."))

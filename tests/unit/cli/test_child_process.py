@@ -25,7 +25,7 @@ async def test_the_exit_status_is_left_to_the_event_loop(monkeypatch: pytest.Mon
     assert not asked
 
 
-async def test_a_process_that_has_ended_is_left_alone() -> None:
+async def test_a_process_that_has_ended_gets_no_signal() -> None:
     process = await asyncio.create_subprocess_exec("true")
     await process.wait()
     child_process.send_signal(process, signal.SIGKILL)

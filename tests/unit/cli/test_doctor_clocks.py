@@ -31,7 +31,7 @@ def test_ten_seconds_are_allowed_for() -> None:
     ("offset", "expected"),
     [(0.0, []), (-30.0, ["ahead of that of this machine"]), (30.0, ["this machine is 30 s ahead"])],
 )
-async def test_a_service_says_its_time(tmp_path: Path, offset: float, expected: list[str]) -> None:
+async def test_the_clocks_of_services_are_compared(tmp_path: Path, offset: float, expected: list[str]) -> None:
     async def ready() -> dict[str, str]:
         return {}
 

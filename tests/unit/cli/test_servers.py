@@ -15,7 +15,7 @@ INFO = b'INFO {"server_id":"x","version":"2.12.0","max_payload":1048576,"auth_re
 
 
 async def _message_for(resets: int) -> str:
-    """What is message of a NATS server that refuses everybody, and that resets the first connections while it does."""
+    """Return the error for a NATS server that refuses everybody, and resets the first ``resets`` connections."""
     connections = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -42,13 +42,13 @@ async def _message_for(resets: int) -> str:
     return str(refused.value)
 
 
-async def test_a_refusal_whose_words_are_lost_once_is_a_refusal() -> None:
+async def test_a_refusal_whose_reason_is_lost_at_first_is_reported() -> None:
     message = await _message_for(2)
     assert "refuses the user or the password (ann)" in message
     assert "secret" not in message
 
 
-async def test_a_server_that_always_breaks_off_may_refuse_the_password() -> None:
+async def test_a_server_that_resets_every_connection_may_refuse_the_password() -> None:
     message = await _message_for(100)
     assert "closes the connection" in message
     assert "a refused user or password" in message

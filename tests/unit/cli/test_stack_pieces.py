@@ -110,7 +110,7 @@ def test_each_process_has_a_colour_on_a_terminal_and_none_in_a_file() -> None:
     assert "\x1b" not in file.getvalue()
 
 
-def test_a_terminal_that_is_gone_does_not_end_the_stack() -> None:
+def test_a_closed_terminal_does_not_end_the_stack() -> None:
     out = io.StringIO()
     out.close()
     CombinedLog(out, colour=False).line("push", "nobody hears this")
@@ -148,7 +148,7 @@ def test_the_demo_model_answers_unless_another_is_named(inherited: dict[str, str
     assert StackOptions(folder=Path(), inherited=inherited, demo_model=True).model_server == "demo-model"
 
 
-async def test_a_stack_says_how_to_install_a_local_model_that_is_missing(
+async def test_a_missing_local_model_is_reported_with_how_to_install_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local_model, "model_file", lambda: None)

@@ -128,7 +128,7 @@ async def refusal(of: Provider, model: str = "m") -> ProviderError:
     return caught.value
 
 
-async def test_a_request_says_what_is_asked() -> None:
+async def test_a_request_has_the_model_and_the_messages() -> None:
     async with Server(WHOLE) as server, provider(server.url) as asked:
         assert await answer(asked) == EVENT
         [request] = server.requests

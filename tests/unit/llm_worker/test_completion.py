@@ -53,7 +53,7 @@ def test_text_comes_out_chunk_by_chunk() -> None:
     assert stream.ended
 
 
-def test_what_no_database_keeps_is_replaced_before_anybody_reads_it() -> None:
+def test_text_that_cannot_be_stored_is_replaced() -> None:
     read = Read(chunk(content="a\x00b", reasoning="\x00") + chunk(content="\\u0000"))
     assert (read.text, read.reasoning) == ("a\ufffdb\\u0000", "\ufffd"), "a backslash is no NUL"
 
@@ -356,7 +356,7 @@ def test_a_whole_completion_in_place_of_a_stream_is_an_answer() -> None:
         (b"[" * 100_000, "provider_error"),
     ],
 )
-def test_a_body_that_is_no_stream_says_what_it_is(body: bytes, code: str) -> None:
+def test_a_body_that_is_no_stream_is_an_error_of_its_kind(body: bytes, code: str) -> None:
     for reads in ([body], [body[i : i + 99] for i in range(0, len(body), 99)]):
         assert Read(*reads).code == code
 
@@ -366,7 +366,7 @@ def test_a_stream_may_begin_with_a_line_of_json() -> None:
     assert (read.text, read.code, read.stream.done) == ("a", None, True)
 
 
-def test_a_stream_that_never_says_anything_has_neither_ended_nor_failed() -> None:
+def test_an_empty_stream_has_neither_ended_nor_failed() -> None:
     for sent in (b"", b": ping\n\n" * 9, b"\n\n", b"upstream error: reset\n"):
         stream = Read(sent).stream
         assert (stream.ended, stream.error, stream.progress) == (False, None, 0)

@@ -210,7 +210,7 @@ def test_a_delay_in_the_words_of_an_error_is_read(body: Any, seconds: float | No
     assert ErrorBody.from_value(body).retry_after == seconds
 
 
-def test_retry_after_goes_with_what_passes() -> None:
+def test_only_transient_errors_have_a_retry_after() -> None:
     assert failure(429, b"", {"retry-after": "3"}).retry_after == 3.0
     assert failure(429, openai("Please try again in 5s"), {"retry-after": "3"}).retry_after == 5.0
     assert failure(401, b"", {"retry-after": "3"}).retry_after is None

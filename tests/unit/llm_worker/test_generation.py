@@ -234,7 +234,7 @@ async def test_an_answer_that_is_filtered_fails_with_what_was_said(ended: Ended,
 
 
 @pytest.mark.parametrize("script", [[DONE], [chunk("stop"), DONE], [chunk(content=""), chunk("stop")]])
-async def test_an_answer_without_a_word_says_so(ended: Ended, script: Reads) -> None:
+async def test_an_empty_answer_fails_with_that_reason(ended: Ended, script: Reads) -> None:
     end = await ended(Run(script))
     assert (end.outcome, error_of(end)) == ("failed", ("provider_error", True))
 

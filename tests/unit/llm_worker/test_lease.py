@@ -123,7 +123,7 @@ async def test_nothing_is_sent_without_a_connection() -> None:
     task.cancel()
 
 
-async def test_it_ends_as_the_protocol_says() -> None:
+async def test_it_replies_as_jetstream_defines() -> None:
     clock = Clock()
     server = Server(clock)
     owned = lease(server, clock)

@@ -96,7 +96,7 @@ async def test_those_who_wait_share_one_request_and_its_failure() -> None:
     assert listing.asked == 1
 
 
-async def test_a_failure_is_not_asked_after_at_once_and_not_for_long(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failed_list_is_requested_again_but_not_at_once(caplog: pytest.LogCaptureFixture) -> None:
     listing, clock = Listing("a"), Clock()
     listing.failure = DOWN
     models = Models(listing, chosen=None, clock=clock)
@@ -125,7 +125,7 @@ async def test_a_provider_without_a_list_has_no_default() -> None:
     assert "MODEL" in failure.advice
 
 
-async def test_only_listed_models_are_asked_for() -> None:
+async def test_only_listed_models_are_requested() -> None:
     models = Models(Listing("a", "b"), chosen="mine")
     assert [await models.resolve(name) for name in ("a", "b", "mine")] == ["a", "b", "mine"]
     for name in ("c", "../../admin", "a\n", "", " ", "x" * 10_000):

@@ -33,7 +33,7 @@ def test_text_ends_where_a_segment_is_missing() -> None:
     assert assemble([segment(1, 1, 2, "ab"), segment(1, 4, 5, "de")]) == PartialText(1, "ab", "")
 
 
-def test_an_attempt_without_its_beginning_is_left_out() -> None:
+def test_an_attempt_without_its_beginning_is_ignored() -> None:
     assert assemble([segment(1, 1, 2, "ab"), segment(2, 3, 4, "cd")]) == PartialText(1, "ab", "")
 
 

@@ -19,7 +19,7 @@ def test_nats_over_a_websocket_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["nats://a:4222", "tls://a:4222,b:4222", "a:4222"])
-def test_nats_over_tcp_is_taken(url: str) -> None:
+def test_nats_over_tcp_is_accepted(url: str) -> None:
     assert settings(nats_url=url).nats_url == url
 
 

@@ -64,7 +64,7 @@ STREAM = st.builds(
 
 
 @given(STREAM)
-def test_a_stream_in_one_read_gives_what_the_standard_says(stream: bytes) -> None:
+def test_a_stream_in_one_read_is_decoded_as_the_standard_defines(stream: bytes) -> None:
     assert decoded(stream) == by_the_standard(stream)
 
 

@@ -11,42 +11,21 @@ from functools import partial
 from parley_bench.baseline import bare_write
 from parley_bench.bench_stack import BenchStack
 from parley_bench.reader_process import ReaderProcess
-from parley_bench.scenario import OnProgress, Size, Table, repeat
+from parley_bench.scenario import OnProgress, Sample, Size, Table, repeat
 
 RATE = 50
 _COUNTS = (10, 100, 250, 500)
 _WARM_UP = 3.0
 _PATH = ("llm-worker", "nats", "push")
 
-UNITS = {
-    "p50": "ms",
-    "p99": "ms",
-    "worker": "µs",
-    "NATS": "µs",
-    "push": "µs",
-    "together": "µs",
-    "model": "µs",
-    "readers": "µs",
-    "bare write": "µs",
-    "tokens per delta": "",
-    "of the rate": "%",
-    "worker's core": "%",
-    "push's core": "%",
-    "model's core": "%",
-    "readers' core": "%",
-    "readers' lag, p99": "ms",
-    "machine busy": "%",
-}
-
 
 async def delay(size: Size, on_progress: OnProgress) -> Table:
-    """Measure."""
     table = Table("Added delay and CPU per token", on_row=size.on_row)
     async with BenchStack() as bench:
         for count in dict.fromkeys(size.of(count) for count in _COUNTS):
             measuring = partial(measure, bench, count, size.window)
             samples = await repeat(size, on_progress, f"delay, {count} answers", measuring)
-            table.add(f"{count} answers", UNITS, samples)
+            table.add(f"{count} answers", samples)
     table.notes.append(
         "Delay: from the model's write to the reader's receive. CPU: microseconds per token delivered. A token that "
         "travels alone makes three writes, of which 'bare write' is the cost alone, on this machine in this run. "
@@ -56,8 +35,8 @@ async def delay(size: Size, on_progress: OnProgress) -> Table:
     return table
 
 
-async def measure(bench: BenchStack, count: int, window: float) -> dict[str, float]:
-    """Run ``count`` answers with a reader each; return one sample, by the names of ``UNITS``."""
+async def measure(bench: BenchStack, count: int, window: float) -> Sample:
+    """Run ``count`` answers with a reader each; return one sample."""
     write = bare_write()
     chats = await bench.chats(count)
     async with ReaderProcess() as reader_process:
@@ -79,22 +58,21 @@ async def measure(bench: BenchStack, count: int, window: float) -> dict[str, flo
     tokens = got["tokens"]
     micro = {name: seconds / tokens * 1e6 for name, seconds in spent.items()}
     return {
-        "p50": got["p50"],
-        "p99": got["p99"],
-        "worker": micro["llm-worker"],
-        "NATS": micro["nats"],
-        "push": micro["push"],
-        "together": sum(micro[name] for name in _PATH),
-        "model": micro["demo-model"],
-        "readers": got["cpu"] / tokens * 1e6,
-        "bare write": write,
-        "of the rate": tokens / meter.elapsed / (count * RATE) * 100,
-        "worker's core": spent["llm-worker"] / meter.elapsed * 100,
-        "push's core": spent["push"] / meter.elapsed * 100,
-        "model's core": spent["demo-model"] / meter.elapsed * 100,
-        "readers' core": got["core"] * 100,
-        "readers' lag, p99": got["lag"],
-        "tokens per delta": tokens / got["frames"],
-        "machine busy": meter.busy * 100,
-        "tokens": tokens,
+        "p50": (got["p50"], "ms"),
+        "p99": (got["p99"], "ms"),
+        "worker": (micro["llm-worker"], "µs"),
+        "NATS": (micro["nats"], "µs"),
+        "push": (micro["push"], "µs"),
+        "together": (sum(micro[name] for name in _PATH), "µs"),
+        "model": (micro["demo-model"], "µs"),
+        "readers": (got["cpu"] / tokens * 1e6, "µs"),
+        "bare write": (write, "µs"),
+        "tokens per delta": (tokens / got["frames"], ""),
+        "of the rate": (tokens / meter.elapsed / (count * RATE) * 100, "%"),
+        "worker's core": (spent["llm-worker"] / meter.elapsed * 100, "%"),
+        "push's core": (spent["push"] / meter.elapsed * 100, "%"),
+        "model's core": (spent["demo-model"] / meter.elapsed * 100, "%"),
+        "readers' core": (got["core"] * 100, "%"),
+        "readers' lag, p99": (got["lag"], "ms"),
+        "machine busy": (meter.busy * 100, "%"),
     }

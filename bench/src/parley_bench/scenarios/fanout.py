@@ -9,7 +9,7 @@ from functools import partial
 from parley_bench.baseline import bare_write
 from parley_bench.bench_stack import BenchStack
 from parley_bench.reader_process import ReaderProcess
-from parley_bench.scenario import OnProgress, Size, Table, repeat
+from parley_bench.scenario import OnProgress, Sample, Size, Table, repeat
 
 _WARM_UP = 3.0
 
@@ -31,20 +31,9 @@ _SHAPES = (
     _Shape(200, 1, 2),
     _Shape(2000, 1, 2),
 )
-_UNITS = {
-    "push per frame": "µs",
-    "bare write": "µs",
-    "ratio": "",
-    "worker per token": "µs",
-    "NATS per token": "µs",
-    "frames": "/s",
-    "readers' own, per frame": "µs",
-    "machine busy": "%",
-}
 
 
 async def fanout(size: Size, on_progress: OnProgress) -> Table:
-    """Measure."""
     table = Table("CPU per delivered frame", on_row=size.on_row)
     async with BenchStack() as bench:
         for shape in _SHAPES:
@@ -52,7 +41,7 @@ async def fanout(size: Size, on_progress: OnProgress) -> Table:
             measuring = partial(_measure, bench, rooms, readers, shape.rate, size.window)
             samples = await repeat(size, on_progress, f"{rooms} x {readers}", measuring)
             what = f"{rooms:,} room{'s' * (rooms > 1)} × {readers:,} reader{'s' * (readers > 1)}, {shape.rate} tokens/s"
-            table.add(what, _UNITS, samples)
+            table.add(what, samples)
     table.notes.append(
         "'Bare write' is what one `send` of 300 bytes costs on this machine in this run, without anything else; "
         "'ratio' is a delivered frame, all of push included, over that."
@@ -64,7 +53,7 @@ async def fanout(size: Size, on_progress: OnProgress) -> Table:
     return table
 
 
-async def _measure(bench: BenchStack, rooms: int, readers: int, rate: int, window: float) -> dict[str, float]:
+async def _measure(bench: BenchStack, rooms: int, readers: int, rate: int, window: float) -> Sample:
     write = bare_write()
     chats = await bench.chats(rooms)
     async with ReaderProcess() as reader_process:
@@ -90,14 +79,14 @@ async def _measure(bench: BenchStack, rooms: int, readers: int, rate: int, windo
         await bench.stop(chats)
     frames = got["frames"]
     return {
-        "push per frame": spent["push"] / frames * 1e6,
-        "bare write": write,
-        "ratio": spent["push"] / frames * 1e6 / write,
-        "worker per token": spent["llm-worker"] / tokens * 1e6,
-        "NATS per token": spent["nats"] / tokens * 1e6,
-        "frames": frames / meter.elapsed,
-        "readers' own, per frame": got["cpu"] / frames * 1e6,
-        "machine busy": meter.busy * 100,
+        "push per frame": (spent["push"] / frames * 1e6, "µs"),
+        "bare write": (write, "µs"),
+        "ratio": (spent["push"] / frames * 1e6 / write, ""),
+        "worker per token": (spent["llm-worker"] / tokens * 1e6, "µs"),
+        "NATS per token": (spent["nats"] / tokens * 1e6, "µs"),
+        "frames": (frames / meter.elapsed, "/s"),
+        "readers' own, per frame": (got["cpu"] / frames * 1e6, "µs"),
+        "machine busy": (meter.busy * 100, "%"),
     }
 
 

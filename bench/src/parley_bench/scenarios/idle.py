@@ -8,24 +8,21 @@ from functools import partial
 from parley_bench.bench_stack import BenchStack
 from parley_bench.meter import resident
 from parley_bench.reader_process import ReaderProcess
-from parley_bench.scenario import OnProgress, Size, Table, repeat
+from parley_bench.scenario import OnProgress, Sample, Size, Table, repeat
 
 _SOCKETS, _CHATS = 4000, 100
 _WARM_UP = 2.0
 
-_UNITS = {"memory per socket": "KB", "CPU per 1,000 sockets": "% of a core"}
-
 
 async def idle(size: Size, on_progress: OnProgress) -> Table:
-    """Measure."""
     sockets, chats = size.of(_SOCKETS), size.of(_CHATS)
     table = Table("Idle sockets")
     samples = await repeat(size, on_progress, "idle", partial(_measure, sockets, chats, size.window))
-    table.add(f"{sockets:,} sockets, authenticated, each watching one of {chats} chats", _UNITS, samples)
+    table.add(f"{sockets:,} sockets, authenticated, each watching one of {chats} chats", samples)
     return table
 
 
-async def _measure(sockets: int, count: int, window: float) -> dict[str, float]:
+async def _measure(sockets: int, count: int, window: float) -> Sample:
     # A stack each time: a process that had many sockets keeps some of their memory.
     async with BenchStack() as bench, ReaderProcess() as reader_process, ReaderProcess() as first:
         chats = await bench.chats(count)
@@ -43,6 +40,6 @@ async def _measure(sockets: int, count: int, window: float) -> dict[str, float]:
         await asyncio.sleep(window)
         spent = meter.stop()
     return {
-        "memory per socket": growth / sockets / 1024,
-        "CPU per 1,000 sockets": spent["push"] / meter.elapsed * 100 / sockets * 1000,
+        "memory per socket": (growth / sockets / 1024, "KB"),
+        "CPU per 1,000 sockets": (spent["push"] / meter.elapsed * 100 / sockets * 1000, "% of a core"),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from parley_bench.bench_stack import BenchStack
 from parley_bench.reader_process import ReaderProcessError
 from parley_bench.scenario import NoMeasurement, OnProgress, Size, Table, brief
-from parley_bench.scenarios.delay import UNITS, measure
+from parley_bench.scenarios.delay import measure
 
 _FIRST, _MOST = 100, 1600
 _STEP = 25
@@ -14,7 +14,7 @@ _ENOUGH = 0.97
 
 
 async def ladder(size: Size, on_progress: OnProgress) -> Table:
-    """Measure: double until it is too many, then halve what is between."""
+    """Double the number until it is too high, then search by halves."""
     table = Table(f"The most answers whose p99 of added delay is at most {_LIMIT:g} ms", on_row=size.on_row)
     best, too_many = 0, size.of(_MOST) + size.of(_STEP)
     count = size.of(_FIRST)
@@ -23,13 +23,13 @@ async def ladder(size: Size, on_progress: OnProgress) -> Table:
             try:
                 sample = await measure(bench, count, size.window)
             except (NoMeasurement, ReaderProcessError) as error:
-                # Where the load generator or the model gives up, this machine does not carry that many.
+                # When the load generator or the model fails, this machine does not carry that many.
                 table.notes.append(f"{count} answers could not be measured: {error}.")
                 too_many = count
                 break
             on_progress(f"ladder, {count} answers: {brief(sample)}")
-            table.add(f"{count} answers", UNITS, [sample])
-            if sample["p99"] <= _LIMIT and sample["of the rate"] >= _ENOUGH * 100:
+            table.add(f"{count} answers", [sample])
+            if sample["p99"][0] <= _LIMIT and sample["of the rate"][0] >= _ENOUGH * 100:
                 best = max(best, count)
             else:
                 too_many = min(too_many, count)

@@ -1,6 +1,6 @@
 """The same answers from common architectures: delay and CPU per token, on the same machine, in the same run.
 
-``bare``: FastAPI and the ``openai`` client, nothing stored. ``celery-channels``: Celery, Channels and Redis; the message
+``bare``: FastAPI and the ``openai`` client, nothing stored. ``celery-channels``: Celery, Channels and Redis; a message
 is saved and sent again for each chunk. It needs ``peers/celery_channels/requirements.txt`` in the Python that
 ``PARLEY_BENCH_PEERS_PYTHON`` names (this one by default) and ``redis-server`` on the PATH, else it is left out.
 """
@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from parley_bench.meter import CpuMeter
 from parley_bench.reader_process import ReaderProcess
-from parley_bench.scenario import NoMeasurement, OnProgress, Size, Table, repeat
+from parley_bench.scenario import NoMeasurement, OnProgress, Sample, Size, Table, repeat
 from parley_bench.scenarios.delay import RATE
 from parley_bench.servers import child
 from parley_cli import child_process
@@ -33,8 +33,6 @@ _PEERS = Path(__file__).resolve().parent.parent / "peers"
 _BARE_COUNTS = (10, 50, 100, 200)
 _CELERY_COUNTS = (2, 8)
 _WARM_UP = 3.0
-
-_UNITS = {"p50": "ms", "p99": "ms", "together": "µs", "model": "µs", "readers": "µs", "machine busy": "%"}
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,6 @@ class _Running:
 
 
 async def peers(size: Size, on_progress: OnProgress) -> Table:
-    """Measure."""
     table = Table("Peers: added delay and CPU per token", on_row=size.on_row)
     async with _demo_model() as (folder, model_port, model_pid):
         async with _bare(folder, model_port) as peer:
@@ -74,12 +71,11 @@ async def _measure_all(
         what = f"{peer.name}, {count} answers"
         table.add(
             what,
-            _UNITS,
             await repeat(size, on_progress, what, partial(_measure, peer, count, model_pid, size.window)),
         )
 
 
-async def _measure(peer: _Running, count: int, model_pid: int, window: float) -> dict[str, float]:
+async def _measure(peer: _Running, count: int, model_pid: int, window: float) -> Sample:
     # These answers cannot be stopped; the next measurement waits for their end.
     seconds = window + 2 * _WARM_UP
     async with ReaderProcess() as reader_process:
@@ -97,12 +93,12 @@ async def _measure(peer: _Running, count: int, model_pid: int, window: float) ->
             raise NoMeasurement(f"{peer.name} sent nothing")
         await _wait_until_idle(reader_process)
     return {
-        "p50": got["p50"],
-        "p99": got["p99"],
-        "together": sum(spent[name] for name in peer.pids) / tokens * 1e6,
-        "model": spent["model"] / tokens * 1e6,
-        "readers": got["cpu"] / tokens * 1e6,
-        "machine busy": meter.busy * 100,
+        "p50": (got["p50"], "ms"),
+        "p99": (got["p99"], "ms"),
+        "together": (sum(spent[name] for name in peer.pids) / tokens * 1e6, "µs"),
+        "model": (spent["model"] / tokens * 1e6, "µs"),
+        "readers": (got["cpu"] / tokens * 1e6, "µs"),
+        "machine busy": (meter.busy * 100, "%"),
     }
 
 

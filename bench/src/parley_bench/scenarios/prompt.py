@@ -7,39 +7,24 @@ import time
 from functools import partial
 
 from parley_bench.bench_stack import BenchStack
-from parley_bench.scenario import OnProgress, Size, Table, repeat, until
+from parley_bench.scenario import OnProgress, Sample, Size, Table, repeat, until
 from parley_bench.statistics import percentile
 
 RATE = 50
 _ARRIVAL_TIMEOUT = 60.0
 _MODEL = "demo-rate-1000x5"
 
-_UNITS = {
-    "p50": "ms",
-    "p99": "ms",
-    "202 after, p50": "ms",
-    "202 after, p99": "ms",
-    "together": "ms",
-    "gateway": "ms",
-    "chat-store": "ms",
-    "worker": "ms",
-    "NATS": "ms",
-    "Postgres": "ms",
-    "machine busy": "%",
-}
-
 
 async def prompt(size: Size, on_progress: OnProgress) -> Table:
-    """Measure."""
     table = Table("From POST to the provider")
     async with BenchStack() as bench:
         samples = await repeat(size, on_progress, "prompt", partial(_measure, bench, size.window))
-    table.add(f"{RATE} prompts/s, each to a chat of its own", _UNITS, samples)
+    table.add(f"{RATE} prompts/s, each to a chat of its own", samples)
     table.notes.append("p50, p99: from sending the POST to the request's arrival at the model. CPU: per prompt.")
     return table
 
 
-async def _measure(bench: BenchStack, window: float) -> dict[str, float]:
+async def _measure(bench: BenchStack, window: float) -> Sample:
     count = round(RATE * window)
     chats = await bench.chats(count)
     sent: dict[str, float] = {}
@@ -71,15 +56,18 @@ async def _measure(bench: BenchStack, window: float) -> dict[str, float]:
     accepted.sort()
     each = {name: seconds / count * 1000 for name, seconds in spent.items()}
     return {
-        "p50": percentile(took, 0.5) * 1000,
-        "p99": percentile(took, 0.99) * 1000,
-        "202 after, p50": percentile(accepted, 0.5) * 1000,
-        "202 after, p99": percentile(accepted, 0.99) * 1000,
-        "together": sum(each[name] for name in ("gateway", "chat-store", "llm-worker", "push", "nats", "postgres")),
-        "gateway": each["gateway"],
-        "chat-store": each["chat-store"],
-        "worker": each["llm-worker"],
-        "NATS": each["nats"],
-        "Postgres": each["postgres"],
-        "machine busy": meter.busy * 100,
+        "p50": (percentile(took, 0.5) * 1000, "ms"),
+        "p99": (percentile(took, 0.99) * 1000, "ms"),
+        "202 after, p50": (percentile(accepted, 0.5) * 1000, "ms"),
+        "202 after, p99": (percentile(accepted, 0.99) * 1000, "ms"),
+        "together": (
+            sum(each[name] for name in ("gateway", "chat-store", "llm-worker", "push", "nats", "postgres")),
+            "ms",
+        ),
+        "gateway": (each["gateway"], "ms"),
+        "chat-store": (each["chat-store"], "ms"),
+        "worker": (each["llm-worker"], "ms"),
+        "NATS": (each["nats"], "ms"),
+        "Postgres": (each["postgres"], "ms"),
+        "machine busy": (meter.busy * 100, "%"),
     }

@@ -7,35 +7,26 @@ from functools import partial
 
 from parley_bench.bench_stack import BenchStack
 from parley_bench.reader_process import ReaderProcess
-from parley_bench.scenario import OnProgress, Size, Table, repeat
+from parley_bench.scenario import OnProgress, Sample, Size, Table, repeat
 
 _ANSWERS, _READERS = 50, 40
 _RATE, _SECONDS = 10, 40
 _BEFORE = 6.0
 
-_UNITS = {
-    "half caught up": "s",
-    "all caught up": "s",
-    "chat-store requests": "",
-    "worker requests": "",
-    "gaps": "",
-}
-
 
 async def reconnect(size: Size, on_progress: OnProgress) -> Table:
-    """Measure."""
     answers, readers = size.of(_ANSWERS), size.of(_READERS)
     table = Table("All readers reconnect at once")
     async with BenchStack() as bench:
         samples = await repeat(size, on_progress, "reconnect", partial(_measure, bench, answers, readers, table))
-    table.add(f"{answers * readers:,} sockets on {answers} answers of {_RATE} tokens/s", _UNITS, samples)
+    table.add(f"{answers * readers:,} sockets on {answers} answers of {_RATE} tokens/s", samples)
     table.notes.append(
         "Every reader's texts were compared with the stored ones, byte for byte, after the answers' ends."
     )
     return table
 
 
-async def _measure(bench: BenchStack, answers: int, readers: int, table: Table) -> dict[str, float]:
+async def _measure(bench: BenchStack, answers: int, readers: int, table: Table) -> Sample:
     chats = await bench.chats(answers)
     async with ReaderProcess() as reader_process:
         everyone = chats * readers
@@ -59,11 +50,11 @@ async def _measure(bench: BenchStack, answers: int, readers: int, table: Table) 
                     f"readers of chat {chat_id} have {len(found)} different texts, or not the stored one"
                 )
     return {
-        "half caught up": back["p50"],
-        "all caught up": back["all"],
-        "chat-store requests": after["store"] - before["store"],
-        "worker requests": after["worker"] - before["worker"],
-        "gaps": assembled["gaps"],
+        "half caught up": (back["p50"], "s"),
+        "all caught up": (back["all"], "s"),
+        "chat-store requests": (after["store"] - before["store"], ""),
+        "worker requests": (after["worker"] - before["worker"], ""),
+        "gaps": (assembled["gaps"], ""),
     }
 
 

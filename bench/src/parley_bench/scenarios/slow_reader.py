@@ -8,7 +8,7 @@ from functools import partial
 from parley_bench.bench_stack import BenchStack
 from parley_bench.meter import resident
 from parley_bench.reader_process import ReaderProcess
-from parley_bench.scenario import OnProgress, Size, Table, repeat
+from parley_bench.scenario import OnProgress, Sample, Size, Table, repeat
 
 _OTHERS = 10
 _RATE, _TOKENS = 500, 20_000
@@ -17,21 +17,12 @@ _STALLED = 30.0
 _CATCH_UP = 1.0
 _RECEIVE_BUFFER = 8 * 1024
 
-_UNITS = {
-    "push grew by": "KB",
-    "others' p99 before": "ms",
-    "others' p99 meanwhile": "ms",
-    "frames to catch up": "",
-    "bytes to catch up": "KB",
-}
-
 
 async def slow_reader(size: Size, on_progress: OnProgress) -> Table:
-    """Measure."""
     table = Table("A reader that stops reading")
     async with BenchStack() as bench:
         samples = await repeat(size, on_progress, "slow reader", partial(_measure, bench, table, size.share))
-    table.add(f"{_STALLED * min(1, size.share * 10):g} s of {_TOKENS:,} tokens at {_RATE}/s", _UNITS, samples)
+    table.add(f"{_STALLED * min(1, size.share * 10):g} s of {_TOKENS:,} tokens at {_RATE}/s", samples)
     table.notes.append(
         "Frames to catch up: all that came within a second of reading again, those of that second included "
         f"(the answer continues), and the kernel's buffer ({_RECEIVE_BUFFER // 1024} KB)."
@@ -39,7 +30,7 @@ async def slow_reader(size: Size, on_progress: OnProgress) -> Table:
     return table
 
 
-async def _measure(bench: BenchStack, table: Table, share: float) -> dict[str, float]:
+async def _measure(bench: BenchStack, table: Table, share: float) -> Sample:
     (chat_id,) = await bench.chats(1)
     # A tenth of the time is enough to see that it works.
     shorter = min(1.0, share * 10)
@@ -75,9 +66,9 @@ async def _measure(bench: BenchStack, table: Table, share: float) -> dict[str, f
         if found != [await bench.digest(chat_id)]:
             table.failures.append("the slow reader's text differs from the stored one")
     return {
-        "push grew by": growth / 1024,
-        "others' p99 before": before["p99"],
-        "others' p99 meanwhile": meanwhile["p99"],
-        "frames to catch up": caught_up["frames"],
-        "bytes to catch up": caught_up["bytes"] / 1024,
+        "push grew by": (growth / 1024, "KB"),
+        "others' p99 before": (before["p99"], "ms"),
+        "others' p99 meanwhile": (meanwhile["p99"], "ms"),
+        "frames to catch up": (caught_up["frames"], ""),
+        "bytes to catch up": (caught_up["bytes"] / 1024, "KB"),
     }

@@ -9,29 +9,27 @@ import tempfile
 import time
 from pathlib import Path
 
-from parley_bench.scenario import NoMeasurement, OnProgress, Size, Table, repeat, until
+from parley_bench.scenario import NoMeasurement, OnProgress, Sample, Size, Table, repeat, until
 from parley_cli import child_process
 from parley_cli.embedded.guard import guarded
 from parley_cli.embedded.ports import free_port
 from parley_cli.stack import probe
 
 _DEADLINE = 90.0
-_UNITS = {"first start": "s", "second start": "s", "stop": "s"}
 
 
 async def start(size: Size, on_progress: OnProgress) -> Table:
-    """Measure."""
     table = Table("From `parley up` to a page that answers")
     samples = await repeat(size, on_progress, "start", _measure)
-    table.add("everything embedded, one process of each service", _UNITS, samples)
+    table.add("everything embedded, one process of each service", samples)
     return table
 
 
-async def _measure() -> dict[str, float]:
+async def _measure() -> Sample:
     with tempfile.TemporaryDirectory(prefix="parley-bench-") as folder:
         first, _ = await _start(Path(folder))
         second, stopped = await _start(Path(folder))
-    return {"first start": first, "second start": second, "stop": stopped}
+    return {"first start": (first, "s"), "second start": (second, "s"), "stop": (stopped, "s")}
 
 
 async def _start(folder: Path) -> tuple[float, float]:

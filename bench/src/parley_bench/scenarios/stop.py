@@ -6,7 +6,7 @@ import time
 from functools import partial
 
 from parley_bench.bench_stack import BenchStack
-from parley_bench.scenario import NoMeasurement, OnProgress, Size, Table, repeat, until
+from parley_bench.scenario import NoMeasurement, OnProgress, Sample, Size, Table, repeat, until
 from parley_bench.statistics import percentile
 from parley_cli.demo_model.stats import StreamRecord
 
@@ -14,11 +14,8 @@ _RUNS = 100
 _OTHERS = 20
 """Other answers that run all the time."""
 
-_UNITS = {"p50": "ms", "p99": "ms", "longest": "ms"}
-
 
 async def stop(size: Size, on_progress: OnProgress) -> Table:
-    """Measure."""
     runs, others = size.of(_RUNS), size.of(_OTHERS)
     table = Table("From Stop to the closed provider connection")
     async with BenchStack() as bench:
@@ -27,11 +24,11 @@ async def stop(size: Size, on_progress: OnProgress) -> Table:
         await bench.all_run(others)
         samples = await repeat(size, on_progress, "stop", partial(_measure, bench, runs))
         await bench.stop(background)
-    table.add(f"{runs} answers stopped, one after the other, while {others} others run", _UNITS, samples)
+    table.add(f"{runs} answers stopped, one after the other, while {others} others run", samples)
     return table
 
 
-async def _measure(bench: BenchStack, runs: int) -> dict[str, float]:
+async def _measure(bench: BenchStack, runs: int) -> Sample:
     chats = await bench.chats(runs)
     clicked: dict[str, float] = {}
     for chat_id in chats:
@@ -53,7 +50,11 @@ async def _measure(bench: BenchStack, runs: int) -> dict[str, float]:
             raise NoMeasurement(f"{content} ended otherwise: {record.end}")
         took.append(record.ended - at)
     took.sort()
-    return {"p50": percentile(took, 0.5) * 1000, "p99": percentile(took, 0.99) * 1000, "longest": took[-1] * 1000}
+    return {
+        "p50": (percentile(took, 0.5) * 1000, "ms"),
+        "p99": (percentile(took, 0.99) * 1000, "ms"),
+        "longest": (took[-1] * 1000, "ms"),
+    }
 
 
 async def _has_started(bench: BenchStack, content: str) -> bool:

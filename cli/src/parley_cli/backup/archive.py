@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from parley_cli.backup.errors import CannotWrite, FileExists, NoFile, NotAnArchive
+from parley_cli.backup.errors import BackupError, CannotWrite, FileExists, NotAnArchive
 
 FORMAT: Final = 1
 DATABASE: Final = "postgres.dump"
@@ -146,7 +146,7 @@ class ArchiveReader:
     """A verified archive: entering checks every part against the manifest.
 
     Raises:
-        NoFile, NotAnArchive: On entering.
+        BackupError: On entering: the file cannot be read, or is not an archive.
     """
 
     def __init__(self, file: Path) -> None:
@@ -157,7 +157,9 @@ class ArchiveReader:
         try:
             self._zip = zipfile.ZipFile(self._file)
         except OSError as error:
-            raise NoFile(self._file, error) from error
+            missing = isinstance(error, FileNotFoundError)
+            cause = "There is no such file" if missing else f"It cannot be read ({error.strerror})"
+            raise BackupError(f"{self._file} cannot be restored. {cause}. Nothing was changed.") from error
         except zipfile.BadZipFile as error:
             raise NotAnArchive(self._file, f"it is no backup ({error})") from error
         try:

@@ -13,7 +13,7 @@ from typing import Any
 from parley_cli import output
 from parley_cli.backup.archive import ArchiveReader, Manifest
 from parley_cli.backup.creation import back_up
-from parley_cli.backup.errors import BackupError, FileExists, TimedOut
+from parley_cli.backup.errors import BackupError, FileExists
 from parley_cli.backup.targets import to_read, to_write
 from parley_cli.deadline import DeadlinePassed, within
 from parley_cli.embedded.errors import EmbeddedError
@@ -53,7 +53,8 @@ async def _within(limit: float, what: str, work: Coroutine[Any, Any, Manifest]) 
     try:
         return await within(limit, work)
     except DeadlinePassed as error:
-        raise TimedOut(limit, what) from error
+        message = f"{what} did not complete within {limit:g} seconds. Allow more time with --timeout SECONDS."
+        raise BackupError(message) from error
 
 
 def _run(work: Callable[[], Manifest], done: str, afterwards: str) -> int:

@@ -14,14 +14,6 @@ class NotAnArchive(BackupError):
         super().__init__(f"{file} cannot be restored: {why}. Nothing was changed.")
 
 
-class NoFile(BackupError):
-    """The file to restore cannot be read."""
-
-    def __init__(self, file: object, why: OSError) -> None:
-        cause = "There is no such file" if isinstance(why, FileNotFoundError) else f"It cannot be read ({why.strerror})"
-        super().__init__(f"{file} cannot be restored. {cause}. Nothing was changed.")
-
-
 class FileExists(BackupError):
     """A backup would replace a file."""
 
@@ -36,13 +28,6 @@ class CannotWrite(BackupError):
         super().__init__(
             f"{file} cannot be written: {why.strerror or why}. Name a file in a folder that you may write to."
         )
-
-
-class TimedOut(BackupError):
-    """It took too long."""
-
-    def __init__(self, seconds: float, what: str) -> None:
-        super().__init__(f"{what} did not complete within {seconds:g} seconds. Allow more time with --timeout SECONDS.")
 
 
 class Mixed(BackupError):

@@ -135,7 +135,7 @@ class DemoModel:
         return behaviours.behaviour(name)
 
     def _times_seen(self, chat: ChatRequest) -> int:
-        """How often this conversation was sent to this model, this time included."""
+        """Return how often this conversation was sent to this model, this time included."""
         key = (chat.model, hash(msgspec.json.encode(chat.messages)))
         times = self._seen.pop(key, 0) + 1
         self._seen[key] = times

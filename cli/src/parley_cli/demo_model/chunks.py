@@ -64,7 +64,7 @@ class ChunkWriter:
         )
 
     def usage(self, prompt_tokens: int, completion_tokens: int) -> bytes:
-        """The chunk asked for by ``stream_options.include_usage``."""
+        """The chunk that ``stream_options.include_usage`` requests."""
         return framed(self._head + b'],"usage":%b}' % _encode(usage_of(prompt_tokens, completion_tokens)))
 
     def whole(self, texts: dict[Kind, str], reason: str, prompt_tokens: int, completion_tokens: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Just enough of an HTTP/1.1 server: requests with a bounded body, answers, and streams that are written by hand.
+"""A minimal HTTP/1.1 server: requests with a bounded body, responses, and streams that are written piece by piece.
 
 A general server costs 15–20 µs for each piece of a stream; writing to the transport costs three, and the demo model has
 to feed five hundred answers from a part of a core.
@@ -31,7 +31,7 @@ class HttpRequest:
 
 
 class Handler(Protocol):
-    """What answers: calls ``connection.respond``, or takes over the connection and calls ``connection.finished``."""
+    """Responds by ``connection.respond``, or writes a stream and then calls ``connection.finished``."""
 
     def __call__(self, request: HttpRequest, connection: Connection) -> None: ...
 
@@ -61,7 +61,7 @@ class Connection(asyncio.Protocol):
     # --- for handlers ------------------------------------------------------------------------------------------------
 
     def respond(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        """Answer with JSON, and be ready for the next request."""
+        """Respond with JSON, and be ready for the next request."""
         lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
         all_headers = {"Content-Type": "application/json", "Content-Length": str(len(body))} | (headers or {})
         lines += [f"{name}: {value}" for name, value in all_headers.items()]
@@ -72,7 +72,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(data)
 
     def finished(self) -> None:
-        """The answer is written; the next request may come."""
+        """End the response; the next request may start."""
         self._busy = False
         self.on_lost = self.on_writable = None
         if not self._keep_alive:
@@ -81,7 +81,7 @@ class Connection(asyncio.Protocol):
             self._begin(self._waiting.pop(0))
 
     def cut(self) -> None:
-        """End the connection in the middle of the answer; what was written still goes out."""
+        """Close the connection in the middle of the response; what was written is still sent."""
         self.on_lost = self.on_writable = None
         self._transport.close()
 

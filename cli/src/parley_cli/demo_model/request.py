@@ -1,4 +1,4 @@
-"""What a client asks for: the parts of a chat completion request that matter here."""
+"""Chat completion requests: the fields that the demo model reads."""
 
 from __future__ import annotations
 

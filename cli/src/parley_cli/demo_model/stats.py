@@ -1,4 +1,4 @@
-"""What the clients did, for tests: ``GET /stats``, ``POST /stats/reset``."""
+"""Statistics of the requests, for tests and benchmarks: ``GET /stats``, ``POST /stats/reset``."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from parley_cli.demo_model.stats import Stats, StreamRecord
 from parley_cli.demo_model.wheel import Wheel
 
 _AT_ONCE = 16
-"""Tokens without a delay between them that one write takes."""
+"""Tokens without a delay between them that are written before other tasks run."""
 
 
 class Stream:
@@ -63,7 +63,7 @@ class Stream:
                 self._waits_for_client = True
                 return
             if self._record.tokens % _AT_ONCE == 0:
-                # Let others have their turn.
+                # Let other streams run.
                 self._wheel.at(self._due, self._play)
                 return
             self._write()
@@ -106,7 +106,7 @@ class Stream:
                 self._stats.ended(self._record, "cut")
                 self._connection.cut()
             case End.STALL:
-                pass  # until the client goes away
+                pass  # until the client disconnects
 
     def _finish(self, reason: str) -> None:
         data = self._writer.finish(reason)

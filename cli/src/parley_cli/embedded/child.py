@@ -1,4 +1,4 @@
-"""Become another program, one that does not outlive the process that asked for it.
+"""Execute another program, whose process ends with the one that started it.
 
 Run as a script by :mod:`parley_cli.embedded.guard`, in an interpreter without site packages, so it costs some ten
 milliseconds: ``child.py PARENT SIGNAL UID:GID REACH COMMAND…``. It exists because the work has to be done between fork
@@ -23,7 +23,7 @@ CAPABILITY_VERSION_3 = 0x20080522
 
 
 def become(uid: int, gid: int, *, keep_reach: bool) -> None:
-    """Give up root for ``uid``; with ``keep_reach`` keep the one right to pass folders that are closed to it.
+    """Change from root to ``uid``; with ``keep_reach`` keep the capability to pass folders that are closed to it.
 
     Raises:
         OSError: The system does not let root keep it (for example a container without CAP_SETPCAP).
@@ -66,7 +66,7 @@ def die_with(parent: int, number: int) -> None:
     else:
         child = os.getpid()
         if os.fork() == 0:
-            # No such call here: a process of its own watches both ends.
+            # Without such a call: a separate process watches both.
             while os.getppid() == child:
                 try:
                     os.kill(parent, 0)
@@ -90,8 +90,8 @@ def main() -> None:
             become(uid, gid, keep_reach=reach == "reach")
         except OSError as error:
             sys.exit(
-                f"root may not lend account {uid} its way through closed folders here ({error.strerror}). Use folders "
-                f"that every account may pass, or run this as an ordinary user."
+                f"root cannot give account {uid} access to closed folders here ({error.strerror}). Use folders that "
+                f"every account may pass, or run this as an ordinary user."
             )
     die_with(int(parent), int(number))
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -21,7 +21,7 @@ def guarded(
 
     Args:
         command: The program's absolute path and its arguments.
-        on_death: What the program gets.
+        on_death: The signal that the program gets.
         account: Run with that user and group id; only root may ask for it.
         keep_reach: Let the account pass folders that are closed to it (an installation below ``/root``).
     """

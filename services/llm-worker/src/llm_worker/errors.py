@@ -1,5 +1,7 @@
 """The errors of llm-worker."""
 
+from dataclasses import KW_ONLY, dataclass
+
 from parley.contracts.resources import MessageError
 
 
@@ -15,6 +17,7 @@ class LeaseLost(WorkerError):
     """Heartbeats were late: another worker may own the request by now. Publish nothing, acknowledge nothing."""
 
 
+@dataclass(eq=False)
 class ProviderError(WorkerError):
     """The provider did not deliver.
 
@@ -29,27 +32,18 @@ class ProviderError(WorkerError):
         advice: What the operator can do, for the log only.
     """
 
-    def __init__(
-        self,
-        code: str,
-        message: str,
-        *,
-        transient: bool,
-        retryable: bool = True,
-        retry_after: float | None = None,
-        status: int | None = None,
-        detail: str = "",
-        advice: str = "",
-    ) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.transient = transient
-        self.retryable = retryable
-        self.retry_after = retry_after
-        self.status = status
-        self.detail = detail
-        self.advice = advice
+    code: str
+    message: str
+    _: KW_ONLY
+    transient: bool
+    retryable: bool = True
+    retry_after: float | None = None
+    status: int | None = None
+    detail: str = ""
+    advice: str = ""
+
+    def __str__(self) -> str:
+        return self.message
 
     def as_message_error(self) -> MessageError:
         """Return the part that readers get."""
