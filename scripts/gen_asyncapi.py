@@ -101,7 +101,7 @@ class Document:
         self.operations: dict[str, Any] = {}
         self.messages: dict[str, type | None] = {}
 
-    def add_subject(self, name: str, address: str, message: type | None, *, store: bool = False) -> None:
+    def add_subject(self, name: str, address: str, message: type | None) -> None:
         """Add a subject, its message, and one operation for each service that uses it."""
         subject = concrete(address)
         answers = replies_to(message) if message is not None else ()
