@@ -47,6 +47,6 @@ export class Account {
 
   /** Deletes the user and everything that is stored of the user. */
   async erase(): Promise<void> {
-    await this.http.request("DELETE", "/me");
+    await this.http.request("DELETE", "/me", { confirm: "erase" });
   }
 }

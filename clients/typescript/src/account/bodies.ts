@@ -37,11 +37,19 @@ export interface CreatedShareLink extends ShareLink {
   readonly token: string;
 }
 
+/** A message as a link shows it. */
+export type SharedMessage = Pick<
+  Message,
+  "content" | "created_at" | "id" | "model" | "parent_id" | "role" | "status"
+>;
+
 /** `GET /v1/shared/{token}`: what a link shows. */
 export interface SharedChat {
   readonly title: string | null;
   /** One branch, from its root. */
-  readonly messages: readonly Message[];
+  readonly messages: readonly SharedMessage[];
+  /** The `after` of the page that follows; null or absent at the end. */
+  readonly next?: number | null;
 }
 
 /** Who the user of a session is. */

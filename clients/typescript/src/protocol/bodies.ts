@@ -50,6 +50,27 @@ export interface CreatedApiKey {
   readonly secret: string;
 }
 
+/** A new link. `token` is the end of its address, `/shared/<token>`, and is shown once. */
+export interface CreatedShareLink {
+  readonly id: string;
+  readonly chat_id: string;
+  readonly live: boolean;
+  readonly tip_id: string | null;
+  readonly created_at: string;
+  readonly token: string;
+}
+
+/** `DELETE /v1/me`. The word confirms that the user means it. */
+export interface Erasure {
+  readonly confirm: "erase";
+}
+
+/** An API key with whose it is. */
+export interface KeyOfUser {
+  readonly user_id: string;
+  readonly key: ApiKey;
+}
+
 /** The user who makes a request. */
 export interface Me {
   readonly user_id: string;
@@ -118,6 +139,14 @@ export interface NewMessage {
 export interface NewSession {
   /** Replace a session that has ended by a new guest's. The chats of the old one are then lost. */
   readonly start_over?: boolean;
+}
+
+/** `POST /v1/chats/{chat_id}/shares`. */
+export interface NewShareLink {
+  /** Whether the link shows messages that are written after it was created. */
+  readonly live?: boolean;
+  /** Show the branch through this message; null: the branch that the chat goes on from. */
+  readonly tip_id?: string | null;
 }
 
 /** A model of `MODELS`. */
@@ -193,6 +222,35 @@ export interface SessionSummary {
   readonly current: boolean;
 }
 
+/** A link without its token. */
+export interface ShareLink {
+  readonly id: string;
+  readonly chat_id: string;
+  /** Whether it shows messages that were written after it was created. */
+  readonly live: boolean;
+  /** The message that the shown branch goes through; null: the branch that the chat goes on from. */
+  readonly tip_id: string | null;
+  readonly created_at: string;
+}
+
+/** What a link shows: one branch, oldest first; `next` is the `after` of the page after it, null at the end. */
+export interface SharedChat {
+  readonly title: string | null;
+  readonly messages: readonly SharedMessage[];
+  readonly next?: number | null;
+}
+
+/** A message as a link shows it: nothing about members. */
+export interface SharedMessage {
+  readonly id: string;
+  readonly parent_id: string | null;
+  readonly role: "assistant" | "user";
+  readonly content: string;
+  readonly status: "complete" | "deleted" | "failed" | "pending" | "queued" | "rejected" | "sent" | "stopped" | "streaming";
+  readonly model: string | null;
+  readonly created_at: string;
+}
+
 /** How users sign in. */
 export interface SignIn {
   /** Anybody may start a session. */
@@ -218,4 +276,34 @@ export interface TokenUsage {
   readonly cost?: number | null;
   /** In UTC; absent when days are not asked for. */
   readonly day?: string;
+}
+
+/** What one user used of one model; `erased` is the user of everybody who was erased. */
+export interface UsageOfUser {
+  readonly user_id: string;
+  readonly usage: TokenUsage;
+}
+
+/** A user. */
+export interface User {
+  readonly id: string;
+  /** Who vouches for `subject`: the URL of an OpenID provider, `proxy`, or null for a guest. */
+  readonly issuer: string | null;
+  readonly subject: string | null;
+  readonly email: string | null;
+  readonly name: string | null;
+  readonly role: "administrator" | "user";
+  /** As the provider listed them at the last sign-in. */
+  readonly groups: readonly string[];
+  readonly disabled: boolean;
+  readonly created_at: string;
+  readonly last_seen_at: string;
+  /** What the user wrote and who it was has been removed; only the id is left. */
+  readonly erased?: boolean;
+}
+
+/** `PATCH /v1/admin/users/{user_id}`. What is absent or null stays. */
+export interface UserChange {
+  readonly disabled?: boolean | null;
+  readonly role?: "administrator" | "user" | null;
 }

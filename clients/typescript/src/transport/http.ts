@@ -256,6 +256,18 @@ export class Http {
   /** Reads a chat by a share link's token: without a session where the server allows it. */
   async shared(token: string): Promise<SharedChat> {
     const path = `/shared/${encodeURIComponent(token)}`;
+    const first = await this.sharedPage(path);
+    const messages = [...first.messages];
+    let next = first.next ?? null;
+    while (next !== null) {
+      const page = await this.sharedPage(`${path}?after=${next}`);
+      messages.push(...page.messages);
+      next = page.next ?? null;
+    }
+    return { title: first.title, messages };
+  }
+
+  private async sharedPage(path: string): Promise<SharedChat> {
     try {
       return await this.send("GET", path);
     } catch (error) {

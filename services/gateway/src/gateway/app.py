@@ -35,6 +35,7 @@ from gateway.routes import (
     stream,
     usage,
 )
+from gateway.routes.data import administration, own, shares
 from gateway.settings import Settings
 from parley.contracts import subjects
 from parley.runtime.health import CannotListen, HealthServer
@@ -103,12 +104,17 @@ def build_gateway(settings: Settings) -> Gateway:
         models=settings.catalog,
         writes=RateLimiter(settings.writes_per_second, settings.writes_burst),
         guests=RateLimiter(settings.guests_per_second, settings.guests_burst),
+        shared=RateLimiter(settings.shared_per_second, settings.shared_burst),
         requests=RateLimiter(settings.requests_per_second, settings.requests_burst),
         admission=Admission(store),
+        exports=set(),
     )
 
 
-_RESOURCES = (sessions, api_keys, config, models, chats, messages, members, stream, search, usage, probes)
+_RESOURCES = (
+    *(sessions, api_keys, own, administration, config, models),
+    *(chats, messages, members, shares, stream, search, usage, probes),
+)
 
 
 def build_routes(base_path: str = "") -> Api:

@@ -25,6 +25,7 @@ class Gateway:
     """What the routes use.
 
     Attributes:
+        exports: The users whose exports are running.
         cookie_names: The session's cookie is set under the first, and read under all.
     """
 
@@ -41,7 +42,9 @@ class Gateway:
     writes: RateLimiter
     guests: RateLimiter
     requests: RateLimiter
+    shared: RateLimiter
     admission: Admission
+    exports: set[str]
 
     def now(self) -> float:
         return time.monotonic()

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -81,6 +81,11 @@ class Settings(ModelSettings, KeySettings):
     )
     guests_per_second: float = Field(20, ge=0, description="new guests from one address, sustained; 0: no limit")
     guests_burst: int = Field(1000, ge=1, description="new guests from one address at once, before the rate counts")
+    share_links: Literal["off", "members", "public"] = Field(
+        "members", description="who may read a chat by a link: `off` nobody, `members` who has a session, `public` all"
+    )
+    shared_per_second: float = Field(5, ge=0, description="reads by links from one address, sustained; 0: no limit")
+    shared_burst: int = Field(100, ge=1, description="reads by links from one address at once, before the rate counts")
     publish_seconds: float = Field(5, gt=0, description="how long a send waits for its acknowledgement before 503")
     rpc_seconds: float = Field(3, gt=0, description="how long a request waits for another service before 503")
     shutdown_seconds: int = Field(10, ge=1, description="how long requests in flight may go on after SIGTERM")

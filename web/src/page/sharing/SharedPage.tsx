@@ -1,4 +1,4 @@
-import type { Http, Message, SharedChat } from "parley-client";
+import type { Http, SharedChat } from "parley-client";
 import { useEffect } from "react";
 import { Markdown } from "../markdown/Markdown";
 import { pathOf } from "../route";
@@ -59,7 +59,7 @@ export function SharedPage({ http, token }: SharedPageProps) {
   );
 }
 
-function SharedMessage({ message }: { readonly message: Message }) {
+function SharedMessage({ message }: { readonly message: SharedChat["messages"][number] }) {
   const { id, role, content, status } = message;
   if (role === "user") {
     return (

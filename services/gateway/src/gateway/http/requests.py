@@ -47,6 +47,11 @@ async def _member_id(user_id: _PathId) -> str:
 
 
 @raises(NotFound)
+async def _share_id(share_id: _PathId) -> str:
+    return _checked_id(share_id, "link")
+
+
+@raises(NotFound)
 async def _session_id(session_id: _PathId) -> str:
     return _checked_id(session_id, "session")
 
@@ -61,6 +66,7 @@ MessageId = Annotated[str, Depends(_message_id)]
 MemberId = Annotated[str, Depends(_member_id)]
 SessionId = Annotated[str, Depends(_session_id)]
 KeyId = Annotated[str, Depends(_key_id)]
+ShareId = Annotated[str, Depends(_share_id)]
 
 
 def _checked_id(value: str, what: str) -> str:

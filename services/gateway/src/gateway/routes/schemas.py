@@ -1,7 +1,7 @@
 """The HTTP interface's own shapes; chats, messages and members are those of :mod:`parley.contracts.resources`."""
 
 from datetime import datetime
-from typing import Annotated, Generic, Self, TypeVar
+from typing import Annotated, Generic, Literal, Self, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -10,6 +10,7 @@ from parley.contracts.identity import ApiKey, Principal, Scope, SessionInfo, Use
 from parley.contracts.ids import ID_PATTERN
 from parley.contracts.limits import MAX_MODEL_LENGTH, MAX_TITLE_LENGTH
 from parley.contracts.models import Price
+from parley.contracts.rpc import SharedMessage, ShareLink
 
 T = TypeVar("T")
 
@@ -94,6 +95,31 @@ class NewAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     id: Id | None = None
     model: Model | None = None
+
+
+class NewShareLink(msgspec.Struct, frozen=True, kw_only=True):
+    """``POST /v1/chats/{chat_id}/shares``.
+
+    Attributes:
+        live: Whether the link shows messages that are written after it was created.
+        tip_id: Show the branch through this message; null: the branch that the chat goes on from.
+    """
+
+    live: bool = False
+    tip_id: Id | None = None
+
+
+class Erasure(msgspec.Struct, frozen=True, kw_only=True):
+    """``DELETE /v1/me``. The word confirms that the user means it."""
+
+    confirm: Literal["erase"]
+
+
+class UserChange(msgspec.Struct, frozen=True, kw_only=True):
+    """``PATCH /v1/admin/users/{user_id}``. What is absent or null stays."""
+
+    disabled: bool | None = None
+    role: UserRole | None = None
 
 
 # --- replies --------------------------------------------------------------------------------------------------------
@@ -181,6 +207,20 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
     user: Me
     new_guest: bool = False
+
+
+class CreatedShareLink(ShareLink, frozen=True, kw_only=True):
+    """A new link. ``token`` is the end of its address, ``/shared/<token>``, and is shown once."""
+
+    token: str
+
+
+class SharedChat(msgspec.Struct, frozen=True, kw_only=True):
+    """What a link shows: one branch, oldest first; ``next`` is the ``after`` of the page after it, null at the end."""
+
+    title: str | None
+    messages: list[SharedMessage]
+    next: int | None = None
 
 
 class PushTicket(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,96 @@
+"""Everything of a user as one JSON document, read page by page: memory holds one page."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from gateway.bus.store_client import StoreClient
+from gateway.errors import NotFound
+from parley.contracts import identity, rpc
+from parley.contracts.identity import User
+from parley.contracts.limits import MAX_PAGE
+from parley.contracts.resources import Chat
+
+VERSION: Final = 1
+
+
+class Export:
+    """The export of one user; see :meth:`chunks`."""
+
+    def __init__(self, store: StoreClient, user: User) -> None:
+        self._store = store
+        self._user = user
+        self._written: set[str] = set()
+
+    @classmethod
+    async def begin(cls, store: StoreClient, user_id: str) -> "Export":
+        """Raises: GatewayError: chat-store does not answer, before anything is sent."""
+        return cls(store, (await store.ask(identity.GetUser(user_id=user_id))).user)
+
+    @property
+    def user_id(self) -> str:
+        return self._user.id
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the document in pieces. An error ends it without its last member, ``complete``."""
+        sessions = await self._store.ask(identity.ListSessions(user_id=self.user_id))
+        keys = await self._store.ask(identity.ListApiKeys(user_id=self.user_id))
+        usage = await self._store.ask(rpc.GetUsage(user_id=self.user_id, by_day=True))
+        head = {
+            "version": VERSION,
+            "exported_at": datetime.now(UTC),
+            "user": self._user,
+            "sessions": sessions.items,
+            "api_keys": keys.items,
+            "usage": usage.items,
+        }
+        yield _encode(head)[:-1] + b',"chats":['
+        first = True
+        # A chat that changes meanwhile moves to the front of the list, so the list is read until it has nothing new.
+        while unwritten := await self._unwritten():
+            for chat in unwritten:
+                async for chunk in self._chat(chat, first=first):
+                    yield chunk
+                    first = False
+        yield b'],"complete":true}'
+
+    async def _unwritten(self) -> list[Chat]:
+        """Return a page of chats that has some which are not written yet, without the others."""
+        before: str | None = None
+        while True:
+            page = await self._store.ask(rpc.ListChats(user_id=self.user_id, before=before, limit=MAX_PAGE))
+            found = [chat for chat in page.items if chat.id not in self._written]
+            if found or page.next is None:
+                return found
+            before = page.next
+
+    async def _chat(self, chat: Chat, *, first: bool) -> AsyncIterator[bytes]:
+        """Yield a chat with its messages, newest first; nothing when it is gone."""
+        self._written.add(chat.id)
+        try:
+            access = await self._store.ask(rpc.CheckAccess(user_id=self.user_id, chat_id=chat.id))
+        except NotFound:
+            return
+        opening = _encode({"chat": chat, "role": access.role})[:-1] + b',"messages":['
+        yield opening if first else b"," + opening
+        before: str | None = None
+        separator = b""
+        while True:
+            try:
+                request = rpc.ListMessages(user_id=self.user_id, chat_id=chat.id, before=before, limit=MAX_PAGE)
+                page = await self._store.ask(request)
+            except NotFound:
+                break
+            for message in reversed(page.items):
+                yield separator + _encode(message)
+                separator = b","
+            before = page.next
+            if before is None:
+                break
+        yield b"]}"
+
+
+def _encode(value: Any) -> bytes:
+    return msgspec.json.encode(value)

@@ -1,0 +1,1 @@
+"""Routes for sharing, exporting, erasing and administering what is stored of users."""
