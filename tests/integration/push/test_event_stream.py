@@ -220,10 +220,10 @@ async def test_a_deleted_chat_s_stream_ends(backend: Backend, push: ServiceProce
         assert "connect again" not in reader.comments
 
 
-async def test_it_outlives_its_access_token_and_ends_with_the_session(backend: Backend, push: ServiceProcess) -> None:
+async def test_it_outlives_its_access_token_and_ends_when_that_says(backend: Backend, push: ServiceProcess) -> None:
     # Ten seconds of leeway are for clocks that differ, not for the stream's end.
     ends_at = datetime.now(UTC) + timedelta(seconds=3)
-    token = access_token(ttl=1, session_id=new_id(), ends_at=ends_at)
+    token = access_token(ttl=1, ends_at=ends_at)
     async with streaming(push, backend.new_chat("ann"), authorization=f"Bearer {token}") as reader:
         await reader.snapshot()
         await reader.wait_ended()

@@ -122,10 +122,19 @@ async def test_a_revocation_that_is_lost_is_found_after_the_reconnect(
         assert await reader.wait_closed() == SESSION_ENDED
 
 
-async def test_a_socket_ends_at_its_session_s_absolute_end(backend: Backend, url: str) -> None:
-    ends_at = datetime.now(UTC) + timedelta(seconds=2)
-    async with reading(url, issued_for={"session_id": new_id(), "ends_at": ends_at}) as reader:
-        assert await reader.wait_closed() == SESSION_ENDED
+async def test_a_socket_ends_at_its_session_s_end_unless_that_was_extended(backend: Backend, url: str) -> None:
+    ends_at = datetime.now(UTC) + timedelta(seconds=6)
+    ended, extended = new_id(), new_id()
+    async with (
+        reading(url, issued_for={"session_id": ended, "ends_at": ends_at}) as one,
+        reading(url, issued_for={"session_id": extended, "ends_at": ends_at}) as other,
+        reading(url, issued_for={"ends_at": ends_at}) as without,
+    ):
+        await eventually(lambda: backend.asked["find_revoked"] > 0, deadline=DEADLINE)
+        backend.revoked.add(ended)
+        for reader in (one, without):
+            assert await reader.wait_closed() == SESSION_ENDED
+        assert other.closed is None
 
 
 async def test_while_chat_store_is_away_sockets_stay_open(backend: Backend, url: str) -> None:

@@ -107,7 +107,7 @@ def opened(*, ends_at: datetime | None = None) -> tuple[EventStream, Transport]:
     )
     stream, transport = EventStream(Owner(), context, new_id()), Transport()
     stream.connection_made(cast(asyncio.Transport, transport))
-    token = KEYS.issue("access", "ann", 60, session_id="s-1", ends_at=ends_at)[0]
+    token = KEYS.issue("access", "ann", 60, ends_at=ends_at)[0]
     stream.data_received(f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
     assert b'"type":"snapshot"' in transport.written
     return stream, transport

@@ -159,9 +159,21 @@ async def test_many_connections_are_checked_in_batches_that_fit_a_request() -> N
     assert [len(request.session_ids) for request in store.asked] == [1000, 1000, 500]
 
 
-async def test_a_connection_ends_at_its_session_s_end() -> None:
+async def test_a_session_is_checked_at_its_end_for_it_may_have_been_extended() -> None:
+    store = Store()
+    identities = identities_of(store)
+    async with watching(identities):
+        ended = Connection(identities, Identity("ann", "s-1", ends_at=time.time() + 0.3))
+        extended = Connection(identities, Identity("ann", "s-2", ends_at=time.time() + 0.3))
+        await eventually(lambda: store.asked)
+        store.revoked = {"s-1"}
+        await eventually(lambda: ended.ended)
+        assert not extended.ended
+
+
+async def test_a_connection_without_a_session_or_key_ends_with_its_token() -> None:
     identities = identities_of(Store())
-    connection = Connection(identities, Identity("ann", "s-1", ends_at=time.time() + 0.1))
+    connection = Connection(identities, Identity("ann", ends_at=time.time() + 0.1))
     other = Connection(identities, Identity("ann", "s-2", ends_at=time.time() + 600))
     await eventually(lambda: connection.ended)
     assert not other.ended

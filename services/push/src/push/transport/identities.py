@@ -36,7 +36,7 @@ class Identity:
     """A user, and the session or API key that a connection was opened with.
 
     Attributes:
-        ends_at: When it ends by itself (Unix time in seconds); None: not before it is revoked.
+        ends_at: When it ends by itself, unless its session was extended since (Unix time in seconds).
     """
 
     user_id: str
@@ -95,7 +95,7 @@ class Identities:
         self._of_user.setdefault(identity.user_id, {})[holder] = identity
         self._unchecked[holder] = identity
         if identity.ends_at is not None:
-            self._timers[holder] = self._loop.call_later(identity.ends_at - time.time(), holder.end_session)
+            self._timers[holder] = self._loop.call_later(identity.ends_at - time.time(), self._due, holder, identity)
 
     def remove(self, holder: Holder, user_id: str) -> None:
         """``holder`` is closed; without effect the second time."""
@@ -134,6 +134,13 @@ class Identities:
                 self._check_all_at = now + self._period if await self._check(tuple(self._all())) else 0.0
             elif self._unchecked:
                 await self._check(tuple(self._unchecked.items()))
+
+    def _due(self, holder: Holder, identity: Identity) -> None:
+        if identity.session_id is None and identity.key_id is None:
+            holder.end_session()
+        else:
+            # chat-store knows whether the session was used since, and goes on.
+            self._unchecked[holder] = identity
 
     def _all(self) -> Iterator[tuple[Holder, Identity]]:
         for holders in self._of_user.values():
