@@ -22,7 +22,7 @@ def earlier_token(*, key: str = KEY, seconds: float = 86400.0) -> str:
 
 
 def unsigned(audience: str) -> str:
-    return jwt.encode({"sub": USER, "aud": audience, "sid": SESSION_ID, "exp": 4_000_000_000}, None, algorithm="none")
+    return jwt.encode({"sub": USER, "aud": audience, "sid": SESSION_ID, "exp": 4_000_000_000}, "", algorithm="none")
 
 
 async def test_a_guest_gets_an_access_token_and_a_secret_as_an_http_only_cookie() -> None:
