@@ -14,6 +14,7 @@ from tests.chaos.invariants import Reading
 from tests.chaos.progress import Progress
 from tests.chaos.reader import Reader
 from tests.chaos.user import User
+from tests.support.sharing import join
 
 
 class Workload:
@@ -98,8 +99,7 @@ class Workload:
 
     async def _guest(self, owner: ParleyClient, chat_id: str, transport: Transport = "socket") -> ParleyClient:
         guest = await self._clients.enter_async_context(ParleyClient(self._url, transport=transport))
-        session = await guest.api.begin_session()
-        await owner.api.put_member(chat_id, session.user_id)
+        await join(chat_id, owner, guest)
         return guest
 
     async def _follow(self, reader: Reader) -> None:

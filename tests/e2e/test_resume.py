@@ -9,6 +9,7 @@ from parley_cli.embedded.ports import free_port
 from parley_client import ParleyClient
 from parley_client.backoff import Backoff
 from parley_client.client import Transport
+from tests.support.sharing import join
 from tests.support.stack import RunningStack
 from tests.support.waiting import eventually
 
@@ -97,7 +98,7 @@ async def test_a_member_who_is_let_in_reads_along_and_one_who_is_removed_does_no
     async with stack.client() as guest:
         await guest.api.begin_session()
         assert guest.api.user_id is not None
-        await client.api.put_member(chat.id, guest.api.user_id)
+        await join(chat.id, client, guest)
         async with guest.watch(chat.id) as theirs, client.watch(chat.id) as mine:
             await client.api.send(chat.id, "read along")
             await theirs.until(lambda state: state.generation and "read along" in state.generation.text)

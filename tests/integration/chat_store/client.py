@@ -14,9 +14,9 @@ from nats.js import JetStreamContext
 
 from parley.contracts import ids, rpc, subjects
 from parley.contracts.events import GenerationFinished, GenerationRequested, PromptSubmitted
-from parley.contracts.identity import Revoked
+from parley.contracts.identity import Revoked, StartSession
 from parley.contracts.live import Changed, ListChanged
-from parley.contracts.resources import Chat, Message, MessageError, Usage
+from parley.contracts.resources import Chat, Member, Message, MessageError, Role, Usage
 from parley.runtime.nats.connect import wait_until_processed
 from parley.runtime.nats.publish import publish_durable
 from parley.runtime.nats.requests import ask
@@ -79,6 +79,27 @@ class Neighbour:
         """Create a chat and return its id."""
         reply = await self.ask(rpc.CreateChat(user_id=user_id, chat_id=ids.new_id(), **fields))
         return reply.chat.id
+
+    async def create_users(self, *user_ids: str) -> None:
+        """Have users with these ids, as guests from before sessions have them."""
+        for user_id in user_ids:
+            await self.ask(
+                StartSession(
+                    session_id=ids.new_id(),
+                    secret_digest=ids.new_id(),
+                    new_user_id=ids.new_id(),
+                    user_id=user_id,
+                    method="guest",
+                    idle_seconds=3600,
+                    absolute_seconds=3600,
+                )
+            )
+
+    async def join(self, chat_id: str, user_id: str, role: Role = "writer", *, owner: str = "ann") -> Member:
+        """Invite a user, who accepts, and return the member."""
+        await self.create_users(user_id)
+        await self.ask(rpc.PutMember(user_id=owner, chat_id=chat_id, member_id=user_id, role=role))
+        return (await self.ask(rpc.AcceptInvitation(user_id=user_id, chat_id=chat_id))).member
 
     async def say(
         self,

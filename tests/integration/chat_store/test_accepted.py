@@ -143,7 +143,7 @@ async def test_a_rejected_prompt_that_is_let_in_later_is_a_message(store: Neighb
     event = prompt(chat_id, user_id="bob")
     await publish_durable(store.js, event, deadline=10)
     assert (await state(store, chat_id, event.message_id, user_id="bob")).status == "rejected"
-    await store.ask(rpc.PutMember(user_id="ann", chat_id=chat_id, member_id="bob"))
+    await store.join(chat_id, "bob")
     await publish_durable(store.js, event, msg_id=ids.new_id(), deadline=10)
     await store.request_for(chat_id)
     assert (await state(store, chat_id, event.message_id, user_id="bob")).status == "sent"

@@ -51,7 +51,7 @@ async def test_a_chat_that_is_created_twice_is_new_once(store: Neighbour) -> Non
 async def test_members_are_informed_from_when_they_are_let_in_until_they_are_removed(store: Neighbour) -> None:
     member = ids.new_id()
     chat_id = await store.chat(title="Shared")
-    await store.ask(rpc.PutMember(user_id="ann", chat_id=chat_id, member_id=member))
+    await store.join(chat_id, member)
     await store.ask(rpc.UpdateChat(user_id=member, chat_id=chat_id, title="Ours"))
     await store.ask(rpc.DeleteMember(user_id="ann", chat_id=chat_id, member_id=member))
     await store.ask(rpc.UpdateChat(user_id="ann", chat_id=chat_id, title="Mine"))
@@ -66,7 +66,7 @@ async def test_members_are_informed_from_when_they_are_let_in_until_they_are_rem
 async def test_a_deleted_chat_leaves_the_list_of_every_member(store: Neighbour) -> None:
     member = ids.new_id()
     chat_id = await store.chat()
-    await store.ask(rpc.PutMember(user_id="ann", chat_id=chat_id, member_id=member))
+    await store.join(chat_id, member)
     await store.ask(rpc.DeleteChat(user_id="ann", chat_id=chat_id))
     for user_id in ("ann", member):
         await eventually(lambda: [shown(one) for one in changes_sent(store, user_id, chat_id)][-1:] == [None])  # noqa: B023

@@ -29,6 +29,9 @@ def _verbs(chat_id: str, user_id: str) -> list[rpc.Request[Any]]:
         rpc.ListMembers(**who),
         rpc.PutMember(**who, member_id="bob"),
         rpc.DeleteMember(**who, member_id="ann"),
+        rpc.DeleteMember(**who, member_id="bob"),
+        rpc.HandOver(**who, member_id="bob"),
+        rpc.AcceptInvitation(**{**who, "user_id": "bob"}),
     ]
 
 
@@ -48,13 +51,14 @@ async def test_somebody_elses_chat_is_like_none(store: Neighbour, number: int) -
 
 async def test_what_only_the_owner_may_do(store: Neighbour) -> None:
     chat_id = await store.chat()
-    member = (await store.ask(rpc.PutMember(user_id="ann", chat_id=chat_id, member_id="bob"))).member
+    member = await store.join(chat_id, "bob")
     assert (member.user_id, member.role) == ("bob", "writer")
     who: dict[str, Any] = {"user_id": "bob", "chat_id": chat_id}
     requests: list[rpc.Request[Any]] = [
         rpc.DeleteChat(**who),
         rpc.PutMember(**who, member_id="cid"),
         rpc.DeleteMember(**who, member_id="ann"),
+        rpc.HandOver(**who, member_id="bob"),
     ]
     for request in requests:
         with pytest.raises(RpcRefused) as refused:

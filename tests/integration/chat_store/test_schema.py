@@ -139,6 +139,9 @@ FILL[12] = f"""{FILL[11]}
     INSERT INTO share_links VALUES ('00000000-0000-7000-8000-00000000000a', '00000000-0000-7000-8000-000000000001',
         'digest', false, '00000000-0000-7000-8000-000000000003', now());
 """
+FILL[13] = f"""{FILL[12]}
+    INSERT INTO invitations VALUES ('00000000-0000-7000-8000-000000000001', 'cid', 'writer', 'ann', now());
+"""
 """What a database of each version holds when it is upgraded; a new version brings a line."""
 
 

@@ -9,9 +9,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
+import asyncpg
 import pytest
 
-from parley.contracts import ids
+from chat_store.storage import schema
+from parley.contracts import ids, rpc
+from parley.contracts.identity import GetUser
 from parley.contracts.resources import Message
 from parley.runtime import tracing
 from parley.runtime.nats.errors import BusUnavailable, RpcRefused
@@ -19,12 +22,16 @@ from parley.runtime.tasks import end
 from tests.integration.chat_store import earlier
 from tests.integration.chat_store.client import Neighbour
 from tests.integration.chat_store.conftest import environment, migrate
+from tests.integration.chat_store.people import start_session
 from tests.support.service import run_service
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.timeout(240)
 
 T = TypeVar("T")
+
+BEFORE_USERS = 7
+"""The schema of the version before users, sessions and roles."""
 
 CHATS = 4
 TURNS = 8
@@ -165,3 +172,54 @@ async def _check(neighbour: Neighbour, load: Load) -> None:
             answer: Message = answers[prompt.id]
             assert (answer.status, answer.content) == ("complete", f"answer {number}")
     assert (await neighbour.js.stream_info("DEAD_LETTERS")).state.messages == 0
+
+
+async def test_everybody_still_has_their_chats_after_the_upgrade_to_users_and_roles(
+    nats_url: str, empty_database_url: str, neighbour: Neighbour
+) -> None:
+    owner, member, former, spender, chat_id = (ids.new_id() for _ in range(5))
+    connection = await asyncpg.connect(empty_database_url)
+    try:
+        await schema.migrate(connection, to=BEFORE_USERS)
+        await connection.execute(
+            "INSERT INTO chats (id, owner_id, title, created_at, updated_at, version, last_position)"
+            " VALUES ($1, $2, 'Kept', now(), now(), 3, 1)",
+            chat_id,
+            owner,
+        )
+        for user_id, role in ((owner, "owner"), (member, "member")):
+            add = "INSERT INTO members (chat_id, user_id, role, added_at) VALUES ($1, $2, $3, now())"
+            await connection.execute(add, chat_id, user_id, role)
+        await connection.execute(
+            "INSERT INTO messages (chat_id, id, placement, role, author_id, content, reasoning, status, created_at,"
+            " version, position) VALUES ($1, $2, 'tip', 'user', $3, 'said', '', 'sent', now(), 2, 1)",
+            chat_id,
+            ids.new_id(),
+            former,
+        )
+        await connection.execute(
+            "INSERT INTO usage VALUES ($1, $2, $3, 'demo', 3, 5, now())", ids.new_id(), chat_id, spender
+        )
+        made = await asyncio.to_thread(migrate, nats_url, empty_database_url)
+        assert made.returncode == 0, made.stderr
+        # The version before goes on for a while, and lets somebody in.
+        late = ids.new_id()
+        add = "INSERT INTO members (chat_id, user_id, role, added_at) VALUES ($1, $2, 'member', now())"
+        await connection.execute(add, chat_id, late)
+    finally:
+        await connection.close()
+    async with run_service("chat_store", environment(nats_url, empty_database_url)):
+        for user_id in (owner, member, former, spender):
+            user = (await neighbour.ask(GetUser(user_id=user_id))).user
+            assert (user.issuer, user.disabled, user.role) == (None, False, "user")
+        for user_id, role in ((owner, "owner"), (member, "writer"), (late, "writer")):
+            # Their cookies from before are exchanged for sessions.
+            assert (await start_session(neighbour, user_id=user_id)).user.id == user_id
+            assert [chat.id for chat in (await neighbour.ask(rpc.ListChats(user_id=user_id))).items] == [chat_id]
+            assert (await neighbour.ask(rpc.CheckAccess(user_id=user_id, chat_id=chat_id))).role == role
+            assert (await neighbour.messages(chat_id, user_id=user_id))[0].content == "said"
+        await neighbour.say(chat_id, "and more", user_id=member)
+        await neighbour.request_for(chat_id)
+        with pytest.raises(RpcRefused):
+            await neighbour.get(chat_id, user_id=former)
+        assert [line.answers for line in (await neighbour.ask(rpc.GetUsage(user_id=spender))).items] == [1]

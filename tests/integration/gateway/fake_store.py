@@ -12,9 +12,9 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from parley.contracts import rpc, subjects
+from parley.contracts import policy, rpc, subjects
 from parley.contracts.events import PromptSubmitted
-from parley.contracts.resources import Chat, Member, Message, TokenUsage
+from parley.contracts.resources import Chat, Invitation, Member, Message, TokenUsage
 from parley.runtime.nats.connect import wait_until_processed
 from parley.runtime.nats.publish import MSG_ID
 from tests.support.fake_identities import FakeIdentities
@@ -40,6 +40,7 @@ class FakeStore:
         self._subscriptions: list[Subscription] = []
         self.chats: dict[str, Chat] = {}
         self.members: dict[str, dict[str, Member]] = {}
+        self.invitations: dict[tuple[str, str], Member] = {}
         self.messages: dict[str, list[Message]] = {}
         self.asked: Counter[str] = Counter()
         self.last: dict[str, Any] = {}
@@ -122,7 +123,10 @@ class FakeStore:
     def _check_access(self, request: rpc.CheckAccess) -> Any:
         if not self._may(request):
             return _NOT_FOUND
-        return rpc.AccessReply(role=self.members[request.chat_id][request.user_id].role)
+        role = self.members[request.chat_id][request.user_id].role
+        if not policy.may_in_chat(role, request.action):
+            return rpc.RpcError(code="forbidden", message="You may read this chat, and not write to it.")
+        return rpc.AccessReply(role=role)
 
     def _create_chat(self, request: rpc.CreateChat) -> Any:
         if request.chat_id not in self.chats:
@@ -213,9 +217,55 @@ class FakeStore:
             return _NOT_FOUND
         if self.members[request.chat_id][request.user_id].role != "owner":
             return rpc.RpcError(code="forbidden", message="Only the owner can.")
-        member = Member(user_id=request.member_id, role="writer", added_at=datetime.now(UTC))
-        self.members[request.chat_id][request.member_id] = member
+        member = Member(user_id=request.member_id, role=request.role, added_at=datetime.now(UTC))
+        if request.member_id in self.members[request.chat_id]:
+            self.members[request.chat_id][request.member_id] = member
+            return rpc.MemberReply(member=member)
+        invited = msgspec.structs.replace(member, status="invited")
+        self.invitations[request.member_id, request.chat_id] = invited
+        return rpc.MemberReply(member=invited)
+
+    def _list_invitations(self, request: rpc.ListInvitations) -> Any:
+        return rpc.InvitationList(
+            items=[
+                Invitation(
+                    chat_id=chat_id,
+                    title=self.chats[chat_id].title,
+                    role=member.role,
+                    invited_by=self.chats[chat_id].owner_id,
+                    invited_by_name=None,
+                    created_at=member.added_at,
+                )
+                for (user_id, chat_id), member in self.invitations.items()
+                if user_id == request.user_id
+            ]
+        )
+
+    def _accept_invitation(self, request: rpc.AcceptInvitation) -> Any:
+        invited = self.invitations.pop((request.user_id, request.chat_id), None)
+        if invited is None:
+            return rpc.RpcError(code="not_found", message="There is no such invitation.")
+        member = msgspec.structs.replace(invited, status="member")
+        self.members[request.chat_id][request.user_id] = member
         return rpc.MemberReply(member=member)
+
+    def _decline_invitation(self, request: rpc.DeclineInvitation) -> Any:
+        self.invitations.pop((request.user_id, request.chat_id), None)
+        return rpc.Done()
+
+    def _hand_over(self, request: rpc.HandOver) -> Any:
+        if not self._may(request):
+            return _NOT_FOUND
+        members = self.members[request.chat_id]
+        if members[request.user_id].role != "owner":
+            return rpc.RpcError(code="forbidden", message="Only the owner can.")
+        if request.member_id not in members:
+            return rpc.RpcError(code="conflict", message="Only a member can become the owner.")
+        members[request.user_id] = msgspec.structs.replace(members[request.user_id], role="writer")
+        members[request.member_id] = msgspec.structs.replace(members[request.member_id], role="owner")
+        chat = msgspec.structs.replace(self.chats[request.chat_id], owner_id=request.member_id)
+        self.chats[request.chat_id] = chat
+        return rpc.ChatReply(chat=chat)
 
     def _delete_member(self, request: rpc.DeleteMember) -> Any:
         if not self._may(request):

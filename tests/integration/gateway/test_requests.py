@@ -134,26 +134,70 @@ async def test_a_running_answer_is_stopped_and_a_queued_prompt_deleted(user: Use
     assert store.last["delete_message"].message_id == message_id
 
 
-async def test_members_are_added_listed_and_removed(user: User, other: User, store: FakeStore) -> None:
+async def test_members_are_invited_listed_and_removed(user: User, other: User, store: FakeStore) -> None:
     chat_id = await user.new_chat()
-    members = f"/v1/chats/{chat_id}/members"
+    members, invitation = f"/v1/chats/{chat_id}/members", f"/v1/invitations/{chat_id}"
     assert (await other.http.get(members)).status_code == 404
-    added = await user.http.put(f"{members}/{other.id}")
-    assert (added.status_code, added.json()["role"]) == (200, "writer")
+    assert (await other.http.post(invitation)).status_code == 404
+    invited = await user.http.put(f"{members}/{other.id}", json={"role": "reader"})
+    assert (invited.status_code, invited.json()["role"], invited.json()["status"]) == (200, "reader", "invited")
+    assert (await user.http.put(f"{members}/{other.id}", json={"role": "owner"})).status_code == 422
+    assert [one["chat_id"] for one in (await other.http.get("/v1/invitations")).json()["items"]] == [chat_id]
+    accepted = await other.http.post(invitation)
+    assert (accepted.status_code, accepted.json()["status"]) == (200, "member")
     assert (await other.http.put(f"{members}/{new_id()}")).status_code == 403
     listed = (await other.http.get(members)).json()
     assert {member["user_id"] for member in listed["items"]} == {user.id, other.id}
     assert listed["next"] is None
-    assert (await user.http.get(f"{members}/{other.id}")).json() == added.json()
+    assert (await user.http.get(f"{members}/{other.id}")).json() == accepted.json()
     assert (await user.http.delete(f"{members}/{other.id}")).status_code == 204
     assert (await user.http.get(f"{members}/{other.id}")).status_code == 404
+
+
+async def test_an_invitation_is_declined(user: User, other: User, store: FakeStore) -> None:
+    chat_id = await user.new_chat()
+    await user.http.put(f"/v1/chats/{chat_id}/members/{other.id}")
+    assert (await other.http.delete(f"/v1/invitations/{chat_id}")).status_code == 204
+    assert (await other.http.get("/v1/invitations")).json()["items"] == []
+    assert (await other.http.get("/v1/invitations/x")).status_code in (404, 405)
+
+
+async def test_a_chat_is_handed_over_to_a_member(user: User, other: User, store: FakeStore) -> None:
+    chat_id = await user.new_chat()
+    owner = f"/v1/chats/{chat_id}/owner"
+    assert (await user.http.put(owner, json={"user_id": other.id})).status_code == 409
+    await join(chat_id, user, other)
+    assert (await other.http.put(owner, json={"user_id": other.id})).status_code == 403
+    handed = await user.http.put(owner, json={"user_id": other.id})
+    assert (handed.status_code, handed.json()["owner_id"]) == (200, other.id)
+    assert (await user.http.put(owner, json={})).status_code == 422
+
+
+async def test_a_reader_reads_and_cannot_send(user: User, other: User, store: FakeStore) -> None:
+    chat_id = await user.new_chat()
+    await join(chat_id, user, other, "reader")
+    messages = f"/v1/chats/{chat_id}/messages"
+    assert (await other.http.get(messages)).status_code == 200
+    for _ in range(2):
+        refused = await other.http.post(messages, json={"content": "hi"})
+        assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+    await user.http.put(f"/v1/chats/{chat_id}/members/{other.id}", json={"role": "writer"})
+    assert (await other.http.post(messages, json={"content": "hi"})).status_code == 202
+    await user.http.put(f"/v1/chats/{chat_id}/members/{other.id}", json={"role": "reader"})
+    assert (await other.http.post(messages, json={"content": "hi"})).status_code == 403
+
+
+async def join(chat_id: str, owner: User, member: User, role: str = "writer") -> None:
+    """Invite a user, who accepts."""
+    await owner.http.put(f"/v1/chats/{chat_id}/members/{member.id}", json={"role": role})
+    await member.http.post(f"/v1/invitations/{chat_id}")
 
 
 async def test_a_member_who_was_removed_here_cannot_send_a_moment_later(
     user: User, other: User, store: FakeStore
 ) -> None:
     chat_id = await user.new_chat()
-    await user.http.put(f"/v1/chats/{chat_id}/members/{other.id}")
+    await join(chat_id, user, other)
     messages = f"/v1/chats/{chat_id}/messages"
     assert (await other.http.post(messages, json={"content": "hi"})).status_code == 202
     await user.http.delete(f"/v1/chats/{chat_id}/members/{other.id}")
@@ -203,7 +247,7 @@ async def test_models_are_cached_for_a_minute(user: User, store: FakeStore) -> N
 
 async def test_access_to_a_chat_is_cached_for_a_minute(user: User, other: User, store: FakeStore) -> None:
     chat_id = await user.new_chat()
-    await user.http.put(f"/v1/chats/{chat_id}/members/{other.id}")
+    await join(chat_id, user, other)
     for _ in range(5):
         answer = await other.http.post(f"/v1/chats/{chat_id}/messages", json={"content": "x"})
         assert answer.status_code == 202
@@ -272,7 +316,7 @@ async def test_a_duplicate_is_accepted_while_chat_store_cannot_be_asked(
 
 async def test_another_message_with_an_id_in_use_is_refused(user: User, other: User, store: FakeStore) -> None:
     chat_id, message_id = await user.new_chat(), new_id()
-    await user.http.put(f"/v1/chats/{chat_id}/members/{other.id}")
+    await join(chat_id, user, other)
     messages = f"/v1/chats/{chat_id}/messages"
     assert (await user.http.post(messages, json={"id": message_id, "content": "mine"})).status_code == 202
     for somebody, content in ((user, "other words"), (other, "mine")):

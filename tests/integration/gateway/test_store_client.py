@@ -24,7 +24,7 @@ USER, CHAT = new_id(), new_id()
 def access() -> AccessCache:
     """Remembers a right that has to be confirmed."""
     access = AccessCache()
-    access.add(USER, CHAT, time.monotonic() - FRESH_SECONDS)
+    access.add(USER, CHAT, time.monotonic() - FRESH_SECONDS, "read")
     return access
 
 

@@ -9,12 +9,20 @@ from typing import TypeVar
 
 import msgspec
 
-from chat_store.domain import generations, prompts
+from chat_store.domain import generations, members, prompts
 from chat_store.domain.conversation import Changes, Conversation, State
 from chat_store.domain.limits import NO_LIMITS, Limits
-from chat_store.domain.records import ACTIVE, ChatRecord, GenerationRecord, MemberRecord, MessageRecord, UsageRecord
+from chat_store.domain.records import (
+    ACTIVE,
+    ChatRecord,
+    GenerationRecord,
+    InvitationRecord,
+    MemberRecord,
+    MessageRecord,
+    UsageRecord,
+)
 from parley.contracts.events import GenerationFinished, PromptSubmitted
-from parley.contracts.resources import Usage
+from parley.contracts.resources import Role, Usage
 
 R = TypeVar("R")
 
@@ -26,6 +34,7 @@ class Tables:
     """One chat with its owner ``ann``.
 
     Attributes:
+        users: The users who exist.
         history: Every change that was committed.
     """
 
@@ -44,6 +53,8 @@ class Tables:
             last_position=0,
         )
         self.members = {"ann": MemberRecord(chat_id=CHAT, user_id="ann", role="owner", added_at=START)}
+        self.invitations: dict[str, InvitationRecord] = {}
+        self.users = ["ann", "bob", "cid"]
         self.messages: dict[str, MessageRecord] = {}
         self.generations: dict[str, GenerationRecord] = {}
         self.usage: list[UsageRecord] = []
@@ -90,7 +101,9 @@ class Tables:
                 queued_bytes=sum(len(message.content.encode()) for message in queued),
                 found=list(self.messages.values()),
                 members=list(self.members.values()),
-                member_count=len(self.members),
+                invitations=list(self.invitations.values()),
+                users=self.users,
+                member_count=len(self.members) + len(self.invitations),
             ),
             now=START + timedelta(seconds=len(self.history)),
             new_id=self.new_id,
@@ -127,14 +140,26 @@ class Tables:
             self.generations[generation.id] = generation
             assert self.active is None or changes.active is not None
         self.usage.extend(changes.usage)
-        self.members.update({member.user_id: member for member in changes.members_added})
+        self.members.update({member.user_id: member for member in changes.members_changed})
         for user_id in changes.members_removed:
             del self.members[user_id]
+        self.invitations.update({invitation.user_id: invitation for invitation in changes.invitations_changed})
+        for user_id in changes.invitations_removed:
+            del self.invitations[user_id]
+        if self.members:
+            assert [member.user_id for member in self.members.values() if member.role == "owner"] == [
+                self.chat.owner_id
+            ], "one owner"
         assert self.active == changes.active
         positions = [message.position for message in self.messages.values()]
         assert len(positions) == len(set(positions)), "a position of its own for each message"
 
     # --- commands, as tests like to write them ------------------------------------------------------------------------
+
+    def join(self, user_id: str, role: Role = "writer") -> None:
+        """Invite a user, who accepts."""
+        self.run(lambda chat: members.put(chat, "ann", user_id, role))
+        self.run(lambda chat: members.accept(chat, user_id))
 
     def submit(
         self,

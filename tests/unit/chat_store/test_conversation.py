@@ -6,7 +6,7 @@ from chat_store.domain import chats, generations, prompts
 from chat_store.domain.limits import Limits
 from chat_store.domain.prompts import QUEUE_BASE, title_from
 from chat_store.domain.records import GenerationRecord, MemberRecord
-from chat_store.errors import Conflict, Forbidden, Invalid, NoSuchMessage, NotFound, TooMany
+from chat_store.errors import Conflict, Invalid, NoSuchMessage, NotFound
 from parley.contracts import limits
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.resources import MessageError, Usage
@@ -54,7 +54,7 @@ def test_another_prompt_with_an_id_that_is_taken_is_no_duplicate(tables: Tables)
 def test_one_that_was_taken_back_is_a_duplicate_when_it_is_delivered_again(tables: Tables) -> None:
     tables.submit()
     waiting = tables.submit("words")
-    tables.run(lambda chat: prompts.delete_queued(chat, waiting))
+    tables.run(lambda chat: prompts.delete_queued(chat, "ann", waiting))
     again = PromptSubmitted(chat_id=CHAT, occurred_at=START, message_id=waiting, user_id="ann", content="words")
     assert tables.run(lambda chat: prompts.submit(chat, again)) == "duplicate"
 
@@ -143,7 +143,7 @@ def test_a_queued_prompt_can_be_taken_back_and_leaves_a_tombstone(tables: Tables
     tables.submit()
     waiting = tables.submit("never mind")
     for _ in range(2):
-        tables.run(lambda chat: prompts.delete_queued(chat, waiting))
+        tables.run(lambda chat: prompts.delete_queued(chat, "ann", waiting))
     assert (tables.messages[waiting].status, tables.messages[waiting].content) == ("deleted", "")
     tables.answer()
     assert tables.active is None
@@ -154,9 +154,9 @@ def test_a_queued_prompt_can_be_taken_back_and_leaves_a_tombstone(tables: Tables
 def test_a_prompt_that_has_started_cannot_be_taken_back(tables: Tables) -> None:
     prompt_id = tables.submit()
     with pytest.raises(Conflict):
-        tables.run(lambda chat: prompts.delete_queued(chat, prompt_id))
+        tables.run(lambda chat: prompts.delete_queued(chat, "ann", prompt_id))
     with pytest.raises(NotFound):
-        tables.run(lambda chat: prompts.delete_queued(chat, tables.new_id()))
+        tables.run(lambda chat: prompts.delete_queued(chat, "ann", tables.new_id()))
 
 
 # --- regenerate -----------------------------------------------------------------------------------------------------
@@ -409,32 +409,6 @@ def test_a_tip_must_be_a_message_of_the_chat_that_has_its_place(tables: Tables) 
     for tip in (waiting, tables.new_id()):
         with pytest.raises((Invalid, NoSuchMessage)):
             _update(tables, tip_id=tip)
-
-
-def test_members_come_and_go(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MAX_MEMBERS", 2)
-    for _ in range(2):
-        tables.run(lambda chat: chats.put_member(chat, "bob"))
-    with pytest.raises(TooMany):
-        tables.run(lambda chat: chats.put_member(chat, "cid"))
-    with pytest.raises(Forbidden):
-        tables.run(lambda chat: chats.remove_member(chat, "bob", "ann"))
-    with pytest.raises(Forbidden):
-        tables.run(lambda chat: chats.remove_member(chat, "ann", "ann"))
-    tables.run(lambda chat: chats.remove_member(chat, "bob", "bob"))
-    tables.run(lambda chat: chats.remove_member(chat, "ann", "bob"))
-    assert tables.history[-1].members_removed == ["bob"]
-    assert set(tables.members) == {"ann"}
-    assert len(tables.history) == 2
-
-
-def test_missing_rights_are_distinguished_only_for_those_who_may_know(tables: Tables) -> None:
-    tables.run(lambda chat: chats.put_member(chat, "bob"))
-    tables.run(lambda chat: chat.require_owner("ann"))
-    with pytest.raises(Forbidden):
-        tables.run(lambda chat: chat.require_owner("bob"))
-    with pytest.raises(NotFound):
-        tables.run(lambda chat: chat.require_owner("cid"))
 
 
 def test_deleting_a_chat_stops_its_answer(tables: Tables) -> None:

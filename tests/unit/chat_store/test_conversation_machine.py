@@ -100,7 +100,7 @@ class Turns(RuleBasedStateMachine):
     @rule(prompt_id=prompts)
     def take_back(self, prompt_id: str) -> None:
         try:
-            self.tables.run(lambda chat: prompts.delete_queued(chat, prompt_id))
+            self.tables.run(lambda chat: prompts.delete_queued(chat, "ann", prompt_id))
         except NotFound:
             assert prompt_id not in self.submitted
         except Conflict:

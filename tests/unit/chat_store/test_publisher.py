@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from chat_store.domain import chats, generations
+from chat_store.domain import chats, generations, members
 from chat_store.events.publisher import Publisher, encode_changed
 from chat_store.events.starter import Starter
 from parley.contracts import limits
@@ -94,17 +94,17 @@ async def test_an_attempt_at_an_answer_is_published_to_no_list_but_its_end_is() 
 
 async def test_a_new_members_list_gets_the_chat_and_a_removed_members_loses_it() -> None:
     tables = Tables()
-    tables.run(lambda chat: chats.put_member(chat, "ben"))
+    tables.join("bob")
     published = await _lists_published(tables, "ann")
     assert [(subject, changed.chat is None) for subject, changed in published] == [
         ("user.ann.chats", False),
-        ("user.ben.chats", False),
+        ("user.bob.chats", False),
     ]
-    tables.run(lambda chat: chats.remove_member(chat, "ann", "ben"))
-    published = await _lists_published(tables, "ann", "ben")
+    tables.run(lambda chat: members.remove(chat, "ann", "bob"))
+    published = await _lists_published(tables, "ann", "bob")
     assert [(subject, changed.chat is None) for subject, changed in published] == [
         ("user.ann.chats", False),
-        ("user.ben.chats", True),
+        ("user.bob.chats", True),
     ]
 
 

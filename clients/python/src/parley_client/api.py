@@ -13,7 +13,7 @@ import httpx
 import msgspec
 
 from parley.contracts.ids import new_id
-from parley.contracts.resources import Chat, Message
+from parley.contracts.resources import Chat, Message, Role
 from parley.contracts.rpc import SearchHit
 from parley_client.backoff import Backoff
 from parley_client.errors import NotParley, NotReachable, Problem, SignedOut
@@ -231,9 +231,14 @@ class Api:
 
     # --- others ------------------------------------------------------------------------------------------------------
 
-    async def put_member(self, chat_id: str, user_id: str) -> None:
+    async def put_member(self, chat_id: str, user_id: str, role: Role = "writer") -> None:
+        """Invite a user, or change the role of a member."""
         await self.ensure_session()
-        await self._ask("PUT", f"/v1/chats/{chat_id}/members/{user_id}", None, json={})
+        await self._ask("PUT", f"/v1/chats/{chat_id}/members/{user_id}", None, json={"role": role})
+
+    async def accept_invitation(self, chat_id: str) -> None:
+        await self.ensure_session()
+        await self._ask("POST", f"/v1/invitations/{chat_id}", None, json={})
 
     async def delete_member(self, chat_id: str, user_id: str) -> None:
         await self.ensure_session()

@@ -65,6 +65,17 @@ export interface Erasure {
   readonly confirm: "erase";
 }
 
+/** An invitation to a chat, as the invited user sees it: this, and nothing else of the chat. */
+export interface Invitation {
+  readonly chat_id: string;
+  readonly title: string | null;
+  readonly role: "owner" | "reader" | "writer";
+  /** The user who invites; `invited_by_name` is null when there is no display name. */
+  readonly invited_by: string;
+  readonly invited_by_name: string | null;
+  readonly created_at: string;
+}
+
 /** An API key with whose it is. */
 export interface KeyOfUser {
   readonly user_id: string;
@@ -86,10 +97,16 @@ export interface Me {
   readonly scopes: readonly ("openai" | "read" | "write")[];
 }
 
+/** A member of a chat, or a user who is invited to it. */
 export interface Member {
   readonly user_id: string;
   readonly role: "owner" | "reader" | "writer";
+  /** When the user became a member, or was invited. */
   readonly added_at: string;
+  /** `invited`: sees nothing of the chat until the invitation is accepted. */
+  readonly status?: "invited" | "member";
+  /** The user's display name; null when there is none. */
+  readonly name?: string | null;
 }
 
 /** The models that the user may use. */
@@ -125,6 +142,11 @@ export interface NewChat {
   readonly system_prompt?: string | null;
 }
 
+/** `PUT /v1/chats/{chat_id}/members/{user_id}`. */
+export interface NewMember {
+  readonly role?: "reader" | "writer";
+}
+
 /** `POST /v1/chats/{chat_id}/messages`. */
 export interface NewMessage {
   readonly content: string;
@@ -133,6 +155,11 @@ export interface NewMessage {
   /** Absent: continue at the chat's tip. Null: a new root. An id: a branch there. */
   readonly parent_id?: string | null;
   readonly model?: string | null;
+}
+
+/** `PUT /v1/chats/{chat_id}/owner`. */
+export interface NewOwner {
+  readonly user_id: string;
 }
 
 /** `POST /v1/session`. */

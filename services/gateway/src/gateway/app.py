@@ -26,6 +26,7 @@ from gateway.routes import (
     chats,
     config,
     docs,
+    invitations,
     members,
     messages,
     models,
@@ -113,7 +114,7 @@ def build_gateway(settings: Settings) -> Gateway:
 
 _RESOURCES = (
     *(sessions, api_keys, own, administration, config, models),
-    *(chats, messages, members, shares, stream, search, usage, probes),
+    *(chats, messages, members, invitations, shares, stream, search, usage, probes),
 )
 
 

@@ -53,7 +53,7 @@ class PromptRejected(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
     """A prompt that was accepted could not be stored; sent for its author.
 
     Attributes:
-        error: Why. Its code is ``chat_not_found``, ``not_a_member``, ``id_taken``, ``too_many_prompts``
+        error: Why. Its code is ``chat_not_found``, ``not_a_member``, ``read_only``, ``id_taken``, ``too_many_prompts``
             or ``not_stored``.
     """
 

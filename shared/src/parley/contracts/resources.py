@@ -112,9 +112,34 @@ class GenerationRef(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """A member of a chat, or a user who is invited to it.
+
+    Attributes:
+        status: ``invited``: sees nothing of the chat until the invitation is accepted.
+        name: The user's display name; null when there is none.
+        added_at: When the user became a member, or was invited.
+    """
+
     user_id: str
     role: Role
     added_at: datetime
+    status: Literal["member", "invited"] = "member"
+    name: str | None = None
+
+
+class Invitation(msgspec.Struct, frozen=True, kw_only=True):
+    """An invitation to a chat, as the invited user sees it: this, and nothing else of the chat.
+
+    Attributes:
+        invited_by: The user who invites; ``invited_by_name`` is null when there is no display name.
+    """
+
+    chat_id: str
+    title: str | None
+    role: Role
+    invited_by: str
+    invited_by_name: str | None
+    created_at: datetime
 
 
 class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):

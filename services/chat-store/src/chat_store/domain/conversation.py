@@ -16,10 +16,26 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import replace
 
-from chat_store.domain.records import ACTIVE, ChatRecord, GenerationRecord, MemberRecord, MessageRecord, UsageRecord
+from chat_store.domain.records import (
+    ACTIVE,
+    ChatRecord,
+    GenerationRecord,
+    InvitationRecord,
+    MemberRecord,
+    MessageRecord,
+    UsageRecord,
+)
 from chat_store.errors import Forbidden, NotFound
-from parley.contracts import ids
+from parley.contracts import ids, policy
+from parley.contracts.policy import ChatAction
 from parley.contracts.resources import Role
+
+
+def forbidden(action: ChatAction) -> str:
+    """Return why a member whose role does not allow the action is refused."""
+    if policy.may_in_chat("writer", action):
+        return "You may read this chat, and not write to it."
+    return "Only the chat's owner may do this."
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +47,9 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         queued, queued_bytes: How many prompts are queued, and the bytes of their content.
         found: The messages that the command names, if they exist.
         members: The members that the command names, if they are members.
-        member_count: Loaded with ``members``.
+        invitations: Their invitations, if they are invited.
+        users: Those of the users whom the command names who exist and are not disabled.
+        member_count: Members and invitations together. All four are loaded for commands that name users.
     """
 
     chat: ChatRecord
@@ -42,6 +60,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     queued_bytes: int = 0
     found: list[MessageRecord] = []
     members: list[MemberRecord] = []
+    invitations: list[InvitationRecord] = []
+    users: list[str] = []
     member_count: int = 0
 
 
@@ -59,6 +79,8 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
         deleted_user: Whose active answer was deleted with it.
         waiting: Whose queued prompt may start next, when its start is deferred.
         listed: Whether a list of chats shows the change: everything that readers can see, except attempts at an answer.
+        members_changed: Users who have become members, or have another role.
+        invitations_changed, invitations_removed: Invitations, which readers do not see.
         members: The members before the change; known once it is written.
     """
 
@@ -67,11 +89,13 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     messages: list[MessageRecord]
     generations: list[GenerationRecord]
     usage: list[UsageRecord]
-    members_added: list[MemberRecord]
+    members_changed: list[MemberRecord]
     members_removed: list[str]
     active: GenerationRecord | None
     request: GenerationRecord | None
     stop: str | None
+    invitations_changed: list[InvitationRecord] = []
+    invitations_removed: list[str] = []
     deleted: bool = False
     deleted_user: str | None = None
     waiting: str | None = None
@@ -113,6 +137,8 @@ class Conversation:
         self.queued_bytes = state.queued_bytes
         self.messages = {message.id: message for message in state.found}
         self.members = {member.user_id: member for member in state.members}
+        self.invitations = {invitation.user_id: invitation for invitation in state.invitations}
+        self.users = frozenset(state.users)
         self.member_count = state.member_count
         self.now = now
         self.new_id = new_id
@@ -121,8 +147,10 @@ class Conversation:
         self._changed: dict[str, MessageRecord] = {}
         self._generations: dict[str, GenerationRecord] = {}
         self.usage: list[UsageRecord] = []
-        self.members_added: list[MemberRecord] = []
-        self.members_removed: list[str] = []
+        self._members_changed: dict[str, MemberRecord] = {}
+        self._members_removed: set[str] = set()
+        self._invitations_changed: dict[str, InvitationRecord] = {}
+        self._invitations_removed: set[str] = set()
         self.request: GenerationRecord | None = None
         self.stop_signal: str | None = None
         self.deleted = False
@@ -138,21 +166,30 @@ class Conversation:
         member = self.members.get(user_id)
         return None if member is None else member.role
 
-    def require_member(self, user_id: str) -> Role:
-        """Raises: NotFound: the chat is not this user's."""
-        role = self.role_of(user_id)
-        if role is None:
-            raise NotFound("There is no such chat.")
-        return role
+    def require(self, user_id: str, action: ChatAction) -> Role:
+        """Return the user's role, which allows the action.
 
-    def require_owner(self, user_id: str) -> None:
-        """Raises: NotFound: the chat is not this user's. Forbidden: only the owner may do this."""
-        if self.require_member(user_id) != "owner":
-            raise Forbidden("Only the chat's owner may do this.")
+        Raises:
+            NotFound: the chat is not this user's.
+            Forbidden: it is, and the role does not allow the action.
+        """
+        role = self.role_of(user_id)
+        if role is None or not policy.may_in_chat(role, "read"):
+            raise NotFound("There is no such chat.")
+        if not policy.may_in_chat(role, action):
+            raise Forbidden(forbidden(action))
+        return role
 
     def changes(self) -> Changes | None:
         """Return what to persist and publish; None when nothing changed."""
-        touched = self._visible or self._generations or self.request is not None or self.stop_signal is not None
+        touched = (
+            self._visible
+            or self._generations
+            or self._invitations_changed
+            or self._invitations_removed
+            or self.request is not None
+            or self.stop_signal is not None
+        )
         if not touched:
             return None
         return Changes(
@@ -161,8 +198,10 @@ class Conversation:
             messages=list(self._changed.values()),
             generations=sorted(self._generations.values(), key=lambda generation: generation.status in ACTIVE),
             usage=self.usage,
-            members_added=self.members_added,
-            members_removed=self.members_removed,
+            members_changed=list(self._members_changed.values()),
+            members_removed=sorted(self._members_removed),
+            invitations_changed=list(self._invitations_changed.values()),
+            invitations_removed=sorted(self._invitations_removed),
             active=self.active,
             request=self.request,
             stop=self.stop_signal,
@@ -204,6 +243,37 @@ class Conversation:
         self._generations[generation.id] = generation
         self.active = generation
         return generation
+
+    def put_member(self, member: MemberRecord) -> MemberRecord:
+        """Add a member, or give a member another role."""
+        self.touch()
+        self.member_count += member.user_id not in self.members
+        self._members_removed.discard(member.user_id)
+        self.members[member.user_id] = self._members_changed[member.user_id] = member
+        return member
+
+    def remove_member(self, user_id: str) -> None:
+        self.touch()
+        self.member_count -= 1
+        del self.members[user_id]
+        self._members_changed.pop(user_id, None)
+        self._members_removed.add(user_id)
+
+    def put_invitation(self, invitation: InvitationRecord) -> InvitationRecord:
+        """Invite a user, or to another role. No reader sees it, so the version stays."""
+        self.member_count += invitation.user_id not in self.invitations
+        self._invitations_removed.discard(invitation.user_id)
+        self.invitations[invitation.user_id] = self._invitations_changed[invitation.user_id] = invitation
+        return invitation
+
+    def remove_invitation(self, user_id: str) -> InvitationRecord | None:
+        """Remove an invitation and return it; None: there is none."""
+        invitation = self.invitations.pop(user_id, None)
+        if invitation is not None:
+            self.member_count -= 1
+            self._invitations_changed.pop(user_id, None)
+            self._invitations_removed.add(user_id)
+        return invitation
 
     def next_position(self) -> int:
         """Return a position behind every message that is not queued."""

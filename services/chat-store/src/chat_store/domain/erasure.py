@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from chat_store.domain import chats, generations
+from chat_store.domain import generations
 from chat_store.domain.conversation import Conversation
 from chat_store.domain.prompts import title_from
 from parley.contracts.resources import MessageError
@@ -17,7 +17,7 @@ ERASED: Final = MessageError(
 def leave(conversation: Conversation, user_id: str) -> None:
     """End the membership, and delete the user's queued prompts, which the command names."""
     if user_id in conversation.members:
-        chats.remove_member(conversation, user_id, user_id)
+        conversation.remove_member(user_id)
     for message in list(conversation.messages.values()):
         if message.status == "queued" and message.author_id == user_id:
             conversation.queued -= 1

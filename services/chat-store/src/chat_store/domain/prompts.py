@@ -9,7 +9,8 @@ from chat_store.domain import answers
 from chat_store.domain.conversation import Conversation
 from chat_store.domain.limits import NO_LIMITS, Limits, error_of_call, has_room, queue_full
 from chat_store.domain.records import MessageRecord
-from chat_store.errors import Conflict, NoSuchMessage, NotFound
+from chat_store.errors import Conflict, Forbidden, NoSuchMessage, NotFound
+from parley.contracts import policy
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.text import storable
 
@@ -19,7 +20,7 @@ QUEUE_BASE: Final = 1 << 40
 TITLE_LENGTH: Final = 80
 """Characters of a title that is made from the first prompt."""
 
-Submitted = Literal["started", "queued", "duplicate", "not_a_member", "id_taken", "too_many_prompts"]
+Submitted = Literal["started", "queued", "duplicate", "not_a_member", "read_only", "id_taken", "too_many_prompts"]
 
 
 def submit(
@@ -41,8 +42,9 @@ def submit(
     existing = conversation.messages.get(prompt.message_id)
     if existing is not None:
         return "duplicate" if _is_same(existing, prompt) else "id_taken"
-    if conversation.role_of(prompt.user_id) is None:
-        return "not_a_member"
+    role = conversation.role_of(prompt.user_id)
+    if not policy.may_in_chat(role, "write"):
+        return "not_a_member" if role is None else "read_only"
     if refused:
         return "too_many_prompts"
     placement, parent_id = _place(conversation, prompt.parent_id)
@@ -139,16 +141,20 @@ def regenerate(
     )
 
 
-def delete_queued(conversation: Conversation, message_id: str) -> None:
-    """Delete a queued prompt. A tombstone stays, for readers that had it.
+def delete_queued(conversation: Conversation, user_id: str, message_id: str) -> None:
+    """Delete a queued prompt, by its author or by the owner. A tombstone stays, for readers that had it.
 
     Raises:
+        Forbidden: it is somebody else's.
         NotFound: no such message.
         Conflict: it has started.
     """
     target = conversation.messages.get(message_id)
+    role = conversation.require(user_id, "write")
     if target is None:
         raise NoSuchMessage
+    if not policy.may_delete_prompt(role, user_id, target.author_id):
+        raise Forbidden("Only its author or the chat's owner may delete a message.")
     if target.status == "deleted":
         return
     if target.status != "queued":

@@ -144,6 +144,14 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True):
     cost: float | None = None
 
 
+class InvitationRecord(msgspec.Struct, frozen=True, kw_only=True):
+    chat_id: str
+    user_id: str
+    role: Role
+    invited_by: str
+    created_at: datetime
+
+
 class MemberRecord(msgspec.Struct, frozen=True, kw_only=True):
     chat_id: str
     user_id: str

@@ -12,12 +12,14 @@ from parley.contracts.resources import Message, MessageError
 
 CHAT_NOT_FOUND: Final = "chat_not_found"
 NOT_A_MEMBER: Final = "not_a_member"
+READ_ONLY: Final = "read_only"
 ID_TAKEN: Final = "id_taken"
 NOT_STORED: Final = "not_stored"
 
 _ERRORS: Final = {
     CHAT_NOT_FOUND: MessageError(code=CHAT_NOT_FOUND, message="The chat does not exist any more.", retryable=False),
     NOT_A_MEMBER: MessageError(code=NOT_A_MEMBER, message="You may not write to this chat any more.", retryable=False),
+    READ_ONLY: MessageError(code=READ_ONLY, message="You may read this chat, and not write to it.", retryable=False),
     ID_TAKEN: MessageError(
         code=ID_TAKEN, message="Another message has this id. Send this one with a new id.", retryable=False
     ),

@@ -21,7 +21,7 @@ from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 
 from chat_store import metrics
-from chat_store.domain.rejections import CHAT_NOT_FOUND, ID_TAKEN, NOT_A_MEMBER, NOT_STORED, Rejection
+from chat_store.domain.rejections import CHAT_NOT_FOUND, ID_TAKEN, NOT_A_MEMBER, NOT_STORED, READ_ONLY, Rejection
 from chat_store.errors import is_outage
 from chat_store.events.publisher import Publisher
 from chat_store.storage.transactions import Command, Interrupted, Outcome
@@ -52,6 +52,7 @@ _NO_CHAT: Final = "no_chat"
 _CODES: Final = {
     _NO_CHAT: CHAT_NOT_FOUND,
     "not_a_member": NOT_A_MEMBER,
+    "read_only": READ_ONLY,
     "id_taken": ID_TAKEN,
     TOO_MANY_PROMPTS: TOO_MANY_PROMPTS,
 }

@@ -104,7 +104,7 @@ class Publisher:
         shown = ListChanged(chat_id=change.chat.id, version=change.chat.version, chat=chat)
         gone = msgspec.json.encode(msgspec.structs.replace(shown, chat=None))
         payload = msgspec.json.encode(shown)
-        members = {*change.members, *(member.user_id for member in change.members_added)}
+        members = {*change.members, *(member.user_id for member in change.members_changed)}
         for user_id in members:
             await self._send(subjects.user_chats(user_id), gone if user_id in change.members_removed else payload)
 

@@ -7,14 +7,14 @@ from faststream.nats import NatsRouter
 
 from chat_store.domain import chats as rules
 from chat_store.domain import cursors
-from chat_store.domain.conversation import Conversation
+from chat_store.domain.conversation import Conversation, forbidden
 from chat_store.domain.cursors import BeforeChat
-from chat_store.errors import Conflict, Invalid, NoSuchMessage, NotFound
+from chat_store.errors import Conflict, Forbidden, Invalid, NoSuchMessage, NotFound
 from chat_store.rpc.context import NO_CHAT, Store, check_ids, page_size
 from chat_store.rpc.routing import handles
 from chat_store.storage import chats, members, usage
 from chat_store.storage.administration import audit
-from parley.contracts import ids, limits, rpc
+from parley.contracts import ids, limits, policy, rpc
 from parley.contracts.text import storable
 
 router = NatsRouter()
@@ -25,8 +25,10 @@ async def check_access(request: rpc.CheckAccess, store: Store) -> rpc.AccessRepl
     check_ids(request.chat_id)
     async with store.database.connection() as connection:
         role = await members.role_of(connection, request.chat_id, request.user_id)
-    if role is None:
+    if role is None or not policy.may_in_chat(role, "read"):
         raise NotFound(NO_CHAT)
+    if not policy.may_in_chat(role, request.action):
+        raise Forbidden(forbidden(request.action))
     return rpc.AccessReply(role=role)
 
 
@@ -87,7 +89,7 @@ async def list_chats(request: rpc.ListChats, store: Store) -> rpc.ChatList:
 @handles(router, rpc.UpdateChat)
 async def update_chat(request: rpc.UpdateChat, store: Store) -> rpc.ChatReply:
     def run(conversation: Conversation) -> rpc.ChatReply:
-        conversation.require_member(request.user_id)
+        conversation.require(request.user_id, "rename")
         rules.update(conversation, request)
         return rpc.ChatReply(chat=conversation.chat.resource(running=conversation.running))
 
@@ -102,7 +104,7 @@ async def update_chat(request: rpc.UpdateChat, store: Store) -> rpc.ChatReply:
 @handles(router, rpc.DeleteChat)
 async def delete_chat(request: rpc.DeleteChat, store: Store) -> rpc.Done:
     def run(conversation: Conversation) -> rpc.Done:
-        conversation.require_owner(request.user_id)
+        conversation.require(request.user_id, "delete")
         rules.delete(conversation)
         return rpc.Done()
 

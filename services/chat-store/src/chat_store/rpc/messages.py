@@ -10,8 +10,8 @@ from chat_store.rpc import pages
 from chat_store.rpc.context import NO_CHAT, Store, check_ids, page_size
 from chat_store.rpc.routing import handles
 from chat_store.storage import members, messages
-from parley.contracts import ids, rpc
-from parley.contracts.resources import Message
+from parley.contracts import ids, policy, rpc
+from parley.contracts.resources import Message, Role
 from parley.contracts.text import storable
 from parley.runtime import tracing
 
@@ -23,7 +23,8 @@ async def list_messages(request: rpc.ListMessages, store: Store) -> rpc.MessageL
     check_ids(request.chat_id)
     before = None if request.before is None else cursors.decode(request.before, BeforeMessage).position
     async with store.database.connection() as connection:
-        if await members.role_of(connection, request.chat_id, request.user_id) is None:
+        role = await members.role_of(connection, request.chat_id, request.user_id)
+        if not policy.may_in_chat(role, "read"):
             raise NotFound(NO_CHAT)
         items, following = await pages.newest(
             connection, request.chat_id, before=before, limit=page_size(request.limit)
@@ -33,12 +34,21 @@ async def list_messages(request: rpc.ListMessages, store: Store) -> rpc.MessageL
 
 @handles(router, rpc.GetMessage)
 async def get_message(request: rpc.GetMessage, store: Store) -> rpc.MessageReply:
+    role: Role | None = None
+
     async def read() -> Message | None:
+        nonlocal role
         async with store.database.connection() as connection:
+            role = await members.role_of(connection, request.chat_id, request.user_id)
             return await messages.get_message(connection, request.chat_id, request.message_id, user_id=request.user_id)
 
     check_ids(request.chat_id, request.message_id)
-    found = await store.accepted.carry_out(request.chat_id, read, again=lambda message: message is None)
+    found = await store.accepted.carry_out(
+        request.chat_id,
+        read,
+        again=lambda message: message is None,
+        author_id=lambda: None if policy.may_in_chat(role, "read") else request.user_id,
+    )
     if found is None:
         raise NoSuchMessage
     return rpc.MessageReply(message=found)
@@ -47,7 +57,7 @@ async def get_message(request: rpc.GetMessage, store: Store) -> rpc.MessageReply
 @handles(router, rpc.Regenerate)
 async def regenerate(request: rpc.Regenerate, store: Store) -> rpc.MessageReply:
     def run(conversation: Conversation) -> rpc.MessageReply:
-        conversation.require_member(request.user_id)
+        conversation.require(request.user_id, "write")
         answer = prompts.regenerate(
             conversation,
             request.user_id,
@@ -74,8 +84,7 @@ async def regenerate(request: rpc.Regenerate, store: Store) -> rpc.MessageReply:
 @handles(router, rpc.DeleteMessage)
 async def delete_message(request: rpc.DeleteMessage, store: Store) -> rpc.Done:
     def run(conversation: Conversation) -> rpc.Done:
-        conversation.require_member(request.user_id)
-        prompts.delete_queued(conversation, request.message_id)
+        prompts.delete_queued(conversation, request.user_id, request.message_id)
         return rpc.Done()
 
     check_ids(request.chat_id, request.message_id)
@@ -85,7 +94,7 @@ async def delete_message(request: rpc.DeleteMessage, store: Store) -> rpc.Done:
 @handles(router, rpc.Stop)
 async def stop(request: rpc.Stop, store: Store) -> rpc.Done:
     def run(conversation: Conversation) -> bool:
-        conversation.require_member(request.user_id)
+        conversation.require(request.user_id, "write")
         was_running = conversation.running
         generations.stop(conversation, request.message_id)
         return was_running

@@ -39,26 +39,37 @@ class Accepted:
         self._js = js
         self._database = database
 
-    async def carry_out(self, chat_id: str, attempt: Callable[[], Awaitable[R]], *, again: Callable[[R], bool]) -> R:
+    async def carry_out(
+        self,
+        chat_id: str,
+        attempt: Callable[[], Awaitable[R]],
+        *,
+        again: Callable[[R], bool],
+        author_id: Callable[[], str | None] = lambda: None,
+    ) -> R:
         """Return what ``attempt`` does once it finds what was accepted in the chat before this call.
 
         Args:
             attempt: Tried at once, and again when a prompt of the chat, which it did not find, has been stored.
             again: Whether a result may be due to such a prompt.
+            author_id: Asked after the first attempt. If it names a user, only the user's own prompt is waited for: who
+                is no member learns nothing by how long a reply takes.
 
         Raises:
             Unavailable: it is not stored in time, or the stream cannot be asked.
         """
         result = await attempt()
-        if again(result) and await self._wait(chat_id):
+        if again(result) and await self._wait(chat_id, author_id()):
             result = await attempt()
         return result
 
-    async def _wait(self, chat_id: str) -> bool:
-        """Return when the chat's newest prompt is handled; False: the stream has none."""
+    async def _wait(self, chat_id: str, author_id: str | None) -> bool:
+        """Return when the chat's newest prompt is handled; False: the stream has none, or none of this author."""
         try:
             async with asyncio.timeout(WAIT_TIMEOUT):
                 last = await self._last_prompt(chat_id)
+                if last is not None and author_id is not None and not _is_of(last, author_id):
+                    return False
                 pause = _FIRST_PAUSE
                 while last is not None and not await self._is_handled(chat_id, last):
                     await asyncio.sleep(pause)
@@ -88,3 +99,10 @@ class _Named(msgspec.Struct, frozen=True):
     """The part of ``PromptSubmitted`` that matters here."""
 
     message_id: str
+    user_id: str | None = None
+
+
+def _is_of(prompt: RawStreamMsg, author_id: str) -> bool:
+    with contextlib.suppress(*UNDECODABLE):
+        return msgspec.json.decode(prompt.data or b"", type=_Named).user_id == author_id
+    return False

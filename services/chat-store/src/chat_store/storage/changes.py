@@ -15,6 +15,7 @@ from chat_store.domain.conversation import Changes, State
 from chat_store.storage.rows import (
     CHAT_RECORD,
     GENERATION_RECORD,
+    INVITATION_RECORD,
     MEMBER_RECORD,
     MESSAGE_RECORD,
     Connection,
@@ -52,7 +53,13 @@ SELECT row_to_json(state) FROM (
         coalesce((SELECT json_agg(r) FROM (
             SELECT {MEMBER_RECORD} FROM members WHERE chat_id = chats.id AND user_id = ANY(asked.users)
         ) r), '[]') AS members,
-        (SELECT count(*) FROM members WHERE chat_id = chats.id AND cardinality(asked.users) > 0) AS member_count
+        coalesce((SELECT json_agg(r) FROM (
+            SELECT {INVITATION_RECORD} FROM invitations WHERE chat_id = chats.id AND user_id = ANY(asked.users)
+        ) r), '[]') AS invitations,
+        coalesce((SELECT json_agg(id) FROM users WHERE id = ANY(asked.users) AND NOT disabled), '[]') AS users,
+        (SELECT count(*) FROM members WHERE chat_id = chats.id AND cardinality(asked.users) > 0)
+            + (SELECT count(*) FROM invitations WHERE chat_id = chats.id AND cardinality(asked.users) > 0)
+            AS member_count
     FROM json_to_recordset($1) AS asked(chat_id uuid, messages uuid[], users text[])
     JOIN chats ON chats.id = asked.chat_id
     LEFT JOIN LATERAL (
@@ -83,10 +90,11 @@ WITH locked AS MATERIALIZED (
 ), changed_chats AS (
     UPDATE chats SET
         title = r.title, model = r.model, system_prompt = r.system_prompt, tip_id = r.tip_id,
-        updated_at = r.updated_at, version = r.version, revision = r.revision, last_position = r.last_position
+        owner_id = r.owner_id, updated_at = r.updated_at, version = r.version, revision = r.revision,
+        last_position = r.last_position
     FROM locked JOIN json_to_recordset($1) AS r(
-        id uuid, title text, model text, system_prompt text, tip_id uuid, updated_at timestamptz, version bigint,
-        revision bigint, last_position bigint
+        id uuid, owner_id text, title text, model text, system_prompt text, tip_id uuid, updated_at timestamptz,
+        version bigint, revision bigint, last_position bigint
     ) ON r.id = locked.id
     WHERE chats.id = locked.id AND chats.revision = r.revision - 1
     RETURNING chats.id
@@ -135,15 +143,26 @@ WITH locked AS MATERIALIZED (
         created_at timestamptz, estimated boolean, cost double precision
     ) ON r.chat_id = changed_chats.id
     ON CONFLICT (generation_id) DO NOTHING
-), new_members AS (
+), changed_members AS (
     INSERT INTO members (chat_id, user_id, role, added_at)
     SELECT r.* FROM changed_chats
     JOIN json_to_recordset($5) AS r(chat_id uuid, user_id text, role text, added_at timestamptz)
     ON r.chat_id = changed_chats.id
-    ON CONFLICT (chat_id, user_id) DO NOTHING
+    -- The owner before, who becomes a writer, first: a chat has one owner.
+    ORDER BY r.role = 'owner'
+    ON CONFLICT (chat_id, user_id) DO UPDATE SET role = excluded.role
 ), gone_members AS (
     DELETE FROM members USING changed_chats, json_to_recordset($6) AS r(chat_id uuid, user_id text)
     WHERE r.chat_id = changed_chats.id AND members.chat_id = r.chat_id AND members.user_id = r.user_id
+), changed_invitations AS (
+    INSERT INTO invitations (chat_id, user_id, role, invited_by, created_at)
+    SELECT r.* FROM changed_chats
+    JOIN json_to_recordset($7) AS r(chat_id uuid, user_id text, role text, invited_by text, created_at timestamptz)
+    ON r.chat_id = changed_chats.id
+    ON CONFLICT (chat_id, user_id) DO UPDATE SET role = excluded.role
+), gone_invitations AS (
+    DELETE FROM invitations USING changed_chats, json_to_recordset($8) AS r(chat_id uuid, user_id text)
+    WHERE r.chat_id = changed_chats.id AND invitations.chat_id = r.chat_id AND invitations.user_id = r.user_id
 )
 SELECT id::text, array(SELECT user_id FROM members WHERE members.chat_id = changed_chats.id) AS members
 FROM changed_chats
@@ -180,11 +199,17 @@ async def apply(connection: Connection, changes: Sequence[Changes], *, now: date
                 encode_rows(message for change in kept for message in change.messages),
                 encode_rows(generation for change in kept for generation in change.generations),
                 encode_rows(usage for change in kept for usage in change.usage),
-                encode_rows(member for change in kept for member in change.members_added),
+                encode_rows(member for change in kept for member in change.members_changed),
                 encode_rows(
                     {"chat_id": change.chat.id, "user_id": user_id}
                     for change in kept
                     for user_id in change.members_removed
+                ),
+                encode_rows(invitation for change in kept for invitation in change.invitations_changed),
+                encode_rows(
+                    {"chat_id": change.chat.id, "user_id": user_id}
+                    for change in kept
+                    for user_id in change.invitations_removed
                 ),
             )
         except asyncpg.UniqueViolationError as error:

@@ -1,10 +1,9 @@
-"""Members of chats."""
+"""Members of chats, and invitations."""
 
 from typing import Final
 
-from chat_store.domain.records import MemberRecord
-from chat_store.storage.rows import MEMBER_RECORD, MEMBER_ROLE, Connection, decode_rows
-from parley.contracts.resources import Role
+from chat_store.storage.rows import MEMBER_ROLE, Connection, decode_rows
+from parley.contracts.resources import Invitation, Member, Role
 
 ROLE_OF: Final = f"SELECT {MEMBER_ROLE} FROM members WHERE chat_id = $1 AND user_id = $2"
 
@@ -14,16 +13,36 @@ async def role_of(connection: Connection, chat_id: str, user_id: str) -> Role | 
     return role
 
 
+# Members first, the owner before all others, then who is invited.
 LIST_MEMBERS: Final = f"""
 SELECT row_to_json(r) FROM (
-    SELECT {MEMBER_RECORD} FROM members
-    WHERE chat_id = $1 ORDER BY role <> 'owner', added_at, user_id
+    SELECT found.user_id, found.role, found.added_at, found.status, users.name FROM (
+        SELECT user_id, {MEMBER_ROLE}, added_at, 'member' AS status FROM members WHERE chat_id = $1
+        UNION ALL
+        SELECT user_id, role, created_at, 'invited' FROM invitations WHERE chat_id = $1
+    ) found LEFT JOIN users ON users.id = found.user_id
+    ORDER BY found.status = 'invited', found.role <> 'owner', found.added_at, found.user_id
 ) r
 """
 
 
-async def list_members(connection: Connection, chat_id: str) -> list[MemberRecord]:
-    return decode_rows(await connection.fetch(LIST_MEMBERS, chat_id), MemberRecord)
+async def list_members(connection: Connection, chat_id: str) -> list[Member]:
+    """Members of a chat, and users who are invited to it."""
+    return decode_rows(await connection.fetch(LIST_MEMBERS, chat_id), Member)
+
+
+LIST_INVITATIONS: Final = """
+SELECT row_to_json(r) FROM (
+    SELECT i.chat_id, c.title, i.role, i.invited_by, u.name AS invited_by_name, i.created_at
+    FROM invitations i JOIN chats c ON c.id = i.chat_id LEFT JOIN users u ON u.id = i.invited_by
+    WHERE i.user_id = $1 ORDER BY i.created_at DESC, i.chat_id LIMIT $2
+) r
+"""
+
+
+async def list_invitations(connection: Connection, user_id: str, *, limit: int) -> list[Invitation]:
+    """The newest invitations of a user."""
+    return decode_rows(await connection.fetch(LIST_INVITATIONS, user_id, limit), Invitation)
 
 
 MEMBER_IDS: Final = "SELECT user_id FROM members WHERE chat_id = $1"

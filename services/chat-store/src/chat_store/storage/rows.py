@@ -22,6 +22,7 @@ MESSAGE: Final = """m.id, m.chat_id, m.parent_id, m.role, m.author_id, m.content
 # A row of a program before migration 9 says `member`, which is a writer.
 MEMBER_ROLE: Final = "CASE role WHEN 'member' THEN 'writer' ELSE role END AS role"
 MEMBER_RECORD: Final = f"chat_id, user_id, {MEMBER_ROLE}, added_at"
+INVITATION_RECORD: Final = "chat_id, user_id, role, invited_by, created_at"
 GENERATION_RECORD: Final = """g.id, g.chat_id, g.message_id, g.user_id, g.status, g.attempt, g.released, g.claim_id,
     g.worker_id, g.claimed_at, g.request, g.requested_at, g.request_seq, g.stop_requested_at, g.created_at,
     g.ended_at, g.traceparent"""

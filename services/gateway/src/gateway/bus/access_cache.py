@@ -1,7 +1,7 @@
 """A cache of who may use which chat, so that a short outage of chat-store does not stop people. No I/O."""
 
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from parley.contracts import rpc
 
@@ -11,18 +11,16 @@ FRESH_SECONDS = 60.0
 STALE_SECONDS = 3600.0
 """How long it is used while chat-store cannot be asked. Safe: chat-store drops what a former member sends."""
 
-_PROVES_ACCESS: Final = (
-    rpc.CheckAccess,
-    rpc.CreateChat,
-    rpc.GetChat,
-    rpc.UpdateChat,
-    rpc.ListMessages,
-    rpc.Regenerate,
-    rpc.DeleteMessage,
-    rpc.Stop,
-    rpc.ListMembers,
-)
-"""Requests that succeed only for a member. GetMessage does not: a rejected prompt is shown to its author anyway."""
+Access = Literal["read", "write"]
+
+_PROVES_WRITING: Final = (rpc.CreateChat, rpc.UpdateChat, rpc.Regenerate, rpc.DeleteMessage, rpc.Stop)
+"""Requests that succeed only for a member who may write."""
+
+_PROVES_READING: Final = (rpc.GetChat, rpc.ListMessages, rpc.ListMembers)
+"""Requests that succeed for every member. GetMessage does not: a rejected prompt is shown to its author anyway."""
+
+
+_GRANTS: Final[dict[Access, tuple[Access, ...]]] = {"read": ("read",), "write": ("write", "read")}
 
 
 class Freshness(Enum):
@@ -32,11 +30,14 @@ class Freshness(Enum):
 
 
 class AccessCache:
-    """Positive replies by (user, chat); a negative one is not cached, or a new chat could stay unknown."""
+    """Positive replies by (user, chat), for reading and for writing.
+
+    A negative one is not cached, or a new chat could stay unknown.
+    """
 
     def __init__(self, capacity: int = 100_000) -> None:
         self._capacity = capacity
-        self._since: dict[tuple[str, str], float] = {}
+        self._since: dict[tuple[str, str, Access], float] = {}
 
     def __len__(self) -> int:
         return len(self._since)
@@ -46,32 +47,39 @@ class AccessCache:
         match request:
             case rpc.DeleteChat():
                 self.evict(request.user_id, request.chat_id)
-            case rpc.DeleteMember():
+            case rpc.DeleteMember() | rpc.PutMember():
                 self.evict(request.member_id, request.chat_id)
-            case _ if isinstance(request, _PROVES_ACCESS):
-                self.add(request.user_id, request.chat_id, now)
+            case rpc.CheckAccess():
+                self.add(request.user_id, request.chat_id, now, "read" if request.action == "read" else "write")
+            case _ if isinstance(request, _PROVES_WRITING):
+                self.add(request.user_id, request.chat_id, now, "write")
+            case _ if isinstance(request, _PROVES_READING):
+                self.add(request.user_id, request.chat_id, now, "read")
 
-    def record_not_found(self, request: Any) -> None:
-        """Update the cache after ``request`` was refused as not found.
+    def record_refusal(self, request: Any) -> None:
+        """Update the cache after ``request`` was refused as not found or forbidden.
 
-        That may be a message and not the chat; then the next send asks once more.
+        That may be for a message and not the chat; then the next send asks once more.
         """
-        if isinstance(request, _PROVES_ACCESS):
+        if isinstance(request, (rpc.CheckAccess, *_PROVES_WRITING, *_PROVES_READING)):
             self.evict(request.user_id, request.chat_id)
 
-    def add(self, user_id: str, chat_id: str, now: float) -> None:
-        key = (user_id, chat_id)
-        # Added anew, it moves to the end: the first key is always the one confirmed longest ago.
-        self._since.pop(key, None)
-        self._since[key] = now
-        if len(self._since) > self._capacity:
-            del self._since[next(iter(self._since))]
+    def add(self, user_id: str, chat_id: str, now: float, access: Access) -> None:
+        """Cache that the user may do this in the chat; who may write may read."""
+        for granted in _GRANTS[access]:
+            key = (user_id, chat_id, granted)
+            # Added anew, it moves to the end: the first key is always the one confirmed longest ago.
+            self._since.pop(key, None)
+            self._since[key] = now
+            if len(self._since) > self._capacity:
+                del self._since[next(iter(self._since))]
 
     def evict(self, user_id: str, chat_id: str) -> None:
-        self._since.pop((user_id, chat_id), None)
+        for access in _GRANTS["write"]:
+            self._since.pop((user_id, chat_id, access), None)
 
-    def lookup(self, user_id: str, chat_id: str, now: float) -> Freshness:
-        since = self._since.get((user_id, chat_id))
+    def lookup(self, user_id: str, chat_id: str, now: float, access: Access) -> Freshness:
+        since = self._since.get((user_id, chat_id, access))
         if since is None:
             return Freshness.MISSING
         age = now - since

@@ -78,7 +78,7 @@ class PromptPublisher:
         if known.status == "rejected":
             if known.error is not None and known.error.code == "id_taken":
                 raise Conflict(known.error.message)
-            await self._store.require_access(event.user_id, event.chat_id, refresh=True)
+            await self._store.require_access(event.user_id, event.chat_id, "write", refresh=True)
             return False
         if known.author_id != event.user_id or known.content != storable(event.content):
             raise Conflict("Another message has this id. Send this one with a new id.")

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from gateway.bus.access_cache import AccessCache, Freshness
+from gateway.bus.access_cache import Access, AccessCache, Freshness
 from gateway.bus.connection import Bus
 from gateway.errors import Conflict, Forbidden, GatewayError, InternalError, Invalid, NotFound, TooMany, Unavailable
 from gateway.metrics import STALE_ACCESS
@@ -53,8 +53,10 @@ class StoreClient:
         """As :meth:`ask`, for a request that is not worth waiting for: nothing is sent again."""
         return await self._ask(request, timeout=timeout, retry=False)
 
-    async def require_access(self, user_id: str, chat_id: str, *, refresh: bool = False) -> None:
-        """Return when the user may use the chat.
+    async def require_access(
+        self, user_id: str, chat_id: str, access: Access = "read", *, refresh: bool = False
+    ) -> None:
+        """Return when the user may read the chat, or write to it.
 
         The reply is cached for a minute, and for an hour while chat-store cannot be asked (docs/decisions/0012).
 
@@ -63,11 +65,12 @@ class StoreClient:
 
         Raises:
             NotFound: no such chat, or not this user's.
+            Forbidden: the user may only read it.
         """
         if refresh:
             self._access.evict(user_id, chat_id)
-        cached = self._access.lookup(user_id, chat_id, time.monotonic())
-        request = rpc.CheckAccess(user_id=user_id, chat_id=chat_id)
+        cached = self._access.lookup(user_id, chat_id, time.monotonic(), access)
+        request = rpc.CheckAccess(user_id=user_id, chat_id=chat_id, action=access)
         if cached is Freshness.MISSING:
             await self.ask(request)
         elif cached is Freshness.STALE:
@@ -109,8 +112,8 @@ class StoreClient:
     async def _ask(self, request: rpc.Request[Reply], *, timeout: float, retry: bool = True) -> Reply:
         try:
             reply = await self._send(request, timeout=timeout, retry=retry)
-        except NotFound:
-            self._access.record_not_found(request)
+        except (NotFound, Forbidden):
+            self._access.record_refusal(request)
             raise
         self._access.record_success(request, time.monotonic())
         return reply

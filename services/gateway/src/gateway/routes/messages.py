@@ -59,7 +59,7 @@ async def send_message(
     )
     # Here the trace of a turn begins (or joins the caller's): the event carries it on.
     with tracing.span(f"POST {MESSAGES}", kind="server", parent=request.headers):
-        await gateway.store.require_access(identity.user_id, chat_id)
+        await gateway.store.require_access(identity.user_id, chat_id, "write")
         await gateway.admission.admit(prompt)
         await gateway.publisher.publish(prompt)
     return Accepted(chat_id=chat_id, message_id=prompt.message_id)

@@ -125,6 +125,18 @@ class UserChange(msgspec.Struct, frozen=True, kw_only=True):
 # --- replies --------------------------------------------------------------------------------------------------------
 
 
+class NewMember(msgspec.Struct, frozen=True, kw_only=True):
+    """``PUT /v1/chats/{chat_id}/members/{user_id}``."""
+
+    role: Literal["writer", "reader"] = "writer"
+
+
+class NewOwner(msgspec.Struct, frozen=True, kw_only=True):
+    """``PUT /v1/chats/{chat_id}/owner``."""
+
+    user_id: str
+
+
 class Nothing(msgspec.Struct, frozen=True):
     """An empty object."""
 

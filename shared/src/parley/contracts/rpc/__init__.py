@@ -44,7 +44,12 @@ from parley.contracts.rpc.generations import (
 )
 from parley.contracts.rpc.limits import AdmitPrompt, Admitted, GetUsage, UsageReply
 from parley.contracts.rpc.members import (
+    AcceptInvitation,
+    DeclineInvitation,
     DeleteMember,
+    HandOver,
+    InvitationList,
+    ListInvitations,
     ListMembers,
     MemberList,
     MemberReply,
@@ -83,6 +88,7 @@ from parley.contracts.rpc.shares import (
 
 __all__ = [
     "STORE_REQUESTS",
+    "AcceptInvitation",
     "AccessReply",
     "AdmitPrompt",
     "Admitted",
@@ -96,6 +102,7 @@ __all__ = [
     "ContextMessage",
     "CreateChat",
     "CreateShareLink",
+    "DeclineInvitation",
     "DeleteChat",
     "DeleteMember",
     "DeleteMessage",
@@ -107,9 +114,12 @@ __all__ = [
     "GetMessage",
     "GetShared",
     "GetUsage",
+    "HandOver",
+    "InvitationList",
     "KeyOfUser",
     "KeyOfUserList",
     "ListChats",
+    "ListInvitations",
     "ListMembers",
     "ListMessages",
     "ListModels",

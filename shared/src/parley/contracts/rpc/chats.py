@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import msgspec
 
+from parley.contracts.policy import ChatAction
 from parley.contracts.requests import Done, ReplyBase, StoreRequest
 from parley.contracts.resources import Chat, Role
 
@@ -22,11 +23,12 @@ class AccessReply(ReplyBase, frozen=True, kw_only=True, tag="access"):
 
 
 class CheckAccess(StoreRequest[AccessReply], frozen=True, kw_only=True):
-    """May this user read and write this chat?"""
+    """May this user do this in this chat? ``not_found`` when not even read, else ``forbidden`` when not."""
 
     VERB: ClassVar = "check_access"
     user_id: str
     chat_id: str
+    action: ChatAction = "read"
 
 
 class CreateChat(StoreRequest[ChatReply], frozen=True, kw_only=True):

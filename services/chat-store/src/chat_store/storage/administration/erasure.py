@@ -107,6 +107,8 @@ ANONYMISE_GENERATIONS: Final = """
 UPDATE generations g SET user_id = $2 FROM usage u WHERE u.user_id = $1 AND g.id = u.generation_id AND g.user_id = $1
 """
 ANONYMISE_USAGE: Final = "UPDATE usage SET user_id = $2 WHERE user_id = $1"
+FORGET_INVITATIONS: Final = "DELETE FROM invitations WHERE user_id = $1"
+ANONYMISE_INVITATIONS: Final = "UPDATE invitations SET invited_by = $2 WHERE invited_by = $1"
 FORGET_RATES: Final = "DELETE FROM prompt_rates WHERE user_id = $1"
 FORGET_ADMISSIONS: Final = "DELETE FROM prompt_admissions WHERE user_id = $1"
 ANONYMISE_GENERATIONS_OF_CHAT: Final = "UPDATE generations SET user_id = $3 WHERE chat_id = $1 AND user_id = $2"
@@ -118,10 +120,12 @@ async def anonymise_generations(connection: Connection, chat_id: str, user_id: s
 
 
 async def anonymise_rest(connection: Connection, user_id: str, *, now: datetime) -> None:
-    """Remove the user from what has no text: rejected prompts, answers, usage."""
+    """Remove the user from what has no text: rejected prompts, answers, usage, invitations."""
     await connection.execute(FORGET_REJECTED, user_id, now)
     await connection.execute(ANONYMISE_GENERATIONS, user_id, ERASED_USER)
     await connection.execute(ANONYMISE_USAGE, user_id, ERASED_USER)
+    await connection.execute(FORGET_INVITATIONS, user_id)
+    await connection.execute(ANONYMISE_INVITATIONS, user_id, ERASED_USER)
     await connection.execute(FORGET_RATES, user_id)
     await connection.execute(FORGET_ADMISSIONS, user_id)
 

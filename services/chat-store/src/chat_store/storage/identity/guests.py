@@ -54,10 +54,21 @@ MOVE_IN_CHATS: Final = (
     UPDATE messages SET author_id = $2, version = chats.version FROM chats
     WHERE chats.id = ANY($3::uuid[]) AND messages.chat_id = chats.id AND messages.author_id = $1
     """,
+    "UPDATE invitations SET invited_by = $2 WHERE chat_id = ANY($3::uuid[]) AND invited_by = $1",
     "UPDATE generations SET user_id = $2 WHERE chat_id = ANY($3::uuid[]) AND user_id = $1",
     """
     INSERT INTO rejected_prompts SELECT chat_id, message_id, $2, code, rejected_at FROM rejected_prompts
     WHERE chat_id = ANY($3::uuid[]) AND user_id = $1 ON CONFLICT DO NOTHING
+    """,
+)
+MOVE_INVITATIONS: Final = (
+    """
+    UPDATE invitations i SET user_id = $2 WHERE i.user_id = $1
+    AND NOT EXISTS (SELECT FROM invitations WHERE chat_id = i.chat_id AND user_id = $2)
+    """,
+    """
+    DELETE FROM invitations i WHERE i.user_id IN ($1, $2)
+    AND (i.user_id = $1 OR EXISTS (SELECT FROM members WHERE chat_id = i.chat_id AND user_id = $2))
     """,
 )
 MOVE_USAGE: Final = "UPDATE usage SET user_id = $2 WHERE user_id = $1"
@@ -76,6 +87,8 @@ async def merge(connection: Connection, guest_id: str, user_id: str) -> list[Mov
     chat_ids = [row[0] for row in await connection.fetch(LOCK_CHATS, guest_id)]
     for statement in MOVE_IN_CHATS:
         await connection.execute(statement, guest_id, user_id, chat_ids)
+    for statement in MOVE_INVITATIONS:
+        await connection.execute(statement, guest_id, user_id)
     await connection.execute(MOVE_USAGE, guest_id, user_id)
     await connection.execute(REMOVE_GUEST, guest_id)
     return [

@@ -152,6 +152,7 @@ DELETE FROM users u USING (
     SELECT id FROM users g
     WHERE g.issuer IS NULL AND NOT g.disabled AND g.last_seen_at < $1
     AND NOT EXISTS (SELECT FROM members WHERE user_id = g.id)
+    AND NOT EXISTS (SELECT FROM invitations WHERE user_id = g.id)
     AND NOT EXISTS (SELECT FROM sessions WHERE user_id = g.id)
     AND NOT EXISTS (SELECT FROM api_keys WHERE user_id = g.id)
     ORDER BY g.last_seen_at LIMIT $2 FOR UPDATE SKIP LOCKED
