@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
+from parley.contracts.ids import new_id
 from tests.support.demo_model import DemoModelProcess
 from tests.support.stack import RunningStack
 from tests.support.waiting import eventually
@@ -59,12 +60,20 @@ class Guest:
         return chat_id
 
     async def send(self, chat_id: str, content: str) -> httpx.Response:
-        # A connection of its own, so that the kernel spreads the requests over the gateways.
-        async with (
-            self._sockets,
-            httpx.AsyncClient(base_url=self._http.base_url, headers=self._http.headers, timeout=60) as http,
-        ):
-            return await http.post(f"/v1/chats/{chat_id}/messages", json={"content": content})
+        """Send a message. A connection may be reset before its response: the same id again is the same message."""
+        body = {"id": new_id(), "content": content}
+
+        async def sent() -> httpx.Response | None:
+            try:
+                async with self._sockets:
+                    response = await self._http.post(f"/v1/chats/{chat_id}/messages", json=body)
+            except httpx.TransportError:
+                return None
+            return None if response.status_code == 503 else response
+
+        response = await eventually(sent, deadline=120, what="a response to a message")
+        assert response is not None
+        return response
 
     async def message(self, chat_id: str, message_id: str) -> dict[str, str]:
         """One message; the request waits until it is stored."""
@@ -85,7 +94,9 @@ class Guest:
 
 @asynccontextmanager
 async def guest(stack: RunningStack) -> AsyncIterator[Guest]:
-    async with httpx.AsyncClient(base_url=stack.url, timeout=60) as http:
+    # The kernel spreads the connections over the gateways.
+    connections = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
+    async with httpx.AsyncClient(base_url=stack.url, timeout=20, limits=connections) as http:
         token = (await http.post("/v1/session", json={})).json()["access_token"]
         http.cookies.clear()
         http.headers["authorization"] = f"Bearer {token}"
