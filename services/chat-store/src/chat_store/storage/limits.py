@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
+import asyncpg
 import msgspec
 
 from chat_store.domain.limits import Account, Queue
@@ -96,7 +97,6 @@ WITH before AS (
 ), added AS (
     INSERT INTO prompt_admissions (chat_id, message_id, user_id, bytes, admitted_at)
     SELECT $1, $2, $3, $4, clock_timestamp() FROM counted
-    ON CONFLICT (chat_id, message_id) DO NOTHING
 )
 SELECT EXISTS (SELECT FROM before) OR EXISTS (SELECT FROM counted)
 """
@@ -117,7 +117,10 @@ async def admit(
     Returns:
         False when there were as many; nothing is counted then. A prompt that was counted before is not counted again.
     """
-    return bool(await connection.fetchval(ADMIT, chat_id, message_id, user_id, size, at, limit, WINDOW))
+    try:
+        return bool(await connection.fetchval(ADMIT, chat_id, message_id, user_id, size, at, limit, WINDOW))
+    except asyncpg.UniqueViolationError:
+        return True  # it was counted by another at this moment, and not a second time: the statement changed nothing
 
 
 NEXT_PLACE: Final = """
