@@ -197,7 +197,11 @@ class ScriptedAccount:
 
     def _shared(self, method: str, parts: list[str], body: Any) -> Reply:
         found = self.shared.get(parts[1])
-        return (200, found) if found is not None else problem(404, "not_found", "This link does not exist any more.")
+        return (
+            (200, {"next": None, **found})
+            if found is not None
+            else problem(404, "not_found", "This link does not exist any more.")
+        )
 
 
 def problem(status: int, code: str, detail: str) -> Reply:

@@ -1,10 +1,11 @@
 // @vitest-environment jsdom
 
-import { type Chat, type ChatMember, Http } from "parley-client";
+import { type Chat, type ChatMember, Http, type PresentUser } from "parley-client";
 import { aMessage, CHAT, json, problem } from "parley-client/testing";
 import { act } from "react";
 import { describe, expect, it, vi } from "vitest";
 import { Invitations } from "../../src/page/sharing/Invitations";
+import { Presence } from "../../src/page/sharing/Presence";
 import { ShareDialog } from "../../src/page/sharing/ShareDialog";
 import { SharedPage } from "../../src/page/sharing/SharedPage";
 import { useRole } from "../../src/page/sharing/useRole";
@@ -155,13 +156,47 @@ describe("the role in a chat", () => {
   });
 });
 
+describe("presence", () => {
+  it("shows who else reads and writes, by name", async () => {
+    members({ user_id: "u", role: "owner" }, { user_id: "ada", name: "Ada", role: "writer" });
+    const users: PresentUser[] = [
+      { user_id: "u", state: "writing" },
+      { user_id: "ada", state: "writing" },
+      { user_id: "x", state: "reading" },
+      { user_id: "y", state: "reading" },
+    ];
+    await page.render(<Presence chatId={CHAT} users={users} />);
+    await page.pass(100);
+    expect(find("presence")?.textContent).toBe("Ada is writing… · A member and 1 other are reading");
+  });
+
+  it("is not shown while nobody else is there", async () => {
+    await page.render(<Presence chatId={CHAT} users={[{ user_id: "u", state: "reading" }]} />);
+    await page.pass(50);
+    expect(find("presence")).toBeNull();
+    expect(page.server.requests("GET", "/members")).toHaveLength(0);
+  });
+});
+
 describe("a shared chat", () => {
+  it("is read page by page", async () => {
+    const texts = ["one", "two", "three"];
+    let pages = 0;
+    page.server.overrides.set("GET /v1/shared/token", () => {
+      const message = aMessage({ id: `m${pages}`, content: texts[pages] ?? "" });
+      pages += 1;
+      return json({ title: "Tides", messages: [message], next: pages < texts.length ? pages : null });
+    });
+    const chat = await new Http(page.server).shared("token");
+    expect(chat.messages.map(({ content }) => content)).toEqual(texts);
+  });
+
   it("is shown without an action, and without a session where the server asks for none", async () => {
     const messages = [
       aMessage({ id: "q", content: "What?" }),
       aMessage({ id: "a", role: "assistant", content: "**That**", status: "stopped" }),
     ];
-    page.server.overrides.set("GET /v1/shared/token", () => json({ title: "Tides", messages }));
+    page.server.overrides.set("GET /v1/shared/token", () => json({ title: "Tides", messages, next: null }));
     const before = page.server.requests("POST", "/session").length;
     await page.render(<SharedPage http={new Http(page.server)} token="token" />);
     await page.pass(1_000);
@@ -175,7 +210,7 @@ describe("a shared chat", () => {
   it("is asked for with a session where the server wants one", async () => {
     let asked = 0;
     page.server.overrides.set("GET /v1/shared/token", () =>
-      asked++ === 0 ? problem(401, "not_authenticated") : json({ title: null, messages: [] }),
+      asked++ === 0 ? problem(401, "not_authenticated") : json({ title: null, messages: [], next: null }),
     );
     await page.render(<SharedPage http={new Http(page.server)} token="token" />);
     await page.pass(50);

@@ -7,6 +7,7 @@ import { ConnectionNotice } from "../session/ConnectionNotice";
 import { useObservable, useParley } from "../session/context";
 import { NoSessionPage, useSessionProblem } from "../session/NoSession";
 import { SignInNotices } from "../session/SignInNotices";
+import { Presence } from "../sharing/Presence";
 import { ShareButton } from "../sharing/ShareButton";
 import { useRole } from "../sharing/useRole";
 import { messageOf } from "../ui/errors";
@@ -191,6 +192,9 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
           className={`mx-auto w-full max-w-3xl px-3 md:px-6 ${empty ? "start-composer" : ""} pb-[max(0.75rem,env(safe-area-inset-bottom))]`}
         >
           <ReloadNotice />
+          {snapshot !== null && snapshot.presence.length > 0 && (
+            <Presence chatId={snapshot.state.chat_id} users={snapshot.presence} />
+          )}
           <SignInNotices />
           <ConnectionNotice onOpen={onOpen} />
           {notice !== null && (
@@ -205,7 +209,10 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
           <Composer
             chatId={chatId}
             disabledReason={readOnly ? "You can only read this chat." : null}
-            onChange={(written) => draft.write(written)}
+            onChange={(written) => {
+              draft.write(written);
+              chat?.typing();
+            }}
             onSend={(content) => send(content, draft)}
             onStop={() => chat !== null && runAction(chat.stop())}
             running={running}
