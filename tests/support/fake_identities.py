@@ -35,9 +35,44 @@ class FakeIdentities:
 
     def _start_session(self, request: identity.StartSession) -> Any:
         now = datetime.now(UTC)
-        user_id = request.user_id or request.new_user_id
-        if user_id not in self.users:
-            self.users[user_id] = User(
+        if request.external is not None:
+            user = self._external(request.external, request.guest_id or request.new_user_id)
+            if request.guest_id is not None:
+                self._end_sessions(identity.EndSessions(user_id=request.guest_id))
+        else:
+            user = self._user(request.user_id or request.new_user_id)
+        if user.disabled:
+            return rpc.RpcError(code="forbidden", message="This account is disabled.")
+        principal = Principal(
+            user=user,
+            session_id=request.session_id,
+            expires_at=now + timedelta(seconds=min(request.idle_seconds, request.absolute_seconds)),
+        )
+        self.sessions.setdefault(request.secret_digest, principal)
+        return identity.PrincipalReply(principal=principal)
+
+    def _resolve_external(self, request: identity.ResolveExternal) -> Any:
+        user = self._external(request.external, request.new_user_id)
+        if user.disabled:
+            return rpc.RpcError(code="forbidden", message="This account is disabled.")
+        return identity.PrincipalReply(principal=Principal(user=user))
+
+    def _external(self, external: identity.External, new_id: str) -> User:
+        known = (
+            user.id
+            for user in self.users.values()
+            if (user.issuer, user.subject) == (external.issuer, external.subject)
+        )
+        user = self._user(next(known, new_id))
+        profile = {name: getattr(external, name) for name in ("issuer", "subject", "email", "name")}
+        self.change(user.id, **profile, groups=list(external.groups), role=external.role or user.role)
+        return self.users[user.id]
+
+    def _user(self, user_id: str) -> User:
+        now = datetime.now(UTC)
+        return self.users.setdefault(
+            user_id,
+            User(
                 id=user_id,
                 issuer=None,
                 subject=None,
@@ -48,14 +83,8 @@ class FakeIdentities:
                 disabled=False,
                 created_at=now,
                 last_seen_at=now,
-            )
-        principal = Principal(
-            user=self.users[user_id],
-            session_id=request.session_id,
-            expires_at=now + timedelta(seconds=min(request.idle_seconds, request.absolute_seconds)),
+            ),
         )
-        self.sessions.setdefault(request.secret_digest, principal)
-        return identity.PrincipalReply(principal=principal)
 
     def _resolve_session(self, request: identity.ResolveSession) -> Any:
         if request.secret_digest is not None:

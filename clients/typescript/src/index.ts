@@ -16,7 +16,6 @@ export { Account } from "./account/account.ts";
 export type {
   ChatMember,
   CreatedShareLink,
-  EndedSession,
   Invitation,
   Role,
   Scope,

@@ -37,7 +37,7 @@ def test_every_route_of_the_protocol_is_an_operation_with_its_status() -> None:
         (name, status)
         for name, operation in OPERATIONS.items()
         for status in operation["responses"]
-        if status.startswith("2")
+        if status[0] in "23"
     }
     assert succeeding == documented
 
@@ -47,7 +47,7 @@ def test_every_response_with_a_body_has_a_schema(name: str) -> None:
     for status, response in OPERATIONS[name]["responses"].items():
         if "$ref" in response:
             response = DOCUMENT["components"]["responses"][response["$ref"].rpartition("/")[2]]
-        if status != "204":
+        if status not in ("204", "303"):
             assert all("schema" in content for content in response["content"].values()), status
 
 

@@ -54,9 +54,3 @@ export interface SharedChat {
 
 /** Who the user of a session is. */
 export type SessionUser = Pick<Me, "email" | "guest" | "name" | "role">;
-
-/** `DELETE /v1/session`. */
-export interface EndedSession {
-  /** Where the identity provider ends its own session. */
-  readonly logout_url?: string | null;
-}

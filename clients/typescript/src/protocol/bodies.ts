@@ -60,6 +60,12 @@ export interface CreatedShareLink {
   readonly token: string;
 }
 
+/** A session that has ended. */
+export interface EndedSession {
+  /** Where the browser ends the identity provider's session too; null: there is none. */
+  readonly logout_url?: string | null;
+}
+
 /** `DELETE /v1/me`. The word confirms that the user means it. */
 export interface Erasure {
   readonly confirm: "erase";

@@ -1,10 +1,11 @@
-import type { EndedSession, SharedChat } from "../account/bodies.ts";
+import type { SharedChat } from "../account/bodies.ts";
 import type { Environment } from "../environment.ts";
 import { newId } from "../ids.ts";
 import { type Observable, Subject } from "../observable.ts";
 import type {
   ChatChange,
   Config,
+  EndedSession,
   Models,
   NewAnswer,
   NewChat,

@@ -5,7 +5,10 @@ import logging
 
 from starlette.types import ASGIApp
 
+from gateway.auth.foreign_tokens import ForeignTokens
 from gateway.auth.identities import Identities
+from gateway.auth.oidc import OidcProvider
+from gateway.auth.proxy_users import ProxyUsers
 from gateway.auth.rate_limit import RateLimiter
 from gateway.bus.access_cache import AccessCache
 from gateway.bus.admission import Admission
@@ -30,6 +33,7 @@ from gateway.routes import (
     members,
     messages,
     models,
+    oidc,
     probes,
     search,
     sessions,
@@ -99,6 +103,9 @@ def build_gateway(settings: Settings) -> Gateway:
         bus=bus,
         store=store,
         identities=identities,
+        foreign_tokens=ForeignTokens.of(settings, identities) if "jwt" in settings.modes else None,
+        proxy_users=ProxyUsers.of(settings, identities) if "proxy" in settings.modes else None,
+        oidc=OidcProvider(settings, keys) if "oidc" in settings.modes else None,
         publisher=PromptPublisher(bus, store, settings.publish_seconds),
         streams=EventStreams(settings.push_url, keys),
         page=WebPage(settings),
@@ -113,9 +120,12 @@ def build_gateway(settings: Settings) -> Gateway:
 
 
 _RESOURCES = (
-    *(sessions, api_keys, own, administration, config, models),
+    *(sessions, oidc, api_keys, own, administration, config, models),
     *(chats, messages, members, invitations, shares, stream, search, usage, probes),
 )
+
+_WITHOUT_HEAD = ("stream_chat", "sign_in", "finish_sign_in")
+"""A stream has no end, and a sign-in is no resource: HEAD has nothing to report about them."""
 
 
 def build_routes(base_path: str = "") -> Api:
@@ -134,8 +144,7 @@ def build_routes(base_path: str = "") -> Api:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     for route in tuple(app.routes):
-        # A stream has no end, so HEAD has nothing to report about it.
-        if isinstance(route, StructRoute) and route.methods == {"GET"} and route.name != stream.stream_chat.__name__:
+        if isinstance(route, StructRoute) and route.methods == {"GET"} and route.name not in _WITHOUT_HEAD:
             app.add_api_route(
                 route.path, route.endpoint, methods=["HEAD"], response_model=None, include_in_schema=False
             )

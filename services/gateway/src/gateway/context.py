@@ -7,7 +7,10 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
+from gateway.auth.foreign_tokens import ForeignTokens
 from gateway.auth.identities import Identities
+from gateway.auth.oidc import OidcProvider
+from gateway.auth.proxy_users import ProxyUsers
 from gateway.auth.rate_limit import RateLimiter
 from gateway.bus.admission import Admission
 from gateway.bus.connection import Bus
@@ -27,6 +30,7 @@ class Gateway:
     Attributes:
         exports: The users whose exports are running.
         cookie_names: The session's cookie is set under the first, and read under all.
+        foreign_tokens, proxy_users, oidc: None where ``AUTH_MODES`` has not the mode.
     """
 
     settings: Settings
@@ -35,6 +39,9 @@ class Gateway:
     bus: Bus
     store: StoreClient
     identities: Identities
+    foreign_tokens: ForeignTokens | None
+    proxy_users: ProxyUsers | None
+    oidc: OidcProvider | None
     publisher: PromptPublisher
     streams: EventStreams
     page: WebPage

@@ -1,36 +1,26 @@
 """The gateway's settings, read from the environment."""
 
-import ipaddress
 import re
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
+from gateway.sign_in_settings import SignInSettings, split
 from parley.contracts.limits import MAX_MODEL_LENGTH
 from parley.runtime.forwarded import TrustedProxies
 from parley.runtime.key_settings import KeySettings
 from parley.runtime.settings import ModelSettings, check_base_path
 from parley.runtime.tokens import EARLIER_COOKIE, cookie_name
 
-AUTH_MODES: Final = ("guest", "api-key")
-"""How users can sign in. API keys are accepted in every mode; `api-key` alone lets nobody in without one."""
-
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")
 _SOCKET_URL = re.compile(r"wss?://[^\s;,'\"]+")
 
 
-class Settings(ModelSettings, KeySettings):
+class Settings(ModelSettings, KeySettings, SignInSettings):
     """Settings of one gateway process. Rates are per process: three replicas admit three times as much."""
 
-    host: str = Field("127.0.0.1", description="where it listens")
     port: int = Field(8000, ge=0, le=65535, description="shared by all replicas on this machine (SO_REUSEPORT)")
-    auth_modes: str | None = Field(
-        None,
-        description="how users sign in, comma-separated: `guest` (anybody may start a session), "
-        "`api-key` (nobody without an API key or a session from before); must be set where HOST "
-        "is not a loopback address, otherwise `guest`",
-    )
     session_seconds: float = Field(30 * 86400, gt=0, description="how long a session lasts unused")
     session_max_seconds: float = Field(180 * 86400, gt=0, description="how long a session lasts at most")
     access_token_seconds: float = Field(600, ge=10, description="how long an access token is good")
@@ -90,26 +80,10 @@ class Settings(ModelSettings, KeySettings):
     rpc_seconds: float = Field(3, gt=0, description="how long a request waits for another service before 503")
     shutdown_seconds: int = Field(10, ge=1, description="how long requests in flight may go on after SIGTERM")
 
-    @field_validator("auth_modes")
-    @classmethod
-    def _are_modes(cls, value: str | None) -> str | None:
-        for mode in _split(value or ""):
-            if mode not in AUTH_MODES:
-                raise ValueError(f"{mode!r} is none of {', '.join(AUTH_MODES)}")
-        return value
-
-    @model_validator(mode="after")
-    def _sign_in_is_possible(self) -> Self:
-        if not self.modes:
-            raise ValueError(
-                f"AUTH_MODES must be set, as HOST is {self.host}: `guest` lets in everybody who reaches this address"
-            )
-        return self
-
     @field_validator("allowed_origins")
     @classmethod
     def _are_origins(cls, value: str) -> str:
-        for origin in _split(value):
+        for origin in split(value):
             if _ORIGIN.fullmatch(origin) is None:
                 raise ValueError(f"{origin!r} is not an origin such as https://chat.example.com")
         return value
@@ -150,29 +124,11 @@ class Settings(ModelSettings, KeySettings):
         return tuple(dict.fromkeys((*first, *map(cookie_name, keys), EARLIER_COOKIE)))
 
     @property
-    def modes(self) -> frozenset[str]:
-        """``auth_modes`` as a set."""
-        if self.auth_modes is None:
-            return frozenset({"guest"}) if _is_loopback(self.host) else frozenset()
-        return frozenset(_split(self.auth_modes))
-
-    @property
     def origins(self) -> frozenset[str]:
         """``allowed_origins`` as a set."""
-        return frozenset(_split(self.allowed_origins))
+        return frozenset(split(self.allowed_origins))
 
     @property
     def proxies(self) -> TrustedProxies:
         """``trusted_proxies``, read."""
         return TrustedProxies(self.trusted_proxies)
-
-
-def _split(value: str) -> list[str]:
-    return [part.strip() for part in value.split(",") if part.strip()]
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -8,7 +8,7 @@ can be replaced while tokens that it signed are in use. The clocks of two machin
 import hashlib
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
@@ -18,9 +18,9 @@ from prometheus_client import Counter
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["session", "access", "ticket"]
-"""What a token is for, its audience: an access token authenticates requests, a ticket one socket. ``session`` is what a
-cookie contained before sessions were rows."""
+Kind = Literal["session", "access", "ticket", "sign_in"]
+"""What a token is for, its audience: an access token authenticates requests, a ticket one socket; ``sign_in`` is the
+state of a sign-in, in the browser that began it. ``session`` is what a cookie contained before sessions were rows."""
 
 MIN_KEY_BYTES = 32
 """RFC 7518 §3.2: a key of HS256 has at least 256 bits."""
@@ -104,23 +104,43 @@ class KeyRing:
         ends_at: datetime | None = None,
     ) -> tuple[str, datetime]:
         """Sign a token for ``user_id`` that is good for ``ttl`` seconds; return it and when it expires."""
-        now = datetime.now(UTC)
-        expires_at = (now + timedelta(seconds=ttl)).replace(microsecond=0)
-        claims: dict[str, Any] = {
-            "sub": user_id,
-            "aud": kind,
-            "iat": int(now.timestamp()),
-            "exp": int(expires_at.timestamp()),
-            "jti": secrets.token_urlsafe(12),
-        }
+        claims: dict[str, Any] = {"sub": user_id, "jti": secrets.token_urlsafe(12)}
         if session_id is not None:
             claims["sid"] = session_id
         if key_id is not None:
             claims["key_id"] = key_id
         if ends_at is not None:
             claims["ends_at"] = int(ends_at.timestamp())
+        return self._sign(kind, claims, ttl)
+
+    def sign_state(self, state: Mapping[str, str], ttl: float) -> str:
+        """Sign the state of a sign-in. Whoever has it can read it."""
+        return self._sign("sign_in", {"sub": "", "state": dict(state)}, ttl)[0]
+
+    def verify_state(self, token: str) -> dict[str, str]:
+        """Return what :meth:`sign_state` signed. Raises: TokenInvalid."""
+        try:
+            state: dict[str, str] = self._decode("sign_in", token)["state"]
+        except (jwt.InvalidTokenError, UnicodeError, ValueError) as error:
+            raise TokenInvalid from error
+        return state
+
+    def issued(self, token: str) -> bool:
+        """Whether ``token`` names one of the keys: no proof, but another issuer's token does not."""
+        try:
+            return jwt.get_unverified_header(token).get("kid") in self._keys
+        except (jwt.InvalidTokenError, UnicodeError, ValueError):
+            return False
+
+    def _sign(self, kind: Kind, claims: Mapping[str, Any], ttl: float) -> tuple[str, datetime]:
+        now = datetime.now(UTC)
+        expires_at = (now + timedelta(seconds=ttl)).replace(microsecond=0)
+        times = {"iat": int(now.timestamp()), "exp": int(expires_at.timestamp())}
         key = self._keys[self._signing_name]
-        return jwt.encode(claims, key, algorithm=_ALGORITHM, headers={"kid": self._signing_name}), expires_at
+        token = jwt.encode(
+            {**claims, "aud": kind, **times}, key, algorithm=_ALGORITHM, headers={"kid": self._signing_name}
+        )
+        return token, expires_at
 
     def verify(self, kind: Kind, token: str) -> Claims:
         """Return what ``token`` states.

@@ -16,7 +16,7 @@ from gateway.http.requests import is_json
 from gateway.http.routing import raises
 from gateway.metrics import RATE_LIMITED
 from parley.contracts import policy
-from parley.contracts.identity import API_KEY_PREFIX, Principal, UserRole
+from parley.contracts.identity import API_KEY_PREFIX, External, Principal, UserRole
 from parley.contracts.policy import AccountAction
 from parley.runtime.tokens import Claims, Kind, TokenExpired, TokenInvalid, TokenNotYet
 
@@ -31,7 +31,7 @@ class Identity:
     """Who makes the request, and how that was found."""
 
     principal: Principal
-    via: Literal["bearer", "cookie"]
+    via: Literal["bearer", "cookie", "proxy"]
 
     @property
     def user_id(self) -> str:
@@ -53,7 +53,9 @@ class Identity:
 
 @raises(NotAuthenticated, Forbidden, Unavailable)
 async def identify(request: Request, gateway: Gateway) -> Identity | None:
-    """Return who makes the request, or None when it carries neither a token nor a cookie.
+    """Return who makes the request, or None when it carries neither a token nor a cookie, and no proxy names a user.
+
+    A token goes before the proxy's user, and that before the cookie, which may be of a user who was there before.
 
     Raises:
         NotAuthenticated: the token or the cookie is forged, damaged or expired, or its session has ended.
@@ -63,17 +65,37 @@ async def identify(request: Request, gateway: Gateway) -> Identity | None:
     token = bearer_token(request)
     if token is not None:
         return Identity(await _principal_of_token(token, gateway), "bearer")
+    if gateway.proxy_users is not None and (named := gateway.proxy_users.external(request)) is not None:
+        return Identity(await _principal_of_proxy(named, request, gateway), "proxy")
     cookie = session_cookie(request, gateway)
-    if cookie is None:
-        return None
+    return None if cookie is None else Identity(await _principal_of_cookie(cookie, gateway), "cookie")
+
+
+async def _principal_of_cookie(cookie: str, gateway: Gateway) -> Principal:
     if _SECRET.fullmatch(cookie) is None:
         raise NotAuthenticated("The session has ended. Start a new one.", code="session_ended")
-    return Identity(await gateway.identities.by_session_secret(cookie), "cookie")
+    return await gateway.identities.by_session_secret(cookie)
+
+
+async def _principal_of_proxy(named: External, request: Request, gateway: Gateway) -> Principal:
+    """Return the principal of a user whom the proxy names, with the session that the user's browser has here."""
+    assert gateway.proxy_users is not None
+    principal = await gateway.proxy_users.find(named)
+    cookie = session_cookie(request, gateway)
+    if cookie is None:
+        return principal
+    try:
+        session = await _principal_of_cookie(cookie, gateway)
+    except (NotAuthenticated, Forbidden):
+        return principal
+    return session if session.user.id == principal.user.id else principal
 
 
 async def _principal_of_token(token: str, gateway: Gateway) -> Principal:
     if token.startswith(API_KEY_PREFIX):
         return await gateway.identities.by_api_key(token)
+    if gateway.foreign_tokens is not None and not gateway.keys.issued(token):
+        return await gateway.foreign_tokens.find(token)
     claims = verify(token, "access", gateway)
     if claims.session_id is None:
         raise NotAuthenticated("The token is not valid.", code="token_invalid")
@@ -168,7 +190,7 @@ async def authorize_write(request: Request, gateway: Gateway, action: AccountAct
     if bearer_token(request) is None:
         check_origin(request, gateway)
     identity = await authorize(request, gateway, action)
-    if identity.via == "cookie":
+    if identity.via != "bearer":
         check_csrf(request, gateway)
     wait = gateway.writes.admit(identity.user_id, gateway.now())
     if wait:

@@ -2,6 +2,7 @@
 
 import time
 from collections import defaultdict
+from datetime import datetime
 from typing import Final, NamedTuple
 
 import msgspec
@@ -12,7 +13,8 @@ from gateway.errors import Forbidden, NotAuthenticated, NotFound, Unavailable
 from gateway.metrics import STALE_IDENTITIES
 from parley.contracts import identity, rpc
 from parley.contracts.decoding import UNDECODABLE
-from parley.contracts.identity import Principal
+from parley.contracts.identity import External, Principal
+from parley.contracts.ids import new_id
 
 FRESH_SECONDS: Final = 60.0
 """How long a principal is used without asking again."""
@@ -69,13 +71,36 @@ class Identities:
         request = identity.ResolveApiKey(prefix=prefix, secret_digest=digest)
         return await self._find(f"key {digest}", request, "token_invalid")
 
+    def fresh(self, key: str) -> Principal | None:
+        """Return a principal that :meth:`by_external` cached a short time ago under this key."""
+        cached = self._cached.get(key)
+        if cached is None or time.monotonic() - cached.since >= FRESH_SECONDS or _has_ended(cached.principal):
+            return None
+        return cached.principal
+
+    async def by_external(self, key: str, external: External, ends_at: datetime | None) -> Principal:
+        """Return the principal of a user whom another issuer or a proxy named.
+
+        Args:
+            key: What it is cached under.
+            ends_at: When the token that named the user expires.
+
+        Raises:
+            Forbidden: the user is disabled.
+            Unavailable: chat-store does not answer, and nothing is cached.
+        """
+        request = identity.ResolveExternal(external=external, new_user_id=new_id())
+        return await self._find(key, request, "token_invalid", ends_at)
+
     def add_session(self, secret: str, principal: Principal) -> None:
         """Cache a session that has just been started."""
         now = time.monotonic()
         self._add(f"secret {identity.digest(secret)}", principal, now)
         self._add(f"session {principal.session_id}", principal, now)
 
-    async def _find(self, key: str, request: rpc.Request[identity.PrincipalReply], code: str) -> Principal:
+    async def _find(
+        self, key: str, request: rpc.Request[identity.PrincipalReply], code: str, ends_at: datetime | None = None
+    ) -> Principal:
         now = time.monotonic()
         cached = self._cached.get(key)
         if cached is not None and (now - cached.since >= STALE_SECONDS or _has_ended(cached.principal)):
@@ -96,6 +121,8 @@ class Identities:
                 raise
             STALE_IDENTITIES.inc()
             return cached.principal
+        if ends_at is not None:
+            principal = msgspec.structs.replace(principal, expires_at=ends_at)
         self._add(key, principal, now)
         return principal
 

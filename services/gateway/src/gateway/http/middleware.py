@@ -45,6 +45,8 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        # Headers change scope["client"]; who names a user must be the peer itself (gateway.auth.proxy_users).
+        scope.setdefault("state", {})["peer"] = (scope["client"] or ("",))[0]
         client = self._apply_forwarded(scope)
         if self._base_path:
             scope["path"] = below(self._base_path, scope["path"])

@@ -29,7 +29,10 @@ _SECURITY_SCHEMES = {
     },
 }
 _HEADERS = {
-    "Location": {"description": "The address of what was created.", "schema": {"type": "string"}},
+    "Location": {
+        "description": "The address of what was created, or where the browser goes on.",
+        "schema": {"type": "string"},
+    },
     "Retry-After": {
         "description": "Seconds after which the request may succeed.",
         "schema": {"type": "integer", "minimum": 1},
@@ -93,7 +96,9 @@ def _describe_operation(
         responses[status]["content"] = {"application/json": {"schema": reference_of[route.reply_type]}}
         for additional in route.responses:
             responses[str(additional)]["content"] = responses[status]["content"]
-    if status == "201":
+    if status == "303":
+        responses[status] = {"description": "Redirects the browser."}
+    if status in ("201", "303"):
         responses[status]["headers"] = {"Location": {"$ref": "#/components/headers/Location"}}
     errors = _errors(route)
     for error in errors:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from gateway.context import GatewayDependency
 from gateway.http.push_url import public_push_url
 from gateway.http.routing import StructRoute
-from gateway.routes.schemas import Config, ContentLimits, SignIn
+from gateway.routes.schemas import Config, ContentLimits, OidcProvider, SignIn
 from parley.contracts.limits import MAX_PROMPT_BYTES
 
 router = APIRouter(tags=["config"], route_class=StructRoute)
@@ -21,7 +21,12 @@ async def show_config(request: Request, gateway: GatewayDependency) -> Config:
     settings = gateway.settings
     return Config(
         push_url=public_push_url(settings, request.headers.get("host", "")),
-        auth=SignIn(guest="guest" in settings.modes),
+        auth=SignIn(
+            guest="guest" in settings.modes,
+            oidc=OidcProvider(name=settings.oidc_name, login_url=f"{settings.base_path}/v1/auth/oidc/login")
+            if "oidc" in settings.modes
+            else None,
+        ),
         default_model=settings.model,
         demo=settings.demo,
         version=version(),

@@ -235,6 +235,16 @@ class SharedChat(msgspec.Struct, frozen=True, kw_only=True):
     next: int | None = None
 
 
+class EndedSession(msgspec.Struct, frozen=True, kw_only=True):
+    """A session that has ended.
+
+    Attributes:
+        logout_url: Where the browser ends the identity provider's session too; null: there is none.
+    """
+
+    logout_url: str | None = None
+
+
 class PushTicket(msgspec.Struct, frozen=True, kw_only=True):
     ticket: str
     expires_at: datetime

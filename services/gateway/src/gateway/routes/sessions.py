@@ -1,6 +1,5 @@
 """Sessions, the user of a session, and push tickets."""
 
-import secrets
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
@@ -22,20 +21,18 @@ from gateway.auth.authentication import (
     session_cookie,
     set_cookie,
 )
+from gateway.auth.sessions import address_of, logout_url, start
 from gateway.context import Gateway, GatewayDependency
 from gateway.errors import Forbidden, NotAuthenticated, TooMany, Unavailable, UnsupportedMediaType
 from gateway.http.requests import JsonBody, SessionId
 from gateway.http.routing import StructRoute, raises
 from gateway.metrics import RATE_LIMITED
-from gateway.routes.schemas import Me, NewSession, Page, PushTicket, Session, SessionSummary
+from gateway.routes.schemas import EndedSession, Me, NewSession, Page, PushTicket, Session, SessionSummary
 from parley.contracts import identity as contract
 from parley.contracts.identity import Principal
-from parley.contracts.ids import new_id
 from parley.runtime.forwarded import group_of
 
 TICKET_SECONDS = 60.0
-
-_USER_AGENT_LENGTH = 200
 
 router = APIRouter(prefix="/v1", tags=["sessions"], route_class=StructRoute)
 
@@ -57,20 +54,22 @@ async def start_session(
     if current is None:
         if earlier is None:
             _check_guests(request, gateway)
-        secret = secrets.token_urlsafe(32)
-        principal = await _start(request, gateway, secret, user_id=earlier)
-        set_cookie(response, request, gateway, secret)
+        principal = await start(request, response, gateway, method="guest", user_id=earlier)
+    elif current.principal.session_id is None:
+        assert gateway.proxy_users is not None
+        external = gateway.proxy_users.external(request)
+        principal = await start(request, response, gateway, method="proxy", external=external)
     else:
         principal = current.principal
-        if current.via == "cookie" and (cookie := session_cookie(request, gateway)) is not None:
+        if current.via != "bearer" and (cookie := session_cookie(request, gateway)) is not None:
             set_cookie(response, request, gateway, cookie)
     request.state.user_id = principal.user.id
     return _session(gateway, principal, new_guest=current is None and earlier is None)
 
 
-@router.delete("/session", status_code=204)
+@router.delete("/session")
 @raises(Forbidden, UnsupportedMediaType, Unavailable)
-async def end_session(request: Request, gateway: GatewayDependency, response: Response) -> None:
+async def end_session(request: Request, gateway: GatewayDependency, response: Response) -> EndedSession:
     """Sign out: end the session that the request carries, if there is one, and remove its cookie."""
     if bearer_token(request) is None:
         check_origin(request, gateway)
@@ -78,9 +77,12 @@ async def end_session(request: Request, gateway: GatewayDependency, response: Re
     try:
         identity = await identify(request, gateway)
     except NotAuthenticated:
-        return
-    if identity is not None and identity.principal.session_id is not None:
-        await _end(gateway, identity.principal, contract.EndSessions, session_id=identity.principal.session_id)
+        identity = None
+    if identity is None:
+        return EndedSession()
+    if identity.principal.session_id is not None:
+        await _end(gateway, identity.principal, session_id=identity.principal.session_id)
+    return EndedSession(logout_url=await logout_url(identity.principal, request, response, gateway))
 
 
 @router.get("/sessions")
@@ -91,21 +93,27 @@ async def list_sessions(gateway: GatewayDependency, identity: AccountReader) -> 
     return Page(items=[SessionSummary.of(session, current=session.id == current) for session in reply.items])
 
 
-@router.delete("/sessions", status_code=204)
+@router.delete("/sessions")
 async def end_sessions(
+    request: Request,
     gateway: GatewayDependency,
     identity: Account,
+    response: Response,
     keep_current: Annotated[bool, Query(description="Do not end the session of this request.")] = False,
-) -> None:
+) -> EndedSession:
     """Sign out everywhere: end all sessions of the user."""
-    kept = identity.principal.session_id if keep_current else None
-    await _end(gateway, identity.principal, contract.EndSessions, except_id=kept)
+    if keep_current:
+        await _end(gateway, identity.principal, except_id=identity.principal.session_id)
+        return EndedSession()
+    await _end(gateway, identity.principal)
+    delete_cookies(response, request, gateway)
+    return EndedSession(logout_url=await logout_url(identity.principal, request, response, gateway))
 
 
 @router.delete("/sessions/{session_id}", status_code=204)
 async def end_other_session(gateway: GatewayDependency, identity: Account, session_id: SessionId) -> None:
     """End one session of the user."""
-    await _end(gateway, identity.principal, contract.EndSessions, session_id=session_id)
+    await _end(gateway, identity.principal, session_id=session_id)
 
 
 @router.get("/me")
@@ -137,33 +145,13 @@ async def _current(request: Request, gateway: Gateway, *, start_over: bool) -> I
         if start_over and bearer_token(request) is None:
             return None
         raise
-    if identity is not None and identity.principal.session_id is None:
-        raise Forbidden("Only a session has access tokens; use the API key itself.", code="scope_missing")
+    if identity is not None and identity.via == "bearer" and identity.principal.session_id is None:
+        raise Forbidden("Only a session has access tokens; use the key or the token itself.", code="scope_missing")
     return identity
 
 
-async def _start(request: Request, gateway: Gateway, secret: str, *, user_id: str | None) -> Principal:
-    reply = await gateway.store.ask(
-        contract.StartSession(
-            session_id=new_id(),
-            secret_digest=contract.digest(secret),
-            new_user_id=new_id(),
-            user_id=user_id,
-            method="guest",
-            address=_address(request),
-            user_agent=request.headers.get("user-agent", "")[:_USER_AGENT_LENGTH].replace("\0", ""),
-            idle_seconds=gateway.settings.session_seconds,
-            absolute_seconds=gateway.settings.session_max_seconds,
-        )
-    )
-    gateway.identities.add_session(secret, reply.principal)
-    return reply.principal
-
-
-async def _end(
-    gateway: Gateway, principal: Principal, request: type[contract.EndSessions], **which: str | None
-) -> None:
-    await gateway.store.ask(request(user_id=principal.user.id, **which))
+async def _end(gateway: Gateway, principal: Principal, **which: str | None) -> None:
+    await gateway.store.ask(contract.EndSessions(user_id=principal.user.id, **which))
     # Here at once; in the other processes with chat-store's announcement.
     gateway.identities.revoke(contract.Revoked(user_id=principal.user.id, session_id=which.get("session_id")))
 
@@ -193,11 +181,7 @@ def _is_from_browser(request: Request) -> bool:
 def _check_guests(request: Request, gateway: Gateway) -> None:
     if "guest" not in gateway.settings.modes:
         raise Forbidden("Guests are not allowed here. Sign in first.", code="guests_not_allowed")
-    wait = gateway.guests.admit(group_of(_address(request)), gateway.now())
+    wait = gateway.guests.admit(group_of(address_of(request)), gateway.now())
     if wait:
         RATE_LIMITED.labels("guests").inc()
         raise TooMany("Too many new guests from this address. Wait a moment.", retry_after=wait)
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client is not None else ""

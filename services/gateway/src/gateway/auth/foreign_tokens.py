@@ -1,0 +1,72 @@
+"""Tokens of another issuer as bearer tokens (``AUTH_MODES=jwt``)."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import Self
+
+from gateway.auth import signing_keys
+from gateway.auth.claims import ClaimNames
+from gateway.auth.identities import Identities
+from gateway.auth.signing_keys import FixedKey, KeySource, PublishedKeys, fetch_json
+from gateway.sign_in_settings import SignInSettings, split
+from parley.contracts.identity import Principal
+from parley.runtime.tokens import LEEWAY
+
+
+class ForeignTokens:
+    """Verifies tokens of one issuer, and finds their users. What was verified is cached as any identity is.
+
+    Attributes:
+        issuer: Its tokens' ``iss``.
+    """
+
+    def __init__(
+        self,
+        identities: Identities,
+        keys: KeySource,
+        names: ClaimNames,
+        *,
+        issuer: str,
+        audience: str,
+        algorithms: tuple[str, ...],
+    ) -> None:
+        self.issuer = issuer
+        self._identities = identities
+        self._keys = keys
+        self._names = names
+        self._audience = audience
+        self._algorithms = algorithms
+
+    @classmethod
+    def of(cls, settings: SignInSettings, identities: Identities) -> Self:
+        keys: KeySource
+        if settings.jwt_key is not None:
+            keys = FixedKey(settings.jwt_key.get_secret_value())
+        else:
+            keys = PublishedKeys(lambda: fetch_json(settings.jwt_jwks_url))
+        return cls(
+            identities,
+            keys,
+            ClaimNames(settings.jwt_groups_claim, settings.jwt_admin_group),
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+            algorithms=tuple(split(settings.jwt_algorithms)),
+        )
+
+    async def find(self, token: str) -> Principal:
+        """Return the token's user, who is created at the first token. The principal ends with the token.
+
+        Raises:
+            NotAuthenticated: the token is not valid.
+            Forbidden: the user is disabled.
+            Unavailable: the issuer's keys cannot be fetched, or chat-store does not answer.
+        """
+        key = f"token {hashlib.sha256(token.encode()).hexdigest()}"
+        cached = self._identities.fresh(key)
+        if cached is not None:
+            return cached
+        claims = await signing_keys.verify(
+            token, self._keys, issuer=self.issuer, audience=self._audience, algorithms=self._algorithms
+        )
+        ends_at = datetime.fromtimestamp(claims["exp"], UTC) + timedelta(seconds=LEEWAY)
+        return await self._identities.by_external(key, self._names.external(self.issuer, claims), ends_at)

@@ -1,0 +1,240 @@
+"""Sign-in with an OpenID provider: authorization code with PKCE (OpenID Connect Core 1.0, RFC 7636).
+
+The browser has the state of a sign-in, signed, in a cookie that no script reads; the gateway stores nothing, so that
+the callback may reach another replica.
+"""
+
+import hmac
+import logging
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from gateway.auth.claims import ClaimNames
+from gateway.auth.signing_keys import SIGNING_ALGORITHMS, PublishedKeys, fetch_json, verify
+from gateway.errors import GatewayError, Unavailable
+from gateway.sign_in_settings import SignInSettings
+from parley.contracts.identity import External
+from parley.runtime.tokens import KeyRing, TokenInvalid
+
+log = logging.getLogger(__name__)
+
+SIGN_IN_SECONDS: Final = 600.0
+"""How long a person may take at the provider."""
+
+_METADATA_SECONDS: Final = 3600.0
+_TIMEOUT: Final = 10.0
+
+
+class SignInFailed(Exception):
+    """A sign-in ended without a user.
+
+    Attributes:
+        code: For the page: ``access_denied``, ``disabled``, ``expired``, ``unavailable`` or ``failed``.
+        return_to: Where the page was.
+    """
+
+    def __init__(self, code: str, return_to: str | None = None) -> None:
+        super().__init__(code)
+        self.code = code
+        self.return_to = return_to
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """A user whom the provider named."""
+
+    external: External
+    id_token: str
+    return_to: str
+
+
+class OidcProvider:
+    """The provider of ``OIDC_ISSUER``. Its metadata and keys are fetched when they are first needed.
+
+    Args:
+        keys: Sign the state of a sign-in.
+    """
+
+    def __init__(self, settings: SignInSettings, keys: KeyRing) -> None:
+        # Imported at start, and only here: 80 ms and 10 MB that the first sign-in should not wait for.
+        from authlib.integrations.httpx_client import AsyncOAuth2Client
+
+        self._client = AsyncOAuth2Client
+        self._settings = settings
+        self._keys = keys
+        self._names = ClaimNames(settings.oidc_groups_claim, settings.oidc_admin_group)
+        self._published = PublishedKeys(self._fetch_keys)
+        self._metadata: dict[str, Any] | None = None
+        self._metadata_at = 0.0
+        self._used: dict[str, float] = {}
+
+    async def begin(self, redirect_uri: str, return_to: str) -> tuple[str, str]:
+        """Return the provider's address for a new sign-in, and the state for the browser's cookie.
+
+        Raises:
+            Unavailable: the provider does not respond.
+        """
+        metadata = await self._read_metadata()
+        state = {name: secrets.token_urlsafe(32) for name in ("state", "nonce", "verifier")}
+        async with self._client(
+            client_id=self._settings.oidc_client_id,
+            scope=self._settings.oidc_scopes,
+            redirect_uri=redirect_uri,
+            code_challenge_method="S256",
+        ) as client:
+            address, _ = client.create_authorization_url(
+                metadata["authorization_endpoint"],
+                state=state["state"],
+                code_verifier=state["verifier"],
+                nonce=state["nonce"],
+            )
+        return address, self._keys.sign_state({**state, "return_to": return_to}, SIGN_IN_SECONDS)
+
+    async def complete(self, signed_state: str, query: Mapping[str, str], redirect_uri: str) -> SignIn:
+        """Return the user whom the provider names to the browser that began the sign-in.
+
+        Args:
+            signed_state: The cookie's value.
+            query: What the provider appended to ``redirect_uri``.
+
+        Raises:
+            SignInFailed
+        """
+        state = self._use_state(signed_state, query.get("state", ""))
+        try:
+            id_token, claims = await self._exchange(state, query, redirect_uri)
+        except SignInFailed as failure:
+            raise SignInFailed(failure.code, state["return_to"]) from failure
+        except Unavailable as error:
+            log.warning("A sign-in failed: %s", error.detail)
+            raise SignInFailed("unavailable", state["return_to"]) from error
+        external = self._names.external(claims["iss"], claims)
+        return SignIn(external, id_token, state["return_to"])
+
+    def is_issuer(self, issuer: str) -> bool:
+        """Whether the provider has this issuer."""
+        return issuer.rstrip("/") == self._settings.oidc_issuer.rstrip("/")
+
+    async def logout_url(self, return_to: str, id_token: str | None) -> str | None:
+        """Return where the provider ends its own session; None when it has no such address, or does not respond.
+
+        Args:
+            id_token: With it the provider need not ask whom to sign out.
+        """
+        try:
+            endpoint = (await self._read_metadata()).get("end_session_endpoint")
+        except Unavailable:
+            return None
+        if not endpoint:
+            return None
+        query = {"client_id": self._settings.oidc_client_id, "post_logout_redirect_uri": return_to}
+        if id_token is not None:
+            query["id_token_hint"] = id_token
+        return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
+
+    def _use_state(self, signed_state: str, given: str) -> dict[str, str]:
+        """Return the state of a sign-in that the browser began, once.
+
+        At another replica the same state passes again; there the provider refuses its code.
+        """
+        try:
+            state = self._keys.verify_state(signed_state)
+        except TokenInvalid:
+            raise SignInFailed("expired") from None
+        now = time.monotonic()
+        self._used = {used: ends for used, ends in self._used.items() if ends > now}
+        if not hmac.compare_digest(given.encode(), state["state"].encode()) or given in self._used:
+            raise SignInFailed("expired", state["return_to"])
+        # Longer than the state is good, by the skew that is allowed for.
+        self._used[given] = now + 2 * SIGN_IN_SECONDS
+        return state
+
+    async def _exchange(
+        self, state: Mapping[str, str], query: Mapping[str, str], redirect_uri: str
+    ) -> tuple[str, dict[str, Any]]:
+        """Return the ID token for a code, and its claims with those of the user-info endpoint."""
+        import httpx2
+        from authlib.integrations.base_client.errors import OAuthError
+
+        if "error" in query:
+            raise SignInFailed("access_denied" if query["error"] == "access_denied" else "failed")
+        metadata = await self._read_metadata()
+        # RFC 9207: the response of another provider is not this one's.
+        if query.get("iss", metadata["issuer"]) != metadata["issuer"] or not query.get("code"):
+            raise SignInFailed("failed")
+        try:
+            async with self._authenticated_client(metadata) as client:
+                token = await client.fetch_token(
+                    metadata["token_endpoint"],
+                    grant_type="authorization_code",
+                    code=query["code"],
+                    code_verifier=state["verifier"],
+                    redirect_uri=redirect_uri,
+                )
+                claims = await self._verify(token["id_token"], state["nonce"], metadata)
+                if endpoint := metadata.get("userinfo_endpoint"):
+                    info = (await client.get(endpoint)).raise_for_status().json()
+                    # OpenID Connect Core 5.3.2: the claims are of nobody else.
+                    if info.get("sub") != claims["sub"]:
+                        raise SignInFailed("failed")
+                    claims = {**info, **claims}
+        except (httpx2.TransportError, httpx2.HTTPStatusError) as error:
+            raise Unavailable(f"The identity provider does not respond: {error}") from error
+        except (OAuthError, GatewayError, KeyError, ValueError, AttributeError, TypeError) as error:
+            if isinstance(error, Unavailable):
+                raise
+            log.warning("A sign-in was refused: %r", error)
+            raise SignInFailed("failed") from error
+        return token["id_token"], claims
+
+    def _authenticated_client(self, metadata: Mapping[str, Any]) -> Any:
+        secret = self._settings.oidc_client_secret
+        methods = metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        method = "client_secret_basic" if "client_secret_basic" in methods else "client_secret_post"
+        return self._client(
+            client_id=self._settings.oidc_client_id,
+            client_secret=None if secret is None else secret.get_secret_value(),
+            token_endpoint_auth_method="none" if secret is None else method,
+            timeout=_TIMEOUT,
+        )
+
+    async def _verify(self, id_token: str, nonce: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an ID token's claims. Raises: NotAuthenticated, Unavailable, SignInFailed."""
+        offered = metadata.get("id_token_signing_alg_values_supported", ["RS256"])
+        claims = await verify(
+            id_token,
+            self._published,
+            issuer=metadata["issuer"],
+            audience=self._settings.oidc_client_id,
+            algorithms=[name for name in SIGNING_ALGORITHMS if name in offered],
+            required=("iat", "nonce"),
+        )
+        authorized = claims.get("azp", self._settings.oidc_client_id) == self._settings.oidc_client_id
+        if not authorized or not hmac.compare_digest(str(claims["nonce"]).encode(), nonce.encode()):
+            raise SignInFailed("failed")
+        return claims
+
+    async def _fetch_keys(self) -> dict[str, Any]:
+        return await fetch_json((await self._read_metadata())["jwks_uri"])
+
+    async def _read_metadata(self) -> dict[str, Any]:
+        """Return the provider's metadata (OpenID Connect Discovery 1.0); old ones while it does not respond."""
+        if self._metadata is not None and time.monotonic() - self._metadata_at < _METADATA_SECONDS:
+            return self._metadata
+        issuer = self._settings.oidc_issuer.rstrip("/")
+        try:
+            metadata = await fetch_json(f"{issuer}/.well-known/openid-configuration")
+            missing = {"issuer", "authorization_endpoint", "token_endpoint", "jwks_uri"} - metadata.keys()
+            if missing or metadata["issuer"].rstrip("/") != issuer:
+                raise Unavailable(f"The metadata of {issuer} are incomplete, or of another issuer.")
+        except Unavailable as error:
+            log.warning("The metadata of the identity provider could not be fetched: %s", error.detail)
+            if self._metadata is None:
+                raise
+            metadata = self._metadata
+        self._metadata, self._metadata_at = metadata, time.monotonic()
+        return metadata

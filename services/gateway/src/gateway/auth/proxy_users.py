@@ -1,0 +1,75 @@
+"""Users whom a proxy in front of the gateway names by headers (``AUTH_MODES=proxy``)."""
+
+import hashlib
+from typing import Final, Self
+
+from starlette.requests import Request
+
+from gateway.auth.claims import external_user
+from gateway.auth.identities import Identities
+from gateway.sign_in_settings import SignInSettings
+from parley.contracts.identity import External, Principal
+from parley.runtime.forwarded import TrustedProxies
+
+ISSUER: Final = "proxy"
+
+_MAX_LENGTH: Final = 320
+
+
+class ProxyUsers:
+    """Believes the user header of requests that come from the proxy itself, by the connection's own address.
+
+    Args:
+        headers: The names of the headers with the user, e-mail address, name and groups (comma-separated).
+    """
+
+    def __init__(
+        self,
+        identities: Identities,
+        networks: TrustedProxies,
+        headers: tuple[str, str, str, str],
+        admin_group: str | None,
+    ) -> None:
+        self._identities = identities
+        self._networks = networks
+        self._headers = headers
+        self._admin_group = admin_group
+
+    @classmethod
+    def of(cls, settings: SignInSettings, identities: Identities) -> Self:
+        headers = (
+            settings.auth_proxy_user_header,
+            settings.auth_proxy_email_header,
+            settings.auth_proxy_name_header,
+            settings.auth_proxy_groups_header,
+        )
+        networks = TrustedProxies(settings.auth_proxy_networks)
+        return cls(identities, networks, headers, settings.auth_proxy_admin_group)
+
+    def external(self, request: Request) -> External | None:
+        """Return the user whom the proxy names; None: it names nobody, or the request does not come from it."""
+        subject, email, name, groups = (_text(request, header) for header in self._headers)
+        if subject is None or not self._networks.trusts(request.state.peer):
+            return None
+        return external_user(
+            ISSUER,
+            subject,
+            email=email,
+            name=name,
+            groups=tuple(group.strip() for group in (groups or "").split(",") if group.strip()),
+            admin_group=self._admin_group,
+        )
+
+    async def find(self, external: External) -> Principal:
+        """Return the user, who is created at the first request. Raises as :meth:`Identities.by_external`."""
+        key = f"proxy {hashlib.sha256(repr(external).encode()).hexdigest()}"
+        return self._identities.fresh(key) or await self._identities.by_external(key, external, None)
+
+
+def _text(request: Request, header: str) -> str | None:
+    values = request.headers.getlist(header)
+    if len(values) != 1:
+        return None  # of two, one may be the client's own
+    # Starlette decodes headers as Latin-1; proxies send names as UTF-8.
+    value = values[0].encode("latin-1").decode("utf-8", "replace").strip()
+    return value[:_MAX_LENGTH].replace("\0", "") or None

@@ -1,0 +1,90 @@
+"""Starting sessions, and ending those of the identity provider."""
+
+import secrets
+from typing import Final, Literal
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.auth.authentication import set_cookie
+from gateway.context import Gateway
+from parley.contracts import identity as contract
+from parley.contracts.identity import External, Principal
+from parley.contracts.ids import new_id
+
+_USER_AGENT_LENGTH: Final = 200
+
+
+async def start(
+    request: Request,
+    response: Response,
+    gateway: Gateway,
+    *,
+    method: Literal["guest", "oidc", "proxy"],
+    user_id: str | None = None,
+    external: External | None = None,
+    guest_id: str | None = None,
+) -> Principal:
+    """Start a session and set its cookie.
+
+    Args:
+        user_id: Of a guest from before sessions were rows.
+        external: The user whom a provider or a proxy named; None: a guest.
+        guest_id: The guest who signs in, and whose chats go to ``external``.
+
+    Raises:
+        Forbidden: the user is disabled.
+        Unavailable: chat-store does not answer.
+    """
+    secret = secrets.token_urlsafe(32)
+    reply = await gateway.store.ask(
+        contract.StartSession(
+            session_id=new_id(),
+            secret_digest=contract.digest(secret),
+            new_user_id=new_id(),
+            user_id=user_id,
+            external=external,
+            guest_id=guest_id,
+            method=method,
+            address=address_of(request),
+            user_agent=request.headers.get("user-agent", "")[:_USER_AGENT_LENGTH].replace("\0", ""),
+            idle_seconds=gateway.settings.session_seconds,
+            absolute_seconds=gateway.settings.session_max_seconds,
+        )
+    )
+    gateway.identities.add_session(secret, reply.principal)
+    set_cookie(response, request, gateway, secret)
+    return reply.principal
+
+
+async def logout_url(principal: Principal, request: Request, response: Response, gateway: Gateway) -> str | None:
+    """Return where the browser ends the provider's session too; None: the user has none there."""
+    provider = gateway.oidc
+    if provider is None or principal.user.issuer is None or not provider.is_issuer(principal.user.issuer):
+        return None
+    hint = id_token_cookie(gateway)
+    id_token = request.cookies.get(hint)
+    if id_token is not None:
+        response.delete_cookie(hint, path=id_token_path(gateway), httponly=True, samesite="lax")
+    return await provider.logout_url(page_address(request, gateway), id_token)
+
+
+def id_token_cookie(gateway: Gateway) -> str:
+    """Return the name of the cookie with the provider's ID token: its hint whom to sign out."""
+    return f"{gateway.cookie_names[0]}_id"
+
+
+def id_token_path(gateway: Gateway) -> str:
+    """Return the only address that the cookie is sent to: sign-out."""
+    return f"{gateway.settings.base_path}/v1/session"
+
+
+def page_address(request: Request, gateway: Gateway) -> str:
+    """Return the page's address as browsers reach it."""
+    origin = gateway.settings.public_url or f"{request.url.scheme}://{request.headers.get('host', '')}"
+    return f"{origin}{gateway.settings.base_path}/"
+
+
+def address_of(request: Request) -> str:
+    """Return the client's address, as a trusted proxy names it."""
+    return request.client.host if request.client is not None else ""

@@ -1,0 +1,152 @@
+"""The keys with which another issuer signs tokens, and the verification of such tokens (JWT, RFC 7519)."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Protocol
+
+import jwt
+from jwt import PyJWK
+
+from gateway.errors import NotAuthenticated, Unavailable
+from parley.runtime.tokens import LEEWAY
+
+log = logging.getLogger(__name__)
+
+REFETCH_SECONDS: Final = 10.0
+"""The shortest time between two requests for keys: anybody can send a token with an unknown ``kid``."""
+
+_FRESH_SECONDS: Final = 3600.0
+"""After which keys are fetched again: a key that the issuer withdrew verifies no more than so long."""
+
+_FETCH_SECONDS: Final = 5.0
+
+SIGNING_ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+"""Algorithms of key pairs. A shared secret is another matter: with it, whoever verifies can sign."""
+
+
+async def fetch_json(url: str) -> dict[str, Any]:
+    """Return a JSON object of the identity provider. Raises: Unavailable."""
+    import httpx2  # only where AUTH_MODES needs it
+
+    try:
+        async with httpx2.AsyncClient(timeout=_FETCH_SECONDS) as http:
+            response = await http.get(url, headers={"accept": "application/json"})
+            document = response.raise_for_status().json()
+    except (httpx2.HTTPError, ValueError) as error:
+        raise Unavailable(f"The identity provider does not respond: {url}: {error}") from error
+    if not isinstance(document, dict):
+        raise Unavailable(f"The identity provider sends no JSON object: {url}")
+    return document
+
+
+class KeySource(Protocol):
+    """Finds the key that a token names."""
+
+    async def find(self, key_id: str | None, algorithm: str) -> Any:
+        """Return the key. Raises: NotAuthenticated (there is none), Unavailable (it could not be fetched)."""
+
+
+class FixedKey:
+    """The one key of an issuer that publishes none: a public key (PEM), or a secret for HS256."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    async def find(self, key_id: str | None, algorithm: str) -> Any:
+        return self._key
+
+
+class PublishedKeys:
+    """The keys that an issuer publishes as a JWK set (RFC 7517), and replaces from time to time.
+
+    Args:
+        fetch: Returns the document. Raises: Unavailable.
+    """
+
+    def __init__(self, fetch: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+        self._fetch = fetch
+        self._keys: list[dict[str, Any]] = []
+        self._fetched_at = -float("inf")
+        self._tried_at = -float("inf")
+        self._fetching = asyncio.Lock()
+
+    async def find(self, key_id: str | None, algorithm: str) -> PyJWK:
+        """Return the key that a token names; an unknown name makes the keys be fetched again, at a bounded rate.
+
+        Keys that were fetched before go on verifying while the issuer does not respond.
+
+        Raises:
+            NotAuthenticated: the issuer has no such key.
+            Unavailable: the keys were never fetched, and cannot be now.
+        """
+        if self._is_due(_FRESH_SECONDS):
+            await self._refresh(_FRESH_SECONDS)
+        found = self._lookup(key_id, algorithm)
+        if found is None and self._is_due(REFETCH_SECONDS):
+            await self._refresh(REFETCH_SECONDS)
+            found = self._lookup(key_id, algorithm)
+        if found is None:
+            if not self._keys:
+                raise Unavailable("The keys of the identity provider cannot be fetched at the moment.")
+            raise NotAuthenticated("The token is not valid.", code="token_invalid")
+        return found
+
+    def _is_due(self, seconds: float) -> bool:
+        now = time.monotonic()
+        return now - self._fetched_at >= seconds and now - self._tried_at >= REFETCH_SECONDS
+
+    async def _refresh(self, seconds: float) -> None:
+        async with self._fetching:
+            if not self._is_due(seconds):
+                return  # another request did it meanwhile
+            self._tried_at = time.monotonic()
+            try:
+                keys = [dict(key) for key in (await self._fetch())["keys"]]
+            except (Unavailable, KeyError, TypeError, ValueError) as error:
+                log.warning("The keys of the identity provider could not be fetched: %s", error)
+                return
+            # A secret among published keys is none.
+            self._keys = [key for key in keys if key.get("use", "sig") == "sig" and key.get("kty") != "oct"]
+            self._fetched_at = self._tried_at
+
+    def _lookup(self, key_id: str | None, algorithm: str) -> PyJWK | None:
+        # RFC 7517 requires no name; then the issuer's only key is meant.
+        named = [key for key in self._keys if key_id in (None, key.get("kid"))]
+        if not named or (key_id is None and len(named) > 1):
+            return None
+        # A key that names no algorithm is for those of its type: another raises an error.
+        return PyJWK(named[0], named[0].get("alg") or algorithm)
+
+
+async def verify(
+    token: str, keys: KeySource, *, issuer: str, audience: str, algorithms: Sequence[str], required: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the claims of a token that ``issuer`` signed for ``audience``, ten seconds of skew allowed for.
+
+    Raises:
+        NotAuthenticated: it is forged, damaged, expired, not yet valid, or meant for somebody else.
+        Unavailable: the issuer's keys cannot be fetched.
+    """
+    try:
+        header = jwt.get_unverified_header(token)
+        algorithm = str(header.get("alg"))
+        if algorithm not in algorithms:
+            raise jwt.InvalidAlgorithmError
+        key = await keys.find(header.get("kid"), algorithm)
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            key,
+            # One at a time: a key pair's public key must never verify as a shared secret.
+            algorithms=[algorithm],
+            issuer=issuer,
+            audience=audience,
+            leeway=LEEWAY,
+            options={"require": ["iss", "sub", "aud", "exp", *required]},
+        )
+    except jwt.ExpiredSignatureError:
+        raise NotAuthenticated("The token has expired.", code="token_expired") from None
+    except (jwt.PyJWTError, UnicodeError, ValueError, TypeError):
+        raise NotAuthenticated("The token is not valid.", code="token_invalid") from None
+    return claims

@@ -1,0 +1,294 @@
+"""Sign-in with an OpenID provider."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+
+from gateway.auth import signing_keys
+from parley.contracts.identity import digest
+from parley.runtime.tokens import cookie_name
+from tests.support.fake_identities import FakeIdentities
+from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, OidcProvider, SigningKey
+from tests.unit.gateway.apps import KEY, SECRET, USER, app, client, with_session
+
+COOKIE = cookie_name(KEY)
+STATE_COOKIE = f"{COOKIE}_sign_in"
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[OidcProvider]:
+    async with OidcProvider() as provider:
+        yield provider
+
+
+def signing_in(provider: OidcProvider, identities: FakeIdentities | None = None, **more: object) -> Any:
+    return app(
+        identities=identities or FakeIdentities(),
+        auth_modes="oidc",
+        oidc_issuer=provider.issuer,
+        oidc_client_id=CLIENT_ID,
+        oidc_client_secret=CLIENT_SECRET,
+        oidc_name="Example ID",
+        **more,
+    )
+
+
+async def begin(http: httpx.AsyncClient, provider: OidcProvider, return_to: str = "/") -> str:
+    """Begin a sign-in, and sign in at the provider; return where that leads."""
+    answer = await http.get("/v1/auth/oidc/login", params={"return_to": return_to})
+    assert answer.status_code == 303
+    return provider.authorize(answer.headers["location"])
+
+
+async def sign_in(http: httpx.AsyncClient, provider: OidcProvider, return_to: str = "/") -> httpx.Response:
+    return await http.get(await begin(http, provider, return_to))
+
+
+def error_of(answer: httpx.Response) -> str:
+    assert answer.status_code == 303
+    assert f"{COOKIE}=" not in answer.headers.get("set-cookie", "")
+    return parse_qs(urlsplit(answer.headers["location"]).query)["sign_in_error"][0]
+
+
+async def test_a_user_signs_in_with_the_profile_that_the_provider_gives(provider: OidcProvider) -> None:
+    async with client(signing_in(provider)) as http:
+        answer = await sign_in(http, provider, "/#/chat")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/#/chat")
+        session = (await http.post("/v1/session", json={})).json()
+    assert (session["user"]["guest"], session["user"]["name"]) == (False, "Ada Lovelace")
+    assert (session["user"]["email"], session["user"]["role"]) == ("ada@example.com", "user")
+    assert session["new_guest"] is False
+
+
+async def test_the_config_names_the_provider(provider: OidcProvider) -> None:
+    async with client(signing_in(provider, base_path="/chat")) as http:
+        auth = (await http.get("/chat/v1/config")).json()["auth"]
+    assert auth == {"guest": False, "oidc": {"name": "Example ID", "login_url": "/chat/v1/auth/oidc/login"}}
+
+
+async def test_without_the_mode_there_is_no_sign_in() -> None:
+    async with client(app()) as http:
+        assert (await http.get("/v1/auth/oidc/login")).status_code == 404
+        assert (await http.get("/v1/auth/oidc/callback")).status_code == 404
+        assert (await http.get("/v1/config")).json()["auth"]["oidc"] is None
+
+
+async def test_nobody_becomes_a_guest_where_only_the_provider_signs_in(provider: OidcProvider) -> None:
+    async with client(signing_in(provider)) as http:
+        answer = await http.post("/v1/session", json={})
+    assert (answer.status_code, answer.json()["code"]) == (403, "guests_not_allowed")
+
+
+async def test_the_cookies_are_http_only_and_the_state_is_removed(provider: OidcProvider) -> None:
+    async with client(signing_in(provider)) as http:
+        begun = await http.get("https://chat.test/v1/auth/oidc/login")
+        state = begun.headers["set-cookie"]
+        finished = await http.get(provider.authorize(begun.headers["location"]))
+    assert all(part in state for part in ("HttpOnly", "SameSite=lax", "Secure", "Path=/v1/auth/oidc", "Max-Age=600"))
+    cookies = finished.headers.get_list("set-cookie")
+    assert all("HttpOnly" in cookie and "SameSite=lax" in cookie for cookie in cookies)
+    assert [one for one in cookies if one.startswith(f"{COOKIE}=") and "Secure" in one]
+    assert [one for one in cookies if one.startswith(f'{STATE_COOKIE}="";')]
+    assert [one for one in cookies if one.startswith(f"{COOKIE}_id=") and "Path=/v1/session;" in one]
+
+
+async def test_a_guest_who_signs_in_stays_the_same_user(provider: OidcProvider) -> None:
+    identities = with_session()
+    async with client(signing_in(provider, identities), cookies={COOKIE: SECRET}) as http:
+        await sign_in(http, provider)
+        # The cookie jar has the guest's without a domain, and the new one.
+        cookie = next(one.value for one in http.cookies.jar if one.name == COOKIE and one.value != SECRET)
+    assert identities.users[USER].subject == "ada"
+    assert digest(SECRET) not in identities.sessions, "the guest's session has ended"
+    assert identities.sessions[digest(cookie or "")].user.id == USER
+
+
+@pytest.mark.parametrize("path", ["https://evil.test/", "//evil.test", "/\\evil.test", "evil", "/\t/evil.test"])
+async def test_a_sign_in_leads_back_to_this_host_only(provider: OidcProvider, path: str) -> None:
+    async with client(signing_in(provider)) as http:
+        assert (await http.get("/v1/auth/oidc/login", params={"return_to": path})).status_code == 422
+
+
+async def test_the_redirect_address_is_the_public_one(provider: OidcProvider) -> None:
+    async with client(signing_in(provider, public_url="https://chat.example.com", base_path="/chat")) as http:
+        answer = await http.get("/chat/v1/auth/oidc/login")
+    query = parse_qs(urlsplit(answer.headers["location"]).query)
+    assert query["redirect_uri"] == ["https://chat.example.com/chat/v1/auth/oidc/callback"]
+    assert query["scope"] == ["openid profile email"]
+
+
+async def test_a_callback_is_refused_in_a_browser_that_did_not_begin_the_sign_in(provider: OidcProvider) -> None:
+    asgi = signing_in(provider)
+    async with client(asgi) as attacker, client(asgi) as victim:
+        callback = await begin(attacker, provider)
+        assert error_of(await victim.get(callback)) == "expired"
+        # Also when the victim has a sign-in of their own under way.
+        await begin(victim, provider)
+        assert error_of(await victim.get(callback)) == "expired"
+
+
+async def test_a_state_is_good_once(provider: OidcProvider) -> None:
+    async with client(signing_in(provider)) as http:
+        callback = await begin(http, provider)
+        state = http.cookies[STATE_COOKIE]
+        assert (await http.get(callback)).headers["location"] == "/"
+    async with client(signing_in(provider), cookies={STATE_COOKIE: state}) as other_replica:
+        assert error_of(await other_replica.get(callback)) == "failed", "the provider refuses the code"
+        assert error_of(await other_replica.get(callback)) == "expired"
+
+
+async def test_an_altered_state_is_refused(provider: OidcProvider) -> None:
+    async with client(signing_in(provider)) as http:
+        callback = await begin(http, provider)
+        forged = http.cookies[STATE_COOKIE][:-3] + "AAA"
+    async with client(signing_in(provider), cookies={STATE_COOKIE: forged}) as http:
+        assert error_of(await http.get(callback)) == "expired"
+
+
+async def test_a_code_of_another_sign_in_is_refused(provider: OidcProvider) -> None:
+    asgi = signing_in(provider)
+    async with client(asgi) as one, client(asgi) as other:
+        stolen = parse_qs(urlsplit(await begin(one, provider)).query)["code"][0]
+        callback = urlsplit(await begin(other, provider))
+        state = parse_qs(callback.query)["state"][0]
+        answer = await other.get(f"{callback.path}?code={stolen}&state={state}")
+    assert error_of(answer) == "failed", "the verifier is that of the other browser"
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"iss": "https://evil.test"},
+        {"aud": "another-client"},
+        {"aud": [CLIENT_ID, "another"], "azp": "another"},
+        {"nonce": "another"},
+        {"exp": 1},
+        {"nbf": 4_000_000_000},
+        {"iat": 4_000_000_000},
+    ],
+)
+async def test_an_id_token_for_somebody_else_is_refused(provider: OidcProvider, claims: dict[str, Any]) -> None:
+    provider.claims |= claims
+    async with client(signing_in(provider)) as http:
+        assert error_of(await sign_in(http, provider)) == "failed"
+
+
+async def test_an_id_token_of_an_unknown_key_is_refused(provider: OidcProvider) -> None:
+    provider.key = SigningKey(provider.key.id)
+    async with client(signing_in(provider)) as http:
+        assert error_of(await sign_in(http, provider)) == "failed"
+
+
+async def test_user_info_of_somebody_else_is_refused(provider: OidcProvider) -> None:
+    provider.info["sub"] = "mallory"
+    async with client(signing_in(provider)) as http:
+        assert error_of(await sign_in(http, provider)) == "failed"
+
+
+async def test_the_response_of_another_provider_is_refused(provider: OidcProvider) -> None:
+    async with client(signing_in(provider)) as http:
+        callback = (await begin(http, provider)).partition("&iss=")[0]
+        assert error_of(await http.get(f"{callback}&iss=https://evil.test")) == "failed"
+
+
+async def test_the_provider_replaces_its_key_between_two_sign_ins(
+    provider: OidcProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signing_keys, "REFETCH_SECONDS", 0.0)
+    asgi = signing_in(provider)
+    async with client(asgi) as http:
+        assert (await sign_in(http, provider)).headers["location"] == "/"
+        provider.rotate()
+        assert (await sign_in(http, provider)).headers["location"] == "/"
+    assert provider.fetches["/keys"] == 2
+
+
+async def test_a_disabled_user_is_refused(provider: OidcProvider) -> None:
+    identities = FakeIdentities()
+    asgi = signing_in(provider, identities)
+    async with client(asgi) as http:
+        await sign_in(http, provider)
+        [user_id] = identities.users
+        identities.change(user_id, disabled=True)
+    async with client(asgi) as http:
+        answer = await sign_in(http, provider, "/?a=1#/chat")
+    assert answer.headers["location"] == "/?a=1&sign_in_error=disabled#/chat"
+
+
+async def test_a_sign_in_that_the_person_cancels_leads_back(provider: OidcProvider) -> None:
+    async with client(signing_in(provider)) as http:
+        callback = urlsplit(await begin(http, provider, "/#/chat"))
+        state = parse_qs(callback.query)["state"][0]
+        answer = await http.get(f"{callback.path}?error=access_denied&state={state}")
+    assert answer.headers["location"] == "/?sign_in_error=access_denied#/chat"
+
+
+async def test_a_sign_in_while_the_provider_is_down_leads_back(provider: OidcProvider) -> None:
+    async with client(signing_in(provider)) as http:
+        provider.down = True
+        answer = await http.get("/v1/auth/oidc/login")
+        assert error_of(answer) == "unavailable"
+        provider.down = False
+        callback = await begin(http, provider)
+        provider.down = True
+        assert error_of(await http.get(callback)) == "unavailable"
+
+
+@pytest.mark.parametrize(
+    ("claims", "role"),
+    [
+        ({"groups": ["staff", "parley-admins"]}, "administrator"),
+        ({"groups": ["staff"]}, "user"),
+        ({"groups": "parley-admins"}, "administrator"),
+        ({}, "user"),
+    ],
+)
+async def test_a_group_makes_administrators_at_each_sign_in(
+    provider: OidcProvider, claims: dict[str, Any], role: str
+) -> None:
+    identities = FakeIdentities()
+    asgi = signing_in(provider, identities, oidc_admin_group="parley-admins")
+    provider.claims |= {"groups": ["parley-admins"]}
+    async with client(asgi) as http:
+        await sign_in(http, provider)
+        provider.claims = {"sub": "ada", **claims}
+        await sign_in(http, provider)
+    [user] = identities.users.values()
+    assert user.role == role
+
+
+async def test_groups_may_be_within_another_claim(provider: OidcProvider) -> None:
+    identities = FakeIdentities()
+    provider.claims["realm_access"] = {"roles": ["staff"]}
+    async with client(signing_in(provider, identities, oidc_groups_claim="realm_access.roles")) as http:
+        await sign_in(http, provider)
+    [user] = identities.users.values()
+    assert user.groups == ["staff"]
+
+
+async def test_an_address_that_was_not_verified_is_left_out(provider: OidcProvider) -> None:
+    identities = FakeIdentities()
+    provider.info["email_verified"] = False
+    async with client(signing_in(provider, identities)) as http:
+        await sign_in(http, provider)
+    [user] = identities.users.values()
+    assert user.email is None
+
+
+@pytest.mark.parametrize("path", ["/v1/session", "/v1/sessions"])
+async def test_signing_out_names_where_the_providers_session_ends(provider: OidcProvider, path: str) -> None:
+    async with client(signing_in(provider)) as http:
+        await sign_in(http, provider)
+        answer = await http.delete(path)
+        assert answer.status_code == 200, answer.text
+        url = urlsplit(answer.json()["logout_url"])
+        again = await http.get("/v1/me")
+    query = parse_qs(url.query)
+    assert f"{url.scheme}://{url.netloc}{url.path}" == f"{provider.issuer}/logout"
+    assert query["client_id"] == [CLIENT_ID]
+    assert query["post_logout_redirect_uri"] == ["http://chat.test/"]
+    assert ("id_token_hint" in query) is (path == "/v1/session")
+    assert again.status_code == 401
