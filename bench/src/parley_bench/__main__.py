@@ -28,6 +28,7 @@ SCENARIOS = {
     "fanout": "CPU per delivered frame, up to 2,000 readers and 2,000 rooms",
     "slow-reader": "one reader stops for 30 s",
     "reconnect": "2,000 sockets reconnect at once",
+    "revocation": "from a sign-out to the closed sockets and streams of three push processes, 100 times",
     "idle": "memory of an idle socket",
     "prompt": "from POST to the provider, 50 prompts/s",
     "stop": "from Stop to the closed provider connection",

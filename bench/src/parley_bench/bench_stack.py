@@ -35,9 +35,14 @@ _SETTINGS: Mapping[str, Mapping[str, str]] = {
 
 
 class BenchStack:
-    """One process of each service, the embedded servers, the demo model. An asynchronous context manager."""
+    """One process of each service, the embedded servers, the demo model. An asynchronous context manager.
 
-    def __init__(self) -> None:
+    Args:
+        replicas: Processes by service, where there are several.
+    """
+
+    def __init__(self, replicas: Mapping[str, int] | None = None) -> None:
+        self._replicas = replicas or {}
         self._cleanup = AsyncExitStack()
         self._http: aiohttp.ClientSession
         self.stack: Stack
@@ -49,6 +54,7 @@ class BenchStack:
             folder=folder,
             port=0,
             push_port=0,
+            replicas=self._replicas,
             environment=_SETTINGS,
             inherited=base_environment() | {"LOG_LEVEL": "WARNING"},
         )
