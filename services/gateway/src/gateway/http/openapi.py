@@ -96,6 +96,9 @@ def _describe_operation(
         responses[status]["content"] = {"application/json": {"schema": reference_of[route.reply_type]}}
         for additional in route.responses:
             responses[str(additional)]["content"] = responses[status]["content"]
+    elif "application/json" in responses[status].get("content", {}):
+        # FastAPI describes a response of its own making as a string.
+        responses[status]["content"]["application/json"]["schema"] = {"type": "object"}
     if status == "303":
         responses[status] = {"description": "Redirects the browser."}
     if status in ("201", "303"):
