@@ -56,6 +56,14 @@ describe("a session", () => {
     expect(setup.status).toBe("online");
   });
 
+  it("is signed out when an administrator disables the user", async () => {
+    setup.server.overrides.set("POST /v1/session", () => problem(403, "user_disabled"));
+    setup.server.overrides.set("POST /v1/push-ticket", () => problem(403, "user_disabled"));
+    setup.server.socket.cut();
+    await pass(60_000);
+    expect(setup.parley.session.getSnapshot()).toBe("lost");
+  });
+
   it("is renewed in time also when the clock was set back, or is wrong by years", async () => {
     const renewals = () => setup.server.requests("POST", "/session").length;
     const before = renewals();

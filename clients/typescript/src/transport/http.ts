@@ -294,13 +294,13 @@ export class Http {
     return this.authenticated(() => this.send<Reply>(method, path, body, timeout, headers));
   }
 
-  /** Makes a request with a valid session; renews the session and retries once after a 401. */
+  /** Makes a request with a valid session; renews the session and retries once after one that says it has ended. */
   private async authenticated<Reply>(request: () => Promise<Reply>): Promise<Reply> {
     if (this.renewalIsDue()) await this.startSession();
     try {
       return await request();
     } catch (error) {
-      if (!(error instanceof ProblemError) || error.problem.status !== 401) throw error;
+      if (!endsSession(error)) throw error;
       await this.startSession();
       return request();
     }
@@ -345,10 +345,17 @@ export class Http {
   }
 }
 
+/** Returns whether an error says that the session has ended, or that an administrator has disabled its user. */
+function endsSession(error: unknown): boolean {
+  return (
+    error instanceof ProblemError && (error.problem.status === 401 || error.problem.code === "user_disabled")
+  );
+}
+
 /** Returns the session state that follows from an error; null when the state is unchanged. */
 function sessionStateAfter(error: unknown): "lost" | "refused" | null {
   if (!(error instanceof ProblemError)) return null;
-  if (error.problem.status === 401) return "lost";
+  if (endsSession(error)) return "lost";
   return error.problem.code === "guests_not_allowed" ? "refused" : null;
 }
 

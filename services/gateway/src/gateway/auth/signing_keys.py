@@ -15,7 +15,8 @@ from parley.runtime.tokens import LEEWAY
 log = logging.getLogger(__name__)
 
 REFETCH_SECONDS: Final = 10.0
-"""The shortest time between two requests for keys: anybody can send a token with an unknown ``kid``."""
+"""The shortest time between two requests for keys that are due to an unknown ``kid``, which anybody can send, and
+between two tries while the issuer does not respond."""
 
 _FRESH_SECONDS: Final = 3600.0
 """After which keys are fetched again: a key that the issuer withdrew verifies no more than so long."""
@@ -70,6 +71,7 @@ class PublishedKeys:
         self._keys: list[dict[str, Any]] = []
         self._fetched_at = -float("inf")
         self._tried_at = -float("inf")
+        self._refetched_at = -float("inf")
         self._fetching = asyncio.Lock()
 
     async def find(self, key_id: str | None, algorithm: str) -> PyJWK:
@@ -81,11 +83,10 @@ class PublishedKeys:
             NotAuthenticated: the issuer has no such key.
             Unavailable: the keys were never fetched, and cannot be now.
         """
-        if self._is_due(_FRESH_SECONDS):
-            await self._refresh(_FRESH_SECONDS)
+        await self._refresh(self._is_stale)
         found = self._lookup(key_id, algorithm)
-        if found is None and self._is_due(REFETCH_SECONDS):
-            await self._refresh(REFETCH_SECONDS)
+        if found is None:
+            await self._refresh(self._may_refetch)
             found = self._lookup(key_id, algorithm)
         if found is None:
             if not self._keys:
@@ -93,14 +94,19 @@ class PublishedKeys:
             raise NotAuthenticated("The token is not valid.", code="token_invalid")
         return found
 
-    def _is_due(self, seconds: float) -> bool:
-        now = time.monotonic()
-        return now - self._fetched_at >= seconds and now - self._tried_at >= REFETCH_SECONDS
+    def _is_stale(self, now: float) -> bool:
+        return now - self._fetched_at >= _FRESH_SECONDS and now - self._tried_at >= REFETCH_SECONDS
 
-    async def _refresh(self, seconds: float) -> None:
+    def _may_refetch(self, now: float) -> bool:
+        if now - self._refetched_at < REFETCH_SECONDS or not self._keys:
+            return False
+        self._refetched_at = now
+        return True
+
+    async def _refresh(self, is_due: Callable[[float], bool]) -> None:
         async with self._fetching:
-            if not self._is_due(seconds):
-                return  # another request did it meanwhile
+            if not is_due(time.monotonic()):
+                return  # or another request has done it meanwhile
             self._tried_at = time.monotonic()
             try:
                 keys = [dict(key) for key in (await self._fetch())["keys"]]
