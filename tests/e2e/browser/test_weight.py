@@ -102,6 +102,7 @@ def begin_answer(server: ScriptedPage, chat: str) -> None:
     server.send({"type": "generation", **names, "attempt": 1, "status": "started", "retry_at": None})
 
 
+@pytest.mark.timeout(300)
 def test_a_paragraph_of_twenty_thousand_tokens_is_drawn_without_long_tasks(
     browser: Browser, context: BrowserContext
 ) -> None:

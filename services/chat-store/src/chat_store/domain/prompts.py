@@ -71,16 +71,20 @@ def submit(
     if conversation.active is None and conversation.queued == 0 and not conversation.defers:
         answers.start(conversation, message)
         return "started"
+    _enqueue(conversation, message, limits)
+    return "queued"
+
+
+def _enqueue(conversation: Conversation, message: MessageRecord, limits: Limits) -> None:
     size = len(message.content.encode())
     if not has_room(limits, prompts=conversation.queued, size=conversation.queued_bytes, new=size):
         _refuse(conversation, message)
-        return "queued"
+        return
     if conversation.active is None and conversation.queued == 0:
-        conversation.waiting = prompt.user_id
+        conversation.waiting = message.author_id
     conversation.queued += 1
     conversation.queued_bytes += size
     conversation.put_message(replace(message, position=QUEUE_BASE + conversation.next_position()))
-    return "queued"
 
 
 def _place(

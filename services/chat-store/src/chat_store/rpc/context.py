@@ -70,23 +70,30 @@ class RequestContext:
             defers=self.publisher.starter.defers,
         )
 
-        async def attempt() -> R | NoSuchMessage:
-            async with self.database.connection() as connection, within(connection):
-                try:
-                    outcome = await _execute(connection, command, audited)
-                except NoSuchMessage as missing:
-                    return missing
-            result = outcome.results[0]
-            if result is None:
-                raise NotFound(NO_CHAT)
-            await self.publisher.announce(outcome.changes)
-            return result
-
         result = await self.accepted.carry_out(
-            chat_id, attempt, again=lambda result: isinstance(result, NoSuchMessage) or again(result)
+            chat_id,
+            lambda: self._attempt(command, within, audited),
+            again=lambda result: isinstance(result, NoSuchMessage) or again(result),
         )
         if isinstance(result, NoSuchMessage):
             raise result
+        return result
+
+    async def _attempt(
+        self,
+        command: Command[R],
+        within: Callable[[Connection], AbstractAsyncContextManager[None]],
+        audited: Callable[[R], Sequence[AuditEvent]] | None,
+    ) -> R | NoSuchMessage:
+        async with self.database.connection() as connection, within(connection):
+            try:
+                outcome = await _execute(connection, command, audited)
+            except NoSuchMessage as missing:
+                return missing
+        result = outcome.results[0]
+        if result is None:
+            raise NotFound(NO_CHAT)
+        await self.publisher.announce(outcome.changes)
         return result
 
 
