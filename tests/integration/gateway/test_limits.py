@@ -23,7 +23,7 @@ HIDDEN = {"REQUESTS_PER_SECOND_PER_ADDRESS": "0.01", "REQUESTS_BURST_PER_ADDRESS
 
 
 @pytest.fixture
-async def listed(gateway: Running, module_nats_url: str) -> AsyncIterator[User]:
+async def listed(gateway: Running, module_nats_url: str, store: FakeStore) -> AsyncIterator[User]:
     """A guest at a gateway with a list of models."""
     async with (
         run_service("gateway", environment(module_nats_url, free_port(), MODELS=json.dumps(MODELS))) as process,
