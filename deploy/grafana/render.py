@@ -111,7 +111,14 @@ GATEWAY = [
         "Tokens whose issuer's clock differs from the verifier's by more than ten seconds.",
     ),
     Panel("Sends without a check of limits", "ops", {"sends": rate("parley_gateway_unchecked_prompts_total")}),
-    Panel("Sends admitted by the access cache", "ops", {"sends": rate("parley_gateway_stale_access_total")}),
+    Panel(
+        "Requests admitted by a cache",
+        "ops",
+        {
+            "sends": rate("parley_gateway_stale_access_total"),
+            "identities": rate("parley_gateway_stale_identities_total"),
+        },
+    ),
     Panel("Streams of events", "short", {"{{instance}}": "parley_gateway_streams"}),
     Panel(
         "Streams: frames and reconnects",

@@ -26,7 +26,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield stack.url
 
 
-ENDS_SESSIONS = ("end_session", "end_sessions")
+ENDS_SESSIONS = ("end_session", "end_sessions", "erase_me")
 """Operations after which the requests that follow would all be refused."""
 
 
