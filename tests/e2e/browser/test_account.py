@@ -190,7 +190,7 @@ def test_erasing_asks_to_type_a_word_and_forgets_what_the_browser_has(
     page.get_by_test_id("erase-confirmation").fill("erase")
     with page.expect_event("load"):
         erase.click()
-    assert ("DELETE", "/me", None) in server.account.requests
+    assert ("DELETE", "/me", {"confirm": "erase"}) in server.account.requests
     expect(page.get_by_test_id("composer")).to_have_value("")
 
 

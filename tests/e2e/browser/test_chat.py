@@ -19,8 +19,12 @@ def open_chat(page: Page, model: str) -> None:
     chat = page.evaluate(
         """async (model) => {
             const headers = { "Content-Type": "application/json" };
-            const answer = await fetch("/v1/chats", { method: "POST", headers, body: JSON.stringify({ model }) });
-            return (await answer.json()).id;
+            for (;;) {
+                const answer = await fetch("/v1/chats", { method: "POST", headers, body: JSON.stringify({ model }) });
+                if (answer.status !== 401) return (await answer.json()).id;
+                // The page is still starting its session.
+                await new Promise((resolve) => setTimeout(resolve, 50));
+            }
         }""",
         model,
     )
