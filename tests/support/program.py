@@ -26,7 +26,7 @@ class Program:
         wait_on_entering: False: entering only starts it.
     """
 
-    patience = 20.0
+    stop_timeout = 20.0
     """Seconds to end in good order."""
     on_death = signal.SIGKILL
     """What it gets when the test's process dies."""
@@ -58,7 +58,7 @@ class Program:
 
     def wait(self, *, deadline: float | None = None) -> int:
         """Wait for its end and return the exit code."""
-        seconds = self.patience if deadline is None else deadline
+        seconds = self.stop_timeout if deadline is None else deadline
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:

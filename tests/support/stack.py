@@ -26,7 +26,7 @@ class RunningStack(Program):
         folder: Its data; use it again to start with what an earlier one left.
     """
 
-    patience = 40.0
+    stop_timeout = 40.0
     # SIGKILL for the supervisor alone would leave it to its children to end by themselves.
     on_death = signal.SIGTERM
 

@@ -363,7 +363,7 @@ async def test_a_schema_that_breaks_under_it_is_reported_once_and_waited_out(
         async with start_store() as store:
             chat_id = await neighbour.chat()
             await connection.execute("ALTER TABLE messages RENAME TO elsewhere")
-            message_id = await neighbour.say(chat_id, "patience")
+            message_id = await neighbour.say(chat_id, "Hello")
             # Each further try is in the log of level DEBUG.
             await eventually(
                 lambda: store.log.count("DEBUG   chat_store.events.leadership: No longer consuming prompts") >= 3
