@@ -61,6 +61,12 @@ export interface Message {
   readonly version: number;
   /** Of an answer that the model ended: `stop`, `length`, `tool_calls`, `content_filter` or a provider's own word; null where it gave none. */
   readonly finish_reason?: string | null;
+  /** Of an answer: which attempt it is, from 1; 0: none began. */
+  readonly attempt?: number;
+  /** Of an answer that has ended: the calls of tools in it. */
+  readonly tool_calls?: readonly ToolCall[];
+  /** The order of text, reasoning and calls; empty: reasoning, text, calls. */
+  readonly layout?: readonly Span[];
 }
 
 /** Why an answer failed: `code` for programs, `message` for people. */
@@ -78,6 +84,30 @@ export interface Usage {
   readonly estimated?: boolean;
 }
 
+/** A call of a tool within an answer. */
+export interface ToolCall {
+  /** The provider's, unique within the answer. */
+  readonly id: string;
+  readonly name: string;
+  /** JSON, as the model wrote it. */
+  readonly arguments?: string;
+  /** The server that runs it for Parley; null: a tool of the client, which runs it and sends the result. */
+  readonly server?: string | null;
+  /** `called` is the last one of a client's tool. */
+  readonly status?: "awaiting_approval" | "called" | "complete" | "denied" | "failed" | "running";
+  /** Text, or JSON as text; null until there is one. Of a failed call, why. */
+  readonly result?: string | null;
+  /** How long it ran. */
+  readonly seconds?: number | null;
+}
+
+/** A run of an answer, in the order in which the model wrote. */
+export interface Span {
+  readonly kind: "reasoning" | "text" | "tool";
+  /** Characters (Unicode code points) of the text or the reasoning; of `tool`, which is the next call, 0. */
+  readonly length?: number;
+}
+
 /** The running answer within a snapshot. */
 export interface RunningAnswer {
   readonly generation_id: string;
@@ -91,6 +121,10 @@ export interface RunningAnswer {
   readonly after: number;
   readonly text: string;
   readonly reasoning: string;
+  /** All calls of tools so far, whatever `after` is: replace. */
+  readonly tool_calls?: readonly ToolCall[];
+  /** The order of text, reasoning and calls in the whole answer so far, whatever `after` is: replace. Empty: reasoning, text, calls. */
+  readonly layout?: readonly Span[];
 }
 
 /** A message was added or changed. A terminal status of an answer means that it is stored. */
@@ -122,7 +156,18 @@ export interface DeltaFrame {
   readonly to: number;
   readonly kind: "reasoning" | "text";
   readonly text: string;
+  /** News of a tool call, which is a chunk like any other; `kind` is then `text`, and `text` is empty. */
+  readonly tool?: ToolDelta | null;
   readonly v?: number;
+}
+
+/** News of the call number `index` (from 0) of a running answer. */
+export interface ToolDelta {
+  readonly index: number;
+  /** The call begins, or its status or result changed: replaces what was known. */
+  readonly call?: ToolCall | null;
+  /** More of its arguments: append. */
+  readonly arguments?: string;
 }
 
 /** The chat itself changed; null: it was deleted, or the reader was removed from it. */
@@ -378,7 +423,18 @@ export const SCHEMAS = {
       finish_reason: [
         "string",
         "null"
-      ]
+      ],
+      attempt: "integer",
+      tool_calls: {
+        items: {
+          ref: "ToolCall"
+        }
+      },
+      layout: {
+        items: {
+          ref: "Span"
+        }
+      }
     }
   },
   MessageError: {
@@ -404,6 +460,45 @@ export const SCHEMAS = {
       estimated: "boolean"
     }
   },
+  ToolCall: {
+    required: [
+      "id",
+      "name"
+    ],
+    fields: {
+      id: "string",
+      name: "string",
+      arguments: "string",
+      server: [
+        "string",
+        "null"
+      ],
+      status: "string",
+      result: [
+        "string",
+        "null"
+      ],
+      seconds: [
+        "number",
+        "null"
+      ]
+    }
+  },
+  Span: {
+    required: [
+      "kind"
+    ],
+    fields: {
+      kind: {
+        enum: [
+          "reasoning",
+          "text",
+          "tool"
+        ]
+      },
+      length: "integer"
+    }
+  },
   RunningAnswer: {
     required: [
       "generation_id",
@@ -423,7 +518,17 @@ export const SCHEMAS = {
       seq: "integer",
       after: "integer",
       text: "string",
-      reasoning: "string"
+      reasoning: "string",
+      tool_calls: {
+        items: {
+          ref: "ToolCall"
+        }
+      },
+      layout: {
+        items: {
+          ref: "Span"
+        }
+      }
     }
   },
   MessageFrame: {
@@ -501,7 +606,28 @@ export const SCHEMAS = {
         ]
       },
       text: "string",
+      tool: [
+        {
+          ref: "ToolDelta"
+        },
+        "null"
+      ],
       v: "integer"
+    }
+  },
+  ToolDelta: {
+    required: [
+      "index"
+    ],
+    fields: {
+      index: "integer",
+      call: [
+        {
+          ref: "ToolCall"
+        },
+        "null"
+      ],
+      arguments: "string"
     }
   },
   ChatFrame: {

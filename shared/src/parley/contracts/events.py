@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from parley.contracts.completion import CompletionRequest, Span, ToolCall, WhenBusy
 from parley.contracts.resources import MessageError, Usage
 
 VERSION: Final = 1
@@ -31,6 +32,8 @@ class PromptSubmitted(_Event, frozen=True, kw_only=True, tag="prompt.submitted")
     Attributes:
         message_id: Made by the client; unique within the chat. The same one again is the same message.
         parent_id: Absent: continue at the chat's tip. Null: a new root. An id: answer to that message.
+        answer_id: The id of the first answer; null: chat-store makes one.
+        completion: What the provider is asked for beside the text; null: nothing.
     """
 
     message_id: str
@@ -38,6 +41,9 @@ class PromptSubmitted(_Event, frozen=True, kw_only=True, tag="prompt.submitted")
     content: str
     parent_id: str | None | msgspec.UnsetType = msgspec.UNSET
     model: str | None = None
+    answer_id: str | None = None
+    completion: CompletionRequest | None = None
+    when_busy: WhenBusy = "enqueue"
 
     @property
     def id(self) -> str:
@@ -61,7 +67,11 @@ class GenerationRequested(_Event, frozen=True, kw_only=True, tag="generation.req
 
 
 class GenerationSegment(_Event, frozen=True, kw_only=True, tag="generation.segment"):
-    """About one second of a running answer. ``from``–``to`` number the model's chunks, as in a delta."""
+    """About one second of a running answer. ``from``–``to`` number the model's chunks, as in a delta.
+
+    Attributes:
+        tool_calls: All calls of the attempt so far, as they were at ``to``.
+    """
 
     generation_id: str
     attempt: int
@@ -69,6 +79,7 @@ class GenerationSegment(_Event, frozen=True, kw_only=True, tag="generation.segme
     to: int
     text: str = ""
     reasoning: str = ""
+    tool_calls: list[ToolCall] = []
 
     @property
     def id(self) -> str:
@@ -81,6 +92,7 @@ class GenerationFinished(_Event, frozen=True, kw_only=True, tag="generation.fini
     Attributes:
         outcome: ``failed`` has an ``error``; ``stopped`` and ``failed`` keep the partial text.
         finish_reason: The model's own word (``stop``, ``length``, …), if it gave one.
+        layout: The order of text, reasoning and calls; empty: reasoning, text, calls.
     """
 
     generation_id: str
@@ -93,6 +105,8 @@ class GenerationFinished(_Event, frozen=True, kw_only=True, tag="generation.fini
     usage: Usage | None = None
     error: MessageError | None = None
     finish_reason: str | None = None
+    tool_calls: list[ToolCall] = []
+    layout: list[Span] = []
 
     @property
     def id(self) -> str:

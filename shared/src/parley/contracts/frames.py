@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from parley.contracts.completion import Span, ToolCall, ToolDelta
 from parley.contracts.resources import Chat, ChatSummary, Message, MessageError
 
 PROTOCOL: Final = 1
@@ -78,6 +79,9 @@ class RunningAnswer(msgspec.Struct, frozen=True, kw_only=True):
         attempt: 0 while no worker has claimed it.
         after: 0: ``text`` and ``reasoning`` are whole, replace. Else they start behind seq ``after``: append.
         seq: The number of the last chunk in ``text`` and ``reasoning``.
+        tool_calls: All calls of tools so far, whatever ``after`` is: replace.
+        layout: The order of text, reasoning and calls in the whole answer so far, whatever ``after`` is: replace.
+            Empty: reasoning, text, calls.
     """
 
     generation_id: str
@@ -88,6 +92,8 @@ class RunningAnswer(msgspec.Struct, frozen=True, kw_only=True):
     after: int
     text: str
     reasoning: str
+    tool_calls: list[ToolCall] = []
+    layout: list[Span] = []
 
 
 class Snapshot(_Frame, frozen=True, kw_only=True, tag="snapshot"):
@@ -135,6 +141,9 @@ class Delta(_Frame, frozen=True, kw_only=True, omit_defaults=True, tag="delta"):
 
     ``from``–``to`` number the model's chunks within the attempt, from 1, without a gap, over both kinds.
     At most once, in order; whoever misses one asks the worker (``rpc.generation.<id>.snapshot``).
+
+    Attributes:
+        tool: News of a tool call, which is a chunk like any other; ``kind`` is then ``text``, and ``text`` is empty.
     """
 
     chat_id: str
@@ -144,6 +153,7 @@ class Delta(_Frame, frozen=True, kw_only=True, omit_defaults=True, tag="delta"):
     to: int
     kind: Kind
     text: str
+    tool: ToolDelta | None = None
     v: int = 1
 
 

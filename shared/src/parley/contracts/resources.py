@@ -5,6 +5,8 @@ from typing import Literal
 
 import msgspec
 
+from parley.contracts.completion import Span, ToolCall
+
 PromptStatus = Literal["queued", "sent", "deleted", "rejected"]
 AnswerStatus = Literal["pending", "streaming", "complete", "stopped", "failed"]
 MessageStatus = Literal[
@@ -80,6 +82,9 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         finish_reason: Of an answer that the model ended: ``stop``, ``length``, ``tool_calls``, ``content_filter`` or a
             provider's own word; null where it gave none.
         version: The chat's version at this message's last change.
+        attempt: Of an answer: which attempt it is, from 1; 0: none began.
+        tool_calls: Of an answer that has ended: the calls of tools in it.
+        layout: The order of text, reasoning and calls; empty: reasoning, text, calls.
     """
 
     id: str
@@ -96,6 +101,9 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     version: int
     finish_reason: str | None = None
+    attempt: int = 0
+    tool_calls: list[ToolCall] = []
+    layout: list[Span] = []
 
 
 class GenerationRef(msgspec.Struct, frozen=True, kw_only=True):

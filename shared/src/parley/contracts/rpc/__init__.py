@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from parley.contracts import identity  # noqa: F401 (its requests are served by chat-store, too)
+from parley.contracts.completion import ContextMessage
 from parley.contracts.requests import Done, Reply, Request, RpcError, StoreRequest
 from parley.contracts.rpc.administration import (
     EraseUser,
@@ -34,7 +35,6 @@ from parley.contracts.rpc.generations import (
     Claim,
     Claimed,
     ClaimRefused,
-    ContextMessage,
     GenerationSnapshot,
     ListModels,
     ModelList,

@@ -1,17 +1,13 @@
 """Requests of llm-worker for its generations, and requests and signals to it."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
 from parley.contracts import subjects
+from parley.contracts.completion import ContextMessage, Span, ToolCall, ToolRound
 from parley.contracts.requests import Done, ReplyBase, Request, StoreRequest
 from parley.contracts.resources import MessageError
-
-
-class ContextMessage(msgspec.Struct, frozen=True, kw_only=True):
-    role: Literal["system", "user", "assistant"]
-    content: str
 
 
 class Claimed(ReplyBase, frozen=True, kw_only=True, tag="claimed"):
@@ -23,6 +19,9 @@ class Claimed(ReplyBase, frozen=True, kw_only=True, tag="claimed"):
         verdict: ``stream``: do it. ``stop_requested``: publish ``finished`` as stopped. ``exhausted``: attempts are
             used up, or ``error`` is set; publish ``finished`` as failed with the text from SEGMENTS.
         error: Why the provider may not be called: the user's budget is spent, or the model is not the user's to use.
+        parameters: Members of the provider's request, sent as they are.
+        rounds: Of earlier attempts: what was said and done until the last call of a tool that Parley runs. The attempt
+            begins with it, and completed calls are not run again.
     """
 
     chat_id: str
@@ -33,6 +32,8 @@ class Claimed(ReplyBase, frozen=True, kw_only=True, tag="claimed"):
     model: str | None
     context: list[ContextMessage]
     error: MessageError | None = None
+    parameters: dict[str, Any] = msgspec.field(default_factory=dict)
+    rounds: list[ToolRound] = msgspec.field(default_factory=list)
 
 
 class ClaimRefused(ReplyBase, frozen=True, kw_only=True, tag="claim_refused"):
@@ -67,6 +68,8 @@ class GenerationSnapshot(ReplyBase, frozen=True, kw_only=True, tag="generation_s
     seq: int
     text: str
     reasoning: str
+    tool_calls: list[ToolCall] = msgspec.field(default_factory=list)
+    layout: list[Span] = msgspec.field(default_factory=list)
 
 
 class SnapshotRequest(Request[GenerationSnapshot], frozen=True, kw_only=True):
