@@ -41,19 +41,19 @@ async def test_an_answer_grows_and_ends_as_it_is_stored(client: ParleyClient) ->
 async def test_the_model_is_given_the_history_of_the_branch(client: ParleyClient) -> None:
     chat = await client.api.create_chat(model="demo-echo", system_prompt="Be brief.")
     first = await _ask(client, chat.id, "one")
-    assert json.loads(first.content) == [
+    assert json.loads(first.content)["messages"] == [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "one"},
     ]
     second = await _ask(client, chat.id, "two")
-    assert json.loads(second.content)[1:] == [
+    assert json.loads(second.content)["messages"][1:] == [
         {"role": "user", "content": "one"},
         {"role": "assistant", "content": first.content},
         {"role": "user", "content": "two"},
     ]
     # An edit of the first message: another branch, which knows nothing of the first one.
     edited = await _ask(client, chat.id, "other", parent_id=None)  # type: ignore[arg-type]
-    assert json.loads(edited.content)[1:] == [{"role": "user", "content": "other"}]
+    assert json.loads(edited.content)["messages"][1:] == [{"role": "user", "content": "other"}]
 
 
 async def test_a_message_sent_while_an_answer_runs_is_answered_next(client: ParleyClient) -> None:

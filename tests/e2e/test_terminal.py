@@ -34,7 +34,7 @@ async def test_a_question_is_answered_and_the_chat_gone_on_with(stack: RunningSt
     assert chat is not None
     code, out, _ = await _chat(stack, tmp_path, "--chat", chat[1], "--model", "demo-echo", "and rhinos")
     assert code == 0
-    assert [message["role"] for message in json.loads(out)] == ["user", "assistant", "user"]
+    assert [message["role"] for message in json.loads(out)["messages"]] == ["user", "assistant", "user"]
 
 
 async def test_frames_are_printed_as_json(stack: RunningStack, tmp_path: Path) -> None:

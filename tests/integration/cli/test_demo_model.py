@@ -73,10 +73,11 @@ async def test_a_refusal_ends_as_content_filter(client: openai.AsyncOpenAI) -> N
     assert chunks[-1].choices[0].finish_reason == "content_filter"
 
 
-async def test_it_echoes_the_conversation(client: openai.AsyncOpenAI) -> None:
+async def test_it_echoes_the_request(client: openai.AsyncOpenAI) -> None:
     history: list[Any] = [{"role": "system", "content": "be brief"}, {"role": "user", "content": 'hi "you"\n'}]
-    stream: Any = await client.chat.completions.create(model="demo-echo", messages=history, stream=True)
-    assert json.loads(_text([chunk async for chunk in stream])) == history
+    request: Any = {"model": "demo-echo", "messages": history, "stream": True, "seed": 7}
+    stream: Any = await client.chat.completions.create(**request)
+    assert json.loads(_text([chunk async for chunk in stream])) == request
 
 
 async def test_rate_and_count_are_in_the_name(client: openai.AsyncOpenAI) -> None:

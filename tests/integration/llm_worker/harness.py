@@ -46,6 +46,7 @@ class Turn:
     message_id: str
     model: str | None
     context: list[rpc.ContextMessage]
+    parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
     attempt: int = 0
     used: int = 0
     stop_requested: bool = False
@@ -138,6 +139,7 @@ class Harness:
                     verdict=verdict,
                     model=turn.model,
                     context=turn.context,
+                    parameters=turn.parameters,
                 )
             reply = turn.answers[claim.claim_id]
         await self.replies.wait()

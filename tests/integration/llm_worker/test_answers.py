@@ -7,6 +7,7 @@ import msgspec
 from nats.aio.msg import Msg
 
 from parley.contracts import rpc, subjects
+from parley.contracts.completion import ImagePart, TextPart, ToolCall
 from parley.contracts.ids import new_id
 from parley.contracts.live import READ_AT
 from parley.contracts.rpc import ContextMessage, ListModels, ModelList
@@ -81,7 +82,44 @@ async def test_the_model_gets_the_branch(shared: Harness) -> None:
     ]
     turn = await shared.ask("", model="demo-echo", context=context)
     end = await shared.wait_for_end(turn)
-    assert msgspec.json.decode(end.text) == msgspec.to_builtins(context)
+    assert msgspec.json.decode(end.text)["messages"] == msgspec.to_builtins(context)
+
+
+async def test_the_model_gets_the_parameters_the_images_and_the_results_of_tools(shared: Harness) -> None:
+    image = ImagePart(url="data:image/png;base64,AA==")
+    context = [
+        ContextMessage(role="user", content="This?", parts=[TextPart(text="This?"), image]),
+        ContextMessage(
+            role="assistant", content="", tool_calls=[ToolCall(id="a", name="look", arguments='{"at":"it"}')]
+        ),
+        ContextMessage(role="tool", content="A dot.", tool_call_id="a"),
+    ]
+    parameters = {"temperature": 0.5, "tools": [{"type": "function", "function": {"name": "look", "parameters": {}}}]}
+    turn = await shared.ask("", model="demo-echo", context=context, parameters=parameters | {"model": "other", "n": 2})
+    sent = msgspec.json.decode((await shared.wait_for_end(turn)).text)
+    assert sent == {
+        **parameters,
+        "model": "demo-echo",
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "messages": [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "This?"},
+                    {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}},
+                ],
+            },
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [
+                    {"id": "a", "type": "function", "function": {"name": "look", "arguments": '{"at":"it"}'}}
+                ],
+            },
+            {"role": "tool", "content": "A dot.", "tool_call_id": "a"},
+        ],
+    }
 
 
 async def test_the_oldest_turns_are_cut_to_the_budget(harness: Harness, worker: StartWorker) -> None:
@@ -94,7 +132,7 @@ async def test_the_oldest_turns_are_cut_to_the_budget(harness: Harness, worker: 
     async with worker(CONTEXT_TOKENS="500"):
         turn = await harness.ask("", model="demo-echo", context=context)
         end = await harness.wait_for_end(turn)
-        assert [message["content"] for message in msgspec.json.decode(end.text)] == ["Be brief.", "new"]
+        assert [message["content"] for message in msgspec.json.decode(end.text)["messages"]] == ["Be brief.", "new"]
 
 
 async def test_twenty_answers_at_once_keep_apart(shared: Harness) -> None:

@@ -20,7 +20,6 @@ import pytest
 from llm_worker.errors import ProviderError
 from llm_worker.provider import client
 from llm_worker.provider.client import Provider
-from parley.contracts.rpc import ContextMessage
 from tests.support.waiting import eventually
 
 _create_ssl_context = functools.cache(httpx2.create_ssl_context)
@@ -32,7 +31,7 @@ def _certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(httpx2, "create_ssl_context", _create_ssl_context)
 
 
-QUESTION = [ContextMessage(role="user", content="What time is it?")]
+QUESTION: dict[str, Any] = {"messages": [{"role": "user", "content": "What time is it?"}]}
 CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 EVENT = b'data: {"choices":[{"delta":{"content":"Late."}}]}\n\n'
 WHOLE = CHUNKED + b"%x\r\n%b\r\n0\r\n\r\n" % (len(EVENT), EVENT)
@@ -141,6 +140,15 @@ async def test_a_request_has_the_model_and_the_messages() -> None:
             "stream": True,
             "stream_options": {"include_usage": True},
         }
+
+
+async def test_a_request_has_the_members_that_it_is_given() -> None:
+    members = {**QUESTION, "temperature": 0.5, "tools": [{"type": "function", "function": {"name": "f"}}], "new": None}
+    async with Server(WHOLE) as server, provider(server.url) as asked:
+        async with asked.stream("m", members) as reads:
+            assert b"".join([read async for read in reads]) == EVENT
+        [request] = server.requests
+        assert request.body == {**members, "model": "m", "stream": True, "stream_options": {"include_usage": True}}
 
 
 async def test_each_read_comes_as_soon_as_it_is_there() -> None:

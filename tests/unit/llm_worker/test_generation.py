@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from types import SimpleNamespace
@@ -50,12 +50,12 @@ class Scripted:
 
     def __init__(self, *scripts: Reads | ProviderError) -> None:
         self.scripts = scripts
-        self.asked: list[tuple[float, str, Sequence[ContextMessage]]] = []
+        self.asked: list[tuple[float, str, Mapping[str, Any]]] = []
         self.closed = 0
 
     @contextlib.asynccontextmanager
-    async def stream(self, model: str, messages: Sequence[ContextMessage]) -> AsyncIterator[AsyncIterator[bytes]]:
-        self.asked.append((time.monotonic(), model, messages))
+    async def stream(self, model: str, members: Mapping[str, Any]) -> AsyncIterator[AsyncIterator[bytes]]:
+        self.asked.append((time.monotonic(), model, members))
         script = self.scripts[min(len(self.asked), len(self.scripts)) - 1]
         if isinstance(script, ProviderError):
             raise script
@@ -81,6 +81,7 @@ class Claims:
         self.attempt = 0
         self.context = list(context)
         self.model = model
+        self.parameters: dict[str, Any] = {}
 
     async def claim(self, requested: GenerationRequested) -> Claimed:
         self.attempt += 1
@@ -92,6 +93,7 @@ class Claims:
             verdict="stream" if self.attempt <= MAX_ATTEMPTS else "exhausted",
             model=self.model,
             context=self.context,
+            parameters=self.parameters,
         )
 
 
@@ -183,6 +185,17 @@ async def test_an_answer_is_complete_and_its_usage_is_the_providers(ended: Ended
     end = await ended(Run([chunk(content="Late."), chunk("stop"), COUNT, DONE]))
     assert (end.outcome, end.text, end.finish_reason) == ("complete", "Late.", "stop")
     assert end.usage == Usage(input_tokens=7, output_tokens=3)
+
+
+async def test_the_parameters_of_a_claim_are_sent_and_their_tools_are_counted(ended: Ended) -> None:
+    run = Run([chunk(content="Late."), DONE])
+    run.claims.parameters = {"seed": 7, "tools": [{"type": "function", "function": {"name": "clock"}}], "model": "x"}
+    end = await ended(run)
+    [(_, model, members)] = run.provider.asked
+    assert (model, members["seed"], members["tools"][0]["function"]) == ("m", 7, {"name": "clock"})
+    assert "model" not in members
+    assert end.usage is not None
+    assert end.usage.input_tokens > 16
 
 
 async def test_the_usage_of_an_answer_without_a_count_is_estimated(ended: Ended) -> None:

@@ -8,7 +8,7 @@
 ``demo-long``                 20,000 tokens at 500 tokens/s
 ``demo-rate-50x200``          200 different tokens at 50 tokens/s; any two numbers
 ``demo-timed-50x200``         the same, each token the time of its write (``time.monotonic_ns()``)
-``demo-echo``                 the messages of the request, as JSON
+``demo-echo``                 the request, as JSON
 ``demo-error-401``            wrong key
 ``demo-error-429``            too many requests, ``Retry-After: 1``
 ``demo-error-500``            an internal error of the provider
@@ -189,8 +189,7 @@ def _timed(rate: int, count: int) -> Script:
 
 
 def _echo(request: ChatRequest) -> Script:
-    messages = [{"role": message.role, "content": message.text} for message in request.messages]
-    return Script(steps=_at_once(answers.tokens(msgspec.json.encode(messages).decode())))
+    return Script(steps=_at_once(answers.tokens(msgspec.json.encode(msgspec.json.decode(request.body)).decode())))
 
 
 def _refusal(request: ChatRequest) -> Script:

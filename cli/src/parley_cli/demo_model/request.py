@@ -27,12 +27,19 @@ class ChatMessage(msgspec.Struct, frozen=True):
 
 
 class ChatRequest(msgspec.Struct, frozen=True):
+    """A request.
+
+    Attributes:
+        body: As it was sent.
+    """
+
     model: str
     messages: list[ChatMessage]
     stream: bool = False
     stream_options: StreamOptions | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
+    body: bytes = msgspec.field(default=b"", name="(body)")
 
     @property
     def prompt(self) -> str:
@@ -63,4 +70,4 @@ def decode(body: bytes) -> ChatRequest:
         raise InvalidRequest(str(error)) from None
     if not request.messages:
         raise InvalidRequest("'messages' must not be empty")
-    return request
+    return msgspec.structs.replace(request, body=body)

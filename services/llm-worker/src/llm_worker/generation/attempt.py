@@ -17,7 +17,7 @@ from llm_worker.generation.dependencies import Dependencies
 from llm_worker.generation.lease import Lease
 from llm_worker.generation.live import LivePublisher
 from llm_worker.generation.segments import SegmentWriter
-from llm_worker.provider import error_mapping, finish_reason
+from llm_worker.provider import error_mapping, finish_reason, messages
 from llm_worker.provider.completion import CompletionDecoder, Piece
 from parley.contracts.live import READ_AT
 from parley.contracts.rpc import Claimed
@@ -143,14 +143,17 @@ class Attempt:
     async def _read_completion(self, model: str, span: tracing.Span) -> Outcome:
         """The token path: publish the pieces of each read as it arrives."""
         settings = self._dependencies.settings
-        messages = context.prepare(self._claim.context, settings.context_tokens)
+        parameters = self._claim.parameters
+        parameter_tokens = context.tokens_of_parameters(parameters)
+        conversation = context.prepare(self._claim.context, settings.context_tokens - parameter_tokens)
+        members = messages.request_members(parameters, conversation)
         completion = CompletionDecoder(model=model, think_tag=not settings.keeps_think_tag(model))
         idle = IdleTimeout(settings.first_token_timeout)
         content = self._answer.content
         requested_tokens: int | None = None
         try:
-            async with idle, self._dependencies.provider.stream(model, messages) as reads:
-                requested_tokens = sum(map(context.tokens_of, messages))
+            async with idle, self._dependencies.provider.stream(model, members) as reads:
+                requested_tokens = sum(map(context.tokens_of, conversation)) + parameter_tokens
                 requested_at = sample_at = time.monotonic()
                 async for read in reads:
                     now = time.monotonic()

@@ -137,7 +137,7 @@ class Generation:
         except BusUnavailable as error:
             log.warning("The tokens of earlier attempts are not booked: %s", error, extra=self._log_fields)
             return
-        requested_tokens = sum(map(context.tokens_of, claim.context))
+        requested_tokens = sum(map(context.tokens_of, claim.context)) + context.tokens_of_parameters(claim.parameters)
         for partial in stored:
             self._answer.book_estimate(requested_tokens, partial.text, partial.reasoning)
 

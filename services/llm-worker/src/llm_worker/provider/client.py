@@ -9,12 +9,11 @@ import contextlib
 import importlib
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from llm_worker.errors import ProviderError
 from llm_worker.provider import error_mapping, models
-from parley.contracts.rpc import ContextMessage
 
 if TYPE_CHECKING:
     import httpx2
@@ -94,8 +93,11 @@ class Provider:
         await self._client.close()
 
     @contextlib.asynccontextmanager
-    async def stream(self, model: str, messages: Sequence[ContextMessage]) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def stream(self, model: str, members: Mapping[str, Any]) -> AsyncIterator[AsyncIterator[bytes]]:
         """Request a completion and yield an iterator over its reads from the socket. Leaving closes the connection.
+
+        Args:
+            members: Of the request, in addition to the model and what streaming needs: ``messages``, parameters.
 
         Raises:
             ProviderError: on entering, and from the iteration.
@@ -103,7 +105,7 @@ class Provider:
         self._require_key()
         with _mapped_errors(model):
             async with contextlib.AsyncExitStack() as stack:
-                response = (await self._request(stack, model, messages)).http_response
+                response = (await self._request(stack, model, members)).http_response
                 # The body as the transport reads it, one item a read; aiter_bytes() costs more (docs/decisions/0013).
                 body: Any = response.aiter_bytes() if "content-encoding" in response.headers else response.stream
                 yield await stack.enter_async_context(contextlib.aclosing(aiter(body)))
@@ -135,19 +137,12 @@ class Provider:
         return models.parse_names(bytes(body))
 
     async def _request(
-        self, stack: contextlib.AsyncExitStack, model: str, messages: Sequence[ContextMessage]
+        self, stack: contextlib.AsyncExitStack, model: str, members: Mapping[str, Any]
     ) -> "AsyncAPIResponse[Any]":
         create: Any = self._client.chat.completions.with_streaming_response.create
         # As extra_body: the client would validate each message against its types, 0.2 ms each, and block the event loop
         # for a long chat.
-        body = {
-            "model": model,
-            "messages": [],
-            "stream": True,
-            "extra_body": {
-                "messages": [{"role": message.role, "content": message.content} for message in messages],
-            },
-        }
+        body = {"model": model, "messages": [], "stream": True, "extra_body": members}
         if model in self._without_usage:
             self._without_usage.move_to_end(model)
             response: AsyncAPIResponse[Any] = await stack.enter_async_context(create(**body))
