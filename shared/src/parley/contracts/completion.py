@@ -106,6 +106,7 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
             prompt's content is empty, the last of them is what is answered: results of tools.
         parts: The prompt with its images; empty: its text alone.
         metadata: The client's own; returned with the turn.
+        echo: What the gateway's adapter of a protocol repeats in its responses; returned with the turn.
     """
 
     parameters: dict[str, Any] = {}
@@ -113,6 +114,7 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     context: list[ContextMessage] = []
     parts: list[ContentPart] = []
     metadata: dict[str, str] = {}
+    echo: dict[str, Any] = {}
 
 
 class ToolRound(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
