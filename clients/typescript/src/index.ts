@@ -43,6 +43,7 @@ export {
   mergeOlder,
   type Outcome,
 } from "./chats/merge.ts";
+export { type Calls, callsOf } from "./chats/toolCalls.ts";
 export {
   browserEnvironment,
   type Environment,

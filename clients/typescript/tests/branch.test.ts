@@ -79,6 +79,8 @@ describe("the visible branch", () => {
       seq: 1,
       text: "so far",
       reasoning: "",
+      tool_calls: [],
+      layout: [],
       retry_at: null,
     };
     const pending = TREE.map((message) => (message === a5 ? { ...a5, status: "pending" as const } : message));

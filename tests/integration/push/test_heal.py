@@ -23,7 +23,7 @@ def has_all(client: Client, backend: Backend, chat: str) -> bool:
     return (
         running is not None
         and running.attempt == store.ref.attempt
-        and (running.text, running.reasoning) == attempt.until(len(attempt.chunks))
+        and (running.text, running.reasoning) == attempt.until(len(attempt.chunks))[:2]
     )
 
 

@@ -31,6 +31,8 @@ def _seen(state: ChatState) -> dict[str, Any]:
             "seq": generation.seq,
             "text": generation.text,
             "reasoning": generation.reasoning,
+            "tool_calls": msgspec.to_builtins(generation.tool_calls),
+            "layout": msgspec.to_builtins(generation.layout),
             "retry_at": msgspec.to_builtins(generation.retry_at),
         },
     }

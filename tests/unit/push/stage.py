@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Literal
 
 import msgspec
 
@@ -96,6 +97,10 @@ class Stage:
         if self.store.ref is not None and self.store.ref.attempt > 0:
             for size in sizes:
                 self._publish(self.store.say(kind, size), worker=True)
+
+    def use_tool(self, news: Literal["begin", "arguments", "result"]) -> None:
+        if self.store.ref is not None and self.store.ref.attempt > 0:
+            self._publish(self.store.use_tool(news), worker=True)
 
     def finish(self) -> None:
         if self.store.ref is not None:
@@ -216,7 +221,7 @@ class Stage:
                     assert client.messages[message.id] == message
             if (running := client.running) is not None and running.attempt > 0:
                 attempt = self.store.attempts[running.generation_id, running.attempt]
-                assert (running.text, running.reasoning) == attempt.until(running.seq)
+                assert running.said == attempt.until(running.seq)
 
     # --- rest --------------------------------------------------------------------------------------------------------
 
@@ -266,4 +271,4 @@ class Stage:
             assert (client.running.generation_id, client.running.attempt) == (ref.generation_id, ref.attempt)
             attempt = self.store.attempts[ref.generation_id, ref.attempt]
             assert client.running.seq == len(attempt.chunks)
-            assert (client.running.text, client.running.reasoning) == attempt.until(client.running.seq)
+            assert client.running.said == attempt.until(client.running.seq)

@@ -1,9 +1,13 @@
 import tracemalloc
+from collections.abc import Sequence
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from parley.contracts.completion import Span, ToolCall, ToolDelta
 from parley.contracts.frames import Kind
 from parley.contracts.rpc import GenerationSnapshot
 from push.rooms.answer_text import AnswerText, Run
@@ -14,9 +18,23 @@ pieces = st.lists(
 )
 
 
-def snapshot(seq: int, text: str = "", reasoning: str = "") -> GenerationSnapshot:
+def snapshot(
+    seq: int,
+    text: str = "",
+    reasoning: str = "",
+    calls: Sequence[ToolCall] = (),
+    layout: Sequence[Span] = (),
+) -> GenerationSnapshot:
     return GenerationSnapshot(
-        generation_id="g", message_id="m", attempt=1, status="running", seq=seq, text=text, reasoning=reasoning
+        generation_id="g",
+        message_id="m",
+        attempt=1,
+        status="running",
+        seq=seq,
+        text=text,
+        reasoning=reasoning,
+        tool_calls=list(calls),
+        layout=list(layout),
     )
 
 
@@ -69,6 +87,80 @@ def test_what_a_worker_adds_to_both_kinds_cannot_be_cut() -> None:
     assert answer.since(2) is None
     assert answer.since(5) == []
     assert answer.whole() == ("Hello", "Hm.")
+
+
+CALL = ToolCall(id="call-1", name="clock")
+
+
+def test_the_arguments_of_a_call_are_one_run_and_can_be_cut_like_text() -> None:
+    answer = transcript()
+    answer.append(1, "text", "Well")
+    answer.append_tool(2, ToolDelta(index=0, call=CALL, arguments="{"))
+    answer.append_tool(3, ToolDelta(index=0, arguments='"zone":'))
+    answer.append_tool(4, ToolDelta(index=0, arguments="1}"))
+    assert answer.since(1) == [Run("text", 2, 4, "", ToolDelta(index=0, call=CALL, arguments='{"zone":1}'))]
+    assert answer.since(2) == [Run("text", 3, 4, "", ToolDelta(index=0, arguments='"zone":1}'))]
+
+
+def test_each_change_of_a_call_is_a_run_of_its_own() -> None:
+    answer = transcript()
+    done = replace(CALL, status="complete", result="12:00")
+    answer.append_tool(1, ToolDelta(index=0, call=CALL))
+    answer.append_tool(2, ToolDelta(index=0, call=done))
+    answer.append_tool(3, ToolDelta(index=0, call=done))
+    answer.append(4, "text", "Noon")
+    runs = answer.since(0)
+    assert runs is not None
+    assert [run.tool.call if run.tool else run.text for run in runs] == [CALL, done, done, "Noon"]
+    assert answer.order(1) == ([CALL], [])
+    assert answer.order(4) == ([done], [Span("tool"), Span("text", 4)])
+
+
+def test_the_order_is_empty_while_it_is_reasoning_text_and_calls() -> None:
+    answer = transcript()
+    answer.append(1, "reasoning", "Hm")
+    answer.append(2, "text", "Wéll")
+    answer.append_tool(3, ToolDelta(index=0, call=CALL))
+    assert answer.order(3) == ([CALL], [])
+    answer.append(4, "reasoning", "…")
+    assert answer.order(4)[1] == [Span("reasoning", 2), Span("text", 4), Span("tool"), Span("reasoning", 1)]
+    assert answer.order(3)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("calls", "tool"),
+    [
+        ([CALL, replace(CALL, id="call-2")], ToolDelta(index=1, call=replace(CALL, id="call-2"))),
+        ([replace(CALL, arguments="{}")], ToolDelta(index=0, arguments="{}")),
+        ([replace(CALL, status="running")], ToolDelta(index=0, call=replace(CALL, status="running"))),
+    ],
+    ids=["a new call", "arguments", "a status"],
+)
+def test_one_thing_that_a_worker_adds_to_the_calls_is_one_more_piece(calls: list[ToolCall], tool: ToolDelta) -> None:
+    answer = transcript()
+    answer.append_tool(2, ToolDelta(index=0, call=CALL))
+    assert answer.catch_up(snapshot(5, calls=calls))
+    assert answer.since(2) == [Run("text", 3, 5, "", tool)]
+    assert answer.order(5)[0] == calls
+
+
+@pytest.mark.parametrize(
+    ("text", "calls"),
+    [
+        ("Noon", [replace(CALL, status="running")]),
+        ("", [replace(CALL, status="running"), replace(CALL, id="call-2")]),
+        ("", [replace(CALL, status="running", arguments="{}")]),
+        ("", []),
+    ],
+    ids=["text and a status", "two calls", "arguments and a status", "a call less"],
+)
+def test_several_things_that_a_worker_adds_cannot_be_cut(text: str, calls: list[ToolCall]) -> None:
+    answer = transcript()
+    answer.append_tool(2, ToolDelta(index=0, call=CALL))
+    layout = [Span("tool"), Span("text", 4)] if text else []
+    assert not answer.catch_up(snapshot(5, text, calls=calls, layout=layout))
+    assert answer.since(2) is None
+    assert answer.order(5) == (calls, layout)
 
 
 def test_a_worker_that_contradicts_is_believed_as_a_whole() -> None:

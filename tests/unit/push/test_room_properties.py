@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,6 +18,9 @@ kinds = st.sampled_from(["text", "text", "reasoning"])
 pushes = st.integers(0, 1)
 seats = st.integers(0, Stage.seats - 1)
 few = st.integers(1, 3)
+News = Literal["begin", "arguments", "result"]
+NEWS: tuple[News, ...] = ("begin", "arguments", "arguments", "result")
+news = st.sampled_from(NEWS)
 
 
 class Interleavings(RuleBasedStateMachine):
@@ -41,6 +45,10 @@ class Interleavings(RuleBasedStateMachine):
     @rule(kind=kinds, sizes=st.lists(few, min_size=1, max_size=4))
     def say(self, kind: Kind, sizes: list[int]) -> None:
         self.stage.say(kind, sizes)
+
+    @rule(news=news)
+    def use_tool(self, news: News) -> None:
+        self.stage.use_tool(news)
 
     @rule()
     def finish(self) -> None:
@@ -143,6 +151,7 @@ def walk(dice: random.Random, steps: int, *, lossy: bool = True) -> Stage:
         stage.submit: 3,
         lambda: stage.claim(coin()): 2,
         lambda: stage.say(kind(), [dice.randint(1, 3) for _ in range(dice.randint(1, 4))]): 12,
+        lambda: stage.use_tool(dice.choice(NEWS)): 4,
         stage.finish: 1,
         lambda: stage.deliver(which(), worker=False, number=dice.randint(1, 3)): 10,
         lambda: stage.deliver(which(), worker=True, number=dice.randint(1, 6)): 25,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from copy import copy
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
+from parley.contracts.assembly import default_layout, extend_layout, merge_tool
+from parley.contracts.completion import Span, ToolCall, ToolDelta
 from parley.contracts.frames import (
     ChatFrame,
     Cursor,
@@ -19,6 +21,7 @@ from parley.contracts.frames import (
     MessageFrame,
     Presence,
     Ready,
+    RunningAnswer,
     ServerFrame,
     Snapshot,
 )
@@ -65,6 +68,14 @@ def split_events(data: bytes) -> list[tuple[str | None, ServerFrame]]:
 class Chunk:
     kind: Kind
     text: str
+    tool: ToolDelta | None = None
+
+
+class Said(NamedTuple):
+    text: str
+    reasoning: str
+    calls: list[ToolCall]
+    layout: list[Span]
 
 
 @dataclass
@@ -73,12 +84,19 @@ class Attempt:
 
     chunks: list[Chunk] = field(default_factory=list)
 
-    def until(self, seq: int) -> tuple[str, str]:
-        said = self.chunks[:seq]
-        return (
-            "".join(chunk.text for chunk in said if chunk.kind == "text"),
-            "".join(chunk.text for chunk in said if chunk.kind == "reasoning"),
-        )
+    def until(self, seq: int) -> Said:
+        said = Said("", "", [], [])
+        for chunk in self.chunks[:seq]:
+            if chunk.tool is not None:
+                if merge_tool(said.calls, chunk.tool):
+                    extend_layout(said.layout, "tool")
+                continue
+            extend_layout(said.layout, chunk.kind, len(chunk.text))
+            if chunk.kind == "text":
+                said = said._replace(text=said.text + chunk.text)
+            else:
+                said = said._replace(reasoning=said.reasoning + chunk.text)
+        return said
 
 
 class ChatStore:
@@ -159,10 +177,37 @@ class ChatStore:
             text="".join(chunk.text for chunk in attempt.chunks[from_ - 1 :]),
         )
 
+    def use_tool(self, news: Literal["begin", "arguments", "result"]) -> Delta | None:
+        """The worker has news of its newest call; None: there is no call."""
+        assert self.ref is not None
+        attempt = self.attempts[self.ref.generation_id, self.ref.attempt]
+        seq = len(attempt.chunks) + 1
+        calls = attempt.until(seq).calls
+        if news == "begin":
+            tool = ToolDelta(index=len(calls), call=ToolCall(id=f"call-{seq}", name="clock"), arguments=f"‹{seq}›")
+        elif not calls:
+            return None
+        elif news == "arguments":
+            tool = ToolDelta(index=len(calls) - 1, arguments=f"‹{seq}›")
+        else:
+            call = msgspec.structs.replace(calls[-1], status="complete", result=f"result-{seq}")
+            tool = ToolDelta(index=len(calls) - 1, call=call)
+        attempt.chunks.append(Chunk("text", "", tool))
+        return Delta(
+            chat_id=self.chat_id,
+            generation_id=self.ref.generation_id,
+            attempt=self.ref.attempt,
+            from_=seq,
+            to=seq,
+            kind="text",
+            text="",
+            tool=tool,
+        )
+
     def finish(self) -> Changed:
         assert self.ref is not None
         ref, self.ref = self.ref, None
-        text, reasoning = self.attempts.get((ref.generation_id, ref.attempt), Attempt()).until(10**9)
+        text, reasoning, *_ = self.attempts.get((ref.generation_id, ref.attempt), Attempt()).until(10**9)
         return self._change([self._edit(ref.message_id, "complete", text, reasoning)])
 
     def remove(self, user_id: str) -> Changed:
@@ -207,15 +252,17 @@ class ChatStore:
         if ref is None or ref.generation_id != generation_id or ref.attempt == 0:
             return None
         attempt = self.attempts[generation_id, ref.attempt]
-        text, reasoning = attempt.until(len(attempt.chunks))
+        said = attempt.until(len(attempt.chunks))
         return GenerationSnapshot(
             generation_id=generation_id,
             message_id=ref.message_id,
             attempt=ref.attempt,
             status="running",
             seq=len(attempt.chunks),
-            text=text,
-            reasoning=reasoning,
+            text=said.text,
+            reasoning=said.reasoning,
+            tool_calls=said.calls,
+            layout=said.layout,
         )
 
     # --- within ------------------------------------------------------------------------------------------------------
@@ -271,6 +318,12 @@ class Running:
     seq: int
     text: str = ""
     reasoning: str = ""
+    calls: list[ToolCall] = field(default_factory=list)
+    layout: list[Span] = field(default_factory=list)
+
+    @property
+    def said(self) -> Said:
+        return Said(self.text, self.reasoning, self.calls, self.layout)
 
 
 class Client:
@@ -314,7 +367,9 @@ class Client:
 
     def write(self, data: bytes) -> None:
         for event_id, frame in split_events(data) if self.events else ((None, frame) for frame in unframe(data)):
-            self._past.append((self.version, dict(self.messages), self.chat, copy(self.running), self.last_event_id))
+            self._past.append(
+                (self.version, dict(self.messages), self.chat, deepcopy(self.running), self.last_event_id)
+            )
             self.frames.append(frame)
             self.take(frame)
             self.last_event_id = event_id or self.last_event_id
@@ -363,6 +418,7 @@ class Client:
             self.running = Running(
                 answer.generation_id, answer.message_id, answer.attempt, answer.seq, answer.text, answer.reasoning
             )
+            self._take_calls(self.running, answer)
         else:
             running = self.running
             assert running is not None
@@ -372,8 +428,14 @@ class Client:
             running.seq = answer.seq
             running.text += answer.text
             running.reasoning += answer.reasoning
+            if answer.seq > answer.after:
+                self._take_calls(running, answer)
         for message in frame.messages:
             self._put(message)
+
+    def _take_calls(self, running: Running, answer: RunningAnswer) -> None:
+        running.calls = list(answer.tool_calls)
+        running.layout = list(answer.layout) or default_layout(running.text, running.reasoning, running.calls)
 
     def _take_generation(self, frame: Generation) -> None:
         running = self.running
@@ -392,6 +454,12 @@ class Client:
         assert frame.from_ == running.seq + 1, "a gap, or twice the same"
         assert frame.to >= frame.from_
         running.seq = frame.to
+        if frame.tool is not None:
+            assert not frame.text
+            if merge_tool(running.calls, frame.tool):
+                extend_layout(running.layout, "tool")
+            return
+        extend_layout(running.layout, frame.kind, len(frame.text))
         if frame.kind == "text":
             running.text += frame.text
         else:

@@ -12,6 +12,8 @@ from typing import Literal
 import msgspec
 
 from parley.contracts import frames
+from parley.contracts.assembly import default_layout, extend_layout, merge_tool
+from parley.contracts.completion import Span, ToolCall, ToolDelta
 from parley.contracts.resources import Chat, Message
 
 TERMINAL = frozenset({"complete", "stopped", "failed"})
@@ -39,7 +41,12 @@ class Outcome(Enum):
 
 
 class Generation:
-    """The running answer as assembled so far."""
+    """The running answer as assembled so far.
+
+    Attributes:
+        tool_calls: The calls of tools in it.
+        layout: The order of text, reasoning and calls.
+    """
 
     def __init__(
         self,
@@ -61,6 +68,8 @@ class Generation:
         self.retry_at = retry_at
         # A long answer has thousands of pieces: joined when asked for, not each time one comes.
         self._pieces: dict[frames.Kind, list[str]] = {"text": [text], "reasoning": [reasoning]}
+        self.tool_calls: list[ToolCall] = []
+        self.layout: list[Span] = []
 
     @property
     def text(self) -> str:
@@ -72,6 +81,15 @@ class Generation:
 
     def append(self, kind: frames.Kind, text: str) -> None:
         self._pieces[kind].append(text)
+        extend_layout(self.layout, kind, len(text))
+
+    def use_tool(self, tool: ToolDelta) -> None:
+        if merge_tool(self.tool_calls, tool):
+            extend_layout(self.layout, "tool")
+
+    def replace_calls(self, calls: list[ToolCall], layout: list[Span]) -> None:
+        self.tool_calls = list(calls)
+        self.layout = list(layout) or default_layout(self.text, self.reasoning, calls)
 
     def _joined(self, kind: frames.Kind) -> str:
         pieces = self._pieces[kind]
@@ -191,6 +209,7 @@ class ChatState:
                 text=theirs.text,
                 reasoning=theirs.reasoning,
             )
+            self.generation.replace_calls(theirs.tool_calls, theirs.layout)
             return True
         if mine is None or (mine.generation_id, mine.attempt, mine.seq) != (
             theirs.generation_id,
@@ -200,6 +219,8 @@ class ChatState:
             return False
         mine.append("text", theirs.text)
         mine.append("reasoning", theirs.reasoning)
+        if theirs.seq > theirs.after:
+            mine.replace_calls(theirs.tool_calls, theirs.layout)
         mine.seq = theirs.seq
         mine.status = theirs.status
         if theirs.status != "retrying":
@@ -218,7 +239,10 @@ class ChatState:
             return Outcome.IGNORED
         if frame.from_ != mine.seq + 1:
             return Outcome.GAP
-        mine.append(frame.kind, frame.text)
+        if frame.tool is None:
+            mine.append(frame.kind, frame.text)
+        else:
+            mine.use_tool(frame.tool)
         mine.seq = frame.to
         mine.status = "running"
         mine.retry_at = None

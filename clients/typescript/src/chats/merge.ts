@@ -11,9 +11,10 @@ import {
   type RunningAnswer,
   type SnapshotFrame,
 } from "../protocol/protocol.ts";
+import { type Calls, callsOf, extendLayout, mergeTool, NO_CALLS } from "./toolCalls.ts";
 
 /** The running answer, assembled so far. */
-export interface Generation {
+export interface Generation extends Calls {
   readonly generation_id: string;
   readonly message_id: string;
   readonly attempt: number;
@@ -147,13 +148,21 @@ function resumeGeneration(
 ): Generation | null | "gap" {
   if (incoming === null || hasTerminalAnswer(messages, incoming.message_id)) return null;
   const { after, ...answer } = incoming;
-  if (after === 0) return { ...answer, retry_at: null };
+  if (after === 0) {
+    return { ...answer, ...callsOf(answer, answer.text, answer.reasoning), retry_at: null };
+  }
   const same = current?.generation_id === answer.generation_id && current.attempt === answer.attempt;
   if (!same || current.seq !== after) return "gap";
+  const text = current.text + answer.text;
+  const reasoning = current.reasoning + answer.reasoning;
+  // Without a chunk more, the reader may have more of the calls than the sender of the snapshot.
+  const { tool_calls, layout } = answer.seq > after ? callsOf(answer, text, reasoning) : current;
   return {
     ...answer,
-    text: current.text + answer.text,
-    reasoning: current.reasoning + answer.reasoning,
+    text,
+    reasoning,
+    tool_calls,
+    layout,
     retry_at: answer.status === "retrying" ? current.retry_at : null,
   };
 }
@@ -174,7 +183,12 @@ function mergeDelta(state: ChatState, frame: DeltaFrame): Merged {
       status: "running",
       retry_at: null,
       seq: frame.to,
-      [frame.kind]: generation[frame.kind] + frame.text,
+      ...(frame.tool == null
+        ? {
+            [frame.kind]: generation[frame.kind] + frame.text,
+            layout: extendLayout(generation.layout, frame.kind, frame.text),
+          }
+        : mergeTool(generation, frame.tool)),
     },
   });
 }
@@ -191,17 +205,17 @@ function mergeGeneration(state: ChatState, frame: GenerationFrame): Merged {
   // The same attempt continues with its text; a new attempt or another generation starts empty.
   const progress =
     same && frame.attempt === generation.attempt
-      ? { seq: generation.seq, text: generation.text, reasoning: generation.reasoning }
-      : { seq: 0, text: "", reasoning: "" };
+      ? generation
+      : { seq: 0, text: "", reasoning: "", ...NO_CALLS };
   return applied({
     ...state,
     generation: {
+      ...progress,
       generation_id: frame.generation_id,
       message_id: frame.message_id,
       attempt: frame.attempt,
       status: frame.status === "retrying" ? "retrying" : "running",
       retry_at: frame.status === "retrying" ? (frame.retry_at ?? null) : null,
-      ...progress,
     },
   });
 }

@@ -121,9 +121,9 @@ export interface RunningAnswer {
   readonly after: number;
   readonly text: string;
   readonly reasoning: string;
-  /** All calls of tools so far, whatever `after` is: replace. */
+  /** All calls of tools until `seq`, whatever `after` is: replace, unless `seq` is `after` (then nothing came, and the reader's stay). */
   readonly tool_calls?: readonly ToolCall[];
-  /** The order of text, reasoning and calls in the whole answer so far, whatever `after` is: replace. Empty: reasoning, text, calls. */
+  /** The order of text, reasoning and calls until `seq`: replace it like `tool_calls`. Empty: reasoning, text, calls. */
   readonly layout?: readonly Span[];
 }
 

@@ -36,6 +36,9 @@ export type {
   RunningAnswer,
   ServerFrame,
   SnapshotFrame,
+  Span,
+  ToolCall,
+  ToolDelta,
   Usage,
 } from "./frames.ts";
 

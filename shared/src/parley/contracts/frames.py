@@ -79,9 +79,10 @@ class RunningAnswer(msgspec.Struct, frozen=True, kw_only=True):
         attempt: 0 while no worker has claimed it.
         after: 0: ``text`` and ``reasoning`` are whole, replace. Else they start behind seq ``after``: append.
         seq: The number of the last chunk in ``text`` and ``reasoning``.
-        tool_calls: All calls of tools so far, whatever ``after`` is: replace.
-        layout: The order of text, reasoning and calls in the whole answer so far, whatever ``after`` is: replace.
-            Empty: reasoning, text, calls.
+        tool_calls: All calls of tools until ``seq``, whatever ``after`` is: replace, unless ``seq`` is ``after`` (then
+            nothing came, and the reader's stay).
+        layout: The order of text, reasoning and calls until ``seq``: replace it like ``tool_calls``. Empty: reasoning,
+            text, calls.
     """
 
     generation_id: str

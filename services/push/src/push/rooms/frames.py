@@ -81,6 +81,7 @@ def deltas(
                     to=run.to,
                     kind=run.kind,
                     text=run.text,
+                    tool=run.tool,
                 ),
                 cursor(version, answer, run.to),
             )
@@ -162,15 +163,20 @@ def _running(answer: AnswerText, after: int) -> RunningAnswer:
         found = answer.since(seq, MAX_TEXT)
         assert found is not None
         runs = found
+    seq = runs[-1].to if runs else seq
+    # Without a chunk more, the reader's calls stay as they are: it may have more of them than this process.
+    calls, layout = answer.order(seq) if seq > after else ([], [])
     return RunningAnswer(
         generation_id=answer.generation_id,
         message_id=answer.message_id,
         attempt=answer.attempt,
         status=answer.status,
-        seq=runs[-1].to if runs else seq,
+        seq=seq,
         after=after,
         text=text + "".join(run.text for run in runs if run.kind == "text"),
         reasoning=reasoning + "".join(run.text for run in runs if run.kind == "reasoning"),
+        tool_calls=calls,
+        layout=layout,
     )
 
 

@@ -27,7 +27,13 @@ def _version(message: Message) -> int:
 
 
 def _weigh(messages: Iterable[Message]) -> int:
-    return sum(_MESSAGE_WEIGHT + len(message.content) + len(message.reasoning) for message in messages)
+    return sum(
+        _MESSAGE_WEIGHT
+        + len(message.content)
+        + len(message.reasoning)
+        + sum(len(call.arguments) + len(call.result or "") for call in message.tool_calls)
+        for message in messages
+    )
 
 
 class History:

@@ -132,7 +132,10 @@ class Room:
             if answer.announced != answer.attempt:
                 self.readers.announce(answer)
         answer.status = "running"
-        answer.append(delta.to, delta.kind, delta.text)
+        if delta.tool is None:
+            answer.append(delta.to, delta.kind, delta.text)
+        else:
+            answer.append_tool(delta.to, delta.tool)
         return self.readers.appended(payload)
 
     def generation(self, generation: Generation, payload: bytes) -> None:
