@@ -2,24 +2,73 @@
 
 JUDGE is a program that is the provider, at REPLAY_PORT of this machine, while it runs as ``JUDGE ADDRESS FOLDER``: it
 asks the stack at ADDRESS for answers, brings the responses in FOLDER, and compares. It ends with 0 when all are as
-expected.
+expected. Before it, the calls of tools in the responses are decoded and compared with what their entries hold.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from llm_worker.generation.content import AttemptContent
+from llm_worker.provider.completion import CompletionDecoder
+from parley.contracts.completion import ToolCall
 from parley_cli import child_process
 from parley_cli.stack.log import CombinedLog
 from parley_cli.stack.options import StackOptions
 from parley_cli.stack.stack import Stack
+
+
+def _decoded_calls(body: bytes, size: int) -> list[ToolCall]:
+    """The calls in a response that arrives in reads of that size."""
+    decoder, content = CompletionDecoder(), AttemptContent()
+    for start in range(0, len(body), size):
+        content.add(decoder.feed(body[start : start + size]))
+    content.add(decoder.close())
+    return content.tool_calls
+
+
+def _entries(body: bytes) -> list[dict[str, Any]]:
+    """The entries of tool calls in a response, in their order."""
+    lines = (line.removeprefix(b"data:").strip() for line in body.splitlines())
+    found: list[dict[str, Any]] = []
+    for line in lines:
+        if b'"tool_calls"' in line and line.startswith(b"{"):
+            for choice in json.loads(line).get("choices", []):
+                found += (choice.get("delta") or choice.get("message") or {}).get("tool_calls") or []
+    return found
+
+
+def _check_calls(folder: Path) -> int:
+    """The number of responses whose calls are not decoded as they were sent."""
+    failed = checked = 0
+    for path in sorted(folder.glob("*.body")):
+        body = path.read_bytes()
+        entries = _entries(body)
+        if not entries:
+            continue
+        checked += 1
+        calls = _decoded_calls(body, len(body))
+        ids = list(dict.fromkeys(entry["id"] for entry in entries if entry.get("id")))
+        sent = "".join(entry["function"].get("arguments") or "" for entry in entries)
+        ok = (
+            calls == _decoded_calls(body, 1) == _decoded_calls(body, 37)
+            and [call.id for call in calls] == ids
+            and "".join(call.arguments for call in calls) in (sent, "{}")
+            and all(call.name and isinstance(json.loads(call.arguments), dict) for call in calls)
+        )
+        if not ok:
+            failed += 1
+            print(f"{path.stem}: calls {calls}", flush=True)
+    print(f"{checked - failed} of {checked} responses with calls of tools are decoded as they were sent", flush=True)
+    return failed
 
 
 async def _judge(program: Path, folders: list[Path], port: str, options: StackOptions, log: CombinedLog) -> int:
@@ -28,6 +77,7 @@ async def _judge(program: Path, folders: list[Path], port: str, options: StackOp
     async with Stack(options, log) as stack:
         for folder in folders:
             print(f"{folder}:", flush=True)
+            failed += _check_calls(folder) > 0
             process = await child_process.start_async(
                 [sys.executable, str(program), stack.url, str(folder)],
                 output=sys.stdout.fileno(),

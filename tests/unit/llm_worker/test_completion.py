@@ -120,12 +120,6 @@ def test_only_the_first_choice_is_read() -> None:
     assert (read.text, read.stream.ended) == ("So it is", False)
 
 
-def test_tool_calls_are_noticed() -> None:
-    assert Read(chunk(tool_calls=[{"index": 0, "function": {"name": "f", "arguments": "{"}}])).stream.has_tool_calls
-    assert Read(chunk(content=7, tool_calls=[{"index": 0}])).stream.has_tool_calls
-    assert not Read(chunk(content="a", tool_calls=None) + chunk(tool_calls=[])).stream.has_tool_calls
-
-
 def test_a_leading_think_tag_is_reasoning_unless_the_model_means_it() -> None:
     sent = chunk(content="<thi") + chunk(content="nk>hm</think>\n\nSo") + DONE
     assert (Read(sent).text, Read(sent).reasoning) == ("So", "hm")

@@ -57,7 +57,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[GenerationFinished]:
     async def publish(js: object, event: GenerationFinished, **_: object) -> None:
         found.append(event)
 
-    async def read_attempts(*_: Any, **__: Any) -> list[segments.PartialText]:
+    async def read_attempts(*_: Any, **__: Any) -> list[segments.StoredAttempt]:
         return []
 
     monkeypatch.setattr(generation, "publish_durable", publish)
@@ -76,14 +76,14 @@ async def test_stored_text_is_kept_when_the_first_read_fails(
 ) -> None:
     tries = 0
 
-    async def read_partial_text(*_: Any, **__: Any) -> segments.PartialText:
+    async def read_last_attempt(*_: Any, **__: Any) -> segments.StoredAttempt:
         nonlocal tries
         tries += 1
         if tries == 1:
             raise BusUnavailable("segments")
-        return segments.PartialText(MAX_ATTEMPTS, "half of", "thinking")
+        return segments.StoredAttempt(MAX_ATTEMPTS, "half of", "thinking")
 
-    monkeypatch.setattr(segments, "read_partial_text", read_partial_text)
+    monkeypatch.setattr(segments, "read_last_attempt", read_last_attempt)
     await run()
     (end,) = published
     assert (end.outcome, end.text, end.reasoning) == ("failed", "half of", "thinking")
@@ -92,25 +92,25 @@ async def test_stored_text_is_kept_when_the_first_read_fails(
 async def test_an_answer_ends_when_its_stored_text_cannot_be_read(
     published: list[GenerationFinished], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def read_partial_text(*_: Any, **__: Any) -> segments.PartialText:
+    async def read_last_attempt(*_: Any, **__: Any) -> segments.StoredAttempt:
         raise BusUnavailable("segments")
 
-    monkeypatch.setattr(segments, "read_partial_text", read_partial_text)
+    monkeypatch.setattr(segments, "read_last_attempt", read_last_attempt)
     await run()
     (end,) = published
     assert (end.outcome, end.text) == ("failed", "")
     assert end.error is not None
     assert end.error.code == "attempts_exhausted"
-    assert "An answer ends without its partial text" in caplog.text
+    assert "An answer ends without its partial content" in caplog.text
 
 
 async def test_an_answer_that_chat_store_does_not_let_the_provider_be_called_for_ends_with_its_error_and_no_usage(
     published: list[GenerationFinished], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def read_partial_text(*_: Any, **__: Any) -> None:
+    async def read_last_attempt(*_: Any, **__: Any) -> None:
         return None
 
-    monkeypatch.setattr(segments, "read_partial_text", read_partial_text)
+    monkeypatch.setattr(segments, "read_last_attempt", read_last_attempt)
     refused = MessageError(code="budget_spent", message="Your tokens for today are used up.", retryable=True)
     await run(refused)
     (end,) = published
@@ -120,17 +120,17 @@ async def test_an_answer_that_chat_store_does_not_let_the_provider_be_called_for
 async def test_what_other_workers_stored_before_they_died_is_booked_as_an_estimate(
     published: list[GenerationFinished], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    newest = segments.PartialText(2, "of eight", "")
+    newest = segments.StoredAttempt(2, "of eight", "")
 
-    async def read_attempts(*_: Any, before: int, **__: Any) -> list[segments.PartialText]:
+    async def read_attempts(*_: Any, before: int, **__: Any) -> list[segments.StoredAttempt]:
         assert before == MAX_ATTEMPTS + 1
-        return [segments.PartialText(1, "half", "thinking"), newest]
+        return [segments.StoredAttempt(1, "half", "thinking"), newest]
 
-    async def read_partial_text(*_: Any, **__: Any) -> segments.PartialText:
+    async def read_last_attempt(*_: Any, **__: Any) -> segments.StoredAttempt:
         return newest
 
     monkeypatch.setattr(segments, "read_attempts", read_attempts)
-    monkeypatch.setattr(segments, "read_partial_text", read_partial_text)
+    monkeypatch.setattr(segments, "read_last_attempt", read_last_attempt)
     await run()
     (end,) = published
     assert end.usage == Usage(input_tokens=0, output_tokens=1 + 2 + 2, estimated=True)

@@ -25,6 +25,7 @@ from llm_worker.generation.segments import SegmentInterval
 from llm_worker.provider import error_mapping
 from llm_worker.provider.models import Models
 from llm_worker.settings import WorkerSettings
+from parley.contracts.completion import Span, ToolCall
 from parley.contracts.events import GenerationFinished, GenerationRequested
 from parley.contracts.ids import new_id
 from parley.contracts.limits import MAX_ATTEMPTS
@@ -264,6 +265,39 @@ async def test_an_empty_answer_with_a_reason_is_complete(ended: Ended, script: R
     assert (end.outcome, end.text, end.finish_reason) == ("complete", "", reason)
 
 
+TIME = chunk(tool_calls=[{"index": 0, "id": "a", "function": {"name": "clock", "arguments": "{}"}}])
+
+
+@pytest.mark.parametrize("last", [[chunk("tool_calls"), DONE], [chunk("stop"), DONE], [DONE]])
+async def test_an_answer_that_calls_a_tool_ends_with_its_calls(ended: Ended, last: Reads) -> None:
+    run = Run([TIME, *last])
+    end = await ended(run)
+    assert (end.outcome, end.text, end.finish_reason, end.error) == ("complete", "", "tool_calls", None)
+    assert (end.tool_calls, end.layout) == ([ToolCall(id="a", name="clock", arguments="{}")], [])
+    (delta,) = [frame for frame in run.live.frames if frame["type"] == "delta"]
+    assert delta["tool"] == {"index": 0, "call": {"id": "a", "name": "clock", "arguments": "{}"}}
+    assert (delta["kind"], delta["text"], delta["from"], delta["to"]) == ("text", "", 1, 1)
+    assert (await run.generation.snapshot()).tool_calls == end.tool_calls
+
+
+async def test_an_answer_that_goes_on_after_a_call_has_a_layout(ended: Ended) -> None:
+    end = await ended(Run([chunk(content="La"), TIME, chunk(content="te."), chunk("stop"), DONE]))
+    assert (end.text, end.layout) == ("Late.", [Span("text", 2), Span("tool"), Span("text", 3)])
+
+
+async def test_the_usage_of_calls_without_a_count_is_estimated(ended: Ended) -> None:
+    end = await ended(Run([TIME, chunk("stop"), DONE]))
+    assert end.usage is not None
+    assert end.usage.estimated
+    assert end.usage.output_tokens > 8
+
+
+async def test_a_call_without_a_name_is_no_answer(ended: Ended) -> None:
+    nameless = chunk(tool_calls=[{"index": 0, "function": {"arguments": "{}"}}])
+    end = await ended(Run([nameless, chunk("tool_calls"), DONE]))
+    assert (end.outcome, error_of(end)) == ("failed", ("provider_error", True))
+
+
 async def test_a_stream_that_does_not_end_after_its_finish_reason_is_waited_for_briefly(
     ended: Ended, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -291,7 +325,7 @@ async def test_only_a_token_resets_the_first_token_timeout(ended: Ended, sign: b
 
 
 async def test_a_tool_call_is_a_token(ended: Ended) -> None:
-    call = chunk(tool_calls=[{"index": 0, "function": {"arguments": "x"}}])
+    call = chunk(tool_calls=[{"index": 0, "function": {"name": "f", "arguments": "x"}}])
     run = Run([*again(0.05, call, times=10), chunk("tool_calls"), DONE], token_timeout=0.3, first_token_timeout=0.3)
     assert (await ended(run)).outcome == "complete"
 

@@ -2,9 +2,11 @@
 
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
-from llm_worker.generation.segments import PartialText, SegmentInterval, assemble
+from llm_worker.generation.segments import SegmentInterval, StoredAttempt, assemble
+from parley.contracts.completion import Span, ToolCall
 from parley.contracts.events import GenerationSegment
 
 
@@ -22,23 +24,35 @@ def segment(attempt: int, from_: int, to: int, text: str = "", reasoning: str = 
 
 
 def test_segments_are_joined_in_the_order_of_their_chunks() -> None:
-    assert assemble([segment(1, 3, 4, "cd"), segment(1, 1, 2, "ab", "r")]) == PartialText(1, "abcd", "r")
+    assert assemble([segment(1, 3, 4, "cd"), segment(1, 1, 2, "ab", "r")]) == StoredAttempt(1, "abcd", "r")
 
 
 def test_the_newest_attempt_with_text_counts() -> None:
-    assert assemble([segment(1, 1, 9, "old"), segment(2, 1, 1, "new")]) == PartialText(2, "new", "")
+    assert assemble([segment(1, 1, 9, "old"), segment(2, 1, 1, "new")]) == StoredAttempt(2, "new", "")
 
 
 def test_text_ends_where_a_segment_is_missing() -> None:
-    assert assemble([segment(1, 1, 2, "ab"), segment(1, 4, 5, "de")]) == PartialText(1, "ab", "")
+    assert assemble([segment(1, 1, 2, "ab"), segment(1, 4, 5, "de")]) == StoredAttempt(1, "ab", "")
 
 
 def test_an_attempt_without_its_beginning_is_ignored() -> None:
-    assert assemble([segment(1, 1, 2, "ab"), segment(2, 3, 4, "cd")]) == PartialText(1, "ab", "")
+    assert assemble([segment(1, 1, 2, "ab"), segment(2, 3, 4, "cd")]) == StoredAttempt(1, "ab", "")
 
 
 def test_a_segment_that_is_there_twice_counts_once() -> None:
-    assert assemble([segment(1, 1, 2, "ab"), segment(1, 1, 2, "ab")]) == PartialText(1, "ab", "")
+    assert assemble([segment(1, 1, 2, "ab"), segment(1, 1, 2, "ab")]) == StoredAttempt(1, "ab", "")
+
+
+def test_the_newest_calls_and_the_newest_layout_count() -> None:
+    begun, called = [ToolCall(id="a", name="clock", arguments=arguments) for arguments in ("", "{}")]
+    layout = [Span("tool"), Span("text", 2)]
+    stored = [
+        msgspec.structs.replace(segment(1, 1, 1), tool_calls=[begun]),
+        msgspec.structs.replace(segment(1, 2, 2), tool_calls=[called]),
+        msgspec.structs.replace(segment(1, 3, 4, "ab"), layout=layout),
+    ]
+    assert assemble(stored) == StoredAttempt(1, "ab", "", (called,), tuple(layout))
+    assert assemble(stored[:1]) == StoredAttempt(1, "", "", (begun,))
 
 
 def test_no_segments_are_no_text() -> None:

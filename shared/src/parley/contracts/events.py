@@ -70,7 +70,8 @@ class GenerationSegment(_Event, frozen=True, kw_only=True, tag="generation.segme
     """About one second of a running answer. ``from``–``to`` number the model's chunks, as in a delta.
 
     Attributes:
-        tool_calls: All calls of the attempt so far, as they were at ``to``.
+        tool_calls: All calls of the attempt so far, as they were at ``to``; empty: as in the segment before.
+        layout: The order of text, reasoning and calls in the attempt so far; empty: reasoning, text, calls.
     """
 
     generation_id: str
@@ -80,6 +81,7 @@ class GenerationSegment(_Event, frozen=True, kw_only=True, tag="generation.segme
     text: str = ""
     reasoning: str = ""
     tool_calls: list[ToolCall] = []
+    layout: list[Span] = []
 
     @property
     def id(self) -> str:

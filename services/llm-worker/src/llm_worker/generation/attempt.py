@@ -64,6 +64,7 @@ class Attempt:
         self._segments = SegmentWriter(
             dependencies.js,
             dependencies.segments,
+            answer.content,
             chat_id=answer.chat_id,
             generation_id=answer.generation_id,
             attempt=answer.attempt,
@@ -213,7 +214,9 @@ class Attempt:
         if reason == finish_reason.CONTENT_FILTER:
             error = error_mapping.CONTENT_FILTERED.error("the finish_reason is that of a content filter")
             return Outcome(kind="failed", error=error, finish_reason=reason)
-        if content.seq == 0 and not completion.has_tool_calls and reason != finish_reason.LENGTH:
+        if content.tool_calls and reason not in (finish_reason.LENGTH, finish_reason.CONTENT_FILTER):
+            reason = finish_reason.TOOL_CALLS
+        if content.seq == 0 and reason != finish_reason.LENGTH:
             error = error_mapping.EMPTY.error(f"finish_reason {reason}")
             return Outcome(kind="failed", error=error, finish_reason=reason)
         return Outcome(kind="complete", finish_reason=reason)

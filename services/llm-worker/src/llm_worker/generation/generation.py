@@ -12,10 +12,10 @@ from llm_worker.generation import context, segments
 from llm_worker.generation.answer import Answer
 from llm_worker.generation.attempt import Attempt, Outcome
 from llm_worker.generation.cancel_scope import CancelScope
+from llm_worker.generation.content import pieces_of
 from llm_worker.generation.dependencies import Dependencies
 from llm_worker.generation.lease import Lease
 from llm_worker.provider import error_mapping
-from llm_worker.provider.completion import Piece
 from parley.contracts.events import GenerationFinished, GenerationRequested
 from parley.contracts.resources import Usage
 from parley.contracts.rpc import Claimed, GenerationSnapshot
@@ -138,8 +138,8 @@ class Generation:
             log.warning("The tokens of earlier attempts are not booked: %s", error, extra=self._log_fields)
             return
         requested_tokens = sum(map(context.tokens_of, claim.context)) + context.tokens_of_parameters(claim.parameters)
-        for partial in stored:
-            self._answer.book_estimate(requested_tokens, partial.text, partial.reasoning)
+        for attempt in stored:
+            self._answer.book_estimate(requested_tokens, attempt.tokens)
 
     async def _await_reply(self, claiming: asyncio.Task[Claimed | None]) -> None:
         """Store the attempt of a claim that was in flight at the cancellation, so that it can be released."""
@@ -153,7 +153,7 @@ class Generation:
     async def _execute(self, claim: Claimed, last_error: ProviderError | None) -> Outcome | ProviderError:
         """Carry out the verdict of a claim. A transient error: claim another attempt."""
         if claim.verdict == "exhausted":
-            await self._restore_text()
+            await self._restore_content()
             return Outcome(
                 kind="failed", error=_refusal_of(claim) or last_error or error_mapping.ATTEMPTS_EXHAUSTED.error()
             )
@@ -167,16 +167,16 @@ class Generation:
         if isinstance(result, Outcome) or (result is not None and not self._scope.cancelled):
             return result
         if claim.attempt > 1:
-            await self._restore_text()
+            await self._restore_content()
         return Outcome(kind="stopped")
 
-    async def _restore_text(self) -> None:
-        """Give an attempt without text that of the attempt before, also if that was another worker's."""
-        if self._answer.content.seq == 0 and (partial := await self._read_partial_text()) is not None:
-            self._answer.content.add([Piece("reasoning", partial.reasoning), Piece("text", partial.text)])
+    async def _restore_content(self) -> None:
+        """Give an attempt without content that of the attempt before, also if that was another worker's."""
+        if self._answer.content.seq == 0 and (stored := await self._read_last_attempt()) is not None:
+            self._answer.content.add(pieces_of(stored.text, stored.reasoning, stored.tool_calls, stored.layout))
 
-    async def _read_partial_text(self) -> segments.PartialText | None:
-        """Read the stored text of the last attempt; None also when it cannot be read, because an answer must end."""
+    async def _read_last_attempt(self) -> segments.StoredAttempt | None:
+        """Read what is stored of the last attempt; None also when it cannot be read, because an answer must end."""
         backoff = Backoff(0.1, 1.0)
         failures = 0
         while True:
@@ -184,13 +184,13 @@ class Generation:
                 await asyncio.sleep(_RECONNECT_INTERVAL)  # until the lease expires
                 continue
             try:
-                return await segments.read_partial_text(
+                return await segments.read_last_attempt(
                     self._dependencies.js, chat_id=self._answer.chat_id, generation_id=self._answer.generation_id
                 )
             except BusUnavailable as error:
                 failures += 1
                 if failures >= _MAX_SEGMENT_READS:
-                    log.error("An answer ends without its partial text: %s", error, extra=self._log_fields)
+                    log.error("An answer ends without its partial content: %s", error, extra=self._log_fields)
                     return None
                 log.debug("Retrying to read segments: %r", error)
             await asyncio.sleep(backoff.next_delay())
@@ -216,6 +216,8 @@ class Generation:
             outcome=outcome.kind,
             text=answer.content.text,
             reasoning=answer.content.reasoning,
+            tool_calls=answer.content.tool_calls,
+            layout=answer.content.layout,
             model=answer.model,
             usage=usage,
             error=outcome.error.as_message_error() if outcome.error is not None else None,

@@ -9,7 +9,8 @@ import msgspec
 from nats.aio.client import Client
 
 from llm_worker import metrics
-from llm_worker.generation.answer import Answer, Run
+from llm_worker.generation.answer import Answer
+from llm_worker.generation.content import Run
 from parley.contracts import subjects
 from parley.contracts.frames import Delta, Generation
 
@@ -76,7 +77,7 @@ class LivePublisher:
         self._generation_subject = subjects.live_generation(answer.chat_id)
 
     def delta(self, run: Run, headers: dict[str, str]) -> None:
-        """Publish new text.
+        """Publish new text, or news of a tool call.
 
         Args:
             headers: The span, with the first text of an attempt; the time of the read, about once a second; else none.
@@ -90,6 +91,7 @@ class LivePublisher:
             to=run.to,
             kind=run.kind,
             text=run.text,
+            tool=run.tool,
         )
         self._publish(self._delta_subject, _encode(frame), headers)
 

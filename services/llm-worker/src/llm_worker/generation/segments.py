@@ -1,4 +1,4 @@
-"""Segments: the running text, stored about once a second so that it survives this process (``docs/decisions/0018``)."""
+"""Segments: the running answer, stored about once a second to survive this process (``docs/decisions/0018``)."""
 
 import asyncio
 import contextlib
@@ -11,8 +11,10 @@ import msgspec
 import nats.js.errors
 from nats.js import JetStreamContext
 
-from llm_worker.generation.answer import Run
+from llm_worker.generation import context
+from llm_worker.generation.content import AttemptContent, Run
 from parley.contracts import subjects
+from parley.contracts.completion import Span, ToolCall
 from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.events import GenerationSegment
 from parley.contracts.streams import SEGMENTS
@@ -30,12 +32,20 @@ _MAX_RATE: Final = 50
 _DEADLINE: Final = 10.0
 
 
-class PartialText(NamedTuple):
-    """The stored text of an attempt."""
+class StoredAttempt(NamedTuple):
+    """What is stored of an attempt."""
 
     attempt: int
     text: str
     reasoning: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    layout: tuple[Span, ...] = ()
+
+    @property
+    def tokens(self) -> int:
+        """The estimated number of tokens that the model wrote."""
+        calls = sum(map(context.tokens_of_call, self.tool_calls))
+        return context.tokens_in(self.text) + context.tokens_in(self.reasoning) + calls
 
 
 class SegmentInterval:
@@ -54,24 +64,36 @@ class SegmentInterval:
 
 
 class SegmentWriter:
-    """Publishes one attempt's new text at the interval, within ``async with``. Tokens never wait for it.
+    """Publishes what is new in one attempt at the interval, within ``async with``. Tokens never wait for it.
 
     At least once, in order, deduplicated by where a segment starts. The last text of an attempt that ends is not
     written: the end carries the whole.
+
+    Args:
+        content: Of the attempt; its runs are added here in the same turn of the event loop.
     """
 
     def __init__(
-        self, js: JetStreamContext, interval: SegmentInterval, *, chat_id: str, generation_id: str, attempt: int
+        self,
+        js: JetStreamContext,
+        interval: SegmentInterval,
+        content: AttemptContent,
+        *,
+        chat_id: str,
+        generation_id: str,
+        attempt: int,
     ) -> None:
         self._js = js
         self._interval = interval
         self._chat_id = chat_id
         self._generation_id = generation_id
+        self._content = content
         self._attempt = attempt
         self._from = 1
         self._to = 0
         self._text: list[str] = []
         self._reasoning: list[str] = []
+        self._calls_changed = False
         self._task: asyncio.Task[None]
 
     async def __aenter__(self) -> "SegmentWriter":
@@ -84,8 +106,10 @@ class SegmentWriter:
             log.error("Segments are no longer written", exc_info=error)
 
     def add(self, run: Run) -> None:
-        """Add new text to the next segment."""
+        """Add what is new to the next segment."""
         (self._text if run.kind == "text" else self._reasoning).append(run.text)
+        if run.tool is not None:
+            self._calls_changed = True
         self._to = run.to
 
     async def _write(self) -> None:
@@ -117,21 +141,24 @@ class SegmentWriter:
             to=self._to,
             text="".join(self._text),
             reasoning="".join(self._reasoning),
+            tool_calls=self._content.tool_calls if self._calls_changed else [],
+            layout=self._content.layout,
         )
+        self._calls_changed = False
         self._from = self._to + 1
         self._text.clear()
         self._reasoning.clear()
         return segment
 
 
-def assemble(segments: Iterable[GenerationSegment]) -> PartialText | None:
-    """Return the text of the newest attempt that has any, up to the first gap. No I/O."""
+def assemble(segments: Iterable[GenerationSegment]) -> StoredAttempt | None:
+    """Return the newest attempt that has segments, up to the first gap. No I/O."""
     return next(reversed(assemble_all(segments)), None)
 
 
-def assemble_all(segments: Iterable[GenerationSegment]) -> list[PartialText]:
-    """Return the text of each attempt that has any, up to the first gap, the oldest attempt first. No I/O."""
-    texts: list[PartialText] = []
+def assemble_all(segments: Iterable[GenerationSegment]) -> list[StoredAttempt]:
+    """Return each attempt that has segments, up to the first gap, the oldest attempt first. No I/O."""
+    stored: list[StoredAttempt] = []
     attempts: dict[int, dict[int, GenerationSegment]] = {}
     for segment in segments:
         attempts.setdefault(segment.attempt, {})[segment.from_] = segment
@@ -143,12 +170,20 @@ def assemble_all(segments: Iterable[GenerationSegment]) -> list[PartialText]:
             found.append(segment)
             seq = segment.to + 1
         if found:
-            texts.append(PartialText(attempt, "".join(s.text for s in found), "".join(s.reasoning for s in found)))
-    return texts
+            stored.append(
+                StoredAttempt(
+                    attempt,
+                    text="".join(s.text for s in found),
+                    reasoning="".join(s.reasoning for s in found),
+                    tool_calls=tuple(next((s.tool_calls for s in reversed(found) if s.tool_calls), ())),
+                    layout=tuple(found[-1].layout),
+                )
+            )
+    return stored
 
 
-async def read_partial_text(js: JetStreamContext, *, chat_id: str, generation_id: str) -> PartialText | None:
-    """Read the stored text of a generation's newest attempt; None when there is none.
+async def read_last_attempt(js: JetStreamContext, *, chat_id: str, generation_id: str) -> StoredAttempt | None:
+    """Read what is stored of a generation's newest attempt; None when there is nothing.
 
     Raises:
         BusUnavailable: it could not be read.
@@ -156,8 +191,8 @@ async def read_partial_text(js: JetStreamContext, *, chat_id: str, generation_id
     return assemble(await _read_generation(js, chat_id, generation_id))
 
 
-async def read_attempts(js: JetStreamContext, *, chat_id: str, generation_id: str, before: int) -> list[PartialText]:
-    """Read the stored text of each attempt before that one.
+async def read_attempts(js: JetStreamContext, *, chat_id: str, generation_id: str, before: int) -> list[StoredAttempt]:
+    """Read what is stored of each attempt before that one.
 
     Raises:
         BusUnavailable: it could not be read.

@@ -63,7 +63,7 @@ class OwnedGenerations:
             if message.reply:
                 snapshot = await generation.snapshot()
                 if _is_brief(message.data):
-                    snapshot = msgspec.structs.replace(snapshot, text="", reasoning="")
+                    snapshot = msgspec.structs.replace(snapshot, text="", reasoning="", tool_calls=[], layout=[])
                 with contextlib.suppress(*TRANSIENT_ERRORS):
                     await self._nc.publish(message.reply, _encode(snapshot))
 

@@ -8,7 +8,7 @@ decode.
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -65,13 +65,14 @@ class Chunk(NamedTuple):
 
     Attributes:
         text: May begin or end with a lone surrogate.
+        tool_calls: The entries, as the provider sent them.
         finish_reason: None where the provider gave none, or nothing.
         error: The object or text that reports an error; None when none is reported.
     """
 
     text: str = ""
     reasoning: str = ""
-    has_tool_calls: bool = False
+    tool_calls: Sequence[Any] = ()
     finish_reason: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -133,14 +134,14 @@ def _integer(digits: str) -> int | float:
 
 def _chunk_of(chunk: Mapping[str, Any]) -> Chunk:
     choice = _first_choice(chunk.get("choices"))
-    text, reasoning, has_tool_calls = _content_of(choice)
+    text, reasoning, calls = _content_of(choice)
     usage = chunk.get("usage")
     if not isinstance(usage, dict):
         usage = {}
     return Chunk(
         text=text,
         reasoning=reasoning,
-        has_tool_calls=has_tool_calls,
+        tool_calls=calls,
         finish_reason=_reason(choice.get("finish_reason")),
         input_tokens=_first_count(usage, "prompt_tokens", "input_tokens"),
         output_tokens=_first_count(usage, "completion_tokens", "output_tokens"),
@@ -156,14 +157,21 @@ def _first_choice(choices: Any) -> Mapping[str, Any]:
     return {}
 
 
-def _content_of(choice: Mapping[str, Any]) -> tuple[str, str, bool]:
-    """Text, reasoning, and whether there are tool calls."""
+def tool_calls(calls: Any, function_call: Any) -> Sequence[Any]:
+    """Return the entries of a delta's ``tool_calls``, or of the ``function_call`` of the API's older versions."""
+    if calls:
+        return calls if isinstance(calls, list) else [calls]
+    return [{"function": function_call}] if function_call else ()
+
+
+def _content_of(choice: Mapping[str, Any]) -> tuple[str, str, Sequence[Any]]:
+    """Text, reasoning, and the entries of tool calls."""
     # A whole completion in place of a stream has a message. Where both are, the message repeats the deltas.
     delta = choice.get("delta", choice.get("message"))
     if isinstance(delta, str):
-        return delta or _text(choice.get("text")), "", False
+        return delta or _text(choice.get("text")), "", ()
     if not isinstance(delta, dict):
-        return _text(choice.get("text")), "", False
+        return _text(choice.get("text")), "", ()
     text, thought = _parts(delta.get("content"))
     reasoning = (
         "".join(_parts(delta.get("reasoning_content")))
@@ -173,7 +181,7 @@ def _content_of(choice: Mapping[str, Any]) -> tuple[str, str, bool]:
     )
     # A refusal is the answer of a model that declines. ``text`` is of the older completions API.
     text = text or _text(delta.get("refusal")) or _text(choice.get("text"))
-    return text, reasoning, bool(delta.get("tool_calls") or delta.get("function_call"))
+    return text, reasoning, tool_calls(delta.get("tool_calls"), delta.get("function_call"))
 
 
 def _text(value: Any) -> str:

@@ -4,7 +4,8 @@ Whatever the stream holds, the text before an error is returned: the error is an
 does not depend on where one read ended and the next began.
 """
 
-from typing import Final, Literal
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -12,7 +13,10 @@ from llm_worker.errors import ProviderError
 from llm_worker.provider import chunks, error_mapping, finish_reason
 from llm_worker.provider.chunks import Chunk, NotJson
 from llm_worker.provider.sse import MAX_EVENT_BYTES, Event, EventDecoder
+from llm_worker.provider.surrogates import join
 from llm_worker.provider.think_tag import Split, ThinkTag
+from llm_worker.provider.tool_calls import ToolCallDecoder
+from parley.contracts.completion import PartKind, ToolDelta
 from parley.contracts.frames import Kind
 from parley.contracts.text import storable
 
@@ -22,10 +26,11 @@ _REASONING: Final[Literal["reasoning"]] = "reasoning"
 
 
 class Piece(msgspec.Struct, frozen=True, gc=False):
-    """The text of one of the model's chunks."""
+    """The text of one of the model's chunks, or its news of a tool call."""
 
-    kind: Kind
+    kind: PartKind
     text: str
+    tool: ToolDelta | None = None
 
 
 class CompletionDecoder:
@@ -34,6 +39,8 @@ class CompletionDecoder:
     Args:
         model: Named in error messages.
         think_tag: Read a leading ``<think>…</think>`` of the content as reasoning.
+        first_call: The number of the tool calls of the answer before this completion.
+        call_ids: Their ids.
 
     Attributes:
         finish_reason: Why the model ended, one of :mod:`llm_worker.provider.finish_reason`; None until it has ended.
@@ -41,23 +48,24 @@ class CompletionDecoder:
         output_tokens: As ``input_tokens``.
         done: ``[DONE]`` was received. Some providers end without it.
         error: The error that the provider reported, or that made the rest of the stream unreadable.
-        has_tool_calls: The model called a tool.
         progress: How many events held something of the answer: text, reasoning or a tool call. Comments are no events.
     """
 
-    def __init__(self, *, model: str = "", think_tag: bool = True) -> None:
+    def __init__(
+        self, *, model: str = "", think_tag: bool = True, first_call: int = 0, call_ids: Iterable[str] = ()
+    ) -> None:
         self._model = model
         self._events = EventDecoder()
         self._body: list[bytes] | None = None
         self._body_bytes = 0
         self._begun = False
         self._pieces = _PieceDecoder(think_tag=think_tag)
+        self._calls = ToolCallDecoder(first_index=first_call, taken_ids=call_ids)
         self.finish_reason: str | None = None
         self.input_tokens: int | None = None
         self.output_tokens: int | None = None
         self.done = False
         self.error: ProviderError | None = None
-        self.has_tool_calls = False
         self.progress = 0
 
     @property
@@ -89,6 +97,8 @@ class CompletionDecoder:
             for event in self._events.close():
                 self._decode_last_event(event, pieces)
         self._pieces.close(pieces)
+        if self.ended:
+            pieces += [Piece("tool", "", delta) for delta in self._calls.close()]
         return pieces
 
     # --- a JSON body -------------------------------------------------------------------------------------------------
@@ -190,8 +200,7 @@ class CompletionDecoder:
             self.progress += 1
             self._pieces.add(_TEXT, text, pieces)
         if delta.tool_calls or delta.function_call:
-            self.has_tool_calls = True
-            self.progress += 1
+            self._add_calls(chunks.tool_calls(delta.tool_calls, delta.function_call), pieces)
         if choice.finish_reason and (reason := choice.finish_reason.strip()):
             self.finish_reason = finish_reason.normalized(reason[: chunks.MAX_REASON])
         if (usage := chunk.usage) is not None:
@@ -214,9 +223,8 @@ class CompletionDecoder:
         if chunk.text:
             self.progress += 1
             self._pieces.add_lenient(_TEXT, chunk.text, pieces)
-        if chunk.has_tool_calls:
-            self.has_tool_calls = True
-            self.progress += 1
+        if chunk.tool_calls:
+            self._add_calls(chunk.tool_calls, pieces)
         if chunk.finish_reason is not None:
             self.finish_reason = finish_reason.normalized(chunk.finish_reason)
         if chunk.input_tokens is not None:
@@ -225,6 +233,12 @@ class CompletionDecoder:
             self.output_tokens = chunk.output_tokens
         if chunk.error is not None:
             self._fail(error_mapping.from_stream(chunk.error, model=self._model))
+
+    def _add_calls(self, entries: Sequence[Any], pieces: list[Piece]) -> None:
+        self.progress += 1
+        if deltas := self._calls.feed(entries):
+            self._pieces.end_think_tag(pieces)
+            pieces += [Piece("tool", "", delta) for delta in deltas]
 
     def _fail(self, error: ProviderError) -> None:
         if self.error is None:
@@ -257,7 +271,7 @@ class _PieceDecoder:
         text = self._joined(kind, text)
         if kind == _REASONING:
             # A provider that sends reasoning in a field of its own means a tag in the text as text.
-            self._end_think_tag(pieces)
+            self.end_think_tag(pieces)
         if kind == _TEXT and self._think is not None:
             self._append(self._think.feed(text), pieces)
             if self._think.over:
@@ -267,11 +281,12 @@ class _PieceDecoder:
         self._verbatim = self._think is None and not self._surrogates
 
     def close(self, pieces: list[Piece]) -> None:
-        self._end_think_tag(pieces)
+        self.end_think_tag(pieces)
         pieces.extend(Piece(kind, "\ufffd") for kind in self._surrogates)
         self._surrogates.clear()
 
-    def _end_think_tag(self, pieces: list[Piece]) -> None:
+    def end_think_tag(self, pieces: list[Piece]) -> None:
+        """Return what waits for the rest of a tag; what follows is text."""
         think, self._think = self._think, None
         if think is not None:
             self._append(think.close(), pieces)
@@ -283,12 +298,8 @@ class _PieceDecoder:
             pieces.append(Piece(_TEXT, storable(split.text)))
 
     def _joined(self, kind: Kind, text: str) -> str:
-        """The text with its surrogate pairs joined. A high surrogate at its end waits for the next chunk; one without
-        its pair is replaced, for it cannot be encoded."""
-        if not self._surrogates and text.isascii():
-            return text
-        text = self._surrogates.pop(kind, "") + text
-        if "\ud800" <= text[-1:] <= "\udbff":
-            self._surrogates[kind] = text[-1]
-            text = text[:-1]
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        """The text with its surrogate pairs joined."""
+        text, waiting = join(self._surrogates.pop(kind, ""), text)
+        if waiting:
+            self._surrogates[kind] = waiting
+        return text

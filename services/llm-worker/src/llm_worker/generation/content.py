@@ -1,0 +1,213 @@
+"""The content of one attempt: text, reasoning and tool calls, numbered and limited. No I/O.
+
+One read, one delta (``docs/decisions/0003``): each read from the provider becomes one run for each change of kind.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from llm_worker.generation import context
+from llm_worker.provider.completion import Piece
+from parley.contracts.completion import PartKind, Span, ToolCall, ToolDelta
+from parley.contracts.frames import Kind
+from parley.contracts.limits import MAX_ANSWER_BYTES
+
+_CALL_BYTES: Final = 200
+"""Of a tool call as JSON, beside its texts."""
+
+_SPAN_BYTES: Final = 40
+_ORDER: Final[tuple[PartKind, ...]] = ("reasoning", "text", "tool")
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Run(NamedTuple):
+    """Consecutive pieces of one kind. ``from_``–``to`` number the model's chunks in it, from 1, without a gap.
+
+    News of a tool call is a run without text.
+    """
+
+    kind: Kind
+    from_: int
+    to: int
+    text: str
+    tool: ToolDelta | None = None
+
+
+class AttemptContent:
+    """The content of one attempt. Appending is O(new text); the whole is joined only on request.
+
+    Args:
+        max_bytes: Of all of it as JSON. The rest is dropped, and ``full`` is set.
+
+    Attributes:
+        seq: The number of the last chunk.
+        full: The limit is reached; nothing more is added.
+    """
+
+    def __init__(self, *, max_bytes: int = MAX_ANSWER_BYTES) -> None:
+        self._remaining = max_bytes
+        # In the order in which the model wrote: the texts of each run of one kind; a call has none.
+        self._spans: list[tuple[PartKind, list[str]]] = []
+        self._kind: PartKind | None = None
+        self._texts: list[str] = []
+        self._calls: list[ToolCall] = []
+        self._arguments: dict[int, list[str]] = {}  # of a call's number: what is not joined yet
+        self.seq = 0
+        self.full = False
+
+    @property
+    def text(self) -> str:
+        return self._joined("text")
+
+    @property
+    def reasoning(self) -> str:
+        return self._joined("reasoning")
+
+    @property
+    def tool_calls(self) -> list[ToolCall]:
+        for index, fragments in self._arguments.items():
+            call = self._calls[index]
+            self._calls[index] = msgspec.structs.replace(call, arguments=call.arguments + "".join(fragments))
+        self._arguments.clear()
+        return list(self._calls)
+
+    @property
+    def layout(self) -> list[Span]:
+        """The order of text, reasoning and calls; empty where it is reasoning, text, calls."""
+        order = [_ORDER.index(kind) for kind, _ in self._spans]
+        if order == sorted(order):
+            return []
+        return [Span(kind, sum(map(len, texts))) for kind, texts in self._spans]
+
+    @property
+    def tokens(self) -> int:
+        """The estimated number of tokens that the model wrote."""
+        calls = sum(map(context.tokens_of_call, self.tool_calls))
+        return context.tokens_in(self.text) + context.tokens_in(self.reasoning) + calls
+
+    def add(self, pieces: Iterable[Piece]) -> list[Run]:
+        """Append the pieces of one read and return the runs that they make."""
+        runs: list[Run] = []
+        kind: PartKind | None = None
+        texts: list[str] = []
+        from_ = self.seq + 1
+        for piece in pieces:
+            if piece.kind != kind:
+                if kind is not None and texts:
+                    runs.append(self._end_run(kind, from_, texts))
+                kind, texts, from_ = piece.kind, [], self.seq + 1
+                if piece.tool is not None:
+                    kind = None
+                    self._add_to_call(piece.tool, runs)
+            text = self._cut(piece.text)
+            if text:
+                texts.append(text)
+                self.seq += 1
+            if self.full:
+                break
+        if kind is not None and texts:
+            runs.append(self._end_run(kind, from_, texts))
+        return runs
+
+    def _cut(self, text: str) -> str:
+        size = json_size(text)
+        if size > self._remaining:
+            self.full = True
+            text = cut_to_json_size(text, self._remaining)
+            size = json_size(text)
+        self._remaining -= size
+        return text
+
+    def _end_run(self, kind: PartKind, from_: int, texts: list[str]) -> Run:
+        text = texts[0] if len(texts) == 1 else "".join(texts)
+        if kind != self._kind:
+            self._start_span(kind)
+        self._texts.append(text)
+        return Run(kind, from_, self.seq, text)  # type: ignore[arg-type]  # never a tool
+
+    def _start_span(self, kind: PartKind) -> None:
+        if len(self._spans) >= len(_ORDER):
+            self._remaining -= _SPAN_BYTES
+        self._kind, self._texts = kind, []
+        self._spans.append((kind, self._texts))
+
+    def _joined(self, kind: PartKind) -> str:
+        found: list[str] = []
+        for span_kind, texts in self._spans:
+            if span_kind == kind:
+                if len(texts) > 1:
+                    texts[:] = ["".join(texts)]
+                found += texts
+        return found[0] if len(found) == 1 else "".join(found)
+
+    # --- tool calls --------------------------------------------------------------------------------------------------
+
+    def _add_to_call(self, delta: ToolDelta, runs: list[Run]) -> None:
+        if delta.call is None:
+            arguments = self._cut(delta.arguments)
+            self._arguments.setdefault(delta.index, []).append(arguments)
+            self._append_run(ToolDelta(index=delta.index, arguments=arguments), runs)
+            return
+        call = delta.call
+        self._remaining -= _CALL_BYTES + json_size(call.id) + json_size(call.name)
+        if self._remaining < 0:
+            self.full = True
+            return
+        result = self._cut(call.result) if call.result is not None else None
+        call = msgspec.structs.replace(call, arguments=self._cut(call.arguments), result=result)
+        self._calls.append(call)
+        self._start_span("tool")
+        self._append_run(ToolDelta(index=delta.index, call=call), runs)
+
+    def _append_run(self, delta: ToolDelta, runs: list[Run]) -> None:
+        """Append news of a call; more arguments of the call that the run before is about are part of its chunk."""
+        before = runs[-1].tool if runs else None
+        if delta.call is None and before is not None and before.index == delta.index:
+            runs[-1] = runs[-1]._replace(tool=_with_arguments(before, delta.arguments))
+        else:
+            self.seq += 1
+            runs.append(Run("text", self.seq, self.seq, "", delta))
+
+
+def pieces_of(text: str, reasoning: str, tool_calls: Sequence[ToolCall], layout: Sequence[Span]) -> list[Piece]:
+    """Return the pieces that make up this content, in its order; of a call that the order leaves out, at the end."""
+    pieces: list[Piece] = []
+    rest: dict[PartKind, str] = {"reasoning": reasoning, "text": text}
+    calls = [Piece("tool", "", ToolDelta(index=index, call=call)) for index, call in enumerate(tool_calls)]
+    calls.reverse()
+    for span in layout:
+        if span.kind == "tool":
+            if calls:
+                pieces.append(calls.pop())
+        else:
+            pieces.append(Piece(span.kind, rest[span.kind][: span.length]))
+            rest[span.kind] = rest[span.kind][span.length :]
+    pieces += [Piece(kind, remaining) for kind, remaining in rest.items()]
+    return [*pieces, *reversed(calls)]
+
+
+def _with_arguments(delta: ToolDelta, arguments: str) -> ToolDelta:
+    if delta.call is None:
+        return ToolDelta(index=delta.index, arguments=delta.arguments + arguments)
+    call = msgspec.structs.replace(delta.call, arguments=delta.call.arguments + arguments)
+    return ToolDelta(index=delta.index, call=call)
+
+
+def json_size(text: str) -> int:
+    """Bytes of ``text`` within a JSON string."""
+    return len(_encode(text)) - 2
+
+
+def cut_to_json_size(text: str, limit: int) -> str:
+    """Return the longest beginning of ``text`` that takes at most ``limit`` bytes as JSON."""
+    low, high = 0, min(len(text), limit)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if json_size(text[:middle]) <= limit:
+            low = middle
+        else:
+            high = middle - 1
+    return text[:low]

@@ -1,0 +1,175 @@
+"""Decodes the tool calls of a completion's chunks. No I/O.
+
+The API documents entries with an index: the first has the id and the name, and each a fragment of the arguments.
+Providers leave out the id or the index, give all calls one index, repeat the id and the name with each fragment, and
+send whole calls, or arguments that are an object.
+"""
+
+import json
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from llm_worker.provider import chunks
+from llm_worker.provider.surrogates import join
+from parley.contracts.completion import ToolCall, ToolDelta
+from parley.contracts.text import storable
+
+_MAX_NAME: Final = 200
+_NO_IDS: Final = frozenset({"", "null", "None"})
+
+
+@dataclass(kw_only=True)
+class _Entry:
+    """One entry of a chunk, with what the provider left out empty."""
+
+    index: int | None
+    id: str
+    name: str
+    arguments: str
+    whole: bool
+    """The arguments were an object, and not a fragment of text."""
+
+
+@dataclass(kw_only=True)
+class _Call:
+    """A call, as far as it has arrived. It begins with its name."""
+
+    provider_id: str
+    name: str = ""
+    index: int | None = None
+    arguments: list[str] = field(default_factory=list)
+    waiting: str = ""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the arguments are a whole object."""
+        text = "".join(self.arguments)
+        self.arguments[:] = [text]
+        if not text.rstrip().endswith("}"):
+            return False
+        try:
+            return isinstance(chunks.parse(text.encode(errors="replace")), dict)
+        except chunks.NotJson:
+            return False
+
+    def is_repeated_by(self, entry: _Entry) -> bool:
+        """Whether an entry is the whole call again, and not its next fragment."""
+        if entry.whole:
+            return bool(self.arguments)
+        return bool(entry.name and entry.arguments) and self.is_complete and self.arguments == [entry.arguments]
+
+
+class ToolCallDecoder:
+    """Decodes the calls of one completion.
+
+    Args:
+        first_index: The number of the answer's calls before it.
+        taken_ids: Their ids; no other call gets one of them.
+    """
+
+    def __init__(self, *, first_index: int = 0, taken_ids: Iterable[str] = ()) -> None:
+        self._next_index = first_index
+        self._taken_ids = set(taken_ids)
+        self._calls: list[_Call] = []
+        self._by_index: dict[int, _Call] = {}
+        self._by_id: dict[str, _Call] = {}
+
+    def feed(self, entries: Iterable[Any]) -> list[ToolDelta]:
+        """Return the news of a chunk's entries."""
+        deltas: list[ToolDelta] = []
+        for value in entries:
+            if isinstance(value, Mapping):
+                self._add(_entry_of(value), deltas)
+        return deltas
+
+    def close(self) -> list[ToolDelta]:
+        """End the calls of a completion that has ended: return what waited, and an empty object for no arguments."""
+        deltas: list[ToolDelta] = []
+        for call in self._calls:
+            if call.index is None:
+                continue
+            rest, call.waiting = "\ufffd" if call.waiting else "", ""
+            if not rest and not "".join(call.arguments).strip():
+                rest = "{}"
+            if rest:
+                deltas.append(ToolDelta(index=call.index, arguments=rest))
+        return deltas
+
+    def _add(self, entry: _Entry, deltas: list[ToolDelta]) -> None:
+        call = self._find(entry)
+        if call is None:
+            call = self._start(entry)
+        elif call.is_repeated_by(entry):
+            return
+        call.name = call.name or entry.name
+        text, call.waiting = join(call.waiting, entry.arguments)
+        text = storable(text)
+        if text:
+            call.arguments.append(text)
+        if call.index is not None:
+            if text:
+                deltas.append(ToolDelta(index=call.index, arguments=text))
+        elif call.name:
+            call.index = self._next_index
+            self._next_index += 1
+            begun = ToolCall(id=self._unique(call.provider_id), name=call.name, arguments="".join(call.arguments))
+            deltas.append(ToolDelta(index=call.index, call=begun))
+
+    def _start(self, entry: _Entry) -> _Call:
+        call = _Call(provider_id=entry.id)
+        self._calls.append(call)
+        if entry.index is not None:
+            self._by_index[entry.index] = call
+        if entry.id:
+            self._by_id.setdefault(entry.id, call)
+        return call
+
+    def _find(self, entry: _Entry) -> _Call | None:
+        """The call that an entry continues; None: it starts one."""
+        last = self._calls[-1] if self._calls else None
+        if entry.index is not None:
+            found = self._by_index.get(entry.index)
+            if found is None and not entry.name:
+                found = self._by_id.get(entry.id) if entry.id else last
+        else:
+            found = self._by_id.get(entry.id, last)
+        if found is None:
+            return None
+        if entry.id and found.provider_id:
+            return found if entry.id == found.provider_id else None
+        if entry.name and found.name and (entry.name != found.name or found.is_complete):
+            return None
+        return found
+
+    def _unique(self, provider_id: str) -> str:
+        name = provider_id
+        while not name or name in self._taken_ids:
+            name = f"call_{secrets.token_hex(12)}"
+        self._taken_ids.add(name)
+        return name
+
+
+def _entry_of(value: Mapping[str, Any]) -> _Entry:
+    function = next((value[name] for name in ("function", "custom") if isinstance(value.get(name), Mapping)), value)
+    arguments = next((function[name] for name in ("arguments", "input") if function.get(name) is not None), "")
+    whole = not isinstance(arguments, str)
+    if whole:
+        arguments = json.dumps(arguments, ensure_ascii=False, separators=(",", ":")) if arguments else ""
+    identity = _word(value.get("id"))
+    return _Entry(
+        index=chunks.count(value.get("index")),
+        id="" if identity in _NO_IDS else identity,
+        name=_word(function.get("name")),
+        arguments=arguments,
+        whole=whole and bool(arguments),
+    )
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        return ""
+    return storable(value.strip()[:_MAX_NAME].encode(errors="replace").decode())
