@@ -41,6 +41,7 @@ from parley.contracts.rpc.generations import (
     Release,
     SnapshotRequest,
     StopSignal,
+    StoreToolRound,
 )
 from parley.contracts.rpc.limits import AdmitPrompt, Admitted, GetUsage, UsageReply
 from parley.contracts.rpc.members import (
@@ -59,6 +60,7 @@ from parley.contracts.rpc.messages import (
     CancelSearch,
     DeleteMessage,
     GetMessage,
+    GetTurn,
     ListMessages,
     MessageList,
     MessageReply,
@@ -67,6 +69,7 @@ from parley.contracts.rpc.messages import (
     SearchHit,
     SearchReply,
     Stop,
+    TurnReply,
 )
 from parley.contracts.rpc.rooms import (
     Sync,
@@ -113,6 +116,7 @@ __all__ = [
     "GetChat",
     "GetMessage",
     "GetShared",
+    "GetTurn",
     "GetUsage",
     "HandOver",
     "InvitationList",
@@ -149,8 +153,10 @@ __all__ = [
     "Stop",
     "StopSignal",
     "StoreRequest",
+    "StoreToolRound",
     "Sync",
     "SyncReply",
+    "TurnReply",
     "UpdateChat",
     "UsageOfUser",
     "UsageOfUserList",

@@ -50,6 +50,23 @@ class Claim(StoreRequest[Claimed | ClaimRefused], frozen=True, kw_only=True):
     worker_id: str
 
 
+class StoreToolRound(StoreRequest[Done], frozen=True, kw_only=True):
+    """Store a round of a running answer, or its calls as they are now: the same number again replaces it.
+
+    ``conflict`` when the attempt is not the current one.
+
+    Attributes:
+        number: From 0, within the generation.
+    """
+
+    VERB: ClassVar = "store_tool_round"
+    chat_id: str
+    generation_id: str
+    attempt: int
+    number: int
+    round: ToolRound
+
+
 class Release(StoreRequest[Done], frozen=True, kw_only=True):
     """Release a claimed generation in a graceful shutdown: the attempt does not count as used."""
 

@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
+from parley.contracts.completion import CompletionRequest
 from parley.contracts.requests import Done, ReplyBase, StoreRequest
 from parley.contracts.resources import Message
 
@@ -51,6 +52,36 @@ class GetMessage(StoreRequest[MessageReply], frozen=True, kw_only=True):
     """
 
     VERB: ClassVar = "get_message"
+    user_id: str
+    chat_id: str
+    message_id: str
+
+
+class TurnReply(ReplyBase, frozen=True, kw_only=True, tag="turn"):
+    """A prompt and one of its answers.
+
+    Attributes:
+        prompt: ``rejected`` when it was not stored.
+        answer: Null while the prompt is queued, and when it was rejected or deleted.
+        chat_version: Of the chat when this was read.
+    """
+
+    prompt: Message
+    answer: Message | None
+    completion: CompletionRequest | None
+    chat_version: int
+
+
+class GetTurn(StoreRequest[TurnReply], frozen=True, kw_only=True):
+    """Read the turn of an answer, or of a prompt and its first answer.
+
+    The reply covers every prompt that was accepted before the request.
+
+    Attributes:
+        message_id: The prompt's, or the answer's, also one that a queued prompt names (``answer_id``).
+    """
+
+    VERB: ClassVar = "get_turn"
     user_id: str
     chat_id: str
     message_id: str
