@@ -68,7 +68,7 @@ class Turns(RuleBasedStateMachine):
 
     # --- commands ---------------------------------------------------------------------------------------------------
 
-    @rule(target=prompts, content=st.text(max_size=20))
+    @rule(target=prompts, content=st.text(min_size=1, max_size=20))
     def submit(self, content: str) -> str:
         prompt_id = self.tables.submit(content)
         self.submitted.append(prompt_id)

@@ -7,6 +7,9 @@ configure: whatever is accepted can be published, answered and finished.
 MAX_PROMPT_BYTES = 128 * 1024
 """The longest prompt, in bytes of UTF-8. JSON may spell one byte with six, and 768 KiB still fit."""
 
+MAX_TURN_BYTES = 768 * 1024
+"""The longest prompt together with its completion, in bytes as JSON."""
+
 MAX_ANSWER_BYTES = 600 * 1024
 """The longest answer: text and reasoning together, in bytes as JSON. A longer one ends there, as ``complete``."""
 

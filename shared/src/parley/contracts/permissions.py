@@ -84,6 +84,7 @@ GATEWAY: Final = UserPermissions(
             rpc.DeleteChat,
             rpc.ListMessages,
             rpc.GetMessage,
+            rpc.GetTurn,
             rpc.AdmitPrompt,
             rpc.Regenerate,
             rpc.DeleteMessage,
@@ -160,7 +161,7 @@ LLM_WORKER: Final = UserPermissions(
         _template("live_generation"),
         subjects.ANY_GENERATION_SEGMENT,
         subjects.ANY_GENERATION_FINISHED,
-        *_store(rpc.Claim, rpc.Release),
+        *_store(rpc.Claim, rpc.StoreToolRound, rpc.Release),
         *_look_at(streams.CHAT, streams.SEGMENTS, streams.DEAD_LETTERS),
         *_consume(streams.LLM_WORKER_REQUESTS),
         # Whether another worker still answers for a generation.

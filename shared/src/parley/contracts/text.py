@@ -1,7 +1,11 @@
 """What text may hold."""
 
 import unicodedata
-from typing import Final
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
 
 _UNSEEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zs", "Zl", "Zp"})
 _UNSEEN: Final = frozenset(
@@ -23,3 +27,22 @@ def is_blank(text: str) -> bool:
 def storable(text: str) -> str:
     """Postgres' text cannot hold NUL, which JSON can spell; the replacement character stands for it."""
     return text.replace("\x00", "\ufffd") if "\x00" in text else text
+
+
+def storable_json(value: T, kind: type[T]) -> T:
+    """As :func:`storable`, for every text within ``value``, which is of the type ``kind``."""
+    if b"\\u0000" not in msgspec.json.encode(value):
+        return value
+    return msgspec.convert(_storable(msgspec.to_builtins(value)), kind)
+
+
+def _storable(value: Any) -> Any:
+    match value:
+        case str():
+            return storable(value)
+        case list():
+            return [_storable(item) for item in value]
+        case dict():
+            return {storable(key): _storable(item) for key, item in value.items()}
+        case _:
+            return value

@@ -1,11 +1,13 @@
 """The life of one answer within a conversation: requested, ended, and the next queued prompt started."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec.structs import replace
 
 from chat_store.domain.conversation import Conversation
 from chat_store.domain.records import GenerationRecord, MessageRecord
+from parley.contracts.completion import Span, ToolCall
 from parley.contracts.resources import MessageError
 
 
@@ -47,6 +49,13 @@ def request_answer(
     return answer
 
 
+def _id_of_answer(conversation: Conversation, prompt: MessageRecord) -> str:
+    """Return the id that the prompt names for its answer, unless it was taken meanwhile."""
+    if prompt.answer_id is None or prompt.answer_id in conversation.messages:
+        return conversation.new_id()
+    return prompt.answer_id
+
+
 def _new_answer(conversation: Conversation, prompt_id: str, *, answer_id: str, model: str | None) -> MessageRecord:
     return MessageRecord(
         chat_id=conversation.chat.id,
@@ -75,12 +84,13 @@ def start(conversation: Conversation, prompt: MessageRecord) -> None:
         status="sent",
         parent_id=conversation.chat.tip_id if prompt.placement == "tip" else prompt.parent_id,
         position=conversation.next_position(),
+        answer_id=None,
     )
     conversation.put_message(sent)
     request_answer(
         conversation,
         sent.id,
-        answer_id=conversation.new_id(),
+        answer_id=_id_of_answer(conversation, prompt),
         user_id=sent.author_id or conversation.chat.owner_id,
         model=sent.model or conversation.chat.model,
         traceparent=sent.traceparent,
@@ -95,8 +105,10 @@ def end_unanswered(
 ) -> None:
     """Give a prompt its place in the tree with an answer that ended before it began. It can be regenerated."""
     parent_id = conversation.chat.tip_id if prompt.placement == "tip" else prompt.parent_id
-    conversation.put_message(replace(prompt, status="sent", parent_id=parent_id, position=conversation.next_position()))
-    answer = _new_answer(conversation, prompt.id, answer_id=conversation.new_id(), model=prompt.model)
+    position = conversation.next_position()
+    conversation.put_message(replace(prompt, status="sent", parent_id=parent_id, position=position, answer_id=None))
+    answer_id = _id_of_answer(conversation, prompt)
+    answer = _new_answer(conversation, prompt.id, answer_id=answer_id, model=prompt.model)
     conversation.put_message(replace(answer, status=status, error=error))
 
 
@@ -109,6 +121,8 @@ def end(
     model: str | None = None,
     finish_reason: str | None = None,
     error: MessageError | None = None,
+    tool_calls: Sequence[ToolCall] = (),
+    layout: Sequence[Span] = (),
 ) -> None:
     """End the active generation and its answer."""
     if conversation.active is None or conversation.answer is None:
@@ -122,6 +136,9 @@ def end(
             model=model or conversation.answer.model,
             finish_reason=finish_reason,
             error=error,
+            attempt=conversation.active.attempt,
+            tool_calls=list(tool_calls),
+            layout=list(layout),
         )
     )
     conversation.put_generation(replace(conversation.active, status=status, ended_at=conversation.now))

@@ -44,8 +44,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         active: Its active generation; ``answer`` is the message that it fills.
         next_queued: The first queued prompt; only loaded for commands that may end a generation.
-        queued, queued_bytes: How many prompts are queued, and the bytes of their content.
-        found: The messages that the command names, if they exist.
+        queued, queued_bytes: How many prompts are queued, and the bytes of their content and their completions.
+        found: The messages that the command names, if they exist, and queued prompts whose answers are named.
         members: The members that the command names, if they are members.
         invitations: Their invitations, if they are invited.
         users: Those of the users whom the command names who exist and are not disabled.
@@ -210,6 +210,11 @@ class Conversation:
             waiting=self.waiting,
             listed=self._listed,
         )
+
+    def queued_with_answer(self, answer_id: str) -> MessageRecord | None:
+        """Return the queued prompt, of those that the command names, whose answer gets this id."""
+        queued = (message for message in self.messages.values() if message.status == "queued")
+        return next((message for message in queued if message.answer_id == answer_id), None)
 
     def active_generation(self, generation_id: str) -> GenerationRecord | None:
         """Return the generation, if it is the active one."""

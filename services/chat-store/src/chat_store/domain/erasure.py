@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from chat_store.domain import generations
 from chat_store.domain.conversation import Conversation
 from chat_store.domain.prompts import title_from
+from chat_store.domain.records import MessageRecord
 from parley.contracts.resources import MessageError
 
 ERASED: Final = MessageError(
@@ -21,7 +22,7 @@ def leave(conversation: Conversation, user_id: str) -> None:
     for message in list(conversation.messages.values()):
         if message.status == "queued" and message.author_id == user_id:
             conversation.queued -= 1
-            conversation.put_message(replace(message, status="deleted", content="", author_id=None, traceparent=None))
+            conversation.put_message(replace(emptied(message), status="deleted"))
 
 
 def empty(conversation: Conversation) -> bool:
@@ -37,7 +38,20 @@ def empty(conversation: Conversation) -> bool:
     if conversation.chat.title in {title_from(prompt.content) for prompt in prompts} - {None}:
         conversation.change_chat(title=None)
     for message in list(conversation.messages.values()):
-        conversation.put_message(
-            replace(message, content="", reasoning="", author_id=None, error=ERASED, traceparent=None)
-        )
+        conversation.put_message(replace(emptied(message), error=ERASED))
     return True
+
+
+def emptied(message: MessageRecord) -> MessageRecord:
+    """Return the message without anything that somebody wrote, and without its author."""
+    return replace(
+        message,
+        author_id=None,
+        content="",
+        reasoning="",
+        traceparent=None,
+        completion=None,
+        answer_id=None,
+        tool_calls=[],
+        layout=[],
+    )

@@ -11,10 +11,11 @@ from chat_store.domain.limits import NO_LIMITS
 from chat_store.domain.records import GenerationRecord, MessageRecord, UsageRecord
 from chat_store.errors import NoSuchMessage
 from parley.contracts import limits
+from parley.contracts.completion import ToolCall
 from parley.contracts.events import GenerationFinished
 from parley.contracts.models import ModelCatalog
 from parley.contracts.resources import MessageError
-from parley.contracts.text import storable
+from parley.contracts.text import storable, storable_json
 
 Verdict = Literal["stream", "stop_requested", "exhausted"]
 
@@ -48,7 +49,9 @@ def claim(conversation: Conversation, generation_id: str, *, claim_id: str, work
             ),
             listed=False,
         )
-        conversation.answer = conversation.put_message(replace(conversation.answer, status="streaming"), listed=False)
+        conversation.answer = conversation.put_message(
+            replace(conversation.answer, status="streaming", attempt=active.attempt), listed=False
+        )
     return Claimed(generation=active, answer=conversation.answer, verdict=_verdict(active))
 
 
@@ -84,6 +87,8 @@ def finish(conversation: Conversation, event: GenerationFinished, *, catalog: Mo
         model=event.model,
         finish_reason=event.finish_reason,
         error=event.error,
+        tool_calls=storable_json(event.tool_calls, list[ToolCall]),
+        layout=event.layout,
     )
     if event.usage is not None and conversation.answer is not None:
         conversation.answer = conversation.put_message(replace(conversation.answer, usage=event.usage))
@@ -113,7 +118,7 @@ def stop(conversation: Conversation, message_id: str | None = None) -> None:
 
     Args:
         message_id: Stop only the answer of this id, or the first answer to the prompt of this id, which may still
-            be queued. When that has ended, nothing happens.
+            be queued; the queued prompt may name that id for its answer. When that has ended, nothing happens.
 
     Raises:
         NoSuchMessage: ``message_id`` names nothing here.
@@ -134,7 +139,7 @@ def stop(conversation: Conversation, message_id: str | None = None) -> None:
 
 def _names_active(conversation: Conversation, message_id: str) -> bool:
     """Whether ``message_id`` names the active answer; a queued prompt that it names is ended instead."""
-    target = conversation.messages.get(message_id)
+    target = conversation.messages.get(message_id) or conversation.queued_with_answer(message_id)
     if target is None:
         raise NoSuchMessage
     if target.status == "queued":

@@ -11,8 +11,9 @@ from chat_store.domain.limits import NO_LIMITS, Limits, error_of_call, has_room,
 from chat_store.domain.records import MessageRecord
 from chat_store.errors import Conflict, Forbidden, NoSuchMessage, NotFound
 from parley.contracts import policy
+from parley.contracts.completion import CompletionRequest
 from parley.contracts.events import PromptSubmitted
-from parley.contracts.text import storable
+from parley.contracts.text import storable, storable_json
 
 QUEUE_BASE: Final = 1 << 40
 """Positions of queued prompts start here, so that they follow all others."""
@@ -20,7 +21,9 @@ QUEUE_BASE: Final = 1 << 40
 TITLE_LENGTH: Final = 80
 """Characters of a title that is made from the first prompt."""
 
-Submitted = Literal["started", "queued", "duplicate", "not_a_member", "read_only", "id_taken", "too_many_prompts"]
+Submitted = Literal[
+    "started", "queued", "duplicate", "not_a_member", "read_only", "id_taken", "too_many_prompts", "empty"
+]
 
 
 def submit(
@@ -45,8 +48,13 @@ def submit(
     role = conversation.role_of(prompt.user_id)
     if not policy.may_in_chat(role, "write"):
         return "not_a_member" if role is None else "read_only"
+    if prompt.answer_id == prompt.message_id or prompt.answer_id in conversation.messages:
+        return "id_taken"
     if refused:
         return "too_many_prompts"
+    completion = _storable(prompt.completion)
+    if not prompt.content and not (completion and (completion.context or completion.parts)):
+        return "empty"
     placement, parent_id = _place(conversation, prompt.parent_id)
     message = MessageRecord(
         chat_id=conversation.chat.id,
@@ -66,6 +74,8 @@ def submit(
         version=conversation.since,
         position=0,
         traceparent=traceparent,
+        completion=completion,
+        answer_id=prompt.answer_id,
     )
     conversation.change_chat(title=conversation.chat.title or title_from(message.content))
     if conversation.active is None and conversation.queued == 0 and not conversation.defers:
@@ -76,7 +86,7 @@ def submit(
 
 
 def _enqueue(conversation: Conversation, message: MessageRecord, limits: Limits) -> None:
-    size = len(message.content.encode())
+    size = prompt_bytes(message.content, message.completion)
     if not has_room(limits, prompts=conversation.queued, size=conversation.queued_bytes, new=size):
         _refuse(conversation, message)
         return
@@ -85,6 +95,16 @@ def _enqueue(conversation: Conversation, message: MessageRecord, limits: Limits)
     conversation.queued += 1
     conversation.queued_bytes += size
     conversation.put_message(replace(message, position=QUEUE_BASE + conversation.next_position()))
+
+
+def prompt_bytes(content: str, completion: CompletionRequest | None) -> int:
+    """Return what a prompt takes of a queue: its content as UTF-8, and its completion as JSON."""
+    text = len(content.encode(errors="replace"))
+    return text if completion is None else text + len(msgspec.json.encode(completion))
+
+
+def _storable(completion: CompletionRequest | None) -> CompletionRequest | None:
+    return None if completion is None else storable_json(completion, CompletionRequest)
 
 
 def _place(
@@ -164,13 +184,14 @@ def delete_queued(conversation: Conversation, user_id: str, message_id: str) -> 
     if target.status != "queued":
         raise Conflict("Only a message that waits for its turn can be deleted.")
     conversation.queued -= 1
-    conversation.put_message(replace(target, status="deleted", content=""))
+    conversation.put_message(replace(target, status="deleted", content="", completion=None, answer_id=None))
 
 
 def _is_same(existing: MessageRecord, prompt: PromptSubmitted) -> bool:
     """Whether ``existing`` is this prompt, as stored before; a deleted one has lost its content."""
     return existing.author_id == prompt.user_id and (
-        existing.status == "deleted" or existing.content == storable(prompt.content)
+        existing.status == "deleted"
+        or (existing.content == storable(prompt.content) and existing.completion == _storable(prompt.completion))
     )
 
 

@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from parley.contracts.completion import CompletionRequest, Span, ToolCall
 from parley.contracts.resources import Chat, GenerationRef, Message, MessageError, MessageStatus, Role, Usage
 
 ACTIVE: Final = ("requested", "running")
@@ -55,6 +56,9 @@ class MessageRecord(msgspec.Struct, frozen=True, kw_only=True):
         placement: Of a queued prompt: whether ``parent_id`` is chosen, or is the chat's tip when its turn comes.
         position: Order within the chat; a queued prompt stands behind all others until its turn comes.
         traceparent: Of a prompt: the trace that its answer belongs to.
+        completion: Of a prompt: what the provider is asked for beside its text.
+        answer_id: Of a queued prompt: the id that its answer gets; None: a new one.
+        attempt, tool_calls, layout: Of an answer.
     """
 
     chat_id: str
@@ -74,6 +78,11 @@ class MessageRecord(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     position: int
     traceparent: str | None = None
+    completion: CompletionRequest | None = None
+    answer_id: str | None = None
+    attempt: int = 0
+    tool_calls: list[ToolCall] = []
+    layout: list[Span] = []
 
     def resource(self) -> Message:
         return Message(
@@ -91,6 +100,9 @@ class MessageRecord(msgspec.Struct, frozen=True, kw_only=True):
             created_at=self.created_at,
             version=self.version,
             finish_reason=self.finish_reason,
+            attempt=self.attempt,
+            tool_calls=self.tool_calls,
+            layout=self.layout,
         )
 
 

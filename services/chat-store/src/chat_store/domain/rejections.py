@@ -14,6 +14,7 @@ CHAT_NOT_FOUND: Final = "chat_not_found"
 NOT_A_MEMBER: Final = "not_a_member"
 READ_ONLY: Final = "read_only"
 ID_TAKEN: Final = "id_taken"
+EMPTY: Final = "empty"
 NOT_STORED: Final = "not_stored"
 
 _ERRORS: Final = {
@@ -26,6 +27,7 @@ _ERRORS: Final = {
     TOO_MANY_PROMPTS: MessageError(
         code=TOO_MANY_PROMPTS, message="You sent too many messages in a minute. Send it again.", retryable=True
     ),
+    EMPTY: MessageError(code=EMPTY, message="The message is empty.", retryable=False),
     NOT_STORED: MessageError(
         code=NOT_STORED, message="The message could not be stored. Send it again with a new id.", retryable=True
     ),

@@ -21,7 +21,15 @@ from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 
 from chat_store import metrics
-from chat_store.domain.rejections import CHAT_NOT_FOUND, ID_TAKEN, NOT_A_MEMBER, NOT_STORED, READ_ONLY, Rejection
+from chat_store.domain.rejections import (
+    CHAT_NOT_FOUND,
+    EMPTY,
+    ID_TAKEN,
+    NOT_A_MEMBER,
+    NOT_STORED,
+    READ_ONLY,
+    Rejection,
+)
 from chat_store.errors import is_outage
 from chat_store.events.publisher import Publisher
 from chat_store.storage.transactions import Command, Interrupted, Outcome
@@ -55,6 +63,7 @@ _CODES: Final = {
     "read_only": READ_ONLY,
     "id_taken": ID_TAKEN,
     TOO_MANY_PROMPTS: TOO_MANY_PROMPTS,
+    "empty": EMPTY,
 }
 """Why a prompt was not stored, by what came of its command."""
 _NOTHING_NEW: Final = frozenset({"stale", "duplicate"})
@@ -75,6 +84,8 @@ def decode(data: bytes, kind: type[E]) -> E:
         raise Unreadable(f"version {event.v} is newer than {VERSION}, the newest that is known here")
     if not ids.is_id(event.chat_id) or not ids.is_id(event.message_id):
         raise Unreadable("the chat's or the message's id is not a UUID in lower case")
+    if isinstance(event, PromptSubmitted) and event.answer_id is not None and not ids.is_id(event.answer_id):
+        raise Unreadable("the answer's id is not a UUID in lower case")
     return event
 
 

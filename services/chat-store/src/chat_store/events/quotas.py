@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from chat_store import metrics
 from chat_store.domain import limits as rules
 from chat_store.domain.limits import Account, Limits
+from chat_store.domain.prompts import prompt_bytes
 from chat_store.errors import LimitReached, ModelNotAllowed
 from chat_store.storage import limits as counts
 from chat_store.storage import messages
@@ -61,7 +62,7 @@ class Quotas:
                     one.chat_id,
                     one.message_id,
                     user_id=one.user_id,
-                    size=len(one.content.encode(errors="replace")),
+                    size=prompt_bytes(one.content, one.completion),
                     at=one.occurred_at,
                     limit=limit,
                 ):

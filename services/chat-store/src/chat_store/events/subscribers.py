@@ -71,6 +71,8 @@ def submit(
     named = [event.message_id]
     if isinstance(event.parent_id, str):
         named.append(event.parent_id)
+    if event.answer_id is not None:
+        named.append(event.answer_id)
     return Command(
         chat_id=event.chat_id,
         run=lambda conversation: prompts.submit(

@@ -1,17 +1,33 @@
 """Requests of llm-worker for its generations."""
 
+from typing import Final
+
+import msgspec
 from faststream.nats import NatsRouter
+from msgspec.structs import replace
 
 from chat_store.domain import context
 from chat_store.domain import generations as rules
 from chat_store.domain.conversation import Conversation
-from chat_store.rpc.context import Store
+from chat_store.errors import Conflict
+from chat_store.rpc.context import Store, check_ids
 from chat_store.rpc.routing import handles
-from chat_store.storage import generations, messages, transactions
+from chat_store.storage import generations, messages, tool_rounds, transactions
 from chat_store.storage.transactions import Command
 from parley.contracts import ids, rpc
+from parley.contracts.completion import ToolRound
+from parley.contracts.resources import MessageError
 
 router = NatsRouter()
+
+MAX_CLAIM_BYTES: Final = 1000 * 1024
+"""The longest reply to a claim: a prompt always stays, and the rounds of its answer come in addition."""
+
+_TOO_LONG: Final = MessageError(
+    code="context_too_long",
+    message="The message and the results of its tools are too long together. Start with a shorter message.",
+    retryable=False,
+)
 
 
 @handles(router, rpc.Claim)
@@ -34,22 +50,42 @@ async def claim(request: rpc.Claim, store: Store) -> rpc.Claimed | rpc.ClaimRefu
         if verdict == "stream":
             model, error = await store.quotas.check_call(connection, claimed.generation.user_id, model)
             verdict = "stream" if error is None else "exhausted"
-        branch = []
+        branch: list[context.Said] = []
+        rounds: list[ToolRound] = []
         if verdict == "stream" and claimed.answer.parent_id is not None:
             branch = await messages.branch(
                 connection, request.chat_id, claimed.answer.parent_id, max_bytes=context.MAX_CONTEXT_BYTES
             )
+            rounds = await tool_rounds.list_rounds(connection, claimed.generation.id)
     await store.publisher.announce(outcome.changes)
-    return rpc.Claimed(
+    reply = rpc.Claimed(
         chat_id=request.chat_id,
         generation_id=claimed.generation.id,
         message_id=claimed.answer.id,
         attempt=claimed.generation.attempt,
         verdict=verdict,
         model=model,
-        context=context.fit(system_prompt, branch),
+        context=context.fit(system_prompt, branch, budget=context.MAX_CONTEXT_BYTES - _size(rounds)),
         error=error,
+        parameters=context.parameters(branch),
+        rounds=rounds,
     )
+    if _size(reply) > MAX_CLAIM_BYTES:
+        return replace(reply, verdict="exhausted", context=[], parameters={}, rounds=[], error=_TOO_LONG)
+    return reply
+
+
+@handles(router, rpc.StoreToolRound)
+async def store_tool_round(request: rpc.StoreToolRound, store: Store) -> rpc.Done:
+    check_ids(request.chat_id, request.generation_id)
+    async with store.database.connection() as connection:
+        if not await tool_rounds.store(connection, request):
+            raise Conflict("This attempt at the answer is not the current one.")
+    return rpc.Done()
+
+
+def _size(value: object) -> int:
+    return len(msgspec.json.encode(value))
 
 
 @handles(router, rpc.Release)

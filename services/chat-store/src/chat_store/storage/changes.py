@@ -18,6 +18,7 @@ from chat_store.storage.rows import (
     INVITATION_RECORD,
     MEMBER_RECORD,
     MESSAGE_RECORD,
+    PROMPT_BYTES,
     Connection,
     decode_rows,
     encode_rows,
@@ -45,10 +46,14 @@ SELECT row_to_json(state) FROM (
             WHERE $2 AND m.chat_id = chats.id AND m.status = 'queued' ORDER BY m.position LIMIT 1
         ) r) AS next_queued,
         (SELECT count(*) FROM messages m WHERE m.chat_id = chats.id AND m.status = 'queued') AS queued,
-        (SELECT coalesce(sum(octet_length(m.content)), 0) FROM messages m
+        (SELECT coalesce(sum({PROMPT_BYTES}), 0) FROM messages m
             WHERE m.chat_id = chats.id AND m.status = 'queued') AS queued_bytes,
         coalesce((SELECT json_agg(r) FROM (
             SELECT {MESSAGE_RECORD} FROM messages m WHERE m.chat_id = chats.id AND m.id = ANY(asked.messages)
+            UNION ALL
+            SELECT {MESSAGE_RECORD} FROM messages m
+            WHERE m.chat_id = chats.id AND m.status = 'queued' AND m.answer_id = ANY(asked.messages)
+            AND NOT m.id = ANY(asked.messages)
         ) r), '[]') AS found,
         coalesce((SELECT json_agg(r) FROM (
             SELECT {MEMBER_RECORD} FROM members WHERE chat_id = chats.id AND user_id = ANY(asked.users)
@@ -101,18 +106,21 @@ WITH locked AS MATERIALIZED (
 ), changed_messages AS (
     INSERT INTO messages (
         chat_id, id, parent_id, placement, role, author_id, content, reasoning, status, model, finish_reason, error,
-        usage, created_at, version, position, traceparent
+        usage, created_at, version, position, traceparent, completion, answer_id, attempt, tool_calls, layout
     )
     SELECT r.* FROM changed_chats JOIN json_to_recordset($2) AS r(
         chat_id uuid, id uuid, parent_id uuid, placement text, role text, author_id text, content text, reasoning text,
         status text, model text, finish_reason text, error jsonb, usage jsonb, created_at timestamptz, version bigint,
-        position bigint, traceparent text
+        position bigint, traceparent text, completion text, answer_id uuid, attempt integer, tool_calls text,
+        layout text
     ) ON r.chat_id = changed_chats.id
     ON CONFLICT (chat_id, id) DO UPDATE SET
         parent_id = excluded.parent_id, author_id = excluded.author_id, content = excluded.content,
         reasoning = excluded.reasoning, status = excluded.status, model = excluded.model,
         finish_reason = excluded.finish_reason, error = excluded.error, usage = excluded.usage,
-        version = excluded.version, position = excluded.position, traceparent = excluded.traceparent
+        version = excluded.version, position = excluded.position, traceparent = excluded.traceparent,
+        completion = excluded.completion, answer_id = excluded.answer_id, attempt = excluded.attempt,
+        tool_calls = excluded.tool_calls, layout = excluded.layout
 ), changed_generations AS (
     INSERT INTO generations AS g (
         id, chat_id, message_id, user_id, status, attempt, released, claim_id, worker_id, claimed_at, request,
@@ -134,6 +142,9 @@ WITH locked AS MATERIALIZED (
         request_seq = CASE WHEN excluded.request = g.request THEN g.request_seq END,
         request = excluded.request, requested_at = excluded.requested_at,
         stop_requested_at = excluded.stop_requested_at, ended_at = excluded.ended_at
+), gone_rounds AS (
+    DELETE FROM tool_rounds USING changed_chats, json_to_recordset($3) AS r(id uuid, chat_id uuid, ended_at timestamptz)
+    WHERE r.chat_id = changed_chats.id AND r.ended_at IS NOT NULL AND tool_rounds.generation_id = r.id
 ), new_usage AS (
     INSERT INTO usage (
         generation_id, chat_id, user_id, model, input_tokens, output_tokens, created_at, estimated, cost

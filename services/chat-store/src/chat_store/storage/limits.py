@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 
 from chat_store.domain.limits import Account, Queue
-from chat_store.storage.rows import Connection
+from chat_store.storage.rows import PROMPT_BYTES, Connection
 
 WINDOW: Final = timedelta(minutes=1)
 """Of ``PROMPTS_PER_MINUTE``: it slides, so no minute has more prompts than the limit."""
@@ -38,12 +38,12 @@ async def get_account(connection: Connection, user_id: str, *, since: datetime) 
     return msgspec.json.decode(await connection.fetchval(GET_ACCOUNT, user_id, since), type=Account)
 
 
-GET_QUEUE: Final = """
+GET_QUEUE: Final = f"""
 SELECT row_to_json(r) FROM (
     SELECT count(*) AS prompts, coalesce(sum(bytes), 0) AS bytes,
         EXISTS (SELECT FROM generations WHERE chat_id = $1 AND status IN ('requested', 'running')) AS running
     FROM (
-        SELECT octet_length(content) AS bytes FROM messages WHERE chat_id = $1 AND status = 'queued'
+        SELECT {PROMPT_BYTES} AS bytes FROM messages WHERE chat_id = $1 AND status = 'queued'
         UNION ALL
         SELECT bytes FROM prompt_admissions a
         WHERE chat_id = $1 AND admitted_at > now() - $2::interval

@@ -6,10 +6,10 @@ from typing import Final
 
 import msgspec
 
+from chat_store.domain.context import Said
 from chat_store.domain.rejections import Rejection, rejected_message
-from chat_store.storage.rows import MESSAGE, Connection, decode_rows, encode_rows
+from chat_store.storage.rows import MESSAGE, MESSAGE_BYTES, PROMPT_BYTES, Connection, decode_rows, encode_rows
 from parley.contracts.resources import Message
-from parley.contracts.rpc import ContextMessage
 from parley.contracts.text import storable
 
 LAST_POSITION: Final = 2**63 - 1
@@ -36,6 +36,11 @@ async def get_message(connection: Connection, chat_id: str, message_id: str, *, 
     row = await connection.fetchval(GET_MESSAGE, chat_id, message_id, user_id)
     if row is not None:
         return msgspec.json.decode(row, type=Message)
+    return await get_rejected(connection, chat_id, message_id, user_id=user_id)
+
+
+async def get_rejected(connection: Connection, chat_id: str, message_id: str, *, user_id: str) -> Message | None:
+    """Return a prompt of the user's that was rejected."""
     rejection = await connection.fetchrow(GET_REJECTION, chat_id, message_id, user_id)
     if rejection is None:
         return None
@@ -52,7 +57,7 @@ async def get_message(connection: Connection, chat_id: str, message_id: str, *, 
 LIST_MESSAGES: Final = f"""
 SELECT row_to_json(r), r.position FROM (
     SELECT {MESSAGE}, m.position FROM (
-        SELECT *, sum(octet_length(content) + octet_length(reasoning)) OVER (ORDER BY position DESC) AS bytes,
+        SELECT *, sum({MESSAGE_BYTES}) OVER (ORDER BY position DESC) AS bytes,
             row_number() OVER (ORDER BY position DESC) AS number
         FROM messages
         WHERE chat_id = $1 AND status <> 'deleted' AND position < $2
@@ -79,7 +84,7 @@ SELECT count(*) FROM (SELECT FROM messages WHERE chat_id = $1 AND version > $2 L
 MESSAGES_CHANGED_SINCE: Final = f"""
 SELECT row_to_json(r) FROM (
     SELECT {MESSAGE}, m.position FROM (
-        SELECT *, sum(octet_length(content) + octet_length(reasoning)) OVER () AS bytes
+        SELECT *, sum({MESSAGE_BYTES}) OVER () AS bytes
         FROM messages WHERE chat_id = $1 AND version > $2 LIMIT $3
     ) m WHERE m.bytes <= $4
 ) r ORDER BY r.position
@@ -107,25 +112,28 @@ async def any_message_before(connection: Connection, chat_id: str, position: int
 
 
 # Goes up from the prompt with ids and sizes only, until more is gathered than can be sent.
-BRANCH: Final = """
+BRANCH: Final = f"""
 WITH RECURSIVE branch AS (
-    SELECT id, parent_id, octet_length(content)::bigint AS bytes, 1 AS depth
+    SELECT id, parent_id, ({PROMPT_BYTES} + octet_length(tool_calls))::bigint AS bytes, 1 AS depth
     FROM messages WHERE chat_id = $1 AND id = $2
     UNION ALL
-    SELECT m.id, m.parent_id, branch.bytes + octet_length(m.content), branch.depth + 1
+    SELECT m.id, m.parent_id,
+        branch.bytes + octet_length(m.content) + coalesce(octet_length(m.completion), 0) + octet_length(m.tool_calls),
+        branch.depth + 1
     FROM branch JOIN messages m ON m.chat_id = $1 AND m.id = branch.parent_id
     WHERE branch.bytes <= $3
 )
 SELECT row_to_json(r) FROM (
-    SELECT m.role, m.content, branch.depth FROM branch JOIN messages m ON m.chat_id = $1 AND m.id = branch.id
-    WHERE m.content <> '' AND m.status IN ('sent', 'complete', 'stopped', 'failed')
+    SELECT m.role, m.content, m.completion::json AS completion, m.tool_calls::json AS tool_calls, branch.depth
+    FROM branch JOIN messages m ON m.chat_id = $1 AND m.id = branch.id
+    WHERE m.status IN ('sent', 'complete', 'stopped', 'failed')
 ) r ORDER BY r.depth DESC
 """
 
 
-async def branch(connection: Connection, chat_id: str, message_id: str, *, max_bytes: int) -> list[ContextMessage]:
+async def branch(connection: Connection, chat_id: str, message_id: str, *, max_bytes: int) -> list[Said]:
     """Return the branch from the root to ``message_id``, oldest first; of a long branch, the newest ``max_bytes``."""
-    return decode_rows(await connection.fetch(BRANCH, chat_id, message_id, max_bytes), ContextMessage)
+    return decode_rows(await connection.fetch(BRANCH, chat_id, message_id, max_bytes), Said)
 
 
 EXISTS: Final = "SELECT EXISTS (SELECT FROM messages WHERE chat_id = $1 AND id = $2)"

@@ -16,9 +16,18 @@ CHAT_RECORD: Final = """chats.id, chats.owner_id, chats.title, chats.model, chat
 CHAT: Final = """c.id, c.owner_id, c.title, c.model, c.system_prompt, c.tip_id, c.created_at, c.updated_at, c.version,
     EXISTS (SELECT FROM generations g WHERE g.chat_id = c.id AND g.status IN ('requested', 'running')) AS running"""
 MESSAGE_RECORD: Final = """m.chat_id, m.id, m.parent_id, m.placement, m.role, m.author_id, m.content, m.reasoning,
-    m.status, m.model, m.finish_reason, m.error, m.usage, m.created_at, m.version, m.position, m.traceparent"""
+    m.status, m.model, m.finish_reason, m.error, m.usage, m.created_at, m.version, m.position, m.traceparent,
+    m.completion::json AS completion, m.attempt, m.tool_calls::json AS tool_calls, m.layout::json AS layout,
+    -- An id that has been taken since is no answer's to get.
+    CASE WHEN NOT EXISTS (SELECT FROM messages taken WHERE taken.chat_id = m.chat_id AND taken.id = m.answer_id)
+        THEN m.answer_id END AS answer_id"""
 MESSAGE: Final = """m.id, m.chat_id, m.parent_id, m.role, m.author_id, m.content, m.reasoning, m.status, m.model,
-    m.error, m.usage, m.created_at, m.version, m.finish_reason"""
+    m.error, m.usage, m.created_at, m.version, m.finish_reason, m.attempt, m.tool_calls::json AS tool_calls,
+    m.layout::json AS layout"""
+MESSAGE_BYTES: Final = (
+    "octet_length(content) + octet_length(reasoning) + octet_length(tool_calls) + octet_length(layout)"
+)
+PROMPT_BYTES: Final = "octet_length(content) + coalesce(octet_length(completion), 0)"
 # A row of a program before migration 9 says `member`, which is a writer.
 MEMBER_ROLE: Final = "CASE role WHEN 'member' THEN 'writer' ELSE role END AS role"
 MEMBER_RECORD: Final = f"chat_id, user_id, {MEMBER_ROLE}, added_at"

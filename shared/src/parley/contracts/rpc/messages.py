@@ -63,13 +63,17 @@ class TurnReply(ReplyBase, frozen=True, kw_only=True, tag="turn"):
     Attributes:
         prompt: ``rejected`` when it was not stored.
         answer: Null while the prompt is queued, and when it was rejected or deleted.
+        completion: Of the prompt; null where there is none.
         chat_version: Of the chat when this was read.
+        cut: The whole does not fit into a reply: the completion comes without ``context`` and ``parts``, which
+            ``GetTurn.without_answer`` returns.
     """
 
     prompt: Message
     answer: Message | None
     completion: CompletionRequest | None
     chat_version: int
+    cut: bool = False
 
 
 class GetTurn(StoreRequest[TurnReply], frozen=True, kw_only=True):
@@ -79,12 +83,14 @@ class GetTurn(StoreRequest[TurnReply], frozen=True, kw_only=True):
 
     Attributes:
         message_id: The prompt's, or the answer's, also one that a queued prompt names (``answer_id``).
+        without_answer: Return the prompt and its completion, whole, and no answer.
     """
 
     VERB: ClassVar = "get_turn"
     user_id: str
     chat_id: str
     message_id: str
+    without_answer: bool = False
 
 
 class Regenerate(StoreRequest[MessageReply], frozen=True, kw_only=True):
