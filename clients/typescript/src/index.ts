@@ -25,8 +25,10 @@ export type {
 } from "./account/bodies.ts";
 export { Sharing } from "./account/sharing.ts";
 export {
+  type AnswerPart,
   type BranchItem,
   newestLeaf,
+  partsOf,
   queuedPrompts,
   reasoningOf,
   textOf,
@@ -43,7 +45,7 @@ export {
   mergeOlder,
   type Outcome,
 } from "./chats/merge.ts";
-export { type Calls, callsOf } from "./chats/toolCalls.ts";
+export type { Calls } from "./chats/toolCalls.ts";
 export {
   browserEnvironment,
   type Environment,

@@ -2,18 +2,20 @@
 
 import type { Message, WatchedChat } from "parley-client";
 import { CHAT } from "parley-client/testing";
+import { act } from "react";
 import { describe, expect, it, vi } from "vitest";
 import { Answer } from "../../src/page/chat/Answer";
 import { find, PageSetup } from "../support/page";
 
 const page = PageSetup.use();
 
-describe("a complete answer", () => {
+describe("an answer", () => {
+  const decideToolCall = vi.fn(() => Promise.resolve());
   const show = (message: Partial<Message>) =>
     page.render(
       <Answer
         busy={false}
-        chat={{ regenerate: vi.fn() } as unknown as WatchedChat}
+        chat={{ regenerate: vi.fn(), decideToolCall } as unknown as WatchedChat}
         generation={null}
         message={
           {
@@ -35,6 +37,7 @@ describe("a complete answer", () => {
         }
         onAction={() => undefined}
         onChoose={() => undefined}
+        readOnly={false}
         siblings={["a"]}
       />,
     );
@@ -60,5 +63,26 @@ describe("a complete answer", () => {
   it("has no note after an ordinary end", async () => {
     await show({ content: "Night trains.", finish_reason: "stop" });
     expect(find("ending")).toBeNull();
+  });
+
+  it("shows its tool calls between its text", async () => {
+    await show({
+      content: "Let me see. Noon.",
+      tool_calls: [{ id: "call_1", name: "clock", status: "complete", result: "12:00" }],
+      layout: [{ kind: "text", length: 12 }, { kind: "tool" }, { kind: "text", length: 5 }],
+    });
+    const answer = find("message-assistant")?.textContent ?? "";
+    const places = ["Let me see.", "clock", "12:00", "Noon."].map((text) => answer.indexOf(text));
+    expect(places).toEqual([...places].sort((one, other) => one - other));
+    expect(places).not.toContain(-1);
+  });
+
+  it("sends the decision about a call that waits for approval", async () => {
+    await show({
+      status: "streaming",
+      tool_calls: [{ id: "call_1", name: "mail", server: "office", status: "awaiting_approval" }],
+    });
+    await act(async () => find("tool-approve")?.click());
+    expect(decideToolCall.mock.calls).toEqual([["a", "call_1", true]]);
   });
 });

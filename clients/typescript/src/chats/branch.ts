@@ -1,5 +1,6 @@
-import { isTerminal, type Message } from "../protocol/protocol.ts";
+import { isTerminal, type Message, type ToolCall } from "../protocol/protocol.ts";
 import { byCreation, type ChatState, type Generation } from "./merge.ts";
+import { callsOf } from "./toolCalls.ts";
 
 /** One message of the visible branch. */
 export interface BranchItem {
@@ -90,6 +91,46 @@ export function textOf(item: Pick<BranchItem, "message" | "generation">): string
 /** Returns the reasoning of a message; of a running answer, the reasoning streamed so far. */
 export function reasoningOf(item: Pick<BranchItem, "message" | "generation">): string {
   return item.generation?.reasoning ?? item.message.reasoning;
+}
+
+/** A piece of an answer as a page shows it. `key` stays while the answer grows. */
+export type AnswerPart = { readonly key: string } & (
+  | { readonly kind: "text"; readonly text: string }
+  | { readonly kind: "tool"; readonly call: ToolCall }
+);
+
+/** Returns the text and the tool calls of a message in the order in which the model wrote them, without reasoning. */
+export function partsOf(item: Pick<BranchItem, "message" | "generation">): AnswerPart[] {
+  const text = textOf(item);
+  const { tool_calls, layout } = callsOf(item.generation ?? item.message, text, reasoningOf(item));
+  const parts: AnswerPart[] = [];
+  let position = 0;
+  let called = 0;
+  const addText = (end: number) => {
+    const more = text.slice(position, end);
+    position = end;
+    if (more === "") return;
+    const last = parts.at(-1);
+    const known = last?.kind === "text" ? last.text : "";
+    if (known !== "") parts.pop();
+    parts.push({ kind: "text", key: `text-${called}`, text: known + more });
+  };
+  for (const { kind, length = 0 } of tool_calls.length === 0 ? [] : layout) {
+    const call = kind === "tool" ? tool_calls[called] : undefined;
+    if (call !== undefined) parts.push({ kind: "tool", key: `call-${called++}`, call });
+    if (kind === "text") addText(after(text, position, length));
+  }
+  addText(text.length);
+  return parts;
+}
+
+/** Returns the index that is so many code points after another one. */
+function after(text: string, start: number, points: number): number {
+  let index = start;
+  for (let left = points; left > 0 && index < text.length; left -= 1) {
+    index += (text.codePointAt(index) ?? 0) > 0xffff ? 2 : 1;
+  }
+  return index;
 }
 
 function generationOf(state: ChatState, message: Message): Generation | null {

@@ -172,6 +172,11 @@ export class WatchedChat implements Observable<ChatSnapshot>, Subscriber {
     return this.http.regenerate(this.id, messageId);
   }
 
+  /** Approves or denies a tool call that waits for approval. */
+  decideToolCall(messageId: string, callId: string, approve: boolean): Promise<void> {
+    return this.http.decideToolCall(this.id, messageId, callId, approve);
+  }
+
   /** Deletes a prompt that is still queued. */
   deleteQueued(messageId: string): Promise<void> {
     return this.http.deleteMessage(this.id, messageId);

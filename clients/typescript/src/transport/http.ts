@@ -234,6 +234,11 @@ export class Http {
     } satisfies StopAnswer);
   }
 
+  async decideToolCall(chatId: string, messageId: string, callId: string, approve: boolean): Promise<void> {
+    const call = encodeURIComponent(callId);
+    await this.request("POST", `/chats/${chatId}/messages/${messageId}/tool-calls/${call}`, { approve });
+  }
+
   /** Searches messages, the best match first. */
   search(text: string, before: string | null = null): Promise<Page<SearchHit>> {
     return this.request("GET", `/search${query({ q: text, before })}`);

@@ -1,3 +1,4 @@
+import type { BranchItem } from "parley-client";
 import { useRef } from "react";
 import type { Entry } from "./entries";
 
@@ -7,6 +8,7 @@ const ANNOUNCEMENTS: Record<string, string> = {
   complete: "The answer is complete.",
   stopped: "The answer was stopped.",
   failed: "The answer failed.",
+  awaiting_approval: "A tool waits for your approval.",
 };
 
 interface AnnouncerProps {
@@ -23,8 +25,7 @@ export function Announcer({ chatId, entries }: AnnouncerProps) {
   const answer = entries.findLast((entry) => entry.kind === "answer");
   const id = answer?.id ?? null;
   const awaited = entries.at(-1)?.kind === "prompt";
-  const status =
-    answer === undefined ? "" : answer.item.generation?.text ? "streaming" : answer.item.message.status;
+  const status = answer === undefined ? "" : statusOf(answer.item);
   const seen = useRef({ chatId, id, status, awaited, announcement: "" });
   const before = seen.current;
   if (
@@ -33,7 +34,7 @@ export function Announcer({ chatId, entries }: AnnouncerProps) {
     before.status !== status ||
     before.awaited !== awaited
   ) {
-    const running = status === "pending" || status === "streaming";
+    const running = ["pending", "streaming", "awaiting_approval"].includes(status);
     const watched = before.chatId === chatId && before.id === id && before.status !== status;
     // A fast answer may be complete when it is first shown: it is announced because a prompt awaited it.
     const begun = before.chatId === chatId && before.id !== id && (running || before.awaited);
@@ -45,4 +46,9 @@ export function Announcer({ chatId, entries }: AnnouncerProps) {
       {seen.current.announcement}
     </p>
   );
+}
+
+function statusOf({ message, generation }: BranchItem): string {
+  if (generation?.tool_calls.some((call) => call.status === "awaiting_approval")) return "awaiting_approval";
+  return generation?.text ? "streaming" : message.status;
 }

@@ -1,7 +1,9 @@
 import {
+  type AnswerPart,
   type Generation,
   isTerminal,
   type Message,
+  partsOf,
   reasoningOf,
   textOf,
   type WatchedChat,
@@ -13,6 +15,7 @@ import { ErrorBoundary } from "../ui/ErrorBoundary";
 import { AlertIcon, RetryIcon } from "../ui/icons";
 import { BranchSwitch } from "./BranchSwitch";
 import { Reasoning } from "./Reasoning";
+import { ToolCall } from "./ToolCall";
 
 interface AnswerProps {
   readonly chat: WatchedChat;
@@ -21,6 +24,8 @@ interface AnswerProps {
   readonly siblings: readonly string[];
   /** Whether the chat is answering, so that no other answer can be requested. */
   readonly busy: boolean;
+  /** Whether the user may only read the chat. */
+  readonly readOnly: boolean;
   onAction(action: Promise<void>): void;
   onChoose(id: string): void;
 }
@@ -28,18 +33,24 @@ interface AnswerProps {
 /** Notes for the reader, by `finish_reason`. */
 const FINISH_NOTES: Readonly<Record<string, string>> = {
   length: "The answer ends here: it has reached the limit of its length.",
-  tool_calls: "The model asked for a tool, which it does not have here.",
+  tool_calls: "The answer ends with a call of a tool, which the program that sent the message runs.",
   content_filter: "The answer ends here: the provider's content rules do not allow the rest.",
 };
 
 /** An answer: pending, streaming or complete. */
 export const Answer = memo(
-  function Answer({ chat, message, generation, siblings, busy, onAction, onChoose }: AnswerProps) {
+  function Answer({ chat, message, generation, siblings, busy, readOnly, onAction, onChoose }: AnswerProps) {
     const { id, status } = message;
     const terminal = isTerminal(status);
     const text = textOf({ message, generation });
     const reasoning = reasoningOf({ message, generation });
+    const parts = partsOf({ message, generation });
     const retry = () => onAction(chat.regenerate(id));
+    const decide = (callId: string, approve: boolean) => {
+      const decision = chat.decideToolCall(id, callId, approve);
+      onAction(decision);
+      return decision;
+    };
     const retryHelps = status === "failed" && message.error?.retryable !== false;
 
     return (
@@ -51,13 +62,22 @@ export const Answer = memo(
         data-testid="message-assistant"
       >
         <h2 className="sr-only">Answer</h2>
-        {reasoning !== "" && <Reasoning text={reasoning} thinking={!terminal && text === ""} />}
-        {text !== "" && (
-          <ErrorBoundary fallback={<PlainText text={text} />} retryOn={terminal}>
-            <Markdown growing={!terminal} text={text} />
-          </ErrorBoundary>
+        {reasoning !== "" && <Reasoning text={reasoning} thinking={!terminal && parts.length === 0} />}
+        {parts.map((part, index) =>
+          part.kind === "text" ? (
+            <ErrorBoundary fallback={<PlainText text={part.text} />} key={part.key} retryOn={terminal}>
+              <Markdown growing={!terminal && index === parts.length - 1} text={part.text} />
+            </ErrorBoundary>
+          ) : (
+            <ToolCall
+              call={part.call}
+              key={part.key}
+              onDecide={readOnly ? null : (approve) => decide(part.call.id, approve)}
+              running={!terminal}
+            />
+          ),
         )}
-        {!terminal && text === "" && reasoning === "" && generation?.status !== "retrying" && (
+        {!terminal && isThinking(parts, reasoning) && generation?.status !== "retrying" && (
           <p className="shimmer inline-block leading-7" data-testid="thinking">
             Thinking…
           </p>
@@ -120,8 +140,16 @@ export const Answer = memo(
     before.message === after.message &&
     before.generation === after.generation &&
     before.busy === after.busy &&
+    before.readOnly === after.readOnly &&
     before.siblings.join() === after.siblings.join(),
 );
+
+/** Whether the model has been asked and nothing of what it says now is shown: at first, and after the results of tools. */
+function isThinking(parts: readonly AnswerPart[], reasoning: string): boolean {
+  const last = parts.at(-1);
+  if (last === undefined) return reasoning === "";
+  return last.kind === "tool" && ["complete", "failed", "denied"].includes(last.call.status ?? "called");
+}
 
 /** An answer as plain text, when rendering it failed. */
 function PlainText({ text }: { readonly text: string }) {

@@ -134,6 +134,7 @@ export function Transcript({
                   message={entry.item.message}
                   onAction={onAction}
                   onChoose={choose}
+                  readOnly={readOnly}
                   siblings={entry.item.siblings}
                 />
               ) : (

@@ -177,3 +177,11 @@ export function ShareIcon(props: IconProps) {
     </Icon>
   );
 }
+
+export function ToolIcon(props: IconProps) {
+  return (
+    <Icon {...props}>
+      <path d="M14.5 6.5a4 4 0 0 0 5 5L11 20a2.1 2.1 0 0 1-3-3l8.5-8.5M14.5 6.5 17 4a4 4 0 0 0-5.5 4.5" />
+    </Icon>
+  );
+}

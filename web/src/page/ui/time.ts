@@ -32,3 +32,10 @@ export function whenFrom(time: string, now = Date.now()): string {
 export function dateOf(time: string): string {
   return date.format(new Date(time));
 }
+
+/** Returns how long something took: "0.4 s", "12 s" or "2 min 5 s". */
+export function durationOf(seconds: number): string {
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  return whole < MINUTE ? `${whole} s` : `${Math.floor(whole / MINUTE)} min ${whole % MINUTE} s`;
+}
