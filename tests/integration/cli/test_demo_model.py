@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from openai.lib.streaming.chat import ChatCompletionStreamState
 
 from parley_cli.demo_model.behaviours import LISTED
 from tests.support.demo_model import DemoModelProcess
@@ -78,6 +79,80 @@ async def test_it_echoes_the_request(client: openai.AsyncOpenAI) -> None:
     request: Any = {"model": "demo-echo", "messages": history, "stream": True, "seed": 7}
     stream: Any = await client.chat.completions.create(**request)
     assert json.loads(_text([chunk async for chunk in stream])) == request
+
+
+CLOCK: Any = {
+    "type": "function",
+    "function": {
+        "name": "clock",
+        "parameters": {
+            "type": "object",
+            "properties": {"zone": {"type": "string", "enum": ["UTC", "CET"]}, "hours": {"type": "integer"}},
+            "required": ["zone"],
+        },
+    },
+}
+DICE: Any = {"type": "function", "function": {"name": "dice"}}
+
+
+async def _calls(client: openai.AsyncOpenAI, model: str, prompt: str, **parameters: Any) -> list[tuple[str, str]]:
+    """Name and arguments of the calls, which a stream and a whole answer have alike."""
+
+    def of(choice: Any) -> tuple[str, list[tuple[str, str, str]]]:
+        calls = choice.message.tool_calls or []
+        return choice.finish_reason, [(call.id, call.function.name, call.function.arguments) for call in calls]
+
+    whole = await client.chat.completions.create(
+        model=model, messages=[{"role": "user", "content": prompt}], seed=7, **parameters
+    )
+    state: ChatCompletionStreamState[None] = ChatCompletionStreamState()
+    for chunk in await _chunks(client, model, prompt, seed=7, **parameters):
+        state.handle_chunk(chunk)
+    reason, calls = of(whole.choices[0])
+    assert (reason, calls) == of(state.current_completion_snapshot.choices[0])
+    assert (reason == "tool_calls") == bool(calls)
+    return [(name, arguments) for _, name, arguments in calls]
+
+
+async def test_it_calls_the_first_tool_with_arguments_that_its_schema_accepts(client: openai.AsyncOpenAI) -> None:
+    assert await _calls(client, "demo-tools", "What time is it?", tools=[CLOCK, DICE]) == [("clock", '{"zone": "UTC"}')]
+    assert await _calls(client, "demo-tools", "Throw the dice", tools=[CLOCK, DICE]) == [("dice", "{}")]
+    assert await _calls(client, "demo-tools", 'In {"zone": "CET"}?', tools=[CLOCK]) == [("clock", '{"zone": "CET"}')]
+    chosen: Any = {"type": "function", "function": {"name": "dice"}}
+    assert await _calls(client, "demo-tools", "hi", tools=[CLOCK, DICE], tool_choice=chosen) == [("dice", "{}")]
+    assert await _calls(client, "demo-tools", "hi", tools=[CLOCK], tool_choice="none") == []
+    assert await _calls(client, "demo-tools", "hi") == []
+
+
+async def test_it_answers_from_the_results_after_its_rounds(client: openai.AsyncOpenAI) -> None:
+    messages: list[Any] = [{"role": "user", "content": "clock and dice"}]
+    request: Any = {"model": "demo-tools-2x2", "messages": messages, "tools": [CLOCK, DICE]}
+    for number in range(2):
+        choice = (await client.chat.completions.create(**request)).choices[0]
+        calls: list[Any] = choice.message.tool_calls or []
+        assert [call.function.name for call in calls] == ["clock", "dice"]
+        messages.append(choice.message.to_dict())
+        for call in calls:
+            messages.append({"role": "tool", "tool_call_id": call.id, "content": f"{call.function.name} {number}"})
+    choice = (await client.chat.completions.create(**request)).choices[0]
+    assert (choice.finish_reason, choice.message.content) == ("stop", "The tools returned: clock 1, dice 1")
+
+
+async def test_it_ends_before_a_stop_sequence_wherever_the_tokens_end(client: openai.AsyncOpenAI) -> None:
+    chunks = await _chunks(client, "demo-fast", "go", stop=["program, not", "never"])
+    assert _text(chunks).endswith("It is a ")
+    assert chunks[-1].choices[0].finish_reason == "stop"
+    assert _text(await _chunks(client, "demo-fast", "go", stop="never said")) == _text(
+        await _chunks(client, "demo-fast", "go")
+    )
+
+
+async def test_it_answers_in_json_where_that_is_asked_for(client: openai.AsyncOpenAI) -> None:
+    text = _text(await _chunks(client, "demo-fast", "hi", response_format={"type": "json_object"}))
+    assert json.loads(text) == {"answer": "hi"}
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    form = {"type": "json_schema", "json_schema": {"name": "number", "schema": schema}}
+    assert json.loads(_text(await _chunks(client, "demo-fast", "hi", response_format=form))) == {"n": 1}
 
 
 async def test_rate_and_count_are_in_the_name(client: openai.AsyncOpenAI) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
+from dataclasses import replace
 
 import msgspec
 
 from parley_cli.demo_model import behaviours
-from parley_cli.demo_model.behaviours import End, Failure
+from parley_cli.demo_model.behaviours import End, Failure, Script
 from parley_cli.demo_model.http import Connection, HttpRequest
 from parley_cli.demo_model.request import ChatRequest, InvalidRequest, decode
 from parley_cli.demo_model.stats import Stats
@@ -109,6 +110,8 @@ class DemoModel:
             self._fail(connection, behaviours.not_found(chat.model))
             return
         script = behave(chat)
+        if isinstance(script, Script) and chat.stops:
+            script = replace(script, steps=behaviours.until(chat.stops, script.steps))
         if isinstance(script, Failure):
             self._fail(connection, script)
         elif chat.stream:

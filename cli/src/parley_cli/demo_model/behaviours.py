@@ -9,6 +9,8 @@
 ``demo-rate-50x200``          200 different tokens at 50 tokens/s; any two numbers
 ``demo-timed-50x200``         the same, each token the time of its write (``time.monotonic_ns()``)
 ``demo-echo``                 the request, as JSON
+``demo-tools``                a call of a tool, and an answer from its result
+``demo-tools-3x2``            the same with three rounds of two calls; any two numbers
 ``demo-error-401``            wrong key
 ``demo-error-429``            too many requests, ``Retry-After: 1``
 ``demo-error-500``            an internal error of the provider
@@ -22,28 +24,34 @@
 ``demo-no-done``              the stream ends without ``[DONE]``
 ============================  =========================================================================================
 
+``max_tokens`` and ``stop`` apply to all of them, ``seed`` to the ids of calls, and a ``response_format`` of JSON to the
+answers in Markdown; the other parameters are ignored. ``demo-tools`` calls the tool that ``tool_choice`` names, those
+that the prompt names, or the first; with the object that the prompt contains, or one that the tool's schema accepts.
+
 With the suffix ``-once`` (or ``-x3``) a behaviour applies to the first (three) requests with a conversation, and
 ``demo-fast`` to the later ones. Any other name is not found.
 """
 
 from __future__ import annotations
 
+import json
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 import msgspec
 
-from parley_cli.demo_model import answers
+from parley_cli.demo_model import answers, tools
 from parley_cli.demo_model.request import ChatRequest
 
-LISTED = ("demo", "demo-fast", "demo-slow", "demo-reasoning", "demo-long", "demo-echo")
+LISTED = ("demo", "demo-fast", "demo-slow", "demo-reasoning", "demo-long", "demo-echo", "demo-tools")
 """The models that ``/v1/models`` lists."""
 
 _TOKENS_BEFORE_FAILURE = 20
-_PARAMETERS = re.compile(r"demo-(rate|timed)-(\d{1,6})x(\d{1,7})")
+_PARAMETERS = re.compile(r"demo-(rate|timed|tools)-(\d{1,6})x(\d{1,7})")
 _TIMES = re.compile(r"(.+)-(?:once|x(\d{1,3}))")
 
 
@@ -53,6 +61,8 @@ class Kind(Enum):
     TEXT = "content"
     REASONING = "reasoning_content"
     REFUSAL = "refusal"
+    CALLS = "tool_calls"
+    """Entries of tool calls, as JSON."""
     TIME = "time"
     """Text that contains the time of its writing."""
 
@@ -99,6 +109,29 @@ class Script:
 Behaviour = Callable[[ChatRequest], Script | Failure]
 
 
+def until(stops: Sequence[str], steps: Iterable[Step]) -> Iterator[Step]:
+    """Yield the steps up to the first of ``stops`` in the text; what may be its beginning waits for the next token."""
+    rest = ""
+    waited = 0.0
+    for delay, kind, token in steps:
+        waited += delay
+        if kind is not Kind.TEXT:
+            yield waited, kind, token
+            waited = 0.0
+            continue
+        rest += token
+        found = [start for stop in stops if (start := rest.find(stop)) >= 0]
+        if found:
+            yield waited, kind, rest[: min(found)]
+            return
+        kept = max((size for stop in stops for size in range(len(stop)) if rest.endswith(stop[:size])), default=0)
+        if kept < len(rest):
+            yield waited, kind, rest[: len(rest) - kept]
+            rest, waited = rest[len(rest) - kept :], 0.0
+    if rest:
+        yield waited, Kind.TEXT, rest
+
+
 def times_of(model: str) -> tuple[str, int | None]:
     """Return a behaviour's name and how often it applies: ``("demo-cut", 1)`` for ``demo-cut-once``; None: always."""
     match = _TIMES.fullmatch(model)
@@ -113,9 +146,11 @@ def behaviour(name: str) -> Behaviour | None:
         kind, rate, count = match[1], int(match[2]), int(match[3])
         if rate == 0 or count == 0:
             return None
-        return (
-            (lambda request: _timed(rate, count)) if kind == "timed" else (lambda request: _rate(request, rate, count))
-        )
+        if kind == "tools":
+            return lambda request: _tools(request, rate, count)
+        if kind == "timed":
+            return lambda request: _timed(rate, count)
+        return lambda request: _rate(request, rate, count)
     return _BEHAVIOURS.get(name)
 
 
@@ -157,6 +192,12 @@ def _at_once(pieces: Iterable[str]) -> Iterator[Step]:
 
 
 def _answer(request: ChatRequest) -> list[str]:
+    match (request.response_format or {}).get("type"):
+        case "json_object":
+            return answers.tokens(json.dumps({"answer": request.prompt}, ensure_ascii=False))
+        case "json_schema":
+            schema = (request.response_format or {}).get("json_schema", {}).get("schema", {})
+            return answers.tokens(json.dumps(tools.example(schema, request.prompt), ensure_ascii=False))
     return answers.tokens(answers.answer(request.prompt, request.turns))
 
 
@@ -192,6 +233,29 @@ def _echo(request: ChatRequest) -> Script:
     return Script(steps=_at_once(answers.tokens(msgspec.json.encode(msgspec.json.decode(request.body)).decode())))
 
 
+def _tools(request: ChatRequest, rounds: int = 1, count: int = 1) -> Script:
+    functions = tools.choose(request, count) if tools.rounds(request) < rounds else []
+    if functions:
+        return Script(steps=_at_once_calls(request, functions), finish_reason="tool_calls")
+    if found := tools.results(request):
+        return Script(steps=_at_once(answers.tokens(f"The tools returned: {', '.join(found)}")))
+    return _fast(request)
+
+
+def _at_once_calls(request: ChatRequest, functions: Iterable[dict[str, Any]]) -> Iterator[Step]:
+    """Yield the calls as OpenAI streams them: the name, then the arguments in pieces."""
+    draw = random.Random(request.seed)
+
+    def step(entry: dict[str, Any]) -> Step:
+        return 0.0, Kind.CALLS, json.dumps([entry])
+
+    for index, function in enumerate(functions):
+        head = {"name": function.get("name", ""), "arguments": ""}
+        yield step({"index": index, "id": f"call_{draw.randbytes(9).hex()}", "type": "function", "function": head})
+        for piece in answers.tokens(tools.arguments(function, request.prompt)):
+            yield step({"index": index, "function": {"arguments": piece}})
+
+
 def _refusal(request: ChatRequest) -> Script:
     steps = _at_rate(answers.tokens(answers.refusal(request.prompt)), 100, Kind.REFUSAL)
     return Script(steps=steps, finish_reason="content_filter")
@@ -212,6 +276,7 @@ _BEHAVIOURS: dict[str, Behaviour] = {
     "demo-reasoning": _reasoning,
     "demo-long": lambda request: _rate(request, 500, 20_000),
     "demo-echo": _echo,
+    "demo-tools": _tools,
     "demo-refusal": _refusal,
     "demo-error-mid-stream": _breaking(End.ERROR),
     "demo-cut": _breaking(End.CUT),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from typing import Any
 
 import msgspec
 
@@ -55,7 +56,7 @@ class ChunkWriter:
     def token(self, kind: Kind, text: str) -> bytes:
         if kind is Kind.TIME:
             kind, text = Kind.TEXT, f"{time.monotonic_ns()} "
-        return framed(self._before[kind] + _encode(text) + self._after)
+        return framed(self._before[kind] + (text.encode() if kind is Kind.CALLS else _encode(text)) + self._after)
 
     def finish(self, reason: str) -> bytes:
         return framed(
@@ -67,9 +68,18 @@ class ChunkWriter:
         """The chunk that ``stream_options.include_usage`` requests."""
         return framed(self._head + b'],"usage":%b}' % _encode(usage_of(prompt_tokens, completion_tokens)))
 
-    def whole(self, texts: dict[Kind, str], reason: str, prompt_tokens: int, completion_tokens: int) -> bytes:
+    def whole(
+        self,
+        texts: dict[Kind, str],
+        calls: list[dict[str, Any]],
+        reason: str,
+        prompt_tokens: int,
+        completion_tokens: int,
+    ) -> bytes:
         """The answer to a request that does not stream."""
-        message: dict[str, str | None] = {"role": "assistant", "content": texts.get(Kind.TEXT)}
+        message: dict[str, Any] = {"role": "assistant", "content": texts.get(Kind.TEXT)}
+        if calls:
+            message["tool_calls"] = calls
         message |= {kind.value: text for kind, text in texts.items() if kind is not Kind.TEXT}
         return _encode(
             {

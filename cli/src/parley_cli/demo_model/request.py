@@ -18,6 +18,7 @@ class StreamOptions(msgspec.Struct, frozen=True):
 class ChatMessage(msgspec.Struct, frozen=True):
     role: str
     content: str | list[dict[str, Any]] | None = None
+    tool_calls: list[dict[str, Any]] | None = None
 
     @property
     def text(self) -> str:
@@ -39,6 +40,11 @@ class ChatRequest(msgspec.Struct, frozen=True):
     stream_options: StreamOptions | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    response_format: dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
     body: bytes = msgspec.field(default=b"", name="(body)")
 
     @property
@@ -53,6 +59,12 @@ class ChatRequest(msgspec.Struct, frozen=True):
     @property
     def token_limit(self) -> int | None:
         return self.max_completion_tokens or self.max_tokens
+
+    @property
+    def stops(self) -> list[str]:
+        """The texts before which the answer ends."""
+        found = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return [stop for stop in found if stop]
 
     @property
     def include_usage(self) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
+from typing import Any
 
 from parley_cli.demo_model import chunks
 from parley_cli.demo_model.behaviours import SERVER_ERROR, End, Kind, Script, Step
@@ -123,15 +125,23 @@ class Stream:
 def whole(request: ChatRequest, script: Script) -> bytes:
     """The answer to a request that does not stream; without the script's delays."""
     texts: dict[Kind, str] = {}
+    calls: list[dict[str, Any]] = []
     count = 0
     reason = script.finish_reason
     for _, kind, text in script.steps:
         if request.token_limit is not None and count >= request.token_limit:
             reason = "length"
             break
-        texts[kind] = texts.get(kind, "") + text
         count += 1
-    return chunks.ChunkWriter(request).whole(texts, reason, prompt_tokens(request), count)
+        if kind is not Kind.CALLS:
+            texts[kind] = texts.get(kind, "") + text
+            continue
+        for entry in json.loads(text):
+            if "id" in entry:
+                calls.append(entry)
+            else:
+                calls[entry["index"]]["function"]["arguments"] += entry["function"]["arguments"]
+    return chunks.ChunkWriter(request).whole(texts, calls, reason, prompt_tokens(request), count)
 
 
 def prompt_tokens(request: ChatRequest) -> int:
