@@ -172,6 +172,32 @@ def test_calls_are_decoded(deltas: Any, wanted: list[Called], lenient: bool) -> 
     assert decoded(*deltas, lenient=lenient) == wanted
 
 
+def test_what_is_new_of_one_call_comes_before_the_next_one_and_before_text() -> None:
+    begun = [entry(0, "a", "clock", "{"), entry(1, "b", "dice", ""), entry(2, "c", "dice", "")]
+    content = AttemptContent()
+    decoder = CompletionDecoder()
+    sent = [chunk(tool_calls=begun), chunk(tool_calls=[entry(1, arguments="{}"), entry(0, arguments="}")])]
+    last = [chunk(content="La"), chunk(tool_calls=[entry(2, arguments="{}")]), chunk(content="te.")]
+    runs = [run for part in [*sent, *last] for run in content.add(decoder.feed(part))]
+    news = [(run.tool.index, bool(run.tool.call)) if run.tool else run.text for run in runs]
+    assert news == [(0, True), (0, False), (1, True), (2, True), (2, False), "La", "te."]
+    assert [call.arguments for call in content.tool_calls] == ["{}", "{}", "{}"]
+
+
+def test_text_after_a_call_without_arguments_comes_with_the_end() -> None:
+    sent = chunk(tool_calls=[entry(0, "a", "dice", "")]) + chunk(content="Late.")
+    content = read(sent + chunk("tool_calls"))
+    assert (calls_of(content), content.text) == ([("a", "dice", "{}")], "Late.")
+    assert [span.kind for span in content.layout] == ["tool", "text"]
+
+
+def test_text_does_not_wait_forever_for_arguments() -> None:
+    decoder = CompletionDecoder()
+    decoder.feed(chunk(tool_calls=[entry(0, "a", "dice", "{")]))
+    pieces = [piece for _ in range(20) for piece in decoder.feed(chunk(content="x" * 10_000))]
+    assert "".join(piece.text for piece in pieces) == "x" * 200_000
+
+
 def test_a_body_in_place_of_a_stream_has_calls_too() -> None:
     message = {"content": "One moment.", "tool_calls": [{"id": "a", "function": {"name": "clock", "arguments": UTC}}]}
     content = read(json.dumps({"choices": [{"message": message, "finish_reason": "tool_calls"}]}).encode())

@@ -23,6 +23,8 @@ from parley.contracts.text import storable
 _DONE: Final = b"[DONE]"
 _TEXT: Final[Literal["text"]] = "text"
 _REASONING: Final[Literal["reasoning"]] = "reasoning"
+_MAX_AFTER_CALLS: Final = 100_000
+"""Characters that may wait for the end of a call's arguments."""
 
 
 class Piece(msgspec.Struct, frozen=True, gc=False):
@@ -59,8 +61,8 @@ class CompletionDecoder:
         self._body: list[bytes] | None = None
         self._body_bytes = 0
         self._begun = False
-        self._pieces = _PieceDecoder(think_tag=think_tag)
         self._calls = ToolCallDecoder(first_index=first_call, taken_ids=call_ids)
+        self._pieces = _PieceDecoder(self._calls, think_tag=think_tag)
         self.finish_reason: str | None = None
         self.input_tokens: int | None = None
         self.output_tokens: int | None = None
@@ -96,9 +98,7 @@ class CompletionDecoder:
         else:
             for event in self._events.close():
                 self._decode_last_event(event, pieces)
-        self._pieces.close(pieces)
-        if self.ended:
-            pieces += [Piece("tool", "", delta) for delta in self._calls.close()]
+        self._pieces.close(pieces, regular=self.ended)
         return pieces
 
     # --- a JSON body -------------------------------------------------------------------------------------------------
@@ -236,9 +236,7 @@ class CompletionDecoder:
 
     def _add_calls(self, entries: Sequence[Any], pieces: list[Piece]) -> None:
         self.progress += 1
-        if deltas := self._calls.feed(entries):
-            self._pieces.end_think_tag(pieces)
-            pieces += [Piece("tool", "", delta) for delta in deltas]
+        self._pieces.add_calls(entries, pieces)
 
     def _fail(self, error: ProviderError) -> None:
         if self.error is None:
@@ -253,9 +251,16 @@ class CompletionDecoder:
 
 
 class _PieceDecoder:
-    """Makes pieces of the text of chunks: splits off a leading think tag and joins surrogates that chunks cut apart."""
+    """Makes pieces of the text of chunks: splits off a leading think tag and joins surrogates that chunks cut apart.
 
-    def __init__(self, *, think_tag: bool) -> None:
+    Text within the arguments of a call waits for their end.
+    """
+
+    def __init__(self, calls: ToolCallDecoder, *, think_tag: bool) -> None:
+        self._calls = calls
+        self._has_calls = False
+        self._after_calls: list[tuple[Kind, str]] = []
+        self._after_calls_size = 0
         self._think = ThinkTag() if think_tag else None
         self._surrogates: dict[Kind, str] = {}
         self._verbatim = not think_tag
@@ -268,10 +273,16 @@ class _PieceDecoder:
             self.add_lenient(kind, text, pieces)
 
     def add_lenient(self, kind: Kind, text: str, pieces: list[Piece]) -> None:
+        if self._has_calls:
+            self._after_calls.append((kind, text))
+            self._after_calls_size += len(text)
+            if self._calls.is_complete or self._after_calls_size > _MAX_AFTER_CALLS:
+                self._end_calls(pieces, regular=False)
+            return
         text = self._joined(kind, text)
         if kind == _REASONING:
             # A provider that sends reasoning in a field of its own means a tag in the text as text.
-            self.end_think_tag(pieces)
+            self._end_think_tag(pieces)
         if kind == _TEXT and self._think is not None:
             self._append(self._think.feed(text), pieces)
             if self._think.over:
@@ -280,13 +291,31 @@ class _PieceDecoder:
             pieces.append(Piece(kind, storable(text)))
         self._verbatim = self._think is None and not self._surrogates
 
-    def close(self, pieces: list[Piece]) -> None:
-        self.end_think_tag(pieces)
+    def add_calls(self, entries: Sequence[Any], pieces: list[Piece]) -> None:
+        """Add the entries of tool calls; a tag that has not ended before them ends."""
+        if deltas := self._calls.feed(entries):
+            self._end_think_tag(pieces)
+            pieces += [Piece("tool", "", delta) for delta in deltas]
+        self._has_calls = True
+        self._verbatim = False
+        if self._after_calls and self._calls.is_complete:
+            self._end_calls(pieces, regular=False)
+
+    def close(self, pieces: list[Piece], *, regular: bool) -> None:
+        self._end_calls(pieces, regular=regular)
+        self._end_think_tag(pieces)
         pieces.extend(Piece(kind, "\ufffd") for kind in self._surrogates)
         self._surrogates.clear()
 
-    def end_think_tag(self, pieces: list[Piece]) -> None:
-        """Return what waits for the rest of a tag; what follows is text."""
+    def _end_calls(self, pieces: list[Piece], *, regular: bool) -> None:
+        pieces += [Piece("tool", "", delta) for delta in self._calls.close(regular=regular)]
+        self._has_calls = False
+        self._verbatim = self._think is None and not self._surrogates
+        waiting, self._after_calls, self._after_calls_size = self._after_calls, [], 0
+        for kind, text in waiting:
+            self.add_lenient(kind, text, pieces)
+
+    def _end_think_tag(self, pieces: list[Piece]) -> None:
         think, self._think = self._think, None
         if think is not None:
             self._append(think.close(), pieces)

@@ -32,7 +32,7 @@ class _Entry:
     """The arguments were an object, and not a fragment of text."""
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class _Call:
     """A call, as far as it has arrived. It begins with its name."""
 
@@ -40,7 +40,13 @@ class _Call:
     name: str = ""
     index: int | None = None
     arguments: list[str] = field(default_factory=list)
+    unsent: str = ""
     waiting: str = ""
+
+    def append(self, arguments: str) -> None:
+        if arguments:
+            self.arguments.append(arguments)
+            self.unsent += arguments
 
     @property
     def is_complete(self) -> bool:
@@ -64,6 +70,9 @@ class _Call:
 class ToolCallDecoder:
     """Decodes the calls of one completion.
 
+    What it returns of one call comes before all of the next one: fragments of a later call wait for the end of the
+    arguments before them.
+
     Args:
         first_index: The number of the answer's calls before it.
         taken_ids: Their ids; no other call gets one of them.
@@ -73,6 +82,7 @@ class ToolCallDecoder:
         self._next_index = first_index
         self._taken_ids = set(taken_ids)
         self._calls: list[_Call] = []
+        self._done = 0
         self._by_index: dict[int, _Call] = {}
         self._by_id: dict[str, _Call] = {}
 
@@ -84,17 +94,26 @@ class ToolCallDecoder:
                 self._add(_entry_of(value), deltas)
         return deltas
 
-    def close(self) -> list[ToolDelta]:
-        """End the calls of a completion that has ended: return what waited, and an empty object for no arguments."""
+    @property
+    def is_complete(self) -> bool:
+        """Whether no call waits for more of its arguments."""
+        return all(call.is_complete for call in self._calls[self._done :])
+
+    def close(self, *, regular: bool) -> list[ToolDelta]:
+        """End the calls so far, and return what waited.
+
+        Args:
+            regular: The model has ended them: a call without arguments gets an empty object.
+        """
         deltas: list[ToolDelta] = []
-        for call in self._calls:
-            if call.index is None:
-                continue
+        for call in self._calls[self._done :]:
             rest, call.waiting = "\ufffd" if call.waiting else "", ""
-            if not rest and not "".join(call.arguments).strip():
+            if regular and not rest and not "".join(call.arguments).strip():
                 rest = "{}"
             if rest:
-                deltas.append(ToolDelta(index=call.index, arguments=rest))
+                call.append(rest)
+            self._send(call, deltas)
+        self._done = len(self._calls)
         return deltas
 
     def _add(self, entry: _Entry, deltas: list[ToolDelta]) -> None:
@@ -105,17 +124,28 @@ class ToolCallDecoder:
             return
         call.name = call.name or entry.name
         text, call.waiting = join(call.waiting, entry.arguments)
-        text = storable(text)
-        if text:
-            call.arguments.append(text)
-        if call.index is not None:
-            if text:
-                deltas.append(ToolDelta(index=call.index, arguments=text))
-        elif call.name:
+        call.append(storable(text))
+        if call in self._calls[: self._done]:
+            self._send(call, deltas)
+        while self._done < len(self._calls):
+            call = self._calls[self._done]
+            self._send(call, deltas)
+            if call is self._calls[-1] or not call.is_complete:
+                break
+            self._done += 1
+
+    def _send(self, call: _Call, deltas: list[ToolDelta]) -> None:
+        """Return what is new of a call; nothing before its name."""
+        if call.index is None and call.name:
             call.index = self._next_index
             self._next_index += 1
-            begun = ToolCall(id=self._unique(call.provider_id), name=call.name, arguments="".join(call.arguments))
+            begun = ToolCall(id=self._unique(call.provider_id), name=call.name, arguments=call.unsent)
             deltas.append(ToolDelta(index=call.index, call=begun))
+        elif call.index is not None and call.unsent:
+            deltas.append(ToolDelta(index=call.index, arguments=call.unsent))
+        else:
+            return
+        call.unsent = ""
 
     def _start(self, entry: _Entry) -> _Call:
         call = _Call(provider_id=entry.id)
