@@ -142,6 +142,11 @@ FILL[12] = f"""{FILL[11]}
 FILL[13] = f"""{FILL[12]}
     INSERT INTO invitations VALUES ('00000000-0000-7000-8000-000000000001', 'cid', 'writer', 'ann', now());
 """
+FILL[14] = f"""{FILL[13]}
+    UPDATE messages SET completion = '{{"parameters":{{"seed":1}}}}' WHERE role = 'user';
+    UPDATE messages SET attempt = 1, tool_calls = '[{{"id":"call_1","name":"look"}}]' WHERE role = 'assistant';
+    INSERT INTO tool_rounds SELECT id, 0, '{{"text":"Let me look."}}' FROM generations;
+"""
 """What a database of each version holds when it is upgraded; a new version brings a line."""
 
 
