@@ -103,6 +103,19 @@ class FakeIdentities:
             return rpc.RpcError(code="forbidden", message="This account is disabled.")
         return identity.PrincipalReply(principal=replace(principal, user=user))
 
+    def _find_revoked(self, request: identity.FindRevoked) -> Any:
+        usable = [
+            one
+            for one in (*self.sessions.values(), *self.keys.values())
+            if isinstance(self._found(one), identity.PrincipalReply)
+        ]
+        sessions, keys = {one.session_id for one in usable}, {one.key_id for one in usable}
+        return identity.RevokedReply(
+            session_ids=[one for one in request.session_ids if one not in sessions],
+            key_ids=[one for one in request.key_ids if one not in keys],
+            user_ids=[one for one in request.user_ids if one in self.users and self.users[one].disabled],
+        )
+
     def _list_sessions(self, request: identity.ListSessions) -> Any:
         now = datetime.now(UTC)
         return identity.SessionList(

@@ -106,6 +106,35 @@ async def test_without_nats_every_request_is_a_503_and_works_again_afterwards(
         assert [prompt.message_id for prompt in await prompts_of(nc, chat_id)] == [message_id]
 
 
+async def test_a_revocation_while_nats_is_away_counts_within_seconds_of_the_reconnect(
+    own: ServiceProcess, nats_server: NatsServer
+) -> None:
+    async with (
+        store_on(nats_server.url) as (nc, store),
+        signed_in(own.health_url) as user,
+        signed_in(own.health_url) as other,
+    ):
+        for somebody in (user, other):
+            assert (await somebody.http.get("/v1/me")).status_code == 200
+        await asyncio.to_thread(nats_server.kill)
+        await eventually(lambda: own.get("/readyz")[0] == 503)
+        for digest, session in tuple(store.identities.sessions.items()):
+            if session.user.id == user.id:
+                del store.identities.sessions[digest]  # and the event reaches nobody
+        assert (await user.http.get("/v1/me")).status_code == 200, "the gateway cannot know"
+        await asyncio.to_thread(nats_server.start)
+        await eventually(lambda: nc.is_connected and own.get("/readyz")[0] == 200, deadline=30)
+
+        async def refused() -> bool:
+            answer = await user.http.get("/v1/me")
+            assert answer.status_code in (200, 401, 503)
+            return answer.status_code == 401
+
+        await eventually(refused, deadline=5)
+        assert (await other.http.get("/v1/me")).status_code == 200
+        await eventually(lambda: store.asked["find_revoked"] > 0)
+
+
 async def test_a_send_during_a_short_outage_waits_for_its_end(own: ServiceProcess, nats_server: NatsServer) -> None:
     async with store_on(nats_server.url) as (nc, _), signed_in(own.health_url) as user:
         chat_id = await user.new_chat()

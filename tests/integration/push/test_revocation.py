@@ -114,12 +114,17 @@ async def test_a_revocation_that_is_lost_is_found_after_the_reconnect(
         backend_on(nats_server.url) as backend,
         describe_on(nats_server.url)() as push,
         reading(url_of(push), issued_for={"session_id": session_id}) as reader,
+        # A user whom a proxy names has no session.
+        reading(url_of(push), "named") as named,
+        reading(url_of(push), "other") as other,
     ):
         await eventually(lambda: backend.asked["find_revoked"] > 0, deadline=DEADLINE)
         nats_server.kill()
-        backend.revoked.add(session_id)  # the event reaches nobody
+        backend.revoked |= {session_id, "named"}  # the events reach nobody
         nats_server.start()
         assert await reader.wait_closed() == SESSION_ENDED
+        assert await named.wait_closed() == SESSION_ENDED
+        assert other.closed is None
 
 
 async def test_a_socket_ends_at_its_session_s_end_unless_that_was_extended(backend: Backend, url: str) -> None:

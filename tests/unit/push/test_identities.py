@@ -124,6 +124,19 @@ async def test_after_a_reconnect_all_are_checked_at_once() -> None:
         await eventually(lambda: connection.ended)
 
 
+async def test_the_user_of_a_connection_without_a_session_or_key_is_checked() -> None:
+    store = Store()
+    identities = identities_of(store)
+    async with watching(identities):
+        # Of a proxy's user, and of a token of another issuer.
+        named, other = Connection(identities, Identity("ann")), Connection(identities, Identity("ben"))
+        await eventually(lambda: store.asked)
+        store.revoked = {"ann"}  # and the event is lost
+        identities.reconnected()
+        await eventually(lambda: named.ended)
+        assert not other.ended
+
+
 async def test_an_event_that_does_not_decode_has_all_checked() -> None:
     store = Store()
     identities = identities_of(store)

@@ -72,21 +72,24 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 
 async def _run(gateway: Gateway, server: HttpServer, stop: asyncio.Event) -> None:
     bus = asyncio.create_task(gateway.bus.run(), name="bus")
+    checking = asyncio.create_task(gateway.identities.watch(), name="identities")
     serving = asyncio.create_task(server.run(), name="http")
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
-        await asyncio.wait((bus, serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((bus, checking, serving, stopping), return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.cancel()
         # Streams never end by themselves, so they go first; then requests in flight have their time.
         gateway.streams.close()
         server.stop()
         await serving
+        checking.cancel()
         bus.cancel()
     # Bounded: a client that is connecting can lose the cancellation, and the life cycle repeats it.
-    await asyncio.wait((bus,), timeout=_BUS_SECONDS)
-    if bus.done() and not bus.cancelled():
-        bus.result()
+    await asyncio.wait((bus, checking), timeout=_BUS_SECONDS)
+    for task in (bus, checking):
+        if task.done() and not task.cancelled():
+            task.result()
 
 
 def build_gateway(settings: Settings) -> Gateway:
@@ -95,7 +98,7 @@ def build_gateway(settings: Settings) -> Gateway:
     bus = Bus(settings.nats_url, "gateway", migration_wait=settings.migration_wait)
     store = StoreClient(bus, AccessCache(), settings.rpc_seconds)
     identities = Identities(store)
-    bus.subscribe(subjects.CTL_IDENTITY_REVOKED, identities.on_revoked, on_reconnected=identities.expire)
+    bus.subscribe(subjects.CTL_IDENTITY_REVOKED, identities.on_revoked, on_reconnected=identities.on_reconnected)
     return Gateway(
         settings=settings,
         keys=keys,

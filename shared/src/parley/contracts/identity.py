@@ -6,9 +6,9 @@ stores that. What is cached of an identity is invalidated by :class:`Revoked`.
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, Self
 
 import msgspec
 
@@ -173,11 +173,15 @@ class UserList(ReplyBase, frozen=True, kw_only=True, tag="user_list"):
 
 
 class RevokedReply(ReplyBase, frozen=True, kw_only=True, tag="revoked_list"):
-    """Those of the asked ids that may not be used any more."""
+    """Those of the asked ids that may not be used any more: ended sessions and keys, disabled users."""
 
     session_ids: list[str]
     key_ids: list[str]
     user_ids: list[str]
+
+    def concerns(self, user_id: str, session_id: str | None, key_id: str | None) -> bool:
+        """Whether what this user opened with this session or API key may not be used any more."""
+        return user_id in self.user_ids or session_id in self.session_ids or key_id in self.key_ids
 
 
 class StartSession(StoreRequest[PrincipalReply], frozen=True, kw_only=True):
@@ -311,9 +315,19 @@ class UpdateUser(StoreRequest[UserReply], frozen=True, kw_only=True):
 
 
 class FindRevoked(StoreRequest[RevokedReply], frozen=True, kw_only=True):
-    """Anti-entropy for :class:`Revoked`: which of these have ended?"""
+    """Anti-entropy for :class:`Revoked`: which of these have ended? A user who is not known has not."""
 
     VERB: ClassVar = "find_revoked"
     session_ids: Sequence[str] = ()
     key_ids: Sequence[str] = ()
     user_ids: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, identities: Iterable[tuple[str, str | None, str | None]]) -> Self:
+        """Ask about identities: each a user, with the session or the API key, if there is one."""
+        asked = tuple(identities)
+        return cls(
+            session_ids=sorted({session_id for _, session_id, _ in asked if session_id is not None}),
+            key_ids=sorted({key_id for _, _, key_id in asked if key_id is not None}),
+            user_ids=sorted({user_id for user_id, _, _ in asked}),
+        )

@@ -1,5 +1,8 @@
 """Who makes a request: found by chat-store, and cached here (``docs/decisions/0050``)."""
 
+import asyncio
+import contextlib
+import itertools
 import time
 from collections import defaultdict
 from datetime import datetime
@@ -9,7 +12,7 @@ import msgspec
 from nats.aio.msg import Msg
 
 from gateway.bus.store_client import StoreClient
-from gateway.errors import Forbidden, NotAuthenticated, NotFound, Unavailable
+from gateway.errors import Forbidden, GatewayError, NotAuthenticated, NotFound, Unavailable
 from gateway.metrics import STALE_IDENTITIES
 from parley.contracts import identity, rpc
 from parley.contracts.decoding import UNDECODABLE
@@ -21,6 +24,14 @@ FRESH_SECONDS: Final = 60.0
 
 STALE_SECONDS: Final = 600.0
 """How long it is used while chat-store cannot be asked: as long as an access token is good."""
+
+CHECK_SECONDS: Final = 30.0
+"""How often chat-store is asked which of those that are cached have ended: an event of that may have been lost."""
+
+RETRY_SECONDS: Final = 2.0
+"""How soon it is asked again when it does not reply."""
+
+_CHUNK: Final = 1000
 
 _revoked = msgspec.json.Decoder(identity.Revoked)
 
@@ -42,6 +53,9 @@ class Identities:
         self._capacity = capacity
         self._cached: dict[str, _Cached] = {}
         self._of_user: defaultdict[str, set[str]] = defaultdict(set)
+        self._check_now = asyncio.Event()
+        # Grows with each revocation: a reply from before it is not cached.
+        self._epoch = 0
 
     def __len__(self) -> int:
         return len(self._cached)
@@ -101,7 +115,7 @@ class Identities:
     async def _find(
         self, key: str, request: rpc.Request[identity.PrincipalReply], code: str, ends_at: datetime | None = None
     ) -> Principal:
-        now = time.monotonic()
+        now, epoch = time.monotonic(), self._epoch
         cached = self._cached.get(key)
         if cached is not None and (now - cached.since >= STALE_SECONDS or _has_ended(cached.principal)):
             self._drop(key)
@@ -123,7 +137,8 @@ class Identities:
             return cached.principal
         if ends_at is not None:
             principal = msgspec.structs.replace(principal, expires_at=ends_at)
-        self._add(key, principal, now)
+        if epoch == self._epoch:
+            self._add(key, principal, now)
         return principal
 
     async def on_revoked(self, message: Msg) -> None:
@@ -131,20 +146,50 @@ class Identities:
         try:
             revoked = _revoked.decode(message.data)
         except UNDECODABLE:
+            self.on_reconnected()
             return
         self.revoke(revoked)
 
     def revoke(self, revoked: identity.Revoked) -> None:
+        self._epoch += 1
         for key in tuple(self._of_user.get(revoked.user_id, ())):
-            principal = self._cached[key].principal
-            if revoked.concerns(principal.user.id, principal.session_id, principal.key_id):
+            if revoked.concerns(*_ids(self._cached[key].principal)):
                 self._drop(key)
 
-    def expire(self) -> None:
-        """Ask for everything anew at its next use: a revocation may have been lost."""
+    def on_reconnected(self) -> None:
+        """Ask for everything anew at its next use: events of revocations and of changed users may have been lost.
+
+        What has ended is dropped as soon as chat-store replies, so that no later outage of it admits that again.
+        """
+        self._epoch += 1
         before = time.monotonic() - FRESH_SECONDS
         for key, cached in self._cached.items():
             self._cached[key] = _Cached(cached.principal, min(cached.since, before))
+        self._check_now.set()
+
+    async def watch(self) -> None:
+        """Drop what has ended, each half minute and after a reconnect to NATS, until cancelled."""
+        wait = CHECK_SECONDS
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._check_now.wait()
+            self._check_now.clear()
+            try:
+                await self._check()
+                wait = CHECK_SECONDS
+            except GatewayError:
+                wait = RETRY_SECONDS
+
+    async def _check(self) -> None:
+        """Ask chat-store which of the cached principals have ended, and drop them. Raises: Unavailable."""
+        rest = iter(tuple(self._cached.items()))
+        while chunk := dict(itertools.islice(rest, _CHUNK)):
+            ids = {key: _ids(cached.principal) for key, cached in chunk.items()}
+            reply = await self._store.ask(identity.FindRevoked.of(ids.values()))
+            for key in chunk:
+                if reply.concerns(*ids[key]):
+                    self._drop(key)
 
     def _add(self, key: str, principal: Principal, now: float) -> None:
         self._drop(key)
@@ -161,6 +206,10 @@ class Identities:
         keys.discard(key)
         if not keys:
             del self._of_user[cached.principal.user.id]
+
+
+def _ids(principal: Principal) -> tuple[str, str | None, str | None]:
+    return principal.user.id, principal.session_id, principal.key_id
 
 
 def _has_ended(principal: Principal) -> bool:

@@ -52,13 +52,12 @@ class Identity:
 
     def is_revoked_by(self, revoked: Revoked) -> bool:
         """Whether the event ends it. One that names neither a session nor a key ends everything of its user."""
-        if not revoked.closes or revoked.user_id != self.user_id:
-            return False
-        if revoked.session_id is None and revoked.key_id is None:
-            return True
-        return (revoked.session_id is not None and revoked.session_id == self.session_id) or (
-            revoked.key_id is not None and revoked.key_id == self.key_id
-        )
+        return revoked.closes and revoked.concerns(*self.ids)
+
+    @property
+    def ids(self) -> tuple[str, str | None, str | None]:
+        """What chat-store is asked about."""
+        return self.user_id, self.session_id, self.key_id
 
 
 class Holder(Protocol):
@@ -150,27 +149,13 @@ class Identities:
         """Close those of the connections whose identity has ended. False: chat-store does not reply."""
         rest = iter(connections)
         while chunk := dict(itertools.islice(rest, _CHUNK)):
-            # Neither session nor API key: a ticket of the version before, whose user may not be stored.
-            identities = {one for one in chunk.values() if one.session_id is not None or one.key_id is not None}
-            request = FindRevoked(
-                session_ids=sorted({identity.session_id for identity in identities if identity.session_id is not None}),
-                key_ids=sorted({identity.key_id for identity in identities if identity.key_id is not None}),
-                user_ids=sorted({identity.user_id for identity in identities}),
-            )
-            if not identities:
-                continue
             try:
-                reply = await self._limiter.ask(request)
+                reply = await self._limiter.ask(FindRevoked.of(identity.ids for identity in chunk.values()))
             except (BusUnavailable, RpcRefused):
                 return False
-            sessions, keys, users = set(reply.session_ids), set(reply.key_ids), set(reply.user_ids)
             for holder in chunk:
                 self._unchecked.pop(holder, None)
-            self._end(
-                holder
-                for holder, identity in chunk.items()
-                if identity.user_id in users or identity.session_id in sessions or identity.key_id in keys
-            )
+            self._end(holder for holder, identity in chunk.items() if reply.concerns(*identity.ids))
         return True
 
     def _end(self, holders: Iterable[Holder]) -> None:

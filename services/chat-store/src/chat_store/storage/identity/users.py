@@ -139,12 +139,12 @@ async def update_user(
     return _decode(await connection.fetchval(UPDATE_USER, user_id, disabled, role))
 
 
-USABLE: Final = "SELECT id FROM users WHERE id = ANY($1::text[]) AND NOT disabled"
+FIND_DISABLED: Final = "SELECT id FROM users WHERE id = ANY($1::text[]) AND disabled"
 
 
-async def usable(connection: Connection, user_ids: Sequence[str]) -> set[str]:
-    """Those of the users who exist and are not disabled."""
-    return {row[0] for row in await connection.fetch(USABLE, list(user_ids))}
+async def find_disabled(connection: Connection, user_ids: Sequence[str]) -> set[str]:
+    """Those of the users who are disabled."""
+    return {row[0] for row in await connection.fetch(FIND_DISABLED, list(user_ids))}
 
 
 FORGET_GUESTS: Final = """
