@@ -22,6 +22,8 @@ from urllib.parse import quote, unquote, urlsplit
 NAMES = ["SECRET_KEY", "POSTGRES_PASSWORD", "MIGRATE_POSTGRES_PASSWORD", "SERVICE_POSTGRES_PASSWORD"]
 BUS_USERS = ["gateway", "chat-store", "llm-worker", "push", "migrate", "operator"]
 """The users of parley.contracts.permissions."""
+OF_OTHERS = [("llm-worker", "openai_api_key"), ("gateway", "oidc_client_secret"), ("gateway", "jwt_key")]
+"""What providers gave: from the environment, stored until another is given. Compose passes them as they are set."""
 MIN_KEY_LENGTH = 32
 DATABASE = "parley"
 NAMESPACE = "parley"
@@ -191,9 +193,10 @@ def kubernetes(found: dict[str, Files], postgres: str | None) -> dict[str, objec
         # While the signing key is replaced; compose passes them as an environment variable.
         for part in ("gateway", "push"):
             made[part]["secret_keys"] = keys
-    key = os.environ.get("OPENAI_API_KEY") or found.get("parley-llm-worker", {}).get("openai_api_key")
-    if key:
-        made["llm-worker"]["openai_api_key"] = key
+    for part, name in OF_OTHERS:
+        secret = os.environ.get(name.upper()) or found.get(f"parley-{part}", {}).get(name)
+        if secret:
+            made[part][name] = secret
     items = [_secret(f"parley-{part}", "Opaque", files) for part, files in made.items()]
     for role, password in (
         ("parley_migrate", "MIGRATE_POSTGRES_PASSWORD"),

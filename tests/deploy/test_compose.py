@@ -9,8 +9,9 @@ import compose_spec
 import pytest
 
 from parley.runtime.forwarded import TrustedProxies
-from tests.deploy.support import compose, dockerfile
+from tests.deploy.support import compose, dockerfile, settings
 from tests.deploy.support.paths import DEPLOY, ROOT
+from tests.deploy.support.settings import CONFIGURABLE, MODELS, SIGN_IN_SECRETS
 
 DOCUMENT = compose.load()
 SERVICES: dict[str, dict[str, Any]] = DOCUMENT["services"]
@@ -200,6 +201,35 @@ def test_the_example_names_every_variable_and_sets_none() -> None:
     named = re.findall(r"^# ([A-Z_]+)=", text, re.M)
     assert sorted(named) == sorted(compose.variables())
     assert not re.findall(r"^[A-Z]", text, re.M)
+
+
+@pytest.mark.parametrize("service", CONFIGURABLE)
+def test_a_setting_of_the_environment_reaches_the_service_that_reads_it(service: str) -> None:
+    chosen = CONFIGURABLE[service] | ({"AUTH_MODES": "oidc,jwt,proxy"} if service == "gateway" else {})
+    environment = compose.environment_of(compose.load(chosen)["services"][service])
+    assert chosen.items() <= settings.read(service, environment).items()
+
+
+@pytest.mark.parametrize("service", ["gateway", "chat-store"])
+def test_the_list_of_models_reaches_both_services_that_read_it(service: str) -> None:
+    environment = compose.environment_of(compose.load(MODELS)["services"][service])
+    assert MODELS.items() <= settings.read(service, environment).items()
+
+
+def test_the_secrets_of_sign_in_reach_the_gateway_alone() -> None:
+    services = compose.load(SIGN_IN_SECRETS)["services"]
+    for name, definition in services.items():
+        found = SIGN_IN_SECRETS.items() & compose.environment_of(definition).items()
+        assert found == (SIGN_IN_SECRETS.items() if name == "gateway" else set()), name
+
+
+@pytest.mark.parametrize("service", CONFIGURABLE)
+def test_a_setting_that_is_not_set_keeps_its_default(service: str) -> None:
+    environment = compose.environment_of(SERVICES[service])
+    read = settings.read(service, environment)
+    defaults = settings.read(service, {"AUTH_MODES": "guest", "HOST": "0.0.0.0"})
+    unchanged = CONFIGURABLE[service].keys() - {"MAX_SOCKETS_PER_ADDRESS"}
+    assert {name: read[name] for name in unchanged} == {name: defaults[name] for name in unchanged}
 
 
 def test_nothing_that_is_shipped_believes_everybody_about_the_clients_address() -> None:

@@ -1,6 +1,7 @@
 """Our manifests render, are valid by the strict schemas, and keep our rules."""
 
 import copy
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 import yaml
 
 from parley.contracts import streams
-from tests.deploy.support import dockerfile, kubernetes
+from tests.deploy.support import dockerfile, kubernetes, settings
 from tests.deploy.support.kubernetes import K8S, Resource, overlay
 from tests.deploy.support.paths import ROOT
+from tests.deploy.support.settings import CONFIGURABLE, MODELS, SETTINGS
 from tests.deploy.test_secrets import kubernetes_secrets
 
 pytestmark = pytest.mark.timeout(400)
@@ -201,8 +203,6 @@ def test_a_pod_gets_more_time_to_stop_than_it_takes(name: str) -> None:
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_a_setting_is_one_that_the_service_knows(name: str) -> None:
-    from tests.deploy.support.settings import SETTINGS
-
     resources = overlay(name)
     for workload in [
         *kubernetes.of_kind(resources, "Deployment").values(),
@@ -283,6 +283,59 @@ def test_production_is_what_was_chosen() -> None:
     assert worker["OPENAI_BASE_URL"] == kubernetes.CHOICES["OPENAI_BASE_URL"]
     assert worker["MODEL"] == settings_of(resources, deployments["gateway"])["MODEL"] == kubernetes.CHOICES["MODEL"]
     assert "parley-choices" not in kubernetes.of_kind(resources, "ConfigMap")
+
+
+@functools.cache
+def configured() -> list[Resource]:
+    """The overlay `production` of an operator who has set every line of every file."""
+    files = dict(CONFIGURABLE) | {"models": MODELS}
+    return kubernetes.production_with(files, AUTH_MODES="oidc,jwt,proxy")
+
+
+@pytest.mark.parametrize("service", CONFIGURABLE)
+def test_a_line_of_a_settings_file_reaches_the_service_that_reads_it(service: str) -> None:
+    deployment = kubernetes.of_kind(configured(), "Deployment")[service]
+    # JWT_KEY would be one of the secrets; here the issuer publishes its keys.
+    read = settings.read(service, image_environment(deployment) | settings_of(configured(), deployment))
+    assert CONFIGURABLE[service].items() <= read.items()
+    if service != "push":
+        assert MODELS.items() <= read.items()
+    if service == "gateway":
+        assert read["AUTH_MODES"] == "oidc,jwt,proxy"
+
+
+def test_a_line_of_a_settings_file_reaches_nothing_else() -> None:
+    resources = configured()
+    for workload in workloads(resources):
+        own = CONFIGURABLE.get(workload["metadata"]["name"], {})
+        others = {name for names in CONFIGURABLE.values() for name in names} - own.keys()
+        assert not others & settings_of(resources, workload).keys()
+
+
+@pytest.mark.parametrize("service", CONFIGURABLE)
+def test_without_a_line_a_setting_has_its_default(service: str) -> None:
+    resources = overlay("production")
+    set_here = settings_of(resources, kubernetes.of_kind(resources, "Deployment")[service])
+    assert not (CONFIGURABLE[service] | MODELS).keys() & set_here.keys()
+
+
+def test_a_change_of_a_settings_file_rolls_out_the_services_that_read_it() -> None:
+    def maps(resources: list[Resource]) -> dict[str, set[str]]:
+        return {
+            name: {source["configMapRef"]["name"] for source in pod_of(deployment)["containers"][0]["envFrom"]}
+            for name, deployment in kubernetes.of_kind(resources, "Deployment").items()
+        }
+
+    before, after = maps(overlay("production")), maps(configured())
+    assert {name for name in before if before[name] != after[name]} == {"gateway", "chat-store", "push"}
+
+
+@pytest.mark.parametrize("file", kubernetes.SETTINGS_FILES)
+def test_production_is_not_rendered_without_a_settings_file(file: str) -> None:
+    assert f"{file}.env: no such file" in kubernetes.refused("production", kubernetes.CHOICES, without=file)
+    text = (kubernetes.K8S / "overlays" / "production" / "settings" / f"{file}.env.example").read_text()
+    assert re.findall(r"^#([A-Z_]+)=$", text, re.M) == list((CONFIGURABLE | {"models": MODELS})[file])
+    assert not re.search(r"^[^#]", text, re.M), "as it is, it sets nothing"
 
 
 def test_a_route_whose_host_nobody_chose_is_refused() -> None:
@@ -417,6 +470,20 @@ def test_a_name_is_looked_up_wherever_a_cluster_has_its_dns(
 def test_every_service_and_the_operators_are_allowed_something(everything: list[Resource]) -> None:
     policies = kubernetes.of_kind(everything, "NetworkPolicy")
     assert {*SERVICES, "migrate", "nats", "postgres"} <= policies.keys()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_only_who_asks_a_provider_reaches_the_internet(everything: list[Resource], service: str) -> None:
+    rules = kubernetes.of_kind(everything, "NetworkPolicy")[service]["spec"]["egress"]
+
+    def reached(address: str, port: int) -> bool:
+        return any(kubernetes.lets_out(rule, None, {}, address, "TCP", port) for rule in rules)
+
+    # llm-worker the model's, the gateway the identity provider.
+    assert reached("203.0.113.5", 443) == (service in ("gateway", "llm-worker"))
+    assert not reached("203.0.113.5", 80)
+    assert not reached("10.1.2.3", 443)
+    assert not reached("169.254.169.254", 443), "a cloud's credentials"
 
 
 def test_only_its_clients_reach_the_database(everything: list[Resource]) -> None:

