@@ -2,16 +2,22 @@
 
 import asyncio
 import json
+import os
+import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect
 
 from parley.contracts.ids import new_id
 from tests.support.demo_model import DemoModelProcess
+from tests.support.pausing import pause
 from tests.support.stack import RunningStack
 from tests.support.waiting import eventually
 
@@ -75,16 +81,22 @@ class Guest:
         assert response is not None
         return response
 
-    async def message(self, chat_id: str, message_id: str) -> dict[str, str]:
+    async def message(self, chat_id: str, message_id: str) -> dict[str, Any]:
         """One message; the request waits until it is stored."""
 
-        async def stored() -> dict[str, str] | None:
+        async def stored() -> dict[str, Any] | None:
             found = await self._http.get(f"/v1/chats/{chat_id}/messages/{message_id}")
             return None if found.status_code == 503 else dict(found.json())
 
         message = await eventually(stored, deadline=60, what="the prompt being stored")
         assert message is not None
         return message
+
+    async def ticket(self) -> str:
+        """A ticket for push."""
+        created = await self._http.post("/v1/push-ticket")
+        ticket: str = created.json()["ticket"]
+        return ticket
 
     async def messages(self, chat_id: str) -> list[dict[str, str]]:
         found = await self._http.get(f"/v1/chats/{chat_id}/messages", params={"limit": 100})
@@ -133,6 +145,37 @@ async def test_a_burst_of_several_users_over_three_gateways_is_accepted_up_to_th
         assert one.total() == SENT
         assert LIMIT <= one["stored"] <= LIMIT * windows
     assert sum(one["refused"] for one in results) > 0
+
+
+async def test_who_sends_while_nobody_can_count_is_notified_of_what_was_over_the_limit(tmp_path: Path) -> None:
+    """Accepted with 202, and rejected when chat-store is there again: docs/decisions/0055."""
+    async with RunningStack(tmp_path / "data", environment={"PROMPTS_PER_MINUTE": "3"}) as stack, guest(stack) as user:
+        chat_id = await user.chat("demo-fast")
+        # From here on the gateway knows the chat, and that there is a limit.
+        assert (await user.send(chat_id, "before")).status_code == 202
+        store = stack.state.processes["chat-store"].pid
+        assert store is not None
+        async with connect(stack.state.push_url) as socket:
+            await socket.send(json.dumps({"type": "auth", "ticket": await user.ticket()}))
+            assert json.loads(await socket.recv())["type"] == "ready"
+            pause(store)
+            try:
+                sent = [await user.send(chat_id, f"during {number}") for number in range(5)]
+            finally:
+                os.kill(store, signal.SIGCONT)
+            assert {one.status_code for one in sent} == {202}
+            rejected = {}
+            async with asyncio.timeout(60):
+                while len(rejected) < 3:
+                    frame = json.loads(await socket.recv())
+                    if frame["type"] == "rejected":
+                        rejected[frame["message_id"]] = frame["error"]
+        for one in sent:
+            message = await user.message(chat_id, one.json()["message_id"])
+            error = rejected.get(message["id"])
+            assert (message["status"] == "rejected") == (error is not None)
+            assert message["error"] == error
+            assert error is None or (error["code"], error["retryable"]) == ("too_many_prompts", True)
 
 
 async def test_a_spent_budget_makes_no_call_of_the_provider(limited: RunningStack, provider: DemoModelProcess) -> None:
