@@ -90,7 +90,7 @@ class Guest:
 
         message = await eventually(stored, deadline=60, what="the prompt being stored")
         assert message is not None
-        return message
+        return dict(message)
 
     async def ticket(self) -> str:
         """A ticket for push."""
@@ -164,7 +164,7 @@ async def test_who_sends_while_nobody_can_count_is_notified_of_what_was_over_the
             finally:
                 os.kill(store, signal.SIGCONT)
             assert {one.status_code for one in sent} == {202}
-            rejected = {}
+            rejected: dict[str, Any] = {}
             async with asyncio.timeout(60):
                 while len(rejected) < 3:
                     frame = json.loads(await socket.recv())

@@ -16,13 +16,16 @@ class FakeIdentities:
         users: By id; replace one to disable it or to make it an administrator.
         sessions: Principals by the digest of their secret.
         keys: Principals by the digest of their secret.
+        provider_sessions: The session at the provider, by session id.
     """
 
     def __init__(self) -> None:
         self.users: dict[str, User] = {}
         self.sessions: dict[str, Principal] = {}
         self.keys: dict[str, Principal] = {}
+        self.provider_sessions: dict[str, str] = {}
         self._listed_keys: dict[str, ApiKey] = {}
+        self._used_logout_tokens: set[str] = set()
 
     def reply(self, request: Any) -> Any:
         """Return the reply to a request; None: it is about something else."""
@@ -49,6 +52,8 @@ class FakeIdentities:
             expires_at=now + timedelta(seconds=min(request.idle_seconds, request.absolute_seconds)),
         )
         self.sessions.setdefault(request.secret_digest, principal)
+        if request.provider_session is not None:
+            self.provider_sessions[request.session_id] = request.provider_session
         return identity.PrincipalReply(principal=principal)
 
     def _resolve_external(self, request: identity.ResolveExternal) -> Any:
@@ -138,6 +143,18 @@ class FakeIdentities:
         for digest, one in tuple(self.sessions.items()):
             chosen = request.session_id in (None, one.session_id) and one.session_id != request.except_id
             if one.user.id == request.user_id and chosen:
+                del self.sessions[digest]
+        return rpc.Done()
+
+    def _end_provider_sessions(self, request: identity.EndProviderSessions) -> Any:
+        if request.token_id in self._used_logout_tokens:
+            return rpc.RpcError(code="conflict", message="This logout token was used before.")
+        self._used_logout_tokens.add(request.token_id)
+        for digest, one in tuple(self.sessions.items()):
+            user, known = self.users[one.user.id], self.provider_sessions.get(one.session_id or "")
+            named = request.provider_subject in (None, user.subject)
+            unknown = known is None and request.provider_subject is not None
+            if user.issuer == request.issuer and named and (unknown or request.provider_session in (None, known)):
                 del self.sessions[digest]
         return rpc.Done()
 

@@ -1,8 +1,8 @@
 // An OpenID provider: `node openid_provider.mjs PORT CLIENT_ID CLIENT_SECRET`. It requires PKCE, and asks for a name only;
 // groups follow after a plus, as in `ada+editors`.
 //
-// `PUT /-/addresses` with `{"redirect": [], "logout": []}` sets the client's addresses, `POST /-/rotate` replaces the
-// signing key.
+// `PUT /-/addresses` with `{"redirect": [], "logout": [], "backchannel": ""}` sets the client's addresses, `POST /-/rotate`
+// replaces the signing key.
 import { generateKeyPairSync } from "node:crypto";
 import { createServer } from "node:http";
 import { json, text } from "node:stream/consumers";
@@ -10,7 +10,7 @@ import { Provider } from "oidc-provider";
 
 const [port, clientId, clientSecret] = process.argv.slice(2);
 const issuer = `http://127.0.0.1:${port}`;
-let addresses = { redirect: ["http://127.0.0.1/none"], logout: [] };
+let addresses = { redirect: ["http://127.0.0.1/none"], logout: [], backchannel: "http://127.0.0.1/none" };
 let key = newKey(1);
 let provider = newProvider();
 
@@ -44,22 +44,27 @@ function page(title, content) {
 
 function newProvider() {
   const { serial: _, ...jwk } = key;
-  return new Provider(issuer, {
+  const made = new Provider(issuer, {
     clients: [
       {
         client_id: clientId,
         client_secret: clientSecret,
         redirect_uris: addresses.redirect,
         post_logout_redirect_uris: addresses.logout,
+        backchannel_logout_uri: addresses.backchannel,
+        backchannel_logout_session_required: true,
       },
     ],
     jwks: { keys: [jwk] },
     cookies: { keys: ["the key of a test"] },
     claims: { openid: ["sub"], email: ["email", "email_verified"], profile: ["name", "groups"] },
     conformIdTokenClaims: false,
+    // Its own dispatcher calls no loopback address, where the tests' clients are.
+    fetch: (url, { dispatcher: _, ...options }) => fetch(url, options),
     pkce: { required: () => true },
     features: {
       devInteractions: { enabled: false },
+      backchannelLogout: { enabled: true },
       rpInitiatedLogout: {
         enabled: true,
         logoutSource: (context, form) => {
@@ -72,6 +77,8 @@ function newProvider() {
     findAccount: (_, name) => accountOf(name),
     loadExistingGrant: grantOf,
   });
+  made.on("backchannel.error", (_, error) => console.error(error));
+  return made;
 }
 
 async function interact(request, response) {

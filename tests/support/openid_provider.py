@@ -53,9 +53,9 @@ class OpenIdProvider(Program):
         if failed:
             print(f"--- log of the OpenID provider ---\n{self.log[-5_000:]}")
 
-    def set_addresses(self, *, redirect: str, logout: str) -> None:
-        """Set where the provider may send the browser with a code, and after a sign-out."""
-        body = {"redirect": [redirect], "logout": [logout]}
+    def set_addresses(self, *, redirect: str, logout: str, backchannel: str) -> None:
+        """Set where the provider may send the browser with a code and after a sign-out, and what it calls then."""
+        body = {"redirect": [redirect], "logout": [logout], "backchannel": backchannel}
         httpx.put(f"{self.issuer}/-/addresses", json=body).raise_for_status()
 
     def rotate_key(self) -> str:

@@ -30,7 +30,11 @@ def company(tmp_path_factory: pytest.TempPathFactory, provider: OpenIdProvider) 
         "OIDC_NAME": "Example ID",
     }
     with RunningStack(tmp_path_factory.mktemp("company") / "data", environment=settings) as stack:
-        provider.set_addresses(redirect=f"{stack.url}/v1/auth/oidc/callback", logout=f"{stack.url}/")
+        provider.set_addresses(
+            redirect=f"{stack.url}/v1/auth/oidc/callback",
+            logout=f"{stack.url}/",
+            backchannel=f"{stack.url}/v1/auth/oidc/backchannel-logout",
+        )
         yield stack
 
 
@@ -131,6 +135,24 @@ def test_a_second_browser_brings_its_guests_chats_to_the_same_user(browser: Brow
     pages[1].get_by_test_id("open-account").click()
     pages[1].get_by_test_id("sign-out-everywhere").click()
     expect(pages[0].get_by_test_id("connection")).to_contain_text("Your session has ended")
+    for page in pages:
+        page.context.close()
+
+
+def test_who_signs_out_at_the_provider_is_signed_out_here_and_not_in_another_browser(
+    browser: Browser, company: RunningStack, provider: OpenIdProvider
+) -> None:
+    pages = [open_page(browser.new_context(base_url=company.url)) for _ in range(2)]
+    for page in pages:
+        sign_in(page, "joan")
+        signed_in_as(page, "Joan")
+    # In another tab of the first browser, where the provider has its own session.
+    tab = pages[0].context.new_page()
+    tab.goto(f"{provider.issuer}/session/end")
+    tab.get_by_role("button", name="Sign out of the provider").click()
+    expect(pages[0].get_by_test_id("connection")).to_contain_text("Your session has ended")
+    pages[1].reload()
+    signed_in_as(pages[1], "Joan")
     for page in pages:
         page.context.close()
 

@@ -124,6 +124,8 @@ async def test_ended_sessions_and_guests_who_have_nothing_are_removed_in_time(
             age = "UPDATE users SET last_seen_at = now() - $2::interval WHERE id = ANY($1::text[])"
             await connection.execute(age, [gone, owner, returning, user], timedelta(days=31))
             await connection.execute(age, [ended], timedelta(days=29))
+            used = "INSERT INTO used_logout_tokens VALUES ('past', now()), ('not yet', now() + interval '1 hour')"
+            await connection.execute(used)
         async with start_store(FORGET_GUESTS_AFTER="30"):
 
             async def left() -> bool:
@@ -132,6 +134,7 @@ async def test_ended_sessions_and_guests_who_have_nothing_are_removed_in_time(
 
             await eventually(left, what="the guest being removed")
             assert await connection.fetchval("SELECT count(*) FROM sessions") == 1
+            assert await connection.fetchval("SELECT string_agg(digest, ',') FROM used_logout_tokens") == "not yet"
     finally:
         await connection.close()
 

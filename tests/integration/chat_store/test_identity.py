@@ -8,12 +8,14 @@ from typing import Any
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from chat_store.storage.identity.api_keys import MAX_KEYS
 from chat_store.storage.identity.sessions import MAX_SESSIONS
 from parley.contracts import ids, rpc
 from parley.contracts.identity import (
     CreateApiKey,
+    EndProviderSessions,
     EndSessions,
     External,
     FindRevoked,
@@ -32,6 +34,7 @@ from parley.contracts.identity import (
 from parley.runtime.nats.errors import RpcRefused
 from tests.integration.chat_store.client import Neighbour
 from tests.integration.chat_store.people import ISSUER, create_key, guest, resolve, sign_in, start_session
+from tests.integration.chat_store.test_erasure import audited
 from tests.support.waiting import eventually
 
 
@@ -157,6 +160,67 @@ async def test_of_too_many_sessions_the_one_not_used_for_longest_ends(store: Nei
     assert len(listed) == MAX_SESSIONS
     assert first.id not in {session.id for session in listed}
     await is_published(store, Revoked(user_id=user_id, session_id=first.id))
+
+
+def logout(**named: Any) -> EndProviderSessions:
+    """The provider's request to end sessions."""
+    token = {"token_id": ids.new_id(), "expires_at": datetime.now(UTC) + timedelta(minutes=10)}
+    return EndProviderSessions(**{"issuer": ISSUER, **token, **named})
+
+
+async def test_the_provider_ends_what_was_begun_in_its_session_and_that_is_published(store: Neighbour) -> None:
+    subject, one, other = ids.new_id(), ids.new_id(), ids.new_id()
+    secrets = {name: ids.new_id() for name in ("one", "again", "other", "unnamed", "guest")}
+    mine = await sign_in(store, subject, secrets["one"], provider_session=one)
+    await sign_in(store, subject, secrets["again"], provider_session=one)
+    await sign_in(store, subject, secrets["other"], provider_session=other)
+    await sign_in(store, subject, secrets["unnamed"])
+    await start_session(store, secrets["guest"])
+
+    async def left() -> set[str]:
+        found = set()
+        for name, secret in secrets.items():
+            try:
+                await resolve(store, secret)
+            except RpcRefused:
+                continue
+            found.add(name)
+        return found
+
+    await store.ask(logout(issuer="https://other.example.org", provider_session=one))
+    await store.ask(logout(provider_subject=ids.new_id(), provider_session=one))
+    assert await left() == secrets.keys()
+    await store.ask(logout(provider_session=one))
+    assert await left() == {"other", "unnamed", "guest"}
+    await is_published(store, Revoked(user_id=mine.user.id, session_id=mine.session_id))
+    event = await audited(store, "sign_out", mine.user.id)
+    assert (event.actor_id, event.reason) == (None, "provider")
+    # A session whose provider's is not known may be the one.
+    await store.ask(logout(provider_subject=subject, provider_session=one))
+    assert await left() == {"other", "guest"}
+    await store.ask(logout(provider_subject=subject))
+    assert await left() == {"guest"}
+    assert await refused(store, logout()) == "invalid"
+
+
+async def test_a_logout_token_is_used_once_whichever_process_gets_it(store: Neighbour) -> None:
+    subject = ids.new_id()
+    request = logout(provider_subject=subject)
+
+    async def outcome() -> str:
+        try:
+            await store.ask(request)
+        except RpcRefused as refusal:
+            return refusal.code
+        return "done"
+
+    outcomes = await asyncio.gather(*(outcome() for _ in range(5)))
+    assert sorted(outcomes) == ["conflict"] * 4 + ["done"]
+    await sign_in(store, subject, secret := ids.new_id())
+    assert await outcome() == "conflict"
+    await resolve(store, secret)
+    # Another issuer's may have the same name.
+    await store.ask(replace(request, issuer="https://other.example.org"))
 
 
 # --- users ----------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from chat_store.storage import changes, chats, limits, messages, pool, usage
+from chat_store.storage.identity import sessions
 
 
 @pytest.fixture
@@ -68,6 +69,17 @@ async def test_a_page_of_chats_costs_a_page_however_many_there_are(
     plan = msgspec.json.decode(read)[0]["Plan"]
     assert plan["Actual Rows"] == 50
     assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 1000
+
+
+async def test_the_sessions_that_a_provider_ends_are_looked_up(
+    connection: asyncpg.Connection[asyncpg.Record],
+) -> None:
+    by_session = await _plan(connection, sessions.END_OF_PROVIDER_SESSION, "'issuer'", "'sid'")
+    assert any(node.get("Index Name") == "sessions_by_provider_session" for node in by_session)
+    await connection.execute("DEALLOCATE planned")
+    by_subject = await _plan(connection, sessions.END_OF_SUBJECT, "'issuer'", "'subject'", "NULL")
+    found = {node.get("Index Name") for node in by_subject}
+    assert {"users_external", "sessions_by_user"} <= found, found
 
 
 async def test_the_messages_that_a_batch_names_are_looked_up_in_their_own_chats(

@@ -147,6 +147,10 @@ FILL[14] = f"""{FILL[13]}
     UPDATE messages SET attempt = 1, tool_calls = '[{{"id":"call_1","name":"look"}}]' WHERE role = 'assistant';
     INSERT INTO tool_rounds SELECT id, 0, '{{"text":"Let me look."}}' FROM generations;
 """
+FILL[15] = f"""{FILL[14]}
+    UPDATE sessions SET provider_session = 'sid';
+    INSERT INTO used_logout_tokens VALUES ('digest', now());
+"""
 """What a database of each version holds when it is upgraded; a new version brings a line."""
 
 

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 
 from gateway.app import build_app, build_gateway
 from gateway.bus.store_client import StoreClient
-from gateway.errors import Forbidden, NotFound
+from gateway.errors import Conflict, Forbidden, NotFound
 from gateway.settings import Settings
 from parley.contracts import rpc
 from parley.contracts.identity import StartSession, digest
@@ -36,7 +36,7 @@ def app(*, identities: FakeIdentities | None = None, **more: object) -> ASGIApp:
     async def ask(request: rpc.Request[Any]) -> Any:
         reply = known.reply(request)
         if isinstance(reply, rpc.RpcError):
-            raise {"not_found": NotFound, "forbidden": Forbidden}[reply.code](reply.message)
+            raise {"not_found": NotFound, "forbidden": Forbidden, "conflict": Conflict}[reply.code](reply.message)
         return await StoreClient.ask(gateway.store, request) if reply is None else reply
 
     vars(gateway.store)["ask"] = ask

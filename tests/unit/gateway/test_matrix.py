@@ -23,6 +23,7 @@ _OPEN: Final = {
     "GET /v1/config",
     "GET /v1/auth/oidc/login",
     "GET /v1/auth/oidc/callback",
+    "POST /v1/auth/oidc/backchannel-logout",
     "GET /v1/shared/{token}",
     "GET /healthz",
     "GET /readyz",

@@ -193,6 +193,7 @@ class StartSession(StoreRequest[PrincipalReply], frozen=True, kw_only=True):
         guest_id: The guest who signs in. The guest's row becomes the external user's when there is none yet; else the
             guest's chats go to the external user.
         idle_seconds, absolute_seconds: The session ends when it was not used for so long, and at the latest.
+        provider_session: The identity provider's own session (``sid``) that this one is begun in.
     """
 
     VERB: ClassVar = "start_session"
@@ -207,6 +208,7 @@ class StartSession(StoreRequest[PrincipalReply], frozen=True, kw_only=True):
     user_agent: str = ""
     idle_seconds: float
     absolute_seconds: float
+    provider_session: str | None = None
 
 
 class ResolveSession(StoreRequest[PrincipalReply], frozen=True, kw_only=True):
@@ -247,6 +249,26 @@ class EndSessions(StoreRequest[Done], frozen=True, kw_only=True):
     user_id: str
     session_id: str | None = None
     except_id: str | None = None
+
+
+class EndProviderSessions(StoreRequest[Done], frozen=True, kw_only=True):
+    """End the sessions that users signed in for with an identity provider, which has signed them out.
+
+    Sessions of the subject whose provider's session is not known are ended, too. No such session: Done. The token was
+    used before: ``conflict``.
+
+    Attributes:
+        provider_subject: The user at the provider; null: whoever has ``provider_session``.
+        provider_session: null: all sessions of the subject.
+        token_id: The logout token's ``jti``, remembered until ``expires_at``.
+    """
+
+    VERB: ClassVar = "end_provider_sessions"
+    issuer: str
+    provider_subject: str | None = None
+    provider_session: str | None = None
+    token_id: str
+    expires_at: datetime
 
 
 class CreateApiKey(StoreRequest[ApiKeyReply], frozen=True, kw_only=True):

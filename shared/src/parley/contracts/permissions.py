@@ -104,6 +104,7 @@ GATEWAY: Final = UserPermissions(
             identity.ResolveExternal,
             identity.ListSessions,
             identity.EndSessions,
+            identity.EndProviderSessions,
             identity.CreateApiKey,
             identity.ListApiKeys,
             identity.RevokeApiKey,

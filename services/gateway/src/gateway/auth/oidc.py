@@ -8,14 +8,16 @@ import hmac
 import logging
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from gateway.auth import logout_token
 from gateway.auth.claims import ClaimNames
+from gateway.auth.logout_token import Logout
 from gateway.auth.signing_keys import SIGNING_ALGORITHMS, PublishedKeys, fetch_json, verify
-from gateway.errors import GatewayError, Unavailable
+from gateway.errors import GatewayError, NotAuthenticated, Unavailable
 from gateway.sign_in_settings import SignInSettings
 from parley.contracts.identity import External
 from parley.runtime.tokens import KeyRing, TokenInvalid
@@ -45,11 +47,16 @@ class SignInFailed(Exception):
 
 @dataclass(frozen=True)
 class SignIn:
-    """A user whom the provider named."""
+    """A user whom the provider named.
+
+    Attributes:
+        provider_session: The provider's own session (``sid``), by which it signs the user out; None: it names none.
+    """
 
     external: External
     id_token: str
     return_to: str
+    provider_session: str | None
 
 
 class OidcProvider:
@@ -113,7 +120,22 @@ class OidcProvider:
             log.warning("A sign-in failed: %s", error.detail)
             raise SignInFailed("unavailable", state["return_to"]) from error
         external = self._names.external(claims["iss"], claims)
-        return SignIn(external, id_token, state["return_to"])
+        session = claims.get("sid")
+        return SignIn(external, id_token, state["return_to"], session if isinstance(session, str) else None)
+
+    async def read_logout(self, token: str) -> Logout:
+        """Return whose sessions the provider ends by a logout token.
+
+        Raises:
+            Malformed: the token is not valid.
+            Unavailable: the provider's keys cannot be fetched.
+        """
+        metadata = await self._read_metadata()
+        try:
+            claims = await self._verify(token, metadata, logout_token.REQUIRED)
+        except NotAuthenticated as error:
+            raise logout_token.refused("its signature, issuer, audience or times are wrong") from error
+        return logout_token.read(claims)
 
     def is_issuer(self, issuer: str) -> bool:
         """Whether the provider has this issuer."""
@@ -175,7 +197,7 @@ class OidcProvider:
                     code_verifier=state["verifier"],
                     redirect_uri=redirect_uri,
                 )
-                claims = await self._verify(token["id_token"], state["nonce"], metadata)
+                claims = await self._verify_id_token(token["id_token"], state["nonce"], metadata)
                 if endpoint := metadata.get("userinfo_endpoint"):
                     info = (await client.get(endpoint)).raise_for_status().json()
                     # OpenID Connect Core 5.3.2: the claims are of nobody else.
@@ -202,17 +224,21 @@ class OidcProvider:
             timeout=_TIMEOUT,
         )
 
-    async def _verify(self, id_token: str, nonce: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
-        """Return an ID token's claims. Raises: NotAuthenticated, Unavailable, SignInFailed."""
+    async def _verify(self, token: str, metadata: Mapping[str, Any], required: Sequence[str]) -> dict[str, Any]:
+        """Return the claims of a token that the provider signed for us. Raises: NotAuthenticated, Unavailable."""
         offered = metadata.get("id_token_signing_alg_values_supported", ["RS256"])
-        claims = await verify(
-            id_token,
+        return await verify(
+            token,
             self._published,
             issuer=metadata["issuer"],
             audience=self._settings.oidc_client_id,
             algorithms=[name for name in SIGNING_ALGORITHMS if name in offered],
-            required=("iat", "nonce"),
+            required=required,
         )
+
+    async def _verify_id_token(self, id_token: str, nonce: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an ID token's claims. Raises: NotAuthenticated, Unavailable, SignInFailed."""
+        claims = await self._verify(id_token, metadata, ("sub", "exp", "iat", "nonce"))
         authorized = claims.get("azp", self._settings.oidc_client_id) == self._settings.oidc_client_id
         if not authorized or not hmac.compare_digest(str(claims["nonce"]).encode(), nonce.encode()):
             raise SignInFailed("failed")

@@ -24,6 +24,7 @@ async def start(
     user_id: str | None = None,
     external: External | None = None,
     guest_id: str | None = None,
+    provider_session: str | None = None,
 ) -> Principal:
     """Start a session and set its cookie.
 
@@ -31,6 +32,7 @@ async def start(
         user_id: Of a guest from before sessions were rows.
         external: The user whom a provider or a proxy named; None: a guest.
         guest_id: The guest who signs in, and whose chats go to ``external``.
+        provider_session: The provider's own session, by which it can end this one.
 
     Raises:
         Forbidden: the user is disabled.
@@ -50,6 +52,7 @@ async def start(
             user_agent=request.headers.get("user-agent", "")[:_USER_AGENT_LENGTH].replace("\0", ""),
             idle_seconds=gateway.settings.session_seconds,
             absolute_seconds=gateway.settings.session_max_seconds,
+            provider_session=provider_session,
         )
     )
     gateway.identities.add_session(secret, reply.principal)

@@ -127,7 +127,13 @@ class PublishedKeys:
 
 
 async def verify(
-    token: str, keys: KeySource, *, issuer: str, audience: str, algorithms: Sequence[str], required: Sequence[str] = ()
+    token: str,
+    keys: KeySource,
+    *,
+    issuer: str,
+    audience: str,
+    algorithms: Sequence[str],
+    required: Sequence[str] = ("sub", "exp"),
 ) -> dict[str, Any]:
     """Return the claims of a token that ``issuer`` signed for ``audience``, ten seconds of skew allowed for.
 
@@ -149,7 +155,7 @@ async def verify(
             issuer=issuer,
             audience=audience,
             leeway=LEEWAY,
-            options={"require": ["iss", "sub", "aud", "exp", *required]},
+            options={"require": ["iss", "aud", *required]},
         )
     except jwt.ExpiredSignatureError:
         raise NotAuthenticated("The token has expired.", code="token_expired") from None

@@ -146,8 +146,8 @@ def _replace_lone_surrogates(body: bytes) -> bytes:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
-async def read_body(request: Request) -> bytes:
-    """Read the body, at most ``MAX_BODY_BYTES`` of it.
+async def read_body(request: Request, *, limit: int = MAX_BODY_BYTES) -> bytes:
+    """Read the body, at most ``limit`` bytes of it.
 
     Raises:
         TooLarge: it is longer; the rest is not read.
@@ -160,8 +160,8 @@ async def read_body(request: Request) -> bytes:
         async with asyncio.timeout(BODY_SECONDS):
             async for chunk in request.stream():
                 size += len(chunk)
-                if size > MAX_BODY_BYTES:
-                    raise TooLarge(f"The body is longer than {MAX_BODY_BYTES} bytes.")
+                if size > limit:
+                    raise TooLarge(f"The body is longer than {limit} bytes.")
                 chunks.append(chunk)
     except TimeoutError:
         raise RequestTimeout(f"The body did not arrive within {BODY_SECONDS:g} seconds.") from None
@@ -169,8 +169,12 @@ async def read_body(request: Request) -> bytes:
 
 
 def is_json(request: Request) -> bool:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return media_type == "application/json"
+    return media_type(request) == "application/json"
+
+
+def media_type(request: Request) -> str:
+    """Return the body's type, without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def check_id(value: str | None, field: str) -> str | None:

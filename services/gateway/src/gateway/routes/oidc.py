@@ -1,22 +1,53 @@
 """Sign-in with an OpenID provider: the browser navigates here, to the provider, and back."""
 
+import logging
 from typing import Annotated, Final
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from gateway.auth.authentication import session_cookie
+from gateway.auth.authentication import check_origin, session_cookie
+from gateway.auth.logout_token import Logout, refused
 from gateway.auth.oidc import SIGN_IN_SECONDS, OidcProvider, SignIn, SignInFailed
 from gateway.auth.sessions import id_token_cookie, id_token_path, page_address, start
 from gateway.context import Gateway, GatewayDependency
-from gateway.errors import Forbidden, Invalid, NotAuthenticated, NotFound, Unavailable
+from gateway.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    Malformed,
+    NotAuthenticated,
+    NotFound,
+    RequestTimeout,
+    TooLarge,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from gateway.http.requests import media_type, read_body
 from gateway.http.routing import StructRoute, raises
 from parley.contracts import identity as contract
 from parley.contracts.identity import User
 
+log = logging.getLogger(__name__)
+
 router = APIRouter(prefix="/v1/auth/oidc", tags=["sessions"], route_class=StructRoute)
+
+_FORM: Final = "application/x-www-form-urlencoded"
+_MAX_LOGOUT_BYTES: Final = 16 * 1024
+_LOGOUT_BODY: Final = {
+    "required": True,
+    "content": {
+        _FORM: {
+            "schema": {
+                "type": "object",
+                "required": ["logout_token"],
+                "properties": {"logout_token": {"type": "string", "description": "A JWT of the provider."}},
+            }
+        }
+    },
+}
 
 _MAX_COOKIE_BYTES: Final = 3800
 """Browsers drop a cookie of more than 4096 bytes, its name and attributes included."""
@@ -66,6 +97,51 @@ async def finish_sign_in(request: Request, gateway: GatewayDependency) -> Respon
     return response
 
 
+@router.post("/backchannel-logout", openapi_extra={"requestBody": _LOGOUT_BODY})
+@raises(Malformed, Forbidden, NotFound, RequestTimeout, TooLarge, UnsupportedMediaType, Unavailable)
+async def end_provider_sessions(request: Request, gateway: GatewayDependency) -> Response:
+    """End sessions that the identity provider has ended: it calls this with a logout token, and no user does.
+
+    OpenID Connect Back-Channel Logout 1.0.
+    """
+    provider = _provider(gateway)
+    check_origin(request, gateway)
+    token = await _logout_token(request)
+    try:
+        await _end_sessions(await provider.read_logout(token), gateway)
+    except Malformed as error:
+        log.warning("A logout of the identity provider was refused: %s", error.detail)
+        raise
+    return Response(headers={"Cache-Control": "no-store"})
+
+
+async def _end_sessions(logout: Logout, gateway: Gateway) -> None:
+    try:
+        await gateway.store.ask(
+            contract.EndProviderSessions(
+                issuer=logout.issuer,
+                provider_subject=logout.subject,
+                provider_session=logout.provider_session,
+                token_id=logout.token_id,
+                expires_at=logout.expires_at,
+            )
+        )
+    except Conflict:
+        raise refused("it was used before") from None
+
+
+async def _logout_token(request: Request) -> str:
+    """Return the only field of the form. Raises: Malformed, RequestTimeout, TooLarge, UnsupportedMediaType."""
+    if media_type(request) != _FORM:
+        raise UnsupportedMediaType(f"The body must be a form, with Content-Type: {_FORM}.")
+    body = await read_body(request, limit=_MAX_LOGOUT_BYTES)
+    try:
+        (token,) = parse_qs(body.decode("ascii"), strict_parsing=True)["logout_token"]
+    except (ValueError, KeyError):
+        raise Malformed("The form must have one field logout_token.") from None
+    return token
+
+
 async def _start_session(request: Request, response: Response, gateway: Gateway, found: SignIn) -> None:
     """Start the session of the user whom the provider named; the guest of the session before becomes that user.
 
@@ -75,7 +151,15 @@ async def _start_session(request: Request, response: Response, gateway: Gateway,
     try:
         before = await _user_before(request, gateway)
         guest_id = before.id if before is not None and before.issuer is None else None
-        principal = await start(request, response, gateway, method="oidc", external=found.external, guest_id=guest_id)
+        principal = await start(
+            request,
+            response,
+            gateway,
+            method="oidc",
+            external=found.external,
+            guest_id=guest_id,
+            provider_session=found.provider_session,
+        )
     except Forbidden:
         raise SignInFailed("disabled", found.return_to) from None
     except Unavailable:

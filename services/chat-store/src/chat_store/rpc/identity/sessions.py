@@ -20,6 +20,7 @@ from chat_store.storage.rows import Connection
 from parley.contracts import ids
 from parley.contracts.audit import AuditEvent
 from parley.contracts.identity import (
+    EndProviderSessions,
     EndSessions,
     External,
     FindRevoked,
@@ -33,6 +34,7 @@ from parley.contracts.identity import (
     SessionList,
     StartSession,
     User,
+    digest,
 )
 from parley.contracts.requests import Done
 from parley.contracts.text import storable
@@ -58,6 +60,7 @@ async def start_session(request: StartSession, store: Store) -> PrincipalReply:
         address=storable(request.address),
         user_agent=storable(request.user_agent),
         external=None if request.external is None else _storable(request.external),
+        provider_session=None if request.provider_session is None else storable(request.provider_session),
     )
 
     started = await _in_transaction(store, lambda connection: _start(connection, request))
@@ -193,6 +196,31 @@ async def end_sessions(request: EndSessions, store: Store) -> Done:
             *(audit.event("sign_out", actor_id=user_id, user_id=user_id, session_id=one) for one in ended),
         )
     await store.publisher.revoke(*(Revoked(user_id=request.user_id, session_id=one) for one in ended))
+    return Done()
+
+
+@handles(router, EndProviderSessions)
+async def end_provider_sessions(request: EndProviderSessions, store: Store) -> Done:
+    if request.provider_subject is None and request.provider_session is None:
+        raise Invalid("Name a subject, a session of the provider, or both.")
+    token_digest = digest(f"{request.issuer} {request.token_id}")
+    async with store.database.connection() as connection, connection.transaction():
+        if not await sessions.use_logout_token(connection, token_digest, expires_at=request.expires_at):
+            raise Conflict("This logout token was used before.")
+        ended = await sessions.end_provider_sessions(
+            connection,
+            storable(request.issuer),
+            subject=None if request.provider_subject is None else storable(request.provider_subject),
+            provider_session=None if request.provider_session is None else storable(request.provider_session),
+        )
+        await audit.record(
+            connection,
+            *(
+                audit.event("sign_out", actor_id=None, user_id=user_id, session_id=one, reason="provider")
+                for one, user_id in ended
+            ),
+        )
+    await store.publisher.revoke(*(Revoked(user_id=user_id, session_id=one) for one, user_id in ended))
     return Done()
 
 

@@ -47,11 +47,13 @@ async def get_session(
 
 ADD_SESSION: Final = """
 INSERT INTO sessions (
-    id, user_id, secret_digest, method, address, user_agent, created_at, last_used_at, idle_seconds, expires_at, ends_at
+    id, user_id, secret_digest, method, address, user_agent, created_at, last_used_at, idle_seconds, expires_at,
+    ends_at, provider_session
 ) VALUES (
     $1, $2, $3, $4, $5, $6, $7, $7, $8,
     $7::timestamptz + make_interval(secs => least($8::float8, $9::float8)),
-    $7::timestamptz + make_interval(secs => $9::float8)
+    $7::timestamptz + make_interval(secs => $9::float8),
+    $10
 )
 """
 
@@ -68,6 +70,7 @@ async def add_session(connection: Connection, request: StartSession, user_id: st
         now,
         request.idle_seconds,
         request.absolute_seconds,
+        request.provider_session,
     )
 
 
@@ -123,6 +126,42 @@ async def end_sessions(
     return [row[0] for row in await connection.fetch(END_SESSIONS, user_id, session_id, except_id)]
 
 
+# $1: the issuer, $2: the subject, $3: the provider's session, or null for all of the subject's.
+END_OF_SUBJECT: Final = """
+DELETE FROM sessions s USING users u
+WHERE u.issuer = $1 AND u.subject = $2 AND s.user_id = u.id AND s.method = 'oidc'
+AND ($3::text IS NULL OR s.provider_session IS NULL OR s.provider_session = $3)
+RETURNING s.id::text, s.user_id
+"""
+END_OF_PROVIDER_SESSION: Final = """
+DELETE FROM sessions s USING users u
+WHERE s.provider_session = $2 AND u.id = s.user_id AND u.issuer = $1 AND s.method = 'oidc'
+RETURNING s.id::text, s.user_id
+"""
+
+
+async def end_provider_sessions(
+    connection: Connection, issuer: str, *, subject: str | None, provider_session: str | None
+) -> list[tuple[str, str]]:
+    """End sessions that were begun by signing in with the provider; return the ids of each and of its user."""
+    if subject is None:
+        rows = await connection.fetch(END_OF_PROVIDER_SESSION, issuer, provider_session)
+    else:
+        rows = await connection.fetch(END_OF_SUBJECT, issuer, subject, provider_session)
+    return [(row[0], row[1]) for row in rows]
+
+
+USE_LOGOUT_TOKEN: Final = """
+INSERT INTO used_logout_tokens (digest, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING
+"""
+
+
+async def use_logout_token(connection: Connection, digest: str, *, expires_at: datetime) -> bool:
+    """Use up a logout token; return False when it was used before."""
+    status = await connection.execute(USE_LOGOUT_TOKEN, digest, expires_at)
+    return status.endswith(" 1")
+
+
 USABLE: Final = """
 SELECT s.id::text FROM sessions s JOIN users u ON u.id = s.user_id
 WHERE s.id = ANY($1::uuid[]) AND s.expires_at > $2 AND NOT u.disabled
@@ -139,7 +178,11 @@ DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at <= $1
 """
 
 
+FORGET_LOGOUT_TOKENS: Final = "DELETE FROM used_logout_tokens WHERE expires_at <= $1"
+
+
 async def forget_ended(connection: Connection, *, now: datetime, limit: int) -> int:
-    """Remove sessions past their time; return how many."""
+    """Remove sessions and logout tokens past their time; return how many sessions."""
+    await connection.execute(FORGET_LOGOUT_TOKENS, now)
     status = await connection.execute(FORGET_ENDED, now, limit)
     return int(status.rpartition(" ")[2])
