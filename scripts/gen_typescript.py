@@ -44,12 +44,25 @@ def generated() -> dict[Path, str]:
 def _bodies() -> str:
     document = json.loads((ROOT / "docs" / "openapi.json").read_text(encoding="utf-8"))
     _, known = msgspec.json.schema_components([*typing.get_args(frames.ServerFrame)])
+    own = _named_by([path for name, path in document["paths"].items() if name.startswith("/v1/")], document)
     schemas = {
         name: schema
         for name, schema in document["components"]["schemas"].items()
-        if name not in known and not name.startswith(_OMITTED)
+        if name in own and name not in known and not name.startswith(_OMITTED)
     }
     return "\n".join([_BODIES, *(_interface(name, schema, {}) for name, schema in sorted(schemas.items()))])
+
+
+def _named_by(value: Any, document: dict[str, Any]) -> set[str]:
+    """Return the names of the schemas that ``value`` refers to, directly or through others: not other protocols'."""
+    named: set[str] = set()
+    unread = [value]
+    while unread:
+        for kind, name in re.findall(r'"#/components/(\w+)/([^"]+)"', json.dumps(unread.pop())):
+            if name not in named:
+                named.add(name)
+                unread.append(document["components"][kind][name])
+    return named
 
 
 def _frames() -> str:

@@ -57,6 +57,14 @@ def users(outcome: Outcome, **row: Any) -> Row:
     return Row(outcomes={**dict.fromkeys(ROLES, outcome), **REFUSED}, **row)
 
 
+def openai_users(outcome: Outcome, **row: Any) -> Row:
+    """A route of OpenAI's API, with its codes."""
+    outcomes: dict[str, Outcome] = dict.fromkeys(ROLES, outcome)
+    for who, refusal in REFUSED.items():
+        outcomes[who] = "401 invalid_api_key" if refusal.startswith("401") else refusal
+    return Row(outcomes=outcomes, **row)
+
+
 def administrators(outcome: Outcome, **row: Any) -> Row:
     outcomes = {**dict.fromkeys(ROLES, NOT_ADMINISTRATOR), "administrator": outcome, **REFUSED}
     return Row(outcomes=outcomes, **row)
@@ -135,6 +143,10 @@ MATRIX: Final[dict[str, Row]] = {
     # SHARE_LINKS is `members`; the others: tests/unit/gateway/test_shares.py.
     "GET /v1/shared/{token}": users(200),
     "GET /v1/chats/{chat_id}/stream": members(200, 200, 200),
+    "GET /openai/v1/models": openai_users(200),
+    "GET /openai/v1/models/{model}": openai_users("404 model_not_found"),
+    # A request that is wrong, for there is no worker that would answer: who may use a chat is shown above.
+    "POST /openai/v1/chat/completions": openai_users("400 invalid", body=lambda _: {"model": "demo"}),
     "GET /v1/search": users(200, query={"q": "hello"}),
     "GET /v1/usage": users(200),
     "GET /healthz": everybody(200),
@@ -174,6 +186,7 @@ def _path(name: str, scene: Scene, caller: str) -> str:
         "key_id": scene.key_id,
         "share_id": scene.share_id,
         "token": scene.share_token,
+        "model": "none",
     }
     return path.format(**values)
 
@@ -191,7 +204,8 @@ async def _ask(http: httpx.AsyncClient, name: str, scene: Scene, caller: str) ->
         if response.is_success:
             return response.status_code
         await response.aread()
-        return f"{response.status_code} {response.json()['code']}"
+        problem = response.json()
+        return f"{response.status_code} {problem.get('error', problem)['code']}"
     finally:
         await response.aclose()
         http.cookies.clear()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).parents[3] / "docs"
 PROTOCOL = (DOCS / "protocol.md").read_text()
+OPEN_PROTOCOLS = (DOCS / "open-protocols.md").read_text()
 
 _EXAMPLE = re.compile(r"^```json (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -25,8 +26,8 @@ def examples() -> list[Example]:
     return [Example(match[1], match[2]) for match in _EXAMPLE.finditer(PROTOCOL)]
 
 
-def headings(level: int) -> list[str]:
-    return re.findall(rf"^{'#' * level} (.+)$", PROTOCOL, re.MULTILINE)
+def headings(level: int, page: str = PROTOCOL) -> list[str]:
+    return re.findall(rf"^{'#' * level} (.+)$", page, re.MULTILINE)
 
 
 def section(heading: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from openapi_spec_validator import validate
 from scripts import gen_openapi
 
-from tests.unit.docs.pages import Example, examples, headings
+from tests.unit.docs.pages import OPEN_PROTOCOLS, Example, examples, headings
 
 DOCUMENT: dict[str, Any] = json.loads(gen_openapi.encoded())
 OPERATIONS = {
@@ -27,11 +27,11 @@ def test_the_document_is_valid_openapi() -> None:
     validate(DOCUMENT)
 
 
-def test_every_route_of_the_protocol_is_an_operation_with_its_status() -> None:
+def test_every_route_of_the_protocols_is_an_operation_with_its_status() -> None:
     documented = {
         (f"{match[1]} {match[2]}", match[3])
-        for match in (re.fullmatch(r"`([A-Z]+) (/\S*)` → (\d+)", heading) for heading in headings(3))
-        if match
+        for heading in (*headings(3), *headings(3, OPEN_PROTOCOLS))
+        if (match := re.fullmatch(r"`([A-Z]+) (/\S*)` → (\d+)", heading))
     }
     succeeding = {
         (name, status)

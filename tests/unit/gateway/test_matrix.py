@@ -53,6 +53,8 @@ def _action(operation: str) -> str:
         return "account"
     if path.startswith("/v1/admin/"):
         return "administer"
+    if path.startswith("/openai/"):
+        return "openai"
     return "read" if method == "GET" or operation in _READS_BY_POST else "write"
 
 
@@ -67,18 +69,34 @@ ALLOWED: Final = (0, None)
 _KEY_ONLY: Final = (403, "scope_missing")
 _NO_ADMIN: Final = (403, "not_administrator")
 
+_ACTIONS: Final = ("read", "write", "account", "administer")
+_OPENAI_CODES: Final = {401: "invalid_api_key"}
+"""Codes that OpenAI's API has for several of ours."""
+
 _Outcomes = Mapping[str, tuple[int, str | None]]
 
 
 def _always(status: int, code: str) -> _Outcomes:
-    return dict.fromkeys(("read", "write", "account", "administer"), (status, code))
+    return {**dict.fromkeys(_ACTIONS, (status, code)), "openai": (status, _OPENAI_CODES.get(status, code))}
 
 
 CALLERS: Final[dict[str, _Outcomes]] = {
     "anonymous": _always(401, "not_authenticated"),
-    "user by cookie": {"read": ALLOWED, "write": ALLOWED, "account": ALLOWED, "administer": _NO_ADMIN},
-    "user by access token": {"read": ALLOWED, "write": ALLOWED, "account": ALLOWED, "administer": _NO_ADMIN},
-    "administrator": {"read": ALLOWED, "write": ALLOWED, "account": ALLOWED, "administer": ALLOWED},
+    "user by cookie": {
+        "read": ALLOWED,
+        "write": ALLOWED,
+        "account": ALLOWED,
+        "administer": _NO_ADMIN,
+        "openai": ALLOWED,
+    },
+    "user by access token": {
+        "read": ALLOWED,
+        "write": ALLOWED,
+        "account": ALLOWED,
+        "administer": _NO_ADMIN,
+        "openai": ALLOWED,
+    },
+    "administrator": {"read": ALLOWED, "write": ALLOWED, "account": ALLOWED, "administer": ALLOWED, "openai": ALLOWED},
     "expired access token": _always(401, "token_expired"),
     "forged access token": _always(401, "token_invalid"),
     "ticket as access token": _always(401, "token_invalid"),
@@ -87,10 +105,34 @@ CALLERS: Final[dict[str, _Outcomes]] = {
     "access token of a revoked session": _always(401, "session_ended"),
     "forged cookie": _always(401, "session_ended"),
     "disabled user": _always(403, "user_disabled"),
-    "key to read": {"read": ALLOWED, "write": _KEY_ONLY, "account": _KEY_ONLY, "administer": _NO_ADMIN},
-    "key to write": {"read": ALLOWED, "write": ALLOWED, "account": _KEY_ONLY, "administer": _NO_ADMIN},
-    "key for openai": {"read": _KEY_ONLY, "write": _KEY_ONLY, "account": _KEY_ONLY, "administer": _NO_ADMIN},
-    "administrator's key": {"read": ALLOWED, "write": ALLOWED, "account": _KEY_ONLY, "administer": _KEY_ONLY},
+    "key to read": {
+        "read": ALLOWED,
+        "write": _KEY_ONLY,
+        "account": _KEY_ONLY,
+        "administer": _NO_ADMIN,
+        "openai": _KEY_ONLY,
+    },
+    "key to write": {
+        "read": ALLOWED,
+        "write": ALLOWED,
+        "account": _KEY_ONLY,
+        "administer": _NO_ADMIN,
+        "openai": ALLOWED,
+    },
+    "key for openai": {
+        "read": _KEY_ONLY,
+        "write": _KEY_ONLY,
+        "account": _KEY_ONLY,
+        "administer": _NO_ADMIN,
+        "openai": ALLOWED,
+    },
+    "administrator's key": {
+        "read": ALLOWED,
+        "write": ALLOWED,
+        "account": _KEY_ONLY,
+        "administer": _KEY_ONLY,
+        "openai": ALLOWED,
+    },
     "expired key": _always(401, "token_invalid"),
     "forged key": _always(401, "token_invalid"),
     "key of a disabled user": _always(403, "user_disabled"),
@@ -183,7 +225,8 @@ async def _outcome(installation: Installation, operation: str, caller: str) -> t
         answer = await http.request(method, path.replace("{day}", "2026-01-01"), headers=headers)
     if answer.status_code not in (401, 403):
         return ALLOWED
-    return answer.status_code, answer.json()["code"]
+    problem = answer.json()
+    return answer.status_code, problem.get("error", problem)["code"]
 
 
 @pytest.mark.parametrize("caller", CALLERS)

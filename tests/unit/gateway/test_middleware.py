@@ -180,7 +180,7 @@ async def test_json_is_read_as_browsers_write_it(body: bytes, status: int) -> No
 
 async def test_a_lone_surrogate_becomes_the_replacement_character() -> None:
     read = JsonBody(NewMessage)
-    scope = {"type": "http", "method": "POST", "headers": [(b"content-type", b"application/json")]}
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"content-type", b"application/json")]}
 
     async def receive() -> Message:
         return {"type": "http.request", "body": b'{"content": "\\\\ud83d \\ud83d\\ude00 \\ud83d!"}', "more_body": False}

@@ -161,6 +161,10 @@ export interface NewMessage {
   /** Absent: continue at the chat's tip. Null: a new root. An id: a branch there. */
   readonly parent_id?: string | null;
   readonly model?: string | null;
+  /** Names the answer; made here when absent. */
+  readonly answer_id?: string | null;
+  /** What happens where the chat has a running answer or queued messages. `enqueue`: the message is answered in its turn. `reject`: it is not stored (`chat_busy`). `interrupt`: the running answer is stopped and keeps its partial text, and the message is answered next. `rollback`: likewise, and it takes the place of the message whose answer was stopped. */
+  readonly when_busy?: "enqueue" | "interrupt" | "reject" | "rollback";
 }
 
 /** `PUT /v1/chats/{chat_id}/owner`. */

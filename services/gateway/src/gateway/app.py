@@ -5,6 +5,8 @@ import logging
 
 from starlette.types import ASGIApp
 
+from gateway.answers.reader import AnswerReader
+from gateway.answers.turns import Turns
 from gateway.auth.foreign_tokens import ForeignTokens
 from gateway.auth.identities import Identities
 from gateway.auth.oidc import OidcProvider
@@ -24,6 +26,8 @@ from gateway.http.openapi import Api
 from gateway.http.routing import StructRoute
 from gateway.http.server import HttpServer
 from gateway.http.static_files import WebPage
+from gateway.protocols.openai import completions
+from gateway.protocols.openai import models as api_models
 from gateway.routes import (
     api_keys,
     chats,
@@ -98,6 +102,7 @@ def build_gateway(settings: Settings) -> Gateway:
     bus = Bus(settings.nats_url, "gateway", migration_wait=settings.migration_wait)
     store = StoreClient(bus, AccessCache(), settings.rpc_seconds)
     identities = Identities(store)
+    streams = EventStreams(settings.push_url, keys)
     bus.subscribe(subjects.CTL_IDENTITY_REVOKED, identities.on_revoked, on_reconnected=identities.on_reconnected)
     return Gateway(
         settings=settings,
@@ -109,15 +114,15 @@ def build_gateway(settings: Settings) -> Gateway:
         foreign_tokens=ForeignTokens.of(settings, identities) if "jwt" in settings.modes else None,
         proxy_users=ProxyUsers.of(settings, identities) if "proxy" in settings.modes else None,
         oidc=OidcProvider(settings, keys) if "oidc" in settings.modes else None,
-        publisher=PromptPublisher(bus, store, settings.publish_seconds),
-        streams=EventStreams(settings.push_url, keys),
+        turns=Turns(store, Admission(store), PromptPublisher(bus, store, settings.publish_seconds), settings.catalog),
+        answers=AnswerReader(store, streams),
+        streams=streams,
         page=WebPage(settings),
         models=settings.catalog,
         writes=RateLimiter(settings.writes_per_second, settings.writes_burst),
         guests=RateLimiter(settings.guests_per_second, settings.guests_burst),
         shared=RateLimiter(settings.shared_per_second, settings.shared_burst),
         requests=RateLimiter(settings.requests_per_second, settings.requests_burst),
-        admission=Admission(store),
         exports=set(),
     )
 
@@ -125,6 +130,7 @@ def build_gateway(settings: Settings) -> Gateway:
 _RESOURCES = (
     *(sessions, oidc, api_keys, own, administration, config, models),
     *(chats, messages, members, invitations, shares, stream, search, usage, probes),
+    *(completions, api_models),
 )
 
 _WITHOUT_HEAD = ("stream_chat", "sign_in", "finish_sign_in")

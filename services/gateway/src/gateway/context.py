@@ -7,14 +7,14 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
+from gateway.answers.reader import AnswerReader
+from gateway.answers.turns import Turns
 from gateway.auth.foreign_tokens import ForeignTokens
 from gateway.auth.identities import Identities
 from gateway.auth.oidc import OidcProvider
 from gateway.auth.proxy_users import ProxyUsers
 from gateway.auth.rate_limit import RateLimiter
-from gateway.bus.admission import Admission
 from gateway.bus.connection import Bus
-from gateway.bus.publisher import PromptPublisher
 from gateway.bus.store_client import StoreClient
 from gateway.http.event_stream import EventStreams
 from gateway.http.static_files import WebPage
@@ -42,7 +42,8 @@ class Gateway:
     foreign_tokens: ForeignTokens | None
     proxy_users: ProxyUsers | None
     oidc: OidcProvider | None
-    publisher: PromptPublisher
+    turns: Turns
+    answers: AnswerReader
     streams: EventStreams
     page: WebPage
     models: ModelCatalog
@@ -50,7 +51,6 @@ class Gateway:
     guests: RateLimiter
     requests: RateLimiter
     shared: RateLimiter
-    admission: Admission
     exports: set[str]
 
     def now(self) -> float:

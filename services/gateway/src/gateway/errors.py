@@ -12,9 +12,10 @@ class GatewayError(Exception):
         code: For programs; stable. ``docs/protocol.md`` lists them.
         detail: For people: what is wrong and, where one can, what to do.
         retry_after: Seconds after which the same request may succeed.
+        field: Which member of the body is wrong, such as ``messages[0].content``.
     """
 
-    status: ClassVar[int]
+    status: int
     default_code: ClassVar[str]
 
     def __init__(
@@ -23,12 +24,14 @@ class GatewayError(Exception):
         *,
         code: str | None = None,
         retry_after: float | None = None,
+        field: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.code = code or self.default_code
         self.retry_after = retry_after
+        self.field = field
         self.headers = dict(headers or {})
 
 

@@ -15,7 +15,8 @@ ChatAction = Literal["read", "write", "rename", "invite", "share", "hand_over", 
 """``write``: send, regenerate, stop, and delete one's own queued prompts. ``rename``: title, model, system prompt."""
 
 AccountAction = Literal["read", "write", "openai", "account", "administer"]
-"""``account``: sessions, keys, export, erasure of oneself; never with an API key. ``administer``: ``/v1/admin``."""
+"""``account``: sessions, keys, export, erasure of oneself; never with an API key. ``administer``: ``/v1/admin``.
+``openai``: the routes of other protocols."""
 
 _READ: Final[frozenset[ChatAction]] = frozenset({"read"})
 _WRITE: Final[frozenset[ChatAction]] = _READ | {"write", "rename"}
@@ -38,9 +39,9 @@ def may_delete_prompt(role: Role | None, user_id: str, author_id: str | None) ->
 
 
 def scope_allows(scopes: Collection[Scope], action: AccountAction) -> bool:
-    """Whether an API key with these scopes may be used for this. ``write`` includes ``read``."""
-    if action == "read":
-        return "read" in scopes or "write" in scopes
+    """Whether an API key with these scopes may be used for this. ``write`` includes ``read`` and ``openai``."""
+    if action in ("read", "openai"):
+        return action in scopes or "write" in scopes
     return action in scopes
 
 

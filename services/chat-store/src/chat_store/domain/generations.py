@@ -125,8 +125,16 @@ def stop(conversation: Conversation, message_id: str | None = None) -> None:
     """
     if message_id is not None and not _names_active(conversation, message_id):
         return
-    if conversation.active is not None and answers.stop(conversation):
+    active = conversation.active
+    if active is None:
+        return
+    if active.status == "requested":
+        answers.end(conversation, "stopped")
         answers.start_next(conversation)
+        return
+    if active.stop_requested_at is None:
+        conversation.put_generation(replace(active, stop_requested_at=conversation.now), visible=False)
+    conversation.stop_signal = active.id
 
 
 def _names_active(conversation: Conversation, message_id: str) -> bool:

@@ -22,7 +22,6 @@ from nats.js.api import RawStreamMsg
 
 from chat_store import metrics
 from chat_store.domain.rejections import (
-    CHAT_BUSY,
     CHAT_NOT_FOUND,
     EMPTY,
     ID_TAKEN,
@@ -64,8 +63,7 @@ _CODES: Final = {
     "read_only": READ_ONLY,
     "id_taken": ID_TAKEN,
     TOO_MANY_PROMPTS: TOO_MANY_PROMPTS,
-    EMPTY: EMPTY,
-    CHAT_BUSY: CHAT_BUSY,
+    "empty": EMPTY,
 }
 """Why a prompt was not stored, by what came of its command."""
 _NOTHING_NEW: Final = frozenset({"stale", "duplicate"})

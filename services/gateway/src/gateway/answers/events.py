@@ -16,8 +16,8 @@ REQUESTED: Final = 0
 """The number of :class:`Requested`."""
 
 NUMBERS: Final = 4
-"""How many numbers :class:`Requested`, and the start and the end of a part, have: a protocol may make several events of
-one of them."""
+"""How many numbers each event has that is no :class:`PartDelta`: a protocol may make several events of it, numbered
+from the event's own. An event is read again by a reader who has only some of them."""
 _ATTEMPT: Final = 1 << 32
 _DROPPED: Final = 0xC000_0000
 _ENDED: Final = 0xE000_0000
@@ -26,6 +26,11 @@ _ENDED: Final = 0xE000_0000
 def first_of(attempt: int) -> int:
     """Return the number of :class:`AttemptStarted`."""
     return attempt * _ATTEMPT
+
+
+def attempt_of(number: int) -> int:
+    """Return the attempt to which the event with this number belongs; 0: it comes before all."""
+    return number // _ATTEMPT
 
 
 def dropped(attempt: int) -> int:
@@ -57,7 +62,10 @@ class Requested(AnswerEvent):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptStarted(AnswerEvent):
-    """An attempt starts. The parts of the attempts before it are void."""
+    """An attempt starts, which is not the first when its worker went away. The parts of those before it are void.
+
+    Each attempt has this event, also one that no reader saw anything of.
+    """
 
     attempt: int
 
@@ -75,7 +83,7 @@ class PartStarted(AnswerEvent):
 
     Attributes:
         index: Counts the parts of the attempt, from 0.
-        call: Of a tool: its id and name, with the arguments that came along with them.
+        call: Of a tool: its id, name and server; its arguments follow.
     """
 
     index: int
@@ -88,24 +96,34 @@ class PartDelta(AnswerEvent):
     """More text, reasoning or arguments of a part; of text that is replayed, one large event.
 
     ``number`` is that of its last character, so that a reader's number can also lie within a larger event.
+
+    Attributes:
+        call_id: Of a tool: the call's.
     """
 
     index: int
     kind: PartKind
     text: str
+    call_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartEnded(AnswerEvent):
-    """The part is complete; its text is in the events before it, and in the stored message."""
+    """The part is complete; its text is in the events before it, and in the stored message.
+
+    The parts of an attempt that was dropped have none. The last part's comes with the end of the answer.
+    """
 
     index: int
     kind: PartKind
+    call_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallChanged(AnswerEvent):
     """A tool that Parley runs has another status, or a result.
+
+    A status before the last one is not replayed as it was: it has the number of the event before.
 
     Attributes:
         index: The part's.
@@ -117,10 +135,12 @@ class CallChanged(AnswerEvent):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ended(AnswerEvent):
-    """The answer has ended, and is stored; or its prompt was rejected, and there is no answer.
+    """The answer has ended, and is stored; or its prompt was rejected or deleted, and there is no answer.
+
+    Read by every reader, whatever number it has.
 
     Attributes:
-        message: The answer; the prompt, when that was rejected.
+        message: The answer; the prompt, when there is none.
     """
 
     message: Message

@@ -237,11 +237,25 @@ async def administrator(request: Request, gateway: GatewayDependency) -> Identit
     return await authorize_write(request, gateway, "administer")
 
 
+@raises(NotAuthenticated, Forbidden, OtherUser, Unavailable)
+async def protocol_reader(request: Request, gateway: GatewayDependency) -> Identity:
+    """The dependency of a route of another protocol that only reads."""
+    return await authorize(request, gateway, "openai")
+
+
+@raises(NotAuthenticated, Forbidden, OtherUser, UnsupportedMediaType, TooMany, Unavailable)
+async def protocol_writer(request: Request, gateway: GatewayDependency) -> Identity:
+    """The dependency of a route of another protocol that writes."""
+    return await authorize_write(request, gateway, "openai")
+
+
 Reader = Annotated[Identity, Depends(reader)]
 Writer = Annotated[Identity, Depends(writer)]
 TicketHolder = Annotated[Identity, Depends(ticket_holder)]
 AccountReader = Annotated[Identity, Depends(account_reader)]
 Account = Annotated[Identity, Depends(account)]
+ProtocolReader = Annotated[Identity, Depends(protocol_reader)]
+ProtocolWriter = Annotated[Identity, Depends(protocol_writer)]
 Administrator = Annotated[Identity, Depends(administrator)]
 
 

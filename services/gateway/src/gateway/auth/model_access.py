@@ -1,18 +1,21 @@
 """The models that a user may use, by the setting ``MODELS``."""
 
-from gateway.auth.authentication import Identity
-from gateway.context import Gateway
+from typing import TYPE_CHECKING
+
 from gateway.errors import Forbidden, Invalid
 from gateway.http.requests import check_text
-from parley.contracts.models import AllowedModel
+from parley.contracts.models import AllowedModel, ModelCatalog
+
+if TYPE_CHECKING:
+    from gateway.auth.authentication import Identity
 
 
-def models_of(identity: Identity, gateway: Gateway) -> list[AllowedModel]:
+def models_of(identity: "Identity", models: ModelCatalog) -> list[AllowedModel]:
     """Return the models of the setting that the user may use."""
-    return gateway.models.of_user(identity.groups, identity.role)
+    return models.of_user(identity.groups, identity.role)
 
 
-def check_model(model: str | None, identity: Identity, gateway: Gateway) -> str | None:
+def check_model(model: str | None, identity: "Identity", models: ModelCatalog) -> str | None:
     """Check a model within a body. Null is always allowed: it is the user's default.
 
     Raises:
@@ -20,9 +23,9 @@ def check_model(model: str | None, identity: Identity, gateway: Gateway) -> str 
         Forbidden: it is not for this user.
     """
     check_text(model, "model")
-    if model is None or not gateway.models:
+    if model is None or not models:
         return model
-    entry = gateway.models.get(model)
+    entry = models.get(model)
     if entry is None:
         raise Invalid(
             f"There is no model {model!r} here. GET /v1/models lists those that there are.", code="no_such_model"

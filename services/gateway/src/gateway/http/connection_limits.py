@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from gateway.http.problems import problem_response
+from gateway.http.problems import error_response
 from gateway.metrics import CONNECTIONS, CONNECTIONS_ENDED
 from parley.contracts.problems import MEDIA_TYPE, Problem
 from parley.runtime.forwarded import TrustedProxies, group_of
@@ -349,9 +349,8 @@ class Connection(HttpToolsProtocol):
 
     def _write_refusal(self) -> None:
         code, detail = REFUSALS[self._refusal]
-        response = problem_response(
-            self._refusal, code, detail, request_id=None, headers={"Connection": "close", "Cache-Control": "no-store"}
-        )
+        headers = {"Connection": "close", "Cache-Control": "no-store"}
+        response = error_response("", self._refusal, code, detail, request_id=None, headers=headers)
         head = b"".join(b"%b: %b\r\n" % header for header in response.raw_headers)
         status = f"{self._refusal} {http.HTTPStatus(self._refusal).phrase}".encode()
         self.transport.write(b"HTTP/1.1 %b\r\n%b\r\n%b" % (status, head, bytes(response.body)))

@@ -17,14 +17,17 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gateway.errors import GatewayError, NotAuthenticated, NotFound, TooMany, Unavailable
+from gateway.http.problems import request_id_of
 from gateway.metrics import STREAM_FRAMES, STREAM_RECONNECTS, STREAMS
 from parley.contracts import frames
+from parley.contracts.identity import Principal
 from parley.contracts.problems import Problem
 from parley.runtime.backoff import Backoff
 from parley.runtime.tokens import KeyRing
 
 if TYPE_CHECKING:
     import httpx
+    from starlette.requests import Request
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +44,8 @@ _FINAL: Final = frozenset({401, 404})
 _MAX_CURSOR = 1024
 """Characters of an event id that push is sent; a longer one is none of ours."""
 
-_GOODBYE = b": connect again\n\n"
+GOODBYE = b": connect again\n\n"
+"""The last event of a stream that ends although there is more."""
 _AWAY = "Live updates are not available at the moment. Try again soon."
 
 
@@ -61,6 +65,21 @@ class StreamRequest:
     key_id: str | None = None
     ends_at: datetime | None = None
     headers: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, request: "Request", principal: Principal, chat_id: str) -> "StreamRequest":
+        """Return the stream of a chat for whoever makes the request."""
+        headers = {"X-Request-Id": request_id_of(request) or ""}
+        if request.client is not None and request.client.host:
+            headers["X-Forwarded-For"] = request.client.host
+        return cls(
+            chat_id=chat_id,
+            user_id=principal.user.id,
+            session_id=principal.session_id,
+            key_id=principal.key_id,
+            ends_at=principal.expires_at,
+            headers=headers,
+        )
 
 
 class PushRefused(Exception):
@@ -209,7 +228,7 @@ class EventStream:
             except PushRefused as refused:
                 yield _error_event(refused.problem, self._request.chat_id)
                 return
-        yield _GOODBYE
+        yield GOODBYE
 
     def leave(self) -> None:
         """Make :meth:`events` end at its next step."""
@@ -238,9 +257,9 @@ class EventStream:
                 continue
             events = bytes(unsent[:end])
             del unsent[:end]
-            last = events.endswith(_GOODBYE)
+            last = events.endswith(GOODBYE)
             self._note(events)
-            if events := events.removesuffix(_GOODBYE):
+            if events := events.removesuffix(GOODBYE):
                 yield events
             if last:
                 raise PushAway("it drains")

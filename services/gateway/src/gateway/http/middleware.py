@@ -9,8 +9,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import TooMany
-from gateway.http.problems import problem_response
-from gateway.http.requests import MAX_BODY_BYTES
+from gateway.http.problems import error_response
+from gateway.http.requests import max_body_bytes
 from gateway.metrics import RATE_LIMITED, REQUEST_SECONDS, REQUESTS
 from parley.contracts.ids import new_id
 from parley.runtime.forwarded import TrustedProxies, group_of
@@ -56,7 +56,8 @@ class RequestMiddleware:
             wait = 0.0 if client is None or scope["path"] in _QUIET else self._admit_address(group_of(client))
             if wait:
                 RATE_LIMITED.labels("address").inc()
-                response = problem_response(
+                response = error_response(
+                    scope["path"],
                     TooMany.status,
                     "too_many_requests",
                     "Too many requests from this address. Wait a moment.",
@@ -64,9 +65,9 @@ class RequestMiddleware:
                     retry_after=wait,
                 )
                 await response(scope, receive, request.send)
-            elif _content_length(scope) > MAX_BODY_BYTES:
-                response = problem_response(
-                    413, "too_large", f"The body is longer than {MAX_BODY_BYTES} bytes.", request_id=request.id
+            elif _content_length(scope) > (most := max_body_bytes(scope["path"])):
+                response = error_response(
+                    scope["path"], 413, "too_large", f"The body is longer than {most} bytes.", request_id=request.id
                 )
                 await response(scope, receive, request.send)
             else:
@@ -76,7 +77,9 @@ class RequestMiddleware:
         except Exception:
             log.exception("A request failed", extra={"request_id": request.id})
             if request.status == 0:
-                response = problem_response(500, "internal", "Something went wrong here.", request_id=request.id)
+                response = error_response(
+                    scope["path"], 500, "internal", "Something went wrong here.", request_id=request.id
+                )
                 await response(scope, receive, request.send)
         finally:
             request.done()

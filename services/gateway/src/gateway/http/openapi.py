@@ -14,6 +14,7 @@ from gateway.errors import GatewayError, InternalError, Invalid, Malformed, NotA
 from gateway.http.connection_limits import REFUSALS
 from gateway.http.requests import JsonBody
 from gateway.http.routing import StructRoute
+from gateway.protocols.openai import errors as openai
 from parley.contracts.problems import MEDIA_TYPE, Problem
 
 _EVERYWHERE = (Malformed, TooLarge, TooMany, InternalError)
@@ -56,7 +57,7 @@ class Api(FastAPI):
 
 def _describe(document: dict[str, Any], routes: list[StructRoute]) -> None:
     """Add to ``document`` what FastAPI cannot know: struct schemas, request bodies, responses, security."""
-    types = {Problem, *(body.type for route in routes for body in _bodies(route))}
+    types = {Problem, openai.ApiErrorBody, *(body.type for route in routes for body in _bodies(route))}
     types |= {route.reply_type for route in routes if _is_struct(route.reply_type)}
     ordered = sorted(types, key=str)
     references, schemas = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
@@ -93,7 +94,7 @@ def _describe_operation(
     if route.reply_type is type(None):
         responses[status] = {"description": "Done."}
     elif _is_struct(route.reply_type):
-        responses[status]["content"] = {"application/json": {"schema": reference_of[route.reply_type]}}
+        responses[status]["content"]["application/json"] = {"schema": reference_of[route.reply_type]}
         for additional in route.responses:
             responses[str(additional)]["content"] = responses[status]["content"]
     elif "application/json" in responses[status].get("content", {}):
@@ -105,8 +106,9 @@ def _describe_operation(
         responses[status]["headers"] = {"Location": {"$ref": "#/components/headers/Location"}}
     errors = _errors(route)
     for error in errors:
-        problems[error.__name__] = _problem(error, reference_of[Problem])
-        responses.setdefault(str(error.status), {"$ref": f"#/components/responses/{error.__name__}"})
+        name, status_of_error, response = _error(error, route.path, reference_of)
+        problems[name] = response
+        responses.setdefault(str(status_of_error), {"$ref": f"#/components/responses/{name}"})
     for refusal, (_, detail) in REFUSALS.items():
         if str(refusal) not in responses:
             name = _REFUSAL_NAMES[refusal]
@@ -120,11 +122,19 @@ def _describe_operation(
             operation["security"].insert(0, {})
 
 
-def _problem(error: type[GatewayError], schema: Any) -> dict[str, Any]:
-    response = _problem_response(inspect.getdoc(error) or http.HTTPStatus(error.status).phrase, schema)
-    if error.status in (429, 503):
+def _error(error: type[GatewayError], path: str, reference_of: dict[Any, Any]) -> tuple[str, int, dict[str, Any]]:
+    """Return the name, the status and the description of an error as requests of ``path`` get it."""
+    description = inspect.getdoc(error) or http.HTTPStatus(error.status).phrase
+    if path.startswith(openai.PREFIX):
+        name, status = f"OpenAi{error.__name__}", openai.STATUSES.get(error.status, error.status)
+        content = {"application/json": {"schema": reference_of[openai.ApiErrorBody]}}
+        response: dict[str, Any] = {"description": description, "content": content}
+    else:
+        name, status = error.__name__, error.status
+        response = _problem_response(description, reference_of[Problem])
+    if status in (429, 503):
         response["headers"] = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
-    return response
+    return name, status, response
 
 
 def _problem_response(description: str, schema: Any) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""Errors as ``application/problem+json`` (RFC 9457): the one place that maps exceptions to responses."""
+"""Errors as ``application/problem+json`` (RFC 9457), or as OpenAI's where its API is served: the one place that maps
+exceptions to responses."""
 
 import http
 import math
@@ -13,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.errors import GatewayError, InternalError
+from gateway.protocols.openai import errors as openai
 from parley.contracts.problems import MEDIA_TYPE, Problem
 
 _CODES = {
@@ -25,16 +27,23 @@ _DETAILS = {
 }
 
 
-def problem_response(
+def error_response(
+    path: str,
     status: int,
     code: str,
     detail: str,
     *,
     request_id: str | None,
     retry_after: float | None = None,
+    field: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Render a problem. ``retry_after`` is rounded up to whole seconds, as the header wants it."""
+    """Render an error in the shape that requests of ``path`` get.
+
+    ``retry_after`` is rounded up to whole seconds, as the header wants it.
+    """
+    if path.startswith(openai.PREFIX):
+        return openai.response(status, code, detail, field=field, retry_after=retry_after, headers=headers)
     headers = dict(headers or {})
     if retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
@@ -59,12 +68,14 @@ def request_id_of(request: Request) -> str | None:
 
 async def _gateway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)
-    return problem_response(
+    return error_response(
+        request.scope["path"],
         error.status,
         error.code,
         error.detail,
         request_id=request_id_of(request),
         retry_after=error.retry_after,
+        field=error.field,
         headers=error.headers,
     )
 
@@ -75,7 +86,8 @@ async def _http_error(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         # Starlette names the methods of the first route with this path; there may be several.
         headers["Allow"] = ", ".join(_allowed(request))
-    return problem_response(
+    return error_response(
+        request.scope["path"],
         error.status_code,
         _CODES.get(error.status_code, "malformed"),
         _DETAILS.get(error.status_code, error.detail),
@@ -95,12 +107,13 @@ def _allowed(request: Request) -> list[str]:
 async def _invalid_parameters(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     detail = "; ".join(f"{item['loc'][-1]}: {item['msg']}" for item in error.errors())
-    return problem_response(422, "invalid", detail, request_id=request_id_of(request))
+    return error_response(request.scope["path"], 422, "invalid", detail, request_id=request_id_of(request))
 
 
 async def _internal_error(request: Request, error: Exception) -> Response:
     # Starlette raises the exception again after this; the edge logs it, once.
-    return problem_response(
+    return error_response(
+        request.scope["path"],
         InternalError.status,
         InternalError.default_code,
         "Something went wrong here. The log has more under this request_id.",

@@ -3,12 +3,14 @@
 import asyncio
 import codecs
 import json
+import re
 from collections.abc import Coroutine
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 from fastapi import Depends, Path, Query
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive
 
 from gateway.errors import Invalid, Malformed, NotFound, RequestTimeout, TooLarge, UnsupportedMediaType
 from gateway.http.routing import raises
@@ -22,11 +24,20 @@ T = TypeVar("T")
 MAX_BODY_BYTES = 6 * MAX_PROMPT_BYTES + 64 * 1024
 """The largest body of any route: JSON may escape one byte of a prompt with six."""
 
+MAX_TURN_BODY_BYTES = 4 * 1024 * 1024
+"""The largest body of a request in another protocol, which has a conversation with images. What is made of it has to
+fit into a message of NATS."""
+
+_PROTOCOLS = ("/openai/", "/ai-sdk/", "/ag-ui")
+
 BODY_SECONDS = 30.0
 """How long a body may take to arrive."""
 
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 Before = Annotated[str | None, Query(max_length=1024, description="`next` of the page before.")]
+
+_UNKNOWN_FIELD = re.compile(r"unknown field `([^`]*)`")
+_PLACE = re.compile(r" - at `\$([^`]*)`$")
 
 _PathId = Annotated[str, Path(json_schema_extra={"format": "uuid", "pattern": ID_PATTERN})]
 
@@ -77,23 +88,24 @@ def _checked_id(value: str, what: str) -> str:
 
 
 async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Return the result of ``work``, for a request without a body; cancel it when the client disconnects before.
+    """Return the result of ``work``; cancel it when the client disconnects before. The request's body has been read.
 
     Raises:
         ClientDisconnect
     """
-    working, disconnected = asyncio.create_task(work), asyncio.create_task(_disconnected(request))
+    working, leaving = asyncio.create_task(work), asyncio.create_task(disconnected(request.receive))
     try:
-        await asyncio.wait((working, disconnected), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
             raise ClientDisconnect
         return working.result()
     finally:
-        await tasks.end(working, disconnected)
+        await tasks.end(working, leaving)
 
 
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def disconnected(receive: Receive) -> None:
+    """Return when the client has disconnected. Its body has been read, or it sends none."""
+    while (await receive())["type"] != "http.disconnect":
         pass
 
 
@@ -129,9 +141,19 @@ class JsonBody(Generic[T]):
             except msgspec.DecodeError:
                 return self._decoder.decode(_replace_lone_surrogates(body))
         except msgspec.ValidationError as error:
-            raise Invalid(f"{error}.") from None
+            raise _invalid(str(error)) from None
         except (ValueError, RecursionError):
             raise Malformed("The body is not JSON.") from None
+
+
+def _invalid(text: str) -> Invalid:
+    """Return the error for what msgspec says of a body, with the place that it names."""
+    unknown = _UNKNOWN_FIELD.search(text)
+    place = _PLACE.search(text)
+    field = place[1].removeprefix(".") if place is not None else ""
+    if unknown is None:
+        return Invalid(f"{text}.", field=field or None)
+    return Invalid(f"{text}.", code="unknown_parameter", field=f"{field}.{unknown[1]}".removeprefix("."))
 
 
 def _replace_lone_surrogates(body: bytes) -> bytes:
@@ -146,8 +168,13 @@ def _replace_lone_surrogates(body: bytes) -> bytes:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
-async def read_body(request: Request, *, limit: int = MAX_BODY_BYTES) -> bytes:
-    """Read the body, at most ``limit`` bytes of it.
+def max_body_bytes(path: str) -> int:
+    """Return how long the body of a request of this path may be."""
+    return MAX_TURN_BODY_BYTES if path.startswith(_PROTOCOLS) else MAX_BODY_BYTES
+
+
+async def read_body(request: Request, *, limit: int | None = None) -> bytes:
+    """Read the body, at most ``limit`` bytes of it, or as much as a request of its path may have.
 
     Raises:
         TooLarge: it is longer; the rest is not read.
@@ -156,6 +183,7 @@ async def read_body(request: Request, *, limit: int = MAX_BODY_BYTES) -> bytes:
     """
     chunks = []
     size = 0
+    limit = limit or max_body_bytes(request.scope["path"])
     try:
         async with asyncio.timeout(BODY_SECONDS):
             async for chunk in request.stream():

@@ -51,7 +51,7 @@ _SHARED = re.compile(r"/shared/[\w-]+/?")
 _PUBLIC = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
 """Of the assets, which contain nothing private: a document without an origin loads them across origins."""
 
-_INTERFACES = ("/v1/", "/assets/")
+_INTERFACES = ("/v1/", "/openai/", "/ai-sdk/", "/ag-ui", "/assets/")
 """Below these a 404 is a problem for browsers too."""
 
 _NOT_BUILT = "The page is not built: run `make web`, or set WEB_DIST to its folder. The interface is at /v1.\n"

@@ -50,7 +50,7 @@ async def create_chat(
         user_id=identity.user_id,
         chat_id=check_id(body.id, "id") or new_id(),
         title=check_title(body.title),
-        model=check_model(body.model, identity, gateway),
+        model=check_model(body.model, identity, gateway.models),
         system_prompt=check_system_prompt(body.system_prompt),
     )
     chat = (await gateway.store.ask(request)).chat
@@ -76,7 +76,7 @@ async def change_chat(
     if body.title is not UNSET:
         check_title(body.title)
     if body.model is not UNSET:
-        check_model(body.model, identity, gateway)
+        check_model(body.model, identity, gateway.models)
     if body.system_prompt is not UNSET:
         check_system_prompt(body.system_prompt)
     if body.tip_id is not UNSET and not is_id(body.tip_id):

@@ -1,21 +1,19 @@
 """Messages: reading them, sending one, asking for another answer."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
-from msgspec import UNSET
 from starlette.requests import Request
 
+from gateway.answers.turns import NewTurn
 from gateway.auth.authentication import Reader, Writer
 from gateway.auth.model_access import check_model
 from gateway.context import GatewayDependency
 from gateway.errors import Conflict
-from gateway.http.requests import Before, ChatId, JsonBody, Limit, MessageId, check_content, check_id
+from gateway.http.requests import Before, ChatId, JsonBody, Limit, MessageId, check_id
 from gateway.http.routing import StructRoute, raises
 from gateway.routes.schemas import Accepted, NewAnswer, NewMessage, Page
 from parley.contracts import rpc
-from parley.contracts.events import PromptSubmitted
 from parley.contracts.ids import new_id
 from parley.contracts.resources import Message
 from parley.runtime import tracing
@@ -45,24 +43,23 @@ async def send_message(
     chat_id: ChatId,
     body: Annotated[NewMessage, Depends(JsonBody(NewMessage))],
 ) -> Accepted:
-    """Accept a message: 202 once it is durable; the same ``id`` again changes nothing."""
-    if body.parent_id is not UNSET:
-        check_id(body.parent_id, "parent_id")
-    prompt = PromptSubmitted(
+    """Accept a message: 202 once it is durable; the same ``id`` again changes nothing.
+
+    With ``when_busy`` ``reject``: 409 ``chat_busy`` when the chat has a running answer or queued messages.
+    """
+    turn = NewTurn(
         chat_id=chat_id,
-        occurred_at=datetime.now(UTC),
-        message_id=check_id(body.id, "id") or new_id(),
-        user_id=identity.user_id,
-        content=check_content(body.content),
+        message_id=new_id() if body.id is None else body.id,
+        content=body.content,
+        answer_id=body.answer_id,
         parent_id=body.parent_id,
-        model=check_model(body.model, identity, gateway),
+        model=body.model,
+        when_busy=body.when_busy,
     )
     # Here the trace of a turn begins (or joins the caller's): the event carries it on.
     with tracing.span(f"POST {MESSAGES}", kind="server", parent=request.headers):
-        await gateway.store.require_access(identity.user_id, chat_id, "write")
-        await gateway.admission.admit(prompt)
-        await gateway.publisher.publish(prompt)
-    return Accepted(chat_id=chat_id, message_id=prompt.message_id)
+        await gateway.turns.submit(identity, turn)
+    return Accepted(chat_id=chat_id, message_id=turn.message_id)
 
 
 @router.get("/{message_id}")
@@ -95,7 +92,7 @@ async def regenerate(
         chat_id=chat_id,
         message_id=message_id,
         answer_id=check_id(body.id, "id") or new_id(),
-        model=check_model(body.model, identity, gateway),
+        model=check_model(body.model, identity, gateway.models),
     )
     with tracing.span(f"POST {MESSAGES}{REGENERATE}", kind="server", parent=request.headers):
         answer = (await gateway.store.ask(command)).message

@@ -17,7 +17,7 @@ async def list_models(gateway: GatewayDependency, identity: Reader) -> Models:
     if not gateway.models:
         offered = await gateway.store.list_models()
         return Models(items=offered.items, default=offered.default)
-    usable = models_of(identity, gateway)
+    usable = models_of(identity, gateway.models)
     default = gateway.models.default_of_user(identity.groups, identity.role)
     return Models(
         items=[model.name for model in usable],

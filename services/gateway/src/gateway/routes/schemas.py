@@ -6,6 +6,7 @@ from typing import Annotated, Generic, Literal, Self, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from parley.contracts.completion import WhenBusy
 from parley.contracts.identity import ApiKey, Principal, Scope, SessionInfo, UserRole
 from parley.contracts.ids import ID_PATTERN
 from parley.contracts.limits import MAX_MODEL_LENGTH, MAX_TITLE_LENGTH
@@ -82,12 +83,19 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         id: Made by the client, so that a repeat is the same message; made here when absent.
         parent_id: Absent: continue at the chat's tip. Null: a new root. An id: a branch there.
+        answer_id: Names the answer; made here when absent.
+        when_busy: What happens where the chat has a running answer or queued messages. ``enqueue``: the message is
+            answered in its turn. ``reject``: it is not stored (``chat_busy``). ``interrupt``: the running answer is
+            stopped and keeps its partial text, and the message is answered next. ``rollback``: likewise, and it takes
+            the place of the message whose answer was stopped.
     """
 
     content: Content
     id: Id | None = None
     parent_id: Id | None | UnsetType = UNSET
     model: Model | None = None
+    answer_id: Id | None = None
+    when_busy: WhenBusy = "enqueue"
 
 
 class NewAnswer(msgspec.Struct, frozen=True, kw_only=True):

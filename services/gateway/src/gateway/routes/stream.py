@@ -11,7 +11,6 @@ from gateway.auth.authentication import Reader
 from gateway.context import GatewayDependency
 from gateway.errors import TooMany, Unavailable
 from gateway.http.event_stream import EventStream, StreamRequest
-from gateway.http.problems import request_id_of
 from gateway.http.requests import ChatId
 from gateway.http.routing import StructRoute, raises
 
@@ -50,16 +49,5 @@ async def stream_chat(
     A browser's first request cannot send that header: ``after`` is the same as a parameter.
     """
     await gateway.store.require_access(identity.user_id, chat_id)
-    headers = {"X-Request-Id": request_id_of(request) or ""}
-    if request.client is not None and request.client.host:
-        headers["X-Forwarded-For"] = request.client.host
-    principal = identity.principal
-    reading = StreamRequest(
-        chat_id=chat_id,
-        user_id=identity.user_id,
-        session_id=principal.session_id,
-        key_id=principal.key_id,
-        ends_at=principal.expires_at,
-        headers=headers,
-    )
+    reading = StreamRequest.of(request, identity.principal, chat_id)
     return EventStreamResponse(await gateway.streams.open(reading, last_event_id or after))

@@ -1,0 +1,122 @@
+"""Reads an answer as numbered events: live from push while it runs, from chat-store when it has ended."""
+
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from gateway.answers.events import AnswerEvent
+from gateway.answers.numbering import AnswerNumbers, Gap
+from gateway.bus.store_client import StoreClient
+from gateway.errors import GatewayError, NotAuthenticated, NotFound, Unavailable
+from gateway.http.event_stream import GOODBYE, EventStreams, StreamRequest
+from parley.contracts import frames, rpc
+from parley.contracts.decoding import UNDECODABLE
+
+log = logging.getLogger(__name__)
+
+_MAX_FRUITLESS: Final = 3
+"""Streams one after the other that bring nothing and do not last."""
+
+_decoder = msgspec.json.Decoder(frames.ServerFrame)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerRef:
+    """An answer by its own id, or by its prompt's: that prompt's first answer."""
+
+    chat_id: str
+    message_id: str
+
+
+class AnswerReader:
+    """Reads answers. Nothing is queued here: a reader who is slow makes push pause."""
+
+    def __init__(self, store: StoreClient, streams: EventStreams) -> None:
+        self._store = store
+        self._streams = streams
+
+    async def read(
+        self, ref: AnswerRef, reader: StreamRequest, *, after: int = -1
+    ) -> AsyncGenerator[AnswerEvent, None]:
+        """Yield the events of an answer after the number ``after``, until it has ended; close the iterator after use.
+
+        A prompt that is queued is waited for. Push may go away meanwhile: the reading goes on at another one.
+
+        Raises:
+            NotFound: there is no such turn, or not any more, or the user may not read it any more.
+            NotAuthenticated: the reader's session has ended.
+            TooMany: the user has too many connections.
+            Unavailable: chat-store or push does not answer, or this process is stopping.
+        """
+        turn = await self._turn(ref, reader)
+        numbers = AnswerNumbers((turn.answer or turn.prompt).id, after)
+        fruitless = 0
+        while True:
+            for event in numbers.stored(turn.answer or turn.prompt):
+                yield event
+            if numbers.has_ended():
+                return
+            if fruitless == _MAX_FRUITLESS:
+                raise Unavailable("The answer cannot be followed at the moment. Try again soon.")
+            fruitless += 1
+            # Without a generation, so that the running answer comes from its beginning, and old messages do not.
+            cursor = msgspec.json.encode(frames.Cursor(version=turn.chat_version)).decode()
+            stream = await self._streams.open(reader, cursor)
+            try:
+                async with contextlib.aclosing(_frames(stream.events())) as received:
+                    async for frame in received:
+                        for event in numbers.apply(frame):
+                            fruitless = 0
+                            yield event
+                        if numbers.has_ended():
+                            return
+                        if isinstance(frame, frames.Snapshot) and not frame.recovered:
+                            break
+            except Gap:
+                log.warning("Chunks of an answer are missing", extra={"chat_id": ref.chat_id})
+            finally:
+                await stream.close()
+            turn = await self._turn(ref, reader)
+
+    async def _turn(self, ref: AnswerRef, reader: StreamRequest) -> rpc.TurnReply:
+        request = rpc.GetTurn(user_id=reader.user_id, chat_id=ref.chat_id, message_id=ref.message_id)
+        return await self._store.ask(request)
+
+
+async def _frames(events: AsyncIterator[bytes]) -> AsyncGenerator[frames.ServerFrame, None]:
+    """Yield the frames within server-sent events, until the stream is complete.
+
+    Raises:
+        GatewayError: the reader may not, or cannot, go on.
+    """
+    async for chunk in events:
+        if chunk == GOODBYE:
+            raise Unavailable("This server is going away. Connect again.", retry_after=1)
+        for line in chunk.split(b"\n"):
+            if not line.startswith(b"data: "):
+                continue
+            try:
+                frame = _decoder.decode(line[6:])
+            except UNDECODABLE:
+                continue  # of a newer version
+            match frame:
+                case frames.Error() if (error := _error(frame)) is not None:
+                    raise error
+                case frames.ChatFrame(chat=None):
+                    raise NotFound("The chat was deleted, or you are not a member of it any more.")
+                case _:
+                    yield frame
+
+
+def _error(frame: frames.Error) -> GatewayError | None:
+    match frame.code:
+        case "not_found":
+            return NotFound(frame.message)
+        case "session_ended":
+            return NotAuthenticated(frame.message, code=frame.code)
+        case _:
+            return None

@@ -1,0 +1,122 @@
+"""A response of server-sent events that are made here, as long as the client stays."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Final
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from gateway.errors import GatewayError
+from gateway.http.requests import disconnected
+from parley.runtime import tasks
+
+_SILENCE_SECONDS: Final = 15.0
+"""After a silence of this length a comment is sent, so that no proxy takes the connection for dead."""
+
+_COMMENT: Final = b": still here\n\n"
+
+
+class EventResponse(Response):
+    """Server-sent events until ``events`` ends or the client disconnects.
+
+    The next event is made when the one before has been taken: nothing is queued.
+
+    Args:
+        events: Encoded events; closed in the end.
+        error_event: Encodes an error of ``events`` as the last event.
+        abandoned: Called when the client disconnects before the end.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        events: AsyncGenerator[bytes, None],
+        *,
+        error_event: Callable[[GatewayError], bytes],
+        abandoned: Callable[[], Awaitable[None]] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        # Proxies such as nginx would delay events to fill a buffer, others to compress them.
+        unbuffered = {"X-Accel-Buffering": "no", "Cache-Control": "no-store, no-transform"}
+        super().__init__(headers=unbuffered | (headers or {}))
+        del self.headers["content-length"]
+        self._events = events
+        self._first: asyncio.Task[bytes | None] | None = None
+        self._error_event = error_event
+        self._abandoned = abandoned
+        self._sent_at = 0.0
+
+    async def wait_for_first(self, request: Request, seconds: float) -> None:
+        """Wait for the first event, so that an error before it is the response's status; no longer than ``seconds``.
+
+        Raises:
+            GatewayError: as ``events`` raised it.
+            ClientDisconnect: the client did not wait.
+        """
+        self._first = asyncio.create_task(_next(self._events))
+        leaving = asyncio.create_task(disconnected(request.receive))
+        try:
+            await asyncio.wait((self._first, leaving), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if self._first.done():
+                self._first.result()
+            elif leaving.done():
+                raise ClientDisconnect
+        except BaseException:
+            await self._close(abandoned=leaving.done() and not self._first.done())
+            raise
+        finally:
+            await tasks.end(leaving)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        writing = asyncio.create_task(self._write(send))
+        leaving = asyncio.create_task(disconnected(receive))
+        waking = asyncio.create_task(self._break_silence(send, writing))
+        try:
+            await asyncio.wait((writing, leaving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            abandoned = leaving.done() and not writing.done()
+            await tasks.end(waking, leaving, writing)
+            await self._close(abandoned=abandoned)
+        if not abandoned:
+            writing.result()
+
+    async def _write(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        try:
+            event = await (self._first or _next(self._events))
+            while event is not None:
+                if event:
+                    await self._send(send, event)
+                event = await anext(self._events, None)
+        except GatewayError as error:
+            await self._send(send, self._error_event(error))
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send(self, send: Send, event: bytes) -> None:
+        self._sent_at = asyncio.get_running_loop().time()
+        await send({"type": "http.response.body", "body": event, "more_body": True})
+
+    async def _break_silence(self, send: Send, writing: "asyncio.Task[None]") -> None:
+        loop = asyncio.get_running_loop()
+        self._sent_at = loop.time()
+        while True:
+            await asyncio.sleep(self._sent_at + _SILENCE_SECONDS - loop.time())
+            if loop.time() - self._sent_at >= _SILENCE_SECONDS and not writing.done():
+                await self._send(send, _COMMENT)
+
+    async def _close(self, *, abandoned: bool) -> None:
+        if self._first is not None:
+            await tasks.end(self._first)
+        await self._events.aclose()
+        if abandoned and self._abandoned is not None:
+            await self._abandoned()
+
+
+async def _next(events: AsyncGenerator[bytes, None]) -> bytes | None:
+    """Return the next event that is not empty; None at the end."""
+    while (event := await anext(events, None)) == b"":
+        pass
+    return event

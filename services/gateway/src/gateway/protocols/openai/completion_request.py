@@ -1,0 +1,256 @@
+"""A chat completion's request, and the turn that it is. No I/O.
+
+What a provider can be asked for is passed on as it came; what cannot be done here is refused, never ignored.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+
+from gateway.answers.turns import NewTurn
+from gateway.errors import Invalid
+from gateway.protocols.openai.content import check_tools, image
+from gateway.protocols.options import Options, TurnIds
+from parley.contracts.completion import (
+    CompletionRequest,
+    ContentPart,
+    ContextMessage,
+    ImagePart,
+    TextPart,
+    ToolCall,
+)
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+    pass
+
+
+class TextContent(_Part, frozen=True, kw_only=True, tag="text"):
+    text: str
+
+
+class ImageUrl(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    url: str
+    detail: str | None = None
+
+
+class ImageContent(_Part, frozen=True, kw_only=True, tag="image_url"):
+    image_url: ImageUrl
+
+
+class RefusalContent(_Part, frozen=True, kw_only=True, tag="refusal"):
+    refusal: str
+
+
+class FunctionCall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: str
+    arguments: str
+
+
+class CalledFunction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    id: str
+    function: FunctionCall
+    type: Literal["function"] = "function"
+    index: int | None = None
+
+
+class _Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="role"):
+    pass
+
+
+class SystemMessage(_Message, frozen=True, kw_only=True, tag="system"):
+    content: str | list[TextContent]
+
+
+class DeveloperMessage(_Message, frozen=True, kw_only=True, tag="developer"):
+    content: str | list[TextContent]
+
+
+class UserMessage(_Message, frozen=True, kw_only=True, tag="user"):
+    content: str | list[TextContent | ImageContent]
+
+
+class AssistantMessage(_Message, frozen=True, kw_only=True, tag="assistant"):
+    """An earlier answer.
+
+    Attributes:
+        reasoning_content, annotations: Of an answer that is sent back as it came; not sent to the provider.
+        audio, function_call: Only null.
+    """
+
+    content: str | list[TextContent | RefusalContent] | None = None
+    tool_calls: list[CalledFunction] | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    annotations: list[dict[str, Any]] | None = None
+    audio: None = None
+    function_call: None = None
+
+
+class ToolMessage(_Message, frozen=True, kw_only=True, tag="tool"):
+    """The result of a call. ``name`` is what the call says already."""
+
+    content: str | list[TextContent]
+    tool_call_id: str
+    name: str | None = None
+
+
+InputMessage = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage
+
+
+class StreamOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class ChatCompletionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``POST /openai/v1/chat/completions``. A member that is not listed is refused.
+
+    Attributes:
+        store: False: the chat is deleted when the answer has been delivered.
+        metadata: Strings; ``parley.chat_id``, ``parley.when_busy`` and ``parley.detach`` are for Parley.
+        user: Not sent to the provider.
+        service_tier: ``auto`` is not sent to the provider.
+        n: 1.
+        modalities: Text.
+        logprobs, top_logprobs, audio, functions, function_call, prediction, web_search_options: Refused.
+    """
+
+    model: str
+    messages: list[InputMessage]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    store: bool | None = None
+    metadata: dict[str, Any] | None = None
+    user: str | None = None
+    service_tier: str | None = None
+    n: int | None = None
+    modalities: list[str] | None = None
+    temperature: float | int | None = None
+    top_p: float | int | None = None
+    frequency_penalty: float | int | None = None
+    presence_penalty: float | int | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    logit_bias: dict[str, float | int] | None = None
+    response_format: dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning_effort: str | None = None
+    verbosity: str | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+    safety_identifier: str | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    audio: Any = None
+    functions: Any = None
+    function_call: Any = None
+    prediction: Any = None
+    web_search_options: Any = None
+
+
+_PASSED: Final = (
+    *("temperature", "top_p", "frequency_penalty", "presence_penalty", "max_tokens", "max_completion_tokens"),
+    *("stop", "seed", "logit_bias", "response_format", "tools", "tool_choice", "parallel_tool_calls"),
+    *("reasoning_effort", "verbosity", "prompt_cache_key", "prompt_cache_retention", "safety_identifier"),
+)
+_REFUSED: Final = (
+    *("logprobs", "top_logprobs", "audio", "functions", "function_call", "prediction", "web_search_options"),
+)
+
+
+def new_turn(request: ChatCompletionRequest, ids: TurnIds, options: Options) -> NewTurn:
+    """Return the turn that a request asks for.
+
+    Raises:
+        Invalid: it asks for what cannot be done; ``field`` names the member.
+    """
+    _check(request)
+    messages = list(enumerate(request.messages))
+    instructions = []
+    while messages and isinstance(first := messages[0][1], SystemMessage | DeveloperMessage):
+        instructions.append(_text(first.content))
+        messages.pop(0)
+    if not messages or not isinstance(messages[-1][1], UserMessage | ToolMessage):
+        raise Invalid("The last message must be a user's, or the result of a tool.", field="messages")
+    content, parts = "", list[ContentPart]()
+    if isinstance(messages[-1][1], UserMessage):
+        content, parts = _content(*messages.pop())
+    return NewTurn(
+        chat_id=options.chat_id or ids.chat_id,
+        message_id=ids.message_id,
+        answer_id=ids.answer_id,
+        content=content,
+        model=request.model,
+        when_busy=options.when_busy,
+        completion=CompletionRequest(
+            parameters=_parameters(request),
+            instructions="\n\n".join(instructions) or None,
+            context=[_in_context(index, message) for index, message in messages],
+            parts=parts,
+            metadata=options.metadata,
+        ),
+    )
+
+
+def _check(request: ChatCompletionRequest) -> None:
+    for name in _REFUSED:
+        # False and 0 ask for nothing.
+        if getattr(request, name):
+            raise Invalid(f"{name} is not supported here.", code="unsupported_parameter", field=name)
+    if request.n not in (None, 1):
+        raise Invalid("Only one choice is supported: n must be 1.", code="unsupported_parameter", field="n")
+    if request.modalities not in (None, ["text"]):
+        raise Invalid("Only text is supported.", code="unsupported_parameter", field="modalities")
+    check_tools(request.tools)
+
+
+def _parameters(request: ChatCompletionRequest) -> dict[str, Any]:
+    parameters = {name: value for name in _PASSED if (value := getattr(request, name)) is not None}
+    if request.service_tier not in (None, "auto"):
+        parameters["service_tier"] = request.service_tier
+    return parameters
+
+
+def _in_context(index: int, message: InputMessage) -> ContextMessage:
+    match message:
+        case UserMessage():
+            content, parts = _content(index, message)
+            return ContextMessage(role="user", content=content, parts=parts)
+        case AssistantMessage():
+            calls = [
+                ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
+                for call in message.tool_calls or ()
+            ]
+            content = _text(message.content or "") or message.refusal or ""
+            return ContextMessage(role="assistant", content=content, tool_calls=calls)
+        case ToolMessage():
+            return ContextMessage(role="tool", content=_text(message.content), tool_call_id=message.tool_call_id)
+        case _:
+            return ContextMessage(role="system", content=_text(message.content))
+
+
+def _content(index: int, message: InputMessage) -> tuple[str, list[ContentPart]]:
+    """Return a user's text, and its parts if there are others than text."""
+    assert isinstance(message, UserMessage)
+    if isinstance(message.content, str):
+        return message.content, []
+    text = _text([part for part in message.content if isinstance(part, TextContent)])
+    parts: list[ContentPart] = [
+        TextPart(text=part.text)
+        if isinstance(part, TextContent)
+        else image(part.image_url.url, part.image_url.detail, f"messages[{index}].content[{at}].image_url.url")
+        for at, part in enumerate(message.content)
+    ]
+    return text, parts if any(isinstance(part, ImagePart) for part in parts) else []
+
+
+def _text(content: str | Sequence[TextContent | RefusalContent]) -> str:
+    if isinstance(content, str):
+        return content
+    return "\n".join(part.text if isinstance(part, TextContent) else part.refusal for part in content)

@@ -1,0 +1,111 @@
+"""``/openai/v1/chat/completions``."""
+
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from gateway.answers.events import Ended
+from gateway.answers.reader import AnswerRef
+from gateway.answers.turns import NewTurn
+from gateway.auth.authentication import Identity, ProtocolWriter
+from gateway.context import Gateway, GatewayDependency
+from gateway.errors import Conflict, GatewayError, NotFound
+from gateway.http.event_response import EventResponse
+from gateway.http.event_stream import StreamRequest
+from gateway.http.requests import JsonBody, cancel_on_disconnect
+from gateway.http.routing import StructRoute, raises
+from gateway.protocols.openai import errors
+from gateway.protocols.openai.completion_chunks import ChatCompletion, CompletionChunks, completion_of
+from gateway.protocols.openai.completion_request import ChatCompletionRequest, new_turn
+from gateway.protocols.options import Options, TurnIds
+from parley.contracts import rpc
+from parley.contracts.resources import Message
+from parley.runtime import tracing
+
+PATH = "/openai/v1/chat/completions"
+
+_FIRST_SECONDS = 10.0
+"""How long a stream waits for its first event before it starts: an error until then is the response's status."""
+
+router = APIRouter(tags=["OpenAI"], route_class=StructRoute)
+
+
+@router.post(PATH, responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}})
+@raises(NotFound, Conflict)
+async def create_chat_completion(
+    request: Request,
+    gateway: GatewayDependency,
+    identity: ProtocolWriter,
+    body: Annotated[ChatCompletionRequest, Depends(JsonBody(ChatCompletionRequest))],
+) -> ChatCompletion:
+    """Answer a conversation, whole or as a stream of server-sent events (``stream``)."""
+    options = Options.of(request.headers, body.metadata)
+    turn = new_turn(body, TurnIds.of(identity.user_id, request.headers), options)
+    with tracing.span(f"POST {PATH}", kind="server", parent=request.headers):
+        await gateway.turns.submit(identity, turn, new_chat=options.chat_id is None)
+    answer = _Answer(gateway, request, identity, turn, body)
+    return await (answer.stream() if body.stream else answer.whole())  # type: ignore[return-value]
+
+
+class _Answer:
+    """The answer to one request."""
+
+    def __init__(
+        self, gateway: Gateway, request: Request, identity: Identity, turn: NewTurn, body: ChatCompletionRequest
+    ) -> None:
+        self._gateway = gateway
+        self._request = request
+        self._identity = identity
+        self._body = body
+        self._options = Options.of(request.headers, body.metadata)
+        self._ref = AnswerRef(chat_id=turn.chat_id, message_id=turn.message_id)
+        reader = StreamRequest.of(request, identity.principal, turn.chat_id)
+        self._events = gateway.answers.read(self._ref, reader)
+
+    async def whole(self) -> ChatCompletion:
+        try:
+            message = await cancel_on_disconnect(self._request, self._last_message())
+        except ClientDisconnect:
+            await self._abandon()
+            raise
+        completion = completion_of(message, self._body.model)
+        await self._deliver()
+        return completion
+
+    async def stream(self) -> Response:
+        response = EventResponse(self._chunks(), error_event=errors.event, abandoned=self._abandon)
+        await response.wait_for_first(self._request, _FIRST_SECONDS)
+        return response
+
+    async def _last_message(self) -> Message:
+        async with contextlib.aclosing(self._events) as events:
+            async for event in events:
+                if isinstance(event, Ended):
+                    return event.message
+        raise AssertionError("an answer ends")
+
+    async def _chunks(self) -> AsyncGenerator[bytes, None]:
+        options = self._body.stream_options
+        chunks = CompletionChunks(self._body.model, include_usage=options is not None and bool(options.include_usage))
+        async with contextlib.aclosing(self._events) as events:
+            async for event in events:
+                if encoded := chunks.encode(event):
+                    yield encoded
+        await self._deliver()
+
+    async def _abandon(self) -> None:
+        """Stop the answer, which nobody waits for."""
+        if not self._options.detach:
+            with contextlib.suppress(GatewayError):
+                await self._gateway.turns.stop(self._identity, self._ref)
+
+    async def _deliver(self) -> None:
+        """Delete the chat of an answer that is not to be stored, if the chat was made for it."""
+        if self._body.store is False and self._options.chat_id is None:
+            with contextlib.suppress(GatewayError):
+                request = rpc.DeleteChat(user_id=self._identity.user_id, chat_id=self._ref.chat_id)
+                await self._gateway.store.ask(request)

@@ -1,0 +1,143 @@
+"""Errors as OpenAI's API has them: the one place that maps ours, and those of an answer, to its statuses and codes."""
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from starlette.responses import Response
+
+from gateway.errors import GatewayError
+from parley.contracts.resources import Message
+
+PREFIX: Final = "/openai/"
+"""Every error below this path has this shape."""
+
+STATUSES: Final = {412: 403, 422: 400}
+"""Statuses that OpenAI's API has not, and its own instead."""
+
+_CODES: Final = {
+    "not_authenticated": "invalid_api_key",
+    "token_expired": "invalid_api_key",
+    "token_invalid": "invalid_api_key",
+    "session_ended": "invalid_api_key",
+    "no_such_model": "model_not_found",
+    "budget_spent": "insufficient_quota",
+    "too_many": "rate_limit_exceeded",
+    "too_many_requests": "rate_limit_exceeded",
+    "rate_limited": "rate_limit_exceeded",
+    "context_too_long": "context_length_exceeded",
+    "content_refused": "content_filter",
+}
+_TYPES: Final = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+_ANSWERS: Final = {
+    "model_not_found": 404,
+    "context_too_long": 400,
+    "content_refused": 400,
+    "rate_limited": 429,
+    "queue_full": 429,
+    "budget_spent": 429,
+    "too_many_prompts": 429,
+    "too_many_answers": 429,
+    "provider_auth": 500,
+    "provider_unavailable": 503,
+    "provider_timeout": 504,
+    "attempts_exhausted": 503,
+    "model_not_allowed": 403,
+    "not_found": 404,
+    "chat_busy": 409,
+    "id_taken": 409,
+    "answer_stopped": 409,
+    "attempt_dropped": 503,
+}
+"""The status of an answer's error, by its code."""
+
+
+class ApiError(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request did wrong, or what went wrong.
+
+    Attributes:
+        type: ``invalid_request_error``, ``authentication_error``, ``permission_error``, ``rate_limit_error``,
+            ``insufficient_quota`` or ``server_error``.
+        param: The member of the request that is wrong.
+        code: For programs.
+    """
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class ApiErrorBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of every error."""
+
+    error: ApiError
+
+
+class AnswerFailed(GatewayError):
+    """The answer did not become complete."""
+
+    status = 500
+    default_code = "internal"
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(detail, code=code)
+        self.status = status
+
+
+def answer_failed(message: Message) -> AnswerFailed:
+    """Return the error for an answer that failed or was stopped, or for a prompt that was rejected or deleted."""
+    if message.error is None:
+        return AnswerFailed(409, "answer_stopped", "The answer was stopped before its end.")
+    code = message.error.code
+    status = _ANSWERS.get(code, 502 if message.error.retryable else 400)
+    if code == "rate_limited" and not message.error.retryable:
+        code = "insufficient_quota"
+    return AnswerFailed(status, code, message.error.message)
+
+
+def attempt_dropped() -> AnswerFailed:
+    """Return the error for a reader who was sent a part of an attempt that another one takes the place of."""
+    detail = (
+        "The server that produced the answer went away, and another one begins the answer anew. "
+        "The same request with the same Idempotency-Key returns the whole answer."
+    )
+    return AnswerFailed(_ANSWERS["attempt_dropped"], "attempt_dropped", detail)
+
+
+def body(status: int, code: str, detail: str, field: str | None = None) -> bytes:
+    """Encode an error. ``code`` is ours, ``field`` the member of the request that is wrong."""
+    status = STATUSES.get(status, status)
+    code = _CODES.get(code, code)
+    kind = "server_error" if status >= 500 else _TYPES.get(status, "invalid_request_error")
+    if code == "insufficient_quota":
+        kind = code
+    return msgspec.json.encode(ApiErrorBody(error=ApiError(message=detail, type=kind, param=field, code=code)))
+
+
+def response(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    field: str | None = None,
+    retry_after: float | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Render an error."""
+    content = body(status, code, detail, field)
+    status = 404 if code == "no_such_model" else STATUSES.get(status, status)
+    headers = dict(headers or {})
+    if retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
+    if status == 409:
+        # The SDKs take a 409 for a lock, and would send the request again.
+        headers["x-should-retry"] = "false"
+    return Response(content, status, headers, "application/json")
+
+
+def event(error: GatewayError) -> bytes:
+    """Encode an error within a stream, as a server-sent event that the SDKs raise."""
+    return b"data: %b\n\n" % body(error.status, error.code, error.detail, error.field)
