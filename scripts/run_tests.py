@@ -1,7 +1,7 @@
-"""Run every test, tier by tier, and report how many of each ran. Arguments go to pytest and leave out the web tier.
+"""Run every test and report how many of each tier ran. Arguments go to pytest and leave out the web tier.
 
-With ``--compose`` first among them, run those that need a Docker engine instead, and one after the other: they share an
-installation.
+Several tiers run at once, and what one printed is shown when it has ended. With ``--compose`` first among the
+arguments, run those tests that need a Docker engine instead, and one after the other: they share an installation.
 
 A tier whose tests fail does not keep the others from running. The last line sums up; the exit code is 1 when a test
 failed or a tier ran none. The counts are also added to the file that TEST_COUNTS names.
@@ -13,8 +13,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,27 +44,33 @@ PROVIDERS = {".venv/.smollm2": "a real model", ".venv-litellm/.installed": "Lite
 
 @dataclass(frozen=True)
 class Tier:
-    """A folder of tests.
+    """Tests that run together.
 
-    ``workers`` is for pytest-xdist, 0 for none. Tests that start servers mostly wait, so more than there are cores go.
+    ``processes`` is how many of them run at once. Of tests with pytest these are workers of pytest-xdist; 0: none, in
+    the process of pytest itself, whose output is shown at once.
     """
 
     name: str
-    paths: tuple[str, ...]
-    workers: int
+    paths: tuple[str, ...] = ()
+    processes: int = 0
     ignored: tuple[str, ...] = ()
 
 
+BROWSER = Tier("browser", ("tests/e2e/browser",), processes=1)
 TIERS = (
-    Tier("unit", ("tests/unit",), workers=2),
-    Tier("integration", ("tests/integration",), workers=4),
-    Tier("deploy", ("tests/deploy",), workers=2),
-    Tier("e2e", ("tests/e2e",), workers=2, ignored=("tests/e2e/browser",)),
-    Tier("browser", ("tests/e2e/browser",), workers=0),
-    Tier("chaos", ("tests/chaos",), workers=2),
+    BROWSER,
+    Tier("integration", ("tests/integration",), processes=3),
+    Tier("e2e", ("tests/e2e",), processes=2, ignored=BROWSER.paths),
+    Tier("deploy", ("tests/deploy",), processes=1),
+    Tier("unit", ("tests/unit",), processes=2),
+    Tier("chaos", ("tests/chaos",), processes=2),
+    Tier("web", processes=1),
 )
+"""The longest first: a tier starts as soon as its processes fit in."""
+COMPOSE = Tier("compose", ("tests/compose",))
 
-COMPOSE = Tier("compose", ("tests/compose",), workers=0)
+AT_ONCE = 4
+"""Processes of all tiers together. Tests that start servers mostly wait, so they are more than there are cores."""
 
 
 @dataclass
@@ -70,28 +79,51 @@ class Outcome:
     failed: int = 0
     skipped: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     note: str = ""
+
+    @property
+    def count(self) -> int:
+        return self.passed + self.failed + self.skipped
 
 
 def main() -> int:
     arguments = sys.argv[1:]
     if arguments[:1] == ["--compose"]:
         return run_compose(arguments[1:])
-    outcomes: dict[str, Outcome] = {}
+    install_missing()
+    browser = find_browser()
     with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.xml"
-        if not arguments:
-            outcomes["web"] = run_web(report)
-        install_missing()
-        browser = find_browser()
-        for tier in TIERS:
-            if tier.name == "browser" and browser is None:
-                note = "did not run: no Chromium or Chrome on this machine"
-                print(f"\nbrowser tests {note}")
-                outcomes[tier.name] = Outcome(note=note)
-                continue
-            outcomes[tier.name] = run_pytest(tier, arguments, report, browser)
-    return summarise(outcomes)
+        runs = [TierRun(tier, arguments, Path(folder), browser) for tier in TIERS if tier.paths or not arguments]
+        run_at_once(runs)
+    return summarise({run.tier.name: run.outcome for run in runs})
+
+
+def run_at_once(runs: Sequence["TierRun"]) -> None:
+    """Run tiers in their order, ``AT_ONCE`` processes at a time."""
+    changed = threading.Condition()
+    free = AT_ONCE
+
+    def run(one: TierRun) -> None:
+        nonlocal free
+        try:
+            one.run()
+        finally:
+            with changed:
+                free += one.tier.processes
+                one.print_log()
+                changed.notify()
+
+    with ThreadPoolExecutor(len(runs)) as threads:
+        started = []
+        for one in runs:
+            with changed:
+                while free < one.tier.processes:
+                    changed.wait()
+                free -= one.tier.processes
+            started.append(threads.submit(run, one))
+    for future in started:
+        future.result()
 
 
 def run_compose(arguments: list[str]) -> int:
@@ -101,52 +133,78 @@ def run_compose(arguments: list[str]) -> int:
             print("compose tests did not run: no Docker engine with compose (DOCKER_HOST, or `docker` in PATH)")
             return 0
     with tempfile.TemporaryDirectory() as folder:
-        return summarise({COMPOSE.name: run_pytest(COMPOSE, arguments, Path(folder) / "report.xml", None)})
+        run = TierRun(COMPOSE, arguments, Path(folder), None)
+        run.run()
+    return summarise({COMPOSE.name: run.outcome})
 
 
-def run_web(report: Path) -> Outcome:
-    print("\n=== web ===", flush=True)
-    reporters = ["--reporter=default", "--reporter=junit", f"--outputFile={report}"]
-    return measured([sys.executable, "scripts/build_web.py", "test", *reporters], dict(os.environ), report)
+class TierRun:
+    """One run of a tier."""
+
+    def __init__(self, tier: Tier, arguments: list[str], folder: Path, browser: str | None) -> None:
+        self.tier = tier
+        self.outcome = Outcome()
+        self._arguments = arguments
+        self._report = folder / f"{tier.name}.xml"
+        self._log = folder / f"{tier.name}.log"
+        self._browser = browser
+
+    def run(self) -> None:
+        if self.tier == BROWSER and self._browser is None:
+            self.outcome.note = "did not run: no Chromium or Chrome on this machine"
+            return
+        environment = dict(os.environ)
+        # Compiled once, not by each process that imports it: a service's modules, and the tests.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        if self._browser is not None:
+            environment["BROWSER_PATH"] = self._browser
+        print(f"=== {self.tier.name} starts", flush=True)
+        begun = time.monotonic()
+        with self._log.open("wb") as log:
+            output = log if self.tier.processes else None
+            process = subprocess.Popen(self._command(), cwd=ROOT, env=environment, stdout=output, stderr=output)
+            # Unlike Popen.wait(), it returns what the process and its children used.
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        if self._report.exists():
+            read_report(self._report, self.outcome)
+        self.outcome.seconds = time.monotonic() - begun
+        self.outcome.cpu_seconds = usage.ru_utime + usage.ru_stime
+        self._judge(process.returncode)
+
+    def print_log(self) -> None:
+        """Print what a tier printed that ran beside others."""
+        print(f"\n=== {self.tier.name} {self.outcome.note}".rstrip(), flush=True)
+        if self._log.exists():
+            sys.stdout.buffer.write(self._log.read_bytes())
+            sys.stdout.buffer.flush()
+
+    def _command(self) -> list[str]:
+        if not self.tier.paths:
+            reporters = ["--reporter=default", "--reporter=junit", f"--outputFile={self._report}"]
+            return [sys.executable, "scripts/build_web.py", "test", *reporters]
+        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={self._report}", *self.tier.paths]
+        command += ["-o", f"cache_dir=.pytest_cache/{self.tier.name}"]
+        command += [f"--ignore={path}" for path in self.tier.ignored]
+        if self.tier.processes > 1:
+            command += ["-n", str(self.tier.processes), "--dist=loadscope"]
+        return command + self._arguments
+
+    def _judge(self, code: int) -> None:
+        # 5 is pytest's "no test was selected", which is fine when arguments select.
+        if code not in (0, 5) and not self.outcome.failed:
+            self.outcome.failed, self.outcome.note = 1, f"the runner ended with {code}"
+        elif not self._arguments and not self.outcome.count:
+            self.outcome.failed, self.outcome.note = 1, "no test was found"
 
 
-def run_pytest(tier: Tier, arguments: list[str], report: Path, browser: str | None) -> Outcome:
-    print(f"\n=== {tier.name} ===", flush=True)
-    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *tier.paths]
-    command += [f"--ignore={path}" for path in tier.ignored]
-    if tier.workers:
-        command += ["-n", str(tier.workers), "--dist=loadscope"]
-    environment = dict(os.environ)
-    if browser is not None:
-        environment["BROWSER_PATH"] = browser
-    outcome = measured(command + arguments, environment, report)
-    if not arguments and outcome == Outcome(seconds=outcome.seconds):
-        outcome.failed, outcome.note = 1, "no test was found"
-    return outcome
-
-
-def measured(command: list[str], environment: dict[str, str], report: Path) -> Outcome:
-    report.unlink(missing_ok=True)
-    begun = time.monotonic()
-    code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
-    outcome = read_report(report) if report.exists() else Outcome()
-    outcome.seconds = time.monotonic() - begun
-    # 5 is pytest's "no test was selected", which is fine when arguments select.
-    if code not in (0, 5) and not outcome.failed:
-        outcome.failed = 1
-        outcome.note = f"the runner ended with {code}"
-    return outcome
-
-
-def read_report(report: Path) -> Outcome:
-    outcome = Outcome()
+def read_report(report: Path, outcome: Outcome) -> None:
     for suite in ElementTree.parse(report).getroot().iter("testsuite"):
         total, skipped = int(suite.get("tests", 0)), int(suite.get("skipped", 0))
         failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
         outcome.passed += total - failed - skipped
         outcome.failed += failed
         outcome.skipped += skipped
-    return outcome
 
 
 def find_browser() -> str | None:
@@ -186,9 +244,10 @@ def install_providers() -> None:
 
 
 def summarise(outcomes: dict[str, Outcome]) -> int:
-    print("\ntier          passed  failed  skipped  seconds")
+    print("\ntier          passed  failed  skipped  seconds  CPU seconds")
     for name, outcome in outcomes.items():
-        counts = f"{outcome.passed:>6}  {outcome.failed:>6}  {outcome.skipped:>7}  {outcome.seconds:>7.0f}"
+        counts = f"{outcome.passed:>6}  {outcome.failed:>6}  {outcome.skipped:>7}"
+        counts += f"  {outcome.seconds:>7.0f}  {outcome.cpu_seconds:>11.0f}"
         print(f"{name:<12}  {counts}  {outcome.note}".rstrip())
     passed = sum(outcome.passed for outcome in outcomes.values())
     failed = sum(outcome.failed for outcome in outcomes.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,6 +19,7 @@ from chat_store.domain.records import (
     InvitationRecord,
     MemberRecord,
     MessageRecord,
+    RejectionRecord,
     UsageRecord,
 )
 from parley.contracts.events import GenerationFinished, PromptSubmitted
@@ -59,6 +60,7 @@ class Tables:
         self.generations: dict[str, GenerationRecord] = {}
         self.usage: list[UsageRecord] = []
         self.history: list[Changes] = []
+        self.rejected: list[RejectionRecord] = []
         self.defers = False
         self._numbers = itertools.count(1) if numbers is None else numbers
 
@@ -82,6 +84,11 @@ class Tables:
             if message.role == "assistant" and message.parent_id == prompt_id
         ]
 
+    def prompt_of(self, generation: GenerationRecord) -> MessageRecord:
+        parent_id = self.messages[generation.message_id].parent_id
+        assert parent_id is not None
+        return self.messages[parent_id]
+
     def new_id(self) -> str:
         return f"00000000-0000-7000-8000-{next(self._numbers):012d}"
 
@@ -91,15 +98,18 @@ class Tables:
         """One transaction; raises what ``act`` raises, and then nothing has changed."""
         assert self.chat is not None
         active, queued = self.active, self.queued
+        prompt = None if active is None else self.prompt_of(active)
         conversation = Conversation(
             State(
                 chat=self.chat,
                 active=active,
                 answer=None if active is None else self.messages[active.message_id],
+                prompt_parent_id=None if prompt is None else prompt.parent_id,
                 next_queued=queued[0] if queued else None,
                 queued=len(queued),
-                queued_bytes=sum(len(message.content.encode()) for message in queued),
+                queued_bytes=sum(prompts.prompt_bytes(message.content, message.completion) for message in queued),
                 found=list(self.messages.values()),
+                rejected=self.rejected,
                 members=list(self.members.values()),
                 invitations=list(self.invitations.values()),
                 users=self.users,
@@ -128,6 +138,7 @@ class Tables:
             self.messages.clear()
             self.generations.clear()
             self.members.clear()
+            self.rejected.clear()
             return
         self.chat = changes.chat
         for message in changes.messages:
@@ -140,6 +151,7 @@ class Tables:
             self.generations[generation.id] = generation
             assert self.active is None or changes.active is not None
         self.usage.extend(changes.usage)
+        self.rejected.extend(changes.rejected)
         self.members.update({member.user_id: member for member in changes.members_changed})
         for user_id in changes.members_removed:
             del self.members[user_id]
@@ -171,6 +183,7 @@ class Tables:
         traceparent: str | None = None,
         limits: Limits = NO_LIMITS,
         refused: bool = False,
+        **fields: Any,
     ) -> str:
         """Submit a prompt and return its id."""
         event = PromptSubmitted(
@@ -180,6 +193,7 @@ class Tables:
             content=content,
             parent_id=parent_id,
             occurred_at=START,
+            **fields,
         )
         self.run(lambda chat: prompts.submit(chat, event, traceparent=traceparent, limits=limits, refused=refused))
         return event.message_id

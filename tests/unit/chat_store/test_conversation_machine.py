@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from typing import Literal
 
+import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -18,10 +20,11 @@ from hypothesis.stateful import (
     rule,
 )
 
-from chat_store.domain import chats, generations, prompts
+from chat_store.domain import answers, chats, generations, prompts
 from chat_store.domain.records import GenerationRecord
 from chat_store.errors import Conflict, NotFound
 from parley.contracts import limits
+from parley.contracts.completion import WhenBusy
 from parley.contracts.resources import MessageError
 from tests.unit.chat_store.tables import Tables
 
@@ -29,7 +32,13 @@ GAVE_UP = MessageError(code="attempts_exhausted", message="No worker.", retryabl
 
 
 class Turns(RuleBasedStateMachine):
-    """The model: a line of prompts that wait, the one that is answered, and how each turn ended."""
+    """The model: a line of prompts that wait, the one that is answered, and how each turn ended.
+
+    Attributes:
+        defers: Whether a prompt starts only when :meth:`start_the_first` allows it.
+    """
+
+    defers = False
 
     prompts: Bundle[str] = Bundle("prompts")
     claims: Bundle[GenerationRecord] = Bundle("claims")
@@ -41,6 +50,7 @@ class Turns(RuleBasedStateMachine):
 
     def forget(self) -> None:
         self.tables = Tables(numbers=self.numbers)
+        self.tables.defers = self.defers
         self.waiting: list[str] = []
         self.answering: str | None = None
         self.attempt = 0
@@ -50,6 +60,8 @@ class Turns(RuleBasedStateMachine):
         self.ended: list[str] = []
         self.submitted: list[str] = []
         self.deleted: set[str] = set()
+        self.rejected: set[str] = set()
+        self.place: dict[str, str | None] = {}
         self.started: list[str] = []
         self.text: dict[str, str] = {}
 
@@ -63,39 +75,93 @@ class Turns(RuleBasedStateMachine):
         assert self.answering is not None
         self.ended.append(self.answering)
         self.answering = None
-        if self.waiting:
+        if self.waiting and not self.defers:
             self.begin(self.waiting.pop(0))
+
+    def accept(self, prompt_id: str) -> None:
+        """A prompt is stored that waits for its turn."""
+        self.submitted.append(prompt_id)
+        if self.answering is None and not self.waiting and not self.defers:
+            self.begin(prompt_id)
+        else:
+            self.waiting.append(prompt_id)
 
     # --- commands ---------------------------------------------------------------------------------------------------
 
     @rule(target=prompts, content=st.text(min_size=1, max_size=20))
     def submit(self, content: str) -> str:
         prompt_id = self.tables.submit(content)
-        self.submitted.append(prompt_id)
-        if self.answering is None:
-            self.begin(prompt_id)
-        else:
-            self.waiting.append(prompt_id)
+        self.accept(prompt_id)
         return prompt_id
 
     @rule(target=prompts, parent=prompts)
     def edit(self, parent: str) -> str:
         edited = self.tables.messages.get(parent)
         prompt_id = self.tables.submit("edited", parent_id=None if edited is None else edited.parent_id)
-        self.submitted.append(prompt_id)
-        if self.answering is None:
-            self.begin(prompt_id)
-        else:
-            self.waiting.append(prompt_id)
+        self.accept(prompt_id)
         return prompt_id
 
-    @rule(prompt_id=prompts)
-    def submit_again(self, prompt_id: str) -> None:
-        if prompt_id not in self.tables.messages:
+    @rule(target=prompts)
+    def reject_when_busy(self) -> str:
+        prompt_id = self.tables.submit(when_busy="reject")
+        if self.answering is None and not self.waiting:
+            self.accept(prompt_id)
+        else:
+            self.rejected.add(prompt_id)
+        return prompt_id
+
+    @rule(target=prompts, parent=prompts, mode=st.sampled_from(["interrupt", "rollback"]))
+    def interrupt(self, parent: str, mode: Literal["interrupt", "rollback"]) -> str:
+        """The answer that is claimed ends by its worker; the one that is not, at once."""
+        chosen = self.tables.messages.get(parent)
+        parent_id = chosen.id if chosen is not None and chosen.status == "sent" else msgspec.UNSET
+        running, tip_id = self.tables.active, self.tables.chat and self.tables.chat.tip_id
+        prompt_id = self.tables.submit(when_busy=mode, parent_id=parent_id)
+        if running is not None and mode == "rollback":
+            self.place[prompt_id] = self.tables.prompt_of(running).parent_id
+        elif isinstance(parent_id, str):
+            self.place[prompt_id] = parent_id
+        if self.answering is None:
+            if self.waiting:
+                self.submitted.append(prompt_id)
+                self.waiting.insert(0, prompt_id)
+                assert self.tables.history[-1].waiting == "ann", "the starter looks for it"
+            else:
+                self.accept(prompt_id)
+            return prompt_id
+        self.submitted.append(prompt_id)
+        if self.running:
+            assert running is not None
+            assert self.tables.history[-1].stop == running.id
+            self.stop_asked = True
+            self.waiting.insert(0, prompt_id)
+        else:
+            self.waiting.insert(0, prompt_id)
+            self.end()
+            if self.defers:
+                assert self.tables.history[-1].waiting == "ann", "the starter looks for it"
+            elif prompt_id not in self.place:
+                assert self.tables.messages[prompt_id].parent_id == tip_id, "it follows the answer that was stopped"
+        return prompt_id
+
+    @rule(prompt_id=prompts, mode=st.sampled_from(["enqueue", "reject", "interrupt", "rollback"]))
+    def submit_again(self, prompt_id: str, mode: WhenBusy) -> None:
+        stored = self.tables.messages.get(prompt_id)
+        if stored is None and prompt_id not in self.rejected:
             return
         before = len(self.tables.history)
-        self.tables.submit("the same again", message_id=prompt_id)
+        for content in ("the same again", "hello" if stored is None else stored.content):
+            self.tables.submit(content, message_id=prompt_id, when_busy=mode)
         assert len(self.tables.history) == before
+
+    @precondition(lambda self: self.defers and self.answering is None and self.waiting)
+    @rule()
+    def start_the_first(self) -> None:
+        """As the starter does when its author may have one more answer."""
+        self.tables.defers = False
+        self.tables.run(answers.start_next)
+        self.tables.defers = True
+        self.begin(self.waiting.pop(0))
 
     @rule(prompt_id=prompts)
     def take_back(self, prompt_id: str) -> None:
@@ -208,7 +274,7 @@ class Turns(RuleBasedStateMachine):
         active = self.tables.active
         if self.answering is None:
             assert active is None
-            assert not self.waiting, "prompts wait, and nothing runs"
+            assert not self.waiting or self.defers, "prompts wait, and nothing runs"
         else:
             assert active is not None
             assert self.tables.messages[active.message_id].parent_id == self.answering
@@ -222,6 +288,7 @@ class Turns(RuleBasedStateMachine):
     def no_turn_is_lost_or_doubled(self) -> None:
         prompts = {one.id: one for one in self.tables.messages.values() if one.role == "user"}
         assert sorted(prompts) == sorted(self.submitted)
+        assert not self.rejected & set(prompts)
         for prompt_id, prompt in prompts.items():
             expected = "deleted" if prompt_id in self.deleted else "queued" if prompt_id in self.waiting else "sent"
             assert prompt.status == expected
@@ -231,6 +298,11 @@ class Turns(RuleBasedStateMachine):
         assert len(running) == (self.answering is not None)
         for answer in answered:
             assert answer.content == self.text.get(answer.id, "")
+
+    @invariant()
+    def a_prompt_that_rolled_back_or_chose_its_place_has_it(self) -> None:
+        for prompt_id, parent_id in self.place.items():
+            assert self.tables.messages[prompt_id].parent_id == parent_id
 
     @invariant()
     def each_request_goes_out_once(self) -> None:
@@ -256,5 +328,13 @@ class Turns(RuleBasedStateMachine):
                 node = self.tables.messages[node.parent_id]
 
 
+class DeferredTurns(Turns):
+    """The same with a limit of running answers for each user."""
+
+    defers = True
+
+
 Turns.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 TestTurns = Turns.TestCase
+DeferredTurns.TestCase.settings = Turns.TestCase.settings
+TestDeferredTurns = DeferredTurns.TestCase

@@ -10,10 +10,14 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from parley_cli import child_process, servers
+from parley_cli import child_process
 from parley_cli.embedded.guard import guarded
 from parley_cli.stack.errors import StackError
+
+if TYPE_CHECKING:
+    from parley_cli.servers import ServerUnusable
 
 _LAST_LINES = 40
 _REASON = "chat-store: "
@@ -63,6 +67,11 @@ async def check_servers(*, nats_url: str | None, database_url: str | None) -> No
     Raises:
         StackError: One cannot be used, and a retry would not help.
     """
+    if not nats_url and not database_url:
+        return
+    # Here: the clients of both take 0.1 s of CPU to import, and a stack with servers of its own needs neither.
+    from parley_cli import servers
+
     try:
         if nats_url:
             async with servers.nats_client(nats_url, "parley-migrate") as client:
@@ -77,7 +86,7 @@ async def check_servers(*, nats_url: str | None, database_url: str | None) -> No
         _raise_unless_transient(error)
 
 
-def _raise_unless_transient(error: servers.ServerUnusable) -> None:
+def _raise_unless_transient(error: ServerUnusable) -> None:
     if not error.problem.transient:
         raise StackError(str(error)) from error
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack
 
+from parley.runtime.nats.imports import import_nats
 from parley.runtime.tasks import end
 from parley_cli.embedded.folder import FolderLock
 from parley_cli.embedded.guard import guarded
@@ -17,7 +18,7 @@ from parley_cli.embedded.ports import LOOPBACK, PortSet
 from parley_cli.embedded.postgres import PostgresServer
 from parley_cli.embedded.server import EmbeddedServer
 from parley_cli.polling import poll
-from parley_cli.stack import nats_watch, probe, state
+from parley_cli.stack import probe, state
 from parley_cli.stack.errors import StackError
 from parley_cli.stack.log import CombinedLog
 from parley_cli.stack.migration import MigrationStamp, check_servers, migrate
@@ -127,13 +128,17 @@ class Stack:
         ]
         await _all([self.start_process(spec) for spec in specs])
         await self._wait_until_served()
+        self._ready = True
+        self._write_state()
+        # Here, once the stack is ready: the import of the NATS client takes a moment.
+        import_nats(self.nats_url)
+        from parley_cli.stack import nats_watch
+
         self._watches = [
             asyncio.create_task(nats_watch.watch(server, self.processes[server.folder.name], self._log))
             for server in self._servers
             if isinstance(server, NatsServer)
         ]
-        self._ready = True
-        self._write_state()
 
     async def stop(self) -> None:
         """Stop all processes gracefully, each before its dependencies."""

@@ -6,22 +6,27 @@ import sys
 from chat_store.errors import CannotServe, SchemaMismatch
 from chat_store.settings import MigrateSettings, Settings
 from parley.runtime import lifecycle, logs, tracing
-from parley.runtime.nats.errors import NotProvisioned
-from parley.runtime.nats.provision import Differs
+from parley.runtime.nats.imports import import_nats
 from parley.runtime.settings import read
 
 
 def main(arguments: list[str]) -> int:
     """Return the exit code: 2 for a wrong setting, 3 for a schema or stream that is not as needed, 1 for all else."""
+    settings: Settings | MigrateSettings
+    match arguments:
+        case []:
+            settings = read(Settings, "chat-store")
+        case ["migrate"]:
+            settings = read(MigrateSettings, "chat-store")
+        case _:
+            print("usage: python -m chat_store [migrate]", file=sys.stderr)  # noqa: T201
+            return 2
+    import_nats(settings.nats_url)
+    from parley.runtime.nats.errors import NotProvisioned
+    from parley.runtime.nats.provision import Differs
+
     try:
-        match arguments:
-            case []:
-                return _serve(read(Settings, "chat-store"))
-            case ["migrate"]:
-                return _migrate(read(MigrateSettings, "chat-store"))
-            case _:
-                print("usage: python -m chat_store [migrate]", file=sys.stderr)  # noqa: T201
-                return 2
+        return _serve(settings) if isinstance(settings, Settings) else _migrate(settings)
     except (SchemaMismatch, NotProvisioned, Differs) as error:
         print(f"chat-store: {error}", file=sys.stderr)  # noqa: T201
         return 3

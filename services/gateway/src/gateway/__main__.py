@@ -3,10 +3,10 @@
 import logging
 import sys
 
-from gateway.app import serve
 from gateway.errors import StartupError
 from gateway.settings import Settings
 from parley.runtime import lifecycle, logs, tracing
+from parley.runtime.nats.imports import import_nats
 from parley.runtime.settings import read
 
 
@@ -15,6 +15,9 @@ def main() -> int:
     settings = read(Settings, "gateway")
     logs.setup("gateway", settings.log_level, settings.log_format)
     tracing.setup("gateway")
+    import_nats(settings.nats_url)
+    from gateway.app import serve
+
     try:
         return lifecycle.run(lambda stop: serve(settings, stop))
     except StartupError as error:

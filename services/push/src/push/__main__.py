@@ -5,8 +5,8 @@ import logging
 import sys
 
 from parley.runtime import lifecycle, logs, tracing
+from parley.runtime.nats.imports import import_nats
 from parley.runtime.settings import read
-from push.app import run
 from push.errors import StartupError
 from push.settings import Settings
 
@@ -18,6 +18,8 @@ def main() -> int:
     settings = read(Settings, "push")
     logs.setup("push", settings.log_level, settings.log_format)
     tracing.setup("push")
+    import_nats(settings.nats_url)
+    from push.app import run
 
     async def serve(stop: asyncio.Event) -> None:
         await run(settings, stop)

@@ -145,6 +145,24 @@ def end(
     conversation.active = None
 
 
+def stop(conversation: Conversation) -> bool:
+    """Stop the active generation: at once when no worker has claimed it, else by a signal to its worker.
+
+    Returns:
+        Whether it has ended.
+    """
+    active = conversation.active
+    if active is None:
+        raise AssertionError("nothing to stop")
+    if active.status == "requested":
+        end(conversation, "stopped")
+        return True
+    if active.stop_requested_at is None:
+        conversation.put_generation(replace(active, stop_requested_at=conversation.now), visible=False)
+    conversation.stop_signal = active.id
+    return False
+
+
 def start_next(conversation: Conversation) -> None:
     """Start the next queued prompt, if there is one; where starts are deferred, note whose it is."""
     if conversation.queued == 0:

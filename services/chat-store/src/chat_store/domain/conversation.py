@@ -23,6 +23,7 @@ from chat_store.domain.records import (
     InvitationRecord,
     MemberRecord,
     MessageRecord,
+    RejectionRecord,
     UsageRecord,
 )
 from chat_store.errors import Forbidden, NotFound
@@ -43,22 +44,26 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         active: Its active generation; ``answer`` is the message that it fills.
+        prompt_parent_id: The parent of the prompt that is answered.
         next_queued: The first queued prompt; only loaded for commands that may end a generation.
         queued, queued_bytes: How many prompts are queued, and the bytes of their content and their completions.
         found: The messages that the command names, if they exist, and queued prompts whose answers are named.
+        rejected: Prompts with the ids that the command names, which were rejected since the chat was busy.
         members: The members that the command names, if they are members.
         invitations: Their invitations, if they are invited.
         users: Those of the users whom the command names who exist and are not disabled.
-        member_count: Members and invitations together. All four are loaded for commands that name users.
+        member_count: Members and invitations together. These four are loaded for commands that name users.
     """
 
     chat: ChatRecord
     active: GenerationRecord | None = None
     answer: MessageRecord | None = None
+    prompt_parent_id: str | None = None
     next_queued: MessageRecord | None = None
     queued: int = 0
     queued_bytes: int = 0
     found: list[MessageRecord] = []
+    rejected: list[RejectionRecord] = []
     members: list[MemberRecord] = []
     invitations: list[InvitationRecord] = []
     users: list[str] = []
@@ -78,6 +83,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
         deleted: The chat was deleted, with everything in it.
         deleted_user: Whose active answer was deleted with it.
         waiting: Whose queued prompt may start next, when its start is deferred.
+        rejected: Prompts that were rejected since the chat is busy, which other readers do not see.
         listed: Whether a list of chats shows the change: everything that readers can see, except attempts at an answer.
         members_changed: Users who have become members, or have another role.
         invitations_changed, invitations_removed: Invitations, which readers do not see.
@@ -96,6 +102,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     stop: str | None
     invitations_changed: list[InvitationRecord] = []
     invitations_removed: list[str] = []
+    rejected: list[RejectionRecord] = []
     deleted: bool = False
     deleted_user: str | None = None
     waiting: str | None = None
@@ -132,10 +139,12 @@ class Conversation:
         self.since = state.chat.version
         self.active = state.active
         self.answer = state.answer
+        self._prompt_parent_id = state.prompt_parent_id
         self.next_queued = state.next_queued
         self.queued = state.queued
         self.queued_bytes = state.queued_bytes
         self.messages = {message.id: message for message in state.found}
+        self._rejected = {(rejection.message_id, rejection.user_id) for rejection in state.rejected}
         self.members = {member.user_id: member for member in state.members}
         self.invitations = {invitation.user_id: invitation for invitation in state.invitations}
         self.users = frozenset(state.users)
@@ -151,6 +160,7 @@ class Conversation:
         self._members_removed: set[str] = set()
         self._invitations_changed: dict[str, InvitationRecord] = {}
         self._invitations_removed: set[str] = set()
+        self._rejections: list[RejectionRecord] = []
         self.request: GenerationRecord | None = None
         self.stop_signal: str | None = None
         self.deleted = False
@@ -161,6 +171,19 @@ class Conversation:
     @property
     def running(self) -> bool:
         return self.active is not None
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is active or prompts are queued."""
+        return self.active is not None or self.queued > 0
+
+    @property
+    def parent_of_running(self) -> str | None:
+        """The parent of the prompt whose answer is active."""
+        if self.answer is None or self.answer.parent_id is None:
+            raise AssertionError("no prompt is answered")
+        prompt = self.messages.get(self.answer.parent_id)
+        return self._prompt_parent_id if prompt is None else prompt.parent_id
 
     def role_of(self, user_id: str) -> Role | None:
         member = self.members.get(user_id)
@@ -187,6 +210,7 @@ class Conversation:
             or self._generations
             or self._invitations_changed
             or self._invitations_removed
+            or self._rejections
             or self.request is not None
             or self.stop_signal is not None
         )
@@ -202,6 +226,7 @@ class Conversation:
             members_removed=sorted(self._members_removed),
             invitations_changed=list(self._invitations_changed.values()),
             invitations_removed=sorted(self._invitations_removed),
+            rejected=self._rejections,
             active=self.active,
             request=self.request,
             stop=self.stop_signal,
@@ -248,6 +273,15 @@ class Conversation:
         self._generations[generation.id] = generation
         self.active = generation
         return generation
+
+    def is_rejected(self, message_id: str, user_id: str) -> bool:
+        """Whether a prompt was rejected before since the chat was busy."""
+        return (message_id, user_id) in self._rejected
+
+    def reject(self, message_id: str, user_id: str) -> None:
+        """Reject a prompt since the chat is busy. No reader sees it, so the version stays."""
+        self._rejected.add((message_id, user_id))
+        self._rejections.append(RejectionRecord(chat_id=self.chat.id, message_id=message_id, user_id=user_id))
 
     def put_member(self, member: MemberRecord) -> MemberRecord:
         """Add a member, or give a member another role."""

@@ -125,16 +125,8 @@ def stop(conversation: Conversation, message_id: str | None = None) -> None:
     """
     if message_id is not None and not _names_active(conversation, message_id):
         return
-    active = conversation.active
-    if active is None:
-        return
-    if active.status == "requested":
-        answers.end(conversation, "stopped")
+    if conversation.active is not None and answers.stop(conversation):
         answers.start_next(conversation)
-        return
-    if active.stop_requested_at is None:
-        conversation.put_generation(replace(active, stop_requested_at=conversation.now), visible=False)
-    conversation.stop_signal = active.id
 
 
 def _names_active(conversation: Conversation, message_id: str) -> bool:

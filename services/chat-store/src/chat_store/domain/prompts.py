@@ -16,13 +16,22 @@ from parley.contracts.events import PromptSubmitted
 from parley.contracts.text import storable, storable_json
 
 QUEUE_BASE: Final = 1 << 40
-"""Positions of queued prompts start here, so that they follow all others."""
+"""Around which queued prompts have their positions, so that they follow all others: above it in the order in which they
+were queued, below it those that go first, the latest at the front."""
 
 TITLE_LENGTH: Final = 80
 """Characters of a title that is made from the first prompt."""
 
 Submitted = Literal[
-    "started", "queued", "duplicate", "not_a_member", "read_only", "id_taken", "too_many_prompts", "empty"
+    "started",
+    "queued",
+    "duplicate",
+    "not_a_member",
+    "read_only",
+    "id_taken",
+    "too_many_prompts",
+    "empty",
+    "chat_busy",
 ]
 
 
@@ -34,7 +43,7 @@ def submit(
     limits: Limits = NO_LIMITS,
     refused: bool = False,
 ) -> Submitted:
-    """Add a user's message: answered at once, or queued behind the running answer.
+    """Add a user's message: answered at once, or what it asks for when the chat is busy (docs/decisions/0068).
 
     A parent that does not exist, or is queued itself, counts as "continue at the tip": the message was accepted, so it
     is stored. The same message again is a duplicate; another one with an id that is taken is not.
@@ -45,6 +54,8 @@ def submit(
     existing = conversation.messages.get(prompt.message_id)
     if existing is not None:
         return "duplicate" if _is_same(existing, prompt) else "id_taken"
+    if conversation.is_rejected(prompt.message_id, prompt.user_id):
+        return "chat_busy"
     role = conversation.role_of(prompt.user_id)
     if not policy.may_in_chat(role, "write"):
         return "not_a_member" if role is None else "read_only"
@@ -52,11 +63,25 @@ def submit(
         return "id_taken"
     if refused:
         return "too_many_prompts"
-    completion = _storable(prompt.completion)
-    if not prompt.content and not (completion and (completion.context or completion.parts)):
+    message = _message_of(conversation, prompt, traceparent)
+    if not message.content and not (message.completion and (message.completion.context or message.completion.parts)):
         return "empty"
+    if conversation.busy and prompt.when_busy == "reject":
+        conversation.reject(prompt.message_id, prompt.user_id)
+        return "chat_busy"
+    conversation.change_chat(title=conversation.chat.title or title_from(message.content))
+    if conversation.busy and prompt.when_busy in ("interrupt", "rollback"):
+        return _interrupt(conversation, message, limits, rolls_back=prompt.when_busy == "rollback")
+    if not conversation.busy and not conversation.defers:
+        answers.start(conversation, message)
+        return "started"
+    _enqueue(conversation, message, limits)
+    return "queued"
+
+
+def _message_of(conversation: Conversation, prompt: PromptSubmitted, traceparent: str | None) -> MessageRecord:
     placement, parent_id = _place(conversation, prompt.parent_id)
-    message = MessageRecord(
+    return MessageRecord(
         chat_id=conversation.chat.id,
         id=prompt.message_id,
         parent_id=parent_id,
@@ -74,27 +99,48 @@ def submit(
         version=conversation.since,
         position=0,
         traceparent=traceparent,
-        completion=completion,
+        completion=_storable(prompt.completion),
         answer_id=prompt.answer_id,
     )
-    conversation.change_chat(title=conversation.chat.title or title_from(message.content))
-    if conversation.active is None and conversation.queued == 0 and not conversation.defers:
+
+
+def _interrupt(
+    conversation: Conversation, message: MessageRecord, limits: Limits, *, rolls_back: bool
+) -> Literal["started", "queued"]:
+    """Stop the active answer, and have the prompt answered next.
+
+    Args:
+        rolls_back: The prompt takes the place of the one whose answer is active.
+    """
+    active = conversation.active
+    if active is not None and rolls_back:
+        message = replace(message, placement="fixed", parent_id=conversation.parent_of_running)
+    if active is not None and active.status == "requested" and not conversation.defers:
+        answers.stop(conversation)
         answers.start(conversation, message)
         return "started"
-    _enqueue(conversation, message, limits)
+    if _enqueue(conversation, message, limits, first=True) and active is not None:
+        answers.stop(conversation)
+        if conversation.active is None:
+            conversation.waiting = message.author_id
     return "queued"
 
 
-def _enqueue(conversation: Conversation, message: MessageRecord, limits: Limits) -> None:
+def _enqueue(conversation: Conversation, message: MessageRecord, limits: Limits, *, first: bool = False) -> bool:
+    """Queue the prompt behind the others, or before them; return whether the queue had room for it."""
     size = prompt_bytes(message.content, message.completion)
     if not has_room(limits, prompts=conversation.queued, size=conversation.queued_bytes, new=size):
         _refuse(conversation, message)
-        return
-    if conversation.active is None and conversation.queued == 0:
+        return False
+    if conversation.active is None and (first or conversation.queued == 0):
         conversation.waiting = message.author_id
     conversation.queued += 1
     conversation.queued_bytes += size
-    conversation.put_message(replace(message, position=QUEUE_BASE + conversation.next_position()))
+    number = conversation.next_position()
+    queued = conversation.put_message(replace(message, position=QUEUE_BASE - number if first else QUEUE_BASE + number))
+    if first:
+        conversation.next_queued = queued
+    return True
 
 
 def prompt_bytes(content: str, completion: CompletionRequest | None) -> int:

@@ -156,6 +156,14 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True):
     cost: float | None = None
 
 
+class RejectionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A prompt that was not stored since its chat was busy; that holds whenever it is delivered again."""
+
+    chat_id: str
+    message_id: str
+    user_id: str
+
+
 class InvitationRecord(msgspec.Struct, frozen=True, kw_only=True):
     chat_id: str
     user_id: str

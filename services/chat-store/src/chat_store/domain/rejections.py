@@ -15,6 +15,7 @@ NOT_A_MEMBER: Final = "not_a_member"
 READ_ONLY: Final = "read_only"
 ID_TAKEN: Final = "id_taken"
 EMPTY: Final = "empty"
+CHAT_BUSY: Final = "chat_busy"
 NOT_STORED: Final = "not_stored"
 
 _ERRORS: Final = {
@@ -28,6 +29,9 @@ _ERRORS: Final = {
         code=TOO_MANY_PROMPTS, message="You sent too many messages in a minute. Send it again.", retryable=True
     ),
     EMPTY: MessageError(code=EMPTY, message="The message is empty.", retryable=False),
+    CHAT_BUSY: MessageError(
+        code=CHAT_BUSY, message="An answer is running in this chat. Send it again when that has ended.", retryable=True
+    ),
     NOT_STORED: MessageError(
         code=NOT_STORED, message="The message could not be stored. Send it again with a new id.", retryable=True
     ),

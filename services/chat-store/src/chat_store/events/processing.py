@@ -22,6 +22,7 @@ from nats.js.api import RawStreamMsg
 
 from chat_store import metrics
 from chat_store.domain.rejections import (
+    CHAT_BUSY,
     CHAT_NOT_FOUND,
     EMPTY,
     ID_TAKEN,
@@ -63,7 +64,8 @@ _CODES: Final = {
     "read_only": READ_ONLY,
     "id_taken": ID_TAKEN,
     TOO_MANY_PROMPTS: TOO_MANY_PROMPTS,
-    "empty": EMPTY,
+    EMPTY: EMPTY,
+    CHAT_BUSY: CHAT_BUSY,
 }
 """Why a prompt was not stored, by what came of its command."""
 _NOTHING_NEW: Final = frozenset({"stale", "duplicate"})

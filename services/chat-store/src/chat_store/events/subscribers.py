@@ -80,6 +80,7 @@ def submit(
         ),
         messages=named,
         users=[event.user_id],
+        ends=event.when_busy in ("interrupt", "rollback"),
         defers=bool(limits.answers_per_user),
     )
 

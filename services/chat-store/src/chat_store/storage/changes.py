@@ -12,6 +12,7 @@ import asyncpg
 import msgspec
 
 from chat_store.domain.conversation import Changes, State
+from chat_store.domain.rejections import CHAT_BUSY
 from chat_store.storage.rows import (
     CHAT_RECORD,
     GENERATION_RECORD,
@@ -23,6 +24,7 @@ from chat_store.storage.rows import (
     decode_rows,
     encode_rows,
 )
+from parley.contracts.text import storable
 
 
 class Named(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +43,8 @@ SELECT row_to_json(state) FROM (
         (SELECT row_to_json(r) FROM (
             SELECT {MESSAGE_RECORD} FROM messages m WHERE m.chat_id = chats.id AND m.id = active.message_id
         ) r) AS answer,
+        (SELECT p.parent_id FROM messages a JOIN messages p ON p.chat_id = a.chat_id AND p.id = a.parent_id
+            WHERE a.chat_id = chats.id AND a.id = active.message_id) AS prompt_parent_id,
         (SELECT row_to_json(r) FROM (
             SELECT {MESSAGE_RECORD} FROM messages m
             WHERE $2 AND m.chat_id = chats.id AND m.status = 'queued' ORDER BY m.position LIMIT 1
@@ -55,6 +59,10 @@ SELECT row_to_json(state) FROM (
             WHERE m.chat_id = chats.id AND m.status = 'queued' AND m.answer_id = ANY(asked.messages)
             AND NOT m.id = ANY(asked.messages)
         ) r), '[]') AS found,
+        coalesce((SELECT json_agg(r) FROM (
+            SELECT chat_id, message_id, user_id FROM rejected_prompts
+            WHERE chat_id = chats.id AND message_id = ANY(asked.messages) AND code = '{CHAT_BUSY}'
+        ) r), '[]') AS rejected,
         coalesce((SELECT json_agg(r) FROM (
             SELECT {MEMBER_RECORD} FROM members WHERE chat_id = chats.id AND user_id = ANY(asked.users)
         ) r), '[]') AS members,
@@ -174,6 +182,12 @@ WITH locked AS MATERIALIZED (
 ), gone_invitations AS (
     DELETE FROM invitations USING changed_chats, json_to_recordset($8) AS r(chat_id uuid, user_id text)
     WHERE r.chat_id = changed_chats.id AND invitations.chat_id = r.chat_id AND invitations.user_id = r.user_id
+), new_rejections AS (
+    INSERT INTO rejected_prompts (chat_id, message_id, user_id, code, rejected_at)
+    SELECT r.*, now() FROM changed_chats
+    JOIN json_to_recordset($9) AS r(chat_id uuid, message_id uuid, user_id text, code text)
+    ON r.chat_id = changed_chats.id
+    ON CONFLICT (chat_id, message_id, user_id) DO UPDATE SET code = excluded.code
 )
 SELECT id::text, array(SELECT user_id FROM members WHERE members.chat_id = changed_chats.id) AS members
 FROM changed_chats
@@ -221,6 +235,16 @@ async def apply(connection: Connection, changes: Sequence[Changes], *, now: date
                     {"chat_id": change.chat.id, "user_id": user_id}
                     for change in kept
                     for user_id in change.invitations_removed
+                ),
+                encode_rows(
+                    {
+                        "chat_id": change.chat.id,
+                        "message_id": rejection.message_id,
+                        "user_id": storable(rejection.user_id),
+                        "code": CHAT_BUSY,
+                    }
+                    for change in kept
+                    for rejection in change.rejected
                 ),
             )
         except asyncpg.UniqueViolationError as error:
