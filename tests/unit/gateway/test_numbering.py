@@ -324,6 +324,12 @@ def test_a_snapshot_without_a_layout_is_reasoning_then_text_then_calls(rooms: li
     )
 
 
+@given(answers())
+def test_a_snapshot_that_has_the_ended_answer_is_read_as_the_stored_answer_is(rooms: list[Room]) -> None:
+    stored = rooms[-1].stored()
+    assert tokens(read([snapshot(messages=(stored,))])) == tokens(read([in_message(stored)]))
+
+
 def test_a_missing_chunk_is_a_gap_until_the_whole_comes() -> None:
     room = Room(1, [("text", "a"), ("text", "b"), ("text", "c")])
     numbers = AnswerNumbers(ANSWER)

@@ -70,6 +70,7 @@ class AnswerNumbers:
         Raises:
             Gap: a frame before this one is missing.
         """
+        unsent: list[AnswerEvent] = []
         events: list[AnswerEvent] = []
         match frame:
             case frames.Delta():
@@ -83,12 +84,12 @@ class AnswerNumbers:
                     events.append(Retrying(number=max(self._last, REQUESTED), at=frame.retry_at))
             case frames.Snapshot():
                 for message in frame.messages:
-                    events += self.stored(message)
+                    unsent += self.stored(message)
                 if frame.generation is not None and frame.generation.message_id == self._message_id:
                     self._apply_running(frame.generation, events)
             case _:
                 pass
-        return self._unsent(events)
+        return unsent + self._unsent(events)
 
     def stored(self, message: Message) -> list[AnswerEvent]:
         """Return the events of a message as it is stored now; none of a message of another turn."""
