@@ -38,6 +38,7 @@ ALLOWED = {
         "pub rpc.store.check_access",
         "pub rpc.models.list",
         "pub $JS.API.STREAM.INFO.CHAT",
+        "pub audit.sign_in_refused",
         "sub _INBOX.gateway.x.*",
     ),
     "chat-store": (
@@ -97,6 +98,7 @@ REFUSED = {
         "pub dead.chat-store-prompts",
         "pub _INBOX.push.x",
         "pub $JS.API.STREAM.PURGE.CHAT",
+        "pub audit.user_erased",
         "pub $JS.API.STREAM.MSG.GET.CHAT",
         "pub $JS.API.CONSUMER.MSG.NEXT.CHAT.chat-store-prompts",
         "sub rpc.store.create_chat",

@@ -7,6 +7,7 @@ from starlette.types import ASGIApp
 
 from gateway.answers.reader import AnswerReader
 from gateway.answers.turns import Turns
+from gateway.auth.audit import Audit
 from gateway.auth.foreign_tokens import ForeignTokens
 from gateway.auth.identities import Identities
 from gateway.auth.oidc import OidcProvider
@@ -111,6 +112,7 @@ def build_gateway(settings: Settings) -> Gateway:
         bus=bus,
         store=store,
         identities=identities,
+        audit=Audit(bus),
         foreign_tokens=ForeignTokens.of(settings, identities) if "jwt" in settings.modes else None,
         proxy_users=ProxyUsers.of(settings, identities) if "proxy" in settings.modes else None,
         oidc=OidcProvider(settings, keys) if "oidc" in settings.modes else None,

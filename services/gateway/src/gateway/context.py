@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from gateway.answers.reader import AnswerReader
 from gateway.answers.turns import Turns
+from gateway.auth.audit import Audit
 from gateway.auth.foreign_tokens import ForeignTokens
 from gateway.auth.identities import Identities
 from gateway.auth.oidc import OidcProvider
@@ -39,6 +40,7 @@ class Gateway:
     bus: Bus
     store: StoreClient
     identities: Identities
+    audit: Audit
     foreign_tokens: ForeignTokens | None
     proxy_users: ProxyUsers | None
     oidc: OidcProvider | None

@@ -25,6 +25,9 @@ STALE_IDENTITIES = Counter(
     "Requests authenticated from the cache because chat-store did not answer",
 )
 RATE_LIMITED = Counter("parley_gateway_rate_limited_total", "Requests refused for their rate", ["limit"])
+REFUSED_SIGN_INS = Counter(
+    "parley_gateway_refused_sign_ins_total", "Sign-ins, API keys and tokens of others refused", ["method", "reason"]
+)
 UNCHECKED_PROMPTS = Counter(
     "parley_gateway_unchecked_prompts_total",
     "Prompts accepted without a check of limits because chat-store did not reply",

@@ -1,7 +1,8 @@
 """Authentication by a bearer token (programs) or by the session's cookie (the page)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Final, Literal
@@ -10,8 +11,10 @@ from fastapi import Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.auth.audit import Method
 from gateway.context import Gateway, GatewayDependency
 from gateway.errors import Forbidden, NotAuthenticated, OtherUser, TooMany, Unavailable, UnsupportedMediaType
+from gateway.http.problems import request_id_of
 from gateway.http.requests import is_json
 from gateway.http.routing import raises
 from gateway.metrics import RATE_LIMITED
@@ -64,11 +67,33 @@ async def identify(request: Request, gateway: Gateway) -> Identity | None:
     """
     token = bearer_token(request)
     if token is not None:
-        return Identity(await _principal_of_token(token, gateway), "bearer")
+        async with _audited(request, gateway, _method_of(token, gateway)):
+            return Identity(await _principal_of_token(token, gateway), "bearer")
     if gateway.proxy_users is not None and (named := gateway.proxy_users.external(request)) is not None:
-        return Identity(await _principal_of_proxy(named, request, gateway), "proxy")
+        async with _audited(request, gateway, "proxy"):
+            return Identity(await _principal_of_proxy(named, request, gateway), "proxy")
     cookie = session_cookie(request, gateway)
     return None if cookie is None else Identity(await _principal_of_cookie(cookie, gateway), "cookie")
+
+
+def _method_of(token: str, gateway: Gateway) -> Method | None:
+    """Return how a bearer token signs its user in; None: it is an access token, of a session that was signed in."""
+    if token.startswith(API_KEY_PREFIX):
+        return "api_key"
+    return "jwt" if gateway.foreign_tokens is not None and not gateway.keys.issued(token) else None
+
+
+@asynccontextmanager
+async def _audited(request: Request, gateway: Gateway, method: Method | None) -> AsyncIterator[None]:
+    """Publish that whoever signs in by ``method`` is refused."""
+    try:
+        yield
+    except (NotAuthenticated, Forbidden) as refusal:
+        if method is not None:
+            await gateway.audit.sign_in_refused(
+                method, refusal.code, address=address_of(request), request_id=request_id_of(request)
+            )
+        raise
 
 
 async def _principal_of_cookie(cookie: str, gateway: Gateway) -> Principal:
@@ -92,14 +117,21 @@ async def _principal_of_proxy(named: External, request: Request, gateway: Gatewa
 
 
 async def _principal_of_token(token: str, gateway: Gateway) -> Principal:
-    if token.startswith(API_KEY_PREFIX):
+    method = _method_of(token, gateway)
+    if method == "api_key":
         return await gateway.identities.by_api_key(token)
-    if gateway.foreign_tokens is not None and not gateway.keys.issued(token):
+    if method == "jwt":
+        assert gateway.foreign_tokens is not None
         return await gateway.foreign_tokens.find(token)
     claims = verify(token, "access", gateway)
     if claims.session_id is None:
         raise NotAuthenticated("The token is not valid.", code="token_invalid")
     return await gateway.identities.by_session_id(claims.session_id)
+
+
+def address_of(request: Request) -> str:
+    """Return the client's address, as a trusted proxy names it."""
+    return request.client.host if request.client is not None else ""
 
 
 def bearer_token(request: Request) -> str | None:

@@ -6,7 +6,7 @@ from typing import Final, Literal
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.auth.authentication import set_cookie
+from gateway.auth.authentication import address_of, set_cookie
 from gateway.context import Gateway
 from parley.contracts import identity as contract
 from parley.contracts.identity import External, Principal
@@ -86,8 +86,3 @@ def page_address(request: Request, gateway: Gateway) -> str:
     """Return the page's address as browsers reach it."""
     origin = gateway.settings.public_url or f"{request.url.scheme}://{request.headers.get('host', '')}"
     return f"{origin}{gateway.settings.base_path}/"
-
-
-def address_of(request: Request) -> str:
-    """Return the client's address, as a trusted proxy names it."""
-    return request.client.host if request.client is not None else ""

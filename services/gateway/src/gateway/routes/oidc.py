@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from gateway.auth.authentication import check_origin, session_cookie
+from gateway.auth.authentication import address_of, check_origin, session_cookie
 from gateway.auth.logout_token import Logout, refused
 from gateway.auth.oidc import SIGN_IN_SECONDS, OidcProvider, SignIn, SignInFailed
 from gateway.auth.sessions import id_token_cookie, id_token_path, page_address, start
@@ -25,6 +25,7 @@ from gateway.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
+from gateway.http.problems import request_id_of
 from gateway.http.requests import media_type, read_body
 from gateway.http.routing import StructRoute, raises
 from parley.contracts import identity as contract
@@ -92,6 +93,10 @@ async def finish_sign_in(request: Request, gateway: GatewayDependency) -> Respon
         response: Response = RedirectResponse(found.return_to, 303, {"Cache-Control": "no-store"})
         await _start_session(request, response, gateway, found)
     except SignInFailed as failure:
+        if failure.code != "unavailable":
+            await gateway.audit.sign_in_refused(
+                "oidc", failure.code, address=address_of(request), request_id=request_id_of(request)
+            )
         response = _failed(failure, gateway)
     response.delete_cookie(_state_cookie(gateway), path=_cookie_path(gateway), httponly=True, samesite="lax")
     return response

@@ -12,6 +12,7 @@ from gateway.auth.authentication import (
     Identity,
     Reader,
     TicketHolder,
+    address_of,
     bearer_token,
     check_csrf,
     check_origin,
@@ -21,7 +22,7 @@ from gateway.auth.authentication import (
     session_cookie,
     set_cookie,
 )
-from gateway.auth.sessions import address_of, logout_url, start
+from gateway.auth.sessions import logout_url, start
 from gateway.context import Gateway, GatewayDependency
 from gateway.errors import Forbidden, NotAuthenticated, TooMany, Unavailable, UnsupportedMediaType
 from gateway.http.requests import JsonBody, SessionId

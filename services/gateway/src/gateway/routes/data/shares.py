@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.auth.authentication import Reader, Writer, reader
+from gateway.auth.authentication import Reader, Writer, address_of, reader
 from gateway.context import GatewayDependency
 from gateway.errors import Conflict, Forbidden, NotAuthenticated, NotFound, TooMany, Unavailable
 from gateway.http.requests import ChatId, JsonBody, ShareId, check_id
@@ -91,8 +91,7 @@ async def show_shared(
         raise NotFound(NO_LINK)
     if mode == "members":
         await reader(request, gateway)
-    address = request.client.host if request.client is not None else ""
-    wait = gateway.shared.admit(group_of(address), gateway.now())
+    wait = gateway.shared.admit(group_of(address_of(request)), gateway.now())
     if wait:
         RATE_LIMITED.labels("shared").inc()
         raise TooMany("Too many requests from this address. Wait a moment.", retry_after=wait)
