@@ -10,7 +10,7 @@ import pytest
 
 from chat_store.domain.cursors import BeforeChat
 from chat_store.errors import SchemaMismatch
-from chat_store.storage import chats, schema
+from chat_store.storage import chats, indexes, schema
 from parley.contracts import ids
 from parley.contracts.streams import CONSUMERS, STREAMS
 from parley.runtime.nats.connect import connect
@@ -60,6 +60,38 @@ async def test_migration_says_that_the_locale_knows_no_case(nats_url: str, empty
     finally:
         await connection.execute("DROP DATABASE ascii WITH (FORCE)")
         await connection.close()
+
+
+async def test_an_index_on_a_large_table_is_created_while_others_write(nats_url: str, database_url: str) -> None:
+    used = "INSERT INTO usage VALUES (gen_random_uuid(), gen_random_uuid(), $1, 'demo', 3, 5, now())"
+    one, other = await asyncpg.connect(database_url), await asyncpg.connect(database_url)
+    try:
+        await one.execute("; ".join(f"DROP INDEX {name}" for name in indexes.INDEXES))
+        # What was interrupted leaves an index that nobody may use.
+        await one.execute("CREATE INDEX usage_by_time ON usage (user_id)")
+        await one.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'usage_by_time'::regclass")
+        transaction = one.transaction()
+        await transaction.start()
+        await one.execute(used, "ann")
+        running = asyncio.create_task(asyncio.to_thread(migrate, nats_url, database_url))
+        waits = """
+            SELECT count(*) FROM pg_stat_activity
+            WHERE application_name = 'parley-migrate' AND wait_event_type = 'Lock' AND query LIKE '%usage_by_time%'
+        """
+        await eventually(lambda: other.fetchval(waits), what="the index waiting for the open transaction")
+        await other.execute("SET lock_timeout = '10s'")
+        await other.execute(used, "ben")
+        await transaction.commit()
+        done = await running
+        assert done.returncode == 0, done.stderr
+        state = "SELECT indexrelid::regclass::text, indisvalid FROM pg_index WHERE indexrelid::regclass::text = ANY($1)"
+        found = {row[0]: row[1] for row in await one.fetch(state, list(indexes.INDEXES))}
+        assert found == dict.fromkeys(indexes.INDEXES, True)
+        definition = "SELECT pg_get_indexdef('usage_by_time'::regclass)"
+        assert "(user_id, created_at)" in await one.fetchval(definition)
+    finally:
+        await one.close()
+        await other.close()
 
 
 async def test_a_stream_that_differs_is_reported_and_left_alone(nats_url: str, database_url: str) -> None:

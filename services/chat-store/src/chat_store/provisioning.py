@@ -9,8 +9,7 @@ import asyncpg
 
 from chat_store.errors import CannotServe, describe
 from chat_store.settings import MigrateSettings
-from chat_store.storage import pool, schema, search_index
-from chat_store.storage.administration import author_index
+from chat_store.storage import indexes, pool, schema, search_index
 from parley.runtime.nats import provision
 from parley.runtime.nats.connect import connect
 from parley.runtime.readiness import OutageLog
@@ -52,7 +51,7 @@ async def _migrate_postgres(url: str, limit: float) -> None:
     try:
         applied = await schema.migrate(connection)
         await search_index.ensure(connection)
-        await author_index.ensure(connection)
+        await indexes.ensure(connection)
     finally:
         await connection.close()
     log.info("The schema is up to date%s", f" ({', '.join(applied)} applied)" if applied else "")

@@ -18,9 +18,8 @@ CREATE TABLE prompt_admissions (
 );
 CREATE INDEX prompt_admissions_by_time ON prompt_admissions (admitted_at);
 
-CREATE INDEX generations_active_by_user ON generations (user_id) WHERE status IN ('requested', 'running');
-
 -- Whether the tokens are estimated, and the price of the answer when it was made; null: the model had no price.
 ALTER TABLE usage ADD COLUMN estimated boolean NOT NULL DEFAULT false;
 ALTER TABLE usage ADD COLUMN cost double precision;
-CREATE INDEX usage_by_time ON usage (user_id, created_at);
+
+-- The indexes on generations and usage, which may be large, are created concurrently (chat_store/storage/indexes.py).
