@@ -254,6 +254,7 @@ BY_SECRET: Final[dict[str, tuple[Callable[[Neighbour, str], Awaitable[rpc.Reques
 SENDERS: Final[dict[str, set[str]]] = {
     **{name.split()[0]: {"gateway"} for name in FOR_USERS},
     "start_session": {"gateway"},
+    "end_provider_sessions": {"gateway"},
     "resolve_session": {"gateway", "push"},
     "resolve_api_key": {"gateway", "push"},
     "resolve_external": {"gateway"},

@@ -89,6 +89,7 @@ MATRIX: Final[dict[str, Row]] = {
     # There is no provider here: tests/unit/gateway/test_oidc.py.
     "GET /v1/auth/oidc/login": everybody(NOT_FOUND),
     "GET /v1/auth/oidc/callback": everybody(NOT_FOUND),
+    "POST /v1/auth/oidc/backchannel-logout": everybody(NOT_FOUND),
     "GET /v1/api-keys": users(200),
     "POST /v1/api-keys": users(201, body=lambda _: {"name": "a key", "scopes": ["read"]}),
     "DELETE /v1/api-keys/{key_id}": users(204),
