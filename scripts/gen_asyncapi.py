@@ -36,6 +36,7 @@ MESSAGES: dict[str, type | None] = {
     "rpc_models_list": rpc.ListModels,
     "rpc_generation_snapshot": rpc.SnapshotRequest,
     "ctl_generation_stop": rpc.StopSignal,
+    "ctl_generation_decided": rpc.ToolDecided,
     "ctl_search_cancel": rpc.CancelSearch,
     "ctl_ticket_used": live.TicketUsed,
     "ctl_identity_revoked": identity.Revoked,

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec.structs import replace
+from nats.aio.msg import Msg
 
-from parley.contracts import ids, rpc
+from parley.contracts import ids, rpc, subjects
 from parley.contracts.completion import (
     CompletionRequest,
     ContextMessage,
@@ -18,7 +19,10 @@ from parley.contracts.completion import (
     TextPart,
     ToolCall,
     ToolRound,
+    ToolStatus,
 )
+from parley.contracts.rpc import ToolDecided
+from parley.runtime.nats.connect import wait_until_processed
 from parley.runtime.nats.errors import RpcRefused
 from parley.runtime.nats.publish import publish_durable_raw, subject_of
 from tests.integration.chat_store.client import Neighbour, prompt
@@ -232,40 +236,43 @@ async def test_a_turn_that_is_too_large_for_a_reply_comes_without_its_context(st
     assert (whole.completion, whole.answer, whole.cut) == (large, None, False)
 
 
+async def put_round(
+    store: Neighbour, claimed: rpc.Claimed, number: int, status: ToolStatus, result: str | None = None
+) -> dict[str, bool]:
+    """Store a round with one call, and return what was decided about it."""
+    call = ToolCall(id=f"call_{number}", name="time", server="clock", status=status, result=result)
+    request = rpc.StoreToolRound(
+        chat_id=claimed.chat_id,
+        generation_id=claimed.generation_id,
+        attempt=claimed.attempt,
+        number=number,
+        round=ToolRound(text="Let me see.", calls=[call]),
+    )
+    return (await store.ask(request)).decisions
+
+
 async def test_rounds_of_tools_are_there_for_the_next_attempt_and_for_no_outdated_one(store: Neighbour) -> None:
     chat_id = await store.chat()
     await store.say(chat_id, "When?")
     request = await store.request_for(chat_id)
     first = await store.claimed(request)
 
-    async def put(claimed: rpc.Claimed, number: int, status: Any, result: str | None = None) -> None:
-        call = ToolCall(id=f"call_{number}", name="time", server="clock", status=status, result=result)
-        await store.ask(
-            rpc.StoreToolRound(
-                chat_id=chat_id,
-                generation_id=claimed.generation_id,
-                attempt=claimed.attempt,
-                number=number,
-                round=ToolRound(text="Let me see.", calls=[call]),
-            )
-        )
-
-    await put(first, 0, "running")
-    await put(first, 0, "complete", "noon\x00")
-    await put(first, 1, "running")
+    await put_round(store, first, 0, "running")
+    await put_round(store, first, 0, "complete", "noon\x00")
+    await put_round(store, first, 1, "running")
     second = await store.claimed(request)
     assert [one.calls[0].status for one in second.rounds] == ["complete", "running"]
     assert (second.rounds[0].text, second.rounds[0].calls[0].result) == ("Let me see.", "noon\ufffd")
     with pytest.raises(RpcRefused) as refused:
-        await put(first, 1, "complete", "late")
+        await put_round(store, first, 1, "complete", "late")
     assert refused.value.code == "conflict"
-    await put(second, 1, "complete", "one")
+    await put_round(store, second, 1, "complete", "one")
     third = await store.claimed(request)
     assert [one.calls[0].result for one in third.rounds] == ["noon\ufffd", "one"]
     await store.finish(third)
     await ended_turn(store, chat_id, third.message_id)
     with pytest.raises(RpcRefused):
-        await put(third, 2, "running")
+        await put_round(store, third, 2, "running")
     await store.ask(rpc.Regenerate(user_id="ann", chat_id=chat_id, message_id=third.message_id, answer_id=ids.new_id()))
     assert (await store.claimed(await store.request_for(chat_id, number=2))).rounds == []
 
@@ -295,3 +302,47 @@ async def _is_stored(store: Neighbour, round_of_tools: rpc.StoreToolRound) -> bo
     except RpcRefused:
         return False
     return True
+
+
+async def test_a_writer_decides_about_a_call_that_waits_and_its_worker_is_informed(store: Neighbour) -> None:
+    signals: list[ToolDecided] = []
+
+    async def on_decided(message: Msg) -> None:
+        signals.append(msgspec.json.decode(message.data, type=ToolDecided))
+
+    chat_id = await store.chat()
+    await store.join(chat_id, "bob", "writer")
+    await store.join(chat_id, "cid", "reader")
+    await store.say(chat_id, "When?")
+    request = await store.request_for(chat_id)
+    first = await store.claimed(request)
+    await store.nc.subscribe(subjects.ctl_generation_decided(first.generation_id), cb=on_decided)
+    await wait_until_processed(store.nc)
+
+    async def decide(call_id: str, approve: bool, user_id: str = "bob") -> str:
+        decision = rpc.DecideToolCall(
+            user_id=user_id, chat_id=chat_id, message_id=first.message_id, call_id=call_id, approve=approve
+        )
+        try:
+            await store.ask(decision)
+        except RpcRefused as refused:
+            return refused.code
+        return "done"
+
+    assert await put_round(store, first, 0, "running") == {}
+    assert await decide("call_0", True) == "conflict", "it does not wait"
+    assert await put_round(store, first, 0, "awaiting_approval") == {}
+    assert await put_round(store, first, 1, "awaiting_approval") == {}
+    assert [await decide("call_0", True, user_id) for user_id in ("dan", "cid")] == ["not_found", "forbidden"]
+    assert await decide("call_9", True) == "not_found"
+    assert [await decide("call_0", approve) for approve in (True, True, False)] == ["done", "done", "conflict"]
+    assert await decide("call_1", False, "ann") == "done"
+    decided = [ToolDecided(call_id="call_0", approved=True)] * 2 + [ToolDecided(call_id="call_1", approved=False)]
+    await eventually(lambda: signals == decided, what="the worker being informed")
+    assert await put_round(store, first, 0, "awaiting_approval") == {"call_0": True}
+    assert await put_round(store, first, 1, "denied") == {"call_1": False}
+    second = await store.claimed(request)
+    assert (second.decisions, len(second.rounds)) == ({"call_0": True, "call_1": False}, 2)
+    await store.finish(second)
+    await ended_turn(store, chat_id, second.message_id)
+    assert await decide("call_0", True) == "conflict", "the answer has ended"

@@ -183,6 +183,9 @@ FILL[15] = f"""{FILL[14]}
     UPDATE sessions SET provider_session = 'sid';
     INSERT INTO used_logout_tokens VALUES ('digest', now());
 """
+FILL[16] = f"""{FILL[15]}
+    UPDATE tool_rounds SET decisions = '{{"call_1":true}}';
+"""
 """What a database of each version holds when it is upgraded; a new version brings a line."""
 
 

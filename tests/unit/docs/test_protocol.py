@@ -236,6 +236,7 @@ def test_every_request_has_its_section_with_its_replies() -> None:
     requests[subjects.TEMPLATES["rpc_models_list"]] = rpc.ListModels
     requests[subjects.TEMPLATES["rpc_generation_snapshot"]] = rpc.SnapshotRequest
     requests[subjects.TEMPLATES["ctl_generation_stop"]] = rpc.StopSignal
+    requests[subjects.TEMPLATES["ctl_generation_decided"]] = rpc.ToolDecided
     requests[subjects.TEMPLATES["ctl_search_cancel"]] = rpc.CancelSearch
     assert documented == {
         (subject, tuple(reply.__name__ for reply in replies_to(request) if reply is not rpc.RpcError))

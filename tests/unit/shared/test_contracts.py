@@ -86,6 +86,7 @@ def test_every_subject_is_built_as_its_template_says() -> None:
         "rpc_models_list": subjects.RPC_MODELS_LIST,
         "rpc_generation_snapshot": subjects.rpc_generation_snapshot("{generation}"),
         "ctl_generation_stop": subjects.ctl_generation_stop("{generation}"),
+        "ctl_generation_decided": subjects.ctl_generation_decided("{generation}"),
         "ctl_search_cancel": subjects.ctl_search_cancel("{search}"),
         "ctl_ticket_used": subjects.CTL_TICKET_USED,
         "ctl_identity_revoked": subjects.CTL_IDENTITY_REVOKED,

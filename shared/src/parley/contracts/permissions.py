@@ -89,6 +89,7 @@ GATEWAY: Final = UserPermissions(
             rpc.Regenerate,
             rpc.DeleteMessage,
             rpc.Stop,
+            rpc.DecideToolCall,
             rpc.Search,
             rpc.GetUsage,
             rpc.ListMembers,
@@ -136,6 +137,7 @@ CHAT_STORE: Final = UserPermissions(
         _template("live_rejected"),
         _template("user_chats"),
         _template("ctl_generation_stop"),
+        _template("ctl_generation_decided"),
         subjects.CTL_IDENTITY_REVOKED,
         _template("rpc_generation_snapshot"),
         *_look_at(streams.CHAT, streams.ADVISORIES, streams.DEAD_LETTERS),
@@ -173,6 +175,7 @@ LLM_WORKER: Final = UserPermissions(
     subscribe=(
         _template("rpc_generation_snapshot"),
         _template("ctl_generation_stop"),
+        _template("ctl_generation_decided"),
         subjects.RPC_MODELS_LIST,
     ),
     replies=True,

@@ -22,6 +22,7 @@ TEMPLATES: Final[dict[str, str]] = {
     "rpc_models_list": "rpc.models.list",
     "rpc_generation_snapshot": "rpc.generation.{generation}.snapshot",
     "ctl_generation_stop": "ctl.generation.{generation}.stop",
+    "ctl_generation_decided": "ctl.generation.{generation}.decided",
     "ctl_search_cancel": "ctl.search.{search}.cancel",
     "ctl_ticket_used": "ctl.ticket.used",
     "ctl_identity_revoked": "ctl.identity.revoked",
@@ -104,6 +105,10 @@ def rpc_generation_snapshot(generation_id: str) -> str:
 
 def ctl_generation_stop(generation_id: str) -> str:
     return f"ctl.generation.{generation_id}.stop"
+
+
+def ctl_generation_decided(generation_id: str) -> str:
+    return f"ctl.generation.{generation_id}.decided"
 
 
 def ctl_search_cancel(search_id: str) -> str:

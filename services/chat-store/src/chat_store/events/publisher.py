@@ -30,7 +30,7 @@ from parley.contracts.events import GenerationRequested
 from parley.contracts.identity import Revoked
 from parley.contracts.live import Changed, ListChanged
 from parley.contracts.resources import Chat
-from parley.contracts.rpc import StopSignal
+from parley.contracts.rpc import StopSignal, ToolDecided
 from parley.runtime import tracing
 from parley.runtime.nats.errors import TRANSIENT_ERRORS, BusUnavailable
 from parley.runtime.nats.publish import publish_durable
@@ -140,6 +140,11 @@ class Publisher:
     async def signal_stop(self, generation_id: str) -> None:
         """Signal the generation's worker to stop. At most once; the sweeper repeats it each second."""
         await self._send(subjects.ctl_generation_stop(generation_id), _STOP)
+
+    async def signal_decided(self, generation_id: str, call_id: str, *, approved: bool) -> None:
+        """Signal that a call of a tool was decided. At most once; a worker that waits stores its round again."""
+        decided = msgspec.json.encode(ToolDecided(call_id=call_id, approved=approved))
+        await self._send(subjects.ctl_generation_decided(generation_id), decided)
 
     async def request(
         self, requested: Sequence[GenerationRecord], *, traces: Mapping[str, Mapping[str, str]] = MappingProxyType({})

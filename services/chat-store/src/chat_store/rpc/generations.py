@@ -8,14 +8,14 @@ from msgspec.structs import replace
 
 from chat_store.domain import context
 from chat_store.domain import generations as rules
-from chat_store.domain.conversation import Conversation
-from chat_store.errors import Conflict
-from chat_store.rpc.context import Store, check_ids
+from chat_store.domain.conversation import Conversation, forbidden
+from chat_store.domain.tool_rounds import StoredRound, decide, decisions_of
+from chat_store.errors import Conflict, Forbidden, NoSuchMessage, NotFound
+from chat_store.rpc.context import NO_CHAT, Store, check_ids
 from chat_store.rpc.routing import handles
-from chat_store.storage import generations, messages, tool_rounds, transactions
+from chat_store.storage import generations, members, messages, tool_rounds, transactions
 from chat_store.storage.transactions import Command
-from parley.contracts import ids, rpc
-from parley.contracts.completion import ToolRound
+from parley.contracts import ids, policy, rpc
 from parley.contracts.resources import MessageError
 
 router = NatsRouter()
@@ -51,7 +51,7 @@ async def claim(request: rpc.Claim, store: Store) -> rpc.Claimed | rpc.ClaimRefu
             model, error = await store.quotas.check_call(connection, claimed.generation.user_id, model)
             verdict = "stream" if error is None else "exhausted"
         branch: list[context.Said] = []
-        rounds: list[ToolRound] = []
+        rounds: list[StoredRound] = []
         if verdict == "stream" and claimed.answer.parent_id is not None:
             branch = await messages.branch(
                 connection, request.chat_id, claimed.answer.parent_id, max_bytes=context.MAX_CONTEXT_BYTES
@@ -68,7 +68,8 @@ async def claim(request: rpc.Claim, store: Store) -> rpc.Claimed | rpc.ClaimRefu
         context=context.fit(system_prompt, branch, budget=context.MAX_CONTEXT_BYTES - _size(rounds)),
         error=error,
         parameters=context.parameters(branch),
-        rounds=rounds,
+        rounds=[stored.round for stored in rounds],
+        decisions=decisions_of(rounds),
     )
     if _size(reply) > MAX_CLAIM_BYTES:
         return replace(reply, verdict="exhausted", context=[], parameters={}, rounds=[], error=_TOO_LONG)
@@ -76,11 +77,35 @@ async def claim(request: rpc.Claim, store: Store) -> rpc.Claimed | rpc.ClaimRefu
 
 
 @handles(router, rpc.StoreToolRound)
-async def store_tool_round(request: rpc.StoreToolRound, store: Store) -> rpc.Done:
+async def store_tool_round(request: rpc.StoreToolRound, store: Store) -> rpc.ToolRoundStored:
     check_ids(request.chat_id, request.generation_id)
     async with store.database.connection() as connection:
-        if not await tool_rounds.store(connection, request):
-            raise Conflict("This attempt at the answer is not the current one.")
+        decisions = await tool_rounds.store(connection, request)
+    if decisions is None:
+        raise Conflict("This attempt at the answer is not the current one.")
+    return rpc.ToolRoundStored(decisions=decisions)
+
+
+@handles(router, rpc.DecideToolCall)
+async def decide_tool_call(request: rpc.DecideToolCall, store: Store) -> rpc.Done:
+    chat_id, message_id = request.chat_id, request.message_id
+    check_ids(chat_id, message_id)
+    async with store.database.connection() as connection, connection.transaction():
+        role = await members.role_of(connection, chat_id, request.user_id)
+        if not policy.may_in_chat(role, "read"):
+            raise NotFound(NO_CHAT)
+        if not policy.may_in_chat(role, "write"):
+            raise Forbidden(forbidden("write"))
+        generation_id = await tool_rounds.lock_generation(connection, chat_id, message_id)
+        if generation_id is None:
+            if await messages.exists(connection, chat_id, message_id):
+                raise Conflict("This answer is not running.")
+            raise NoSuchMessage
+        rounds = await tool_rounds.list_rounds(connection, generation_id)
+        decided = decide(rounds, request.call_id, approve=request.approve)
+        if decided is not None:
+            await tool_rounds.store_decisions(connection, generation_id, decided)
+    await store.publisher.signal_decided(generation_id, request.call_id, approved=request.approve)
     return rpc.Done()
 
 

@@ -2,7 +2,10 @@
 
 from typing import Final
 
-from chat_store.storage.rows import Connection, decode_rows, encode_rows
+import msgspec
+
+from chat_store.domain.tool_rounds import StoredRound
+from chat_store.storage.rows import Connection, decode_rows
 from parley.contracts.completion import ToolRound
 from parley.contracts.rpc import StoreToolRound
 from parley.contracts.text import storable_json
@@ -15,21 +18,51 @@ WITH current AS MATERIALIZED (
 )
 INSERT INTO tool_rounds (generation_id, number, round) SELECT id, $4, $5 FROM current
 ON CONFLICT (generation_id, number) DO UPDATE SET round = excluded.round
+RETURNING decisions
 """
 
 
-async def store(connection: Connection, request: StoreToolRound) -> bool:
-    """Store a round, or replace the one of this number; False: the attempt is not the current one."""
-    content = encode_rows([storable_json(request.round, ToolRound)])[1:-1]
-    status = await connection.execute(
+async def store(connection: Connection, request: StoreToolRound) -> dict[str, bool] | None:
+    """Store a round, or replace the one of this number.
+
+    Returns:
+        What was decided about its calls; None: the attempt is not the current one.
+    """
+    content = msgspec.json.encode(storable_json(request.round, ToolRound)).decode()
+    decisions = await connection.fetchval(
         STORE, request.generation_id, request.chat_id, request.attempt, request.number, content
     )
-    return status.endswith(" 1")
+    return None if decisions is None else msgspec.json.decode(decisions, type=dict[str, bool])
 
 
-LIST: Final = "SELECT round FROM tool_rounds WHERE generation_id = $1 ORDER BY number"
+LIST: Final = """
+SELECT row_to_json(r) FROM (
+    SELECT number, round::json AS round, decisions::json AS decisions FROM tool_rounds
+    WHERE generation_id = $1 ORDER BY number
+) r
+"""
 
 
-async def list_rounds(connection: Connection, generation_id: str) -> list[ToolRound]:
+async def list_rounds(connection: Connection, generation_id: str) -> list[StoredRound]:
     """Return the rounds of a running answer in their order."""
-    return decode_rows(await connection.fetch(LIST, generation_id), ToolRound)
+    return decode_rows(await connection.fetch(LIST, generation_id), StoredRound)
+
+
+LOCK: Final = """
+SELECT id::text FROM generations
+WHERE chat_id = $1 AND message_id = $2 AND status IN ('requested', 'running') FOR UPDATE
+"""
+
+
+async def lock_generation(connection: Connection, chat_id: str, message_id: str) -> str | None:
+    """Return the active generation of an answer, whose rounds stay as they are until the transaction ends."""
+    generation_id: str | None = await connection.fetchval(LOCK, chat_id, message_id)
+    return generation_id
+
+
+DECIDE: Final = "UPDATE tool_rounds SET decisions = $3 WHERE generation_id = $1 AND number = $2"
+
+
+async def store_decisions(connection: Connection, generation_id: str, stored: StoredRound) -> None:
+    decisions = msgspec.json.encode(stored.decisions).decode()
+    await connection.execute(DECIDE, generation_id, stored.number, decisions)

@@ -35,6 +35,7 @@ from parley.contracts.rpc.generations import (
     Claim,
     Claimed,
     ClaimRefused,
+    DecideToolCall,
     GenerationSnapshot,
     ListModels,
     ModelList,
@@ -42,6 +43,8 @@ from parley.contracts.rpc.generations import (
     SnapshotRequest,
     StopSignal,
     StoreToolRound,
+    ToolDecided,
+    ToolRoundStored,
 )
 from parley.contracts.rpc.limits import AdmitPrompt, Admitted, GetUsage, UsageReply
 from parley.contracts.rpc.members import (
@@ -105,6 +108,7 @@ __all__ = [
     "ContextMessage",
     "CreateChat",
     "CreateShareLink",
+    "DecideToolCall",
     "DeclineInvitation",
     "DeleteChat",
     "DeleteMember",
@@ -156,6 +160,8 @@ __all__ = [
     "StoreToolRound",
     "Sync",
     "SyncReply",
+    "ToolDecided",
+    "ToolRoundStored",
     "TurnReply",
     "UpdateChat",
     "UsageOfUser",

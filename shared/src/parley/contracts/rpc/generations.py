@@ -22,6 +22,7 @@ class Claimed(ReplyBase, frozen=True, kw_only=True, tag="claimed"):
         parameters: Members of the provider's request, sent as they are.
         rounds: Of earlier attempts: what was said and done until the last call of a tool that Parley runs. The attempt
             begins with it, and completed calls are not run again.
+        decisions: Which calls of the rounds were approved (true) or denied, by their ids.
     """
 
     chat_id: str
@@ -34,6 +35,7 @@ class Claimed(ReplyBase, frozen=True, kw_only=True, tag="claimed"):
     error: MessageError | None = None
     parameters: dict[str, Any] = msgspec.field(default_factory=dict)
     rounds: list[ToolRound] = msgspec.field(default_factory=list)
+    decisions: dict[str, bool] = msgspec.field(default_factory=dict)
 
 
 class ClaimRefused(ReplyBase, frozen=True, kw_only=True, tag="claim_refused"):
@@ -50,10 +52,21 @@ class Claim(StoreRequest[Claimed | ClaimRefused], frozen=True, kw_only=True):
     worker_id: str
 
 
-class StoreToolRound(StoreRequest[Done], frozen=True, kw_only=True):
+class ToolRoundStored(ReplyBase, frozen=True, kw_only=True, tag="tool_round_stored"):
+    """The round is stored.
+
+    Attributes:
+        decisions: Which of its calls were approved (true) or denied so far, by their ids.
+    """
+
+    decisions: dict[str, bool]
+
+
+class StoreToolRound(StoreRequest[ToolRoundStored], frozen=True, kw_only=True):
     """Store a round of a running answer, or its calls as they are now: the same number again replaces it.
 
-    ``conflict`` when the attempt is not the current one.
+    ``conflict`` when the attempt is not the current one. While a call waits for approval, the worker stores the round
+    again every few seconds: the reply has decisions whose signal was lost.
 
     Attributes:
         number: From 0, within the generation.
@@ -65,6 +78,30 @@ class StoreToolRound(StoreRequest[Done], frozen=True, kw_only=True):
     attempt: int
     number: int
     round: ToolRound
+
+
+class DecideToolCall(StoreRequest[Done], frozen=True, kw_only=True):
+    """Approve or deny a call that waits for approval; writers only. The same decision again: Done.
+
+    ``conflict`` when it was decided otherwise or does not wait, and when the answer is not running.
+
+    Attributes:
+        message_id: The answer's.
+    """
+
+    VERB: ClassVar = "decide_tool_call"
+    user_id: str
+    chat_id: str
+    message_id: str
+    call_id: str
+    approve: bool
+
+
+class ToolDecided(msgspec.Struct, frozen=True, kw_only=True):
+    """A call of a running answer was approved or denied. At most once."""
+
+    call_id: str
+    approved: bool
 
 
 class Release(StoreRequest[Done], frozen=True, kw_only=True):
