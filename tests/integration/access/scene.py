@@ -9,6 +9,7 @@ from typing import Final
 import jwt
 
 from parley.contracts import ids, rpc
+from parley.contracts.completion import ToolCall, ToolRound
 from parley.contracts.identity import EndSessions, Principal, UpdateUser, digest
 from parley.runtime.tokens import KeyRing
 from tests.integration.chat_store.client import Neighbour
@@ -41,7 +42,7 @@ class Scene:
         users: By role; also ``disabled``, and ``newcomer``, who has nothing to do with the chat.
         sessions: By caller; None: the request carries none.
         messages: ``prompt`` and its ``answer`` after :meth:`answer`; ``queued`` and ``queued by the writer`` after
-            :meth:`queue`.
+            :meth:`queue`; ``waits for approval``, an answer, after :meth:`wait_for_approval`.
     """
 
     store: Neighbour
@@ -82,6 +83,21 @@ class Scene:
         for name, role in (("queued", "owner"), ("queued by the writer", "writer")):
             self.messages[name] = await self.store.say(self.chat_id, name, user_id=self.id_of(role))
         await self._until("queued by the writer", "queued")
+
+    async def wait_for_approval(self) -> None:
+        """Have an answer wait for the approval of its call ``call_1``."""
+        await self.store.say(self.chat_id, user_id=self.id_of("owner"))
+        claimed = await self.store.claimed(await self.store.request_for(self.chat_id))
+        call = ToolCall(id="call_1", name="look", server="web", status="awaiting_approval")
+        stored: rpc.StoreToolRound = rpc.StoreToolRound(
+            chat_id=self.chat_id,
+            generation_id=claimed.generation_id,
+            attempt=claimed.attempt,
+            number=0,
+            round=ToolRound(calls=[call]),
+        )
+        await self.store.ask(stored)
+        self.messages["waits for approval"] = claimed.message_id
 
     async def version(self) -> int:
         return (await self.store.sync(self.chat_id)).version

@@ -136,6 +136,18 @@ FOR_USERS: Final[dict[str, Row]] = {
         prepare=Scene.queue,
     ),
     "stop": members(OK, OK, FORBIDDEN, _in_chat(rpc.Stop)),
+    "decide_tool_call": members(
+        OK,
+        OK,
+        FORBIDDEN,
+        _in_chat(
+            rpc.DecideToolCall,
+            message_id=_message("waits for approval"),
+            call_id=lambda _: "call_1",
+            approve=lambda _: True,
+        ),
+        prepare=Scene.wait_for_approval,
+    ),
     "search": users(_own(rpc.Search, query="hello"), changes=False),
     "usage": users(_own(rpc.GetUsage), changes=False),
     "list_members": members(OK, OK, OK, _in_chat(rpc.ListMembers), changes=False),
