@@ -79,8 +79,7 @@ def completion_id(answer_id: str) -> str:
 
 def completion_of(message: Message, model: str) -> ChatCompletion:
     """Return an answer that has ended. Raises AnswerFailed: it is not complete."""
-    if message.status != "complete":
-        raise answer_failed(message)
+    _require_complete(message)
     calls = [
         FunctionToolCall(id=call.id, function=Function(name=call.name, arguments=call.arguments))
         for call in message.tool_calls
@@ -178,8 +177,7 @@ class CompletionChunks:
         )
 
     def _end(self, message: Message) -> bytes:
-        if message.status != "complete":
-            raise answer_failed(message)
+        _require_complete(message)
         reason = _encode(_finish_reason(message))
         last = b'%b,"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":%b}]%b' % (
             self._head,
@@ -190,6 +188,12 @@ class CompletionChunks:
         if self._include_usage:
             usage = b'%b,"choices":[],"usage":%b}\n\n' % (self._head, _encode(_usage(message.usage)))
         return self._begin() + last + usage + DONE
+
+
+def _require_complete(message: Message) -> None:
+    """Raises AnswerFailed. An answer that the provider's content rules cut off is complete, with that reason."""
+    if message.status != "complete" and message.finish_reason != "content_filter":
+        raise answer_failed(message)
 
 
 def _is_clients(call: ToolCall) -> bool:

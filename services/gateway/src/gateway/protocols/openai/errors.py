@@ -101,7 +101,7 @@ def answer_failed(message: Message) -> AnswerFailed:
 def attempt_dropped() -> AnswerFailed:
     """Return the error for a reader who was sent a part of an attempt that another one takes the place of."""
     detail = (
-        "The server that produced the answer went away, and another one begins the answer anew. "
+        "The answer was cut off, and is begun anew. "
         "The same request with the same Idempotency-Key returns the whole answer."
     )
     return AnswerFailed(_ANSWERS["attempt_dropped"], "attempt_dropped", detail)
