@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
+from enum import Enum
 from pathlib import Path
 
 import typer
 
 _MAX_SECONDS = 7 * 24 * 3600.0
+
+
+class KeyScope(Enum):
+    """What an API key may do, as :data:`parley.contracts.identity.Scope` has it."""
+
+    READ = "read"
+    WRITE = "write"
+    OPENAI = "openai"
 
 
 def port(value: str | int) -> int:
@@ -33,6 +43,27 @@ def seconds(value: str | float) -> float:
     if not 0 < number <= _MAX_SECONDS:
         raise typer.BadParameter(f"{value!r} is not a number of seconds above 0 and up to {_MAX_SECONDS:g} (one week)")
     return number
+
+
+def visible(value: str) -> str:
+    """Return a name of at most 100 characters. Raises typer.BadParameter for one with nothing to see in it."""
+    # Not with the module: the contracts import what only a command that runs needs.
+    from parley.contracts.text import is_blank
+
+    if is_blank(value) or len(value) > 100 or "\0" in value:
+        raise typer.BadParameter("a name has 1 to 100 characters, and one to see among them")
+    return value
+
+
+def coming_day(value: str | date) -> date:
+    """Return a day, today or later (UTC). Raises typer.BadParameter."""
+    try:
+        day = date.fromisoformat(str(value))
+    except ValueError:
+        raise typer.BadParameter(f"{value!r} is not a day such as 2027-01-31") from None
+    if day < datetime.now(UTC).date():
+        raise typer.BadParameter(f"{value} is over")
+    return day
 
 
 def address(value: str) -> tuple[str, int]:

@@ -41,7 +41,7 @@ dead_letters = typer.Typer(help="List, show, replay or drop the messages that no
 app.add_typer(dead_letters, name="dead-letters")
 users = typer.Typer(help="List, show, disable, enable or erase users, or change their roles.", **_SETTINGS)
 app.add_typer(users, name="users")
-keys = typer.Typer(help="List or revoke the API keys of all users.", **_SETTINGS)
+keys = typer.Typer(help="List, create or revoke API keys of all users.", **_SETTINGS)
 app.add_typer(keys, name="keys")
 
 Replicas = Annotated[int, typer.Option(min=1, max=64, metavar="N", help="number of processes")]
@@ -330,6 +330,27 @@ def list_keys(*, user: OfUser = None, nats_url: NatsUrl = None, timeout: Deadlin
     from parley_cli.administration import command, keys
 
     return command.run(keys.list_all(user), nats_url=nats_url, timeout=timeout, json=json)
+
+
+@keys.command(cls=_Command)
+def create(
+    *,
+    user: UserId,
+    name: Annotated[str, typer.Option(parser=arguments.visible, metavar="NAME", help="what the key is for")],
+    scope: Annotated[list[arguments.KeyScope], typer.Option(help="what the key may do; repeatable")],
+    expires: Annotated[
+        date | None,
+        typer.Option(parser=arguments.coming_day, metavar="DAY", help="the last day (UTC) on which it is good"),
+    ] = None,
+    nats_url: NatsUrl = None,
+    timeout: Deadline = 60.0,
+    json: Json = False,
+) -> int:
+    """Create an API key of a user and print it. It is shown this once; chat-store has its digest only."""
+    from parley_cli.administration import command, keys
+
+    action = keys.create(user, name=name, scopes=[one.value for one in scope], last_day=expires)
+    return command.run(action, nats_url=nats_url, timeout=timeout, json=json)
 
 
 @keys.command(cls=_Command)

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from parley.contracts import ids, rpc
-from parley.contracts.identity import GetUser, ListApiKeys, UpdateUser
+from parley.contracts.identity import GetUser, ListApiKeys, ResolveApiKey, UpdateUser, digest, prefix_of
 from parley.runtime.nats.errors import RpcRefused
 from tests.integration.chat_store.client import Neighbour
 from tests.integration.chat_store.conftest import StartStore
@@ -78,6 +78,22 @@ async def test_keys_of_everybody_are_listed_in_pages_and_revoked(store: Neighbou
     assert len((await store.ask(ListApiKeys(user_id=owners[1]))).items) == 1
     event = await audited(store, "key_revoked", owners[0])
     assert (event.actor_id, event.key_id) == ("operator", keys[0].id)
+
+
+async def test_an_operator_creates_a_key_whose_secret_is_printed_once(store: Neighbour, module_nats_url: str) -> None:
+    user_id = await guest(store)
+    arguments = ("keys", "create", user_id, "--name", "robot", "--scope", "read", "--scope", "openai")
+    (created,) = await parley(module_nats_url, *arguments, "--expires", "2099-12-31")
+    secret, key = created["secret"], created["key"]
+    assert (created["user_id"], key["name"], key["scopes"]) == (user_id, "robot", ["read", "openai"])
+    assert key["expires_at"] == "2100-01-01T00:00:00Z"
+    found = await store.ask(ResolveApiKey(prefix=prefix_of(secret) or "", secret_digest=digest(secret)))
+    assert (found.principal.user.id, found.principal.scopes) == (user_id, ("read", "openai"))
+    (listed,) = await parley(module_nats_url, "keys", "list", "--user", user_id)
+    assert secret not in json.dumps(listed)
+    event = await audited(store, "key_created", user_id)
+    assert (event.actor_id, event.key_id) == ("operator", key["id"])
+    await parley(module_nats_url, "keys", "create", ids.new_id(), "--name", "x", "--scope", "read", exit_code=1)
 
 
 async def test_usage_of_everybody_is_summed_by_user_and_model(store: Neighbour, module_nats_url: str) -> None:

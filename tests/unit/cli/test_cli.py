@@ -41,6 +41,10 @@ def test_each_command_has_a_help_of_its_own(command: str) -> None:
         ["backup", "file", "--timeout", "nan"],
         ["backup", "file", "--timeout", "0"],
         ["dead-letters", "drop", "1", "--all"],
+        ["keys", "create", "user", "--name", "robot"],
+        ["keys", "create", "user", "--name", " ", "--scope", "read"],
+        ["keys", "create", "user", "--name", "robot", "--scope", "everything"],
+        ["keys", "create", "user", "--name", "robot", "--scope", "read", "--expires", "2020-01-01"],
     ],
 )
 def test_wrong_usage_ends_with_two(words: list[str]) -> None:

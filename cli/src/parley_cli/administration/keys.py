@@ -1,11 +1,15 @@
-"""``parley keys list | revoke``."""
+"""``parley keys list | create | revoke``."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+
+import msgspec
 
 from parley.contracts import rpc
-from parley.contracts.identity import RevokeApiKey
+from parley.contracts.identity import CreateApiKey, RevokeApiKey, Scope, digest, new_api_key
+from parley.contracts.ids import new_id
 from parley.contracts.rpc import KeyOfUser
 from parley_cli.administration.command import ACTOR, Action, Output, Store
 
@@ -22,6 +26,28 @@ def list_all(user_id: str | None) -> Action:
             if page.next is None:
                 return
             before = page.next
+
+    return action
+
+
+def create(user_id: str, *, name: str, scopes: Sequence[Scope], last_day: date | None) -> Action:
+    """Args: last_day: Until the end of which (UTC) the key is good; None: until it is revoked."""
+
+    async def action(store: Store) -> AsyncIterator[Output]:
+        prefix, secret = new_api_key()
+        ends = None if last_day is None else datetime.combine(last_day, time(), UTC) + timedelta(days=1)
+        request = CreateApiKey(
+            user_id=user_id,
+            key_id=new_id(),
+            name=name,
+            prefix=prefix,
+            secret_digest=digest(secret),
+            scopes=tuple(dict.fromkeys(scopes)),
+            expires_at=ends,
+            actor_id=ACTOR,
+        )
+        key = (await store.ask(request)).key
+        yield Output({"user_id": user_id, "key": msgspec.to_builtins(key), "secret": secret}, secret)
 
     return action
 

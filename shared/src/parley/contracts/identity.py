@@ -6,6 +6,8 @@ stores that. What is cached of an identity is invalidated by :class:`Revoked`.
 
 import hashlib
 import re
+import secrets
+import string
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import ClassVar, Final, Literal, Self
@@ -23,6 +25,12 @@ ALL_SCOPES: Final[tuple[Scope, ...]] = ("read", "write", "openai")
 
 API_KEY_PREFIX: Final = "pk_"
 _API_KEY: Final = re.compile(rf"(?P<prefix>{API_KEY_PREFIX}[A-Za-z]{{8}})_[A-Za-z0-9_-]{{43}}")
+
+
+def new_api_key() -> tuple[str, str]:
+    """Return a new API key: the prefix that finds it, and the whole key, which only its user gets."""
+    prefix = API_KEY_PREFIX + "".join(secrets.choice(string.ascii_letters) for _ in range(8))
+    return prefix, f"{prefix}_{secrets.token_urlsafe(32)}"
 
 
 def prefix_of(key: str) -> str | None:

@@ -1,9 +1,7 @@
 """API keys: made here, shown once, stored as a digest by chat-store."""
 
-import secrets
-import string
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
@@ -14,13 +12,11 @@ from gateway.http.requests import JsonBody, KeyId, check_text
 from gateway.http.routing import StructRoute, raises
 from gateway.routes.schemas import CreatedApiKey, NewApiKey, Page
 from parley.contracts import identity as contract
-from parley.contracts.identity import API_KEY_PREFIX, ApiKey
+from parley.contracts.identity import ApiKey
 from parley.contracts.ids import new_id
 from parley.contracts.text import is_blank
 
 router = APIRouter(prefix="/v1/api-keys", tags=["api keys"], route_class=StructRoute)
-
-_PREFIX_LETTERS: Final = 8
 
 
 @router.get("")
@@ -42,8 +38,7 @@ async def create_api_key(
         raise Invalid("scopes must name at least one of read, write, openai.")
     if body.expires_at is not None and body.expires_at <= datetime.now(UTC):
         raise Invalid("expires_at must be in the future.")
-    prefix = API_KEY_PREFIX + "".join(secrets.choice(string.ascii_letters) for _ in range(_PREFIX_LETTERS))
-    secret = f"{prefix}_{secrets.token_urlsafe(32)}"
+    prefix, secret = contract.new_api_key()
     reply = await gateway.store.ask(
         contract.CreateApiKey(
             user_id=identity.user_id,
