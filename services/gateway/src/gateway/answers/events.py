@@ -98,13 +98,14 @@ class PartDelta(AnswerEvent):
     ``number`` is that of its last character, so that a reader's number can also lie within a larger event.
 
     Attributes:
-        call_id: Of a tool: the call's.
+        call_id, server: Of a tool: the call's.
     """
 
     index: int
     kind: PartKind
     text: str
     call_id: str | None = None
+    server: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

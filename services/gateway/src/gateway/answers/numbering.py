@@ -308,7 +308,8 @@ class _Parts:
             self._start(kind, events)
         self._next += known
         if text:
-            self._add_delta(self._index, kind, text, events)
+            self._next += len(text)
+            events.append(PartDelta(number=self._next - 1, index=self._index, kind=kind, text=text))
 
     def apply(self, delta: ToolDelta, events: list[AnswerEvent]) -> None:
         """Apply news of a call.
@@ -381,14 +382,10 @@ class _Parts:
 
     def _send_arguments(self, call: _Call, events: list[AnswerEvent]) -> None:
         if call.unsent:
-            self._add_delta(call.index, "tool", call.unsent, events, call.call.id)
+            self._next += len(call.unsent)
+            number, known = self._next - 1, {"call_id": call.call.id, "server": call.call.server}
+            events.append(PartDelta(number=number, index=call.index, kind="tool", text=call.unsent, **known))
             call.unsent = ""
-
-    def _add_delta(
-        self, index: int, kind: PartKind, text: str, events: list[AnswerEvent], call_id: str | None = None
-    ) -> None:
-        self._next += len(text)
-        events.append(PartDelta(number=self._next - 1, index=index, kind=kind, text=text, call_id=call_id))
 
     def _end(self, events: list[AnswerEvent]) -> None:
         if self._kind is None:
