@@ -39,6 +39,7 @@ ENDS_SESSIONS = ("end_session", "end_sessions", "erase_me")
             "--exclude-path=/v1/chats/{chat_id}/stream",
             # Each request waits for the whole answer: tests/unit/gateway/openai has its parameters.
             "--exclude-path=/openai/v1/chat/completions",
+            "--exclude-path=/openai/v1/responses",
         ],
         *([f"--include-operation-id={name}"] for name in ENDS_SESSIONS),
     ],

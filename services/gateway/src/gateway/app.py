@@ -27,7 +27,7 @@ from gateway.http.openapi import Api
 from gateway.http.routing import StructRoute
 from gateway.http.server import HttpServer
 from gateway.http.static_files import WebPage
-from gateway.protocols.openai import completions
+from gateway.protocols.openai import completions, conversations, responses
 from gateway.protocols.openai import models as api_models
 from gateway.routes import (
     api_keys,
@@ -132,7 +132,7 @@ def build_gateway(settings: Settings) -> Gateway:
 _RESOURCES = (
     *(sessions, oidc, api_keys, own, administration, config, models),
     *(chats, messages, members, invitations, shares, stream, search, usage, probes),
-    *(completions, api_models),
+    *(completions, responses, conversations, api_models),
 )
 
 _WITHOUT_HEAD = ("stream_chat", "sign_in", "finish_sign_in")

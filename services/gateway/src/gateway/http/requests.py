@@ -141,16 +141,16 @@ class JsonBody(Generic[T]):
             except msgspec.DecodeError:
                 return self._decoder.decode(_replace_lone_surrogates(body))
         except msgspec.ValidationError as error:
-            raise _invalid(str(error)) from None
+            raise invalid(str(error)) from None
         except (ValueError, RecursionError):
             raise Malformed("The body is not JSON.") from None
 
 
-def _invalid(text: str) -> Invalid:
-    """Return the error for what msgspec says of a body, with the place that it names."""
+def invalid(text: str, within: str = "") -> Invalid:
+    """Return the error for what msgspec says of a body, or of what is ``within`` it, with the place that it names."""
     unknown = _UNKNOWN_FIELD.search(text)
     place = _PLACE.search(text)
-    field = place[1].removeprefix(".") if place is not None else ""
+    field = f"{within}{place[1] if place is not None else ''}".removeprefix(".")
     if unknown is None:
         return Invalid(f"{text}.", field=field or None)
     return Invalid(f"{text}.", code="unknown_parameter", field=f"{field}.{unknown[1]}".removeprefix("."))

@@ -1,0 +1,330 @@
+"""Items of OpenAI's Responses: the input as messages for the provider, and prompts and answers as items. No I/O."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import msgspec
+
+from gateway.answers.events import AttemptStarted, PartDelta, PartStarted
+from gateway.answers.numbering import ANSWERED, AnswerNumbers
+from gateway.errors import Invalid
+from gateway.http.requests import invalid
+from gateway.protocols.openai.content import image
+from gateway.protocols.openai.responses_ids import ItemPrefix, item_id
+from parley.contracts.completion import (
+    CompletionRequest,
+    ContentPart,
+    ContextMessage,
+    PartKind,
+    TextPart,
+    ToolCall,
+)
+from parley.contracts.resources import Message
+
+Item = dict[str, Any]
+
+_MCP_STATUS: Final = {
+    "called": "in_progress",
+    "awaiting_approval": "in_progress",
+    "running": "calling",
+    "complete": "completed",
+    "failed": "failed",
+    "denied": "failed",
+}
+
+
+# --- input ----------------------------------------------------------------------------------------------------------
+
+
+class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An object whose members are all known: nothing that a client sends is dropped."""
+
+
+class InputText(Strict, frozen=True, kw_only=True, tag_field="type", tag="input_text"):
+    text: str
+
+
+class InputImage(Strict, frozen=True, kw_only=True, tag_field="type", tag="input_image"):
+    image_url: str
+    detail: Literal["low", "high", "auto"] | None = None
+    file_id: None = None
+
+
+class OutputText(Strict, frozen=True, kw_only=True, tag_field="type", tag="output_text"):
+    text: str
+    annotations: list[Any] | None = None
+    logprobs: list[Any] | None = None
+
+
+class Refusal(Strict, frozen=True, kw_only=True, tag_field="type", tag="refusal"):
+    refusal: str
+
+
+InputPart = InputText | InputImage | OutputText | Refusal
+
+
+class _Item(Strict, frozen=True, kw_only=True, tag_field="type"):
+    """What items of earlier output say about themselves, which clients send back. A provider has no use for it."""
+
+    id: str | None = None
+    status: str | None = None
+
+
+class InputMessage(_Item, frozen=True, kw_only=True, tag="message"):
+    role: Literal["user", "assistant", "system", "developer"]
+    content: str | list[InputPart]
+    phase: str | None = None
+
+
+class FunctionCall(_Item, frozen=True, kw_only=True, tag="function_call"):
+    call_id: str
+    name: str
+    arguments: str
+
+
+class FunctionCallOutput(_Item, frozen=True, kw_only=True, tag="function_call_output"):
+    call_id: str
+    output: str | list[InputText]
+
+
+class McpCall(_Item, frozen=True, kw_only=True, tag="mcp_call"):
+    """A call that Parley made, as an earlier response has it."""
+
+    name: str
+    server_label: str
+    arguments: str
+    output: str | None = None
+    error: Any = None
+    approval_request_id: None = None
+
+
+class ReasoningItem(_Item, frozen=True, kw_only=True, tag="reasoning"):
+    """Left out: providers of chat completions take no reasoning back (docs/open-protocols.md)."""
+
+    summary: list[Any]
+    content: list[Any] | None = None
+    encrypted_content: str | None = None
+
+
+InputItem = InputMessage | FunctionCall | FunctionCallOutput | McpCall | ReasoningItem
+
+_ITEMS: Final[Any] = list[InputItem]
+
+
+def parse_input(value: str | list[dict[str, Any]]) -> tuple[str, list[ContentPart], list[ContextMessage]]:
+    """Read ``input``.
+
+    Returns:
+        The prompt and its parts, which are the last item where that is a user's message, and else empty; and the items
+        before it.
+
+    Raises:
+        Invalid: an item cannot be sent to a provider.
+    """
+    if isinstance(value, str):
+        return value, [], []
+    try:
+        items: list[InputItem] = msgspec.convert([{"type": "message", **item} for item in value], _ITEMS)
+    except msgspec.ValidationError as error:
+        raise invalid(str(error), "input") from None
+    messages: list[ContextMessage] = []
+    for item in items:
+        _append(messages, item)
+    if not messages:
+        raise Invalid("There is nothing to answer.", field="input")
+    if messages[-1].role != "user":
+        return "", [], messages
+    prompt = messages.pop()
+    return prompt.content, prompt.parts, messages
+
+
+def _append(messages: list[ContextMessage], item: InputItem) -> None:
+    match item:
+        case InputMessage():
+            messages.append(_message(item))
+        case FunctionCall():
+            _append_call(messages, ToolCall(id=item.call_id, name=item.name, arguments=item.arguments))
+        case FunctionCallOutput():
+            output = item.output if isinstance(item.output, str) else _joined(item.output)
+            messages.append(ContextMessage(role="tool", content=output, tool_call_id=item.call_id))
+        case McpCall():
+            call = ToolCall(id=item.id or item.name, name=item.name, arguments=item.arguments)
+            _append_call(messages, call)
+            result = item.output if item.output is not None else msgspec.json.encode(item.error).decode()
+            messages.append(ContextMessage(role="tool", content=result, tool_call_id=call.id))
+        case ReasoningItem():
+            pass
+
+
+def _append_call(messages: list[ContextMessage], call: ToolCall) -> None:
+    """Append a call; those of one answer are one message with its text, as providers want it."""
+    answer = ContextMessage(role="assistant", content="")
+    if messages and messages[-1].role == "assistant":
+        answer = messages.pop()
+    messages.append(msgspec.structs.replace(answer, tool_calls=[*answer.tool_calls, call]))
+
+
+def _message(item: InputMessage) -> ContextMessage:
+    parts = [InputText(text=item.content)] if isinstance(item.content, str) else item.content
+    text = _joined(parts)
+    role: Literal["system", "user", "assistant"] = "system" if item.role == "developer" else item.role
+    if role == "user" and (len(parts) > 1 or isinstance(parts[0], InputImage)):
+        return ContextMessage(role=role, content=text, parts=[_content_part(part) for part in parts])
+    if any(isinstance(part, InputImage) for part in parts):
+        raise Invalid("Only a user's message may have images.", field="input")
+    return ContextMessage(role=role, content=text)
+
+
+def _content_part(part: InputPart) -> ContentPart:
+    if isinstance(part, InputImage):
+        return image(part.image_url, part.detail, "input")
+    return TextPart(text=_text(part))
+
+
+def _joined(parts: Iterable[InputPart]) -> str:
+    return "\n".join(_text(part) for part in parts if not isinstance(part, InputImage))
+
+
+def _text(part: InputText | OutputText | Refusal) -> str:
+    return part.refusal if isinstance(part, Refusal) else part.text
+
+
+def input_items(prompt: Message, completion: CompletionRequest | None) -> list[Item]:
+    """Return the input of a turn as items, the oldest first."""
+    completion = completion or CompletionRequest()
+    messages = list(completion.context)
+    if prompt.content or completion.parts or not messages:
+        messages.append(ContextMessage(role="user", content=prompt.content, parts=completion.parts))
+    items: list[Item] = []
+    for message in messages:
+        if message.role == "tool":
+            output = {"call_id": message.tool_call_id, "output": message.content, "status": "completed"}
+            items.append({"id": item_id("fco", prompt.id, 0, len(items)), "type": "function_call_output", **output})
+            continue
+        if message.content or message.parts or not message.tool_calls:
+            message_id = item_id("msg", prompt.id, 0, len(items))
+            body: Item = {"type": "message", "role": message.role, "content": _input_content(message)}
+            items.append({"id": message_id, **body, "status": "completed"})
+        for call in message.tool_calls:
+            items.append(_call_item(call, item_id("fc", prompt.id, 0, len(items)), "completed"))
+    return items
+
+
+def _input_content(message: ContextMessage) -> list[Item]:
+    if message.role == "assistant":
+        return [_output_text(message.content)]
+    return [
+        {"type": "input_text", "text": part.text}
+        if isinstance(part, TextPart)
+        else {"type": "input_image", "image_url": part.url, "detail": part.detail or "auto"}
+        for part in message.parts or [TextPart(text=message.content)]
+    ]
+
+
+# --- output ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class Part:
+    """A part of an answer that has ended."""
+
+    kind: PartKind
+    text: str = ""
+    call: ToolCall | None = None
+
+
+@dataclass(kw_only=True)
+class Parts:
+    """The parts of an answer that has ended, and the attempt that they are of."""
+
+    attempt: int = 0
+    items: list[Part] = field(default_factory=list)
+
+
+def parts_of(answer: Message) -> Parts:
+    """Return the parts of an answer; none while it runs. They are counted as its events count them."""
+    parts = Parts()
+    calls = {call.id: call for call in answer.tool_calls}
+    for event in AnswerNumbers(answer.id).stored(answer):
+        match event:
+            case AttemptStarted():
+                parts.attempt = event.attempt
+            case PartStarted():
+                call = event.call and calls.get(event.call.id, event.call)
+                parts.items.append(Part(kind=event.kind, call=call))
+            case PartDelta():
+                parts.items[event.index].text += event.text
+            case _:
+                pass
+    return parts
+
+
+def output_items(answer: Message | None) -> list[Item]:
+    """Return an answer as items: one for each attempt that was dropped, then its parts, once they are stored."""
+    if answer is None:
+        return []
+    parts = parts_of(answer)
+    items = [dropped_item(answer.id, attempt) for attempt in range(1, parts.attempt)]
+    whole = answer.status == "complete" and answer.finish_reason not in ("length", "content_filter")
+    last = len(parts.items) - 1
+    for index, part in enumerate(parts.items):
+        status = "completed" if whole or index < last or answer.status not in ANSWERED else "incomplete"
+        items.append(part_item(part, answer.id, parts.attempt, index, status))
+    return items
+
+
+def dropped_item(answer_id: str, attempt: int) -> Item:
+    """Return the item that stands for an attempt that was dropped."""
+    return _message_item(item_id("msg", answer_id, attempt, 0), "incomplete", [])
+
+
+def prefix_of(kind: PartKind, call: ToolCall | None) -> ItemPrefix:
+    if kind == "tool":
+        return "fc" if call is None or call.server is None else "mcp"
+    return "rs" if kind == "reasoning" else "msg"
+
+
+def part_item(part: Part, answer_id: str, attempt: int, index: int, status: str) -> Item:
+    """Return a part as an item.
+
+    Args:
+        status: ``in_progress``: it has just started, and has no content yet.
+    """
+    identifier = item_id(prefix_of(part.kind, part.call), answer_id, attempt, index)
+    started = status == "in_progress"
+    if part.kind == "reasoning":
+        summary = [] if started else [{"type": "summary_text", "text": part.text}]
+        return {"id": identifier, "type": "reasoning", "summary": summary, "status": status}
+    if part.call is None:
+        return _message_item(identifier, status, [] if started else [_output_text(part.text)])
+    if part.call.server is None:
+        return _call_item(part.call, identifier, status)
+    return _mcp_item(part.call, identifier)
+
+
+def _message_item(identifier: str, status: str, content: list[Item]) -> Item:
+    return {"id": identifier, "type": "message", "role": "assistant", "status": status, "content": content}
+
+
+def _output_text(text: str) -> Item:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def _call_item(call: ToolCall, identifier: str, status: str) -> Item:
+    body = {"call_id": call.id, "name": call.name, "arguments": call.arguments}
+    return {"id": identifier, "type": "function_call", **body, "status": status}
+
+
+def _mcp_item(call: ToolCall, identifier: str) -> Item:
+    failed = call.status in ("failed", "denied")
+    return {
+        "id": identifier,
+        "type": "mcp_call",
+        "server_label": call.server,
+        "name": call.name,
+        "arguments": call.arguments,
+        "output": None if failed else call.result,
+        "error": {"type": "mcp_tool_execution_error", "content": call.result} if failed else None,
+        "status": _MCP_STATUS[call.status],
+    }

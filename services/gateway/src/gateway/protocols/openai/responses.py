@@ -1,0 +1,273 @@
+"""``/openai/v1/responses``: a response is an answer in an ordinary chat (docs/decisions/0071)."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from fastapi import APIRouter, Depends, Path, Query
+from starlette.requests import ClientDisconnect, Request
+
+from gateway.answers.events import AnswerEvent
+from gateway.answers.reader import AnswerRef
+from gateway.answers.turns import NewTurn
+from gateway.auth.authentication import Identity, ProtocolReader, ProtocolWriter
+from gateway.context import Gateway, GatewayDependency
+from gateway.errors import Conflict, GatewayError, Invalid, NotFound, TooMany, Unavailable
+from gateway.http.event_response import EventResponse
+from gateway.http.event_stream import StreamRequest
+from gateway.http.requests import JsonBody, cancel_on_disconnect
+from gateway.http.routing import StructRoute, raises
+from gateway.protocols.openai.response_items import input_items
+from gateway.protocols.openai.response_lists import After, Includes, ItemPage, Limit, Order, item_page
+from gateway.protocols.openai.responses_events import ResponseEvents, encode
+from gateway.protocols.openai.responses_ids import answer_of, chat_of, response_id
+from gateway.protocols.openai.responses_object import ResponseObject, response_object
+from gateway.protocols.openai.responses_request import NewResponse
+from gateway.protocols.options import Options, TurnIds
+from parley.contracts import rpc
+from parley.contracts.limits import MAX_PAGE
+from parley.runtime import tracing
+
+PATH: Final = "/openai/v1/responses"
+
+_FIRST_SECONDS: Final = 10.0
+"""How long a stream waits for its first event before it starts: an error until then is the response's status."""
+
+_STOP_SECONDS: Final = 10.0
+"""How long a cancellation waits for the end of the answer."""
+
+_STREAMED: Final[dict[int | str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+
+router = APIRouter(prefix=PATH, tags=["OpenAI"], route_class=StructRoute)
+
+
+@raises(NotFound)
+async def _answer_ref(identifier: Annotated[str, Path(alias="response_id")]) -> AnswerRef:
+    return answer_of(identifier)
+
+
+class DeletedResponse(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    object: Literal["response.deleted"] = "response.deleted"
+    deleted: bool = True
+
+
+ResponseId = Annotated[AnswerRef, Depends(_answer_ref)]
+
+
+@router.post("", responses=_STREAMED)
+@raises(NotFound, Conflict)
+async def create_response(
+    request: Request,
+    gateway: GatewayDependency,
+    identity: ProtocolWriter,
+    body: Annotated[NewResponse, Depends(JsonBody(NewResponse))],
+) -> ResponseObject:
+    """Answer input, whole or as a stream of server-sent events (``stream``), or later (``background``)."""
+    options = Options.of(request.headers, body.metadata)
+    ids = TurnIds.of(identity.user_id, request.headers)
+    with tracing.span(f"POST {PATH}", kind="server", parent=request.headers):
+        turn, is_new = await _new_turn(gateway, identity, body, options, ids)
+        await gateway.turns.submit(identity, turn, new_chat=is_new)
+    ref = AnswerRef(chat_id=turn.chat_id, message_id=ids.answer_id)
+    delivery = _Delivery(
+        gateway,
+        request,
+        identity,
+        ref,
+        stops=not (body.background or options.detach),
+        deletes=not body.is_stored,
+    )
+    if body.stream:
+        return await delivery.stream()  # type: ignore[return-value]
+    return await (delivery.now() if body.background else delivery.whole())
+
+
+@router.get("/{response_id}", responses=_STREAMED)
+@raises(NotFound, TooMany, Unavailable)
+async def show_response(
+    request: Request,
+    gateway: GatewayDependency,
+    identity: ProtocolReader,
+    ref: ResponseId,
+    include: Includes,
+    stream: bool = False,
+    starting_after: Annotated[int | None, Query(ge=-1, lt=2**53)] = None,
+    include_obfuscation: bool = False,
+) -> ResponseObject:
+    """Show a response; with ``stream``, its events, those after ``starting_after`` only, until it has ended."""
+    if include_obfuscation:
+        raise Invalid("Obfuscation is not supported.", field="include_obfuscation")
+    if starting_after is not None and not stream:
+        raise Invalid("starting_after is for a stream: send stream=true, too.", field="starting_after")
+    delivery = _Delivery(gateway, request, identity, ref)
+    if stream:
+        return await delivery.stream(-1 if starting_after is None else starting_after)  # type: ignore[return-value]
+    return await delivery.now()
+
+
+@router.post("/{response_id}/cancel")
+@raises(NotFound)
+async def cancel_response(
+    request: Request, gateway: GatewayDependency, identity: ProtocolWriter, ref: ResponseId
+) -> ResponseObject:
+    """Stop the answer, which keeps its text so far; of one that has ended, nothing changes."""
+    await gateway.turns.stop(identity, ref)
+    delivery = _Delivery(gateway, request, identity, ref)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_STOP_SECONDS):
+            await delivery.wait_for_end()
+    return await delivery.now()
+
+
+@router.delete("/{response_id}")
+@raises(NotFound, Conflict)
+async def delete_response(gateway: GatewayDependency, identity: ProtocolWriter, ref: ResponseId) -> DeletedResponse:
+    """Delete a response with its chat, if the chat has no other turn; else delete the conversation."""
+    turn = await gateway.turns.get(identity, ref)
+    own = {turn.prompt.id, *([] if turn.answer is None else [turn.answer.id])}
+    listed = rpc.ListMessages(user_id=identity.user_id, chat_id=ref.chat_id, limit=MAX_PAGE)
+    messages = await gateway.store.ask(listed)
+    if messages.next is not None or any(message.id not in own for message in messages.items):
+        raise Conflict(
+            "The response is part of a conversation with other responses. Delete the conversation.",
+            code="response_in_conversation",
+        )
+    await gateway.store.ask(rpc.DeleteChat(user_id=identity.user_id, chat_id=ref.chat_id))
+    return DeletedResponse(id=response_id(ref.chat_id, ref.message_id))
+
+
+@router.get("/{response_id}/input_items")
+@raises(NotFound)
+async def list_input_items(
+    gateway: GatewayDependency,
+    identity: ProtocolReader,
+    ref: ResponseId,
+    include: Includes,
+    order: Order = "desc",
+    after: After = None,
+    limit: Limit = 20,
+) -> ItemPage:
+    """List what a response answers, without what was said before it in its conversation."""
+    turn = await gateway.turns.get(identity, ref)
+    items = input_items(turn.prompt, turn.completion)
+    return item_page(items if order == "asc" else items[::-1], after, limit)
+
+
+async def _new_turn(
+    gateway: Gateway, identity: Identity, body: NewResponse, options: Options, ids: TurnIds
+) -> tuple[NewTurn, bool]:
+    """Return the turn of a request, and whether it begins a chat."""
+    content, completion = body.prompt_and_completion(options.metadata)
+    chat_id, parent_id = options.chat_id, msgspec.UNSET
+    if options.chat_id is not None and (body.conversation or body.previous_response_id):
+        raise Invalid("The chat is named twice.", field="metadata.parley.chat_id")
+    if body.conversation_id is not None:
+        chat_id = chat_of(body.conversation_id)
+    elif body.previous_response_id is not None:
+        previous = await _previous(gateway, identity, body.previous_response_id)
+        chat_id, parent_id = previous.chat_id, previous.message_id  # type: ignore[assignment]
+    turn = NewTurn(
+        chat_id=chat_id or ids.chat_id,
+        message_id=ids.message_id,
+        answer_id=ids.answer_id,
+        content=content,
+        completion=completion,
+        model=body.model,
+        parent_id=parent_id,
+        when_busy=options.when_busy,
+    )
+    return turn, chat_id is None
+
+
+async def _previous(gateway: Gateway, identity: Identity, identifier: str) -> AnswerRef:
+    try:
+        ref = answer_of(identifier)
+        await gateway.turns.get(identity, ref)
+    except NotFound:
+        raise NotFound(
+            f"There is no response {identifier!r}.", code="previous_response_not_found", field="previous_response_id"
+        ) from None
+    return ref
+
+
+class _Delivery:
+    """Sends one response to one client.
+
+    Args:
+        stops: The answer stops when the client disconnects before its end.
+        deletes: The chat is deleted then, or once the response is delivered.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        request: Request,
+        identity: Identity,
+        ref: AnswerRef,
+        *,
+        stops: bool = False,
+        deletes: bool = False,
+    ) -> None:
+        self._gateway = gateway
+        self._request = request
+        self._identity = identity
+        self._ref = ref
+        self._stops = stops
+        self._deletes = deletes
+
+    async def now(self) -> ResponseObject:
+        """Return the response as it is stored."""
+        turn = await self._gateway.turns.get(self._identity, self._ref)
+        return response_object(turn, self._ref.message_id)
+
+    async def whole(self) -> ResponseObject:
+        """Return the response once it has ended."""
+        try:
+            await cancel_on_disconnect(self._request, self.wait_for_end())
+        except ClientDisconnect:
+            await self._abandon()
+            raise
+        response = await self.now()
+        await self._delivered()
+        return response
+
+    async def wait_for_end(self) -> None:
+        """Return when the answer has ended."""
+        async with contextlib.aclosing(self._read(-1)) as events:
+            async for _ in events:
+                pass
+
+    async def stream(self, after: int = -1) -> EventResponse:
+        """Return the events after a number as a stream."""
+        turn = await self._gateway.turns.get(self._identity, self._ref)
+        events = ResponseEvents(turn, self._ref.message_id, after)
+        response = EventResponse(self._encoded(events, after), error_event=events.error_event, abandoned=self._abandon)
+        await response.wait_for_first(self._request, _FIRST_SECONDS)
+        return response
+
+    async def _encoded(self, events: ResponseEvents, after: int) -> AsyncGenerator[bytes, None]:
+        yield b"".join(map(encode, events.begin()))
+        async with contextlib.aclosing(self._read(after)) as answer:
+            async for event in answer:
+                yield b"".join(map(encode, events.translate(event)))
+        await self._delivered()
+
+    def _read(self, after: int) -> AsyncGenerator[AnswerEvent, None]:
+        reader = StreamRequest.of(self._request, self._identity.principal, self._ref.chat_id)
+        return self._gateway.answers.read(self._ref, reader, after=after)
+
+    async def _abandon(self) -> None:
+        """Stop the answer, which nobody waits for."""
+        with contextlib.suppress(GatewayError):
+            if self._stops:
+                await self._gateway.turns.stop(self._identity, self._ref)
+        await self._delivered()
+
+    async def _delivered(self) -> None:
+        """Delete the chat of a response that is not to be stored."""
+        if self._deletes:
+            with contextlib.suppress(GatewayError):
+                await self._gateway.store.ask(rpc.DeleteChat(user_id=self._identity.user_id, chat_id=self._ref.chat_id))

@@ -1,0 +1,308 @@
+"""OpenAI's Responses and Conversations by the official SDK, unchanged."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import openai
+import pytest
+from openai import AsyncOpenAI
+
+from parley_client import ParleyClient
+from tests.support.stack import RunningStack
+from tests.unit.gateway.responses import check_event, check_response
+
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
+)
+WEATHER: Any = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "Get the current weather",
+    "parameters": {"type": "object", "properties": {"location": {"type": "string"}}, "required": ["location"]},
+}
+
+
+@pytest.fixture
+async def sdk(stack: RunningStack, client: ParleyClient) -> AsyncIterator[AsyncOpenAI]:
+    """The SDK of a new guest."""
+    async with sdk_of(await token_of(client), stack.url) as sdk:
+        yield sdk
+
+
+async def token_of(client: ParleyClient) -> str:
+    await client.api.ensure_session()
+    assert client.api.access_token is not None
+    return client.api.access_token
+
+
+def sdk_of(token: str, url: str) -> AsyncOpenAI:
+    return AsyncOpenAI(base_url=f"{url}/openai/v1", api_key=token, max_retries=0)
+
+
+def raw(model: Any) -> dict[str, Any]:
+    """An object as it came over the wire."""
+    fields: dict[str, Any] = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return fields
+
+
+async def events_of(stream: Any) -> list[dict[str, Any]]:
+    """Read a stream to its end, and check each event."""
+    events = [raw(event) async for event in stream]
+    for event in events:
+        check_event(event)
+    numbers = [event["sequence_number"] for event in events]
+    assert numbers == sorted(set(numbers))
+    return events
+
+
+def text_of(events: list[dict[str, Any]]) -> str:
+    return "".join(event["delta"] for event in events if event["type"] == "response.output_text.delta")
+
+
+async def test_a_text_is_answered_and_kept(sdk: AsyncOpenAI) -> None:
+    response = await sdk.responses.create(model="demo-fast", input="Name a night train.", metadata={"a": "b"})
+    check_response(raw(response))
+    assert response.status == "completed"
+    assert response.output_text
+    assert response.metadata == {"a": "b"}
+    assert response.usage is not None
+    assert raw(await sdk.responses.retrieve(response.id)) == raw(response)
+
+
+async def test_a_response_is_an_answer_in_a_chat(sdk: AsyncOpenAI, client: ParleyClient) -> None:
+    response = await sdk.responses.create(model="demo-fast", input="Name a night train.")
+    [chat] = (await client.api.chats()).items
+    prompt, answer = await client.api.all_messages(chat.id)
+    assert (prompt.content, answer.content) == ("Name a night train.", response.output_text)
+
+
+async def test_the_helper_for_streams_reads_a_stream(sdk: AsyncOpenAI) -> None:
+    async with sdk.responses.stream(model="demo-reasoning", input="Think.") as stream:
+        deltas = [event.delta async for event in stream if event.type == "response.output_text.delta"]
+        final = await stream.get_final_response()
+    assert final.output_text == "".join(deltas)
+    assert [item.type for item in final.output] == ["reasoning", "message"]
+    # From any number: the helper asks for everything, and filters.
+    async with sdk.responses.stream(response_id=final.id, starting_after=1 << 32) as stream:
+        assert (await stream.get_final_response()).output_text == final.output_text
+
+
+async def test_a_stream_is_replayed_from_any_number(sdk: AsyncOpenAI) -> None:
+    whole = await events_of(await sdk.responses.create(model="demo-rate-200x60", input="Hi", stream=True))
+    identifier = whole[0]["response"]["id"]
+    assert whole[-1]["type"] == "response.completed"
+    for index in (0, 1, len(whole) // 2, len(whole) - 3, len(whole) - 1):
+        number = whole[index]["sequence_number"]
+        rest = await events_of(await sdk.responses.retrieve(identifier, stream=True, starting_after=number))
+        assert all(event["sequence_number"] > number for event in rest)
+        assert text_of([*whole[: index + 1], *rest]) == text_of(whole)
+        if rest:
+            assert rest[-1] == whole[-1]
+
+
+async def test_a_response_in_the_background_is_read_while_it_runs_and_cancelled(sdk: AsyncOpenAI) -> None:
+    response = await sdk.responses.create(model="demo-rate-50x2000", input="Long.", background=True)
+    check_response(raw(response))
+    assert response.status in ("queued", "in_progress")
+    seen: list[dict[str, Any]] = []
+    async for event in await sdk.responses.create(
+        model="demo-rate-50x2000", input="Long.", background=True, stream=True
+    ):
+        seen.append(raw(event))
+        if len(seen) == 20:
+            break
+    streamed = seen[0]["response"]["id"]
+    rest = asyncio.create_task(
+        events_of(await sdk.responses.retrieve(streamed, stream=True, starting_after=seen[-1]["sequence_number"]))
+    )
+    for identifier in (response.id, streamed):
+        cancelled = await sdk.responses.cancel(identifier)
+        check_response(raw(cancelled))
+        assert cancelled.status == "cancelled"
+        assert raw(await sdk.responses.cancel(identifier)) == raw(cancelled)
+    events = await rest
+    assert (events[-1]["type"], events[-1]["response"]["status"]) == ("response.incomplete", "cancelled")
+    stored = await sdk.responses.retrieve(streamed)
+    assert text_of([*seen, *events]) == stored.output_text
+
+
+async def test_a_client_that_disconnects_stops_the_answer_unless_it_is_in_the_background(
+    sdk: AsyncOpenAI, client: ParleyClient
+) -> None:
+    async with await sdk.responses.create(model="demo-rate-50x2000", input="Hang up", stream=True) as stream:
+        created = raw(await anext(aiter(stream)))
+    identifier = created["response"]["id"]
+
+    async def status() -> str | None:
+        return (await sdk.responses.retrieve(identifier)).status
+
+    deadline = asyncio.get_running_loop().time() + 15
+    while (last := await status()) != "cancelled":
+        assert asyncio.get_running_loop().time() < deadline, last
+        await asyncio.sleep(0.05)
+
+
+async def test_a_chain_of_responses_is_one_chat(sdk: AsyncOpenAI, client: ParleyClient) -> None:
+    first = await sdk.responses.create(model="demo-fast", input="Remember papaya.", instructions="Be short.")
+    second = await sdk.responses.create(model="demo-echo", input="Which word?", previous_response_id=first.id)
+    assert second.previous_response_id == first.id
+    assert second.instructions is None
+    assert "Remember papaya." in second.output_text
+    assert "Be short." not in second.output_text
+    other = await sdk.responses.create(model="demo-echo", input="Another branch", previous_response_id=first.id)
+    assert "Which word?" not in other.output_text
+    assert len((await client.api.chats()).items) == 1
+    with pytest.raises(openai.ConflictError, match="conversation"):
+        await sdk.responses.delete(first.id)
+    with pytest.raises(openai.NotFoundError, match="There is no response") as refused:
+        await sdk.responses.create(model="demo-fast", input="Hi", previous_response_id="resp_none")
+    assert refused.value.code == "previous_response_not_found"
+
+
+async def test_a_function_is_called_and_its_result_answered(sdk: AsyncOpenAI) -> None:
+    events = await events_of(
+        await sdk.responses.create(
+            model="demo-tools", input='get_weather {"location": "Rome"}', tools=[WEATHER], stream=True
+        )
+    )
+    response = events[-1]["response"]
+    check_response(response)
+    [call] = [item for item in response["output"] if item["type"] == "function_call"]
+    assert (call["name"], call["arguments"]) == ("get_weather", '{"location": "Rome"}')
+    result: Any = {"type": "function_call_output", "call_id": call["call_id"], "output": "Sunny, 24 degrees"}
+    final = await sdk.responses.create(
+        model="demo-tools", previous_response_id=response["id"], input=[result], tools=[WEATHER]
+    )
+    assert "Sunny, 24 degrees" in final.output_text
+    # Without what is stored: the client sends everything.
+    again = await sdk.responses.create(
+        model="demo-tools",
+        input=[{"role": "user", "content": "Weather?"}, *response["output"], result],
+        tools=[WEATHER],
+        store=False,
+    )
+    assert "Sunny, 24 degrees" in again.output_text
+    with pytest.raises(openai.NotFoundError):
+        await sdk.responses.retrieve(again.id)
+
+
+async def test_the_input_of_a_response_is_listed(sdk: AsyncOpenAI) -> None:
+    content: Any = [{"type": "input_text", "text": "What is this?"}, {"type": "input_image", "image_url": PIXEL}]
+    response = await sdk.responses.create(
+        model="demo-fast",
+        input=[{"role": "system", "content": "Be short."}, {"role": "user", "content": content}],
+    )
+    items = [item async for item in sdk.responses.input_items.list(response.id, limit=1, order="asc")]
+    assert [item.type for item in items] == ["message", "message"]
+    last: Any = items[-1]
+    assert [part.type for part in last.content] == ["input_text", "input_image"]
+
+
+async def test_a_response_is_deleted_with_its_chat(sdk: AsyncOpenAI, client: ParleyClient) -> None:
+    response = await sdk.responses.create(model="demo-fast", input="Hi")
+    await sdk.responses.delete(response.id)
+    assert (await client.api.chats()).items == []
+    with pytest.raises(openai.NotFoundError):
+        await sdk.responses.retrieve(response.id)
+
+
+async def test_a_response_that_is_not_stored_is_gone_once_it_is_delivered(
+    sdk: AsyncOpenAI, client: ParleyClient
+) -> None:
+    events = await events_of(await sdk.responses.create(model="demo-fast", input="Hi", store=False, stream=True))
+    assert events[-1]["response"]["store"] is False
+    assert (await client.api.chats()).items == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"include": ["reasoning.encrypted_content"]}, "include[0]"),
+        ({"extra_body": {"frobnicate": 1}}, "frobnicate"),
+        ({"conversation": "conv_none"}, None),
+    ],
+)
+async def test_a_refusal_has_openais_shape(sdk: AsyncOpenAI, fields: dict[str, Any], param: str | None) -> None:
+    with pytest.raises((openai.BadRequestError, openai.NotFoundError)) as refused:
+        await sdk.responses.create(model="demo-fast", input="Hi", **fields)
+    assert refused.value.type == "invalid_request_error"
+    assert refused.value.param == param
+
+
+async def test_an_answer_that_the_provider_fails_is_a_failed_response(sdk: AsyncOpenAI) -> None:
+    response = await sdk.responses.create(model="demo-error-401", input="Hi")
+    check_response(raw(response))
+    assert response.status == "failed"
+    assert response.error is not None
+    events = await events_of(await sdk.responses.retrieve(response.id, stream=True))
+    assert events[-1]["type"] == "response.failed"
+
+
+async def test_an_answer_that_is_cut_off_by_its_limit_is_incomplete(sdk: AsyncOpenAI) -> None:
+    response = await sdk.responses.create(model="demo-fast", input="Hi", max_output_tokens=5)
+    check_response(raw(response))
+    assert (response.status, response.max_output_tokens) == ("incomplete", 5)
+    assert response.incomplete_details is not None
+    assert response.incomplete_details.reason == "max_output_tokens"
+
+
+async def test_the_same_idempotency_key_is_the_same_response(sdk: AsyncOpenAI) -> None:
+    async def create() -> str:
+        headers = {"Idempotency-Key": "night-train"}
+        return (await sdk.responses.create(model="demo-fast", input="Hi", extra_headers=headers)).id
+
+    assert len(set(await asyncio.gather(*(create() for _ in range(10))))) == 1
+
+
+async def test_a_conversation_is_a_chat(sdk: AsyncOpenAI, client: ParleyClient) -> None:
+    conversation = await sdk.conversations.create(metadata={"title": "Trains", "system_prompt": "Be short."})
+    assert conversation.metadata == {"title": "Trains", "system_prompt": "Be short."}
+    [chat] = (await client.api.chats()).items
+    assert chat.title == "Trains"
+    changed = await sdk.conversations.update(conversation.id, metadata={"title": "Night trains"})
+    assert changed.metadata == {"title": "Night trains", "system_prompt": "Be short."}
+    assert (await sdk.conversations.retrieve(conversation.id)).metadata == changed.metadata
+    first = await sdk.responses.create(model="demo-fast", input="One", conversation=conversation.id)
+    assert first.conversation is not None
+    assert first.conversation.id == conversation.id
+    second = await sdk.responses.create(model="demo-echo", input="Two", conversation=conversation.id)
+    assert "Be short." in second.output_text
+    assert "One" in second.output_text
+    await sdk.conversations.delete(conversation.id)
+    with pytest.raises(openai.NotFoundError):
+        await sdk.conversations.retrieve(conversation.id)
+
+
+async def test_the_items_of_a_conversation_are_listed_in_both_orders(sdk: AsyncOpenAI) -> None:
+    conversation = await sdk.conversations.create()
+    for text in ("One", "Two", "Three"):
+        await sdk.responses.create(model="demo-fast", input=text, conversation=conversation.id)
+    ascending: list[Any] = [item async for item in sdk.conversations.items.list(conversation.id, order="asc", limit=2)]
+    assert [item.content[0].text for item in ascending if item.role == "user"] == ["One", "Two", "Three"]
+    assert len(ascending) == 6
+    descending = [item async for item in sdk.conversations.items.list(conversation.id, limit=4)]
+    assert [raw(item) for item in descending] == [raw(item) for item in reversed(ascending)]
+    item: Any = await sdk.conversations.items.retrieve(ascending[2].id, conversation_id=conversation.id)
+    assert raw(item) == raw(ascending[2])
+    with pytest.raises(openai.BadRequestError):
+        await sdk.conversations.create(items=[{"role": "user", "content": "x"}])
+    with pytest.raises(openai.BadRequestError):
+        await sdk.conversations.create(metadata={"colour": "red"})
+
+
+async def test_another_user_sees_neither_response_nor_conversation(stack: RunningStack, sdk: AsyncOpenAI) -> None:
+    response = await sdk.responses.create(model="demo-fast", input="Hi")
+    conversation = await sdk.conversations.create()
+    async with stack.client() as other, sdk_of(await token_of(other), stack.url) as theirs:
+        for refused in (
+            theirs.responses.retrieve(response.id),
+            theirs.responses.retrieve(response.id, stream=True),
+            theirs.responses.cancel(response.id),
+            theirs.responses.delete(response.id),
+            theirs.responses.create(model="demo-fast", input="Hi", previous_response_id=response.id),
+            theirs.conversations.retrieve(conversation.id),
+        ):
+            with pytest.raises(openai.NotFoundError):
+                await refused
