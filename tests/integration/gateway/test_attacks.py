@@ -3,6 +3,10 @@
 import asyncio
 import contextlib
 import json
+import os
+import signal
+import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
@@ -13,6 +17,7 @@ import pytest
 from parley_cli.embedded.ports import free_port
 from tests.integration.gateway.conftest import environment, provisioned
 from tests.integration.gateway.fake_store import FakeStore
+from tests.support.pausing import pause
 from tests.support.service import ServiceProcess, run_service
 from tests.support.waiting import eventually
 
@@ -213,6 +218,35 @@ async def test_silent_and_half_connections_are_closed(target: ServiceProcess) ->
         drops = asyncio.create_task(drip())
         assert set(await asyncio.gather(silent.read(), half.read(), dripping.read())) == {b""}
         drops.cancel()
+
+
+async def test_a_request_after_the_timeout_of_a_silent_connection_reads_an_end_and_no_reset(
+    target: ServiceProcess,
+) -> None:
+    """As a client sees it that opens many connections at once and is slow to use them."""
+    before = ended(target, "timeout")
+    with socket.create_connection(("127.0.0.1", target.health_port), timeout=10) as late:
+        await eventually(lambda: ended(target, "timeout") > before)
+        late.sendall(GET)
+        assert late.recv(1000) == b""
+
+
+async def test_time_in_which_the_gateway_did_not_run_is_not_the_clients(target: ServiceProcess) -> None:
+    async with line(target) as begun, line(target) as unused:
+        await begun.send(GET[:10])
+        # Its first bytes have been read, so both connections have a deadline.
+        await eventually(lambda: connections(target) >= 2)
+        pause(target.pid)
+        stopped = time.monotonic()
+        try:
+            await begun.send(GET[10:])
+            await unused.send(GET)
+            await eventually(lambda: time.monotonic() > stopped + 3 * HEAD_SECONDS)
+        finally:
+            os.kill(target.pid, signal.SIGCONT)
+        for one in (begun, unused):
+            async with asyncio.timeout(10):
+                assert (await one.reader.readline()).startswith(b"HTTP/1.1 200")
 
 
 async def test_a_body_that_is_not_read_does_not_keep_a_connection_open(target: ServiceProcess) -> None:
