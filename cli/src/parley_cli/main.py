@@ -5,6 +5,7 @@ A subcommand's code is imported when it runs, so that ``parley --help`` and wron
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -392,7 +393,10 @@ def main() -> None:
         # Cleans up as after Ctrl-C. Commands that serve have handlers of their own; `nohup` ignores SIGHUP.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
-    app(prog_name="parley")
+    try:
+        app(prog_name="parley")
+    finally:
+        gc.freeze()  # as parley.runtime.lifecycle: the end is sooner
 
 
 def _interrupt(number: int, frame: object) -> None:

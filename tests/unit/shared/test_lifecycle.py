@@ -1,10 +1,21 @@
 """The end of a process."""
 
 import asyncio
+import gc
 import os
 import signal
+from collections.abc import Iterator
+
+import pytest
 
 from parley.runtime import lifecycle
+
+
+@pytest.fixture(autouse=True)
+def _collect_again() -> Iterator[None]:
+    """This process goes on."""
+    yield
+    gc.unfreeze()
 
 
 def test_a_signal_lets_main_finish() -> None:
@@ -13,6 +24,14 @@ def test_a_signal_lets_main_finish() -> None:
         await stop.wait()
 
     assert lifecycle.run(main) == 0
+
+
+def test_the_interpreter_has_no_garbage_to_look_for_when_it_ends() -> None:
+    async def main(_: asyncio.Event) -> None:
+        pass
+
+    assert lifecycle.run(main) == 0
+    assert gc.get_freeze_count() > 0
 
 
 def test_a_task_that_loses_a_cancellation_does_not_keep_the_process() -> None:

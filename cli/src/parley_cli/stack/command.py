@@ -15,7 +15,6 @@ from typing import Any, TypeAlias
 
 from parley.runtime.log_writer import LogWriter
 from parley.runtime.tasks import end
-from parley_cli import output
 from parley_cli.embedded.errors import EmbeddedError, UnusableFolder
 from parley_cli.stack import options as stack_options
 from parley_cli.stack.errors import StackError
@@ -98,6 +97,8 @@ def _start_progress(options: StackOptions, log: CombinedLog, writer: LogWriter) 
     if (options.folder / "secrets.json").exists() or not (sys.stdout.isatty() and sys.stderr.isatty()):
         yield lambda step: None
         return
+    from parley_cli import output  # only here: the progress bar takes 0.04 s of CPU to import
+
     with output.progress("First start") as update:
         log.redirect(sys.stdout)  # which is now the bar's, so that lines appear above it
         try:

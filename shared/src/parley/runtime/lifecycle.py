@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -17,10 +18,15 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
     """
     _raise_file_limit()
     runner = asyncio.Runner(loop_factory=_loop_factory())
-    with runner, contextlib.suppress(KeyboardInterrupt):
-        runner.run(_run(main))
-        return 0
-    return 130
+    try:
+        with runner, contextlib.suppress(KeyboardInterrupt):
+            runner.run(_run(main))
+            return 0
+        return 130
+    finally:
+        # The interpreter collects garbage while it ends, which takes 0.1 s of CPU in push and 0.4 s in llm-worker, and
+        # the memory goes to the system anyway.
+        gc.freeze()
 
 
 async def _run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
