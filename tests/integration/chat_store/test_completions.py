@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 from nats.aio.msg import Msg
 
-from parley.contracts import ids, rpc, subjects
+from parley.contracts import ids, limits, rpc, subjects
 from parley.contracts.completion import (
     CompletionRequest,
     ContextMessage,
@@ -21,6 +21,7 @@ from parley.contracts.completion import (
     ToolRound,
     ToolStatus,
 )
+from parley.contracts.identity import digest
 from parley.contracts.rpc import ToolDecided
 from parley.runtime.nats.connect import wait_until_processed
 from parley.runtime.nats.errors import RpcRefused
@@ -346,3 +347,57 @@ async def test_a_writer_decides_about_a_call_that_waits_and_its_worker_is_inform
     await store.finish(second)
     await ended_turn(store, chat_id, second.message_id)
     assert await decide("call_0", True) == "conflict", "the answer has ended"
+
+
+async def test_a_page_of_messages_has_the_completions_of_its_prompts_on_request(store: Neighbour) -> None:
+    chat_id = await store.chat()
+    first = await store.say(chat_id, "What is this?", completion=COMPLETION)
+    await store.answer(chat_id)
+    await store.say(chat_id, "Sure?")
+    await store.answer(chat_id, number=2)
+    large = CompletionRequest(context=[ContextMessage(role="user", content="x" * 500_000)])
+    third = await store.say(chat_id, "And this?", completion=large)
+    await store.answer(chat_id, number=3)
+    fourth = await store.say(chat_id, "And that?", completion=large)
+    await store.answer(chat_id, number=4)
+
+    plain = await store.ask(rpc.ListMessages(user_id="ann", chat_id=chat_id))
+    assert (len(plain.items), plain.completions) == (8, {})
+    found: dict[str, CompletionRequest] = {}
+    listed: list[str] = []
+    before: str | None = None
+    while True:
+        page = await store.ask(rpc.ListMessages(user_id="ann", chat_id=chat_id, before=before, completions=True))
+        assert len(msgspec.json.encode(page)) <= limits.MAX_REPLY_BYTES
+        found |= page.completions
+        listed = [one.id for one in page.items] + listed
+        before = page.next
+        if before is None:
+            break
+    assert listed == [one.id for one in plain.items]
+    assert found == {first: COMPLETION, third: large, fourth: large}
+
+
+async def test_a_share_link_shows_text_only(store: Neighbour) -> None:
+    owner, token = ids.new_id(), ids.new_id()
+    chat_id = await store.chat(owner)
+    await store.say(chat_id, "Look.", user_id=owner, completion=COMPLETION)
+    claimed = await store.claimed(await store.request_for(chat_id))
+    await store.finish(claimed, "", tool_calls=[CALL])
+    result = ContextMessage(role="tool", content="rain", tool_call_id=CALL.id)
+    await store.say(chat_id, "", user_id=owner, completion=CompletionRequest(context=[result]))
+    claimed = await store.claimed(await store.request_for(chat_id, number=2))
+    await store.finish(claimed, "It rains.", tool_calls=[CALL])
+    await eventually(lambda: is_idle(store, chat_id), what="the answer being stored")
+    link = rpc.CreateShareLink(
+        user_id=owner, chat_id=chat_id, share_id=ids.new_id(), token_digest=digest(token), live=True
+    )
+    await store.ask(link)
+    shared = await store.ask(rpc.GetShared(token_digest=digest(token)))
+    assert [one.content for one in shared.items] == ["Look.", "It rains."]
+    for secret in (b'rain"', b"look", b"Rhyme", b"base64"):
+        assert secret not in msgspec.json.encode(shared)
+
+
+async def is_idle(store: Neighbour, chat_id: str) -> bool:
+    return (await store.sync(chat_id)).generation is None

@@ -13,6 +13,7 @@ import pytest
 from chat_store.storage.administration.erasure import ERASED_USER
 from parley.contracts import ids, rpc, subjects
 from parley.contracts.audit import AuditEvent
+from parley.contracts.completion import CompletionRequest, ContextMessage, Span, TextPart, ToolCall, ToolRound
 from parley.contracts.identity import (
     CreateApiKey,
     GetUser,
@@ -122,8 +123,22 @@ async def test_nothing_that_an_erased_user_wrote_is_left_in_postgres_or_a_stream
     )
     await store.say(own, f"{SECRET} of one's own", user_id=user_id)
     await finish(store, own, f"an answer with {SECRET}")
-    await store.say(shared, f"{SECRET} among others", user_id=user_id)
-    await finish(store, shared, f"you said {SECRET}")
+    asked = CompletionRequest(
+        parameters={"user": SECRET},
+        instructions=SECRET,
+        context=[ContextMessage(role="user", content=SECRET)],
+        parts=[TextPart(text=SECRET)],
+        metadata={SECRET: SECRET},
+    )
+    await store.say(shared, f"{SECRET} among others", user_id=user_id, completion=asked)
+    claimed = await store.claimed(await store.request_for(shared))
+    call = ToolCall(id="call_1", name="look", arguments=SECRET, server="web", status="complete", result=SECRET)
+    tool_round: rpc.StoreToolRound = rpc.StoreToolRound(
+        chat_id=shared, generation_id=claimed.generation_id, attempt=1, number=0, round=ToolRound(calls=[call])
+    )
+    await store.ask(tool_round)
+    await store.finish(claimed, f"you said {SECRET}", tool_calls=[call], layout=[Span("tool")])
+    await eventually(lambda: is_idle(store, shared), what="the answer being stored")
     question = await store.say(shared, "a question of the owner", user_id=other)
     await finish(store, shared, "an answer to the owner", number=2)
     await store.js.publish(
@@ -149,6 +164,7 @@ async def test_nothing_that_an_erased_user_wrote_is_left_in_postgres_or_a_stream
     with pytest.raises(RpcRefused):
         await store.get(shared, user_id=user_id)
     left = await store.messages(shared, user_id=other)
+    assert [one.tool_calls for one in left] == [[]] * 4
     assert [(one.role, one.content) for one in left] == [
         ("user", ""),
         ("assistant", ""),
@@ -233,10 +249,11 @@ async def finish(store: Neighbour, chat_id: str, text: str, *, number: int = 1) 
     claimed = await store.claimed(await store.request_for(chat_id, number=number))
     await store.finish(claimed, text)
 
-    async def ended() -> bool:
-        return (await store.sync(chat_id)).generation is None
+    await eventually(lambda: is_idle(store, chat_id), what="the answer being stored")
 
-    await eventually(ended, what="the answer being stored")
+
+async def is_idle(store: Neighbour, chat_id: str) -> bool:
+    return (await store.sync(chat_id)).generation is None
 
 
 def dump(url: str) -> str:

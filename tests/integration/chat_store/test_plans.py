@@ -31,7 +31,7 @@ async def _plan(connection: asyncpg.Connection[asyncpg.Record], statement: str, 
 
 
 async def test_a_page_of_messages_begins_in_the_index(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    nodes = await _plan(connection, messages.LIST_MESSAGES, "gen_random_uuid()", "9", "50", "100000")
+    nodes = await _plan(connection, messages.LIST_MESSAGES, "gen_random_uuid()", "9", "50", "100000", "true")
     conditions = [node["Index Cond"] for node in nodes if node.get("Index Name") == "messages_in_order"]
     assert len(conditions) == 1
     assert "$2" in conditions[0], "the position is looked up and not filtered"

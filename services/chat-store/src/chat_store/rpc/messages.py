@@ -26,10 +26,14 @@ async def list_messages(request: rpc.ListMessages, store: Store) -> rpc.MessageL
         role = await members.role_of(connection, request.chat_id, request.user_id)
         if not policy.may_in_chat(role, "read"):
             raise NotFound(NO_CHAT)
-        items, following = await pages.newest(
-            connection, request.chat_id, before=before, limit=page_size(request.limit)
+        page = await pages.newest(
+            connection,
+            request.chat_id,
+            before=before,
+            limit=page_size(request.limit),
+            completions=request.completions,
         )
-    return rpc.MessageList(items=items, next=following)
+    return rpc.MessageList(items=page.messages, next=page.next, completions=page.completions)
 
 
 @handles(router, rpc.GetMessage)

@@ -7,37 +7,65 @@ import msgspec
 from chat_store.domain import cursors
 from chat_store.domain.cursors import BeforeMessage
 from chat_store.storage import messages
+from chat_store.storage.messages import Listed
 from chat_store.storage.rows import Connection
 from parley.contracts import limits
+from parley.contracts.completion import CompletionRequest
 from parley.contracts.resources import Message
 
 _RESERVE: Final = 8 * 1024
 """Bytes of a reply that are neither messages nor the chat."""
 
 
+class MessagePage(msgspec.Struct, frozen=True, kw_only=True):
+    """Messages, oldest first.
+
+    Attributes:
+        next: The cursor to older ones.
+        completions: By the ids of prompts.
+    """
+
+    messages: list[Message]
+    next: str | None
+    completions: dict[str, CompletionRequest]
+
+
 async def newest(
-    connection: Connection, chat_id: str, *, before: int | None, limit: int, used: int = 0
-) -> tuple[list[Message], str | None]:
-    """The newest messages older than position ``before``, oldest first, and the cursor to older ones.
+    connection: Connection,
+    chat_id: str,
+    *,
+    before: int | None,
+    limit: int,
+    used: int = 0,
+    completions: bool = False,
+) -> MessagePage:
+    """Return the newest messages older than position ``before``.
 
     Args:
         used: Bytes of the reply that are used already.
+        completions: Include what prompts ask for beside text.
     """
     budget = limits.MAX_REPLY_BYTES - _RESERVE - used
-    found = await messages.list_messages(connection, chat_id, before=before, limit=limit, max_bytes=budget)
-    page: list[Message] = []
+    found = await messages.list_messages(
+        connection, chat_id, before=before, limit=limit, max_bytes=budget, completions=completions
+    )
+    page: list[Listed] = []
     last = before
-    for message, position in found:
-        budget -= len(msgspec.json.encode(message)) + 1
+    for listed in found:
+        budget -= len(msgspec.json.encode(listed)) + len(listed.message.id)
         if budget < 0 and (page or used):
             break
-        page.append(message)
-        last = position
+        page.append(listed)
+        last = listed.position
     more = last is not None and await messages.any_message_before(connection, chat_id, last)
     if last is None and found:
         # Not even one fits into the reply with the rest; it is the first of the next page.
-        last, more = found[0][1] + 1, True
-    return page[::-1], cursors.encode(BeforeMessage(last)) if more and last is not None else None
+        last, more = found[0].position + 1, True
+    return MessagePage(
+        messages=[listed.message for listed in reversed(page)],
+        next=cursors.encode(BeforeMessage(last)) if more and last is not None else None,
+        completions={listed.message.id: listed.completion for listed in page if listed.completion is not None},
+    )
 
 
 def fits(messages: list[Message], *, used: int) -> bool:

@@ -38,9 +38,8 @@ async def sync(request: rpc.Sync, store: Store) -> rpc.SyncReply:
                 changed = None
         recovered = changed is not None
         if changed is None:
-            changed, following = await pages.newest(
-                connection, request.chat_id, before=None, limit=limits.MAX_PAGE // 2, used=used
-            )
+            page = await pages.newest(connection, request.chat_id, before=None, limit=limits.MAX_PAGE // 2, used=used)
+            changed, following = page.messages, page.next
     return rpc.SyncReply(
         version=chat.version,
         recovered=recovered,

@@ -9,6 +9,7 @@ import msgspec
 from chat_store.domain.context import Said
 from chat_store.domain.rejections import Rejection, rejected_message
 from chat_store.storage.rows import MESSAGE, MESSAGE_BYTES, PROMPT_BYTES, Connection, decode_rows, encode_rows
+from parley.contracts.completion import CompletionRequest
 from parley.contracts.resources import Message
 from parley.contracts.text import storable
 
@@ -55,26 +56,45 @@ async def get_rejected(connection: Connection, chat_id: str, message_id: str, *,
 
 # Sizes are summed before a row's text is read, so that a page of long answers is cut short here and not in memory.
 LIST_MESSAGES: Final = f"""
-SELECT row_to_json(r), r.position FROM (
-    SELECT {MESSAGE}, m.position FROM (
-        SELECT *, sum({MESSAGE_BYTES}) OVER (ORDER BY position DESC) AS bytes,
-            row_number() OVER (ORDER BY position DESC) AS number
-        FROM messages
-        WHERE chat_id = $1 AND status <> 'deleted' AND position < $2
-        ORDER BY position DESC LIMIT $3
-    ) m
-    WHERE m.number = 1 OR m.bytes <= $4
-) r ORDER BY r.position DESC
+SELECT (SELECT row_to_json(r) FROM (SELECT {MESSAGE}) r), m.position, CASE WHEN $5 THEN m.completion END FROM (
+    SELECT *, row_number() OVER (ORDER BY position DESC) AS number, sum(
+        {MESSAGE_BYTES} + CASE WHEN $5 THEN coalesce(octet_length(completion), 0) ELSE 0 END
+    ) OVER (ORDER BY position DESC) AS bytes
+    FROM messages
+    WHERE chat_id = $1 AND status <> 'deleted' AND position < $2
+    ORDER BY position DESC LIMIT $3
+) m
+WHERE m.number = 1 OR m.bytes <= $4
+ORDER BY m.position DESC
 """
 
 
+class Listed(msgspec.Struct, frozen=True):
+    """A message of a page, with its position in the chat."""
+
+    message: Message
+    position: int
+    completion: CompletionRequest | None
+
+
 async def list_messages(
-    connection: Connection, chat_id: str, *, before: int | None, limit: int, max_bytes: int
-) -> list[tuple[Message, int]]:
-    """Messages with their positions, newest first; always one, then as many as fit."""
+    connection: Connection, chat_id: str, *, before: int | None, limit: int, max_bytes: int, completions: bool = False
+) -> list[Listed]:
+    """Return messages, newest first; always one, then as many as fit.
+
+    Args:
+        completions: Include what prompts ask for beside text.
+    """
     place = LAST_POSITION if before is None else before
-    rows = await connection.fetch(LIST_MESSAGES, chat_id, place, limit, max_bytes)
-    return [(msgspec.json.decode(row[0], type=Message), row[1]) for row in rows]
+    rows = await connection.fetch(LIST_MESSAGES, chat_id, place, limit, max_bytes, completions)
+    return [
+        Listed(
+            msgspec.json.decode(row[0], type=Message),
+            row[1],
+            None if row[2] is None else msgspec.json.decode(row[2], type=CompletionRequest),
+        )
+        for row in rows
+    ]
 
 
 COUNT_CHANGED_SINCE: Final = """

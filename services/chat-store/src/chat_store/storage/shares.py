@@ -101,7 +101,8 @@ async def newest_below(connection: Connection, chat_id: str, message_id: str) ->
     return found
 
 
-# Goes up from the tip with ids and positions only. Messages of erased users are left out.
+# Goes up from the tip with ids and positions only. Messages of erased users are left out, and those that consist of
+# something else than text: results and calls of tools, images.
 BRANCH_PAGE: Final = """
 WITH RECURSIVE branch AS (
     SELECT id, parent_id, position FROM messages WHERE chat_id = $1 AND id = $2
@@ -116,6 +117,7 @@ SELECT row_to_json(r), position FROM (
         FROM branch JOIN messages m ON m.chat_id = $1 AND m.id = branch.id
         WHERE branch.position > $3 AND m.status IN ('sent', 'complete', 'stopped', 'failed')
         AND m.error->>'code' IS DISTINCT FROM 'erased'
+        AND NOT (m.content = '' AND (m.completion IS NOT NULL OR m.tool_calls <> '[]'))
         ORDER BY branch.position LIMIT $4
     ) page JOIN messages m ON m.chat_id = $1 AND m.id = page.id
     WHERE page.number = 1 OR page.bytes <= $5

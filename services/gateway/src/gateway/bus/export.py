@@ -9,9 +9,10 @@ import msgspec
 from gateway.bus.store_client import StoreClient
 from gateway.errors import NotFound
 from parley.contracts import identity, rpc
+from parley.contracts.completion import CompletionRequest
 from parley.contracts.identity import User
 from parley.contracts.limits import MAX_PAGE
-from parley.contracts.resources import Chat
+from parley.contracts.resources import Chat, Message
 
 VERSION: Final = 1
 
@@ -67,7 +68,7 @@ class Export:
             before = page.next
 
     async def _chat(self, chat: Chat, *, first: bool) -> AsyncIterator[bytes]:
-        """Yield a chat with its messages, newest first; nothing when it is gone."""
+        """Yield a chat with its messages, newest first, prompts with their completions; nothing when it is gone."""
         self._written.add(chat.id)
         try:
             access = await self._store.ask(rpc.CheckAccess(user_id=self.user_id, chat_id=chat.id))
@@ -79,17 +80,24 @@ class Export:
         separator = b""
         while True:
             try:
-                request = rpc.ListMessages(user_id=self.user_id, chat_id=chat.id, before=before, limit=MAX_PAGE)
+                request = rpc.ListMessages(
+                    user_id=self.user_id, chat_id=chat.id, before=before, limit=MAX_PAGE, completions=True
+                )
                 page = await self._store.ask(request)
             except NotFound:
                 break
             for message in reversed(page.items):
-                yield separator + _encode(message)
+                yield separator + _with_completion(message, page.completions.get(message.id))
                 separator = b","
             before = page.next
             if before is None:
                 break
         yield b"]}"
+
+
+def _with_completion(message: Message, completion: CompletionRequest | None) -> bytes:
+    encoded = _encode(message)
+    return encoded if completion is None else encoded[:-1] + b',"completion":' + _encode(completion) + b"}"
 
 
 def _encode(value: Any) -> bytes:

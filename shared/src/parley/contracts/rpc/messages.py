@@ -14,10 +14,15 @@ class MessageReply(ReplyBase, frozen=True, kw_only=True, tag="message"):
 
 
 class MessageList(ReplyBase, frozen=True, kw_only=True, tag="message_list"):
-    """Oldest first within the page; ``next`` leads to older ones."""
+    """Oldest first within the page; ``next`` leads to older ones.
+
+    Attributes:
+        completions: By the ids of prompts, where the request asks for them.
+    """
 
     items: list[Message]
     next: str | None
+    completions: dict[str, CompletionRequest] = msgspec.field(default_factory=dict)
 
 
 class SearchHit(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,13 +41,18 @@ class SearchReply(ReplyBase, frozen=True, kw_only=True, tag="search"):
 
 
 class ListMessages(StoreRequest[MessageList], frozen=True, kw_only=True):
-    """List the messages of a chat; the newest page first, oldest first within it."""
+    """List the messages of a chat; the newest page first, oldest first within it.
+
+    Attributes:
+        completions: Return the prompts' completions, too; fewer messages fit into a page.
+    """
 
     VERB: ClassVar = "list_messages"
     user_id: str
     chat_id: str
     before: str | None = None
     limit: int = 50
+    completions: bool = False
 
 
 class GetMessage(StoreRequest[MessageReply], frozen=True, kw_only=True):

@@ -1,0 +1,95 @@
+"""The export of a user: one document, with what prompts asked for beside text."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from gateway.bus.export import Export
+from parley.contracts import identity, rpc
+from parley.contracts.completion import CompletionRequest, ContextMessage, ToolCall
+from parley.contracts.identity import User
+from parley.contracts.resources import Chat, Message
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+CHAT = Chat(
+    id="chat",
+    owner_id="ann",
+    title=None,
+    model=None,
+    system_prompt=None,
+    tip_id="answer",
+    created_at=NOW,
+    updated_at=NOW,
+    version=3,
+    running=False,
+)
+ASKED = CompletionRequest(
+    parameters={"seed": 1}, instructions="Rhyme.", context=[ContextMessage(role="user", content="Hello")]
+)
+CALL = ToolCall(id="call_1", name="look", arguments="{}", server="web", status="complete", result="rain")
+
+
+def _message(message_id: str, role: Any, **fields: Any) -> Message:
+    return Message(
+        id=message_id,
+        chat_id="chat",
+        parent_id=None,
+        role=role,
+        author_id=None,
+        content=message_id,
+        reasoning="",
+        status="sent",
+        model=None,
+        error=None,
+        usage=None,
+        created_at=NOW,
+        version=2,
+        **fields,
+    )
+
+
+class Store:
+    """Has one chat with one turn."""
+
+    async def ask(self, request: Any) -> Any:
+        match request:
+            case rpc.ListChats():
+                return rpc.ChatList(items=[CHAT], next=None)
+            case rpc.CheckAccess():
+                return rpc.AccessReply(role="owner")
+            case rpc.ListMessages():
+                items = [_message("prompt", "user"), _message("answer", "assistant", tool_calls=[CALL])]
+                completions = {"prompt": ASKED} if request.completions else {}
+                return rpc.MessageList(items=items, next=None, completions=completions)
+            case identity.ListSessions():
+                return identity.SessionList(items=[])
+            case identity.ListApiKeys():
+                return identity.ApiKeyList(items=[])
+            case _:
+                return rpc.UsageReply(items=[])
+
+
+async def test_an_export_has_the_completions_of_prompts_and_the_tools_of_answers() -> None:
+    user = User(
+        id="ann",
+        issuer=None,
+        subject=None,
+        email=None,
+        name=None,
+        role="user",
+        groups=[],
+        disabled=False,
+        created_at=NOW,
+        last_seen_at=NOW,
+    )
+    export = Export(Store(), user)  # type: ignore[arg-type]
+    document = json.loads(b"".join([chunk async for chunk in export.chunks()]))
+    assert document["complete"]
+    answer, prompt = document["chats"][0]["messages"]
+    assert prompt["completion"] == {
+        "parameters": {"seed": 1},
+        "instructions": "Rhyme.",
+        "context": [{"role": "user", "content": "Hello"}],
+    }
+    assert answer["tool_calls"][0]["result"] == "rain"
+    assert "completion" not in answer
