@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from gateway.auth import logout_token
 from gateway.auth.claims import ClaimNames
 from gateway.auth.logout_token import Logout
-from gateway.auth.signing_keys import SIGNING_ALGORITHMS, PublishedKeys, fetch_json, verify
+from gateway.auth.signing_keys import SIGNING_ALGORITHMS, PublishedKeys, fetch_json, tls_context, verify
 from gateway.errors import GatewayError, NotAuthenticated, Unavailable
 from gateway.sign_in_settings import SignInSettings
 from parley.contracts.identity import External
@@ -92,6 +92,7 @@ class OidcProvider:
             scope=self._settings.oidc_scopes,
             redirect_uri=redirect_uri,
             code_challenge_method="S256",
+            verify=tls_context(),
         ) as client:
             address, _ = client.create_authorization_url(
                 metadata["authorization_endpoint"],
@@ -222,6 +223,7 @@ class OidcProvider:
             client_secret=None if secret is None else secret.get_secret_value(),
             token_endpoint_auth_method="none" if secret is None else method,
             timeout=_TIMEOUT,
+            verify=tls_context(),
         )
 
     async def _verify(self, token: str, metadata: Mapping[str, Any], required: Sequence[str]) -> dict[str, Any]:
