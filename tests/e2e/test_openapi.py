@@ -40,6 +40,7 @@ ENDS_SESSIONS = ("end_session", "end_sessions", "erase_me")
             # Each request waits for the whole answer: tests/unit/gateway/openai has its parameters.
             "--exclude-path=/openai/v1/chat/completions",
             "--exclude-path=/openai/v1/responses",
+            "--exclude-path-regex=^/(ai-sdk|ag-ui)",
         ],
         *([f"--include-operation-id={name}"] for name in ENDS_SESSIONS),
     ],

@@ -148,6 +148,11 @@ MATRIX: Final[dict[str, Row]] = {
     "GET /openai/v1/models/{model}": openai_users("404 model_not_found"),
     # A request that is wrong, for there is no worker that would answer: who may use a chat is shown above.
     "POST /openai/v1/chat/completions": openai_users("400 invalid", body=lambda _: {"model": "demo"}),
+    "POST /ai-sdk/chat": users("422 invalid", body=lambda _: {"id": "x", "messages": []}),
+    "GET /ai-sdk/chat/{chat_id}/stream": users(204),
+    "POST /ai-sdk/chat/{chat_id}/stop": members(204, 204, FORBIDDEN),
+    "POST /ag-ui": users("422 invalid", body=lambda _: {"threadId": "x", "runId": "y", "messages": []}),
+    "GET /ag-ui": users(NOT_FOUND, query={"threadId": "x", "runId": "y"}),
     "GET /v1/search": users(200, query={"q": "hello"}),
     "GET /v1/usage": users(200),
     "GET /healthz": everybody(200),

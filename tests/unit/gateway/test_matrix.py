@@ -55,6 +55,8 @@ def _action(operation: str) -> str:
         return "administer"
     if path.startswith("/openai/"):
         return "openai"
+    if path.startswith(("/ai-sdk/", "/ag-ui")):
+        return "protocol"
     return "read" if method == "GET" or operation in _READS_BY_POST else "write"
 
 
@@ -69,7 +71,7 @@ ALLOWED: Final = (0, None)
 _KEY_ONLY: Final = (403, "scope_missing")
 _NO_ADMIN: Final = (403, "not_administrator")
 
-_ACTIONS: Final = ("read", "write", "account", "administer")
+_ACTIONS: Final = ("read", "write", "account", "administer", "protocol")
 _OPENAI_CODES: Final = {401: "invalid_api_key"}
 """Codes that OpenAI's API has for several of ours."""
 
@@ -88,6 +90,7 @@ CALLERS: Final[dict[str, _Outcomes]] = {
         "account": ALLOWED,
         "administer": _NO_ADMIN,
         "openai": ALLOWED,
+        "protocol": ALLOWED,
     },
     "user by access token": {
         "read": ALLOWED,
@@ -95,8 +98,16 @@ CALLERS: Final[dict[str, _Outcomes]] = {
         "account": ALLOWED,
         "administer": _NO_ADMIN,
         "openai": ALLOWED,
+        "protocol": ALLOWED,
     },
-    "administrator": {"read": ALLOWED, "write": ALLOWED, "account": ALLOWED, "administer": ALLOWED, "openai": ALLOWED},
+    "administrator": {
+        "read": ALLOWED,
+        "write": ALLOWED,
+        "account": ALLOWED,
+        "administer": ALLOWED,
+        "openai": ALLOWED,
+        "protocol": ALLOWED,
+    },
     "expired access token": _always(401, "token_expired"),
     "forged access token": _always(401, "token_invalid"),
     "ticket as access token": _always(401, "token_invalid"),
@@ -111,6 +122,7 @@ CALLERS: Final[dict[str, _Outcomes]] = {
         "account": _KEY_ONLY,
         "administer": _NO_ADMIN,
         "openai": _KEY_ONLY,
+        "protocol": _KEY_ONLY,
     },
     "key to write": {
         "read": ALLOWED,
@@ -118,6 +130,7 @@ CALLERS: Final[dict[str, _Outcomes]] = {
         "account": _KEY_ONLY,
         "administer": _NO_ADMIN,
         "openai": ALLOWED,
+        "protocol": ALLOWED,
     },
     "key for openai": {
         "read": _KEY_ONLY,
@@ -125,6 +138,7 @@ CALLERS: Final[dict[str, _Outcomes]] = {
         "account": _KEY_ONLY,
         "administer": _NO_ADMIN,
         "openai": ALLOWED,
+        "protocol": ALLOWED,
     },
     "administrator's key": {
         "read": ALLOWED,
@@ -132,6 +146,7 @@ CALLERS: Final[dict[str, _Outcomes]] = {
         "account": _KEY_ONLY,
         "administer": _KEY_ONLY,
         "openai": ALLOWED,
+        "protocol": ALLOWED,
     },
     "expired key": _always(401, "token_invalid"),
     "forged key": _always(401, "token_invalid"),

@@ -27,6 +27,8 @@ from gateway.http.openapi import Api
 from gateway.http.routing import StructRoute
 from gateway.http.server import HttpServer
 from gateway.http.static_files import WebPage
+from gateway.protocols.ag_ui import routes as ag_ui
+from gateway.protocols.ai_sdk import routes as ai_sdk
 from gateway.protocols.openai import completions, conversations, responses
 from gateway.protocols.openai import models as api_models
 from gateway.routes import (
@@ -132,10 +134,10 @@ def build_gateway(settings: Settings) -> Gateway:
 _RESOURCES = (
     *(sessions, oidc, api_keys, own, administration, config, models),
     *(chats, messages, members, invitations, shares, stream, search, usage, probes),
-    *(completions, responses, conversations, api_models),
+    *(completions, responses, conversations, api_models, ai_sdk, ag_ui),
 )
 
-_WITHOUT_HEAD = ("stream_chat", "sign_in", "finish_sign_in")
+_WITHOUT_HEAD = ("stream_chat", "resume_chat", "follow_run", "sign_in", "finish_sign_in")
 """A stream has no end, and a sign-in is no resource: HEAD has nothing to report about them."""
 
 

@@ -164,6 +164,17 @@ _REFUSED: Final = (
 )
 
 
+def completion_request(
+    parameters: dict[str, Any], model: str | None, messages: list[dict[str, Any]]
+) -> ChatCompletionRequest:
+    """Return the request that another protocol's request amounts to. Raises Invalid: a parameter cannot be used."""
+    members = {**parameters, "model": model or "", "messages": messages}
+    try:
+        return msgspec.convert(members, ChatCompletionRequest)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"parameters: {error}", field="parameters") from None
+
+
 def new_turn(request: ChatCompletionRequest, ids: TurnIds, options: Options) -> NewTurn:
     """Return the turn that a request asks for.
 

@@ -1,0 +1,184 @@
+"""An AG-UI run's input, and the turn that it is. No I/O."""
+
+import dataclasses
+import hashlib
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UnsetType
+
+from gateway.answers.turns import NewTurn
+from gateway.errors import Invalid
+from gateway.protocols.branch import Branch, Given
+from gateway.protocols.openai.completion_request import completion_request, new_turn
+from gateway.protocols.options import Options, TurnIds, derived_id
+from parley.contracts.ids import is_id
+from parley.contracts.resources import Message
+
+_ID_LENGTH = 36
+
+
+class InputMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A message of the conversation.
+
+    Attributes:
+        content: Text, or parts; of an activity an object, which is not read.
+        error: Of a tool's result: why there is none.
+    """
+
+    id: str
+    role: Literal["developer", "system", "assistant", "user", "tool", "activity", "reasoning"]
+    content: Any = None
+    tool_call_id: str | None = None
+    error: str | None = None
+
+
+class Tool(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    description: str = ""
+    parameters: Any = None
+
+
+class ContextEntry(msgspec.Struct, frozen=True, kw_only=True):
+    description: str
+    value: str
+
+
+class ForwardedProps(msgspec.Struct, frozen=True, kw_only=True):
+    """What the application passes through. Other members are ignored.
+
+    Attributes:
+        model: Null: the chat's.
+        parameters: Members of a chat completion's request: ``temperature`` …
+        metadata: Strings; ``parley.when_busy`` is for Parley.
+    """
+
+    model: str | None = None
+    parameters: dict[str, Any] = {}
+    metadata: dict[str, Any] | None = None
+
+
+class RunInput(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """``POST /ag-ui``: AG-UI's ``RunAgentInput``. Members that are not listed are ignored.
+
+    Attributes:
+        thread_id: The chat's, of any form; the same one again is the same chat.
+        run_id: The answer's, of any form; the same one again is the same answer.
+        messages: The conversation. Its newest message, or the results of tools at its end, are answered; system and
+            developer messages are instructions for this answer; the others are compared with the chat.
+        tools: Of the client.
+        context: Instructions for this answer.
+    """
+
+    thread_id: str
+    run_id: str
+    messages: list[InputMessage]
+    tools: list[Tool] | None = None
+    context: list[ContextEntry] | None = None
+    forwarded_props: ForwardedProps | None = None
+
+    @property
+    def props(self) -> ForwardedProps:
+        return self.forwarded_props or ForwardedProps()
+
+
+def chat_id_of(user_id: str, thread_id: str) -> str:
+    """Return the id of the chat that a client calls ``thread_id``."""
+    return thread_id if is_id(thread_id) else derived_id(user_id, "ag-ui thread", thread_id)
+
+
+def answer_id_of(user_id: str, chat_id: str, run_id: str) -> str:
+    """Return the id of a run's answer."""
+    return derived_id(user_id, "ag-ui run", f"{chat_id}\n{run_id}")
+
+
+def given_of(user_id: str, chat_id: str, messages: list[InputMessage]) -> list[Given]:
+    """Return the messages as they may be stored; an answer's text, reasoning and calls are messages here, there one."""
+    given: list[Given] = []
+    for index, message in enumerate(messages):
+        place = f"messages[{index}]"
+        if message.role == "user":
+            prompt_id = _prompt_id(user_id, chat_id, message)
+            given.append(Given(role="user", ids=(prompt_id, message.id), place=place))
+        elif message.role in ("assistant", "reasoning"):
+            ids = (message.id[:_ID_LENGTH],)
+            if not given or given[-1].ids != ids:
+                given.append(Given(role="assistant", ids=ids, place=place))
+    return given
+
+
+def new_prompt(
+    run: RunInput, user_id: str, chat_id: str, options: Options, parent_id: str | None | UnsetType
+) -> NewTurn:
+    """Return the turn of the newest message, which is the user's. Raises Invalid."""
+    newest = run.messages[-1]
+    content = newest.content
+    if isinstance(content, list):
+        content = [_part(part, f"messages[{len(run.messages) - 1}].content[{at}]") for at, part in enumerate(content)]
+    message_id = _prompt_id(user_id, chat_id, newest)
+    return _turn(run, user_id, chat_id, message_id, [{"role": "user", "content": content}], options, parent_id)
+
+
+def new_results(run: RunInput, user_id: str, branch: Branch, message: Message, options: Options) -> NewTurn:
+    """Return the turn of the results of tools that the conversation ends with.
+
+    Args:
+        message: The answer before them.
+
+    Raises:
+        Conflict: that answer does not wait for them.
+    """
+    outputs = {each.tool_call_id: _output(each) for each in run.messages if each.tool_call_id is not None}
+    answer, results = branch.results_for(message, outputs)
+    digest = hashlib.sha256(msgspec.json.encode(results)).hexdigest()
+    prompt_id = derived_id(user_id, "ag-ui results", f"{answer.id}\n{digest}")
+    return _turn(run, user_id, answer.chat_id, prompt_id, results, options, answer.id)
+
+
+def _turn(
+    run: RunInput,
+    user_id: str,
+    chat_id: str,
+    message_id: str,
+    messages: list[dict[str, Any]],
+    options: Options,
+    parent_id: str | None | UnsetType,
+) -> NewTurn:
+    system = [message.content for message in run.messages if message.role in ("system", "developer")]
+    system += [f"{entry.description}\n{entry.value}" for entry in run.context or ()]
+    tools = [{"type": "function", "function": _function(tool)} for tool in run.tools or ()]
+    parameters = run.props.parameters | ({"tools": tools} if tools else {})
+    messages = [{"role": "system", "content": text} for text in system] + messages
+    ids = TurnIds(chat_id=chat_id, message_id=message_id, answer_id=answer_id_of(user_id, chat_id, run.run_id))
+    turn = new_turn(completion_request(parameters, run.props.model, messages), ids, options)
+    return dataclasses.replace(turn, chat_id=chat_id, model=run.props.model, parent_id=parent_id)
+
+
+def _prompt_id(user_id: str, chat_id: str, message: InputMessage) -> str:
+    """Return the id of a user's message. One that was edited has its id still, and is another message."""
+    digest = hashlib.sha256(msgspec.json.encode(message.content)).hexdigest()
+    return derived_id(user_id, "ag-ui message", f"{chat_id}\n{message.id}\n{digest}")
+
+
+def _function(tool: Tool) -> dict[str, Any]:
+    function = {"name": tool.name, "description": tool.description}
+    return function if tool.parameters is None else {**function, "parameters": tool.parameters}
+
+
+def _part(part: Any, place: str) -> dict[str, Any]:
+    match part:
+        case {"type": "text", "text": str(text)}:
+            return {"type": "text", "text": text}
+        case {"type": "image", "source": {"type": "url", "value": str(url)}}:
+            return {"type": "image_url", "image_url": {"url": url}}
+        case {"type": "image", "source": {"type": "data", "value": str(data), "mimeType": str(type_)}}:
+            return {"type": "image_url", "image_url": {"url": f"data:{type_};base64,{data}"}}
+        case _:
+            raise Invalid(f"A message may have text and images; {place} is neither.", field=place)
+
+
+def _output(message: InputMessage) -> str:
+    """Return a tool's result as a model gets it."""
+    if message.error is not None:
+        return message.error
+    return message.content if isinstance(message.content, str) else msgspec.json.encode(message.content).decode()

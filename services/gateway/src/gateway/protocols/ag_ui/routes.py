@@ -1,0 +1,159 @@
+"""``/ag-ui``: an answer as a run of an AG-UI agent."""
+
+import contextlib
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.answers.reader import AnswerRef
+from gateway.answers.turns import NewTurn
+from gateway.auth.authentication import Identity, ProtocolReader, ProtocolWriter
+from gateway.auth.model_access import check_model
+from gateway.context import Gateway, GatewayDependency
+from gateway.errors import Conflict, Invalid, NotFound
+from gateway.http.event_response import EventResponse
+from gateway.http.event_stream import StreamRequest
+from gateway.http.requests import JsonBody
+from gateway.http.routing import StructRoute, raises
+from gateway.protocols.ag_ui.events import RunEvents, error_event
+from gateway.protocols.ag_ui.request import (
+    RunInput,
+    answer_id_of,
+    chat_id_of,
+    given_of,
+    new_prompt,
+    new_results,
+)
+from gateway.protocols.branch import read_branch
+from gateway.protocols.options import Options
+from parley.contracts import rpc
+from parley.runtime import tracing
+
+PATH = "/ag-ui"
+
+_FIRST_SECONDS = 10.0
+"""How long a stream waits for its first event before it starts: an error until then is the response's status."""
+
+LastEventId = Annotated[str | None, Header()]
+
+router = APIRouter(tags=["AG-UI"], route_class=StructRoute)
+
+
+@router.post(PATH, response_class=EventResponse)
+@raises(NotFound, Conflict)
+async def run_agent(
+    request: Request,
+    gateway: GatewayDependency,
+    identity: ProtocolWriter,
+    body: Annotated[RunInput, Depends(JsonBody(RunInput))],
+    last_event_id: LastEventId = None,
+) -> Response:
+    """Start a run and follow it; the same thread and run again follow it from ``Last-Event-ID`` on, or from its start.
+
+    The run goes on when the client leaves.
+    """
+    if not body.messages:
+        raise Invalid("There is no message.", field="messages")
+    run = _Run(gateway, request, identity, body.thread_id, body.run_id)
+    with tracing.span(f"POST {PATH}", kind="server", parent=request.headers):
+        message_id = await run.find() or await run.start(body)
+    return await run.response(message_id, last_event_id)
+
+
+@router.get(PATH, response_class=EventResponse)
+@raises(NotFound)
+async def follow_run(
+    request: Request,
+    gateway: GatewayDependency,
+    identity: ProtocolReader,
+    thread_id: Annotated[str, Query(alias="threadId")],
+    run_id: Annotated[str, Query(alias="runId")],
+    last_event_id: LastEventId = None,
+) -> Response:
+    """Follow a run from ``Last-Event-ID`` on, or from its start; also one that has ended."""
+    run = _Run(gateway, request, identity, thread_id, run_id)
+    message_id = await run.find()
+    if message_id is None:
+        raise NotFound("There is no such run.")
+    return await run.response(message_id, last_event_id)
+
+
+@dataclass(frozen=True)
+class _Run:
+    gateway: Gateway
+    request: Request
+    identity: Identity
+    thread_id: str
+    run_id: str
+
+    @property
+    def chat_id(self) -> str:
+        return chat_id_of(self.identity.user_id, self.thread_id)
+
+    @property
+    def answer_id(self) -> str:
+        return answer_id_of(self.identity.user_id, self.chat_id, self.run_id)
+
+    async def find(self) -> str | None:
+        """Return the id of the run's answer; None: there is no such run yet."""
+        ref = AnswerRef(chat_id=self.chat_id, message_id=self.answer_id)
+        try:
+            await self.gateway.turns.get(self.identity, ref)
+        except NotFound:
+            return None
+        return self.answer_id
+
+    async def start(self, body: RunInput) -> str:
+        """Start the run, and return the id of its answer or prompt."""
+        user_id, store = self.identity.user_id, self.gateway.store
+        options = Options.of(self.request.headers, body.props.metadata)
+        given = given_of(user_id, self.chat_id, body.messages)
+        branch = await read_branch(store, user_id, self.chat_id, given)
+        newest = branch.find(given[-1]) if given else None
+        role = body.messages[-1].role
+        if role == "user":
+            branch.check(given[:-1] if newest is None else given)
+            if newest is not None:
+                return await self._answer_again(newest.id, body)
+            parent_id = branch.parent_for(given[:-1])
+            turn = new_prompt(body, user_id, self.chat_id, options, parent_id)
+        elif role == "tool" and newest is not None:
+            branch.check(given)
+            turn = new_results(body, user_id, branch, newest, options)
+        else:
+            raise Invalid("The last message must be the user's, or the result of a tool.", field="messages")
+        return await self._submit(turn, new_chat=branch.chat is None)
+
+    async def _submit(self, turn: NewTurn, *, new_chat: bool) -> str:
+        await self.gateway.turns.submit(self.identity, turn, new_chat=new_chat)
+        return turn.message_id
+
+    async def _answer_again(self, message_id: str, body: RunInput) -> str:
+        """Ask for another answer to a prompt that has one."""
+        command = rpc.Regenerate(
+            user_id=self.identity.user_id,
+            chat_id=self.chat_id,
+            message_id=message_id,
+            answer_id=self.answer_id,
+            model=check_model(body.props.model, self.identity, self.gateway.models),
+        )
+        await self.gateway.store.ask(command)
+        return self.answer_id
+
+    async def response(self, message_id: str, last_event_id: str | None) -> Response:
+        after = int(last_event_id) if last_event_id is not None and last_event_id.isdecimal() else -1
+        response = EventResponse(self._events(message_id, after), error_event=error_event)
+        await response.wait_for_first(self.request, _FIRST_SECONDS)
+        return response
+
+    async def _events(self, message_id: str, after: int) -> AsyncGenerator[bytes, None]:
+        ref = AnswerRef(chat_id=self.chat_id, message_id=message_id)
+        reader = StreamRequest.of(self.request, self.identity.principal, self.chat_id)
+        run = RunEvents(thread_id=self.thread_id, run_id=self.run_id, answer_id=self.answer_id, after=after)
+        async with contextlib.aclosing(self.gateway.answers.read(ref, reader, after=after)) as events:
+            async for event in events:
+                yield run.encode(event)

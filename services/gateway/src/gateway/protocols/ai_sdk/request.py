@@ -1,0 +1,144 @@
+"""A request of the AI SDK's chat transport, and the turn that it is. No I/O."""
+
+import dataclasses
+import hashlib
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from gateway.answers.turns import NewTurn
+from gateway.errors import Invalid
+from gateway.protocols.branch import Branch, Given
+from gateway.protocols.openai.completion_request import completion_request, new_turn
+from gateway.protocols.options import Options, TurnIds, derived_id
+from parley.contracts.ids import is_id
+from parley.contracts.resources import Message
+
+_IGNORED_PARTS = ("data-", "step-start")
+
+
+class UIMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message as the AI SDK's hooks have it.
+
+    Attributes:
+        id: The client's own, of any form.
+        parts: Of a user: ``text`` and ``file`` parts. Of an answer only the results of the client's tools are read.
+    """
+
+    id: str
+    role: Literal["user", "assistant"]
+    parts: list[dict[str, Any]]
+
+
+class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, rename={"message_id": "messageId"}):
+    """``POST /ai-sdk/chat``. Members that are not listed are ignored.
+
+    Attributes:
+        id: The chat's, of any form; the same one again is the same chat. That of a chat of Parley's is that chat.
+        messages: The conversation. Its newest message is answered, the others are compared with the chat.
+        trigger: ``regenerate-message``: another answer to the last message.
+        message_id: Of a message of the user's that replaces an earlier version, or of an answer that goes on.
+        model: Null: the chat's.
+        parameters: Members of a chat completion's request: ``tools``, ``temperature`` …
+        metadata: Strings; ``parley.when_busy`` is for Parley.
+    """
+
+    id: str
+    messages: list[UIMessage]
+    trigger: Literal["submit-message", "regenerate-message"] = "submit-message"
+    message_id: str | None = None
+    model: str | None = None
+    parameters: dict[str, Any] = {}
+    metadata: dict[str, Any] | None = None
+
+
+def chat_id_of(user_id: str, text: str) -> str:
+    """Return the id of the chat that a client calls ``text``."""
+    return text if is_id(text) else derived_id(user_id, "ai-sdk chat", text)
+
+
+def given_of(user_id: str, chat_id: str, messages: list[UIMessage]) -> list[Given]:
+    """Return the messages as they may be stored."""
+    return [
+        Given(
+            role=message.role,
+            ids=(message.id,) if message.role == "assistant" else (_prompt_id(user_id, chat_id, message), message.id),
+            place=f"messages[{index}]",
+        )
+        for index, message in enumerate(messages)
+    ]
+
+
+def new_prompt(
+    request: ChatRequest, user_id: str, chat_id: str, options: Options, parent_id: str | None | UnsetType = UNSET
+) -> NewTurn:
+    """Return the turn of the newest message, which is the user's.
+
+    Raises:
+        Invalid: it has parts that a model cannot be given.
+    """
+    index = len(request.messages) - 1
+    content = [_content(part, f"messages[{index}].parts[{at}]") for at, part in enumerate(request.messages[-1].parts)]
+    message = {"role": "user", "content": [part for part in content if part is not None]}
+    ids = TurnIds(chat_id=chat_id, message_id=_prompt_id(user_id, chat_id, request.messages[-1]), answer_id="")
+    return _turn(request, [message], ids, options, parent_id)
+
+
+def new_results(request: ChatRequest, user_id: str, branch: Branch, message: Message, options: Options) -> NewTurn:
+    """Return the turn of the results of the client's tools that the newest message has, which is an answer.
+
+    Args:
+        message: The first answer that the newest message consists of.
+
+    Raises:
+        Conflict: no answer waits for them.
+    """
+    parts = [part for part in request.messages[-1].parts if isinstance(part.get("toolCallId"), str)]
+    outputs = {part["toolCallId"]: output for part in parts if (output := _output(part)) is not None}
+    answer, results = branch.results_for(message, outputs)
+    # The same results again are the same turn.
+    digest = hashlib.sha256(msgspec.json.encode(results)).hexdigest()
+    prompt_id = derived_id(user_id, "ai-sdk results", f"{answer.id}\n{digest}")
+    ids = TurnIds(chat_id=answer.chat_id, message_id=prompt_id, answer_id="")
+    return _turn(request, results, ids, options, answer.id)
+
+
+def _turn(
+    request: ChatRequest,
+    messages: list[dict[str, Any]],
+    ids: TurnIds,
+    options: Options,
+    parent_id: str | None | UnsetType,
+) -> NewTurn:
+    turn = new_turn(completion_request(request.parameters, request.model, messages), ids, options)
+    return dataclasses.replace(turn, chat_id=ids.chat_id, answer_id=None, model=request.model, parent_id=parent_id)
+
+
+def _prompt_id(user_id: str, chat_id: str, message: UIMessage) -> str:
+    """Return the id of a user's message. One that was edited has its id still, and is another message."""
+    digest = hashlib.sha256(msgspec.json.encode(message.parts)).hexdigest()
+    return derived_id(user_id, "ai-sdk message", f"{chat_id}\n{message.id}\n{digest}")
+
+
+def _content(part: dict[str, Any], place: str) -> dict[str, Any] | None:
+    kind = part.get("type")
+    if kind == "text" and isinstance(text := part.get("text"), str):
+        return {"type": "text", "text": text}
+    if kind == "file" and str(part.get("mediaType")).startswith("image/"):
+        return {"type": "image_url", "image_url": {"url": part.get("url")}}
+    if isinstance(kind, str) and kind.startswith(_IGNORED_PARTS):
+        return None
+    raise Invalid(f"A message may have text and images; {place} is neither.", field=place)
+
+
+def _output(part: dict[str, Any]) -> str | None:
+    """Return a tool's result as a model gets it; None while there is none."""
+    match part.get("state"):
+        case "output-available":
+            output = part.get("output")
+            return output if isinstance(output, str) else msgspec.json.encode(output).decode()
+        case "output-error":
+            return str(part.get("errorText"))
+        case _:
+            return None

@@ -1,0 +1,187 @@
+"""``/ai-sdk/chat``: what ``useChat`` and the AI SDK's chat transport need."""
+
+import contextlib
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.answers.reader import AnswerRef
+from gateway.answers.turns import NewTurn
+from gateway.auth.authentication import Identity, ProtocolReader, ProtocolWriter
+from gateway.auth.model_access import check_model
+from gateway.context import Gateway, GatewayDependency
+from gateway.errors import Conflict, Invalid, NotFound
+from gateway.http.event_response import EventResponse
+from gateway.http.event_stream import StreamRequest
+from gateway.http.requests import JsonBody
+from gateway.http.routing import StructRoute, raises
+from gateway.protocols.ai_sdk.chunks import HEADERS, UIMessageChunks, error_chunk
+from gateway.protocols.ai_sdk.request import (
+    ChatRequest,
+    chat_id_of,
+    given_of,
+    new_prompt,
+    new_results,
+)
+from gateway.protocols.branch import Branch, Given, read_branch
+from gateway.protocols.options import IDEMPOTENCY_HEADER, Options, derived_id
+from parley.contracts import rpc
+from parley.contracts.completion import ContextMessage
+from parley.contracts.ids import new_id
+from parley.contracts.resources import Message
+from parley.runtime import tracing
+
+PATH = "/ai-sdk/chat"
+
+_FIRST_SECONDS = 10.0
+"""How long a stream waits for its first chunk before it starts: an error until then is the response's status."""
+
+router = APIRouter(tags=["AI SDK"], route_class=StructRoute)
+
+
+@router.post(PATH, response_class=EventResponse)
+@raises(NotFound, Conflict)
+async def chat(
+    request: Request,
+    gateway: GatewayDependency,
+    identity: ProtocolWriter,
+    body: Annotated[ChatRequest, Depends(JsonBody(ChatRequest))],
+) -> Response:
+    """Answer the newest message of a conversation as a UI message stream. The answer goes on when the client leaves."""
+    if not body.messages:
+        raise Invalid("There is no message.", field="messages")
+    chat_id = chat_id_of(identity.user_id, body.id)
+    given = given_of(identity.user_id, chat_id, body.messages)
+    branch = await read_branch(gateway.store, identity.user_id, chat_id, given)
+    newest = branch.find(given[-1])
+    branch.check(given if newest is not None or given[-1].role == "assistant" else given[:-1])
+    asking = _Asking(gateway, request, identity, body, branch)
+    with tracing.span(f"POST {PATH}", kind="server", parent=request.headers):
+        if newest is not None and body.trigger == "regenerate-message":
+            reading = await asking.again(newest)
+        elif newest is not None and newest.role == "assistant":
+            reading = await asking.with_results(newest)
+        else:
+            reading = await asking.with_prompt(chat_id, given[:-1])
+    return await reading.response()
+
+
+@router.get(PATH + "/{chat_id}/stream", response_class=EventResponse)
+async def resume_chat(request: Request, gateway: GatewayDependency, identity: ProtocolReader, chat_id: str) -> Response:
+    """Read the running answer from its beginning; 204 when none runs."""
+    chat_id = chat_id_of(identity.user_id, chat_id)
+    branch = await read_branch(gateway.store, identity.user_id, chat_id, ())
+    running = [message for message in branch.messages if message.status in ("pending", "streaming")]
+    if not running:
+        return Response(status_code=204)
+    reading = _Reading(gateway, request, identity, chat_id)
+    await reading.add(running[-1].id)
+    return await reading.response()
+
+
+@router.post(PATH + "/{chat_id}/stop", status_code=204)
+async def stop_ai_sdk_chat(gateway: GatewayDependency, identity: ProtocolWriter, chat_id: str) -> None:
+    """Stop the running answer, if there is one."""
+    chat_id = chat_id_of(identity.user_id, chat_id)
+    await gateway.store.ask(rpc.Stop(user_id=identity.user_id, chat_id=chat_id, message_id=None))
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """Asks for the answer to one request."""
+
+    gateway: Gateway
+    request: Request
+    identity: Identity
+    body: ChatRequest
+    branch: Branch
+
+    async def with_prompt(self, chat_id: str, before: Sequence[Given]) -> "_Reading":
+        """Submit the newest message; one that was submitted already stays as it is."""
+        parent_id = self.branch.parent_for(before)
+        if self.body.message_id == self.body.messages[-1].id and not before:
+            parent_id = None  # another version of the first message
+        turn = new_prompt(self.body, self.identity.user_id, chat_id, self._options(), parent_id)
+        return await self._submit(turn, new_chat=self.branch.chat is None)
+
+    async def with_results(self, answer: Message) -> "_Reading":
+        """Submit the results of tools, and go on with the message."""
+        turn = new_results(self.body, self.identity.user_id, self.branch, answer, self._options())
+        reading = await self._submit(turn)
+        reading.message_id = answer.id
+        return reading
+
+    async def again(self, message: Message) -> "_Reading":
+        """Ask for another answer to a prompt, or beside an answer."""
+        key = self.request.headers.get(IDEMPOTENCY_HEADER)
+        answer_id = derived_id(self.identity.user_id, "answer", key) if key else new_id()
+        command = rpc.Regenerate(
+            user_id=self.identity.user_id,
+            chat_id=message.chat_id,
+            message_id=message.id,
+            answer_id=answer_id,
+            model=check_model(self.body.model, self.identity, self.gateway.models),
+        )
+        await self.gateway.store.ask(command)
+        return self._reading(message.chat_id, answer_id)
+
+    async def _submit(self, turn: NewTurn, *, new_chat: bool = False) -> "_Reading":
+        await self.gateway.turns.submit(self.identity, turn, new_chat=new_chat)
+        return self._reading(turn.chat_id, turn.message_id)
+
+    def _options(self) -> Options:
+        return Options.of(self.request.headers, self.body.metadata)
+
+    def _reading(self, chat_id: str, message_id: str) -> "_Reading":
+        reading = _Reading(self.gateway, self.request, self.identity, chat_id)
+        reading.answers.append((message_id, ()))
+        return reading
+
+
+@dataclass
+class _Reading:
+    """Reads the answers of one UI message.
+
+    Attributes:
+        message_id: The message's; None: its first answer's.
+        answers: Each answer's id, or its prompt's, and the results of tools that it is the answer to.
+    """
+
+    gateway: Gateway
+    request: Request
+    identity: Identity
+    chat_id: str
+    message_id: str | None = None
+    answers: list[tuple[str, Sequence[ContextMessage]]] = field(default_factory=list)
+
+    async def add(self, answer_id: str) -> None:
+        """Add an answer, and before it those whose tools' results it is the answer to."""
+        read = partial(rpc.GetTurn, user_id=self.identity.user_id, chat_id=self.chat_id, message_id=answer_id)
+        turn = await self.gateway.store.ask(read())
+        if turn.cut:
+            turn = await self.gateway.store.ask(read(without_answer=True))
+        context = turn.completion.context if turn.completion is not None else []
+        results = context if all(message.role == "tool" for message in context) else []
+        self.answers.insert(0, (answer_id, results))
+        if results and turn.prompt.parent_id is not None:
+            await self.add(turn.prompt.parent_id)
+
+    async def response(self) -> Response:
+        response = EventResponse(self._chunks(), error_event=error_chunk, headers=HEADERS)
+        await response.wait_for_first(self.request, _FIRST_SECONDS)
+        return response
+
+    async def _chunks(self) -> AsyncGenerator[bytes, None]:
+        chunks = UIMessageChunks(self.message_id)
+        reader = StreamRequest.of(self.request, self.identity.principal, self.chat_id)
+        for message_id, results in self.answers:
+            yield chunks.results(results)
+            ref = AnswerRef(chat_id=self.chat_id, message_id=message_id)
+            async with contextlib.aclosing(self.gateway.answers.read(ref, reader)) as events:
+                async for event in events:
+                    yield chunks.encode(event, is_last=message_id == self.answers[-1][0])

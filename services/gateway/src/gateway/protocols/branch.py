@@ -1,0 +1,149 @@
+"""Where in a stored chat a client stands that sends its whole conversation with each request. No I/O but reading it."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from msgspec import UNSET, UnsetType
+
+from gateway.bus.store_client import StoreClient
+from gateway.errors import Conflict, NotFound
+from parley.contracts import rpc
+from parley.contracts.limits import MAX_PAGE
+from parley.contracts.resources import Chat, Message
+
+__all__ = ["Branch", "Given", "read_branch"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """A message that the client sends along with its newest one.
+
+    Attributes:
+        ids: The ids under which it may be stored.
+        place: Where it is in the request, such as ``messages[2]``.
+    """
+
+    role: Literal["user", "assistant"]
+    ids: tuple[str, ...]
+    place: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branch:
+    """The newest messages of a chat.
+
+    Attributes:
+        chat: Null: there is none yet.
+    """
+
+    chat: Chat | None = None
+    messages: Sequence[Message] = ()
+    _by_id: dict[str, Message] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._by_id.update((message.id, message) for message in self.messages)
+
+    def find(self, given: Given) -> Message | None:
+        """Return the stored message."""
+        return next((self._by_id[each] for each in given.ids if each in self._by_id), None)
+
+    def check(self, given: Sequence[Given]) -> None:
+        """Check the client's messages against the stored ones, as far back as those are known.
+
+        An answer may be missing: the client stopped reading before it began. Its text is not compared: the client
+        may have read a part of it.
+
+        Raises:
+            Conflict: the client has another conversation than the chat.
+        """
+        left = list(given)
+        while left and (last := self.find(left[-1])) is not None and last.status == "queued":
+            left.pop()
+        if not left:
+            return
+        message = self.find(left[-1])
+        if message is None:
+            raise _differs(left[-1])
+        while left:
+            if message.id in left[-1].ids:
+                left.pop()
+            elif message.role == "user" and not self._continues(message):
+                raise _differs(left[-1])
+            if message.parent_id is None:
+                break
+            if message.parent_id not in self._by_id:
+                return
+            message = self._by_id[message.parent_id]
+        if left:
+            raise _differs(left[-1])
+
+    def answers_from(self, message: Message) -> list[Message]:
+        """Return the answers of the turn that ``message`` begins or is the first answer of; none: it has no answer yet.
+
+        An answer that called tools of the client goes on with the answer to their results.
+        """
+        answers = [message] if message.role == "assistant" else []
+        while True:
+            children = [child for child in self.messages if child.parent_id == message.id]
+            following = [child for child in children if child.role == "assistant" or self._continues(child)]
+            if not following:
+                return answers
+            message = following[-1]
+            if message.role == "assistant":
+                answers.append(message)
+
+    def parent_for(self, given: Sequence[Given]) -> str | None | UnsetType:
+        """Return the parent of a prompt that follows on the client's messages, as ``NewTurn`` has it."""
+        if not given:
+            return UNSET
+        last = self.find(given[-1])
+        answers = [] if last is None else self.answers_from(last)
+        if not answers or self.chat is None or answers[-1].id == self.chat.tip_id:
+            return UNSET
+        return answers[-1].id
+
+    def results_for(self, message: Message, outputs: Mapping[str, str]) -> tuple[Message, list[dict[str, Any]]]:
+        """Return the answer that waits for results of tools, and the results as messages of a chat completion.
+
+        Args:
+            message: The first answer of the turn.
+            outputs: What the client has, by the call's id.
+
+        Raises:
+            Conflict: no answer waits for them.
+        """
+        for answer in reversed(self.answers_from(message)):
+            calls = [call for call in answer.tool_calls if call.server is None]
+            if calls and all(call.id in outputs for call in calls):
+                return answer, [
+                    {"role": "tool", "tool_call_id": call.id, "content": outputs[call.id]} for call in calls
+                ]
+        raise Conflict("The last answer did not call the tools whose results are sent, or called others, too.")
+
+    def _continues(self, message: Message) -> bool:
+        """Whether a prompt has only the results of tools that the answer before it called."""
+        before = self._by_id.get(message.parent_id or "")
+        called = before is not None and any(call.server is None for call in before.tool_calls)
+        return message.role == "user" and message.content == "" and called
+
+
+async def read_branch(store: StoreClient, user_id: str, chat_id: str, given: Sequence[Given]) -> Branch:
+    """Read the newest messages of a chat, those among them that were accepted before."""
+    if given and given[-1].role == "user":
+        # Its reply covers prompts that are not stored yet.
+        with contextlib.suppress(NotFound):
+            await store.ask(rpc.GetMessage(user_id=user_id, chat_id=chat_id, message_id=given[-1].ids[0]))
+    try:
+        chat = (await store.ask(rpc.GetChat(user_id=user_id, chat_id=chat_id))).chat
+    except NotFound:
+        return Branch()
+    page = await store.ask(rpc.ListMessages(user_id=user_id, chat_id=chat_id, limit=MAX_PAGE))
+    return Branch(chat=chat, messages=page.items)
+
+
+def _differs(given: Given) -> Conflict:
+    return Conflict(
+        f"{given.place} is not what the chat has there. Read the chat again, and send the new message behind its own."
+    )
