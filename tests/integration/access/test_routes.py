@@ -143,13 +143,19 @@ MATRIX: Final[dict[str, Row]] = {
     "DELETE /v1/chats/{chat_id}/shares/{share_id}": members(204, FORBIDDEN, FORBIDDEN),
     # SHARE_LINKS is `members`; the others: tests/unit/gateway/test_shares.py.
     "GET /v1/shared/{token}": users(200),
+    "POST /v1/chats/{chat_id}/messages/{message_id}/tool-calls/{call_id}": members(
+        "409 conflict", "409 conflict", FORBIDDEN, body=lambda _: {"approve": True}
+    ),
     "GET /v1/chats/{chat_id}/stream": members(200, 200, 200),
     "GET /openai/v1/models": openai_users(200),
     "GET /openai/v1/models/{model}": openai_users("404 model_not_found"),
     # A request that is wrong, for there is no worker that would answer: who may use a chat is shown above.
     "POST /openai/v1/chat/completions": openai_users("400 invalid", body=lambda _: {"model": "demo"}),
     "POST /ai-sdk/chat": users("422 invalid", body=lambda _: {"id": "x", "messages": []}),
-    "GET /ai-sdk/chat/{chat_id}/stream": users(204),
+    # Whoever may not read the chat has none by this name, and nothing runs in it.
+    "GET /ai-sdk/chat/{chat_id}/stream": Row(
+        outcomes={**dict(zip(ROLES, (200, 200, 200, 204, 204, 204), strict=True)), **REFUSED}
+    ),
     "POST /ai-sdk/chat/{chat_id}/stop": members(204, 204, FORBIDDEN),
     "POST /ag-ui": users("422 invalid", body=lambda _: {"threadId": "x", "runId": "y", "messages": []}),
     "GET /ag-ui": users(NOT_FOUND, query={"threadId": "x", "runId": "y"}),
@@ -193,6 +199,7 @@ def _path(name: str, scene: Scene, caller: str) -> str:
         "share_id": scene.share_id,
         "token": scene.share_token,
         "model": "none",
+        "call_id": "call_1",
     }
     return path.format(**values)
 

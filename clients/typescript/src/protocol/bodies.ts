@@ -315,6 +315,11 @@ export interface TokenUsage {
   readonly day?: string;
 }
 
+/** Whether a tool call that waits for approval is run. */
+export interface ToolDecision {
+  readonly approve: boolean;
+}
+
 /** What one user used of one model; `erased` is the user of everybody who was erased. */
 export interface UsageOfUser {
   readonly user_id: string;

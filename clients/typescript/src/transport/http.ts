@@ -16,6 +16,7 @@ import type {
   SearchHit,
   Session,
   StopAnswer,
+  ToolDecision,
 } from "../protocol/bodies.ts";
 import type { Chat, Message, Page } from "../protocol/protocol.ts";
 
@@ -236,7 +237,9 @@ export class Http {
 
   async decideToolCall(chatId: string, messageId: string, callId: string, approve: boolean): Promise<void> {
     const call = encodeURIComponent(callId);
-    await this.request("POST", `/chats/${chatId}/messages/${messageId}/tool-calls/${call}`, { approve });
+    await this.request("POST", `/chats/${chatId}/messages/${messageId}/tool-calls/${call}`, {
+      approve,
+    } satisfies ToolDecision);
   }
 
   /** Searches messages, the best match first. */

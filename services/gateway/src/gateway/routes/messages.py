@@ -12,7 +12,7 @@ from gateway.context import GatewayDependency
 from gateway.errors import Conflict
 from gateway.http.requests import Before, ChatId, JsonBody, Limit, MessageId, check_id
 from gateway.http.routing import StructRoute, raises
-from gateway.routes.schemas import Accepted, NewAnswer, NewMessage, Page
+from gateway.routes.schemas import Accepted, NewAnswer, NewMessage, Page, ToolDecision
 from parley.contracts import rpc
 from parley.contracts.ids import new_id
 from parley.contracts.resources import Message
@@ -97,3 +97,20 @@ async def regenerate(
     with tracing.span(f"POST {MESSAGES}{REGENERATE}", kind="server", parent=request.headers):
         answer = (await gateway.store.ask(command)).message
     return Accepted(chat_id=chat_id, message_id=answer.id)
+
+
+@router.post("/{message_id}/tool-calls/{call_id}", status_code=204)
+@raises(Conflict)
+async def decide_tool_call(
+    gateway: GatewayDependency,
+    identity: Writer,
+    chat_id: ChatId,
+    message_id: MessageId,
+    call_id: str,
+    body: Annotated[ToolDecision, Depends(JsonBody(ToolDecision))],
+) -> None:
+    """Approve or deny a tool call of the running answer ``message_id`` that waits for it; the same again is nothing."""
+    command = rpc.DecideToolCall(
+        user_id=identity.user_id, chat_id=chat_id, message_id=message_id, call_id=call_id, approve=body.approve
+    )
+    await gateway.store.ask(command)

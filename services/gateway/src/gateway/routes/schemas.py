@@ -98,6 +98,12 @@ class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
     when_busy: WhenBusy = "enqueue"
 
 
+class ToolDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a tool call that waits for approval is run."""
+
+    approve: bool
+
+
 class NewAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """``POST /v1/chats/{chat_id}/messages/{message_id}/regenerate``. ``id`` names the new answer."""
 
