@@ -22,7 +22,12 @@ from urllib.parse import quote, unquote, urlsplit
 NAMES = ["SECRET_KEY", "POSTGRES_PASSWORD", "MIGRATE_POSTGRES_PASSWORD", "SERVICE_POSTGRES_PASSWORD"]
 BUS_USERS = ["gateway", "chat-store", "llm-worker", "push", "migrate", "operator"]
 """The users of parley.contracts.permissions."""
-OF_OTHERS = [("llm-worker", "openai_api_key"), ("gateway", "oidc_client_secret"), ("gateway", "jwt_key")]
+OF_OTHERS = [
+    ("llm-worker", "openai_api_key"),
+    ("llm-worker", "mcp_servers"),
+    ("gateway", "oidc_client_secret"),
+    ("gateway", "jwt_key"),
+]
 """What providers gave: from the environment, stored until another is given. Compose passes them as they are set."""
 MIN_KEY_LENGTH = 32
 DATABASE = "parley"

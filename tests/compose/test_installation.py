@@ -170,6 +170,8 @@ READERS = {
     "OPENAI_BASE_URL": ("http://host.docker.internal:11434/v1", MODEL_READERS),
     "MODEL": ("demo-fast", MODEL_READERS),
     "ANY_MODEL": ("true", {"llm-worker"}),
+    "MCP_SERVERS": ('[{"name": "docs", "url": "http://docs.example/mcp"}]', {"llm-worker"}),
+    "MCP_ROUNDS": ("3", {"llm-worker"}),
     "COMPOSE_PROFILES": ("ollama", MODEL_READERS),
     "OLLAMA_MODEL": ("some:small", MODEL_READERS),
     "PARLEY_ADDRESS": ("127.0.0.2", {"proxy"}),

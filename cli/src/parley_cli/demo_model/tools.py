@@ -17,7 +17,13 @@ def choose(request: ChatRequest, count: int) -> list[dict[str, Any]]:
         name = request.tool_choice.get("function", {}).get("name")
         functions = [function for function in functions if function.get("name") == name]
     named = [function for function in functions if function.get("name", "") in request.prompt]
-    functions = named or functions[:1]
+    # A name within a longer one that the prompt names is not named itself.
+    longest = [
+        function
+        for function in named
+        if not any(function is not other and function.get("name", "") in other.get("name", "") for other in named)
+    ]
+    functions = longest or functions[:1]
     return [functions[number % len(functions)] for number in range(count)] if functions else []
 
 

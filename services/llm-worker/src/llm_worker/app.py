@@ -19,6 +19,7 @@ from llm_worker.jobs.slots import Slots
 from llm_worker.provider.client import Provider
 from llm_worker.provider.models import OPENAI_DEFAULT, Models
 from llm_worker.settings import WorkerSettings
+from llm_worker.tools.toolbox import ToolServers
 from parley.contracts import subjects
 from parley.contracts.streams import CHAT, DEAD_LETTERS, LLM_WORKER_REQUESTS, SEGMENTS
 from parley.runtime import tasks
@@ -70,6 +71,7 @@ class _Worker:
             connect_timeout=settings.connect_timeout,
         )
         self._models = Models(self._provider.list_models, chosen=_default_model(settings), unlisted=settings.any_model)
+        self._tools = ToolServers(settings.tool_servers)
         self._readiness = Readiness({"jetstream": self._check_jetstream})
         self._nc: Client | None = None
         self._consumers: list[PullConsumer] = []
@@ -78,7 +80,7 @@ class _Worker:
 
     async def run(self) -> None:
         health = HealthServer(self._settings.health_host, self._settings.health_port, self._problems)
-        async with health, self._provider:
+        async with health, self._provider, self._tools:
             nc = self._nc = await tasks.unless(self._stop, self._connect())
             if nc is None:
                 return
@@ -87,6 +89,7 @@ class _Worker:
                 ack_wait = await tasks.unless(self._stop, self._require_streams(nc.jetstream()))
                 if ack_wait is not None:
                     background.append(asyncio.create_task(self._models.load(), name="models"))
+                    background.append(asyncio.create_task(self._tools.load(), name="tools"))
                     await self._serve(nc, ack_wait)
             finally:
                 self._closing = True
@@ -109,6 +112,7 @@ class _Worker:
             claims=Claims(nc, worker_id=f"{socket.gethostname()}:{os.getpid()}"),
             provider=self._provider,
             models=self._models,
+            tools=self._tools,
             settings=self._settings,
         )
         owned = OwnedGenerations(nc)

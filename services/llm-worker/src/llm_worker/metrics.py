@@ -43,6 +43,15 @@ QUEUE = Histogram(
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300),
 )
 PROVIDER_ERRORS = Counter("parley_llm_worker_provider_errors_total", "Failures of the provider, by code", ["code"])
+TOOL_CALLS = Counter(
+    "parley_llm_worker_tool_calls_total", "Calls of tools, by tool server and outcome", ["server", "outcome"]
+)
+TOOL_CALL = Histogram(
+    "parley_llm_worker_tool_call_seconds",
+    "Duration of a call of a tool",
+    ["server"],
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+)
 LEASES_LOST = Counter("parley_llm_worker_leases_lost_total", "Answers dropped because heartbeats were late")
 RELEASED = Counter("parley_llm_worker_handed_back_total", "Answers released to another worker at shutdown")
 FIRST_TOKEN = Histogram(

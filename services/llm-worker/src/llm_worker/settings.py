@@ -5,7 +5,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from parley.runtime.settings import MigratedServiceSettings
+from llm_worker.tools.configuration import ToolServer
+from llm_worker.tools.configuration import parse as parse_tool_servers
+from parley.runtime.settings import MigratedServiceSettings, read_json
 
 
 class WorkerSettings(MigratedServiceSettings):
@@ -18,6 +20,11 @@ class WorkerSettings(MigratedServiceSettings):
     keep_think_tag: str = Field(
         "", description="models whose leading <think> is text and not reasoning: names or patterns, comma-separated"
     )
+    mcp_servers: SecretStr | None = Field(
+        None,
+        description="tool servers (MCP) whose tools the models get: a JSON list, or a file with one (see below)",
+    )
+    mcp_rounds: int = Field(8, ge=1, le=100, description="how often one answer may call those tools in a row")
     max_generations: int = Field(256, ge=1, description="answers that one process generates at once")
     context_tokens: int = Field(100_000, ge=256, description="budget of a conversation, estimated at 4 bytes a token")
     connect_timeout: float = Field(10.0, gt=0, description="to connect to the provider")
@@ -26,7 +33,7 @@ class WorkerSettings(MigratedServiceSettings):
     retry_time: float = Field(60.0, ge=0, description="how long to retry before the first token")
     shutdown_grace: float = Field(10.0, ge=0, description="how long running answers may go on after SIGTERM")
 
-    @field_validator("openai_base_url", "openai_api_key", "model", mode="before")
+    @field_validator("openai_base_url", "openai_api_key", "model", "mcp_servers", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return value.strip() or None if isinstance(value, str) else value
@@ -57,6 +64,20 @@ class WorkerSettings(MigratedServiceSettings):
                 "must begin with nats:// or tls://: llm-worker publishes tokens over TCP, not over a websocket"
             )
         return value
+
+    @field_validator("mcp_servers")
+    @classmethod
+    def _are_tool_servers(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_tool_servers(read_json(value.get_secret_value()))
+        return value
+
+    @property
+    def tool_servers(self) -> tuple[ToolServer, ...]:
+        """``mcp_servers``, read."""
+        if self.mcp_servers is None:
+            return ()
+        return parse_tool_servers(read_json(self.mcp_servers.get_secret_value()))
 
     def keeps_think_tag(self, model: str) -> bool:
         """Whether a leading ``<think>`` of this model is text."""

@@ -49,18 +49,21 @@ class Answer:
             layout=self.content.layout,
         )
 
-    def book(self, requested_tokens: int, input_tokens: int | None, output_tokens: int | None) -> None:
+    def book(
+        self, requested_tokens: int, written_tokens: int, input_tokens: int | None, output_tokens: int | None
+    ) -> None:
         """Add the tokens of a request that the provider answered; what it did not count is estimated.
 
         Args:
             requested_tokens: The estimated size of the context.
+            written_tokens: The estimated size of what the model wrote.
             input_tokens, output_tokens: As the provider counted them.
         """
         estimated = input_tokens is None or output_tokens is None
         if input_tokens is None:
             input_tokens = requested_tokens
         if output_tokens is None:
-            output_tokens = self.content.tokens
+            output_tokens = written_tokens
         self._add(input_tokens, output_tokens, estimated=estimated)
 
     def book_estimate(self, requested_tokens: int, output_tokens: int) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
@@ -12,13 +12,17 @@ from llm_worker import metrics
 from llm_worker.errors import LeaseLost, ProviderError
 from llm_worker.generation import context
 from llm_worker.generation.answer import Answer
+from llm_worker.generation.approvals import Approvals
 from llm_worker.generation.cancel_scope import IdleTimeout
+from llm_worker.generation.content import Run
 from llm_worker.generation.dependencies import Dependencies
 from llm_worker.generation.lease import Lease
 from llm_worker.generation.live import LivePublisher
 from llm_worker.generation.segments import SegmentWriter
+from llm_worker.generation.tool_rounds import ToolRounds
 from llm_worker.provider import error_mapping, finish_reason, messages
 from llm_worker.provider.completion import CompletionDecoder, Piece
+from llm_worker.provider.tool_calls import ToolCallDecoder
 from parley.contracts.live import READ_AT
 from parley.contracts.rpc import Claimed
 from parley.runtime import tracing
@@ -50,10 +54,18 @@ class Attempt:
 
     Args:
         backoff: Of the generation, for the delay before its next attempt.
+        approvals: Of the generation: the decisions on calls of tools.
     """
 
     def __init__(
-        self, claim: Claimed, answer: Answer, lease: Lease, dependencies: Dependencies, *, backoff: Backoff
+        self,
+        claim: Claimed,
+        answer: Answer,
+        lease: Lease,
+        dependencies: Dependencies,
+        *,
+        backoff: Backoff,
+        approvals: Approvals,
     ) -> None:
         self._claim = claim
         self._answer = answer
@@ -69,6 +81,8 @@ class Attempt:
             generation_id=answer.generation_id,
             attempt=answer.attempt,
         )
+        self._rounds = ToolRounds(claim, answer, lease, dependencies, approvals, self._publish)
+        self._round_seq = 0
         self._log_fields = {"chat_id": answer.chat_id, "generation_id": answer.generation_id}
 
     async def run(self) -> Outcome | ProviderError:
@@ -79,7 +93,7 @@ class Attempt:
         """
         self._live.generation("started")
         async with self._segments:
-            result = await self._request_until_text()
+            result = await self._run_rounds()
         if isinstance(result, Outcome):
             return result
         delay = _retry_delay(self._backoff, result)
@@ -87,6 +101,24 @@ class Attempt:
             return Outcome(kind="failed", error=result)
         await self._wait(delay)
         return result
+
+    async def _run_rounds(self) -> Outcome | ProviderError:
+        """Request completions until one has no calls of tools that Parley runs."""
+        while True:
+            result = await self._request_until_text()
+            if not isinstance(result, Outcome) or result.finish_reason != finish_reason.TOOL_CALLS:
+                return result
+            try:
+                reason = await self._rounds.run_calls()
+            except LeaseLost:
+                raise
+            except Exception as error:
+                log.exception("Calls of tools failed unexpectedly", extra=self._log_fields)
+                failure = error_mapping.INTERNAL.error(repr(error))
+                self._report(failure)
+                return Outcome(kind="failed", error=failure)
+            if reason is not None:
+                return replace(result, finish_reason=reason)
 
     async def _request_until_text(self) -> Outcome | ProviderError:
         """Repeat a request that fails with a transient error before the first text."""
@@ -106,7 +138,7 @@ class Attempt:
             self._report(failure)
             if not failure.transient:
                 return Outcome(kind="failed", error=failure)
-            if self._answer.content.seq > 0:
+            if self._answer.content.seq > self._round_seq:
                 return failure
             delay = _retry_delay(backoff, failure)
             if time.monotonic() + delay > give_up_at:
@@ -122,6 +154,10 @@ class Attempt:
         """
         answer = self._answer
         model = answer.model = await self._dependencies.models.resolve(self._claim.model)
+        await self._rounds.begin(model)
+        self._round_seq = answer.content.seq
+        if self._rounds.is_over:
+            return Outcome(kind="complete", finish_reason=finish_reason.TOOL_CALLS)
         # Named by OpenTelemetry's conventions for generative AI. No text of a message goes into a trace.
         attributes = {"gen_ai.operation.name": "chat", "gen_ai.request.model": model}
         with tracing.span(f"chat {model}", kind="client", attributes=attributes) as span:
@@ -144,13 +180,20 @@ class Attempt:
     async def _read_completion(self, model: str, span: tracing.Span) -> Outcome:
         """The token path: publish the pieces of each read as it arrives."""
         settings = self._dependencies.settings
-        parameters = self._claim.parameters
+        parameters = self._rounds.parameters()
         parameter_tokens = context.tokens_of_parameters(parameters)
-        conversation = context.prepare(self._claim.context, settings.context_tokens - parameter_tokens)
+        conversation = context.prepare(
+            [*self._claim.context, *self._rounds.context], settings.context_tokens - parameter_tokens
+        )
         members = messages.request_members(parameters, conversation)
-        completion = CompletionDecoder(model=model, think_tag=not settings.keeps_think_tag(model))
-        idle = IdleTimeout(settings.first_token_timeout)
         content = self._answer.content
+        calls = content.tool_calls
+        decoder = ToolCallDecoder(
+            first_index=len(calls), taken_ids=[call.id for call in calls], servers=self._rounds.servers
+        )
+        completion = CompletionDecoder(model=model, think_tag=not settings.keeps_think_tag(model), calls=decoder)
+        tokens_before = content.tokens
+        idle = IdleTimeout(settings.first_token_timeout)
         requested_tokens: int | None = None
         try:
             async with idle, self._dependencies.provider.stream(model, members) as reads:
@@ -171,28 +214,33 @@ class Attempt:
                     if pieces:
                         if headers:
                             sample_at = now + _SAMPLE_INTERVAL
-                        self._publish(pieces, headers)
+                        self._add(pieces, headers)
                     if completion.ended and idle.limit != (limit := _AFTER_DONE if completion.done else _AFTER_FINISH):
                         idle.set_limit(limit)
                     if content.full or completion.error is not None:
                         break
         finally:
             if self._lease.is_valid() and not content.full:
-                self._publish(completion.close(), {})
+                self._add(completion.close(), {})
             if requested_tokens is not None:
-                self._answer.book(requested_tokens, completion.input_tokens, completion.output_tokens)
-        return self._outcome(completion, idle)
+                written = content.tokens - tokens_before
+                self._answer.book(requested_tokens, written, completion.input_tokens, completion.output_tokens)
+        has_calls = len(content.tool_calls) > len(calls)
+        return self._outcome(completion, idle, has_calls=has_calls)
 
-    def _publish(self, pieces: list[Piece], headers: dict[str, str]) -> None:
+    def _add(self, pieces: list[Piece], headers: dict[str, str]) -> None:
         # Before every delta: after a suspension of this process, bytes may be read before anything else runs, and text
         # of an attempt whose lease has expired must not be published.
         self._lease.check()
         metrics.TOKEN_PATH.tokens += len(pieces)
-        for run in self._answer.content.add(pieces):
+        self._publish(self._answer.content.add(pieces), headers)
+
+    def _publish(self, runs: list[Run], headers: dict[str, str] | None = None) -> None:
+        for run in runs:
             self._segments.add(run)
             self._live.delta(run, headers)
 
-    def _outcome(self, completion: CompletionDecoder, idle: IdleTimeout) -> Outcome:
+    def _outcome(self, completion: CompletionDecoder, idle: IdleTimeout, *, has_calls: bool) -> Outcome:
         """Return how the answer ended.
 
         Raises:
@@ -214,9 +262,9 @@ class Attempt:
         if reason == finish_reason.CONTENT_FILTER:
             error = error_mapping.CONTENT_FILTERED.error("the finish_reason is that of a content filter")
             return Outcome(kind="failed", error=error, finish_reason=reason)
-        if content.tool_calls and reason not in (finish_reason.LENGTH, finish_reason.CONTENT_FILTER):
+        if has_calls and reason not in (finish_reason.LENGTH, finish_reason.CONTENT_FILTER):
             reason = finish_reason.TOOL_CALLS
-        if content.seq == 0 and reason != finish_reason.LENGTH:
+        if content.seq == self._round_seq and not content.text and reason != finish_reason.LENGTH:
             error = error_mapping.EMPTY.error(f"finish_reason {reason}")
             return Outcome(kind="failed", error=error, finish_reason=reason)
         return Outcome(kind="complete", finish_reason=reason)

@@ -4,13 +4,13 @@ One read, one delta (``docs/decisions/0003``): each read from the provider becom
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from llm_worker.generation import context
 from llm_worker.provider.completion import Piece
-from parley.contracts.completion import PartKind, Span, ToolCall, ToolDelta
+from parley.contracts.completion import PartKind, Span, ToolCall, ToolDelta, ToolRound
 from parley.contracts.frames import Kind
 from parley.contracts.limits import MAX_ANSWER_BYTES
 
@@ -18,6 +18,7 @@ _CALL_BYTES: Final = 200
 """Of a tool call as JSON, beside its texts."""
 
 _SPAN_BYTES: Final = 40
+ENDED_BEFORE: Final = "Not completed: the answer ended before."
 _ORDER: Final[tuple[PartKind, ...]] = ("reasoning", "text", "tool")
 
 _encode = msgspec.json.Encoder().encode
@@ -60,11 +61,11 @@ class AttemptContent:
 
     @property
     def text(self) -> str:
-        return self._joined("text")
+        return _joined(self._spans, "text")
 
     @property
     def reasoning(self) -> str:
-        return self._joined("reasoning")
+        return _joined(self._spans, "reasoning")
 
     @property
     def tool_calls(self) -> list[ToolCall]:
@@ -77,10 +78,7 @@ class AttemptContent:
     @property
     def layout(self) -> list[Span]:
         """The order of text, reasoning and calls; empty where it is reasoning, text, calls."""
-        order = [_ORDER.index(kind) for kind, _ in self._spans]
-        if order == sorted(order):
-            return []
-        return [Span(kind, sum(map(len, texts))) for kind, texts in self._spans]
+        return _layout_of(self._spans)
 
     @property
     def tokens(self) -> int:
@@ -134,16 +132,39 @@ class AttemptContent:
         self._kind, self._texts = kind, []
         self._spans.append((kind, self._texts))
 
-    def _joined(self, kind: PartKind) -> str:
-        found: list[str] = []
-        for span_kind, texts in self._spans:
-            if span_kind == kind:
-                if len(texts) > 1:
-                    texts[:] = ["".join(texts)]
-                found += texts
-        return found[0] if len(found) == 1 else "".join(found)
-
     # --- tool calls --------------------------------------------------------------------------------------------------
+
+    def mark(self) -> int:
+        """Return where the content ends now, for :meth:`since`."""
+        self._kind = None
+        return len(self._spans)
+
+    def since(self, mark: int) -> ToolRound:
+        """Return what was added since a mark."""
+        spans = self._spans[mark:]
+        before = sum(kind == "tool" for kind, _ in self._spans[:mark])
+        return ToolRound(
+            text=_joined(spans, "text"),
+            reasoning=_joined(spans, "reasoning"),
+            calls=self.tool_calls[before:],
+            layout=_layout_of(spans),
+        )
+
+    def change_call(self, call_id: str, **fields: Any) -> list[Run]:
+        """Change fields of a call and return the run that says so. A result is cut to what is left of the limit."""
+        calls = self.tool_calls
+        index = next(index for index, call in enumerate(calls) if call.id == call_id)
+        if fields.get("result") is not None:
+            fields["result"] = self._cut(fields["result"])
+        call = self._calls[index] = msgspec.structs.replace(calls[index], **fields)
+        self.seq += 1
+        return [Run("text", self.seq, self.seq, "", ToolDelta(index=index, call=call))]
+
+    def end_calls(self) -> None:
+        """End the calls that Parley would have run: the answer has ended before them."""
+        for index, call in enumerate(self.tool_calls):
+            if call.server is not None and call.result is None:
+                self._calls[index] = msgspec.structs.replace(call, status="failed", result=ENDED_BEFORE)
 
     def _add_to_call(self, delta: ToolDelta, runs: list[Run]) -> None:
         if delta.call is None:
@@ -172,11 +193,13 @@ class AttemptContent:
             runs.append(Run("text", self.seq, self.seq, "", delta))
 
 
-def pieces_of(text: str, reasoning: str, tool_calls: Sequence[ToolCall], layout: Sequence[Span]) -> list[Piece]:
+def pieces_of(
+    text: str, reasoning: str, tool_calls: Sequence[ToolCall], layout: Sequence[Span], *, first_call: int = 0
+) -> list[Piece]:
     """Return the pieces that make up this content, in its order; of a call that the order leaves out, at the end."""
     pieces: list[Piece] = []
     rest: dict[PartKind, str] = {"reasoning": reasoning, "text": text}
-    calls = [Piece("tool", "", ToolDelta(index=index, call=call)) for index, call in enumerate(tool_calls)]
+    calls = [Piece("tool", "", ToolDelta(index=index, call=call)) for index, call in enumerate(tool_calls, first_call)]
     calls.reverse()
     for span in layout:
         if span.kind == "tool":
@@ -187,6 +210,29 @@ def pieces_of(text: str, reasoning: str, tool_calls: Sequence[ToolCall], layout:
             rest[span.kind] = rest[span.kind][span.length :]
     pieces += [Piece(kind, remaining) for kind, remaining in rest.items()]
     return [*pieces, *reversed(calls)]
+
+
+def _joined(spans: Iterable[tuple[PartKind, list[str]]], kind: PartKind) -> str:
+    found: list[str] = []
+    for span_kind, texts in spans:
+        if span_kind == kind:
+            if len(texts) > 1:
+                texts[:] = ["".join(texts)]
+            found += texts
+    return found[0] if len(found) == 1 else "".join(found)
+
+
+def _layout_of(spans: Iterable[tuple[PartKind, list[str]]]) -> list[Span]:
+    """The order of text, reasoning and calls; empty where it is reasoning, text, calls."""
+    found: list[Span] = []
+    for kind, texts in spans:
+        length = sum(map(len, texts))
+        if found and kind != "tool" and found[-1].kind == kind:
+            found[-1] = Span(kind, found[-1].length + length)
+        else:
+            found.append(Span(kind, length))
+    order = [_ORDER.index(span.kind) for span in found]
+    return [] if order == sorted(order) else found
 
 
 def _with_arguments(delta: ToolDelta, arguments: str) -> ToolDelta:

@@ -11,6 +11,7 @@ from llm_worker.generation.segments import SegmentInterval
 from llm_worker.provider.client import Provider
 from llm_worker.provider.models import Models
 from llm_worker.settings import WorkerSettings
+from llm_worker.tools.toolbox import ToolServers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,4 +23,5 @@ class Dependencies:
     claims: Claims
     provider: Provider
     models: Models
+    tools: ToolServers
     settings: WorkerSettings

@@ -10,11 +10,13 @@ from llm_worker import metrics
 from llm_worker.errors import ProviderError
 from llm_worker.generation import context, segments
 from llm_worker.generation.answer import Answer
+from llm_worker.generation.approvals import Approvals
 from llm_worker.generation.attempt import Attempt, Outcome
 from llm_worker.generation.cancel_scope import CancelScope
 from llm_worker.generation.content import pieces_of
 from llm_worker.generation.dependencies import Dependencies
 from llm_worker.generation.lease import Lease
+from llm_worker.generation.tool_rounds import tokens_of_rounds
 from llm_worker.provider import error_mapping
 from parley.contracts.events import GenerationFinished, GenerationRequested
 from parley.contracts.resources import Usage
@@ -53,6 +55,7 @@ class Generation:
         self._scope = CancelScope()
         self._stopped_at: float | None = None
         self._backoff = Backoff(0.5, 20.0)
+        self._approvals = Approvals()
         self._log_fields = {"chat_id": requested.chat_id, "generation_id": requested.generation_id}
         self._booking: asyncio.Task[None] | None = None
         self.finished = False
@@ -76,6 +79,10 @@ class Generation:
         if self._stopped_at is None:
             self._stopped_at = time.monotonic()
             self._scope.cancel()
+
+    def decide(self, call_id: str, *, approved: bool) -> None:
+        """Run a call of a tool that waits for the user, or do not. Repeated: no effect."""
+        self._approvals.decide(call_id, approved=approved)
 
     async def run(self) -> None:
         """Return when the answer's end is stored, or when the claim is refused because it is over.
@@ -138,6 +145,8 @@ class Generation:
             log.warning("The tokens of earlier attempts are not booked: %s", error, extra=self._log_fields)
             return
         requested_tokens = sum(map(context.tokens_of, claim.context)) + context.tokens_of_parameters(claim.parameters)
+        for round_tokens in tokens_of_rounds(claim):
+            self._answer.book_estimate(requested_tokens + round_tokens, 0)
         for attempt in stored:
             self._answer.book_estimate(requested_tokens, attempt.tokens)
 
@@ -159,7 +168,14 @@ class Generation:
             )
         result: Outcome | ProviderError | None = None
         if claim.verdict == "stream":
-            attempt = Attempt(claim, self._answer, self.lease, self._dependencies, backoff=self._backoff)
+            attempt = Attempt(
+                claim,
+                self._answer,
+                self.lease,
+                self._dependencies,
+                backoff=self._backoff,
+                approvals=self._approvals,
+            )
             async with self._scope:
                 result = await attempt.run()
             if self._stopped_at is not None:
@@ -204,6 +220,7 @@ class Generation:
             LeaseLost
         """
         answer = self._answer
+        answer.content.end_calls()
         if self._booking is not None:
             await asyncio.wait({self._booking}, timeout=_BOOKING_TIMEOUT)
         usage = answer.usage

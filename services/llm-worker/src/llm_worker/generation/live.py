@@ -76,7 +76,7 @@ class LivePublisher:
         self._delta_subject = subjects.live_delta(answer.chat_id)
         self._generation_subject = subjects.live_generation(answer.chat_id)
 
-    def delta(self, run: Run, headers: dict[str, str]) -> None:
+    def delta(self, run: Run, headers: dict[str, str] | None) -> None:
         """Publish new text, or news of a tool call.
 
         Args:

@@ -8,24 +8,24 @@ from typing import Final
 import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 
 from llm_worker.generation.generation import Generation
 from parley.contracts import subjects
 from parley.contracts.decoding import UNDECODABLE
-from parley.contracts.rpc import SnapshotRequest
+from parley.contracts.rpc import SnapshotRequest, ToolDecided
 from parley.runtime.nats.errors import TRANSIENT_ERRORS, BusUnavailable, RpcRefused
 from parley.runtime.nats.requests import ask
 
 log = logging.getLogger(__name__)
 
 _ID: Final = 2
-"""The position of the generation's id in ``ctl.generation.<id>.stop``."""
+"""The position of the generation's id in ``ctl.generation.<id>.stop`` and ``….decided``."""
 
 _OWNER_TIMEOUT: Final = 1.0
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(SnapshotRequest).decode
+_decode_decision = msgspec.json.Decoder(ToolDecided).decode
 
 
 class OwnedGenerations:
@@ -51,9 +51,10 @@ class OwnedGenerations:
             return False
         return True
 
-    async def serve(self) -> Subscription:
-        """Subscribe to stop signals."""
-        return await self._nc.subscribe(subjects.ctl_generation_stop("*"), cb=self._on_stop)
+    async def serve(self) -> None:
+        """Subscribe to the signals for generations: stop, and decisions on calls of tools."""
+        await self._nc.subscribe(subjects.ctl_generation_stop("*"), cb=self._on_stop)
+        await self._nc.subscribe(subjects.ctl_generation_decided("*"), cb=self._on_decided)
 
     @contextlib.asynccontextmanager
     async def own(self, generation: Generation) -> AsyncIterator[None]:
@@ -83,6 +84,13 @@ class OwnedGenerations:
         generation = self._generations.get(message.subject.split(".")[_ID])
         if generation is not None:
             generation.stop()
+
+    async def _on_decided(self, message: Msg) -> None:
+        generation = self._generations.get(message.subject.split(".")[_ID])
+        if generation is not None:
+            with contextlib.suppress(*UNDECODABLE):
+                decided = _decode_decision(message.data)
+                generation.decide(decided.call_id, approved=decided.approved)
 
 
 def _is_brief(request: bytes) -> bool:

@@ -4,7 +4,7 @@ Whatever the stream holds, the text before an error is returned: the error is an
 does not depend on where one read ended and the next began.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -41,8 +41,7 @@ class CompletionDecoder:
     Args:
         model: Named in error messages.
         think_tag: Read a leading ``<think>…</think>`` of the content as reasoning.
-        first_call: The number of the tool calls of the answer before this completion.
-        call_ids: Their ids.
+        calls: Decodes the tool calls.
 
     Attributes:
         finish_reason: Why the model ended, one of :mod:`llm_worker.provider.finish_reason`; None until it has ended.
@@ -53,16 +52,13 @@ class CompletionDecoder:
         progress: How many events held something of the answer: text, reasoning or a tool call. Comments are no events.
     """
 
-    def __init__(
-        self, *, model: str = "", think_tag: bool = True, first_call: int = 0, call_ids: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, *, model: str = "", think_tag: bool = True, calls: ToolCallDecoder | None = None) -> None:
         self._model = model
         self._events = EventDecoder()
         self._body: list[bytes] | None = None
         self._body_bytes = 0
         self._begun = False
-        self._calls = ToolCallDecoder(first_index=first_call, taken_ids=call_ids)
-        self._pieces = _PieceDecoder(self._calls, think_tag=think_tag)
+        self._pieces = _PieceDecoder(calls or ToolCallDecoder(), think_tag=think_tag)
         self.finish_reason: str | None = None
         self.input_tokens: int | None = None
         self.output_tokens: int | None = None

@@ -9,6 +9,7 @@ import json
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from llm_worker.provider import chunks
@@ -76,9 +77,17 @@ class ToolCallDecoder:
     Args:
         first_index: The number of the answer's calls before it.
         taken_ids: Their ids; no other call gets one of them.
+        servers: The name of the server of each tool that Parley runs.
     """
 
-    def __init__(self, *, first_index: int = 0, taken_ids: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        first_index: int = 0,
+        taken_ids: Iterable[str] = (),
+        servers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._servers = servers
         self._next_index = first_index
         self._taken_ids = set(taken_ids)
         self._calls: list[_Call] = []
@@ -139,7 +148,12 @@ class ToolCallDecoder:
         if call.index is None and call.name:
             call.index = self._next_index
             self._next_index += 1
-            begun = ToolCall(id=self._unique(call.provider_id), name=call.name, arguments=call.unsent)
+            begun = ToolCall(
+                id=self._unique(call.provider_id),
+                name=call.name,
+                arguments=call.unsent,
+                server=self._servers.get(call.name),
+            )
             deltas.append(ToolDelta(index=call.index, call=begun))
         elif call.index is not None and call.unsent:
             deltas.append(ToolDelta(index=call.index, arguments=call.unsent))

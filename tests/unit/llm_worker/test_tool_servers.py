@@ -1,0 +1,154 @@
+"""The setting of tool servers, and which tools a model gets."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from llm_worker.settings import WorkerSettings
+from llm_worker.tools import toolbox
+from llm_worker.tools.configuration import ToolServer, parse
+from llm_worker.tools.connection import ListedTool, ServerConnection, text_of
+from llm_worker.tools.toolbox import ToolServers, client_tools
+
+URL = "http://tools.example/mcp"
+
+
+def settings(**values: Any) -> WorkerSettings:
+    return WorkerSettings(nats_url="nats://a", **values)
+
+
+def test_the_setting_is_a_list_of_servers() -> None:
+    value = b'[{"name": "a", "url": "http://a/mcp"}, {"name": "b", "command": ["b", "-v"], "timeout": 5}]'
+    first, second = parse(value)
+    assert (first.name, first.url, first.timeout, first.approval) == ("a", "http://a/mcp", 60.0, "never")
+    assert (second.command, second.timeout) == (("b", "-v"), 5.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("{", "neither JSON nor a file|not a list of tool servers"),
+        ("[7]", "not a list of tool servers"),
+        ('[{"name": "a"}]', "either url or command"),
+        ('[{"name": "a", "url": "http://a", "command": ["b"]}]', "either url or command"),
+        ('[{"name": "a", "url": "ftp://a"}]', "must begin with http"),
+        ('[{"name": "a b", "url": "http://a"}]', "matching regex"),
+        ('[{"name": "a", "url": "http://a", "port": 7}]', "unknown field"),
+        ('[{"name": "a", "url": "http://a", "approval": "sometimes"}]', "approval"),
+        ('[{"name": "a", "url": "http://a"}, {"name": "a", "url": "http://b"}]', "two tool servers"),
+        ('[{"name": "a", "url": "http://a", "headers": {"X": 7}, "env": {"SECRET": "s3cr3t"}}]', "headers"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused_without_its_secrets(value: str, reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason) as caught:
+        settings(mcp_servers=value)
+    assert "s3cr3t" not in "".join(problem["msg"] for problem in caught.value.errors())
+
+
+def test_secrets_are_not_shown() -> None:
+    read = settings(mcp_servers='[{"name": "a", "url": "http://u:s3cr3t@a", "headers": {"X": "s3cr3t"}}]')
+    assert "s3cr3t" not in f"{read!r} {read.tool_servers!r}"
+    assert [server.name for server in read.tool_servers] == ["a"]
+
+
+def test_without_the_setting_there_are_no_servers() -> None:
+    assert settings().tool_servers == ()
+    assert settings(mcp_servers="").tool_servers == ()
+
+
+def test_models_tools_and_approval_are_names_or_patterns() -> None:
+    server = ToolServer(name="a", url=URL, models=("gpt-*",), tools=("read_*", "search"), approval=("read_private",))
+    assert [server.is_for(model) for model in ("gpt-5", "llama")] == [True, False]
+    assert [server.offers(tool) for tool in ("read_file", "search", "write")] == [True, True, False]
+    assert [server.needs_approval(tool) for tool in ("read_private", "search")] == [True, False]
+    assert ToolServer(name="a", url=URL, approval="always").needs_approval("search")
+    assert not ToolServer(name="a", url=URL).needs_approval("search")
+
+
+@pytest.fixture
+def listed(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """The tools of each server."""
+    offered: dict[str, list[str]] = {}
+
+    class Connection:
+        def __init__(self, server: ToolServer) -> None:
+            self.name = server.name
+
+        async def list_tools(self) -> list[ListedTool]:
+            return [ListedTool(tool, f"Does {tool}.", {"type": "object"}) for tool in offered.get(self.name, [])]
+
+    monkeypatch.setattr(toolbox, "ServerConnection", Connection)
+    return offered
+
+
+def names(found: toolbox.Toolbox) -> list[tuple[str, str, str]]:
+    return [(name, tool.server.name, tool.tool) for name, tool in found.tools.items()]
+
+
+async def test_a_model_gets_the_offered_tools_of_its_servers(listed: dict[str, list[str]]) -> None:
+    listed |= {"a": ["search", "write"], "b": ["read"]}
+    tools = ToolServers(
+        [ToolServer(name="a", url=URL, tools=("search",)), ToolServer(name="b", url=URL, models=("gpt-*",))]
+    )
+    assert names(await tools.toolbox("llama")) == [("search", "a", "search")]
+    found = await tools.toolbox("gpt-5")
+    assert names(found) == [("search", "a", "search"), ("read", "b", "read")]
+    assert found.servers == {"search": "a", "read": "b"}
+    assert found.definitions[1] == {
+        "type": "function",
+        "function": {"name": "read", "description": "Does read.", "parameters": {"type": "object"}},
+    }
+
+
+async def test_a_name_that_is_taken_gets_its_servers_name_before_it(listed: dict[str, list[str]]) -> None:
+    listed |= {"a": ["search", "read"], "b": ["search", "a/very.odd name"], "c": ["search"]}
+    tools = ToolServers([ToolServer(name=name, url=URL) for name in "abc"])
+    assert names(await tools.toolbox("m", taken={"read"})) == [
+        ("search", "a", "search"),
+        ("a_read", "a", "read"),
+        ("b_search", "b", "search"),
+        ("a_very_odd_name", "b", "a/very.odd name"),
+        ("c_search", "c", "search"),
+    ]
+
+
+async def test_a_name_that_is_taken_twice_is_left_out(listed: dict[str, list[str]]) -> None:
+    listed["a"] = ["search"]
+    tools = ToolServers([ToolServer(name="a", url=URL)])
+    assert names(await tools.toolbox("m", taken={"search", "a_search"})) == []
+
+
+def test_the_clients_tools_are_known_by_their_names() -> None:
+    tools = [{"function": {"name": "a"}}, {"custom": {"name": "b"}}, 7, {"function": 7}, {}]
+    assert client_tools({"tools": tools}) == {"a", "b"}
+    assert client_tools({}) == client_tools({"tools": None}) == set()
+
+
+def content(**fields: Any) -> SimpleNamespace:
+    return SimpleNamespace(**fields)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "structured", "text"),
+    [
+        ([content(type="text", text="a"), content(type="text", text="b")], None, "a\nb"),
+        ([content(type="image", mime_type="image/png")], None, "[image: image/png]"),
+        ([content(type="resource", resource=content(text="a"))], None, "a"),
+        ([content(type="text", text="a")], {"b": 1}, "a"),
+        ([], {"b": "ü"}, '{"b": "ü"}'),
+        ([], None, ""),
+    ],
+)
+def test_a_result_is_text(blocks: list[Any], structured: Any, text: str) -> None:
+    assert text_of(content(content=blocks, structured_content=structured)) == text
+
+
+async def test_a_program_that_does_not_start_offers_no_tools(caplog: pytest.LogCaptureFixture) -> None:
+    connection = ServerConnection(ToolServer(name="a", command=("/nonexistent-program",)))
+    assert await connection.list_tools() == []
+    assert "The tool server a cannot be reached." in caplog.text
+    await connection.close()
