@@ -11,8 +11,8 @@ import pytest
 from parley_client import ParleyClient
 from tests.e2e.test_responses import PIXEL, WEATHER, token_of
 from tests.support.stack import RunningStack
-from tests.unit.gateway.responses import as_dict, check_event, check_response
-from tests.unit.gateway.responses import turn as stored_turn
+from tests.unit.gateway.openai.responses import as_dict, check_event, check_response
+from tests.unit.gateway.openai.responses import turn as stored_turn
 
 CASES: Final[dict[str, dict[str, Any]]] = {
     "basic-response": {"input": [{"type": "message", "role": "user", "content": "Say hello in exactly 3 words."}]},

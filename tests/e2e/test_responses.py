@@ -10,7 +10,7 @@ from openai import AsyncOpenAI
 
 from parley_client import ParleyClient
 from tests.support.stack import RunningStack
-from tests.unit.gateway.responses import check_event, check_response
+from tests.unit.gateway.openai.responses import check_event, check_response
 
 PIXEL = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
@@ -306,3 +306,53 @@ async def test_another_user_sees_neither_response_nor_conversation(stack: Runnin
         ):
             with pytest.raises(openai.NotFoundError):
                 await refused
+
+
+async def test_a_response_can_follow_one_that_is_not_answered_yet(sdk: AsyncOpenAI) -> None:
+    first = await sdk.responses.create(model="demo-rate-50x100", input="First", background=True)
+    second = await sdk.responses.create(
+        model="demo-echo", input="Second", previous_response_id=first.id, background=True
+    )
+    third = await sdk.responses.create(model="demo-echo", input="Third", previous_response_id=second.id)
+    assert third.status == "completed"
+    assert "First" in third.output_text
+    assert "Second" in third.output_text
+    assert (await sdk.responses.retrieve(first.id)).status == "completed"
+
+
+async def test_a_busy_conversation_refuses_or_interrupts_as_the_request_asks(sdk: AsyncOpenAI) -> None:
+    conversation = await sdk.conversations.create()
+    running = await sdk.responses.create(
+        model="demo-rate-50x2000", input="Long", conversation=conversation.id, background=True
+    )
+    with pytest.raises(openai.ConflictError) as refused:
+        await sdk.responses.create(
+            model="demo-fast",
+            input="Now",
+            conversation=conversation.id,
+            extra_headers={"Parley-When-Busy": "reject"},
+        )
+    assert refused.value.code == "chat_busy"
+    interrupting = await sdk.responses.create(
+        model="demo-fast", input="Now", conversation=conversation.id, metadata={"parley.when_busy": "interrupt"}
+    )
+    assert interrupting.status == "completed"
+    assert interrupting.metadata == {}
+    assert (await sdk.responses.retrieve(running.id)).status == "cancelled"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"input": "a\0b"},
+        {"input": [{"role": "system", "content": "a\0b"}, {"role": "user", "content": "Hi"}]},
+        {"input": "Hi", "instructions": "a\0b"},
+        {"input": "Hi", "metadata": {"a": "a\0b"}},
+    ],
+)
+async def test_text_that_cannot_be_stored_is_refused_or_answered(sdk: AsyncOpenAI, fields: dict[str, Any]) -> None:
+    try:
+        response = await sdk.responses.create(model="demo-fast", timeout=15, **fields)
+    except openai.BadRequestError:
+        return
+    assert response.status == "completed"

@@ -15,7 +15,7 @@ from gateway.protocols.openai.responses_request import NewResponse
 from parley.contracts import frames
 from parley.contracts.completion import CompletionRequest, Span, ToolCall, ToolDelta
 from parley.contracts.resources import Message, MessageError, Usage
-from tests.unit.gateway.responses import (
+from tests.unit.gateway.openai.responses import (
     ANSWER,
     CHAT,
     GENERATION,

@@ -12,7 +12,7 @@ from gateway.protocols.openai.response_items import input_items, parse_input
 from gateway.protocols.openai.responses_request import NewResponse
 from gateway.protocols.options import Options
 from parley.contracts.completion import CompletionRequest, ContextMessage, ImagePart, TextPart, ToolCall
-from tests.unit.gateway.responses import prompt
+from tests.unit.gateway.openai.responses import prompt
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 TOOL = {"type": "function", "name": "weather", "parameters": {"type": "object"}, "strict": True}
