@@ -334,7 +334,7 @@ class DeferredTurns(Turns):
     defers = True
 
 
-Turns.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Turns.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
 TestTurns = Turns.TestCase
 DeferredTurns.TestCase.settings = Turns.TestCase.settings
 TestDeferredTurns = DeferredTurns.TestCase

@@ -4,7 +4,7 @@ import itertools
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_worker.provider.completion import CompletionDecoder
@@ -123,7 +123,6 @@ def understood(reads: list[bytes]) -> dict[str, Any]:
     }
 
 
-@settings(deadline=None)
 @given(streams())
 def test_any_legal_stream_gives_the_same_answer(stream: tuple[list[bytes], dict[str, Any]]) -> None:
     reads, wanted = stream
@@ -132,7 +131,6 @@ def test_any_legal_stream_gives_the_same_answer(stream: tuple[list[bytes], dict[
     assert understood([whole[i : i + 1] for i in range(len(whole))]) == wanted
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.binary(max_size=40) | st.sampled_from([b"data: ", b"\n\n", b'{"choices":[{"delta":', b"event: error\n"])

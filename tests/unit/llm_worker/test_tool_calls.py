@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_worker.generation.content import AttemptContent
@@ -263,7 +263,6 @@ def streams(draw: st.DrawFn) -> tuple[list[bytes], str, list[ToolCall]]:
     return [whole[a:b] for a, b in itertools.pairwise(cuts)], text.replace("\x00", "\ufffd"), calls
 
 
-@settings(deadline=None)
 @given(streams())
 def test_any_legal_stream_gives_its_calls(stream: tuple[list[bytes], str, list[ToolCall]]) -> None:
     reads, text, calls = stream
@@ -271,7 +270,6 @@ def test_any_legal_stream_gives_its_calls(stream: tuple[list[bytes], str, list[T
     assert (content.text, content.tool_calls, content.layout) == (text, calls, [])
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.lists(

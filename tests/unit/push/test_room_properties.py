@@ -125,7 +125,7 @@ class Interleavings(RuleBasedStateMachine):
 
 
 Interleavings.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=60, stateful_step_count=60, suppress_health_check=list(HealthCheck)
 )
 test_what_each_reader_has_put_together_is_the_text = Interleavings.TestCase
 

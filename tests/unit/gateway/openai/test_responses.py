@@ -404,7 +404,7 @@ def test_a_response_in_the_background_is_queued_first() -> None:
     assert [event["response"]["status"] for event in events[:3]] == ["queued", "queued", "in_progress"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["text", "reasoning", "call", "mcp"]), st.text(min_size=1, max_size=4)), max_size=6
