@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from parley.contracts import identity, ids, rpc
+from parley.contracts.completion import CompletionRequest
 from parley.contracts.resources import Message, Usage
 from parley.runtime.nats.errors import RpcRefused
 from tests.integration.chat_store.client import Neighbour, finished
@@ -350,6 +351,24 @@ async def test_a_full_queue_refuses_a_prompt_before_it_is_accepted_and_a_stored_
         assert answer is not None
         assert answer.error is not None
         assert answer.error.code == "queue_full"
+
+
+async def test_what_a_prompt_asks_for_beside_text_takes_its_part_of_the_queue(
+    start_store: StartStore, neighbour: Neighbour
+) -> None:
+    async with start_store(QUEUED_BYTES_PER_CHAT="1000"):
+        chat_id = await neighbour.chat()
+        await neighbour.say(chat_id, "first")
+        asked = CompletionRequest(instructions="x" * 900)
+        queued = await neighbour.say(chat_id, "second", completion=asked)
+        await neighbour.ask(rpc.GetMessage(user_id="ann", chat_id=chat_id, message_id=queued))
+        assert (await refusal_of(neighbour, admit("ann", chat_id, bytes=100))).reason == "queue_full"
+        await neighbour.ask(admit("ann", chat_id, bytes=10))
+        refused = await neighbour.say(chat_id, "x" * 100)
+        turn = await neighbour.ask(rpc.GetTurn(user_id="ann", chat_id=chat_id, message_id=refused))
+        assert turn.answer is not None
+        assert turn.answer.error is not None
+        assert turn.answer.error.code == "queue_full"
 
 
 # --- the ledger -----------------------------------------------------------------------------------------------------

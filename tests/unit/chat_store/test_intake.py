@@ -6,6 +6,7 @@ from typing import cast
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 
@@ -16,6 +17,8 @@ from chat_store.events.publisher import Publisher
 from chat_store.events.subscribers import submit
 from chat_store.storage.transactions import Command, Outcome
 from parley.contracts import ids
+from parley.contracts.completion import CompletionRequest, WhenBusy
+from parley.contracts.decoding import MAX_NESTING
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.streams import CHAT_STORE_PROMPTS
 
@@ -116,3 +119,41 @@ async def test_an_outage_ends_the_replay(intake: Intake[PromptSubmitted]) -> Non
     with pytest.raises(Unavailable):
         await intake.replay(messages, store.execute)
     assert len(store.batches) == 1
+
+
+def test_a_completion_that_is_nested_too_deeply_or_an_answers_id_that_is_none_is_unreadable() -> None:
+    nested: dict[str, object] = {}
+    for _ in range(MAX_NESTING):
+        nested = {"a": [nested]}
+    base = PromptSubmitted(
+        chat_id=ids.new_id(), message_id=ids.new_id(), user_id="ann", content="hello", occurred_at=datetime.now(UTC)
+    )
+    shallow = CompletionRequest(parameters={"tools": [{"function": {"parameters": {}}}]}, echo={"a": [1]})
+    assert decode(msgspec.json.encode(replace(base, completion=shallow)), PromptSubmitted).completion == shallow
+    for completion in (CompletionRequest(parameters=nested), CompletionRequest(echo=nested)):
+        with pytest.raises(Unreadable):
+            decode(msgspec.json.encode(replace(base, completion=completion)), PromptSubmitted)
+    with pytest.raises(Unreadable):
+        decode(msgspec.json.encode(replace(base, answer_id="*")), PromptSubmitted)
+
+
+async def test_prompts_that_may_end_an_answer_of_a_chat_are_in_transactions_of_their_own_in_order(
+    intake: Intake[PromptSubmitted],
+) -> None:
+    store = Store()
+    chat_id, other = ids.new_id(), ids.new_id()
+    modes: list[WhenBusy] = ["enqueue", "interrupt", "enqueue", "rollback", "reject"]
+    prompts = [
+        PromptSubmitted(
+            chat_id=chat,
+            message_id=ids.new_id(),
+            user_id="ann",
+            content="hello",
+            occurred_at=datetime.now(UTC),
+            when_busy=mode,
+        )
+        for mode in modes
+        for chat in (chat_id, other)
+    ]
+    await intake.replay([RawStreamMsg(data=msgspec.json.encode(one)) for one in prompts], store.execute)
+    assert store.batches == [[chat_id, other] * 2, [chat_id, other] * 2, [chat_id, other]]

@@ -8,6 +8,8 @@ import msgspec
 import pytest
 
 from parley.contracts import events, frames, ids, rpc, streams, subjects
+from parley.contracts.completion import CompletionRequest
+from parley.contracts.text import storable_json
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -110,3 +112,29 @@ def test_a_refusal_is_distinguished_from_a_reply() -> None:
     refusal = rpc.RpcError(code="not_found", message="No such chat.")
     assert decoder.decode(msgspec.json.encode(refusal)) == refusal
     assert decoder.decode(msgspec.json.encode(rpc.ClaimRefused())) == rpc.ClaimRefused()
+
+
+def test_events_of_the_version_before_completions_are_read_as_what_they_meant() -> None:
+    """They are in the streams for a week after the upgrade."""
+    prompt = msgspec.json.decode(
+        b'{"type":"prompt.submitted","chat_id":"c","occurred_at":"2026-01-02T03:04:05Z","v":1,"message_id":"m",'
+        b'"user_id":"u","content":"hi","parent_id":null,"model":null}',
+        type=events.PromptSubmitted,
+    )
+    assert (prompt.answer_id, prompt.completion, prompt.when_busy) == (None, None, "enqueue")
+    finished = msgspec.json.decode(
+        b'{"type":"generation.finished","chat_id":"c","occurred_at":"2026-01-02T03:04:05Z","v":1,"generation_id":"g",'
+        b'"message_id":"m","attempt":1,"outcome":"complete","text":"a","reasoning":"","model":"demo","usage":null,'
+        b'"error":null,"finish_reason":"stop"}',
+        type=events.GenerationFinished,
+    )
+    assert (finished.tool_calls, finished.layout) == ([], [])
+
+
+def test_nul_is_replaced_in_every_text_of_a_struct() -> None:
+    asked = CompletionRequest(parameters={"\x00": ["\x00", {"deep": "a\x00"}, 1, None]}, instructions="\x00")
+    stored = storable_json(asked, CompletionRequest)
+    assert stored.parameters == {"\ufffd": ["\ufffd", {"deep": "a\ufffd"}, 1, None]}
+    assert stored.instructions == "\ufffd"
+    spelled = CompletionRequest(instructions="\\u0000")
+    assert storable_json(spelled, CompletionRequest) == spelled, "a backslash and what follows is text"

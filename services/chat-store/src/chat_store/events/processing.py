@@ -35,7 +35,7 @@ from chat_store.errors import is_outage
 from chat_store.events.publisher import Publisher
 from chat_store.storage.transactions import Command, Interrupted, Outcome
 from parley.contracts import ids
-from parley.contracts.decoding import UNDECODABLE
+from parley.contracts.decoding import MAX_NESTING, UNDECODABLE, nests_too_deeply
 from parley.contracts.events import VERSION, GenerationFinished, PromptSubmitted
 from parley.contracts.limits import TOO_MANY_PROMPTS
 from parley.contracts.streams import ConsumerSpec
@@ -86,9 +86,19 @@ def decode(data: bytes, kind: type[E]) -> E:
         raise Unreadable(f"version {event.v} is newer than {VERSION}, the newest that is known here")
     if not ids.is_id(event.chat_id) or not ids.is_id(event.message_id):
         raise Unreadable("the chat's or the message's id is not a UUID in lower case")
-    if isinstance(event, PromptSubmitted) and event.answer_id is not None and not ids.is_id(event.answer_id):
-        raise Unreadable("the answer's id is not a UUID in lower case")
+    if isinstance(event, PromptSubmitted):
+        _check_prompt(event)
     return event
+
+
+def _check_prompt(event: PromptSubmitted) -> None:
+    """Raises: Unreadable."""
+    if event.answer_id is not None and not ids.is_id(event.answer_id):
+        raise Unreadable("the answer's id is not a UUID in lower case")
+    completion = event.completion
+    # It is read again within more levels: of a page, of what a command loads.
+    if completion is not None and nests_too_deeply([completion.parameters, completion.echo]):
+        raise Unreadable(f"the completion has more than {MAX_NESTING} levels")
 
 
 class Intake(Generic[E]):

@@ -13,7 +13,7 @@ from chat_store.domain.tool_rounds import StoredRound, decide, decisions_of
 from chat_store.errors import Conflict, Forbidden, NoSuchMessage, NotFound
 from chat_store.rpc.context import NO_CHAT, Store, check_ids
 from chat_store.rpc.routing import handles
-from chat_store.storage import generations, members, messages, tool_rounds, transactions
+from chat_store.storage import generations, members, messages, transactions
 from chat_store.storage.transactions import Command
 from parley.contracts import ids, policy, rpc
 from parley.contracts.resources import MessageError
@@ -56,7 +56,7 @@ async def claim(request: rpc.Claim, store: Store) -> rpc.Claimed | rpc.ClaimRefu
             branch = await messages.branch(
                 connection, request.chat_id, claimed.answer.parent_id, max_bytes=context.MAX_CONTEXT_BYTES
             )
-            rounds = await tool_rounds.list_rounds(connection, claimed.generation.id)
+            rounds = await generations.list_tool_rounds(connection, claimed.generation.id)
     await store.publisher.announce(outcome.changes)
     reply = rpc.Claimed(
         chat_id=request.chat_id,
@@ -80,7 +80,7 @@ async def claim(request: rpc.Claim, store: Store) -> rpc.Claimed | rpc.ClaimRefu
 async def store_tool_round(request: rpc.StoreToolRound, store: Store) -> rpc.ToolRoundStored:
     check_ids(request.chat_id, request.generation_id)
     async with store.database.connection() as connection:
-        decisions = await tool_rounds.store(connection, request)
+        decisions = await generations.store_tool_round(connection, request)
     if decisions is None:
         raise Conflict("This attempt at the answer is not the current one.")
     return rpc.ToolRoundStored(decisions=decisions)
@@ -96,15 +96,15 @@ async def decide_tool_call(request: rpc.DecideToolCall, store: Store) -> rpc.Don
             raise NotFound(NO_CHAT)
         if not policy.may_in_chat(role, "write"):
             raise Forbidden(forbidden("write"))
-        generation_id = await tool_rounds.lock_generation(connection, chat_id, message_id)
+        generation_id = await generations.lock_active(connection, chat_id, message_id)
         if generation_id is None:
             if await messages.exists(connection, chat_id, message_id):
                 raise Conflict("This answer is not running.")
             raise NoSuchMessage
-        rounds = await tool_rounds.list_rounds(connection, generation_id)
+        rounds = await generations.list_tool_rounds(connection, generation_id)
         decided = decide(rounds, request.call_id, approve=request.approve)
         if decided is not None:
-            await tool_rounds.store_decisions(connection, generation_id, decided)
+            await generations.store_decisions(connection, generation_id, decided)
     await store.publisher.signal_decided(generation_id, request.call_id, approved=request.approve)
     return rpc.Done()
 

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from chat_store.errors import NoSuchMessage
 from chat_store.rpc.context import Store, check_ids
 from chat_store.rpc.routing import handles
-from chat_store.storage import members, messages, turns
-from chat_store.storage.turns import Turn
+from chat_store.storage import members, messages
+from chat_store.storage.messages import Turn
 from parley.contracts import limits, policy, rpc
 from parley.contracts.resources import Message, Role
 
@@ -26,7 +26,7 @@ async def get_turn(request: rpc.GetTurn, store: Store) -> rpc.TurnReply:
             role = await members.role_of(connection, chat_id, user_id)
             found = None
             if policy.may_in_chat(role, "read"):
-                found = await turns.get_turn(connection, chat_id, message_id)
+                found = await messages.get_turn(connection, chat_id, message_id)
             if found is not None and found.prompt.author_id == user_id:
                 return found
             # With the id of another's message, as well.

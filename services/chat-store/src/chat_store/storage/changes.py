@@ -6,7 +6,7 @@ versions have no gaps, and a change costs two round trips and one commit (``docs
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 import msgspec
@@ -207,6 +207,31 @@ SELECT array(SELECT user_id FROM members WHERE members.chat_id = gone.id) FROM g
 """
 
 
+def _rows_of(changes: Sequence[Changes]) -> list[str]:
+    """Return the parameters of APPLY."""
+    tables: list[Sequence[msgspec.Struct | dict[str, Any]]] = [
+        [change.chat for change in changes],
+        [message for change in changes for message in change.messages],
+        [generation for change in changes for generation in change.generations],
+        [usage for change in changes for usage in change.usage],
+        [member for change in changes for member in change.members_changed],
+        [{"chat_id": change.chat.id, "user_id": one} for change in changes for one in change.members_removed],
+        [invitation for change in changes for invitation in change.invitations_changed],
+        [{"chat_id": change.chat.id, "user_id": one} for change in changes for one in change.invitations_removed],
+        [
+            {
+                "chat_id": rejection.chat_id,
+                "message_id": rejection.message_id,
+                "user_id": storable(rejection.user_id),
+                "code": CHAT_BUSY,
+            }
+            for change in changes
+            for rejection in change.rejected
+        ],
+    ]
+    return [encode_rows(rows) for rows in tables]
+
+
 async def apply(connection: Connection, changes: Sequence[Changes], *, now: datetime) -> dict[str, list[str]]:
     """Write what the commands came to, each chat wholly or not at all.
 
@@ -218,35 +243,7 @@ async def apply(connection: Connection, changes: Sequence[Changes], *, now: date
     kept = [change for change in changes if not change.deleted]
     if kept:
         try:
-            rows = await connection.fetch(
-                APPLY,
-                encode_rows(change.chat for change in kept),
-                encode_rows(message for change in kept for message in change.messages),
-                encode_rows(generation for change in kept for generation in change.generations),
-                encode_rows(usage for change in kept for usage in change.usage),
-                encode_rows(member for change in kept for member in change.members_changed),
-                encode_rows(
-                    {"chat_id": change.chat.id, "user_id": user_id}
-                    for change in kept
-                    for user_id in change.members_removed
-                ),
-                encode_rows(invitation for change in kept for invitation in change.invitations_changed),
-                encode_rows(
-                    {"chat_id": change.chat.id, "user_id": user_id}
-                    for change in kept
-                    for user_id in change.invitations_removed
-                ),
-                encode_rows(
-                    {
-                        "chat_id": change.chat.id,
-                        "message_id": rejection.message_id,
-                        "user_id": storable(rejection.user_id),
-                        "code": CHAT_BUSY,
-                    }
-                    for change in kept
-                    for rejection in change.rejected
-                ),
-            )
+            rows = await connection.fetch(APPLY, *_rows_of(kept))
         except asyncpg.UniqueViolationError as error:
             # While a row gets a new version of the same key (MARK_REQUESTED, the index of search), ON CONFLICT may miss
             # both versions and insert a second one, which Postgres then refuses. The statement has written nothing.

@@ -1,4 +1,4 @@
-"""Generations."""
+"""Generations, and rounds of tools of those that are active: APPLY removes them when the answer ends."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,8 +7,12 @@ from typing import Final
 import msgspec
 
 from chat_store.domain.records import GenerationRecord
+from chat_store.domain.tool_rounds import StoredRound
 from chat_store.storage.rows import GENERATION_RECORD, Connection, decode_rows, encode_rows
+from parley.contracts.completion import ToolRound
 from parley.contracts.resources import GenerationRef
+from parley.contracts.rpc import StoreToolRound
+from parley.contracts.text import storable_json
 
 GET_ACTIVE: Final = """
 SELECT row_to_json(r) FROM (
@@ -111,3 +115,61 @@ async def request_anew(connection: Connection, *, ending: Sequence[tuple[str, in
     comes by the stream.
     """
     await connection.execute(REQUEST_ANEW, [one for one, _ in ending], [attempt for _, attempt in ending])
+
+
+# The lock makes it wait for a claim under way, and a claim wait for it: either the round is refused, or whoever claims
+# gets it.
+STORE_TOOL_ROUND: Final = """
+WITH current AS MATERIALIZED (
+    SELECT id FROM generations WHERE id = $1 AND chat_id = $2 AND attempt = $3 AND status = 'running' FOR UPDATE
+)
+INSERT INTO tool_rounds (generation_id, number, round) SELECT id, $4, $5 FROM current
+ON CONFLICT (generation_id, number) DO UPDATE SET round = excluded.round
+RETURNING decisions
+"""
+
+
+async def store_tool_round(connection: Connection, request: StoreToolRound) -> dict[str, bool] | None:
+    """Store a round, or replace the one of this number.
+
+    Returns:
+        What was decided about its calls; None: the attempt is not the current one.
+    """
+    content = msgspec.json.encode(storable_json(request.round, ToolRound)).decode()
+    decisions = await connection.fetchval(
+        STORE_TOOL_ROUND, request.generation_id, request.chat_id, request.attempt, request.number, content
+    )
+    return None if decisions is None else msgspec.json.decode(decisions, type=dict[str, bool])
+
+
+LIST_TOOL_ROUNDS: Final = """
+SELECT row_to_json(r) FROM (
+    SELECT number, round::json AS round, decisions::json AS decisions FROM tool_rounds
+    WHERE generation_id = $1 ORDER BY number
+) r
+"""
+
+
+async def list_tool_rounds(connection: Connection, generation_id: str) -> list[StoredRound]:
+    """Return the rounds of a running answer in their order."""
+    return decode_rows(await connection.fetch(LIST_TOOL_ROUNDS, generation_id), StoredRound)
+
+
+LOCK_ACTIVE: Final = """
+SELECT id::text FROM generations
+WHERE chat_id = $1 AND message_id = $2 AND status IN ('requested', 'running') FOR UPDATE
+"""
+
+
+async def lock_active(connection: Connection, chat_id: str, message_id: str) -> str | None:
+    """Return the active generation of an answer, whose rounds stay as they are until the transaction ends."""
+    generation_id: str | None = await connection.fetchval(LOCK_ACTIVE, chat_id, message_id)
+    return generation_id
+
+
+STORE_DECISIONS: Final = "UPDATE tool_rounds SET decisions = $3 WHERE generation_id = $1 AND number = $2"
+
+
+async def store_decisions(connection: Connection, generation_id: str, stored: StoredRound) -> None:
+    decisions = msgspec.json.encode(stored.decisions).decode()
+    await connection.execute(STORE_DECISIONS, generation_id, stored.number, decisions)
