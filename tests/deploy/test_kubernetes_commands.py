@@ -200,7 +200,14 @@ def test_production_is_installed_in_an_order_that_works() -> None:
     )
     assert (ROOT / "deploy" / "k8s" / "nats" / "values.yaml").exists()
     in_order(
-        block(UPGRADE), r"delete job migrate", r"--selector parley/step=migrate$", r"wait .*job/migrate", r"apply "
+        block(UPGRADE),
+        r"make_secrets\.py kubernetes \| kubectl apply ",
+        r"rollout restart .*statefulset/nats$",
+        r"rollout status .*statefulset/nats ",
+        r"delete job migrate",
+        r"--selector parley/step=migrate$",
+        r"wait .*job/migrate",
+        r"apply ",
     )
     in_order(block(AGAIN), r"delete job migrate", r"--kustomize deploy/k8s/overlays/local$", r"rollout restart")
 
