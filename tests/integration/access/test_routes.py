@@ -6,7 +6,7 @@ Which API key may use which route is shown without servers, in tests/unit/gatewa
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import httpx
@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from gateway.app import build_routes
+from gateway.protocols.openai.responses_ids import conversation_id, item_id, response_id
 from parley.contracts import ids
 from parley.runtime.tokens import KeyRing
 from tests.integration.access.scene import KEY, REFUSED, ROLES, Scene, create_scene
@@ -37,6 +38,7 @@ class Row:
     Attributes:
         names: Of the path's parameters, where they are not those of :func:`_path`: whose id it is.
         prepare: What the scene needs first.
+        alone: Whether everybody with a session gets a scene of their own, in which nothing else was prepared.
     """
 
     outcomes: dict[str, Outcome]
@@ -44,6 +46,7 @@ class Row:
     query: dict[str, str] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     prepare: Callable[[Scene], Awaitable[None]] | None = None
+    alone: bool = False
 
 
 def members(owner: Outcome, writer: Outcome, reader: Outcome, *, invited: Outcome = NOT_FOUND, **row: Any) -> Row:
@@ -63,6 +66,12 @@ def openai_users(outcome: Outcome, **row: Any) -> Row:
     for who, refusal in REFUSED.items():
         outcomes[who] = "401 invalid_api_key" if refusal.startswith("401") else refusal
     return Row(outcomes=outcomes, **row)
+
+
+def openai_members(owner: Outcome, writer: Outcome, reader: Outcome, **row: Any) -> Row:
+    """A route of OpenAI's API about a chat, which is a conversation there, or about an answer in one."""
+    row_of_users = openai_users(NOT_FOUND, **row)
+    return replace(row_of_users, outcomes={**row_of_users.outcomes, "owner": owner, "writer": writer, "reader": reader})
 
 
 def administrators(outcome: Outcome, **row: Any) -> Row:
@@ -159,6 +168,32 @@ MATRIX: Final[dict[str, Row]] = {
     "POST /ai-sdk/chat/{chat_id}/stop": members(204, 204, FORBIDDEN),
     "POST /ag-ui": users("422 invalid", body=lambda _: {"threadId": "x", "runId": "y", "messages": []}),
     "GET /ag-ui": users(NOT_FOUND, query={"threadId": "x", "runId": "y"}),
+    "POST /openai/v1/responses": openai_users("400 invalid", body=lambda _: {"model": "demo"}),
+    "POST /openai/v1/responses in a conversation": openai_members(
+        200,
+        200,
+        FORBIDDEN,
+        body=lambda scene: {
+            "model": "demo",
+            "input": "hello",
+            "conversation": conversation_id(scene.chat_id),
+            "background": True,
+        },
+    ),
+    "GET /openai/v1/responses/{response_id}": openai_members(200, 200, 200),
+    "GET /openai/v1/responses/{response_id}/input_items": openai_members(200, 200, 200),
+    "POST /openai/v1/responses/{response_id}/cancel": openai_members(200, 200, FORBIDDEN, prepare=Scene.answer),
+    "DELETE /openai/v1/responses/{response_id}": openai_members(
+        200, FORBIDDEN, FORBIDDEN, prepare=Scene.answer, alone=True
+    ),
+    "POST /openai/v1/conversations": openai_users(200, body=lambda _: {}),
+    "GET /openai/v1/conversations/{conversation_id}": openai_members(200, 200, 200),
+    "POST /openai/v1/conversations/{conversation_id}": openai_members(
+        200, 200, FORBIDDEN, body=lambda _: {"metadata": {"title": "another"}}
+    ),
+    "DELETE /openai/v1/conversations/{conversation_id}": openai_members(200, FORBIDDEN, FORBIDDEN),
+    "GET /openai/v1/conversations/{conversation_id}/items": openai_members(200, 200, 200),
+    "GET /openai/v1/conversations/{conversation_id}/items/{item_id}": openai_members(200, 200, 200),
     "GET /v1/search": users(200, query={"q": "hello"}),
     "GET /v1/usage": users(200),
     "GET /healthz": everybody(200),
@@ -200,6 +235,9 @@ def _path(name: str, scene: Scene, caller: str) -> str:
         "token": scene.share_token,
         "model": "none",
         "call_id": "call_1",
+        "conversation_id": conversation_id(scene.chat_id),
+        "response_id": response_id(scene.chat_id, scene.messages.get("answer", ids.new_id())),
+        "item_id": item_id("msg", scene.messages.get("prompt", ids.new_id()), 0, 0),
     }
     return path.format(**values)
 
@@ -236,7 +274,7 @@ async def test_everybody_gets_what_the_policy_allows(
 ) -> None:
     changes = isinstance(outcome, int) and not name.startswith("GET ") and caller != "anonymous"
     prepare = MATRIX[name].prepare
-    if changes:
+    if changes or (MATRIX[name].alone and caller in ROLES):
         scene = await create_scene(store)
         if prepare is not None:
             await prepare(scene)
