@@ -39,6 +39,9 @@ class BenchStack:
 
     Args:
         replicas: Processes by service, where there are several.
+
+    Attributes:
+        token: The user's access token.
     """
 
     def __init__(self, replicas: Mapping[str, int] | None = None) -> None:
@@ -46,6 +49,7 @@ class BenchStack:
         self._cleanup = AsyncExitStack()
         self._http: aiohttp.ClientSession
         self.stack: Stack
+        self.token: str
 
     async def __aenter__(self) -> BenchStack:
         folder = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="parley-bench-")))
@@ -66,8 +70,8 @@ class BenchStack:
             connector=aiohttp.TCPConnector(limit=0),
         )
         self._http = await self._cleanup.enter_async_context(session)
-        token = (await self.ask("POST", "/v1/session", {}))["access_token"]
-        self._http.headers["Authorization"] = f"Bearer {token}"
+        self.token = (await self.ask("POST", "/v1/session", {}))["access_token"]
+        self._http.headers["Authorization"] = f"Bearer {self.token}"
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -46,10 +46,10 @@ class Readers:
         self._readers += added
         return await self._connect(added, tickets)
 
-    async def ask_peer(self, peer: str, port: int, count: int, model: str) -> dict[str, Any]:
+    async def ask_peer(self, peer: str, port: int, count: int, model: str, token: str = "") -> dict[str, Any]:
         """Ask a peer for so many answers at once, each over a connection of its own; count what comes."""
         self._peers = [PEERS[peer](self._counters) for _ in range(count)]
-        await asyncio.gather(*(reader.ask(port, number, model) for number, reader in enumerate(self._peers)))
+        await asyncio.gather(*(reader.ask(port, number, model, token) for number, reader in enumerate(self._peers)))
         return {}
 
     async def begin(self) -> dict[str, Any]:

@@ -33,6 +33,8 @@ class FakeStore:
         silent: Take requests and never answer.
         limited: Whether any limit of prompts is set.
         prompts: What was submitted, by chat and message: stored as it is published. Take one out and it is lost.
+        stored_as: Returns a prompt as a turn has it.
+        answer_to: Returns the first answer to a prompt; None: there is none yet.
     """
 
     def __init__(self, nc: Client) -> None:
@@ -49,6 +51,8 @@ class FakeStore:
         self.limited = False
         self.identities = FakeIdentities()
         self.prompts: dict[tuple[str, str], Message] = {}
+        self.stored_as: Callable[[Message], Message] = lambda prompt: prompt
+        self.answer_to: Callable[[Message], Message | None] = lambda _: None
         self._heard: set[str] = set()
 
     async def __aenter__(self) -> "FakeStore":
@@ -99,6 +103,14 @@ class FakeStore:
     def _get_message(self, request: rpc.GetMessage) -> Any:
         found = self.prompts.get((request.chat_id, request.message_id))
         return _NOT_FOUND if found is None else rpc.MessageReply(message=found)
+
+    def _get_turn(self, request: rpc.GetTurn) -> Any:
+        prompt = self.prompts.get((request.chat_id, request.message_id))
+        if not self._may(request) or prompt is None:
+            return _NOT_FOUND
+        return rpc.TurnReply(
+            prompt=self.stored_as(prompt), answer=self.answer_to(prompt), completion=None, chat_version=7
+        )
 
     async def _on_models(self, message: Msg) -> None:
         self.asked["models"] += 1

@@ -36,7 +36,7 @@ _WARM_UP = 3.0
 
 
 @dataclass(frozen=True)
-class _Running:
+class Running:
     """A peer: where it listens, and its processes by name."""
 
     name: str
@@ -46,8 +46,8 @@ class _Running:
 
 async def peers(size: Size, on_progress: OnProgress) -> Table:
     table = Table("Peers: added delay and CPU per token", on_row=size.on_row)
-    async with _demo_model() as (folder, model_port, model_pid):
-        async with _bare(folder, model_port) as peer:
+    async with demo_model() as (folder, model_port, model_pid):
+        async with bare(folder, model_port) as peer:
             await _measure_all(peer, _BARE_COUNTS, model_pid, size, table, on_progress)
         missing = _missing()
         if missing is not None:
@@ -65,17 +65,17 @@ async def peers(size: Size, on_progress: OnProgress) -> Table:
 
 
 async def _measure_all(
-    peer: _Running, counts: tuple[int, ...], model_pid: int, size: Size, table: Table, on_progress: OnProgress
+    peer: Running, counts: tuple[int, ...], model_pid: int, size: Size, table: Table, on_progress: OnProgress
 ) -> None:
     for count in dict.fromkeys(size.of(count) for count in counts):
         what = f"{peer.name}, {count} answers"
         table.add(
             what,
-            await repeat(size, on_progress, what, partial(_measure, peer, count, model_pid, size.window)),
+            await repeat(size, on_progress, what, partial(measure, peer, count, model_pid, size.window)),
         )
 
 
-async def _measure(peer: _Running, count: int, model_pid: int, window: float) -> Sample:
+async def measure(peer: Running, count: int, model_pid: int, window: float) -> Sample:
     # These answers cannot be stopped; the next measurement waits for their end.
     seconds = window + 2 * _WARM_UP
     async with ReaderProcess() as reader_process:
@@ -112,7 +112,7 @@ async def _wait_until_idle(reader_process: ReaderProcess) -> None:
 
 
 @asynccontextmanager
-async def _demo_model() -> AsyncIterator[tuple[Path, int, int]]:
+async def demo_model() -> AsyncIterator[tuple[Path, int, int]]:
     """A folder, and the demo model's port and process."""
     with tempfile.TemporaryDirectory(prefix="parley-bench-") as folder:
         port = free_port()
@@ -122,11 +122,11 @@ async def _demo_model() -> AsyncIterator[tuple[Path, int, int]]:
 
 
 @asynccontextmanager
-async def _bare(folder: Path, model_port: int) -> AsyncIterator[_Running]:
+async def bare(folder: Path, model_port: int) -> AsyncIterator[Running]:
     port = free_port()
     command = [sys.executable, str(_PEERS / "bare.py"), str(port), f"http://127.0.0.1:{model_port}/v1"]
     async with child(command, log=folder / "bare.log", environment=os.environ, port=port) as pid:
-        yield _Running("bare", port, {"server": pid})
+        yield Running("bare", port, {"server": pid})
 
 
 # --- Celery, Channels, Redis ------------------------------
@@ -149,7 +149,7 @@ def _missing() -> str | None:
 
 
 @asynccontextmanager
-async def _celery(folder: Path, model_port: int) -> AsyncIterator[_Running]:
+async def _celery(folder: Path, model_port: int) -> AsyncIterator[Running]:
     async with AsyncExitStack() as stack:
         redis_port, port = free_port(), free_port()
         redis = shutil.which("redis-server") or ""
@@ -187,7 +187,7 @@ async def _celery(folder: Path, model_port: int) -> AsyncIterator[_Running]:
                 port=port,
             )
         )
-        yield _Running("celery-channels", port, {"worker": worker_pid, "redis": redis_pid, "web": web_pid})
+        yield Running("celery-channels", port, {"worker": worker_pid, "redis": redis_pid, "web": web_pid})
 
 
 async def _run(command: list[str], environment: Mapping[str, str]) -> None:
