@@ -90,6 +90,7 @@ async def _run(gateway: Gateway, server: HttpServer, stop: asyncio.Event) -> Non
         gateway.streams.close()
         server.stop()
         await serving
+        await gateway.streams.disconnect()
         checking.cancel()
         bus.cancel()
     # Bounded: a client that is connecting can lose the cancellation, and the life cycle repeats it.

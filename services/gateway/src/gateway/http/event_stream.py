@@ -26,7 +26,7 @@ from parley.runtime.backoff import Backoff
 from parley.runtime.tokens import KeyRing
 
 if TYPE_CHECKING:
-    import httpx
+    import aiohttp
     from starlette.requests import Request
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class EventStreams:
         scheme = "https" if parts.scheme == "wss" else "http"
         self._base_url = f"{scheme}://{parts.netloc}{parts.path.removesuffix('/ws').rstrip('/')}"
         self._keys = keys
-        self._http: httpx.AsyncClient | None = None
+        self._http: aiohttp.ClientSession | None = None
         self._open: set[EventStream] = set()
         self.closing = False
 
@@ -137,7 +137,7 @@ class EventStreams:
         STREAMS.inc()
         return stream
 
-    async def request(self, request: StreamRequest, after: str | None) -> "httpx.Response":
+    async def request(self, request: StreamRequest, after: str | None) -> "aiohttp.ClientResponse":
         """Ask push for a stream, as the user, and return its response before the first event.
 
         Raises:
@@ -145,12 +145,14 @@ class EventStreams:
             PushRefused: the response is a problem.
         """
         # Imported at the first stream: most gateways seldom open one.
-        import httpx
+        import aiohttp
 
         if self._http is None:
-            limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-            timeout = httpx.Timeout(_CONNECT_SECONDS, read=None, pool=None)
-            self._http = httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False)
+            self._http = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, force_close=True),
+                timeout=aiohttp.ClientTimeout(),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
         token, _ = self._keys.issue(
             "access",
             request.user_id,
@@ -160,31 +162,32 @@ class EventStreams:
             ends_at=request.ends_at,
         )
         url = f"{self._base_url}/v1/chats/{request.chat_id}/stream"
-        asked = self._http.build_request(
-            "GET",
-            url,
-            # Not as a header: what a reader sends need not be one.
-            params={"after": after} if after else None,
-            headers={**request.headers, "Authorization": f"Bearer {token}"},
-        )
+        # Not as a header: what a reader sends need not be one.
+        params = {"after": after} if after else None
+        headers = {**request.headers, "Authorization": f"Bearer {token}"}
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                response = await self._http.send(asked, stream=True)
-                if response.status_code == 200:
+                response = await self._http.get(url, params=params, headers=headers, allow_redirects=False)
+                if response.status == 200:
                     return response
-                body = await response.aread()
-        except (TimeoutError, httpx.TransportError) as error:
+                body = await response.read()
+        except (OSError, aiohttp.ClientError) as error:
             raise PushAway(repr(error)) from error
         try:
             raise PushRefused(msgspec.json.decode(body, type=Problem))
         except msgspec.DecodeError as error:
-            raise PushAway(f"{url} answered {response.status_code}") from error
+            raise PushAway(f"{url} answered {response.status}") from error
 
     def close(self) -> None:
         """End all streams with the comment that asks their readers to connect again."""
         self.closing = True
         for stream in self._open:
             stream.leave()
+
+    async def disconnect(self) -> None:
+        """Close what is left of the connections, when all streams have ended."""
+        if self._http is not None:
+            await self._http.close()
 
     def forget(self, stream: "EventStream") -> None:
         if stream in self._open:
@@ -199,7 +202,7 @@ class EventStream:
         self._owner = owner
         self._request = request
         self._after = after
-        self._response: httpx.Response | None = None
+        self._response: aiohttp.ClientResponse | None = None
         self._leaving = asyncio.Event()
         self._reading: asyncio.Timeout | None = None
 
@@ -247,10 +250,8 @@ class EventStream:
         Raises:
             PushAway: it is not: push drains, or the connection broke; or it is time to leave.
         """
-        assert self._response is not None
-        chunks = self._response.aiter_raw()
         unsent = bytearray()
-        while chunk := await self._next_chunk(chunks):
+        while chunk := await self._next_chunk():
             unsent += chunk
             end = unsent.rfind(b"\n\n") + 2
             if end < 2:
@@ -264,16 +265,17 @@ class EventStream:
             if last:
                 raise PushAway("it drains")
 
-    async def _next_chunk(self, chunks: AsyncIterator[bytes]) -> bytes:
+    async def _next_chunk(self) -> bytes:
         """Return the next bytes; none at the end of a complete response."""
-        import httpx
+        import aiohttp
 
+        assert self._response is not None
         if self._leaving.is_set():
             raise PushAway("time to leave")
         try:
             async with asyncio.timeout(None) as self._reading:
-                return await anext(chunks, b"")
-        except (TimeoutError, httpx.TransportError) as error:
+                return await self._response.content.readany()
+        except (OSError, aiohttp.ClientError) as error:
             raise PushAway(repr(error)) from error
         finally:
             self._reading = None
@@ -320,7 +322,7 @@ class EventStream:
     async def _disconnect(self) -> None:
         response, self._response = self._response, None
         if response is not None:
-            await response.aclose()
+            response.close()
 
 
 def _as_gateway_error(refused: PushRefused) -> GatewayError:
