@@ -8,7 +8,7 @@ import pytest
 
 from gateway.errors import NotAuthenticated, Unavailable
 from gateway.http import event_stream as module
-from gateway.http.event_stream import EventStream, EventStreams, StreamRequest
+from gateway.http.event_stream import EventStreams, StreamRequest
 from parley.contracts import frames
 from parley.contracts.ids import new_id
 from parley.runtime.tokens import KeyRing
@@ -29,14 +29,18 @@ def request() -> StreamRequest:
     return StreamRequest(chat_id=CHAT, user_id=new_id(), session_id=new_id())
 
 
-async def opened(push: FakePush) -> tuple[EventStreams, EventStream]:
+@pytest.fixture
+async def streams(push: FakePush) -> AsyncIterator[EventStreams]:
     streams = EventStreams(push.url, KeyRing([KEY]))
-    return streams, await streams.open(request(), None)
+    yield streams
+    await streams.disconnect()
 
 
-async def test_a_push_that_stays_away_ends_the_stream(push: FakePush, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_push_that_stays_away_ends_the_stream(
+    push: FakePush, streams: EventStreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "_RECONNECT_SECONDS", 0.3)
-    _, stream = await opened(push)
+    stream = await streams.open(request(), None)
     await push.reader()
     await push.stop()
     async with asyncio.timeout(10):
@@ -44,8 +48,8 @@ async def test_a_push_that_stays_away_ends_the_stream(push: FakePush, monkeypatc
     await stream.close()
 
 
-async def test_it_ends_with_the_session_that_push_ends(push: FakePush) -> None:
-    _, stream = await opened(push)
+async def test_it_ends_with_the_session_that_push_ends(push: FakePush, streams: EventStreams) -> None:
+    stream = await streams.open(request(), None)
     reader = await push.reader()
     ended = frames.Error(code="session_ended", message="The session has ended.", chat_id=CHAT)
     await reader.send(ended)
@@ -57,8 +61,10 @@ async def test_it_ends_with_the_session_that_push_ends(push: FakePush) -> None:
     await stream.close()
 
 
-async def test_a_session_that_has_ended_when_push_is_looked_for_ends_the_stream(push: FakePush) -> None:
-    _, stream = await opened(push)
+async def test_a_session_that_has_ended_when_push_is_looked_for_ends_the_stream(
+    push: FakePush, streams: EventStreams
+) -> None:
+    stream = await streams.open(request(), None)
     reader = await push.reader()
     push.refuse_with = (401, "session_ended")
     await reader.drain()
@@ -68,15 +74,14 @@ async def test_a_session_that_has_ended_when_push_is_looked_for_ends_the_stream(
     await stream.close()
 
 
-async def test_a_session_that_has_ended_is_refused(push: FakePush) -> None:
+async def test_a_session_that_has_ended_is_refused(push: FakePush, streams: EventStreams) -> None:
     push.refuse_with = (401, "session_ended")
     with pytest.raises(NotAuthenticated) as refused:
-        await EventStreams(push.url, KeyRing([KEY])).open(request(), None)
+        await streams.open(request(), None)
     assert refused.value.code == "session_ended"
 
 
-async def test_push_learns_which_session_reads(push: FakePush) -> None:
-    streams = EventStreams(push.url, KeyRing([KEY]))
+async def test_push_learns_which_session_reads(push: FakePush, streams: EventStreams) -> None:
     asked = request()
     stream = await streams.open(asked, None)
     reader = await push.reader()
@@ -85,8 +90,8 @@ async def test_push_learns_which_session_reads(push: FakePush) -> None:
     await stream.close()
 
 
-async def test_stopping_ends_streams_that_are_looking_for_push(push: FakePush) -> None:
-    streams, stream = await opened(push)
+async def test_stopping_ends_streams_that_are_looking_for_push(push: FakePush, streams: EventStreams) -> None:
+    stream = await streams.open(request(), None)
     await push.reader()
     await push.stop()
     events = stream.events()
@@ -99,8 +104,8 @@ async def test_stopping_ends_streams_that_are_looking_for_push(push: FakePush) -
     await stream.close()
 
 
-async def test_new_streams_are_refused_while_stopping(push: FakePush) -> None:
-    streams, stream = await opened(push)
+async def test_new_streams_are_refused_while_stopping(push: FakePush, streams: EventStreams) -> None:
+    stream = await streams.open(request(), None)
     streams.close()
     with pytest.raises(Unavailable):
         await streams.open(request(), None)

@@ -11,7 +11,7 @@ from parley_bench.reader_process import ReaderProcess
 from parley_bench.scenario import NoMeasurement, OnProgress, Sample, Size, Table, repeat
 from parley_bench.scenarios import delay, peers
 
-_COUNTS = (10, 50, 100)
+_COUNTS = (10, 50)
 _WARM_UP = 3.0
 _PATH = ("llm-worker", "nats", "push", "gateway")
 _COLUMNS = ("p50", "p99", "together", "model", "readers", "machine busy")
