@@ -15,6 +15,7 @@ from tests.integration.llm_worker.conftest import ACK_WAIT, StartWorker, run_wor
 from tests.integration.llm_worker.harness import Harness, Turn, start_harness, text_of
 from tests.support.counting_tools import CountingTools
 from tests.support.demo_model import DemoModelProcess
+from tests.support.everything_tools import EverythingTools
 from tests.support.service import ServiceProcess
 from tests.support.waiting import eventually
 
@@ -64,8 +65,17 @@ def counted(counting: CountingTools) -> CountingTools:
 
 
 @pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EverythingTools]:
+    with EverythingTools(tmp_path_factory.mktemp("everything")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
 def tools_worker(
-    module_nats_url: str, demo_model_process: DemoModelProcess, counting: CountingTools
+    module_nats_url: str,
+    demo_model_process: DemoModelProcess,
+    counting: CountingTools,
+    everything: EverythingTools,
 ) -> Iterator[ServiceProcess]:
     """A worker with tool servers of each kind, for all tests of this module that need nothing special."""
     secret = {"Authorization": f"Bearer {SECRET}"}
@@ -76,6 +86,7 @@ def tools_worker(
         {"name": "short", "url": counting.url, "tools": ["count"], "max_result_bytes": 9},
         {"name": "careful", "url": counting.url, "tools": ["co*"], "approval": ["count"]},
         {"name": "other", "url": counting.url, "models": ["gpt-*"]},
+        {"name": "everything", "url": everything.url, "tools": ["get-sum", "get-tiny-image"]},
         {"name": "broken", "url": "http://127.0.0.1:9/mcp", "headers": secret},
     )
     with run_worker(module_nats_url, demo_model_process.url, **entries) as process:
@@ -83,7 +94,17 @@ def tools_worker(
 
 
 SECRET = f"secret-{new_id()}"
-OFFERED = ("get_current_time", "convert_time", "count", "wait", "quick_wait", "short_count", "careful_count")
+OFFERED = (
+    "get_current_time",
+    "convert_time",
+    "count",
+    "wait",
+    "quick_wait",
+    "short_count",
+    "careful_count",
+    "get-sum",
+    "get-tiny-image",
+)
 
 
 @pytest.fixture
@@ -107,6 +128,16 @@ async def test_an_answer_uses_a_server_of_another_project_over_stdio(tools: Harn
     assert turn.rounds[0].calls == [call]
     assert end.usage is not None
     assert not end.usage.estimated
+
+
+async def test_an_answer_uses_the_reference_server_over_streamable_http(tools: Harness) -> None:
+    end = await answer(tools, 'get-sum {"a": 19, "b": 23}')
+    (call,) = end.tool_calls
+    assert (call.name, call.server, call.status) == ("get-sum", "everything", "complete")
+    assert "42" in (call.result or "")
+    assert (call.result or "") in end.text
+    image = await answer(tools, "get-tiny-image")
+    assert "[image: image/png]" in (image.tool_calls[0].result or "")
 
 
 async def test_a_failed_call_is_for_the_model_to_deal_with(tools: Harness) -> None:
