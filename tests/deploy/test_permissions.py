@@ -290,7 +290,7 @@ async def _take(nc: Client, consumer: streams.ConsumerSpec) -> Msg:
     return message
 
 
-async def test_what_is_needed_in_trouble_can_be_read_back(server: DeployedNats) -> None:
+async def test_what_an_operator_needs_in_an_outage_can_be_read_back(server: DeployedNats) -> None:
     segment = GenerationSegment(
         chat_id=CHAT, occurred_at=datetime.now(UTC), generation_id=GENERATION, attempt=1, from_=1, to=1, text="Hello"
     )

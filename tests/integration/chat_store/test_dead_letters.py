@@ -23,7 +23,7 @@ async def _dead(neighbour: Neighbour, consumer: str) -> list[tuple[bytes, dict[s
     return found
 
 
-async def test_damaged_and_future_prompts_are_buried_and_the_others_flow(
+async def test_damaged_and_future_prompts_are_dead_lettered_and_the_others_flow(
     start_store: StartStore, neighbour: Neighbour
 ) -> None:
     # All of it lies in the stream when chat-store comes: one batch with good and bad ones.
@@ -41,10 +41,10 @@ async def test_damaged_and_future_prompts_are_buried_and_the_others_flow(
         await neighbour.answer(chat_id, number=2)
         assert [one.id for one in await neighbour.messages(chat_id) if one.role == "user"] == [good.message_id, last]
 
-        async def all_buried() -> bool:
+        async def all_dead_lettered() -> bool:
             return len(await _dead(neighbour, "chat-store-prompts")) == 4
 
-        await eventually(all_buried, deadline=60)
+        await eventually(all_dead_lettered, deadline=60)
     dead = await _dead(neighbour, "chat-store-prompts")
     reasons = {body: headers[dead_letters.REASON] for body, headers in dead}
     assert "does not decode" in reasons[b"damaged"]
@@ -64,7 +64,7 @@ BREAK = """
 """
 
 
-async def test_a_prompt_that_always_fails_is_buried_and_its_replay_works_once_the_cause_is_mended(
+async def test_a_prompt_that_always_fails_is_dead_lettered_and_its_replay_works_once_the_cause_is_mended(
     start_store: StartStore, neighbour: Neighbour, database_url: str
 ) -> None:
     connection = await asyncpg.connect(database_url)
@@ -93,7 +93,7 @@ async def test_a_prompt_that_always_fails_is_buried_and_its_replay_works_once_th
 
 
 @pytest.mark.parametrize("body", [b"damaged", b'{"type": "generation.finished"}'])
-async def test_a_damaged_end_is_buried(start_store: StartStore, neighbour: Neighbour, body: bytes) -> None:
+async def test_a_damaged_end_is_dead_lettered(start_store: StartStore, neighbour: Neighbour, body: bytes) -> None:
     async with start_store():
         chat_id = await neighbour.chat()
         await neighbour.say(chat_id)

@@ -213,7 +213,7 @@ async def test_a_stream_may_end_without_done(demo_model: str) -> None:
 
 
 @pytest.mark.parametrize("model", ["demo-cut-once", "demo-error-429-once", "demo-error-mid-stream-x1"])
-async def test_trouble_that_shows_once_shows_once_per_conversation(client: openai.AsyncOpenAI, model: str) -> None:
+async def test_an_error_that_occurs_once_occurs_once_per_conversation(client: openai.AsyncOpenAI, model: str) -> None:
     for prompt in ("first", "second"):
         with pytest.raises((openai.APIError, httpx.RemoteProtocolError)):
             await _chunks(client, model, prompt)

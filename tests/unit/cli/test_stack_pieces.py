@@ -86,7 +86,7 @@ def test_a_line_without_end_does_not_fill_the_memory() -> None:
     assert len(out.getvalue()) > 900_000
 
 
-def test_only_the_trouble_of_the_servers_is_shown() -> None:
+def test_only_warnings_and_errors_of_the_servers_are_shown() -> None:
     out = io.StringIO()
     lines = Lines(CombinedLog(out), "nats", _SERVER_WARNINGS)
     lines.feed(

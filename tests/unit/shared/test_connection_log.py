@@ -62,7 +62,7 @@ async def test_a_server_without_a_scheme_is_named(caplog: pytest.LogCaptureFixtu
     assert "does not answer at one:4222:" in caplog.text
 
 
-async def test_the_same_trouble_is_said_again_only_after_a_while(
+async def test_the_same_failure_is_logged_again_only_after_a_while(
     lines: ConnectionLog, caplog: pytest.LogCaptureFixture, clock: Clock
 ) -> None:
     for _ in range(3):
@@ -80,9 +80,11 @@ async def test_the_same_trouble_is_said_again_only_after_a_while(
     assert len(caplog.records) == 3
 
 
-async def test_no_trouble_is_kept_in_mind_without_bound(lines: ConnectionLog, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_number_of_remembered_failures_is_bounded(
+    lines: ConnectionLog, caplog: pytest.LogCaptureFixture
+) -> None:
     for number in range(1000):
-        lines.failed(nats.errors.Error(f"trouble {number}"))
+        lines.failed(nats.errors.Error(f"failure {number}"))
     await turn_of_the_loop()
     assert len(caplog.records) == 1000
     assert len(lines._logged) <= 100

@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json as json_module
 import logging
-import os
 import sys
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
-import msgspec
 from nats.aio.client import Client
 
 from parley.contracts.audit import OPERATOR
 from parley.contracts.requests import Request
 from parley.runtime.nats.errors import BusUnavailable, NoResponder, RpcRefused
 from parley.runtime.nats.requests import ask
+from parley_cli.actions import Output, find_nats, print_all
 from parley_cli.deadline import DeadlinePassed, within
 from parley_cli.servers import ServerUnusable, nats_client
-from parley_cli.stack import state
 
 R = TypeVar("R")
 
 ACTOR: Final = OPERATOR
 _REQUEST_TIMEOUT: Final = 10.0
-
-
-class Output(NamedTuple):
-    """One thing to print: as a JSON object, or as text for people."""
-
-    record: Any
-    text: str
 
 
 class Store:
@@ -51,9 +41,8 @@ Action = Callable[[Store], AsyncIterator[Output]]
 def run(action: Action, *, nats_url: str | None, timeout: float, json: bool) -> int:
     """Carry out an action and return the exit code."""
     logging.getLogger("parley").setLevel(logging.ERROR)
-    url = nats_url or _default_url()
+    url = find_nats(nats_url)
     if url is None:
-        print("No stack runs here. Name the server with --nats-url or NATS_URL.", file=sys.stderr)
         return 2
     try:
         asyncio.run(within(timeout, _run(action, url, json)))
@@ -72,12 +61,4 @@ def run(action: Action, *, nats_url: str | None, timeout: float, json: bool) -> 
 
 async def _run(action: Action, url: str, json: bool) -> None:
     async with nats_client(url, "parley-administration") as nc:
-        async for record, text in action(Store(nc)):
-            print(json_module.dumps(msgspec.to_builtins(record)) if json else text)
-
-
-def _default_url() -> str | None:
-    if url := os.environ.get("NATS_URL"):
-        return url
-    running = state.read()
-    return running.nats_url if running is not None else None
+        await print_all(action(Store(nc)), json=json)

@@ -11,7 +11,8 @@ from parley.contracts import rpc
 from parley.contracts.identity import CreateApiKey, RevokeApiKey, Scope, digest, new_api_key
 from parley.contracts.ids import new_id
 from parley.contracts.rpc import KeyOfUser
-from parley_cli.administration.command import ACTOR, Action, Output, Store
+from parley_cli.actions import Output
+from parley_cli.administration.command import ACTOR, Action, Store
 
 _PAGE = 100
 

@@ -7,7 +7,8 @@ from datetime import date
 
 from parley.contracts import rpc
 from parley.contracts.rpc import UsageOfUser
-from parley_cli.administration.command import Action, Output, Store
+from parley_cli.actions import Output
+from parley_cli.administration.command import Action, Store
 
 _PAGE = 100
 

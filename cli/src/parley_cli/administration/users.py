@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 from parley.contracts import rpc
 from parley.contracts.identity import GetUser, ListUsers, UpdateUser, User, UserRole
-from parley_cli.administration.command import ACTOR, Action, Output, Store
+from parley_cli.actions import Output
+from parley_cli.administration.command import ACTOR, Action, Store
 
 _PAGE = 100
 

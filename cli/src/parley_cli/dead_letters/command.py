@@ -5,31 +5,23 @@ from __future__ import annotations
 import asyncio
 import json as json_module
 import logging
-import os
 import sys
 from collections.abc import AsyncIterator, Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import nats.errors
 
 from parley.contracts import streams
 from parley.runtime.nats.errors import BusUnavailable, NotProvisioned
 from parley.runtime.nats.requirements import require
+from parley_cli.actions import Output, find_nats, print_all
 from parley_cli.dead_letters.dead_letter import DeadLetter
 from parley_cli.dead_letters.errors import DeadLetterError
 from parley_cli.dead_letters.queue import DeadLetterQueue
 from parley_cli.deadline import DeadlinePassed, within
 from parley_cli.servers import ServerUnusable, check_jetstream, nats_client
-from parley_cli.stack import state
 
 _REASON_WIDTH = 60
-
-
-class Output(NamedTuple):
-    """One thing to print: as a JSON object, or as text for people."""
-
-    record: dict[str, Any]
-    text: str
 
 
 Action = Callable[[DeadLetterQueue], AsyncIterator[Output]]
@@ -38,9 +30,8 @@ Action = Callable[[DeadLetterQueue], AsyncIterator[Output]]
 def run(action: Action, *, nats_url: str | None, timeout: float, json: bool) -> int:
     """Carry out an action and return the exit code."""
     logging.getLogger("parley").setLevel(logging.ERROR)
-    url = nats_url or _default_url()
+    url = find_nats(nats_url)
     if url is None:
-        print("No stack runs here. Name the server with --nats-url or NATS_URL.", file=sys.stderr)
         return 2
     try:
         asyncio.run(within(timeout, _run(action, url, json)))
@@ -64,8 +55,7 @@ async def _run(action: Action, url: str, json: bool) -> None:
         await check_jetstream(nc)
         js = nc.jetstream(timeout=10)
         await require(js, streams=(streams.DEAD_LETTERS,))
-        async for record, text in action(DeadLetterQueue(js)):
-            print(json_module.dumps(record) if json else text)
+        await print_all(action(DeadLetterQueue(js)), json=json)
 
 
 # --- actions ------------------------------
@@ -147,10 +137,3 @@ def _page(letter: DeadLetter) -> str:
     lines += [f"{name}: {value}" for name, value in headers.items()]
     lines += ["", body if isinstance(body, str) else json_module.dumps(body, indent=2, ensure_ascii=False)]
     return "\n".join(lines)
-
-
-def _default_url() -> str | None:
-    if url := os.environ.get("NATS_URL"):
-        return url
-    running = state.read()
-    return running.nats_url if running is not None else None

@@ -212,7 +212,8 @@ def _failed(failure: SignInFailed, gateway: Gateway) -> Response:
     """Lead back to the page, with the reason for it to show."""
     parts = urlsplit(failure.return_to or f"{gateway.settings.base_path}/")
     query = "&".join(filter(None, (parts.query, urlencode({"sign_in_error": failure.code}))))
-    return RedirectResponse(urlunsplit(parts._replace(query=query)), 303, {"Cache-Control": "no-store"})
+    address = urlunsplit((parts.scheme, parts.netloc, parts.path, query, parts.fragment))
+    return RedirectResponse(address, 303, {"Cache-Control": "no-store"})
 
 
 def _callback_address(request: Request, gateway: Gateway) -> str:
