@@ -24,6 +24,10 @@ def test_what_fits_stays_whole() -> None:
     assert trim([SYSTEM, *TURNS], 10_000) == [SYSTEM, *TURNS]
 
 
+def test_a_conversation_that_begins_with_an_answer_stays_whole_if_it_fits() -> None:
+    assert trim(TURNS[1:], 10_000) == TURNS[1:]
+
+
 def test_the_oldest_turns_go_first() -> None:
     budget = sum(map(tokens_of, [SYSTEM, *TURNS[-3:]]))
     assert trim([SYSTEM, *TURNS], budget) == [SYSTEM, *TURNS[-3:]]

@@ -69,7 +69,8 @@ def trim(context: Sequence[ContextMessage], budget: int) -> list[ContextMessage]
         if remaining < 0:
             break
         first -= 1
-    while first < last and rest[first].role in ("assistant", "tool"):
+    # Where nothing is dropped, the conversation begins as its sender wrote it.
+    while 0 < first < last and rest[first].role in ("assistant", "tool"):
         first += 1
     return system + list(rest[first:])
 
