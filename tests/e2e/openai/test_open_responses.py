@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from parley_client import ParleyClient
-from tests.e2e.test_responses import PIXEL, WEATHER, token_of
+from tests.e2e.openai.test_responses import PIXEL, WEATHER, token_of
 from tests.support.stack import RunningStack
 from tests.unit.gateway.openai.responses import as_dict, check_event, check_response
 from tests.unit.gateway.openai.responses import turn as stored_turn
