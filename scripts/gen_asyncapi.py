@@ -22,7 +22,7 @@ SERVER_FRAMES: tuple[type, ...] = typing.get_args(frames.ServerFrame)
 SERVICES = (GATEWAY, CHAT_STORE, LLM_WORKER, PUSH)
 
 # What travels on each template of parley.contracts.subjects; None: whatever was there before.
-MESSAGES: dict[str, type | None] = {
+MESSAGES: dict[str, type | tuple[type, ...] | None] = {
     "prompt_submitted": events.PromptSubmitted,
     "generation_requested": events.GenerationRequested,
     "generation_segment": events.GenerationSegment,
@@ -32,7 +32,7 @@ MESSAGES: dict[str, type | None] = {
     "live_changed": live.Changed,
     "live_rejected": live.PromptRejected,
     "live_presence": live.PresenceReport,
-    "user_chats": live.ListChanged,
+    "user_chats": (live.ListChanged, live.InvitationsChanged),
     "rpc_models_list": rpc.ListModels,
     "rpc_generation_snapshot": rpc.SnapshotRequest,
     "ctl_generation_stop": rpc.StopSignal,
@@ -52,6 +52,12 @@ PARAMETERS = {
     "kind": "What happened, as the event's `kind`.",
     "consumer": "The durable consumer that could not handle the message.",
 }
+
+
+def messages_on(template: str) -> tuple[type | None, ...]:
+    """Return what travels on a template of the subjects."""
+    found = MESSAGES[template]
+    return found if isinstance(found, tuple) else (found,)
 
 
 def replies_to(request: type) -> tuple[type, ...]:
@@ -102,17 +108,17 @@ class Document:
         self.operations: dict[str, Any] = {}
         self.messages: dict[str, type | None] = {}
 
-    def add_subject(self, name: str, address: str, message: type | None) -> None:
-        """Add a subject, its message, and one operation for each service that uses it."""
+    def add_subject(self, name: str, address: str, messages: tuple[type | None, ...]) -> None:
+        """Add a subject, its messages, and one operation for each service that uses it."""
         subject = concrete(address)
-        answers = replies_to(message) if message is not None else ()
-        self._add_channel(name, address, (message,), "nats", _delivery(subject))
+        answers = tuple(answer for message in messages if message is not None for answer in replies_to(message))
+        self._add_channel(name, address, messages, "nats", _delivery(subject))
         if answers:
             self._add_channel(f"{name}_reply", None, answers, "nats", "The inbox that the request named.")
         for service in senders(subject):
-            self._add_operation(service, "send", name, (message,), answers)
+            self._add_operation(service, "send", name, messages, answers)
         for service in receivers(subject):
-            self._add_operation(service, "receive", name, (message,), answers)
+            self._add_operation(service, "receive", name, messages, answers)
 
     def add_socket(self) -> None:
         every = (*CLIENT_FRAMES, *SERVER_FRAMES)
@@ -229,9 +235,9 @@ def build() -> dict[str, Any]:
     document = Document()
     for name, address in subjects.TEMPLATES.items():
         if name != "rpc_store":
-            document.add_subject(name, address, MESSAGES[name])
+            document.add_subject(name, address, messages_on(name))
     for verb, request in rpc.STORE_REQUESTS.items():
-        document.add_subject(f"rpc_store_{verb}", subjects.rpc_store(verb), request)
+        document.add_subject(f"rpc_store_{verb}", subjects.rpc_store(verb), (request,))
     document.add_socket()
     document.add_event_stream()
     return document.render()

@@ -124,6 +124,8 @@ async def test_nothing_that_an_erased_user_wrote_is_found_anywhere(stack: Runnin
         assert export["complete"]
         assert {one["chat"]["id"] for one in export["chats"]} == set(chats)
         assert WORD in json.dumps(export["chats"][0]["messages"])
+        links = {one["chat"]["id"]: [link["id"] for link in one["share_links"]] for one in export["chats"]}
+        assert links == {chats[0]: [shared["id"]], chats[1]: []}
         assert WORD in dump(stack)
         assert WORD in await streams(stack)
 

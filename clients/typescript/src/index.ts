@@ -23,6 +23,7 @@ export type {
   SharedChat,
   ShareLink,
 } from "./account/bodies.ts";
+export { InvitationList } from "./account/invitations.ts";
 export { Sharing } from "./account/sharing.ts";
 export {
   type AnswerPart,

@@ -1,3 +1,4 @@
+import { InvitationList } from "./account/invitations.ts";
 import { type ChatSnapshot, WatchedChat } from "./chats/chat.ts";
 import { ChatList } from "./chats/chats.ts";
 import type { ChatState } from "./chats/merge.ts";
@@ -19,6 +20,8 @@ export class Parley {
   readonly http: Http;
   /** The user's chats. */
   readonly chats: ChatList;
+  /** The user's invitations to chats of others. */
+  readonly invitations: InvitationList;
   /** The user's drafts. */
   readonly drafts: Drafts;
   private readonly environment: Environment;
@@ -38,6 +41,7 @@ export class Parley {
     this.environment = environment;
     this.http = new Http(environment);
     this.chats = new ChatList(this.http, environment.random);
+    this.invitations = new InvitationList(this.http, environment.random);
     const { store, withLock, random } = environment;
     const user = () => this.currentUser.getSnapshot().id;
     this.drafts = new Drafts(environment, user);
@@ -46,7 +50,10 @@ export class Parley {
       this.http,
       environment,
       () => this.pushUrl(),
-      (frame) => this.chats.onFrame(frame),
+      (frame) => {
+        this.invitations.onFrame(frame);
+        if (frame.type !== "invitations") this.chats.onFrame(frame);
+      },
     );
     let status = this.pushConnection.state.getSnapshot().status;
     this.subscriptions.push(
@@ -166,6 +173,7 @@ export class Parley {
     for (const unsubscribe of this.subscriptions) unsubscribe();
     for (const chat of this.openChats.values()) chat.close();
     this.chats.close();
+    this.invitations.close();
     this.pushConnection.close();
   }
 
@@ -220,6 +228,7 @@ export class Parley {
     if (!certain || before.id === "") return;
     // The list and the socket belong to the user before.
     this.chats.clear();
+    this.invitations.clear();
     this.chats.refresh().catch(() => undefined);
     this.pushConnection.restart();
   }

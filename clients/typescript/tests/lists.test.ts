@@ -101,3 +101,58 @@ describe("the list of chats", () => {
     expect(titles()).toEqual(["A new title"]);
   });
 });
+
+describe("the invitations", () => {
+  const invitation = {
+    chat_id: ONE,
+    title: "Tides",
+    role: "reader",
+    invited_by: "ada",
+    invited_by_name: null,
+    created_at: "2026-01-01T00:00:00Z",
+  };
+  const chatIds = () => setup.parley.invitations.getSnapshot().map(({ chat_id }) => chat_id);
+  let pending: unknown[];
+
+  beforeEach(() => {
+    pending = [invitation];
+    setup.server.overrides.set("GET /v1/invitations", () => json({ items: pending, next: null }));
+  });
+
+  it("are read again when the server reports a change, and leave the list of chats alone", async () => {
+    setup.server.socket.deliver({ type: "invitations" });
+    await pass(10);
+    expect(chatIds()).toEqual([ONE]);
+    expect(reads).toBe(0);
+    pending = [];
+    setup.server.socket.deliver({ type: "invitations" });
+    await pass(10);
+    expect(chatIds()).toEqual([]);
+  });
+
+  it("are read again with the list of chats, within the same bound", async () => {
+    setup.server.fraction = 0.5;
+    setup.server.socket.deliver({ type: "relist", within: 4 });
+    await pass(1_900);
+    expect(chatIds()).toEqual([]);
+    await pass(200);
+    expect(chatIds()).toEqual([ONE]);
+  });
+
+  it("stay as they are when they cannot be read", async () => {
+    setup.server.socket.deliver({ type: "invitations" });
+    await pass(10);
+    setup.server.overrides.set("GET /v1/invitations", () => problem(503, "unavailable"));
+    setup.server.socket.deliver({ type: "invitations" });
+    await pass(10);
+    expect(chatIds()).toEqual([ONE]);
+  });
+
+  it("lose the one that was accepted", async () => {
+    setup.server.overrides.set(`POST /v1/invitations/${ONE}`, () => json({}));
+    setup.server.socket.deliver({ type: "invitations" });
+    await pass(10);
+    await setup.parley.invitations.accept(ONE);
+    expect(chatIds()).toEqual([]);
+  });
+});

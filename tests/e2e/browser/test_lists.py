@@ -57,6 +57,37 @@ def test_other_tabs_and_devices_see_new_renamed_running_and_deleted_chats(
     device.close()
 
 
+_FETCH = """async ([method, path, body]) => {
+    const headers = { "Content-Type": "application/json" };
+    const response = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
+    return response.status === 204 ? null : await response.json();
+}"""
+
+
+def test_an_invitation_is_shown_at_once_and_goes_when_it_is_withdrawn(
+    browser: Browser, context: BrowserContext, page: Page, stack: RunningStack
+) -> None:
+    visitor = browser.new_context(base_url=stack.url, viewport={"width": 1100, "height": 800})
+    visitor.set_default_timeout(30_000)
+    invited = visitor.new_page()
+    for one in (page, invited):
+        one.goto("/")
+        expect(one.get_by_test_id("connection")).to_have_attribute("data-status", "online")
+    user_id = invited.evaluate(_FETCH, ["GET", "/v1/me", None])["user_id"]
+    chats = [page.evaluate(_FETCH, ["POST", "/v1/chats", {"title": title}])["id"] for title in ("Tides", "Trains")]
+    for chat_id in chats:
+        page.evaluate(_FETCH, ["PUT", f"/v1/chats/{chat_id}/members/{user_id}", {"role": "reader"}])
+    invitations = invited.get_by_test_id("invitation")
+    expect(invitations).to_have_count(2)
+    page.evaluate(_FETCH, ["DELETE", f"/v1/chats/{chats[0]}/members/{user_id}", None])
+    expect(invitations).to_have_count(1)
+    expect(invitations).to_contain_text("Trains")
+    invitations.get_by_test_id("accept").click()
+    expect(items(invited)).to_have_text("Trains")
+    expect(invitations).to_have_count(0)
+    visitor.close()
+
+
 def test_what_happened_while_a_tab_was_offline_is_in_its_list_when_it_is_back(
     context: BrowserContext, page: Page, browser: Browser, stack: RunningStack
 ) -> None:

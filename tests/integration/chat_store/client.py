@@ -15,7 +15,7 @@ from nats.js import JetStreamContext
 from parley.contracts import ids, rpc, subjects
 from parley.contracts.events import GenerationFinished, GenerationRequested, PromptSubmitted
 from parley.contracts.identity import Revoked, StartSession
-from parley.contracts.live import Changed, ListChanged
+from parley.contracts.live import Changed, InvitationsChanged, ListChanged
 from parley.contracts.resources import Chat, Member, Message, MessageError, Role, Usage
 from parley.runtime.nats.connect import wait_until_processed
 from parley.runtime.nats.publish import publish_durable
@@ -32,6 +32,7 @@ class Neighbour:
         requested: Requests for answers, in the order in which they were published.
         changed: What was published for readers.
         lists: What was published for lists of chats, by user.
+        invited: The users to whom it was published that their invitations changed.
     """
 
     def __init__(self, nc: Client) -> None:
@@ -40,6 +41,7 @@ class Neighbour:
         self.requested: list[GenerationRequested] = []
         self.changed: list[Changed] = []
         self.lists: dict[str, list[ListChanged]] = {}
+        self.invited: list[str] = []
         self.signals: list[str] = []
         self.revoked: list[Revoked] = []
 
@@ -54,8 +56,12 @@ class Neighbour:
             self.changed.append(msgspec.json.decode(message.data, type=Changed))
 
         async def on_list_changed(message: Msg) -> None:
-            changes = self.lists.setdefault(message.subject.split(".")[1], [])
-            changes.append(msgspec.json.decode(message.data, type=ListChanged))
+            user_id = message.subject.split(".")[1]
+            changed = msgspec.json.decode(message.data, type=ListChanged | InvitationsChanged)
+            if isinstance(changed, InvitationsChanged):
+                self.invited.append(user_id)
+            else:
+                self.lists.setdefault(user_id, []).append(changed)
 
         async def on_signal(message: Msg) -> None:
             self.signals.append(message.subject.split(".")[2])

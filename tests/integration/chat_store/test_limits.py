@@ -327,6 +327,29 @@ async def test_a_user_owns_as_many_chats_as_allowed_exactly(start_store: StartSt
         await neighbour.chat()
 
 
+async def test_a_chat_is_handed_over_to_a_member_who_may_have_one_more(
+    start_store: StartStore, neighbour: Neighbour
+) -> None:
+    async with start_store(CHATS_PER_USER="2"), start_store(CHATS_PER_USER="2"):
+        chats = [await neighbour.chat() for _ in range(2)]
+        for chat_id in chats:
+            await neighbour.join(chat_id, "ben")
+        await neighbour.chat("ben")
+        asked = [rpc.HandOver(user_id="ann", chat_id=chat_id, member_id="ben") for chat_id in chats]
+        outcomes = await asyncio.gather(*(outcome_of(neighbour, request) for request in asked))
+        assert set(outcomes) == {None, "too_many_chats"}, "both at once are one too many"
+        refused = asked[outcomes.index("too_many_chats")]
+        assert "The member has 2 chats" in (await refusal_of(neighbour, refused)).message
+        assert (await neighbour.get(refused.chat_id)).owner_id == "ann"
+        # Whoever may not hand over does not learn how many chats somebody has.
+        by_writer = rpc.HandOver(user_id="ben", chat_id=refused.chat_id, member_id="ann")
+        assert (await refusal_of(neighbour, by_writer)).code == "forbidden"
+        to_stranger = rpc.HandOver(user_id="ann", chat_id=refused.chat_id, member_id="eve")
+        assert (await refusal_of(neighbour, to_stranger)).code == "conflict"
+        # Ann has a place again.
+        await neighbour.chat()
+
+
 @pytest.mark.parametrize(
     "setting", [{"QUEUED_PROMPTS_PER_CHAT": "2"}, {"QUEUED_BYTES_PER_CHAT": "10"}], ids=["prompts", "bytes"]
 )

@@ -164,6 +164,42 @@ async def test_a_queued_prompt_is_deleted_by_its_author_or_the_owner_only(store:
     await store.ask(delete("ann", queued[1]))
 
 
+async def test_an_invited_user_is_informed_of_each_change_of_the_invitation(store: Neighbour) -> None:
+    chat_id = await store.chat()
+    for last in ("accept", "decline", "withdraw"):
+        invited, seen = await guest(store), 0
+
+        async def informed(request: rpc.Request[Any]) -> None:
+            nonlocal seen
+            await store.ask(request)
+            seen += 1
+            await eventually(lambda: store.invited.count(invited) == seen)  # noqa: B023
+
+        await informed(rpc.PutMember(user_id="ann", chat_id=chat_id, member_id=invited))
+        await informed(rpc.PutMember(user_id="ann", chat_id=chat_id, member_id=invited, role="reader"))
+        ends: dict[str, rpc.Request[Any]] = {
+            "accept": rpc.AcceptInvitation(user_id=invited, chat_id=chat_id),
+            "decline": rpc.DeclineInvitation(user_id=invited, chat_id=chat_id),
+            "withdraw": rpc.DeleteMember(user_id="ann", chat_id=chat_id, member_id=invited),
+        }
+        await informed(ends[last])
+    assert "ann" not in store.invited
+
+
+async def test_readers_are_sent_the_roles_of_members_who_are_new_or_have_another(store: Neighbour) -> None:
+    chat_id, member = await store.chat(), ids.new_id()
+
+    def roles() -> list[dict[str, str]]:
+        return [dict(one.roles) for one in store.changed if one.chat_id == chat_id]
+
+    await store.join(chat_id, member, "reader")
+    await store.ask(rpc.PutMember(user_id="ann", chat_id=chat_id, member_id=member, role="writer"))
+    await store.ask(rpc.HandOver(user_id="ann", chat_id=chat_id, member_id=member))
+    await store.ask(rpc.DeleteMember(user_id=member, chat_id=chat_id, member_id="ann"))
+    expected = [{member: "reader"}, {member: "writer"}, {member: "owner", "ann": "writer"}, {}]
+    await eventually(lambda: roles() == expected)
+
+
 async def test_a_chat_that_is_handed_over_has_the_one_new_owner(store: Neighbour) -> None:
     chat_id, member, invited = await store.chat(), ids.new_id(), await guest(store)
     await store.join(chat_id, member, "reader")

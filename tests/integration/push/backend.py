@@ -16,7 +16,7 @@ from nats.aio.subscription import Subscription
 from parley.contracts import identity, rpc, subjects
 from parley.contracts.frames import Delta, Generation, Kind
 from parley.contracts.ids import new_id
-from parley.contracts.live import Changed, ListChanged, PromptRejected
+from parley.contracts.live import Changed, InvitationsChanged, ListChanged, PromptRejected
 from parley.runtime.nats.client import ReconnectingClient
 from parley.runtime.nats.connect import wait_until_processed
 from tests.unit.push.world import ChatStore
@@ -109,7 +109,7 @@ class Backend:
         await self._nats.publish(subjects.CTL_IDENTITY_REVOKED, msgspec.json.encode(revoked))
         await wait_until_processed(self._nats)
 
-    async def tell_list(self, user_id: str, *changes: ListChanged | bytes) -> None:
+    async def tell_list(self, user_id: str, *changes: ListChanged | InvitationsChanged | bytes) -> None:
         for changed in changes:
             payload = changed if isinstance(changed, bytes) else msgspec.json.encode(changed)
             await self._nats.publish(subjects.user_chats(user_id), payload)

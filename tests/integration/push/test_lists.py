@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from parley.contracts import permissions
-from parley.contracts.frames import Listed, Relist
+from parley.contracts.frames import Invitations, Listed, Relist
 from parley.contracts.ids import new_id
-from parley.contracts.live import ListChanged
+from parley.contracts.live import InvitationsChanged, ListChanged
 from parley.contracts.resources import ChatSummary
 from parley_cli.embedded.nats import NatsServer
 from parley_cli.embedded.ports import free_port
@@ -67,6 +67,25 @@ async def test_all_sockets_of_a_user_that_asked_are_informed_and_nobody_else(
             await reader.follow(backend.new_chat("ann", "ben"))
             assert listed(reader) == []
         assert relists(unasked) == 0
+
+
+async def test_a_user_is_informed_of_invitations_on_all_sockets_that_asked_and_nobody_else(
+    backend: Backend, url: str
+) -> None:
+    async with (
+        reading(url, chats=True) as one,
+        reading(url, chats=True) as other,
+        reading(url) as unasked,
+        reading(url, "ben", chats=True) as stranger,
+    ):
+        for reader in (one, other, stranger):
+            await eventually(lambda: relists(reader) >= 1)  # noqa: B023
+        await backend.tell_list("ann", InvitationsChanged(chat_id=new_id()))
+        for reader in (one, other):
+            await eventually(lambda: Invitations() in reader.frames)  # noqa: B023
+        for reader in (unasked, stranger):
+            await reader.follow(backend.new_chat("ann", "ben"))
+            assert Invitations() not in reader.frames
 
 
 async def test_a_user_with_many_sockets_has_one_subscription(tmp_path: Path) -> None:

@@ -69,6 +69,27 @@ async def test_who_may_only_read_or_does_not_watch_writes_nothing(
         await show(clients, ann="writing", ben="reading")
 
 
+async def test_a_reader_who_becomes_a_writer_is_shown_writing_at_once(
+    backend: Backend, push: ServiceProcess, url: str
+) -> None:
+    chat = backend.new_chat("ann", "ben")
+    backend.chats[chat].roles["ben"] = "reader"
+    async with reading(url, "ann") as ann, reading(url, "ben") as ben:
+        clients = [await ann.follow(chat), await ben.follow(chat)]
+        await show(clients, ann="reading", ben="reading")
+        synced = backend.asked["sync"]
+        await backend.publish(backend.chats[chat].set_role("ben", "writer"))
+        await eventually(lambda: clients[1].version == backend.chats[chat].version)
+
+        async def shown_writing() -> bool:
+            # A client repeats it; more often than once a second is ignored.
+            await ben.send(type="typing", chat_id=chat)
+            return [(client.present or {}).get("ben") for client in clients] == ["writing"] * 2
+
+        await eventually(shown_writing, deadline=DEADLINE, every=0.3)
+        assert backend.asked["sync"] == synced, "the change itself has the role"
+
+
 async def test_a_chat_with_one_member_and_a_busy_one_cost_the_bus_little(
     backend: Backend, push: ServiceProcess, url: str, module_nats_url: str
 ) -> None:

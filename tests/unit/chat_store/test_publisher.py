@@ -8,7 +8,7 @@ from chat_store.domain import chats, generations, members
 from chat_store.events.publisher import Publisher, encode_changed
 from chat_store.events.starter import Starter
 from parley.contracts import limits
-from parley.contracts.live import Changed, ListChanged
+from parley.contracts.live import Changed, InvitationsChanged, ListChanged
 from tests.unit.chat_store.tables import CHAT, Tables
 
 
@@ -51,14 +51,20 @@ def test_a_deleted_chat_is_published_without_itself() -> None:
 
 
 class Bus:
-    """A connection that remembers what was published for lists of chats, by subject."""
+    """A connection that remembers what was published for lists of chats, by subject, and to invited users."""
 
     def __init__(self) -> None:
         self.published: list[tuple[str, ListChanged]] = []
+        self.invited: list[str] = []
 
     async def publish(self, subject: str, payload: bytes) -> None:
-        if subject.startswith("user."):
-            self.published.append((subject, msgspec.json.decode(payload, type=ListChanged)))
+        if not subject.startswith("user."):
+            return
+        changed = msgspec.json.decode(payload, type=ListChanged | InvitationsChanged)
+        if isinstance(changed, InvitationsChanged):
+            self.invited.append(subject)
+        else:
+            self.published.append((subject, changed))
 
 
 async def _lists_published(tables: Tables, *members: str) -> list[tuple[str, ListChanged]]:
@@ -106,6 +112,18 @@ async def test_a_new_members_list_gets_the_chat_and_a_removed_members_loses_it()
         ("user.ann.chats", False),
         ("user.bob.chats", True),
     ]
+
+
+async def test_an_invited_user_is_informed_and_no_list_and_no_room_is() -> None:
+    tables, bus = Tables(), Bus()
+    publisher = Publisher(bus, bus, bus, Starter(bus, limit=0))  # type: ignore[arg-type]
+    tables.run(lambda chat: members.put(chat, "ann", "bob", "reader"))
+    await publisher.announce([tables.history[-1]])
+    assert (bus.invited, bus.published) == (["user.bob.chats"], [])
+    tables.run(lambda chat: members.accept(chat, "bob"))
+    assert _published(tables).roles == {"bob": "reader"}
+    await publisher.announce([msgspec.structs.replace(tables.history[-1], members=["ann"])])
+    assert bus.invited == ["user.bob.chats"] * 2
 
 
 async def test_a_deleted_chat_leaves_every_members_list() -> None:

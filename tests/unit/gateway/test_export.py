@@ -65,6 +65,12 @@ class Store:
                 return identity.SessionList(items=[])
             case identity.ListApiKeys():
                 return identity.ApiKeyList(items=[])
+            case rpc.ListInvitations():
+                return rpc.InvitationList(items=[])
+            case rpc.ListMembers():
+                return rpc.MemberList(items=[])
+            case rpc.ListShareLinks():
+                return rpc.ShareLinkList(items=[])
             case _:
                 return rpc.UsageReply(items=[])
 

@@ -167,3 +167,16 @@ def test_a_late_page_in_place_of_changes_does_not_undo_a_change_either() -> None
     history.apply(store.submit())
     assert history.merge(late, then)
     assert history.version == store.version
+
+
+def test_a_change_of_roles_is_known_with_it() -> None:
+    store = ChatStore(members=("ann", "ben"))
+    store.roles["ben"] = "reader"
+    history = known(store)
+    assert not history.may("ben", "write")
+    history.apply(store.set_role("ben", "writer"))
+    assert history.may("ben", "write")
+    history.apply(store.set_role("cid", "reader"))
+    assert (history.may("cid", "read"), history.may("cid", "write")) == (True, False)
+    history.apply(replace(store.rename(), removed_members=["ben"], roles={"ben": "writer"}))
+    assert not history.may("ben", "read"), "a removal has the last word"

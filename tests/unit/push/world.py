@@ -218,6 +218,10 @@ class ChatStore:
         self.members.append(user_id)
         return self._change([])
 
+    def set_role(self, user_id: str, role: Role) -> Changed:
+        self.roles[user_id] = role
+        return self._change([], roles={user_id: role})
+
     def delete(self) -> Changed:
         self.version += 1
         return Changed(chat_id=self.chat_id, since=self.version - 1, version=self.version, chat=None, messages=[])
@@ -297,7 +301,9 @@ class ChatStore:
         )
         return message
 
-    def _change(self, messages: list[Message], removed: list[str] | None = None) -> Changed:
+    def _change(
+        self, messages: list[Message], removed: list[str] | None = None, roles: dict[str, Role] | None = None
+    ) -> Changed:
         self.version += 1
         return Changed(
             chat_id=self.chat_id,
@@ -307,6 +313,7 @@ class ChatStore:
             messages=messages,
             generation=self.ref,
             removed_members=removed or [],
+            roles=roles or {},
         )
 
 

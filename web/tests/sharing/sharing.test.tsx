@@ -111,9 +111,6 @@ describe("an invitation", () => {
 
   it("opens the chat when it is accepted", async () => {
     page.server.overrides.set("GET /v1/invitations", () => json({ items: [invitation], next: null }));
-    page.server.guest = false;
-    page.reconnect();
-    await page.pass(50);
     page.server.overrides.set(`POST /v1/invitations/${CHAT}`, done);
     await page.render(<Invitations onOpen={opened} />);
     await page.pass(50);
@@ -123,11 +120,24 @@ describe("an invitation", () => {
     expect(find("invitation")).toBeNull();
   });
 
+  it("is shown to a guest as soon as the server reports it, and goes when it was withdrawn", async () => {
+    let items: unknown[] = [];
+    page.server.overrides.set("GET /v1/invitations", () => json({ items, next: null }));
+    await page.render(<Invitations onOpen={opened} />);
+    await page.pass(50);
+    expect(find("invitation")).toBeNull();
+    items = [invitation];
+    page.server.socket.deliver({ type: "invitations" });
+    await page.pass(50);
+    expect(find("invitation")?.textContent).toContain("ada invites you to read.");
+    items = [];
+    page.server.socket.deliver({ type: "invitations" });
+    await page.pass(50);
+    expect(find("invitation")).toBeNull();
+  });
+
   it("stays, with the error, when it could not be declined", async () => {
     page.server.overrides.set("GET /v1/invitations", () => json({ items: [invitation], next: null }));
-    page.server.guest = false;
-    page.reconnect();
-    await page.pass(50);
     page.server.overrides.set(`DELETE /v1/invitations/${CHAT}`, () => problem(503, "unavailable"));
     await page.render(<Invitations onOpen={opened} />);
     await page.pass(50);

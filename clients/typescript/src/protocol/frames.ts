@@ -197,11 +197,16 @@ export interface ChatSummary {
   readonly running: boolean;
 }
 
-/** The list of chats may have changed unseen: read it again (`GET /v1/chats`). */
+/** The list of chats may have changed unseen: read it again (`GET /v1/chats`), and the invitations. */
 export interface RelistFrame {
   readonly type: "relist";
   /** Seconds; wait a random part of them before, for all readers are notified at once. */
   readonly within?: number;
+}
+
+/** The user was invited to a chat, or an invitation changed or is gone: read them again (`GET /v1/invitations`). */
+export interface InvitationsFrame {
+  readonly type: "invitations";
 }
 
 /** Who has a shared chat open now, the reader included: replaces what was known. */
@@ -238,7 +243,7 @@ export interface ErrorFrame {
 export interface AuthFrame {
   readonly type: "auth";
   readonly ticket: string;
-  /** Whether to follow the user's list of chats (`listed`, `relist`), too. */
+  /** Whether to follow the user's list of chats (`listed`, `relist`, `invitations`), too. */
   readonly chats?: boolean;
 }
 
@@ -268,7 +273,7 @@ export interface TypingFrame {
   readonly chat_id: string;
 }
 
-export type ServerFrame = ReadyFrame | SnapshotFrame | MessageFrame | GenerationFrame | DeltaFrame | ChatFrame | ListedFrame | RelistFrame | PresenceFrame | RejectedFrame | ErrorFrame;
+export type ServerFrame = ReadyFrame | SnapshotFrame | MessageFrame | GenerationFrame | DeltaFrame | ChatFrame | ListedFrame | RelistFrame | InvitationsFrame | PresenceFrame | RejectedFrame | ErrorFrame;
 
 export type ClientFrame = AuthFrame | WatchFrame | UnwatchFrame | TypingFrame;
 
@@ -708,6 +713,18 @@ export const SCHEMAS = {
       within: "number"
     }
   },
+  InvitationsFrame: {
+    required: [
+      "type"
+    ],
+    fields: {
+      type: {
+        enum: [
+          "invitations"
+        ]
+      }
+    }
+  },
   PresenceFrame: {
     required: [
       "type",
@@ -809,6 +826,7 @@ export const SERVER_FRAMES = {
   chat: "ChatFrame",
   listed: "ListedFrame",
   relist: "RelistFrame",
+  invitations: "InvitationsFrame",
   presence: "PresenceFrame",
   rejected: "RejectedFrame",
   error: "ErrorFrame",

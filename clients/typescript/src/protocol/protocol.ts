@@ -4,6 +4,7 @@
 
 import type {
   ErrorFrame,
+  InvitationsFrame,
   ListedFrame,
   Message,
   PresenceFrame,
@@ -24,6 +25,7 @@ export type {
   DeltaFrame,
   ErrorFrame,
   GenerationFrame,
+  InvitationsFrame,
   ListedFrame,
   Message,
   MessageError,
@@ -51,12 +53,19 @@ export interface Page<Item> {
 /** A frame about one chat: the input of {@link merge}. */
 export type RoomFrame = Exclude<
   ServerFrame,
-  ReadyFrame | ListFrame | PresenceFrame | RejectedFrame | ErrorFrame
+  ReadyFrame | UserFrame | PresenceFrame | RejectedFrame | ErrorFrame
 >;
 /** A frame about the user's list of chats. */
 export type ListFrame = ListedFrame | RelistFrame;
+/** A frame about the user, whatever is watched. */
+export type UserFrame = ListFrame | InvitationsFrame;
 /** A frame that a chat's subscriber receives. */
-export type ListenerFrame = Exclude<ServerFrame, ReadyFrame | ListFrame>;
+export type ListenerFrame = Exclude<ServerFrame, ReadyFrame | UserFrame>;
+
+/** Whether a frame is about the user, and not about a chat that is watched. */
+export function isUserFrame(frame: ListenerFrame | UserFrame): frame is UserFrame {
+  return frame.type === "listed" || frame.type === "relist" || frame.type === "invitations";
+}
 
 /** Decodes and validates a frame; null for an unknown type or a frame that does not match its schema. */
 export function decodeFrame(data: unknown): ServerFrame | null {

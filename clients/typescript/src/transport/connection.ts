@@ -5,9 +5,10 @@ import {
   type Cursor,
   type ErrorFrame,
   isPushCloseCode,
+  isUserFrame,
   type ListenerFrame,
-  type ListFrame,
   SESSION_ENDED,
+  type UserFrame,
 } from "../protocol/protocol.ts";
 import { Backoff } from "./backoff.ts";
 import { EventStreamTransport } from "./events.ts";
@@ -67,7 +68,7 @@ export class Connection {
   private readonly http: Http;
   private readonly environment: Environment;
   private readonly pushUrl: () => Promise<string>;
-  private readonly onList: (frame: ListFrame) => void;
+  private readonly onUserFrame: (frame: UserFrame) => void;
   private readonly subject = new Subject<ConnectionState>({
     status: "connecting",
     transport: "socket",
@@ -93,18 +94,18 @@ export class Connection {
 
   /**
    * @param pushUrl Resolves to the socket's URL; called for each attempt.
-   * @param onList Called with frames about the user's list of chats, which only sockets carry.
+   * @param onUserFrame Called with frames about the user, which only sockets carry.
    */
   constructor(
     http: Http,
     environment: Environment,
     pushUrl: () => Promise<string>,
-    onList: (frame: ListFrame) => void,
+    onUserFrame: (frame: UserFrame) => void,
   ) {
     this.http = http;
     this.environment = environment;
     this.pushUrl = pushUrl;
-    this.onList = onList;
+    this.onUserFrame = onUserFrame;
     this.backoff = new Backoff(RECONNECT_BACKOFF, environment.random);
   }
 
@@ -249,9 +250,9 @@ export class Connection {
     this.restartSilenceTimer();
   }
 
-  private onSocketFrame(frame: ListenerFrame | ListFrame): void {
+  private onSocketFrame(frame: ListenerFrame | UserFrame): void {
     this.restartSilenceTimer();
-    if (frame.type === "listed" || frame.type === "relist") this.onList(frame);
+    if (isUserFrame(frame)) this.onUserFrame(frame);
     else if (frame.type === "error" && ACCESS_ERRORS.has(frame.code)) this.verifyUser(frame);
     else this.deliver(frame);
   }
@@ -367,7 +368,7 @@ export class Connection {
         this.retryIn(this.socketRetryDelay());
       },
       onFrame: (frame) => {
-        if (frame.type !== "listed" && frame.type !== "relist") this.deliver(frame);
+        if (!isUserFrame(frame)) this.deliver(frame);
       },
       onEnd: (code) => {
         if (code === SESSION_ENDED) {

@@ -1,11 +1,11 @@
 import type { Environment, SocketLike } from "../environment.ts";
-import { type ClientFrame, decodeFrame, type ListenerFrame, type ListFrame } from "../protocol/protocol.ts";
+import { type ClientFrame, decodeFrame, type ListenerFrame, type UserFrame } from "../protocol/protocol.ts";
 
 /** The events of a transport. */
 export interface TransportListener {
   /** The transport is authenticated; a socket reports its user. */
   onReady(userId?: string): void;
-  onFrame(frame: ListenerFrame | ListFrame): void;
+  onFrame(frame: ListenerFrame | UserFrame): void;
   /** The transport has ended. Called once, after all other events. */
   onEnd(code: number): void;
 }

@@ -28,7 +28,7 @@ class Auth(_Frame, frozen=True, kw_only=True, tag="auth"):
     """The first frame, within 10 s: a ticket from ``POST /v1/push-ticket``.
 
     Attributes:
-        chats: Whether to follow the user's list of chats (``listed``, ``relist``), too.
+        chats: Whether to follow the user's list of chats (``listed``, ``relist``, ``invitations``), too.
     """
 
     ticket: str
@@ -182,13 +182,20 @@ class Listed(_Frame, frozen=True, kw_only=True, tag="listed"):
 
 
 class Relist(_Frame, frozen=True, kw_only=True, tag="relist"):
-    """The list of chats may have changed unseen: read it again (``GET /v1/chats``).
+    """The list of chats may have changed unseen: read it again (``GET /v1/chats``), and the invitations.
 
     Attributes:
         within: Seconds; wait a random part of them before, for all readers are notified at once.
     """
 
     within: float = 0.0
+
+
+class Invitations(_Frame, frozen=True, kw_only=True, tag="invitations"):
+    """The user was invited to a chat, or an invitation changed or is gone: read them again (``GET /v1/invitations``).
+
+    At most once; sent to the user's sockets that asked for ``chats``. ``Relist`` says it, too.
+    """
 
 
 PresenceState = Literal["reading", "writing"]
@@ -235,7 +242,18 @@ class Error(_Frame, frozen=True, kw_only=True, omit_defaults=True, tag="error"):
 
 
 ServerFrame = (
-    Ready | Snapshot | MessageFrame | Generation | Delta | ChatFrame | Listed | Relist | Presence | Rejected | Error
+    Ready
+    | Snapshot
+    | MessageFrame
+    | Generation
+    | Delta
+    | ChatFrame
+    | Listed
+    | Relist
+    | Invitations
+    | Presence
+    | Rejected
+    | Error
 )
 
 

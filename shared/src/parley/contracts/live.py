@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from parley.contracts.frames import PresentUser
-from parley.contracts.resources import Chat, ChatSummary, GenerationRef, Message, MessageError
+from parley.contracts.resources import Chat, ChatSummary, GenerationRef, Message, MessageError, Role
 
 READ_AT: Final = "Parley-Read-At"
 """Header of about one delta per answer and second: when (Unix time in seconds) the worker read it from the provider."""
@@ -21,6 +21,7 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="
         messages: The messages that changed; null when they are too large to send along (ask ``sync``).
         generation: The active generation after the change.
         removed_members: Users who may no longer read.
+        roles: Of members who are new, or have another role than before.
     """
 
     chat_id: str
@@ -30,6 +31,7 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="
     messages: list[Message] | None
     generation: GenerationRef | None = None
     removed_members: list[str] = []
+    roles: dict[str, Role] = {}
     v: int = 1
 
 
@@ -46,6 +48,16 @@ class ListChanged(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", t
     chat_id: str
     version: int
     chat: ChatSummary | None
+    v: int = 1
+
+
+class InvitationsChanged(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="invitations_changed"):
+    """A user was invited to a chat, the invitation has another role, or it was accepted, declined or withdrawn.
+
+    Sent to the invited user, on the subject of the user's list of chats.
+    """
+
+    chat_id: str
     v: int = 1
 
 

@@ -1,5 +1,5 @@
-import { type Invitation, Sharing } from "parley-client";
-import { useEffect, useMemo, useState } from "react";
+import type { Invitation } from "parley-client";
+import { useEffect, useState } from "react";
 import { useObservable, useParley } from "../session/context";
 import { messageOf } from "../ui/errors";
 
@@ -10,40 +10,24 @@ interface InvitationsProps {
 /** The user's pending invitations, above the list of chats. */
 export function Invitations({ onOpen }: InvitationsProps) {
   const parley = useParley();
-  const sharing = useMemo(() => new Sharing(parley.http), [parley]);
-  const [items, setItems] = useState<readonly Invitation[]>([]);
   const [problem, setProblem] = useState<string | null>(null);
-  // Guests are not invited: they come and go with a browser.
-  const { guest } = useObservable(parley.user);
   const userId = useObservable(parley.http.user);
-  // An invitation comes with a frame about the list of chats.
-  const { items: chats } = useObservable(parley.chats);
+  const items = useObservable(parley.invitations);
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a change of the list loads them again
   useEffect(() => {
-    if (userId === null || guest) return;
-    let current = true;
-    const load = () =>
-      sharing.invitations().then(
-        (loaded) => current && setItems(loaded),
-        () => undefined,
-      );
-    const refresh = () => !document.hidden && load();
-    load();
+    if (userId === null) return;
+    // The socket reports changes; server-sent events, where it does not last, do not.
+    const refresh = () => void (document.hidden || parley.invitations.refresh());
+    refresh();
     document.addEventListener("visibilitychange", refresh);
-    return () => {
-      current = false;
-      document.removeEventListener("visibilitychange", refresh);
-    };
-  }, [sharing, userId, chats.length, guest]);
+    return () => document.removeEventListener("visibilitychange", refresh);
+  }, [parley, userId]);
 
-  const answer = (invitation: Invitation, accepted: boolean) => {
-    const { chat_id } = invitation;
+  const answer = ({ chat_id }: Invitation, accepted: boolean) => {
     setProblem(null);
-    const request = accepted ? sharing.accept(chat_id) : sharing.decline(chat_id);
+    const request = accepted ? parley.invitations.accept(chat_id) : parley.invitations.decline(chat_id);
     request.then(
       () => {
-        setItems((before) => before.filter((other) => other.chat_id !== chat_id));
         if (!accepted) return;
         parley.chats.refresh().catch(() => undefined);
         onOpen(chat_id);

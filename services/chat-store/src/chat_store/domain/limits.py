@@ -171,6 +171,12 @@ def too_many_chats(limit: int) -> LimitReached:
     )
 
 
+def too_many_chats_of_member(limit: int) -> LimitReached:
+    return LimitReached(
+        TOO_MANY_CHATS, f"The member has {limit} chats, as many as a user may have.", retry_after=_RETRY_CHATS
+    )
+
+
 def error_of_call(refusal: LimitReached | ModelNotAllowed) -> MessageError:
     """Return the error of an answer whose provider may not be called."""
     return MessageError(

@@ -28,7 +28,7 @@ from chat_store.storage.pool import Database
 from parley.contracts import limits, subjects
 from parley.contracts.events import GenerationRequested
 from parley.contracts.identity import Revoked
-from parley.contracts.live import Changed, ListChanged
+from parley.contracts.live import Changed, InvitationsChanged, ListChanged
 from parley.contracts.resources import Chat
 from parley.contracts.rpc import StopSignal, ToolDecided
 from parley.runtime import tracing
@@ -73,6 +73,7 @@ class Publisher:
                 await self._send(subjects.live_changed(change.chat.id), encode_changed(change))
             if change.visible and change.listed:
                 await self._publish_to_lists(change)
+            await self._publish_to_invited(change)
             if change.stop is not None:
                 await self.signal_stop(change.stop)
         requested = [change.request for change in changes if change.request is not None]
@@ -108,6 +109,12 @@ class Publisher:
         for user_id in members:
             await self._send(subjects.user_chats(user_id), gone if user_id in change.members_removed else payload)
 
+    async def _publish_to_invited(self, change: Changes) -> None:
+        invited = [invitation.user_id for invitation in change.invitations_changed]
+        payload = msgspec.json.encode(InvitationsChanged(chat_id=change.chat.id))
+        for user_id in (*invited, *change.invitations_removed):
+            await self._send(subjects.user_chats(user_id), payload)
+
     async def announce_moved(self, moved: Sequence[MovedChat], *, guest_id: str) -> None:
         """Publish chats that a guest gave to the user who has signed in. At most once; repaired by versions."""
         for one in moved:
@@ -120,6 +127,7 @@ class Publisher:
                 messages=None,
                 generation=one.generation,
                 removed_members=[guest_id],
+                roles=one.members,
             )
             await self._send(subjects.live_changed(chat.id), msgspec.json.encode(changed))
             shown = ListChanged(chat_id=chat.id, version=chat.version, chat=chat.summary())
@@ -210,6 +218,7 @@ def encode_changed(change: Changes) -> bytes:
         messages=[message.resource() for message in change.messages],
         generation=reference,
         removed_members=change.members_removed,
+        roles={member.user_id: member.role for member in change.members_changed},
     )
     payload = msgspec.json.encode(changed)
     if len(payload) > limits.MAX_REPLY_BYTES:

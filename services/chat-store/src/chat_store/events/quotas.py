@@ -1,6 +1,6 @@
 """The limits of users and chats, as requests and events meet them (``docs/decisions/0055``)."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 
@@ -10,12 +10,13 @@ from chat_store.domain.limits import Account, Limits
 from chat_store.domain.prompts import prompt_bytes
 from chat_store.errors import LimitReached, ModelNotAllowed
 from chat_store.storage import limits as counts
-from chat_store.storage import messages
+from chat_store.storage import members, messages
 from chat_store.storage.pool import Database
 from chat_store.storage.rows import Connection
 from parley.contracts import rpc
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.limits import TOO_MANY_PROMPTS
+from parley.contracts.policy import may_in_chat
 from parley.contracts.resources import MessageError
 
 
@@ -100,6 +101,27 @@ class Quotas:
     @asynccontextmanager
     async def creating_chat(self, connection: Connection, chat_id: str, user_id: str) -> AsyncIterator[None]:
         """Keep the number of a user's chats within the limit while one is created. Raises: LimitReached."""
+        async with self._one_more_chat(connection, chat_id, user_id, rules.too_many_chats):
+            yield
+
+    @asynccontextmanager
+    async def handing_over(self, connection: Connection, request: rpc.HandOver) -> AsyncIterator[None]:
+        """Keep the number of a member's chats within the limit while the member is made the owner of one.
+
+        Raises:
+            LimitReached: the member has as many chats as allowed; only an owner learns that, and of a member only.
+        """
+        roles = await members.roles(connection, request.chat_id) if self.limits.chats_per_user else {}
+        if not may_in_chat(roles.get(request.user_id), "hand_over") or request.member_id not in roles:
+            yield  # there is no limit, or the rules refuse it
+            return
+        async with self._one_more_chat(connection, request.chat_id, request.member_id, rules.too_many_chats_of_member):
+            yield
+
+    @asynccontextmanager
+    async def _one_more_chat(
+        self, connection: Connection, chat_id: str, user_id: str, refusal: Callable[[int], LimitReached]
+    ) -> AsyncIterator[None]:
         limit = self.limits.chats_per_user
         if not limit:
             yield
@@ -107,7 +129,7 @@ class Quotas:
         async with counts.locked(connection, user_id):
             with _counted():
                 if not await counts.has_room_for_chat(connection, chat_id, user_id=user_id, limit=limit):
-                    raise rules.too_many_chats(limit)
+                    raise refusal(limit)
             yield
 
     async def check_call(

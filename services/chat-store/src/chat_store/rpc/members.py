@@ -84,6 +84,7 @@ async def hand_over(request: rpc.HandOver, store: Store) -> rpc.ChatReply:
         request.chat_id,
         run,
         users=[request.user_id, member_id],
+        within=lambda connection: store.quotas.handing_over(connection, request),
         audited=lambda _: [_audited("owner_changed", request, member_id, role="owner")],
     )
 

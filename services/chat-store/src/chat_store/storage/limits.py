@@ -184,13 +184,13 @@ async def users_waiting(connection: Connection, *, limit: int) -> list[str]:
 
 
 HAS_ROOM_FOR_CHAT: Final = """
-SELECT EXISTS (SELECT FROM chats WHERE id = $1)
+SELECT EXISTS (SELECT FROM members WHERE chat_id = $1 AND user_id = $2 AND role = 'owner')
     OR (SELECT count(*) FROM members WHERE user_id = $2 AND role = 'owner') < $3
 """
 
 
 async def has_room_for_chat(connection: Connection, chat_id: str, *, user_id: str, limit: int) -> bool:
-    """Whether the user may create the chat; one that exists is not created."""
+    """Whether the user may own the chat, or does already."""
     return bool(await connection.fetchval(HAS_ROOM_FOR_CHAT, chat_id, user_id, limit))
 
 

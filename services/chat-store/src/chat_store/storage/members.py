@@ -45,13 +45,6 @@ async def list_invitations(connection: Connection, user_id: str, *, limit: int) 
     return decode_rows(await connection.fetch(LIST_INVITATIONS, user_id, limit), Invitation)
 
 
-MEMBER_IDS: Final = "SELECT user_id FROM members WHERE chat_id = $1"
-
-
-async def member_ids(connection: Connection, chat_id: str) -> list[str]:
-    return [row[0] for row in await connection.fetch(MEMBER_IDS, chat_id)]
-
-
 ROLES: Final = f"SELECT user_id, {MEMBER_ROLE} FROM members WHERE chat_id = $1"
 
 

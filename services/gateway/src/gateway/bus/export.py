@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.bus.store_client import StoreClient
-from gateway.errors import NotFound
+from gateway.errors import Forbidden, NotFound
 from parley.contracts import identity, rpc
 from parley.contracts.completion import CompletionRequest
 from parley.contracts.identity import User
@@ -39,6 +39,7 @@ class Export:
         sessions = await self._store.ask(identity.ListSessions(user_id=self.user_id))
         keys = await self._store.ask(identity.ListApiKeys(user_id=self.user_id))
         usage = await self._store.ask(rpc.GetUsage(user_id=self.user_id, by_day=True))
+        invitations = await self._store.ask(rpc.ListInvitations(user_id=self.user_id))
         head = {
             "version": VERSION,
             "exported_at": datetime.now(UTC),
@@ -46,6 +47,7 @@ class Export:
             "sessions": sessions.items,
             "api_keys": keys.items,
             "usage": usage.items,
+            "invitations": invitations.items,
         }
         yield _encode(head)[:-1] + b',"chats":['
         first = True
@@ -71,10 +73,10 @@ class Export:
         """Yield a chat with its messages, newest first, prompts with their completions; nothing when it is gone."""
         self._written.add(chat.id)
         try:
-            access = await self._store.ask(rpc.CheckAccess(user_id=self.user_id, chat_id=chat.id))
+            head = await self._head(chat)
         except NotFound:
             return
-        opening = _encode({"chat": chat, "role": access.role})[:-1] + b',"messages":['
+        opening = _encode(head)[:-1] + b',"messages":['
         yield opening if first else b"," + opening
         before: str | None = None
         separator = b""
@@ -93,6 +95,16 @@ class Export:
             if before is None:
                 break
         yield b"]}"
+
+    async def _head(self, chat: Chat) -> dict[str, Any]:
+        """Return all of a chat but its messages. Raises: NotFound: it is gone."""
+        access = await self._store.ask(rpc.CheckAccess(user_id=self.user_id, chat_id=chat.id))
+        members = await self._store.ask(rpc.ListMembers(user_id=self.user_id, chat_id=chat.id))
+        try:
+            links = (await self._store.ask(rpc.ListShareLinks(user_id=self.user_id, chat_id=chat.id))).items
+        except Forbidden:
+            links = []  # they are the owner's
+        return {"chat": chat, "role": access.role, "members": members.items, "share_links": links}
 
 
 def _with_completion(message: Message, completion: CompletionRequest | None) -> bytes:

@@ -10,8 +10,8 @@ import msgspec
 
 from parley.contracts import subjects
 from parley.contracts.decoding import UNDECODABLE
-from parley.contracts.frames import Listed, Relist
-from parley.contracts.live import ListChanged
+from parley.contracts.frames import Invitations, Listed, Relist
+from parley.contracts.live import InvitationsChanged, ListChanged
 from parley.runtime.nats.errors import BusUnavailable
 from parley.runtime.tasks import Tasks
 from push.bus.connection import Handler
@@ -25,11 +25,12 @@ log = logging.getLogger(__name__)
 _SPREAD: Final = 5.0
 """Seconds over which readers read their lists again when all of them have to at once."""
 
-_list_changed = msgspec.json.Decoder(ListChanged)
+_changed = msgspec.json.Decoder(ListChanged | InvitationsChanged)
 
 RELIST: Final = encode(Relist())
 """Sent to a reader that may have missed a change."""
 
+_invitations = encode(Invitations())
 _relist_all = encode(Relist(within=_SPREAD))
 
 
@@ -61,12 +62,15 @@ class _ChatList:
 
     def receive(self, _subject: bytes, payload: bytes, _headers: object = None) -> None:
         try:
-            changed = _list_changed.decode(payload)
+            changed = _changed.decode(payload)
         except UNDECODABLE as error:
             log.warning("A change of a list does not decode: %s", error)
             self.send(RELIST)
             return
-        self.send(encode(Listed(chat_id=changed.chat_id, version=changed.version, chat=changed.chat)))
+        if isinstance(changed, InvitationsChanged):
+            self.send(_invitations)
+        else:
+            self.send(encode(Listed(chat_id=changed.chat_id, version=changed.version, chat=changed.chat)))
 
     def send(self, frames: bytes) -> None:
         for reader in tuple(self.readers):

@@ -109,7 +109,8 @@ class History:
         assert changed.messages is not None
         self.version = changed.version
         self.chat = changed.chat
-        self.roles = {user_id: role for user_id, role in self.roles.items() if user_id not in changed.removed_members}
+        roles = self.roles | changed.roles
+        self.roles = {user_id: role for user_id, role in roles.items() if user_id not in changed.removed_members}
         self._add(changed.messages, changed.since)
 
     def tidy(self) -> None:

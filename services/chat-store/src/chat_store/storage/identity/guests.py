@@ -10,7 +10,7 @@ import msgspec
 
 from chat_store.storage import chats, generations, members
 from chat_store.storage.rows import Connection
-from parley.contracts.resources import Chat, GenerationRef
+from parley.contracts.resources import Chat, GenerationRef, Role
 
 
 class MovedChat(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,12 +18,12 @@ class MovedChat(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         chat: After the change; its version is one higher than before.
-        members: The members after the change.
+        members: The members after the change, each with the role.
     """
 
     chat: Chat
     generation: GenerationRef | None
-    members: list[str]
+    members: dict[str, Role]
 
 
 LOCK_GUEST: Final = "SELECT FROM users WHERE id = $1 AND issuer IS NULL AND NOT disabled FOR UPDATE"
@@ -95,7 +95,7 @@ async def merge(connection: Connection, guest_id: str, user_id: str) -> list[Mov
         MovedChat(
             chat=chat,
             generation=await generations.get_active(connection, chat_id),
-            members=await members.member_ids(connection, chat_id),
+            members=await members.roles(connection, chat_id),
         )
         for chat_id in chat_ids
         if (chat := await chats.get_chat(connection, chat_id)) is not None
