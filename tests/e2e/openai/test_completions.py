@@ -238,6 +238,12 @@ async def test_the_same_key_fifty_times_at_once_is_one_answer(caller: Caller) ->
     assert len((await caller.own.api.messages(chat.id)).items) == 2
 
 
+async def test_a_program_has_more_answers_at_once_than_a_person_has_sockets(caller: Caller) -> None:
+    async with caller.client() as client:
+        streams = await asyncio.gather(*(streamed(client, model="demo-rate-20x20", messages=OTTERS) for _ in range(60)))
+    assert {chunks[-1].choices[0].finish_reason for chunks in streams} == {"stop"}
+
+
 async def test_a_stream_that_an_attempt_was_dropped_in_is_no_end_and_the_same_key_returns_the_whole(
     caller: Caller,
 ) -> None:

@@ -265,6 +265,18 @@ async def test_streams_count_as_sockets_of_their_user(backend: Backend, describe
             await reader.snapshot()
 
 
+async def test_streams_that_the_gateway_reads_for_programs_do_not_count(backend: Backend, describe: Describe) -> None:
+    chat = backend.new_chat("ann")
+    async with describe(MAX_SOCKETS_PER_USER="1") as push, AsyncExitStack() as stack:
+        for _ in range(3):
+            authorization = f"Bearer {access_token(for_answer=True)}"
+            reader = await stack.enter_async_context(streaming(push, chat, authorization=authorization))
+            await reader.snapshot()
+        async with streaming(push, chat) as own:
+            await own.snapshot()
+            assert_problem(await refused(push, chat), 429, "too_many")
+
+
 async def test_streams_of_one_address_are_counted_as_the_proxy_says(backend: Backend, describe: Describe) -> None:
     chat = backend.new_chat("ann")
     async with (

@@ -60,6 +60,7 @@ class Claims:
         key_id: The API key that it was issued for.
         ends_at: When that session or API key ends at the latest.
         token_id: Differs between any two tokens (``jti``).
+        for_answer: The gateway reads an answer for a program: that is no connection of the user's own.
     """
 
     user_id: str
@@ -69,6 +70,7 @@ class Claims:
     ends_at: datetime | None = None
     issued_at: datetime | None = None
     token_id: str | None = None
+    for_answer: bool = False
 
 
 EARLIER_COOKIE = "parley_session"
@@ -102,6 +104,7 @@ class KeyRing:
         session_id: str | None = None,
         key_id: str | None = None,
         ends_at: datetime | None = None,
+        for_answer: bool = False,
     ) -> tuple[str, datetime]:
         """Sign a token for ``user_id`` that is good for ``ttl`` seconds; return it and when it expires."""
         claims: dict[str, Any] = {"sub": user_id, "jti": secrets.token_urlsafe(12)}
@@ -111,6 +114,8 @@ class KeyRing:
             claims["key_id"] = key_id
         if ends_at is not None:
             claims["ends_at"] = int(ends_at.timestamp())
+        if for_answer:
+            claims["for_answer"] = True
         return self._sign(kind, claims, ttl)
 
     def sign_state(self, state: Mapping[str, str], ttl: float) -> str:
@@ -160,6 +165,7 @@ class KeyRing:
                 ends_at=_time(claims["ends_at"]) if "ends_at" in claims else None,
                 issued_at=_time(claims["iat"]) if "iat" in claims else None,
                 token_id=claims.get("jti"),
+                for_answer=claims.get("for_answer") is True,
             )
         except jwt.ExpiredSignatureError as error:
             if kind == "ticket":

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
@@ -52,6 +52,7 @@ class AnswerReader:
             TooMany: the user has too many connections.
             Unavailable: chat-store or push does not answer, or this process is stopping.
         """
+        reader = replace(reader, for_answer=True)
         turn = await self._turn(ref, reader)
         numbers = AnswerNumbers((turn.answer or turn.prompt).id, after)
         fruitless = 0

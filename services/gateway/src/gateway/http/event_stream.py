@@ -57,6 +57,7 @@ class StreamRequest:
         session_id, key_id: What the reader authenticated with; the stream ends with it.
         ends_at: When the reader's authentication ends by itself, where no session or API key ends it.
         headers: Of the reader's request, that push needs.
+        for_answer: It is read here for a program, and counts as no connection of the user's.
     """
 
     chat_id: str
@@ -65,6 +66,7 @@ class StreamRequest:
     key_id: str | None = None
     ends_at: datetime | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    for_answer: bool = False
 
     @classmethod
     def of(cls, request: "Request", principal: Principal, chat_id: str) -> "StreamRequest":
@@ -160,6 +162,7 @@ class EventStreams:
             session_id=request.session_id,
             key_id=request.key_id,
             ends_at=request.ends_at,
+            for_answer=request.for_answer,
         )
         url = f"{self._base_url}/v1/chats/{request.chat_id}/stream"
         # Not as a header: what a reader sends need not be one.

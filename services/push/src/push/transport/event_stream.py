@@ -72,6 +72,7 @@ class EventStream(Connection):
     __slots__ = (
         "_chat_id",
         "_context",
+        "_counted",
         "_ended",
         "_http",
         "_ignored",
@@ -94,6 +95,7 @@ class EventStream(Connection):
         self._http = h11.Connection(h11.SERVER)
         self._request: StreamRequest | None = None
         self._user_id: str | None = None
+        self._counted = True
         self._room: Room | None = None
         self._reader: Reader | None = None
         self._status = 0
@@ -149,8 +151,9 @@ class EventStream(Connection):
         if room is not None and reader is not None:
             self._context.rooms.leave(room, reader)
         if user_id is not None:
-            self._context.sockets.remove(user_id)
-            self._context.chats.remove(user_id)
+            if self._counted:
+                self._context.sockets.remove(user_id)
+                self._context.chats.remove(user_id)
             self._context.identities.remove(self, user_id)
             self._log(user_id)
 
@@ -185,7 +188,11 @@ class EventStream(Connection):
         claims = request.authenticate(self._context.keys)
         if not is_id(self._chat_id):
             raise _not_found()
-        self._count(claims.user_id)
+        # What a program may ask for at once is limited where it is asked for.
+        self._counted = not claims.for_answer
+        if self._counted:
+            self._count(claims.user_id)
+        self._user_id = claims.user_id
         self._context.identities.add(self, Identity.of(claims))
         self._reader = Reader(
             claims.user_id,
@@ -212,7 +219,6 @@ class EventStream(Connection):
             self._context.sockets.remove(user_id)
             detail = f"The connections of one user watch at most {self._context.chats.limit} chats."
             raise HttpError(429, "too_many", detail, retry_after=10) from error
-        self._user_id = user_id
 
     # --- response ----------------------------------------------------------------------------------------------------
 
