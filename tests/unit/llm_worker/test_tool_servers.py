@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from llm_worker.tools import toolbox
 from llm_worker.tools.configuration import ToolServer, parse
 from llm_worker.tools.connection import ListedTool, ServerConnection, text_of
 from llm_worker.tools.toolbox import ToolServers, client_tools
+from tests.support.waiting import eventually
 
 URL = "http://tools.example/mcp"
 
@@ -151,4 +153,70 @@ async def test_a_program_that_does_not_start_offers_no_tools(caplog: pytest.LogC
     connection = ServerConnection(ToolServer(name="a", command=("/nonexistent-program",)))
     assert await connection.list_tools() == []
     assert "The tool server a cannot be reached." in caplog.text
+    await connection.close()
+
+
+class Fake(ServerConnection):
+    """A connection without a server: a client is there once ``may_open`` is set."""
+
+    def __init__(self, *clients: Any) -> None:
+        super().__init__(ToolServer(name="a", url=URL))
+        self.clients = list(clients)
+        self.may_open = asyncio.Event()
+        self.started = 0
+
+    async def _own(self, opened: asyncio.Future[Any], closing: asyncio.Event) -> None:
+        self.started += 1
+        await self.may_open.wait()
+        self._responded_at = self._clock()
+        opened.set_result(self.clients.pop(0))
+        await closing.wait()
+
+
+class Client:
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+        self.called = 0
+
+    async def call_tool(self, name: str, arguments: dict[str, Any], timeout: float, *, meta: Any) -> Any:
+        self.called += 1
+        await asyncio.sleep(0)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return content(content=[content(type="text", text=self.answer)], structured_content=None, is_error=False)
+
+
+async def test_a_caller_who_gives_up_does_not_close_what_others_wait_for() -> None:
+    connection = Fake(Client("Noon."))
+    first, second = (asyncio.create_task(connection.call("clock", {}, key="k")) for _ in range(2))
+    await eventually(lambda: connection.started == 1)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    connection.may_open.set()
+    assert (await second).text == "Noon."
+    assert connection.started == 1
+    await connection.close()
+
+
+async def test_calls_that_break_off_at_once_open_one_new_connection() -> None:
+    from mcp import MCPError
+    from mcp.types import CONNECTION_CLOSED
+
+    connection = Fake(Client(MCPError(code=CONNECTION_CLOSED, message="closed")), Client("Noon."))
+    connection.may_open.set()
+    failures = await asyncio.gather(*(connection.call("c", {}, key="k") for _ in range(3)), return_exceptions=True)
+    assert [str(failure) for failure in failures] == ["The connection to the tool server a broke off."] * 3
+    assert (await connection.call("clock", {}, key="k")).text == "Noon."
+    assert connection.started == 2
+    await connection.close()
+
+
+async def test_a_call_that_the_server_refused_for_its_session_is_sent_again() -> None:
+    from mcp import MCPError
+    from mcp.types import INVALID_REQUEST
+
+    connection = Fake(Client(MCPError(code=INVALID_REQUEST, message="Session terminated")), Client("Noon."))
+    connection.may_open.set()
+    assert (await connection.call("clock", {}, key="k")).text == "Noon."
     await connection.close()

@@ -40,6 +40,7 @@ _MAX_IDLE: Final = 5.0
 _RETRY_AFTER: Final = 10.0
 """Seconds after which a server that failed is asked for its tools again."""
 
+_CLOSE_TIMEOUT: Final = 10.0
 _MAX_PAGES: Final = 20
 
 
@@ -68,10 +69,9 @@ class ServerConnection:
     def __init__(self, server: ToolServer, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._server = server
         self._clock = clock
-        self._opening = asyncio.Lock()
+        self._opened: asyncio.Future[mcp.Client] | None = None
         self._owner: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
-        self._client: mcp.Client | None = None
         self._tools: list[ListedTool] = []
         self._listing: asyncio.Task[None] | None = None
         self._is_known = False
@@ -95,9 +95,10 @@ class ServerConnection:
     async def _list(self) -> None:
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT):
-                await self._fetch_tools(await self._open())
+                await self._fetch_tools()
         except (ToolServerError, TimeoutError) as error:
             self._failed_at = self._clock()
+            await self._close(self._opened)
             log.warning(
                 "The tool server %s does not list its tools: %s", self._server.name, str(error) or "no answer in time"
             )
@@ -117,13 +118,12 @@ class ServerConnection:
         timeout = self._server.timeout
         try:
             async with asyncio.timeout(timeout):
-                client = await self._checked()
+                await self._check()
                 try:
-                    return await self._call(client, tool, arguments, key)
+                    return await self._call(tool, arguments, key)
                 except _SessionExpired:
                     # The server refused it before it ran.
-                    await self._close()
-                    return await self._call(await self._open(), tool, arguments, key)
+                    return await self._call(tool, arguments, key)
         except TimeoutError:
             raise ToolServerError(
                 f"The tool server {self._server.name} did not answer within {timeout:g} seconds."
@@ -132,31 +132,27 @@ class ServerConnection:
     async def close(self) -> None:
         if self._listing is not None:
             await tasks.end(self._listing)
-        await self._close()
+        await self._close(self._opened)
 
     # --- the connection ----------------------------------------------------------------------------------------------
 
     async def _open(self) -> "mcp.Client":
-        """Return the open connection. A caller that is cancelled leaves it to the others.
+        """Return the open connection. Callers share one that is being opened; who is cancelled leaves it to the others.
 
         Raises:
             ToolServerError
         """
-        async with self._opening:
-            if self._client is not None:
-                return self._client
-            await self._close()
-            opened: asyncio.Future[mcp.Client] = asyncio.get_running_loop().create_future()
+        if self._opened is None or self._opened.cancelled() or (self._opened.done() and self._opened.exception()):
+            self._opened = asyncio.get_running_loop().create_future()
             self._closing = asyncio.Event()
-            self._owner = asyncio.create_task(self._own(opened, self._closing), name=f"tools {self._server.name}")
-            done, _ = await asyncio.wait({opened}, timeout=_CONNECT_TIMEOUT)
-            if not done:
-                await self._close()
-            elif opened.exception() is None:
-                self._client = opened.result()
-                self._responded_at = self._clock()
-                return self._client
-            raise ToolServerError(f"The tool server {self._server.name} cannot be reached.")
+            owner = self._own(self._opened, self._closing)
+            self._owner = asyncio.create_task(owner, name=f"tools {self._server.name}")
+        opened = self._opened
+        done, _ = await asyncio.wait({opened}, timeout=_CONNECT_TIMEOUT)
+        if done and opened.exception() is None:
+            return opened.result()
+        await self._close(opened)
+        raise ToolServerError(f"The tool server {self._server.name} cannot be reached.")
 
     async def _own(self, opened: "asyncio.Future[mcp.Client]", closing: asyncio.Event) -> None:
         """Hold the connection until ``closing`` is set."""
@@ -169,6 +165,7 @@ class ServerConnection:
                 info = mcp.types.Implementation(name="parley", version="1")
                 client = mcp.Client(transport, client_info=info, cache=None)
                 await stack.enter_async_context(client)
+                self._responded_at = self._clock()
                 if not opened.done():
                     opened.set_result(client)
                 await closing.wait()
@@ -178,6 +175,7 @@ class ServerConnection:
         finally:
             if not opened.done():
                 opened.set_exception(ToolServerError("closed"))
+                opened.exception()  # retrieved, or asyncio logs it when nobody waits any more
 
     async def _transport(self, stack: contextlib.AsyncExitStack) -> Any:
         server = self._server
@@ -193,19 +191,17 @@ class ServerConnection:
         http = await stack.enter_async_context(httpx2.AsyncClient(headers=server.headers, timeout=timeout))
         return streamable_http_client(server.url, http_client=http)
 
-    async def _checked(self) -> "mcp.Client":
-        """Return a connection on which the server answered a moment ago: it may have been restarted since."""
-        client = await self._open()
-        if self._clock() - self._responded_at < _MAX_IDLE:
-            return client
-        try:
-            await self._fetch_tools(client)
-            return client
-        except ToolServerError:
-            return await self._open()
+    async def _check(self) -> None:
+        """Close a connection on which the server does not answer any more: it may have been restarted."""
+        await self._open()
+        if self._clock() - self._responded_at >= _MAX_IDLE:
+            with contextlib.suppress(ToolServerError):
+                await self._fetch_tools()
 
-    async def _fetch_tools(self, client: "mcp.Client") -> None:
+    async def _fetch_tools(self) -> None:
         """Raises ToolServerError; the connection is then closed."""
+        client = await self._open()
+        opened = self._opened
         found: list[ListedTool] = []
         cursor: str | None = None
         try:
@@ -216,32 +212,38 @@ class ServerConnection:
                 if cursor is None:
                     break
         except Exception as error:
-            await self._close()
+            await self._close(opened)
             raise ToolServerError(f"The tool server {self._server.name} cannot be reached.") from error
         self._tools = found
         self._listed_at = self._responded_at = self._clock()
 
-    async def _close(self) -> None:
-        owner, self._owner, self._client = self._owner, None, None
+    async def _close(self, opened: "asyncio.Future[mcp.Client] | None") -> None:
+        """Close a connection, unless there is another one by now."""
+        if opened is None or opened is not self._opened:
+            return
+        owner, self._owner, self._opened = self._owner, None, None
         self._closing.set()
-        if owner is not None and owner is not asyncio.current_task():
-            await asyncio.wait({owner}, timeout=_CONNECT_TIMEOUT)
+        if owner is not None:
+            await asyncio.wait({owner}, timeout=_CLOSE_TIMEOUT)
             await tasks.end(owner)
 
     # --- one call ----------------------------------------------------------------------------------------------------
 
-    async def _call(self, client: "mcp.Client", tool: str, arguments: dict[str, Any], key: str) -> ToolResult:
+    async def _call(self, tool: str, arguments: dict[str, Any], key: str) -> ToolResult:
         from mcp import MCPError
         from mcp.types import CONNECTION_CLOSED, INVALID_REQUEST
 
+        client = await self._open()
+        opened = self._opened
         meta: Any = {IDEMPOTENCY_KEY: key}
         try:
             result = await client.call_tool(tool, arguments, self._server.timeout, meta=meta)
         except MCPError as error:
             if error.code == INVALID_REQUEST and "Session terminated" in error.message:
+                await self._close(opened)
                 raise _SessionExpired from error
             if error.code == CONNECTION_CLOSED:
-                await self._close()
+                await self._close(opened)
                 raise ToolServerError(f"The connection to the tool server {self._server.name} broke off.") from error
             self._responded_at = self._clock()
             return ToolResult(self._cut(error.message), failed=True)
