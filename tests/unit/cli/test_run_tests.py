@@ -13,18 +13,21 @@ class _Run(TierRun):
 
     started: list[str]
     running: int
+    lock = threading.Lock()
 
     def __init__(self, tier: Tier, folder: Path, enough: threading.Event | None = None) -> None:
         super().__init__(tier, [], folder, None)
         self._enough = enough
 
     def run(self) -> None:
-        _Run.started.append(self.tier.name)
-        _Run.running += self.tier.processes
-        assert _Run.running <= AT_ONCE
+        with self.lock:
+            _Run.started.append(self.tier.name)
+            _Run.running += self.tier.processes
+            assert _Run.running <= AT_ONCE
         if self._enough is not None:
             assert self._enough.wait(20)
-        _Run.running -= self.tier.processes
+        with self.lock:
+            _Run.running -= self.tier.processes
 
 
 @pytest.fixture(autouse=True)
