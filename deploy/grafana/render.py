@@ -119,6 +119,11 @@ GATEWAY = [
             "identities": rate("parley_gateway_stale_identities_total"),
         },
     ),
+    Panel(
+        "Sign-ins refused",
+        "ops",
+        {"{{method}} {{reason}}": rate("parley_gateway_refused_sign_ins_total", "method, reason")},
+    ),
     Panel("Streams of events", "short", {"{{instance}}": "parley_gateway_streams"}),
     Panel(
         "Streams: frames and reconnects",
@@ -162,6 +167,12 @@ LLM_WORKER = [
         },
     ),
     Panel("Errors of the provider", "ops", {"{{code}}": rate("parley_llm_worker_provider_errors_total", "code")}),
+    Panel(
+        "Calls of tools",
+        "ops",
+        {"{{server}} {{outcome}}": rate("parley_llm_worker_tool_calls_total", "server, outcome")},
+    ),
+    Panel("Time of a call, p95", "s", {"{{server}}": quantile(0.95, "parley_llm_worker_tool_call_seconds", "server")}),
     Panel(
         "First token, p95", "s", {"{{instance}}": quantile(0.95, "parley_llm_worker_first_token_seconds", "instance")}
     ),
