@@ -32,8 +32,8 @@ from parley.runtime import tracing
 
 PATH: Final = "/openai/v1/responses"
 
-_FIRST_SECONDS: Final = 10.0
-"""How long a stream waits for its first event before it starts: an error until then is the response's status."""
+_FIRST_SECONDS: Final = 1.0
+"""How long a stream that goes on waits for an event before it starts: an error until then is the response's status."""
 
 _STOP_SECONDS: Final = 10.0
 """How long a cancellation waits for the end of the answer."""
