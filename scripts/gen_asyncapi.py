@@ -1,7 +1,8 @@
 """Generate ``docs/asyncapi.json`` from the contracts: every subject, its messages, who sends and who receives.
 
 ``python scripts/gen_asyncapi.py`` writes it; a test compares it with what it is generated from. The senders and
-receivers are those that :mod:`parley.contracts.permissions` allows; the replies are those that the requests declare.
+receivers are those that :mod:`parley.contracts.access.permissions` allows; the replies are those that the requests
+declare.
 """
 
 import importlib.metadata
@@ -13,8 +14,9 @@ from typing import Any
 
 import msgspec
 
-from parley.contracts import audit, events, frames, identity, live, rpc, streams, subjects
-from parley.contracts.permissions import CHAT_STORE, GATEWAY, LLM_WORKER, PUSH, UserPermissions
+from parley.contracts import events, frames, live, rpc, streams, subjects
+from parley.contracts.access import audit, identity
+from parley.contracts.access.permissions import CHAT_STORE, GATEWAY, LLM_WORKER, PUSH, UserPermissions
 
 FILE = Path(__file__).parents[1] / "docs" / "asyncapi.json"
 CLIENT_FRAMES: tuple[type, ...] = typing.get_args(frames.ClientFrame)

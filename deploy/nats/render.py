@@ -1,4 +1,4 @@
-"""Write ``authorization.conf`` from ``parley.contracts.permissions``; passwords come from the environment."""
+"""Write ``authorization.conf`` from ``parley.contracts.access.permissions``; passwords come from the environment."""
 
 from pathlib import Path
 

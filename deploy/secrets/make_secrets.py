@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 NAMES = ["SECRET_KEY", "POSTGRES_PASSWORD", "MIGRATE_POSTGRES_PASSWORD", "SERVICE_POSTGRES_PASSWORD"]
 BUS_USERS = ["gateway", "chat-store", "llm-worker", "push", "migrate", "operator"]
-"""The users of parley.contracts.permissions."""
+"""The users of parley.contracts.access.permissions."""
 OF_OTHERS = [
     ("llm-worker", "openai_api_key"),
     ("llm-worker", "mcp_servers"),

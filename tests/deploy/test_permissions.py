@@ -13,7 +13,8 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from parley.contracts import permissions, rpc, streams, subjects
+from parley.contracts import rpc, streams, subjects
+from parley.contracts.access import permissions
 from parley.contracts.events import GenerationFinished, GenerationRequested, GenerationSegment, PromptSubmitted
 from parley.contracts.ids import new_id
 from parley.runtime.nats import authorization, dead_letters

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from parley.contracts.permissions import USERS
+from parley.contracts.access.permissions import USERS
 from tests.deploy.support.paths import DEPLOY
 
 SCRIPT = DEPLOY / "secrets" / "make_secrets.py"

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from parley.contracts import permissions
+from parley.contracts.access import permissions
 from parley_cli.embedded.nats import NatsServer
 from parley_cli.embedded.postgres import PostgresServer
 from parley_cli.stack.state import State

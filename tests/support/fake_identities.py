@@ -5,12 +5,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from parley.contracts import identity, rpc
-from parley.contracts.identity import ApiKey, Principal, SessionInfo, User
+from parley.contracts import rpc
+from parley.contracts.access import identity
+from parley.contracts.access.identity import ApiKey, Principal, SessionInfo, User
 
 
 class FakeIdentities:
-    """Replies to the requests of :mod:`parley.contracts.identity`.
+    """Replies to the requests of :mod:`parley.contracts.access.identity`.
 
     Attributes:
         users: By id; replace one to disable it or to make it an administrator.

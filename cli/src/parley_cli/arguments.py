@@ -12,7 +12,7 @@ _MAX_SECONDS = 7 * 24 * 3600.0
 
 
 class KeyScope(Enum):
-    """What an API key may do, as :data:`parley.contracts.identity.Scope` has it."""
+    """What an API key may do, as :data:`parley.contracts.access.identity.Scope` has it."""
 
     READ = "read"
     WRITE = "write"

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from parley.contracts.permissions import USERS
+from parley.contracts.access.permissions import USERS
 from parley_cli.embedded.guard import guarded
 from parley_cli.embedded.nats import nats_program
 from parley_cli.embedded.ports import LOOPBACK, free_port

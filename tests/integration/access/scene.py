@@ -9,8 +9,8 @@ from typing import Final
 import jwt
 
 from parley.contracts import ids, rpc
+from parley.contracts.access.identity import EndSessions, Principal, UpdateUser, digest
 from parley.contracts.completion import ToolCall, ToolRound
-from parley.contracts.identity import EndSessions, Principal, UpdateUser, digest
 from parley.runtime.tokens import KeyRing
 from tests.integration.chat_store.client import Neighbour
 from tests.integration.chat_store.people import create_key, start_session

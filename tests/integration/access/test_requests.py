@@ -16,8 +16,9 @@ import nats
 import pytest
 import pytest_asyncio
 
-from parley.contracts import identity, ids, permissions, rpc, subjects
-from parley.contracts.identity import External, digest
+from parley.contracts import ids, rpc, subjects
+from parley.contracts.access import identity, permissions
+from parley.contracts.access.identity import External, digest
 from parley.runtime.nats.authorization import random_passwords
 from parley.runtime.nats.connect import wait_until_processed
 from parley.runtime.nats.errors import RpcRefused

@@ -13,8 +13,8 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
 from parley.contracts import ids, rpc, subjects
+from parley.contracts.access.identity import Revoked, StartSession
 from parley.contracts.events import GenerationFinished, GenerationRequested, PromptSubmitted
-from parley.contracts.identity import Revoked, StartSession
 from parley.contracts.live import Changed, InvitationsChanged, ListChanged
 from parley.contracts.resources import Chat, Member, Message, MessageError, Role, Usage
 from parley.runtime.nats.connect import wait_until_processed

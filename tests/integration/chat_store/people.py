@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from parley.contracts import ids
-from parley.contracts.identity import (
+from parley.contracts.access.identity import (
     ApiKey,
     CreateApiKey,
     External,

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from parley.contracts import ids, rpc
-from parley.contracts.identity import GetUser, ListApiKeys, ResolveApiKey, UpdateUser, digest, prefix_of
+from parley.contracts.access.identity import GetUser, ListApiKeys, ResolveApiKey, UpdateUser, digest, prefix_of
 from parley.runtime.nats.errors import RpcRefused
 from tests.integration.chat_store.client import Neighbour
 from tests.integration.chat_store.conftest import StartStore

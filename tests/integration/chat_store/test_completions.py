@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from nats.aio.msg import Msg
 
 from parley.contracts import ids, limits, rpc, subjects
+from parley.contracts.access.identity import digest
 from parley.contracts.completion import (
     CompletionRequest,
     ContextMessage,
@@ -21,7 +22,6 @@ from parley.contracts.completion import (
     ToolRound,
     ToolStatus,
 )
-from parley.contracts.identity import digest
 from parley.contracts.rpc import ToolDecided
 from parley.runtime.nats.connect import wait_until_processed
 from parley.runtime.nats.errors import RpcRefused

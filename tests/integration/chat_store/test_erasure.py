@@ -12,9 +12,8 @@ import pytest
 
 from chat_store.storage.administration.erasure import ERASED_USER
 from parley.contracts import ids, rpc, subjects
-from parley.contracts.audit import AuditEvent
-from parley.contracts.completion import CompletionRequest, ContextMessage, Span, TextPart, ToolCall, ToolRound
-from parley.contracts.identity import (
+from parley.contracts.access.audit import AuditEvent
+from parley.contracts.access.identity import (
     CreateApiKey,
     GetUser,
     ListApiKeys,
@@ -23,6 +22,7 @@ from parley.contracts.identity import (
     UpdateUser,
     digest,
 )
+from parley.contracts.completion import CompletionRequest, ContextMessage, Span, TextPart, ToolCall, ToolRound
 from parley.runtime.nats.errors import RpcRefused
 from parley_cli.embedded.postgres import postgres_program
 from tests.integration.chat_store.client import Neighbour

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from chat_store.storage.identity.api_keys import MAX_KEYS
 from chat_store.storage.identity.sessions import MAX_SESSIONS
 from parley.contracts import ids, rpc
-from parley.contracts.identity import (
+from parley.contracts.access.identity import (
     CreateApiKey,
     EndProviderSessions,
     EndSessions,

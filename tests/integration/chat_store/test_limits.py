@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from parley.contracts import identity, ids, rpc
+from parley.contracts import ids, rpc
+from parley.contracts.access import identity
 from parley.contracts.completion import CompletionRequest
 from parley.contracts.resources import Message, Usage
 from parley.runtime.nats.errors import RpcRefused

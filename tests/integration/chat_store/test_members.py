@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from parley.contracts import ids, rpc
-from parley.contracts.identity import UpdateUser
+from parley.contracts.access.identity import UpdateUser
 from parley.runtime.nats.errors import RpcRefused
 from tests.integration.chat_store.client import Neighbour
 from tests.integration.chat_store.people import guest, sign_in

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from parley.contracts import ids, rpc
-from parley.contracts.identity import digest
+from parley.contracts.access.identity import digest
 from parley.runtime.nats.errors import RpcRefused
 from tests.integration.chat_store.client import Neighbour
 from tests.support.waiting import eventually

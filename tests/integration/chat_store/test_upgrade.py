@@ -14,7 +14,7 @@ import pytest
 
 from chat_store.storage import schema
 from parley.contracts import ids, rpc
-from parley.contracts.identity import GetUser
+from parley.contracts.access.identity import GetUser
 from parley.contracts.resources import Message
 from parley.runtime import tracing
 from parley.runtime.nats.errors import BusUnavailable, RpcRefused

@@ -25,7 +25,7 @@ import pytest_asyncio
 from nats.js.api import StreamConfig
 
 from parley.contracts import streams
-from parley.contracts.permissions import USERS
+from parley.contracts.access.permissions import USERS
 from parley.runtime.nats import authorization
 from parley.runtime.nats.connect import connect
 from parley.runtime.nats.provision import provision

@@ -12,7 +12,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from parley.contracts import policy, rpc, subjects
+from parley.contracts import rpc, subjects
+from parley.contracts.access import policy
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.resources import Chat, Invitation, Member, Message, TokenUsage
 from parley.runtime.nats.connect import wait_until_processed

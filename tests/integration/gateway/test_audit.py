@@ -5,7 +5,7 @@ import msgspec
 import nats.js.errors
 from nats.aio.client import Client
 
-from parley.contracts.audit import AuditEvent
+from parley.contracts.access.audit import AuditEvent
 from parley.contracts.streams import AUDIT
 from tests.integration.gateway.conftest import Running
 from tests.integration.gateway.fake_store import FakeStore

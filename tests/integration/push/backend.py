@@ -13,7 +13,8 @@ from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from parley.contracts import identity, rpc, subjects
+from parley.contracts import rpc, subjects
+from parley.contracts.access import identity
 from parley.contracts.frames import Delta, Generation, Kind
 from parley.contracts.ids import new_id
 from parley.contracts.live import Changed, InvitationsChanged, ListChanged, PromptRejected

@@ -7,7 +7,7 @@ import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 
-from parley.contracts import permissions
+from parley.contracts.access import permissions
 from parley.contracts.frames import Invitations, Listed, Relist
 from parley.contracts.ids import new_id
 from parley.contracts.live import InvitationsChanged, ListChanged

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from parley.contracts.access.identity import Revoked
 from parley.contracts.frames import Error
-from parley.contracts.identity import Revoked
 from parley.contracts.ids import new_id
 from parley_cli.embedded.nats import NatsServer
 from tests.integration.push.backend import Backend, backend_on

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from parley.contracts import permissions
+from parley.contracts.access import permissions
 from parley_cli.embedded.nats import NatsServer
 from tests.integration.push.backend import Backend, backend_on
 from tests.integration.push.conftest import Describe, describe_on, url_of

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chat_store.rpc.routing import StoreBroker
-from parley.contracts import permissions
+from parley.contracts.access import permissions
 from parley.runtime.nats.connect import connect
 from parley_cli.embedded.nats import NatsServer
 from parley_cli.embedded.ports import free_port

@@ -14,7 +14,7 @@ from chat_store.domain.limits import (
     model_of,
 )
 from chat_store.errors import LimitReached, ModelNotAllowed
-from parley.contracts.models import AllowedModel, ModelCatalog
+from parley.contracts.access.models import AllowedModel, ModelCatalog
 from tests.unit.chat_store.tables import Tables
 
 NOW = datetime(2026, 3, 1, 22, 0, tzinfo=UTC)

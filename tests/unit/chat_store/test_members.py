@@ -8,9 +8,10 @@ import pytest
 from chat_store.domain import chats, generations, members, prompts
 from chat_store.domain.conversation import Conversation
 from chat_store.errors import Conflict, Forbidden, Invalid, NotFound, TooMany
-from parley.contracts import limits, policy
+from parley.contracts import limits
+from parley.contracts.access import policy
+from parley.contracts.access.policy import ChatAction
 from parley.contracts.events import PromptSubmitted
-from parley.contracts.policy import ChatAction
 from parley.contracts.resources import Role
 from tests.unit.chat_store.tables import CHAT, START, Tables
 

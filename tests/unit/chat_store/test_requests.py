@@ -12,7 +12,8 @@ from chat_store import app
 from chat_store.errors import NotFound
 from chat_store.rpc import routing
 from chat_store.rpc.context import Store
-from parley.contracts import identity, rpc
+from parley.contracts import rpc
+from parley.contracts.access import identity
 
 R = TypeVar("R")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from parley.contracts.permissions import USERS
+from parley.contracts.access.permissions import USERS
 from parley_cli.embedded import ports
 from parley_cli.embedded.ports import LOOPBACK, PortSet, free_port, is_free
 from parley_cli.local_model import server as local_model

@@ -8,7 +8,7 @@ import typing
 
 import msgspec
 
-from parley.contracts.audit import AuditEvent, AuditKind
+from parley.contracts.access.audit import AuditEvent, AuditKind
 from tests.unit.docs.pages import DOCS
 
 PAGE = (DOCS / "audit.md").read_text()

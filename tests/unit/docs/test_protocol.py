@@ -17,7 +17,8 @@ import gateway
 from gateway import errors
 from gateway.app import build_routes
 from gateway.routes import schemas
-from parley.contracts import events, frames, identity, limits, live, problems, resources, rpc, streams, subjects
+from parley.contracts import events, frames, limits, live, problems, resources, rpc, streams, subjects
+from parley.contracts.access import identity
 from parley.runtime.nats import dead_letters
 from tests.unit.docs.pages import OPEN_PROTOCOLS, PROTOCOL, Example, examples, headings, section, table
 

@@ -12,7 +12,7 @@ from gateway.bus.store_client import StoreClient
 from gateway.errors import Conflict, Forbidden, NotFound
 from gateway.settings import Settings
 from parley.contracts import rpc
-from parley.contracts.identity import StartSession, digest
+from parley.contracts.access.identity import StartSession, digest
 from parley.contracts.ids import new_id
 from parley.runtime.tokens import KeyRing
 from tests.support.fake_identities import FakeIdentities

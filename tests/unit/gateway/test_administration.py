@@ -8,8 +8,9 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from parley.contracts import identity, rpc
-from parley.contracts.identity import ApiKey
+from parley.contracts import rpc
+from parley.contracts.access import identity
+from parley.contracts.access.identity import ApiKey
 from parley.contracts.ids import new_id
 from parley.contracts.resources import TokenUsage
 from parley.runtime.tokens import cookie_name

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from gateway.auth.audit import Audit
-from parley.contracts.audit import AuditEvent
+from parley.contracts.access.audit import AuditEvent
 from parley.runtime.nats.publish import MSG_ID
 from tests.support.fake_identities import FakeIdentities
 from tests.support.oidc_provider import CLIENT_ID, OidcProvider

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import jwt
 import pytest
 
-from parley.contracts.identity import digest
+from parley.contracts.access.identity import digest
 from parley.runtime import tokens
 from parley.runtime.tokens import KeyRing, cookie_name
 from tests.support.fake_identities import FakeIdentities

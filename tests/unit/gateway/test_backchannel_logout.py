@@ -9,7 +9,7 @@ import httpx
 import jwt
 import pytest
 
-from parley.contracts.identity import Principal
+from parley.contracts.access.identity import Principal
 from tests.support.fake_identities import FakeIdentities
 from tests.support.oidc_provider import CLIENT_ID, OidcProvider, SigningKey
 from tests.unit.gateway.apps import app, client

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.bus.export import Export
-from parley.contracts import identity, rpc
+from parley.contracts import rpc
+from parley.contracts.access import identity
+from parley.contracts.access.identity import User
 from parley.contracts.completion import CompletionRequest, ContextMessage, ToolCall
-from parley.contracts.identity import User
 from parley.contracts.resources import Chat, Message
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -15,7 +15,15 @@ from gateway.auth.identities import Identities
 from gateway.bus.store_client import StoreClient
 from gateway.errors import Forbidden, NotAuthenticated, NotFound, Unavailable
 from parley.contracts import rpc
-from parley.contracts.identity import External, FindRevoked, Principal, ResolveSession, Revoked, StartSession, digest
+from parley.contracts.access.identity import (
+    External,
+    FindRevoked,
+    Principal,
+    ResolveSession,
+    Revoked,
+    StartSession,
+    digest,
+)
 from parley.contracts.ids import new_id
 from parley.runtime.tasks import end
 from tests.support.fake_identities import FakeIdentities

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from gateway.app import build_routes
-from parley.contracts.identity import CreateApiKey, Scope, StartSession, digest
+from parley.contracts.access.identity import CreateApiKey, Scope, StartSession, digest
 from parley.contracts.ids import new_id
 from parley.runtime.tokens import KeyRing, cookie_name
 from tests.support.fake_identities import FakeIdentities

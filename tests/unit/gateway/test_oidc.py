@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from gateway.auth import signing_keys
-from parley.contracts.identity import digest
+from parley.contracts.access.identity import digest
 from parley.runtime.tokens import cookie_name
 from tests.support.fake_identities import FakeIdentities
 from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, OidcProvider, SigningKey

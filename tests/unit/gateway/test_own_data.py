@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from parley.contracts import identity, rpc
+from parley.contracts import rpc
+from parley.contracts.access import identity
 from parley.contracts.ids import new_id
 from parley.contracts.resources import Chat, Invitation, Member, Role, TokenUsage
 from tests.support.fake_identities import FakeIdentities

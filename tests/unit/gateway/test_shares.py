@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from parley.contracts import rpc
-from parley.contracts.identity import digest
+from parley.contracts.access.identity import digest
 from parley.contracts.ids import new_id
 from parley.runtime.tokens import cookie_name
 from tests.support.fake_identities import FakeIdentities

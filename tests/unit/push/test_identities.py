@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from parley.contracts.identity import FindRevoked, Revoked, RevokedReply
+from parley.contracts.access.identity import FindRevoked, Revoked, RevokedReply
 from parley.runtime.nats.errors import BusUnavailable
 from parley.runtime.tasks import end
 from push.bus.request_limiter import RequestLimiter

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from parley.contracts.models import Price, allowance, parse
+from parley.contracts.access.models import Price, allowance, parse
 from parley.runtime.settings import ModelSettings
 
 LIST = [{"name": "a", "price": {"input": 2, "output": 10}}, {"name": "b", "groups": ["staff"], "default": True}]

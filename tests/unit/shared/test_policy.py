@@ -7,9 +7,9 @@ from typing import get_args
 
 import pytest
 
-from parley.contracts import policy
-from parley.contracts.identity import ALL_SCOPES, Principal, Scope, User, UserRole
-from parley.contracts.policy import AccountAction, ChatAction
+from parley.contracts.access import policy
+from parley.contracts.access.identity import ALL_SCOPES, Principal, Scope, User, UserRole
+from parley.contracts.access.policy import AccountAction, ChatAction
 from parley.contracts.resources import Role
 
 ROLES: tuple[Role | None, ...] = (*get_args(Role), None)

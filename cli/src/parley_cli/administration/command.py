@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 from nats.aio.client import Client
 
-from parley.contracts.audit import OPERATOR
+from parley.contracts.access.audit import OPERATOR
 from parley.contracts.requests import Request
 from parley.runtime.nats.errors import BusUnavailable, NoResponder, RpcRefused
 from parley.runtime.nats.requests import ask

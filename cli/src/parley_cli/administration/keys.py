@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import msgspec
 
 from parley.contracts import rpc
-from parley.contracts.identity import CreateApiKey, RevokeApiKey, Scope, digest, new_api_key
+from parley.contracts.access.identity import CreateApiKey, RevokeApiKey, Scope, digest, new_api_key
 from parley.contracts.ids import new_id
 from parley.contracts.rpc import KeyOfUser
 from parley_cli.actions import Output

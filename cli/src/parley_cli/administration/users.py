@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from parley.contracts import rpc
-from parley.contracts.identity import GetUser, ListUsers, UpdateUser, User, UserRole
+from parley.contracts.access.identity import GetUser, ListUsers, UpdateUser, User, UserRole
 from parley_cli.actions import Output
 from parley_cli.administration.command import ACTOR, Action, Store
 

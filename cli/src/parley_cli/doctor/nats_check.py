@@ -17,7 +17,7 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
-from parley.contracts.permissions import USERS, UserPermissions
+from parley.contracts.access.permissions import USERS, UserPermissions
 from parley.contracts.streams import CHAT, CONSUMERS, DEAD_LETTERS, STREAMS
 from parley.runtime.nats import jetstream, provision
 from parley.runtime.nats.connect import wait_until_processed

@@ -47,7 +47,7 @@ class NatsServer(EmbeddedServer):
             folder: Made when it is missing.
             port: Of clients; by default a free one, which stays the same over restarts of this object.
             monitor_port: Of the HTTP monitor; none by default.
-            passwords: Of the users in :mod:`parley.contracts.permissions`, who then have only those permissions.
+            passwords: Of the users in :mod:`parley.contracts.access.permissions`, who then have only those permissions.
                 By default there are no users and no restrictions.
         """
         super().__init__()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from parley.contracts.permissions import USERS
+from parley.contracts.access.permissions import USERS
 from parley_cli.embedded.errors import UnusableFolder
 from parley_cli.private_file import write_private_file
 

@@ -20,7 +20,7 @@ from gateway.bus.store_client import StoreClient
 from gateway.http.event_stream import EventStreams
 from gateway.http.static_files import WebPage
 from gateway.settings import Settings
-from parley.contracts.models import ModelCatalog
+from parley.contracts.access.models import ModelCatalog
 from parley.runtime.tokens import KeyRing
 
 

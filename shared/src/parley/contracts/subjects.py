@@ -121,7 +121,7 @@ def dead_letter(consumer: str, chat_id: str) -> str:
 
 
 def audit(kind: str) -> str:
-    """The subject of an event of :mod:`parley.contracts.audit`."""
+    """The subject of an event of :mod:`parley.contracts.access.audit`."""
     return f"audit.{kind}"
 
 

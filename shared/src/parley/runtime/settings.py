@@ -16,8 +16,8 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from parley.contracts.models import ModelCatalog
-from parley.contracts.models import parse as parse_models
+from parley.contracts.access.models import ModelCatalog
+from parley.contracts.access.models import parse as parse_models
 from parley.runtime.server_urls import check_server_url
 
 

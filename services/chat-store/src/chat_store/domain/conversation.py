@@ -27,8 +27,9 @@ from chat_store.domain.records import (
     UsageRecord,
 )
 from chat_store.errors import Forbidden, NotFound
-from parley.contracts import ids, policy
-from parley.contracts.policy import ChatAction
+from parley.contracts import ids
+from parley.contracts.access import policy
+from parley.contracts.access.policy import ChatAction
 from parley.contracts.resources import Role
 
 

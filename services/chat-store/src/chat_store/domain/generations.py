@@ -11,9 +11,9 @@ from chat_store.domain.limits import NO_LIMITS
 from chat_store.domain.records import GenerationRecord, MessageRecord, UsageRecord
 from chat_store.errors import NoSuchMessage
 from parley.contracts import limits
+from parley.contracts.access.models import ModelCatalog
 from parley.contracts.completion import ToolCall
 from parley.contracts.events import GenerationFinished
-from parley.contracts.models import ModelCatalog
 from parley.contracts.resources import MessageError
 from parley.contracts.text import storable, storable_json
 

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from chat_store.errors import LimitReached, ModelNotAllowed
+from parley.contracts.access.models import ModelCatalog, allowance
 from parley.contracts.limits import (
     BUDGET_SPENT,
     MAX_QUEUED_PROMPTS,
@@ -18,7 +19,6 @@ from parley.contracts.limits import (
     TOO_MANY_CHATS,
     TOO_MANY_PROMPTS,
 )
-from parley.contracts.models import ModelCatalog, allowance
 from parley.contracts.resources import MessageError
 
 _RETRY_ANSWER: Final = 5.0

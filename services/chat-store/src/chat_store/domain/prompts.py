@@ -10,7 +10,7 @@ from chat_store.domain.conversation import Conversation
 from chat_store.domain.limits import NO_LIMITS, Limits, error_of_call, has_room, queue_full
 from chat_store.domain.records import MessageRecord
 from chat_store.errors import Conflict, Forbidden, NoSuchMessage, NotFound
-from parley.contracts import policy
+from parley.contracts.access import policy
 from parley.contracts.completion import CompletionRequest
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.text import storable, storable_json

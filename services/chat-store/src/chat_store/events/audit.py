@@ -10,7 +10,7 @@ from nats.js import JetStreamContext
 from chat_store.storage.administration import audit
 from chat_store.storage.pool import Database
 from parley.contracts import subjects
-from parley.contracts.audit import AuditEvent
+from parley.contracts.access.audit import AuditEvent
 from parley.runtime.nats.errors import TRANSIENT_ERRORS, BusUnavailable
 from parley.runtime.nats.publish import publish_durable_raw
 

@@ -27,7 +27,7 @@ from chat_store.storage.identity import users
 from chat_store.storage.pool import Database
 from chat_store.storage.transactions import Command
 from parley.contracts import ids
-from parley.contracts.audit import SYSTEM
+from parley.contracts.access.audit import SYSTEM
 from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.streams import DEAD_LETTERS
 

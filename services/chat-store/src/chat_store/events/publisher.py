@@ -26,8 +26,8 @@ from chat_store.storage import generations
 from chat_store.storage.identity.guests import MovedChat
 from chat_store.storage.pool import Database
 from parley.contracts import limits, subjects
+from parley.contracts.access.identity import Revoked
 from parley.contracts.events import GenerationRequested
-from parley.contracts.identity import Revoked
 from parley.contracts.live import Changed, InvitationsChanged, ListChanged
 from parley.contracts.resources import Chat
 from parley.contracts.rpc import StopSignal, ToolDecided

@@ -14,9 +14,9 @@ from chat_store.storage import members, messages
 from chat_store.storage.pool import Database
 from chat_store.storage.rows import Connection
 from parley.contracts import rpc
+from parley.contracts.access.policy import may_in_chat
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.limits import TOO_MANY_PROMPTS
-from parley.contracts.policy import may_in_chat
 from parley.contracts.resources import MessageError
 
 

@@ -14,7 +14,7 @@ from chat_store.rpc.routing import handles
 from chat_store.storage.administration import audit, directory, erasure
 from chat_store.storage.identity import users
 from parley.contracts import rpc
-from parley.contracts.identity import Revoked
+from parley.contracts.access.identity import Revoked
 from parley.contracts.text import storable
 
 router = NatsRouter()

@@ -14,7 +14,8 @@ from chat_store.rpc.context import NO_CHAT, Store, check_ids, page_size
 from chat_store.rpc.routing import handles
 from chat_store.storage import chats, members, usage
 from chat_store.storage.administration import audit
-from parley.contracts import ids, limits, policy, rpc
+from parley.contracts import ids, limits, rpc
+from parley.contracts.access import policy
 from parley.contracts.text import storable
 
 router = NatsRouter()

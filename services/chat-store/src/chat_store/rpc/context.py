@@ -19,7 +19,7 @@ from chat_store.storage.rows import Connection
 from chat_store.storage.searches import Searches
 from chat_store.storage.transactions import Command, Outcome
 from parley.contracts import ids, limits
-from parley.contracts.audit import AuditEvent
+from parley.contracts.access.audit import AuditEvent
 
 R = TypeVar("R")
 

@@ -15,7 +15,8 @@ from chat_store.rpc.context import NO_CHAT, Store, check_ids
 from chat_store.rpc.routing import handles
 from chat_store.storage import generations, members, messages, transactions
 from chat_store.storage.transactions import Command
-from parley.contracts import ids, policy, rpc
+from parley.contracts import ids, rpc
+from parley.contracts.access import policy
 from parley.contracts.resources import MessageError
 
 router = NatsRouter()

@@ -13,8 +13,9 @@ from chat_store.rpc.routing import handles
 from chat_store.storage import members
 from chat_store.storage.administration import audit
 from chat_store.storage.identity import users
-from parley.contracts import limits, policy, rpc
-from parley.contracts.audit import AuditEvent, AuditKind
+from parley.contracts import limits, rpc
+from parley.contracts.access import policy
+from parley.contracts.access.audit import AuditEvent, AuditKind
 from parley.contracts.resources import Member, Role
 from parley.contracts.text import storable
 

@@ -10,7 +10,8 @@ from chat_store.rpc import pages
 from chat_store.rpc.context import NO_CHAT, Store, check_ids, page_size
 from chat_store.rpc.routing import handles
 from chat_store.storage import members, messages
-from parley.contracts import ids, policy, rpc
+from parley.contracts import ids, rpc
+from parley.contracts.access import policy
 from parley.contracts.resources import Message, Role
 from parley.contracts.text import storable
 from parley.runtime import tracing

@@ -13,7 +13,7 @@ from chat_store.storage import members, shares
 from chat_store.storage.administration import audit
 from chat_store.storage.rows import Connection
 from parley.contracts import ids, limits, rpc
-from parley.contracts.policy import may_in_chat
+from parley.contracts.access.policy import may_in_chat
 
 NO_LINK: Final = "There is no such link."
 _PAGE: Final = 200

@@ -9,7 +9,8 @@ from chat_store.rpc.context import Store, check_ids
 from chat_store.rpc.routing import handles
 from chat_store.storage import members, messages
 from chat_store.storage.messages import Turn
-from parley.contracts import limits, policy, rpc
+from parley.contracts import limits, rpc
+from parley.contracts.access import policy
 from parley.contracts.resources import Message, Role
 
 router = NatsRouter()

@@ -16,10 +16,10 @@ from gateway.bus.store_client import StoreClient
 from gateway.errors import Conflict, NotFound, TooLarge
 from gateway.http.requests import check_content, check_id
 from parley.contracts import rpc
+from parley.contracts.access.models import ModelCatalog
 from parley.contracts.completion import CompletionRequest, WhenBusy
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.limits import MAX_TURN_BYTES
-from parley.contracts.models import ModelCatalog
 
 if TYPE_CHECKING:
     from gateway.auth.authentication import Identity

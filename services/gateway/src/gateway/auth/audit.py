@@ -12,7 +12,7 @@ from gateway.auth.rate_limit import RateLimiter
 from gateway.bus.connection import Bus
 from gateway.metrics import REFUSED_SIGN_INS
 from parley.contracts import subjects
-from parley.contracts.audit import AuditEvent
+from parley.contracts.access.audit import AuditEvent
 from parley.contracts.ids import new_id
 from parley.runtime.forwarded import group_of
 from parley.runtime.nats.errors import TRANSIENT_ERRORS

@@ -18,9 +18,9 @@ from gateway.http.problems import request_id_of
 from gateway.http.requests import is_json
 from gateway.http.routing import raises
 from gateway.metrics import RATE_LIMITED
-from parley.contracts import policy
-from parley.contracts.identity import API_KEY_PREFIX, External, Principal, UserRole
-from parley.contracts.policy import AccountAction
+from parley.contracts.access import policy
+from parley.contracts.access.identity import API_KEY_PREFIX, External, Principal, UserRole
+from parley.contracts.access.policy import AccountAction
 from parley.runtime.tokens import Claims, Kind, TokenExpired, TokenInvalid, TokenNotYet
 
 _SECRET: Final = re.compile(r"[A-Za-z0-9_-]{43}")

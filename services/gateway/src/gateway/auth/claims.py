@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from parley.contracts.identity import External, UserRole
+from parley.contracts.access.identity import External, UserRole
 
 _MAX_GROUPS: Final = 200
 _MAX_LENGTH: Final = 320

@@ -9,7 +9,7 @@ from gateway.auth.claims import ClaimNames
 from gateway.auth.identities import Identities
 from gateway.auth.signing_keys import FixedKey, KeySource, PublishedKeys, fetch_json
 from gateway.sign_in_settings import SignInSettings, split
-from parley.contracts.identity import Principal
+from parley.contracts.access.identity import Principal
 from parley.runtime.tokens import LEEWAY
 
 

@@ -14,9 +14,10 @@ from nats.aio.msg import Msg
 from gateway.bus.store_client import StoreClient
 from gateway.errors import Forbidden, GatewayError, NotAuthenticated, NotFound, Unavailable
 from gateway.metrics import STALE_IDENTITIES
-from parley.contracts import identity, rpc
+from parley.contracts import rpc
+from parley.contracts.access import identity
+from parley.contracts.access.identity import External, Principal
 from parley.contracts.decoding import UNDECODABLE
-from parley.contracts.identity import External, Principal
 from parley.contracts.ids import new_id
 
 FRESH_SECONDS: Final = 60.0

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import Forbidden, Invalid
 from gateway.http.requests import check_text
-from parley.contracts.models import AllowedModel, ModelCatalog
+from parley.contracts.access.models import AllowedModel, ModelCatalog
 
 if TYPE_CHECKING:
     from gateway.auth.authentication import Identity

@@ -19,7 +19,7 @@ from gateway.auth.logout_token import Logout
 from gateway.auth.signing_keys import SIGNING_ALGORITHMS, PublishedKeys, fetch_json, tls_context, verify
 from gateway.errors import GatewayError, NotAuthenticated, Unavailable
 from gateway.sign_in_settings import SignInSettings
-from parley.contracts.identity import External
+from parley.contracts.access.identity import External
 from parley.runtime.tokens import KeyRing, TokenInvalid
 
 log = logging.getLogger(__name__)

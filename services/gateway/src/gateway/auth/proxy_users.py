@@ -8,7 +8,7 @@ from starlette.requests import Request
 from gateway.auth.claims import external_user
 from gateway.auth.identities import Identities
 from gateway.sign_in_settings import SignInSettings
-from parley.contracts.identity import External, Principal
+from parley.contracts.access.identity import External, Principal
 from parley.runtime.forwarded import TrustedProxies
 
 ISSUER: Final = "proxy"

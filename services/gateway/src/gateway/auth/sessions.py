@@ -8,8 +8,8 @@ from starlette.responses import Response
 
 from gateway.auth.authentication import address_of, set_cookie
 from gateway.context import Gateway
-from parley.contracts import identity as contract
-from parley.contracts.identity import External, Principal
+from parley.contracts.access import identity as contract
+from parley.contracts.access.identity import External, Principal
 from parley.contracts.ids import new_id
 
 _USER_AGENT_LENGTH: Final = 200

@@ -8,9 +8,10 @@ import msgspec
 
 from gateway.bus.store_client import StoreClient
 from gateway.errors import Forbidden, NotFound
-from parley.contracts import identity, rpc
+from parley.contracts import rpc
+from parley.contracts.access import identity
+from parley.contracts.access.identity import User
 from parley.contracts.completion import CompletionRequest
-from parley.contracts.identity import User
 from parley.contracts.limits import MAX_PAGE
 from parley.contracts.resources import Chat, Message
 

@@ -20,7 +20,7 @@ from gateway.errors import GatewayError, NotAuthenticated, NotFound, TooMany, Un
 from gateway.http.problems import request_id_of
 from gateway.metrics import STREAM_FRAMES, STREAM_RECONNECTS, STREAMS
 from parley.contracts import frames
-from parley.contracts.identity import Principal
+from parley.contracts.access.identity import Principal
 from parley.contracts.problems import Problem
 from parley.runtime.backoff import Backoff
 from parley.runtime.tokens import KeyRing

@@ -11,8 +11,8 @@ from gateway.errors import Conflict, Invalid
 from gateway.http.requests import JsonBody, KeyId, check_text
 from gateway.http.routing import StructRoute, raises
 from gateway.routes.schemas import CreatedApiKey, NewApiKey, Page
-from parley.contracts import identity as contract
-from parley.contracts.identity import ApiKey
+from parley.contracts.access import identity as contract
+from parley.contracts.access.identity import ApiKey
 from parley.contracts.ids import new_id
 from parley.contracts.text import is_blank
 

@@ -28,8 +28,8 @@ from gateway.errors import (
 from gateway.http.problems import request_id_of
 from gateway.http.requests import media_type, read_body
 from gateway.http.routing import StructRoute, raises
-from parley.contracts import identity as contract
-from parley.contracts.identity import User
+from parley.contracts.access import identity as contract
+from parley.contracts.access.identity import User
 
 log = logging.getLogger(__name__)
 

@@ -6,11 +6,11 @@ from typing import Annotated, Generic, Literal, Self, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from parley.contracts.access.identity import ApiKey, Principal, Scope, SessionInfo, UserRole
+from parley.contracts.access.models import Price
 from parley.contracts.completion import WhenBusy
-from parley.contracts.identity import ApiKey, Principal, Scope, SessionInfo, UserRole
 from parley.contracts.ids import ID_PATTERN
 from parley.contracts.limits import MAX_MODEL_LENGTH, MAX_TITLE_LENGTH
-from parley.contracts.models import Price
 from parley.contracts.rpc import SharedMessage, ShareLink
 
 T = TypeVar("T")

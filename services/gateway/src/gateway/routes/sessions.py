@@ -29,8 +29,8 @@ from gateway.http.requests import JsonBody, SessionId
 from gateway.http.routing import StructRoute, raises
 from gateway.metrics import RATE_LIMITED
 from gateway.routes.schemas import EndedSession, Me, NewSession, Page, PushTicket, Session, SessionSummary
-from parley.contracts import identity as contract
-from parley.contracts.identity import Principal
+from parley.contracts.access import identity as contract
+from parley.contracts.access.identity import Principal
 from parley.runtime.forwarded import group_of
 
 TICKET_SECONDS = 60.0

@@ -7,7 +7,8 @@ import contextlib
 import logging
 from typing import Final, Protocol, TypeVar
 
-from parley.contracts import identity, rpc
+from parley.contracts import rpc
+from parley.contracts.access import identity
 from parley.contracts.rpc import Request
 from parley.runtime.backoff import Backoff
 from parley.runtime.nats.errors import BusUnavailable, RpcRefused

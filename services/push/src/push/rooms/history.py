@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from parley.contracts.access.policy import ChatAction, may_in_chat
 from parley.contracts.limits import MAX_PAGE, MAX_REPLY_BYTES
 from parley.contracts.live import Changed
-from parley.contracts.policy import ChatAction, may_in_chat
 from parley.contracts.resources import Chat, Message, Role
 from parley.contracts.rpc import SyncReply
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Set
 
+from parley.contracts.access.policy import ChatAction
 from parley.contracts.frames import Cursor, Delta, Generation
 from parley.contracts.live import Changed
-from parley.contracts.policy import ChatAction
 from parley.contracts.resources import GenerationRef
 from parley.contracts.rpc import GenerationSnapshot, SyncReply
 from push.rooms.answer_text import AnswerText

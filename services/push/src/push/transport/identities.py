@@ -17,8 +17,8 @@ from typing import Final, Protocol
 
 import msgspec
 
+from parley.contracts.access.identity import FindRevoked, Revoked
 from parley.contracts.decoding import UNDECODABLE
-from parley.contracts.identity import FindRevoked, Revoked
 from parley.runtime.nats.errors import BusUnavailable, RpcRefused
 from parley.runtime.tokens import Claims
 from push.bus.request_limiter import RequestLimiter

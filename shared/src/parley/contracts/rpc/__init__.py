@@ -8,7 +8,7 @@ does not exist and a chat of somebody else are both ``not_found``.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from parley.contracts import identity  # noqa: F401 (its requests are served by chat-store, too)
+from parley.contracts.access import identity  # noqa: F401 (its requests are served by chat-store, too)
 from parley.contracts.completion import ContextMessage
 from parley.contracts.requests import Done, Reply, Request, RpcError, StoreRequest
 from parley.contracts.rpc.administration import (
@@ -174,4 +174,4 @@ __all__ = [
 STORE_REQUESTS: Final[Mapping[str, type[StoreRequest[Any]]]] = {
     request.VERB: request for request in StoreRequest.__subclasses__()
 }
-"""The requests to chat-store, by verb, those of :mod:`parley.contracts.identity` included."""
+"""The requests to chat-store, by verb, those of :mod:`parley.contracts.access.identity` included."""

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import msgspec
 
-from parley.contracts.identity import ApiKey
+from parley.contracts.access.identity import ApiKey
 from parley.contracts.requests import Done, ReplyBase, StoreRequest
 from parley.contracts.resources import TokenUsage
 

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import msgspec
 
-from parley.contracts.policy import ChatAction
+from parley.contracts.access.policy import ChatAction
 from parley.contracts.requests import Done, ReplyBase, StoreRequest
 from parley.contracts.resources import Chat, Role
 

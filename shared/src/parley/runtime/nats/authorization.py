@@ -1,16 +1,16 @@
-"""nats-server's configuration of users and permissions, rendered from :mod:`parley.contracts.permissions`."""
+"""nats-server's configuration of users and permissions, rendered from :mod:`parley.contracts.access.permissions`."""
 
 import json
 import secrets
 from collections.abc import Mapping
 
-from parley.contracts.permissions import USERS, UserPermissions
+from parley.contracts.access.permissions import USERS, UserPermissions
 
 REPLY_SECONDS = 60
 """How long a request may be answered; no requester waits longer."""
 
 _HEAD = """\
-# Who may publish and subscribe what. Rendered from parley.contracts.permissions; do not edit.
+# Who may publish and subscribe what. Rendered from parley.contracts.access.permissions; do not edit.
 """
 
 

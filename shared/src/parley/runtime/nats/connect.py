@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from nats.aio.client import DEFAULT_INBOX_PREFIX, Client
 
-from parley.contracts.permissions import inbox_prefix
+from parley.contracts.access.permissions import inbox_prefix
 from parley.runtime.nats.client import ReconnectingClient
 from parley.runtime.nats.connection_log import ConnectionLog
 
@@ -36,7 +36,7 @@ def connect_options(url: str, name: str, **hooks: Unpack[Hooks]) -> dict[str, An
     """Return the options of a client that reconnects for ever.
 
     With a user in ``url``, replies arrive in an inbox that only this user may read
-    (:mod:`parley.contracts.permissions`).
+    (:mod:`parley.contracts.access.permissions`).
     """
     servers = [server.strip() for server in url.split(",") if server.strip()]
     log = ConnectionLog(servers)

@@ -15,8 +15,8 @@ from chat_store.storage.identity import api_keys, users
 from chat_store.storage.identity.api_keys import MAX_KEYS
 from chat_store.storage.identity.sessions import EXTEND_AFTER
 from parley.contracts import ids
-from parley.contracts.audit import AuditEvent, AuditKind
-from parley.contracts.identity import (
+from parley.contracts.access.audit import AuditEvent, AuditKind
+from parley.contracts.access.identity import (
     ApiKeyList,
     ApiKeyReply,
     CreateApiKey,

@@ -18,8 +18,8 @@ from chat_store.storage.identity.guests import MovedChat
 from chat_store.storage.identity.sessions import EXTEND_AFTER, MAX_SESSIONS, StoredSession
 from chat_store.storage.rows import Connection
 from parley.contracts import ids
-from parley.contracts.audit import AuditEvent
-from parley.contracts.identity import (
+from parley.contracts.access.audit import AuditEvent
+from parley.contracts.access.identity import (
     EndProviderSessions,
     EndSessions,
     External,

@@ -10,8 +10,8 @@ from chat_store.rpc.identity.api_keys import NO_USER
 from chat_store.rpc.routing import handles
 from chat_store.storage.administration import audit
 from chat_store.storage.identity import users
-from parley.contracts.audit import AuditEvent, AuditKind
-from parley.contracts.identity import GetUser, ListUsers, Revoked, UpdateUser, User, UserList, UserReply
+from parley.contracts.access.audit import AuditEvent, AuditKind
+from parley.contracts.access.identity import GetUser, ListUsers, Revoked, UpdateUser, User, UserList, UserReply
 from parley.contracts.text import storable
 
 router = NatsRouter()

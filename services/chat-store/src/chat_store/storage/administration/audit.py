@@ -8,7 +8,7 @@ import msgspec
 
 from chat_store.storage.rows import Connection
 from parley.contracts import ids
-from parley.contracts.audit import AuditEvent, AuditKind
+from parley.contracts.access.audit import AuditEvent, AuditKind
 
 RECORD: Final = "INSERT INTO audit_outbox (id, event) SELECT * FROM unnest($1::uuid[], $2::text[])"
 

@@ -9,7 +9,7 @@ import msgspec
 from chat_store.storage.identity.sessions import EXTEND_AFTER
 from chat_store.storage.identity.users import USER
 from chat_store.storage.rows import Connection, decode_rows
-from parley.contracts.identity import ApiKey, CreateApiKey, User
+from parley.contracts.access.identity import ApiKey, CreateApiKey, User
 
 MAX_KEYS: Final = 100
 """API keys of one user."""

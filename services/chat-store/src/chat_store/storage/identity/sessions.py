@@ -8,7 +8,7 @@ import msgspec
 
 from chat_store.storage.identity.users import USER
 from chat_store.storage.rows import Connection, decode_rows
-from parley.contracts.identity import SessionInfo, StartSession, User
+from parley.contracts.access.identity import SessionInfo, StartSession, User
 
 MAX_SESSIONS: Final = 100
 """Sessions of one user; a further one ends the one that was not used for the longest time."""

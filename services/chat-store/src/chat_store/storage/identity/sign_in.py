@@ -5,7 +5,7 @@ from datetime import datetime
 from chat_store.storage.identity import users
 from chat_store.storage.identity.sessions import EXTEND_AFTER
 from chat_store.storage.rows import Connection
-from parley.contracts.identity import External, User
+from parley.contracts.access.identity import External, User
 
 
 async def find_external(

@@ -8,7 +8,7 @@ import msgspec
 
 from chat_store.domain.cursors import BeforeUser
 from chat_store.storage.rows import Connection, decode_rows
-from parley.contracts.identity import External, User, UserRole
+from parley.contracts.access.identity import External, User, UserRole
 
 USER: Final = """u.id, u.issuer, u.subject, u.email, u.name, u.role, u.groups, u.disabled, u.created_at,
     u.last_seen_at, u.erase_requested_at IS NOT NULL AS erased"""

@@ -11,9 +11,9 @@ from gateway.errors import NotFound
 from gateway.http.requests import Before, JsonBody, KeyId, Limit, MemberId
 from gateway.http.routing import StructRoute, raises
 from gateway.routes.schemas import Nothing, Page, UserChange
-from parley.contracts import identity as contract
 from parley.contracts import rpc
-from parley.contracts.identity import User
+from parley.contracts.access import identity as contract
+from parley.contracts.access.identity import User
 from parley.contracts.rpc import KeyOfUser, UsageOfUser
 
 OfUser = Annotated[str | None, Query(alias="user", max_length=200, description="Only of the user with this id.")]

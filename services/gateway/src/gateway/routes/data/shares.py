@@ -15,7 +15,7 @@ from gateway.http.routing import StructRoute, raises
 from gateway.metrics import RATE_LIMITED
 from gateway.routes.schemas import CreatedShareLink, NewShareLink, Page, SharedChat
 from parley.contracts import rpc
-from parley.contracts.identity import digest
+from parley.contracts.access.identity import digest
 from parley.contracts.ids import new_id
 from parley.contracts.rpc import ShareLink
 from parley.runtime.forwarded import group_of

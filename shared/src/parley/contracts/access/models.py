@@ -6,8 +6,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from parley.contracts.access.identity import UserRole
 from parley.contracts.decoding import UNDECODABLE
-from parley.contracts.identity import UserRole
 from parley.contracts.limits import MAX_MODEL_LENGTH
 
 _PER_MILLION: Final = 1_000_000

@@ -8,7 +8,7 @@ exist.
 from collections.abc import Collection, Mapping
 from typing import Final, Literal
 
-from parley.contracts.identity import Principal, Scope
+from parley.contracts.access.identity import Principal, Scope
 from parley.contracts.resources import Role
 
 ChatAction = Literal["read", "write", "rename", "invite", "share", "hand_over", "delete"]

@@ -8,7 +8,8 @@ reads what another was answered; who answers requests may do so to those that as
 from dataclasses import dataclass
 from typing import Final
 
-from parley.contracts import identity, rpc, streams, subjects
+from parley.contracts import rpc, streams, subjects
+from parley.contracts.access import identity
 from parley.contracts.streams import ConsumerSpec, StreamSpec
 
 
