@@ -253,6 +253,18 @@ async def test_a_prompt_that_a_busy_chat_rejects_is_a_conflict(user: User, store
     assert (own.status_code, own.json()["code"]) == (409, "chat_busy")
 
 
+async def test_parameters_that_are_nested_too_deeply_are_refused(user: User, store: FakeStore) -> None:
+    schema: dict[str, Any] = {"type": "object"}
+    for _ in range(100):
+        schema = {"type": "object", "properties": {"next": schema}}
+    tool = {"type": "function", "function": {"name": "walk", "parameters": schema}}
+    message = {"role": "user", "content": "Walk."}
+    response = await user.http.post(COMPLETIONS, json={"model": "demo", "messages": [message], "tools": [tool]})
+    assert response.status_code == 400
+    assert "levels" in response.json()["error"]["message"]
+    assert store.prompts == {}
+
+
 async def test_who_disconnects_stops_the_answer(user: User, store: FakeStore, push: FakePush) -> None:
     async with asked(user, store, push):
         pass

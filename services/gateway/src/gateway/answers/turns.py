@@ -13,11 +13,12 @@ from gateway.auth.model_access import check_model
 from gateway.bus.admission import Admission
 from gateway.bus.publisher import PromptPublisher
 from gateway.bus.store_client import StoreClient
-from gateway.errors import Conflict, NotFound, TooLarge
+from gateway.errors import Conflict, Invalid, NotFound, TooLarge
 from gateway.http.requests import check_content, check_id
 from parley.contracts import rpc
 from parley.contracts.access.models import ModelCatalog
 from parley.contracts.completion import CompletionRequest, WhenBusy
+from parley.contracts.decoding import MAX_NESTING, nests_too_deeply
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.limits import MAX_TURN_BYTES
 
@@ -114,8 +115,11 @@ class Turns:
         check_id(turn.message_id, "id")
         check_id(turn.answer_id, "answer_id")
         completion = turn.completion
-        if completion is not None and len(_encode(content)) + len(_encode(completion)) > MAX_TURN_BYTES:
-            raise TooLarge(f"The conversation, with its images, is longer than {MAX_TURN_BYTES} bytes as JSON.")
+        if completion is not None:
+            if nests_too_deeply([completion.parameters, completion.echo]):
+                raise Invalid(f"The parameters have more than {MAX_NESTING} levels of objects and arrays.")
+            if len(_encode(content)) + len(_encode(completion)) > MAX_TURN_BYTES:
+                raise TooLarge(f"The conversation, with its images, is longer than {MAX_TURN_BYTES} bytes as JSON.")
         return PromptSubmitted(
             chat_id=turn.chat_id,
             occurred_at=datetime.now(UTC),
