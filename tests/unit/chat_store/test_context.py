@@ -75,6 +75,12 @@ def test_what_came_with_a_prompt_goes_before_it_in_later_branches_too() -> None:
         assert context[:3] == [*earlier, ContextMessage(role="user", content="What is it?", parts=parts)]
 
 
+def test_a_prompt_has_the_name_of_its_author() -> None:
+    assert fit(None, [user("one", CompletionRequest(name="ann"))]) == [
+        ContextMessage(role="user", content="one", name="ann")
+    ]
+
+
 def test_calls_of_the_clients_tools_are_given_with_their_results() -> None:
     calls = [ToolCall(id="one", name="look", arguments="{}"), ToolCall(id="two", name="look", arguments="{}")]
     answer = Said(role="assistant", content="", tool_calls=calls)

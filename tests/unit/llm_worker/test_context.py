@@ -132,6 +132,13 @@ def test_images_of_merged_prompts_stay() -> None:
     assert merge_roles([only_image, message("assistant", "A dot."), message("user", "Yes.")])[0] == only_image
 
 
+def test_messages_of_different_participants_are_not_merged() -> None:
+    ann, ben = (ContextMessage(role="user", content=name, name=name) for name in ("ann", "ben"))
+    assert merge_roles([ann, ben, message("user", "nobody")]) == [ann, ben, message("user", "nobody")]
+    assert merge_roles([ann, ann]) == [ContextMessage(role="user", content="ann\n\nann", name="ann")]
+    assert request_members({}, [ann])["messages"] == [{"role": "user", "content": "ann", "name": "ann"}]
+
+
 def test_calls_and_images_cost_tokens() -> None:
     assert tokens_of(calls("a")) > tokens_of(message("assistant", ""))
     large, small = (

@@ -87,6 +87,7 @@ class ContextMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         parts: The content with its images; empty: ``content`` alone.
         tool_calls: Of an answer that called tools; the messages that follow have the results.
         tool_call_id: Of a result (``role`` tool): the call's id.
+        name: Distinguishes participants of one role.
     """
 
     role: Literal["system", "user", "assistant", "tool"]
@@ -94,6 +95,7 @@ class ContextMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     parts: list[ContentPart] = []
     tool_calls: list[ToolCall] = []
     tool_call_id: str | None = None
+    name: str | None = None
 
 
 class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -105,6 +107,7 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
         context: Messages before the prompt that are not stored as messages of the chat, the oldest first. Where the
             prompt's content is empty, the last of them is what is answered: results of tools.
         parts: The prompt with its images; empty: its text alone.
+        name: Of who wrote the prompt; distinguishes participants of one role.
         metadata: The client's own; returned with the turn.
         echo: What the gateway's adapter of a protocol repeats in its responses; returned with the turn.
     """
@@ -113,6 +116,7 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
     instructions: str | None = None
     context: list[ContextMessage] = []
     parts: list[ContentPart] = []
+    name: str | None = None
     metadata: dict[str, str] = {}
     echo: dict[str, Any] = {}
 

@@ -71,6 +71,25 @@ def test_system_messages_are_instructions_and_the_last_message_is_the_prompt() -
     assert (made.chat_id, made.message_id, made.answer_id) == ("chat", "prompt", "answer")
 
 
+def test_names_of_participants_stay_with_their_messages() -> None:
+    made = turn(
+        messages=[
+            {"role": "system", "content": "Be brief."},
+            {"role": "system", "name": "host", "content": "Ann asks first."},
+            {"role": "user", "name": "ann", "content": "First"},
+            {"role": "assistant", "name": "bot", "content": "Yes."},
+            {"role": "user", "name": "ben", "content": "Second"},
+        ]
+    )
+    assert (made.content, made.completion.name) == ("Second", "ben")
+    assert made.completion.instructions == "Be brief."
+    assert made.completion.context == [
+        ContextMessage(role="system", content="Ann asks first.", name="host"),
+        ContextMessage(role="user", content="First", name="ann"),
+        ContextMessage(role="assistant", content="Yes.", name="bot"),
+    ]
+
+
 def test_results_of_tools_at_the_end_are_what_is_answered() -> None:
     call = {"id": "a", "type": "function", "function": {"name": "look", "arguments": "{}"}}
     made = turn(

@@ -62,7 +62,7 @@ def _messages(said: Said) -> list[ContextMessage]:
         calls = [call for call in said.tool_calls if call.server is None]
         return [ContextMessage(role="assistant", content=said.content, tool_calls=calls)]
     completion = said.completion or CompletionRequest()
-    prompt = ContextMessage(role="user", content=said.content, parts=completion.parts)
+    prompt = ContextMessage(role="user", content=said.content, parts=completion.parts, name=completion.name)
     return [*completion.context, *([prompt] if prompt.content or prompt.parts else [])]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from parley.contracts.completion import ContentPart, TextPart, ToolCall
 from parley.contracts.rpc import ContextMessage
@@ -104,7 +105,7 @@ def _is_empty(message: ContextMessage) -> bool:
 
 def _are_mergeable(before: ContextMessage, message: ContextMessage) -> bool:
     # The results of its calls follow a message; text of the same role goes before calls, not after them.
-    return before.role == message.role != "tool" and not before.tool_calls
+    return before.role == message.role != "tool" and before.name == message.name and not before.tool_calls
 
 
 def _merged(before: ContextMessage, message: ContextMessage) -> ContextMessage:
@@ -112,7 +113,7 @@ def _merged(before: ContextMessage, message: ContextMessage) -> ContextMessage:
     if before.parts or message.parts:
         parts = [*_parts_of(before), *_parts_of(message)]
     content = "\n\n".join(text for text in (before.content, message.content) if text)
-    return ContextMessage(role=message.role, content=content, parts=parts, tool_calls=message.tool_calls)
+    return replace(message, content=content, parts=parts)
 
 
 def _parts_of(message: ContextMessage) -> list[ContentPart]:

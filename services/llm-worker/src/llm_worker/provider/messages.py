@@ -22,6 +22,8 @@ def _message(message: ContextMessage) -> dict[str, Any]:
     if message.tool_calls:
         found["content"] = content or None
         found["tool_calls"] = [_call(call) for call in message.tool_calls]
+    if message.name is not None:
+        found["name"] = message.name
     if message.tool_call_id is not None:
         found["tool_call_id"] = message.tool_call_id
     return found

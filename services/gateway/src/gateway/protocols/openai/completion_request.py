@@ -56,7 +56,9 @@ class CalledFunction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class _Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="role"):
-    pass
+    """A message. ``name`` distinguishes participants of one role."""
+
+    name: str | None = None
 
 
 class SystemMessage(_Message, frozen=True, kw_only=True, tag="system"):
@@ -93,7 +95,6 @@ class ToolMessage(_Message, frozen=True, kw_only=True, tag="tool"):
 
     content: str | list[TextContent]
     tool_call_id: str
-    name: str | None = None
 
 
 InputMessage = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage
@@ -184,13 +185,14 @@ def new_turn(request: ChatCompletionRequest, ids: TurnIds, options: Options) -> 
     _check(request)
     messages = list(enumerate(request.messages))
     instructions = []
-    while messages and isinstance(first := messages[0][1], SystemMessage | DeveloperMessage):
+    while messages and isinstance(first := messages[0][1], SystemMessage | DeveloperMessage) and first.name is None:
         instructions.append(_text(first.content))
         messages.pop(0)
     if not messages or not isinstance(messages[-1][1], UserMessage | ToolMessage):
         raise Invalid("The last message must be a user's, or the result of a tool.", field="messages")
-    content, parts = "", list[ContentPart]()
+    content, parts, name = "", list[ContentPart](), None
     if isinstance(messages[-1][1], UserMessage):
+        name = messages[-1][1].name
         content, parts = _content(*messages.pop())
     return NewTurn(
         chat_id=options.chat_id or ids.chat_id,
@@ -204,6 +206,7 @@ def new_turn(request: ChatCompletionRequest, ids: TurnIds, options: Options) -> 
             instructions="\n\n".join(instructions) or None,
             context=[_in_context(index, message) for index, message in messages],
             parts=parts,
+            name=name,
             metadata=options.metadata,
         ),
     )
@@ -232,18 +235,18 @@ def _in_context(index: int, message: InputMessage) -> ContextMessage:
     match message:
         case UserMessage():
             content, parts = _content(index, message)
-            return ContextMessage(role="user", content=content, parts=parts)
+            return ContextMessage(role="user", content=content, parts=parts, name=message.name)
         case AssistantMessage():
             calls = [
                 ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
                 for call in message.tool_calls or ()
             ]
             content = _text(message.content or "") or message.refusal or ""
-            return ContextMessage(role="assistant", content=content, tool_calls=calls)
+            return ContextMessage(role="assistant", content=content, tool_calls=calls, name=message.name)
         case ToolMessage():
             return ContextMessage(role="tool", content=_text(message.content), tool_call_id=message.tool_call_id)
         case _:
-            return ContextMessage(role="system", content=_text(message.content))
+            return ContextMessage(role="system", content=_text(message.content), name=message.name)
 
 
 def _content(index: int, message: InputMessage) -> tuple[str, list[ContentPart]]:
