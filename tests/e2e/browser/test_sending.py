@@ -14,6 +14,7 @@ from tests.e2e.browser.chromium import Chromium
 from tests.e2e.browser.test_chat import answers, assembled, choose, done, open_chat, send, stored
 from tests.support.cable import Cable
 from tests.support.stack import RunningStack
+from tests.support.waiting import wait_until
 
 OFFLINE = float(os.environ.get("OFFLINE_SECONDS", "4"))
 """How long the network is away in mid-answer. By hand with the full minute: ``OFFLINE_SECONDS=60``."""
@@ -81,6 +82,7 @@ def test_a_minute_offline_in_mid_answer_and_a_crash_lose_nothing_and_send_nothin
     with Chromium(playwright, tmp_path / "browser") as browser:
         browser.open(site.url).get_by_test_id("composer").wait_for()
         # A cookie that is younger than half a minute can be lost with the browser, and the guest with it.
+        wait_until(browser.context.cookies, what="the cookie of the session")
         browser.restart()
         page = browser.open(site.url)
         page.get_by_test_id("composer").wait_for()
