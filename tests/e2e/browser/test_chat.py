@@ -6,6 +6,8 @@ from urllib.parse import urljoin
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
+from tests.support.waiting import wait_until
+
 _STATE = "() => window.parley.state(location.pathname.split('/').pop())"
 
 
@@ -16,15 +18,12 @@ def choose(page: Page, model: str) -> None:
 
 def open_chat(page: Page, model: str) -> None:
     """Open a new chat with a model that the picker does not offer."""
+    wait_until(page.context.cookies, what="the cookie of the page's session")
     chat = page.evaluate(
         """async (model) => {
             const headers = { "Content-Type": "application/json" };
-            for (;;) {
-                const answer = await fetch("/v1/chats", { method: "POST", headers, body: JSON.stringify({ model }) });
-                if (answer.status !== 401) return (await answer.json()).id;
-                // The page is still starting its session.
-                await new Promise((resolve) => setTimeout(resolve, 50));
-            }
+            const answer = await fetch("/v1/chats", { method: "POST", headers, body: JSON.stringify({ model }) });
+            return (await answer.json()).id;
         }""",
         model,
     )
