@@ -5,6 +5,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 
+import httpx
 import pytest
 import websockets.asyncio.client
 from websockets.exceptions import ConnectionClosed
@@ -27,10 +28,10 @@ pytestmark = [
     ),
 ]
 
-# These have no series before a fault that the load here does not cause.
-_ONLY_AFTER_FAULTS = (
+# These have no series before a fault that the load here does not cause, or without tool servers.
+_NOT_HERE = (
     *("parley_chat_store_swept_total", "parley_chat_store_refused_total", "parley_clock_skew_total"),
-    "parley_gateway_rate_limited_total",
+    *("parley_gateway_rate_limited_total", "parley_llm_worker_tool_"),
 )
 
 
@@ -80,6 +81,9 @@ async def _misbehave(url: str, push_url: str) -> None:
         await client.api.begin_session()
         with contextlib.suppress(Problem):
             await client.api.chat("0190a1b2-0000-7000-8000-00000000dead")
+    async with httpx.AsyncClient(base_url=url) as http:
+        refused = await http.get("/v1/me", headers={"Authorization": f"Bearer pk_unknown1_{'x' * 43}"})
+        assert refused.status_code == 401
     async with websockets.asyncio.client.connect(push_url) as socket:
         await socket.send("not JSON")
         with pytest.raises(ConnectionClosed):
@@ -117,7 +121,7 @@ def _queries() -> dict[str, str]:
         for panel in json.loads(path.read_text())["panels"]:
             for target in panel["targets"]:
                 expression = target["expr"].replace("$__rate_interval", "30s")
-                if "jetstream_" not in expression and not any(name in expression for name in _ONLY_AFTER_FAULTS):
+                if "jetstream_" not in expression and not any(name in expression for name in _NOT_HERE):
                     found[f"{path.stem}: {panel['title']} {target['legendFormat']}"] = expression
     return found
 
