@@ -13,16 +13,7 @@
  */
 
 export { Account } from "./account/account.ts";
-export type {
-  ChatMember,
-  CreatedShareLink,
-  Invitation,
-  Role,
-  Scope,
-  SessionUser,
-  SharedChat,
-  ShareLink,
-} from "./account/bodies.ts";
+export type { Role, Scope, SessionUser } from "./account/bodies.ts";
 export { InvitationList } from "./account/invitations.ts";
 export { Sharing } from "./account/sharing.ts";
 export {

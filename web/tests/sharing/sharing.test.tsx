@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
 
-import { type Chat, type ChatMember, Http, type PresentUser } from "parley-client";
+import { type Chat, Http, type Member, type PresentUser } from "parley-client";
 import { aMessage, CHAT, json, problem } from "parley-client/testing";
 import { act } from "react";
 import { describe, expect, it, vi } from "vitest";
@@ -19,7 +19,7 @@ function chat(owner: string): Chat {
   return { ...page.server.room.chat, owner_id: owner };
 }
 
-function members(...items: Partial<ChatMember>[]): void {
+function members(...items: Partial<Member>[]): void {
   const whole = items.map((item) => ({ status: "member", added_at: TIME, ...item }));
   page.server.overrides.set(`GET /v1/chats/${CHAT}/members`, () => json({ items: whole, next: null }));
 }
@@ -31,8 +31,10 @@ async function click(element: HTMLElement | null): Promise<void> {
 
 const done = () => new Response(null, { status: 204 });
 
-async function share(owner: string): Promise<void> {
-  await page.render(<ShareDialog chat={chat(owner)} onClose={() => undefined} onLeft={opened} />);
+async function share(owner: string, branch: string | null = null): Promise<void> {
+  await page.render(
+    <ShareDialog branch={branch} chat={chat(owner)} onClose={() => undefined} onLeft={opened} />,
+  );
   await page.pass(50);
 }
 
@@ -98,11 +100,25 @@ describe("links", () => {
     await share("u");
     await click(find("tab-links"));
     await click(find("create-link"));
-    expect(page.server.requests("POST", "/shares")[0]?.body).toEqual({ live: false });
+    expect(page.server.requests("POST", "/shares")[0]?.body).toEqual({ live: false, tip_id: null });
     expect(find("link-address")?.textContent).toBe(`${location.origin}/shared/secret`);
     await click(document.querySelector<HTMLElement>("[data-testid=link] button"));
     expect(find("link")).toBeNull();
     expect(find("link-address")).toBeNull();
+  });
+
+  it.each([
+    [false, "shown"],
+    [true, null],
+  ])("are of the branch that is shown, unless the newest is wanted (%s)", async (newest, tip) => {
+    members({ user_id: "u", role: "owner" });
+    page.server.overrides.set(`GET /v1/chats/${CHAT}/shares`, () => json({ items: [], next: null }));
+    page.server.overrides.set(`POST /v1/chats/${CHAT}/shares`, () => json({ id: "l", token: "secret" }, 201));
+    await share("u", "shown");
+    await click(find("tab-links"));
+    if (newest) await click(find("link-branch"));
+    await click(find("create-link"));
+    expect(page.server.requests("POST", "/shares")[0]?.body).toEqual({ live: false, tip_id: tip });
   });
 });
 

@@ -1,7 +1,7 @@
 import { type Observable, Subject } from "../observable.ts";
+import type { Invitation } from "../protocol/bodies.ts";
 import type { UserFrame } from "../protocol/protocol.ts";
 import type { Http } from "../transport/http.ts";
-import type { Invitation } from "./bodies.ts";
 import { Sharing } from "./sharing.ts";
 
 /** The user's pending invitations: read over HTTP, again whenever the socket reports a change. */

@@ -1,6 +1,7 @@
+import type { CreatedShareLink, Invitation, Member, ShareLink } from "../protocol/bodies.ts";
 import type { Page } from "../protocol/protocol.ts";
 import type { Http } from "../transport/http.ts";
-import type { ChatMember, CreatedShareLink, Invitation, Role, ShareLink } from "./bodies.ts";
+import type { Role } from "./bodies.ts";
 
 /** Who else reads and writes a chat: members, invitations and read-only links. */
 export class Sharing {
@@ -11,8 +12,8 @@ export class Sharing {
   }
 
   /** Returns the members of a chat and the users who are invited to it. */
-  async members(chatId: string): Promise<readonly ChatMember[]> {
-    return (await this.http.request<Page<ChatMember>>("GET", `/chats/${chatId}/members`)).items;
+  async members(chatId: string): Promise<readonly Member[]> {
+    return (await this.http.request<Page<Member>>("GET", `/chats/${chatId}/members`)).items;
   }
 
   /** Invites a user, or changes the role of a member. */
@@ -47,9 +48,12 @@ export class Sharing {
     return (await this.http.request<Page<ShareLink>>("GET", `/chats/${chatId}/shares`)).items;
   }
 
-  /** @param live Whether the link shows messages that are written after it was made. */
-  createLink(chatId: string, live: boolean): Promise<CreatedShareLink> {
-    return this.http.request("POST", `/chats/${chatId}/shares`, { live });
+  /**
+   * @param live Whether the link shows messages that are written after it was made.
+   * @param tipId The branch through this message; null: the one that the chat continues from.
+   */
+  createLink(chatId: string, live: boolean, tipId: string | null): Promise<CreatedShareLink> {
+    return this.http.request("POST", `/chats/${chatId}/shares`, { live, tip_id: tipId });
   }
 
   async revokeLink(chatId: string, id: string): Promise<void> {

@@ -1,4 +1,3 @@
-import type { SharedChat } from "../account/bodies.ts";
 import type { Environment } from "../environment.ts";
 import { newId } from "../ids.ts";
 import { type Observable, Subject } from "../observable.ts";
@@ -15,6 +14,7 @@ import type {
   PushTicket,
   SearchHit,
   Session,
+  SharedChat,
   StopAnswer,
   ToolDecision,
 } from "../protocol/bodies.ts";

@@ -154,7 +154,14 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
             )}
           </h1>
         )}
-        {sharable !== null && <ShareButton chat={sharable} key={sharable.id} onLeft={() => onOpen(null)} />}
+        {sharable !== null && (
+          <ShareButton
+            branch={leaf === tip ? null : leaf}
+            chat={sharable}
+            key={sharable.id}
+            onLeft={() => onOpen(null)}
+          />
+        )}
         <ModelPicker
           disabled={readOnly}
           model={snapshot === null ? newModel : (snapshot.state.chat?.model ?? null)}

@@ -8,15 +8,19 @@ import { useLoaded } from "../ui/useLoaded";
 
 interface LinksProps {
   readonly chatId: string;
+  /** A message of the branch that is shown, where that is not the one that the chat continues from. */
+  readonly branch: string | null;
   readonly sharing: Sharing;
 }
 
 /** The read-only links to a chat: created, shown once, listed and revoked. */
-export function Links({ chatId, sharing }: LinksProps) {
+export function Links({ chatId, branch, sharing }: LinksProps) {
   const links = useLoaded(chatId, () => sharing.links(chatId));
   const [live, setLive] = useState(false);
+  const [shown, setShown] = useState(branch !== null);
   const [created, setCreated] = useState<CreatedShareLink | null>(null);
-  const create = async () => setCreated(await links.run(() => sharing.createLink(chatId, live)));
+  const create = async () =>
+    setCreated(await links.run(() => sharing.createLink(chatId, live, shown ? branch : null)));
   return (
     <>
       <p className="text-muted-foreground text-sm">
@@ -31,6 +35,17 @@ export function Links({ chatId, sharing }: LinksProps) {
         />
         Also show messages that are written later
       </label>
+      {branch !== null && (
+        <label className="check mt-2">
+          <input
+            checked={shown}
+            data-testid="link-branch"
+            onChange={(event) => setShown(event.target.checked)}
+            type="checkbox"
+          />
+          Show the versions of messages that you see now, not the newest ones
+        </label>
+      )}
       <button
         className="button mt-2"
         data-testid="create-link"
@@ -43,10 +58,11 @@ export function Links({ chatId, sharing }: LinksProps) {
       <Problem text={links.problem} />
       {created !== null && <CreatedLink created={created} />}
       <ul aria-label="Links" className="rows">
-        {links.value?.map(({ id, live, created_at }) => (
+        {links.value?.map(({ id, live, tip_id, created_at }) => (
           <li className="row" data-testid="link" key={id}>
             <p className="min-w-0 flex-1">
               {live ? "With later messages" : "Without later messages"}
+              {live && tip_id !== null && ", one branch"}
               <span className="block text-muted-foreground text-sm">Created {timeAgo(created_at)}</span>
             </p>
             <button

@@ -1,4 +1,4 @@
-import type { Chat, ChatMember, Role, Sharing } from "parley-client";
+import type { Chat, Member, Role, Sharing } from "parley-client";
 import { type FormEvent, useState } from "react";
 import { Problem } from "../ui/Problem";
 import { type Loaded, useLoaded } from "../ui/useLoaded";
@@ -61,7 +61,7 @@ export function Members({ chat, sharing, owner, userId, onLeft }: MembersProps) 
 interface InviteFormProps {
   readonly chatId: string;
   readonly sharing: Sharing;
-  readonly members: Loaded<readonly ChatMember[]>;
+  readonly members: Loaded<readonly Member[]>;
 }
 
 function InviteForm({ chatId, sharing, members }: InviteFormProps) {
@@ -134,8 +134,8 @@ function RoleSelect({ role, label, testid, disabled, onChange }: RoleSelectProps
 
 interface MemberRowProps {
   readonly chatId: string;
-  readonly member: ChatMember;
-  readonly members: Loaded<readonly ChatMember[]>;
+  readonly member: Member;
+  readonly members: Loaded<readonly Member[]>;
   readonly sharing: Sharing;
   /** Whether the user may change or remove the member. */
   readonly editable: boolean;

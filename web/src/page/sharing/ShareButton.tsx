@@ -7,12 +7,14 @@ const shareDialog = new LazyModule(() => import("./ShareDialog"));
 
 interface ShareButtonProps {
   readonly chat: Chat;
+  /** A message of the branch that is shown, where that is not the one that the chat continues from. */
+  readonly branch: string | null;
   /** Called when the user has left the chat. */
   onLeft(): void;
 }
 
 /** Opens the dialogue with the members and links of a chat. */
-export function ShareButton({ chat, onLeft }: ShareButtonProps) {
+export function ShareButton({ chat, branch, onLeft }: ShareButtonProps) {
   const [open, setOpen] = useState(false);
   const dialog = useLazyModule(shareDialog, open);
   return (
@@ -30,6 +32,7 @@ export function ShareButton({ chat, onLeft }: ShareButtonProps) {
       </button>
       {open && dialog !== null && (
         <dialog.ShareDialog
+          branch={branch}
           chat={chat}
           onClose={() => setOpen(false)}
           onLeft={() => {

@@ -8,13 +8,15 @@ import { Members } from "./Members";
 
 interface ShareDialogProps {
   readonly chat: Chat;
+  /** A message of the branch that is shown, where that is not the one that the chat continues from. */
+  readonly branch: string | null;
   /** Called when the user has left the chat. */
   onLeft(): void;
   onClose(): void;
 }
 
 /** Who else has access to a chat: members, and read-only links. */
-export function ShareDialog({ chat, onLeft, onClose }: ShareDialogProps) {
+export function ShareDialog({ chat, branch, onLeft, onClose }: ShareDialogProps) {
   const parley = useParley();
   const sharing = useMemo(() => new Sharing(parley.http), [parley]);
   const userId = useObservable(parley.http.user);
@@ -27,7 +29,11 @@ export function ShareDialog({ chat, onLeft, onClose }: ShareDialogProps) {
           label="Share"
           tabs={[
             { id: "members", label: "Members", panel: members },
-            { id: "links", label: "Links", panel: <Links chatId={chat.id} sharing={sharing} /> },
+            {
+              id: "links",
+              label: "Links",
+              panel: <Links branch={branch} chatId={chat.id} sharing={sharing} />,
+            },
           ]}
         />
       ) : (
