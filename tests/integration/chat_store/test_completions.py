@@ -1,4 +1,4 @@
-"""What a prompt asks of the provider beside text, what an answer has beside text, and the turn as it is read."""
+"""What prompts and answers have in addition to text, and the turn as it is read."""
 
 from __future__ import annotations
 

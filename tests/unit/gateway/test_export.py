@@ -1,4 +1,4 @@
-"""The export of a user: one document, with what prompts asked for beside text."""
+"""The export of a user: one document, with what prompts asked for in addition to text."""
 
 import json
 from datetime import UTC, datetime

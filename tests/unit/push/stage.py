@@ -173,8 +173,8 @@ class Stage:
         """Silence, anti-entropy, a reconnect."""
         self.pushes[which].room.resync(text=text)
 
-    def tidy(self, which: int) -> None:
-        self.pushes[which].room.tidy()
+    def discard_unused(self, which: int) -> None:
+        self.pushes[which].room.discard_unused()
 
     # --- readers -----------------------------------------------------------------------------------------------------
 

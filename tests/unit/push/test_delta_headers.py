@@ -1,4 +1,4 @@
-"""What the headers of a live message say beside its text."""
+"""What the headers of a live message say in addition to its text."""
 
 import pytest
 

@@ -141,14 +141,14 @@ def test_what_no_joiner_needed_for_a_while_is_forgotten() -> None:
     history = known(store)
     then = store.version
     history.apply(store.submit())
-    history.tidy()
+    history.discard_unused()
     assert history.page() is not None
-    history.tidy()
+    history.discard_unused()
     assert ids(history.since(then)) == ["m0003", "m0004"]
-    history.tidy()
+    history.discard_unused()
     assert history.page() is not None
-    history.tidy()
-    history.tidy()
+    history.discard_unused()
+    history.discard_unused()
     assert history.page() is None
     assert history.since(then) is None
     assert history.since(store.version) == []

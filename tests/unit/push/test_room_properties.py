@@ -91,8 +91,8 @@ class Interleavings(RuleBasedStateMachine):
         self.stage.resync(which, text)
 
     @rule(which=pushes)
-    def tidy(self, which: int) -> None:
-        self.stage.tidy(which)
+    def discard_unused(self, which: int) -> None:
+        self.stage.discard_unused(which)
 
     @rule(which=pushes, events=st.booleans())
     def join(self, which: int, events: bool) -> None:
@@ -163,7 +163,7 @@ def walk(dice: random.Random, steps: int, *, lossy: bool = True) -> Stage:
         lambda: stage.arrive(which()): 12,
         lambda: stage.fail(which()): 1,
         lambda: stage.resync(which(), coin()): int(lossy),
-        lambda: stage.tidy(which()): 1,
+        lambda: stage.discard_unused(which()): 1,
         lambda: stage.join(which(), coin()): 3,
         lambda: stage.reconnect(seat(), which(), fresh=dice.random() < 0.2, lost=dice.choice((0, 0, 1, 4))): 3,
         lambda: stage.pause(seat()): 3,

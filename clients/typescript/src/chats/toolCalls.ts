@@ -1,6 +1,6 @@
 import type { RunningAnswer, Span, ToolCall, ToolDelta } from "../protocol/protocol.ts";
 
-/** What an answer holds beside its text, and in which order. */
+/** What an answer holds in addition to its text, and in which order. */
 export interface Calls {
   readonly tool_calls: readonly ToolCall[];
   /** The order of text, reasoning and calls. */

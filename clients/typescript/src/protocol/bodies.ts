@@ -301,7 +301,7 @@ export interface StopAnswer {
   readonly message_id?: string | null;
 }
 
-/** One line of a user's usage ledger: summed by model, or by day and model. */
+/** One line of a user's usage: summed by model, or by day and model. */
 export interface TokenUsage {
   readonly model: string;
   readonly answers: number;

@@ -48,7 +48,9 @@ class Settings(ModelSettings):
         MAX_QUEUED_PROMPTS, description="queued prompts of one chat", ge=1, le=MAX_QUEUED_PROMPTS
     )
     queued_bytes_per_chat: int = Field(
-        0, description="bytes of the queued prompts of one chat, with what they ask for beside text; 0: no limit", ge=0
+        0,
+        description="bytes of the queued prompts of one chat, with what they ask for in addition to text; 0: no limit",
+        ge=0,
     )
 
     @property

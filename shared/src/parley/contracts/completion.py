@@ -1,4 +1,4 @@
-"""What a provider is asked for beside text: images, tools, parameters; and what an answer holds beside text."""
+"""What a prompt and an answer have in addition to text: images, parameters of the request, calls of tools."""
 
 from typing import Any, Literal
 

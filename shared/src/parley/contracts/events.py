@@ -33,7 +33,7 @@ class PromptSubmitted(_Event, frozen=True, kw_only=True, tag="prompt.submitted")
         message_id: Made by the client; unique within the chat. The same one again is the same message.
         parent_id: Absent: continue at the chat's tip. Null: a new root. An id: answer to that message.
         answer_id: The id of the first answer; null: chat-store makes one.
-        completion: What the provider is asked for beside the text; null: nothing.
+        completion: What the provider is asked for in addition to the text; null: nothing.
     """
 
     message_id: str

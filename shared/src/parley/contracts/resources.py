@@ -151,7 +151,7 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a user's usage ledger: summed by model, or by day and model.
+    """One line of a user's usage: summed by model, or by day and model.
 
     Attributes:
         estimated: How many of the answers the provider did not count, so that their tokens are estimated.

@@ -56,7 +56,7 @@ class MessageRecord(msgspec.Struct, frozen=True, kw_only=True):
         placement: Of a queued prompt: whether ``parent_id`` is chosen, or is the chat's tip when its turn comes.
         position: Order within the chat; a queued prompt stands behind all others until its turn comes.
         traceparent: Of a prompt: the trace that its answer belongs to.
-        completion: Of a prompt: what the provider is asked for beside its text.
+        completion: Of a prompt: what the provider is asked for in addition to its text.
         answer_id: Of a queued prompt: the id that its answer gets; None: a new one.
         attempt, tool_calls, layout: Of an answer.
     """

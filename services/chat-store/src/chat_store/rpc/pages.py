@@ -43,7 +43,7 @@ async def newest(
 
     Args:
         used: Bytes of the reply that are used already.
-        completions: Include what prompts ask for beside text.
+        completions: Include what prompts ask for in addition to text.
     """
     budget = limits.MAX_REPLY_BYTES - _RESERVE - used
     found = await messages.list_messages(

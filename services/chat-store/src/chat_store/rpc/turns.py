@@ -50,7 +50,7 @@ async def get_turn(request: rpc.GetTurn, store: Store) -> rpc.TurnReply:
 
 
 def _fitted(turn: Turn, *, without_answer: bool) -> rpc.TurnReply:
-    """Return the reply; what does not fit beside the answer is left out."""
+    """Return the reply; what does not fit with the answer is left out."""
     reply = rpc.TurnReply(
         prompt=turn.prompt,
         answer=None if without_answer else turn.answer,

@@ -122,7 +122,7 @@ async def list_messages(
     """Return messages, newest first; always one, then as many as fit.
 
     Args:
-        completions: Include what prompts ask for beside text.
+        completions: Include what prompts ask for in addition to text.
     """
     place = LAST_POSITION if before is None else before
     rows = await connection.fetch(LIST_MESSAGES, chat_id, place, limit, max_bytes, completions)

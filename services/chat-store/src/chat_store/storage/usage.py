@@ -1,4 +1,4 @@
-"""The ledger of tokens: one row for each answer, which stays when its chat is deleted."""
+"""The record of tokens: one row for each answer, which stays when its chat is deleted."""
 
 from datetime import UTC, date, datetime, time
 from typing import Final

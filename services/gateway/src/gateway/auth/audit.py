@@ -38,7 +38,7 @@ class Audit:
         """Publish that somebody did not get in.
 
         Args:
-            reason: A problem's code, or what the page is told of a failed sign-in.
+            reason: A problem's code, or what the page gets as ``sign_in_error``.
             request_id: Finds the line of the log, which has the address; the event has no personal data.
         """
         REFUSED_SIGN_INS.labels(method, reason).inc()

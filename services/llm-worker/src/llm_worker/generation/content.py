@@ -15,7 +15,7 @@ from parley.contracts.frames import Kind
 from parley.contracts.limits import MAX_ANSWER_BYTES
 
 _CALL_BYTES: Final = 200
-"""Of a tool call as JSON, beside its texts."""
+"""Of a tool call as JSON, in addition to its texts."""
 
 _SPAN_BYTES: Final = 40
 ENDED_BEFORE: Final = "Not completed: the answer ended before."

@@ -113,8 +113,8 @@ class History:
         self.roles = {user_id: role for user_id, role in roles.items() if user_id not in changed.removed_members}
         self._add(changed.messages, changed.since)
 
-    def tidy(self) -> None:
-        """Forget what nobody needed since the last time: most chats are open, and quiet, for long."""
+    def discard_unused(self) -> None:
+        """Discard what no reader needed since the last call: most rooms are open, and quiet, for long."""
         if not self._used:
             self._page = None
             self._changes, self._floor, self._weight = {}, self.version, 0

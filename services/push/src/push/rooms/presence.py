@@ -3,7 +3,7 @@
 Each process publishes the users of its own readers (``live.<chat>.presence``, at most once): on a change, but not more
 often than each ``PUBLISH_INTERVAL`` seconds, and again each ``HEARTBEAT`` seconds while there are any. What another
 process published counts until it publishes something else, or until ``EXPIRY`` seconds later, for it may have died. A
-process that is heard of for the first time is published to, so that both know of each other. Nothing of this is stored,
+process that publishes for the first time is published to, so that both know of each other. Nothing of this is stored,
 moves a reader's cursor, or happens in a chat with one member (``docs/decisions/0054``).
 """
 

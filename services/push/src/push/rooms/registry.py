@@ -226,7 +226,7 @@ class Rooms:
                 await asyncio.sleep(backoff.next_delay())
             else:
                 for sync in self._rooms.values():
-                    sync.room.tidy()
+                    sync.room.discard_unused()
             if await self._compare():
                 backoff.reset()
             elif requested:

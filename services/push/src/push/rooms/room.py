@@ -100,10 +100,10 @@ class Room:
             return AnswerRequest(self._state.answer.generation_id)
         return None
 
-    def tidy(self) -> None:
-        """Forget what was kept for joiners and none needed; called now and then."""
+    def discard_unused(self) -> None:
+        """Discard what is cached for joiners and none needed; called every 15 s."""
         self.readers.catch_up.clear()
-        self._state.history.tidy()
+        self._state.history.discard_unused()
 
     # --- what came live ----------------------------------------------------------------------------------------------
 

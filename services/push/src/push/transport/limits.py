@@ -10,7 +10,7 @@ from push.errors import TooMany
 __all__ = ["Count", "FrameRate", "sockets_that_fit"]
 
 _OTHER_FILES: Final = 300
-"""Files that are open beside sockets: NATS, the health server, and connections that are only refused."""
+"""Open files that are no sockets of readers: NATS, the health server, and connections that are only refused."""
 
 
 def sockets_that_fit(wanted: int) -> int:

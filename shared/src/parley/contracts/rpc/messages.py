@@ -104,7 +104,7 @@ class GetTurn(StoreRequest[TurnReply], frozen=True, kw_only=True):
 
 
 class Regenerate(StoreRequest[MessageReply], frozen=True, kw_only=True):
-    """Create a new answer beside ``message_id`` (an ended answer), or to it (a prompt).
+    """Create another answer: a sibling of ``message_id`` (an ended answer), or to it (a prompt).
 
     ``conflict`` while an answer is active in the chat.
 

@@ -116,7 +116,7 @@ class RunEvents:
     def _change(self, event: CallChanged) -> bytes:
         call = event.call
         if call.status not in _RESULTS:
-            # Not numbered: it tells what is so now.
+            # Not numbered: it reports the present status.
             value = {"toolCallId": call.id, "status": call.status}
             return b"data: %b\n\n" % _encode({"type": "CUSTOM", "name": "parley.tool_call", "value": value})
         result = {

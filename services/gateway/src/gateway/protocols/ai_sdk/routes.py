@@ -117,7 +117,7 @@ class _Asking:
         return reading
 
     async def again(self, message: Message) -> "_Reading":
-        """Ask for another answer to a prompt, or beside an answer."""
+        """Ask for another answer to a prompt, or a sibling of an answer."""
         key = self.request.headers.get(IDEMPOTENCY_HEADER)
         answer_id = derived_id(self.identity.user_id, "answer", key) if key else new_id()
         command = rpc.Regenerate(

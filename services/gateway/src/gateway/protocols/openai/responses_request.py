@@ -191,7 +191,7 @@ class NewResponse(Strict, frozen=True, kw_only=True):
         return {name: value for name, value in parameters.items() if value is not None}
 
     def _echo(self) -> dict[str, Any]:
-        """Return what the response repeats, beside the parameters."""
+        """Return what the response repeats, in addition to the parameters."""
         echo = {
             "background": self.background or None,
             "conversation": self.conversation_id,
