@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from parley.contracts.frames import Cursor
@@ -27,6 +28,71 @@ class Counters:
     gaps: int = 0
 
 
+class FanOut:
+    """The readers that are up to date, and the writing of the same bytes to all of them.
+
+    Sockets and streams of events are apart: they are sent the same frames, framed differently.
+    """
+
+    __slots__ = ("_counters", "_groups", "_readers")
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._readers: dict[Reader, None] = {}
+        self._groups: tuple[tuple[Reader, ...], tuple[Reader, ...]] | None = None
+
+    def __len__(self) -> int:
+        return len(self._readers)
+
+    def __contains__(self, reader: object) -> bool:
+        return reader in self._readers
+
+    def __iter__(self) -> Iterator[Reader]:
+        return iter(tuple(self._readers))
+
+    def add(self, reader: Reader) -> None:
+        self._readers[reader] = None
+        self._groups = None
+
+    def remove(self, reader: Reader) -> bool:
+        """Remove a reader; return whether it was here."""
+        if reader not in self._readers:
+            return False
+        del self._readers[reader]
+        self._groups = None
+        return True
+
+    def remove_all(self) -> dict[Reader, None]:
+        """Remove all readers and return them."""
+        readers, self._readers, self._groups = self._readers, {}, None
+        return readers
+
+    def groups(self) -> tuple[tuple[Reader, ...], tuple[Reader, ...]]:
+        """Return sockets and streams of events."""
+        if self._groups is None:
+            sockets = tuple(reader for reader in self._readers if not reader.events)
+            self._groups = sockets, tuple(reader for reader in self._readers if reader.events)
+        return self._groups
+
+    def broadcast(self, data: Frames) -> None:
+        # The state is that of after the write: a reader who is paused by it has a cursor that counts it.
+        sockets, streams = self.groups()
+        if sockets:
+            self.write(sockets, data.websocket)
+        if streams:
+            self.write(streams, data.events)
+
+    def write(self, readers: tuple[Reader, ...], data: bytes) -> None:
+        if len(data) > MAX_TEXT:
+            for reader in readers:
+                reader.write_long(data)
+        else:
+            for reader in readers:
+                reader.write(data)
+        self._counters.frames += len(readers)
+        self._counters.bytes += len(data) * len(readers)
+
+
 class Readers:
     """Readers are up to date (``_live``), or wait for a reply (``_waiting``), or cannot take more now (neither).
 
@@ -44,7 +110,6 @@ class Readers:
         "_all",
         "_counters",
         "_dirty",
-        "_fan_out",
         "_live",
         "_single",
         "_state",
@@ -60,9 +125,8 @@ class Readers:
         self._counters = counters
         self.catch_up = CatchUp(state)
         self._all: dict[Reader, None] = {}
-        self._live: dict[Reader, None] = {}
+        self._live = FanOut(counters)
         self._waiting: dict[Reader, None] = {}
-        self._fan_out: tuple[tuple[Reader, ...], tuple[Reader, ...]] | None = None  # sockets, streams of events
         self.admitted = False
         self.sent = 0
         self.epoch = 0
@@ -111,17 +175,13 @@ class Readers:
         """Forget ``reader``; without effect when it is not here."""
         self._all.pop(reader, None)
         self._waiting.pop(reader, None)
-        if reader in self._live:
-            del self._live[reader]
-            self._fan_out = None
+        self._live.remove(reader)
 
     def pause(self, reader: Reader) -> None:
         """``reader`` cannot take more: from now on it has a cursor of its own."""
         reader.writable = False
         self._waiting.pop(reader, None)
-        if reader in self._live:
-            del self._live[reader]
-            self._fan_out = None
+        if self._live.remove(reader):
             reader.cursor = self._state.cursor(self.sent)
             reader.epoch = self.epoch
 
@@ -165,7 +225,7 @@ class Readers:
 
     def send_presence(self, number: int, data: Frames) -> None:
         """Send readers that are up to date the presence with this number, unless they have it; it moves no cursor."""
-        for reader in tuple(self._live):
+        for reader in self._live:
             if reader.presence != number and reader in self._live:
                 reader.presence = number
                 reader.send(data)
@@ -181,7 +241,7 @@ class Readers:
     def send_snapshots(self, after: Cursor | None) -> None:
         """Have readers that are up to date wait for a snapshot after a cursor; None: for the page."""
         self.epoch += 1
-        live, self._live, self._fan_out = self._live, {}, None
+        live = self._live.remove_all()
         for reader in live:
             reader.cursor = after
         self._waiting |= live
@@ -216,8 +276,7 @@ class Readers:
             if ahead:
                 self._waiting[reader] = None
             elif answer is None or seq >= answer.seq:
-                self._live[reader] = None
-                self._fan_out = None
+                self._live.add(reader)
             self.admitted = True
             if data:
                 # Last: the write may find the buffer full and pause the reader, which then has what it is sent here.
@@ -285,23 +344,23 @@ class Readers:
         assert answer is not None
         before, self.sent = self.sent, answer.seq
         single = self._single
-        sockets, streams = self._fan_out or self._divide()
+        sockets, streams = self._live.groups()
         if single is None:
             merged = frames.deltas(state.chat_id, state.history.version, answer, before)
             assert merged is not None
-            self._broadcast(merged[0])
+            self._live.broadcast(merged[0])
         elif streams:
-            self._broadcast(Frames(((single, state.cursor(answer.seq)),)))
+            self._live.broadcast(Frames(((single, state.cursor(answer.seq)),)))
         elif sockets:
             # The path of a token: sockets need no cursor, and making one costs as much as the rest.
-            self._write(sockets, text_frame(single))
+            self._live.write(sockets, text_frame(single))
         if self._waiting:
             self.update_waiting()
 
     def publish(self, data: Frames) -> None:
         """Send something other than a delta to all readers that are up to date."""
         self.epoch += 1
-        self._broadcast(data)
+        self._live.broadcast(data)
         self.update_waiting()
 
     def publish_changes(self, since: int, messages: list[Message]) -> None:
@@ -314,26 +373,3 @@ class Readers:
         """Send what the lost ``generation`` frame of this attempt would have said."""
         answer.announced = answer.attempt
         self.publish(frames.started(self._state.chat_id, self._state.history.version, answer))
-
-    def _broadcast(self, data: Frames) -> None:
-        # The state is that of after the write: a reader who is paused by it has a cursor that counts it.
-        sockets, streams = self._fan_out or self._divide()
-        if sockets:
-            self._write(sockets, data.websocket)
-        if streams:
-            self._write(streams, data.events)
-
-    def _divide(self) -> tuple[tuple[Reader, ...], tuple[Reader, ...]]:
-        sockets = tuple(reader for reader in self._live if not reader.events)
-        self._fan_out = sockets, tuple(reader for reader in self._live if reader.events)
-        return self._fan_out
-
-    def _write(self, readers: tuple[Reader, ...], data: bytes) -> None:
-        if len(data) > MAX_TEXT:
-            for reader in readers:
-                reader.write_long(data)
-        else:
-            for reader in readers:
-                reader.write(data)
-        self._counters.frames += len(readers)
-        self._counters.bytes += len(data) * len(readers)

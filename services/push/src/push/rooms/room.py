@@ -70,12 +70,6 @@ class Room:
         return self._state.answer is not None
 
     @property
-    def text(self) -> tuple[str, str] | None:
-        """Text and reasoning of the running answer."""
-        answer = self._state.answer
-        return None if answer is None else answer.whole()
-
-    @property
     def is_gapless(self) -> bool:
         """Whether the running answer's text is known without a gap."""
         answer = self._state.answer
