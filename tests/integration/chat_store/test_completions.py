@@ -199,6 +199,7 @@ async def test_an_answers_id_that_is_taken_meanwhile_does_no_harm(store: Neighbo
     names = ids.new_id()
     third = await store.say(chat_id, "fourth", answer_id=names)
     await store.say(chat_id, "fifth", message_id=names)
+    assert (await turn(store, chat_id, names)).prompt.status == "queued"
     for number in range(1, 5):
         await store.answer(chat_id, number=number)
     prompts = [one for one in await store.messages(chat_id) if one.role == "user"]

@@ -30,6 +30,9 @@ from tests.support.pgbouncer import PgBouncer
 from tests.support.service import ServiceProcess
 from tests.support.waiting import eventually
 
+TIMEOUT_OF_PEOPLE = 1
+"""Seconds that a statement of a person may take, where an operator limits them."""
+
 
 @asynccontextmanager
 async def _role(databases: Databases, url: str) -> AsyncIterator[tuple[str, str]]:
@@ -118,20 +121,45 @@ async def test_timeouts_that_are_set_for_people_do_not_end_its_statements(
     operator = await asyncpg.connect(databases.server.url)
     try:
         async with _role(databases, database_url) as (role, url):
-            await operator.execute(f"ALTER ROLE {role} SET statement_timeout = 1")
-            await operator.execute(f"ALTER ROLE {role} SET lock_timeout = 1")
+            await operator.execute(f"ALTER ROLE {role} SET statement_timeout = {TIMEOUT_OF_PEOPLE * 1000}")
+            await operator.execute(f"ALTER ROLE {role} SET lock_timeout = {TIMEOUT_OF_PEOPLE * 1000}")
             async with start_store(DATABASE_URL=url) as store:
                 chat_id = await neighbour.chat()
-                for number in range(20):
-                    await neighbour.say(chat_id, f"{number} " + "x" * 100_000)
-                await eventually(lambda: _count_is(neighbour, chat_id, 20), deadline=30)
+                async with _locked(database_url, "messages"):
+                    message_id = await neighbour.say(chat_id, "hello")
+                    await eventually(lambda: _waits_for_a_lock(operator, role, 2 * TIMEOUT_OF_PEOPLE), deadline=30)
+                await _stored(neighbour, chat_id, message_id, "hello")
                 assert "timeout" not in store.log
     finally:
         await operator.close()
 
 
-async def _count_is(neighbour: Neighbour, chat_id: str, prompts: int) -> bool:
-    return len([one for one in await neighbour.messages(chat_id) if one.role == "user"]) == prompts
+@asynccontextmanager
+async def _locked(database_url: str, table: str) -> AsyncIterator[None]:
+    """Keep everyone else from ``table``."""
+    holder = await asyncpg.connect(database_url)
+    try:
+        async with holder.transaction():
+            await holder.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+            yield
+    finally:
+        await holder.close()
+
+
+async def _waits_for_a_lock(operator: asyncpg.Connection[asyncpg.Record], role: str, seconds: float) -> bool:
+    """Whether a statement of chat-store has waited for a lock as long as that."""
+    waiting: bool = await operator.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT FROM pg_stat_activity
+            WHERE usename = $1 AND wait_event_type = 'Lock'
+                AND query_start < clock_timestamp() - make_interval(secs => $2)
+        )
+        """,
+        role,
+        seconds,
+    )
+    return waiting
 
 
 async def _refuse(operator: asyncpg.Connection[asyncpg.Record], statement: str, database: str) -> None:

@@ -27,9 +27,6 @@ SESSION_SETTINGS: Final = {
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
     "enable_seqscan": "off",
-    # What is set for the role or the database is meant for people: here each statement has its timeout, and each wait.
-    "statement_timeout": "0",
-    "lock_timeout": "0",
 }
 CONNECT_TIMEOUT: Final = 3.0
 _RELEASE_TIMEOUT: Final = 5.0
@@ -69,6 +66,10 @@ async def connect(url: str, *, command_timeout: float | None = None, settings: M
 
 async def _configure(connection: Session, settings: Mapping[str, str]) -> None:
     """Set what a session needs, by statements: a pooler takes few of them when a connection begins."""
+    # What is set for the role or the database is meant for people: here each statement has its timeout, and each wait.
+    # The first is sent alone: a timeout that is set when a message begins holds for all of that message.
+    await connection.execute("SET statement_timeout = 0")
+    settings = {"lock_timeout": "0", **settings}
     await connection.execute(";".join(f"SET {name} = '{value}'" for name, value in settings.items()))
 
 
