@@ -27,6 +27,7 @@ from parley.runtime.nats.requirements import require
 from parley_cli.embedded.ports import LOOPBACK
 from tests.deploy.support.nats import DeployedNats
 from tests.deploy.support.paths import DEPLOY
+from tests.support.bus_passwords import random_passwords
 
 CHAT = "0190a1b2-0000-7000-8000-000000000001"
 GENERATION = "0190a1b2-0000-7000-8000-000000000002"
@@ -353,7 +354,7 @@ def test_the_committed_configuration_is_what_the_permissions_say() -> None:
 
 
 async def test_random_passwords_make_a_configuration_that_the_server_takes(tmp_path: Path) -> None:
-    passwords = authorization.random_passwords()
+    passwords = random_passwords()
     assert len(set(passwords.values())) == len(permissions.USERS)
     server = DeployedNats(tmp_path, authorization=authorization.render(passwords))
     with server:

@@ -101,7 +101,7 @@ def kill_group(pid: int) -> None:
 
 @contextlib.asynccontextmanager
 async def running(
-    command: Sequence[str], *, log: Path, environment: Mapping[str, str], stop_timeout: float = 10.0
+    command: Sequence[str], *, log: Path, environment: Mapping[str, str]
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run a process whose output is appended to ``log`` while the context is open."""
     with log.open("ab") as output:
@@ -109,4 +109,4 @@ async def running(
     try:
         yield process
     finally:
-        await stop(process, timeout=stop_timeout)
+        await stop(process, timeout=10.0)

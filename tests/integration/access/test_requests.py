@@ -19,13 +19,13 @@ import pytest_asyncio
 from parley.contracts import ids, rpc, subjects
 from parley.contracts.access import identity, permissions
 from parley.contracts.access.identity import External, digest
-from parley.runtime.nats.authorization import random_passwords
 from parley.runtime.nats.connect import wait_until_processed
 from parley.runtime.nats.errors import RpcRefused
 from parley_cli.embedded.nats import NatsServer
 from tests.integration.access.scene import ISSUER, ROLES, Scene, create_scene
 from tests.integration.chat_store.client import Neighbour
 from tests.integration.chat_store.people import create_key, sign_in, start_session
+from tests.support.bus_passwords import random_passwords
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -11,7 +11,6 @@ from nats.aio.client import Client
 from parley.contracts import ids, rpc, subjects
 from parley.contracts.events import GenerationRequested
 from parley.contracts.streams import LLM_WORKER_REQUESTS
-from parley.runtime.nats.authorization import random_passwords
 from parley.runtime.nats.connect import connect
 from parley.runtime.nats.publish import publish_durable
 from parley.runtime.nats.pull import PullConsumer
@@ -19,6 +18,7 @@ from parley.runtime.nats.requests import ask
 from parley_cli.embedded.nats import NatsServer
 from tests.integration.chat_store.client import finished, prompt
 from tests.integration.chat_store.conftest import environment, migrate
+from tests.support.bus_passwords import random_passwords
 from tests.support.service import run_service
 from tests.support.waiting import eventually
 

@@ -13,7 +13,6 @@ import nats
 import psutil
 import pytest
 
-from parley.runtime.nats.authorization import random_passwords
 from parley.runtime.nats.connect import connect
 from parley.runtime.nats.provision import provision
 from parley_cli.embedded import postgres
@@ -22,6 +21,7 @@ from parley_cli.embedded.folder import FolderLock
 from parley_cli.embedded.nats import NatsServer
 from parley_cli.embedded.postgres import PostgresServer
 from parley_cli.embedded.server import EmbeddedServer
+from tests.support.bus_passwords import random_passwords
 from tests.support.waiting import wait_until
 
 _PARENT = """

@@ -13,13 +13,14 @@ from nats.js import JetStreamContext
 from typer.testing import CliRunner, Result
 
 from parley.contracts import streams, subjects
-from parley.runtime.nats import authorization, dead_letters
+from parley.runtime.nats import dead_letters
 from parley.runtime.nats.connect import connect
 from parley.runtime.nats.provision import provision
 from parley_cli.dead_letters.errors import NoOriginalSubject, NoSuchDeadLetter
 from parley_cli.dead_letters.queue import DeadLetterQueue
 from parley_cli.embedded.nats import NatsServer
 from parley_cli.main import app
+from tests.support.bus_passwords import random_passwords
 from tests.support.pausing import pause
 
 PROMPTS = streams.CHAT_STORE_PROMPTS
@@ -203,7 +204,7 @@ async def test_a_server_that_is_away_or_empty_is_named(nats_url: str, unused_tcp
     ],
 )
 def test_a_wrong_address_of_the_server_is_reported(url: str, sentence: str, tmp_path: Path) -> None:
-    with NatsServer(tmp_path, passwords=authorization.random_passwords()) as server:
+    with NatsServer(tmp_path, passwords=random_passwords()) as server:
         done = run_command("list", "--nats-url", url.format(address=f"127.0.0.1:{server.port}"))
     assert done.exit_code == 1
     assert sentence in done.stderr

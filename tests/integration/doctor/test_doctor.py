@@ -26,7 +26,6 @@ from nats.js.api import StreamConfig
 
 from parley.contracts import streams
 from parley.contracts.access.permissions import USERS
-from parley.runtime.nats import authorization
 from parley.runtime.nats.connect import connect
 from parley.runtime.nats.provision import provision
 from parley_cli.doctor import provider_check
@@ -38,6 +37,7 @@ from parley_cli.embedded.guard import guarded
 from parley_cli.embedded.nats import NatsServer, nats_program
 from parley_cli.embedded.ports import free_port
 from parley_cli.stack import state
+from tests.support.bus_passwords import random_passwords
 from tests.support.databases import Databases
 from tests.support.demo_model import DemoModelProcess
 from tests.support.pausing import pause
@@ -105,7 +105,7 @@ def run_command(environment: dict[str, str], *arguments: str) -> subprocess.Comp
 @pytest_asyncio.fixture
 async def here(tmp_path: Path, databases: Databases, demo_model: str) -> AsyncIterator[Installation]:
     """A sound installation; its servers end with the test."""
-    passwords = authorization.random_passwords()
+    passwords = random_passwords()
     nats = NatsServer(tmp_path / "nats", passwords=passwords, monitor_port=free_port())
     nats.start()
     nc = await connect(nats.url_of("migrate"), name="test")

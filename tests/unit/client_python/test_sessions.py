@@ -96,7 +96,7 @@ async def test_an_access_token_is_renewed_with_the_cookie_when_it_has_expired(ga
 
 async def test_an_access_token_is_renewed_before_it_expires(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr("parley_client.api.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("parley_client.session.time", SimpleNamespace(monotonic=lambda: now))
     async with Api(URL) as api:
         await api.chats()
         now += 530
@@ -110,7 +110,7 @@ async def test_an_access_token_is_renewed_before_it_expires(gateway: Gateway, mo
 
 async def test_without_a_cookie_the_token_renews_itself(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr("parley_client.api.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("parley_client.session.time", SimpleNamespace(monotonic=lambda: now))
     gateway.sets_cookie = False
     gateway.good.add("given")
     async with Api(URL, access_token="given") as api:

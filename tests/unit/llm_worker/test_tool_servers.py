@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -168,7 +169,7 @@ class Fake(ServerConnection):
     async def _own(self, opened: asyncio.Future[Any], closing: asyncio.Event) -> None:
         self.started += 1
         await self.may_open.wait()
-        self._responded_at = self._clock()
+        self._responded_at = time.monotonic()
         opened.set_result(self.clients.pop(0))
         await closing.wait()
 

@@ -2,11 +2,11 @@ import { connect, type Parley } from "parley-client";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./App";
+import { ErrorBoundary } from "./loading/ErrorBoundary";
+import { FailedPage } from "./loading/ReloadNotice";
 import { sharedToken } from "./route";
 import { ParleyContext } from "./session/context";
 import { SharedChat } from "./sharing/SharedChat";
-import { ErrorBoundary } from "./ui/ErrorBoundary";
-import { FailedPage } from "./ui/ReloadNotice";
 import "./styles.css";
 
 declare global {

@@ -2,7 +2,7 @@ import { ProblemError } from "parley-client";
 import { describe, expect, it } from "vitest";
 import { browserOf } from "../../src/page/account/browserOf";
 import { byDay, byModel, lastDays } from "../../src/page/account/usageSums";
-import { messageOf } from "../../src/page/ui/errors";
+import { messageOf } from "../../src/page/requests/errors";
 import { timeAgo, whenFrom } from "../../src/page/ui/time";
 
 const line = { answers: 1, input_tokens: 10, output_tokens: 5 };

@@ -74,20 +74,20 @@ class EmbeddedServer:
             poll_blocking(self._is_started, timeout=deadline, every=0.01)
         except TimeoutError:
             self.kill()
-            raise DidNotStart(self.name, f"was not ready within {deadline:g} seconds", self.last_lines()) from None
+            raise DidNotStart(self.name, f"was not ready within {deadline:g} seconds", self._last_lines()) from None
 
     def _is_started(self) -> bool:
         if self.process.poll() is not None:
-            raise DidNotStart(self.name, "ended while starting", self.last_lines())
+            raise DidNotStart(self.name, "ended while starting", self._last_lines())
         return self.is_ready()
 
-    def stop(self, *, deadline: float = 15.0) -> None:
-        """Shut it down gracefully; kill it after ``deadline`` seconds. Without effect when it is not running."""
+    def stop(self) -> None:
+        """Shut it down gracefully; kill it after 15 s. Without effect when it is not running."""
         if self._process is None:
             return
         self._process.send_signal(self.stop_signal)
         try:
-            self._process.wait(deadline)
+            self._process.wait(15.0)
         except subprocess.TimeoutExpired:
             self.kill()
         self._process = None
@@ -99,11 +99,11 @@ class EmbeddedServer:
             self._process.wait()
             self._process = None
 
-    def last_lines(self, lines: int = 12) -> str:
+    def _last_lines(self) -> str:
         """The end of the log that :meth:`start` keeps."""
         if not self.log_file.exists():
             return ""
-        return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-lines:])
+        return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-12:])
 
     def __enter__(self) -> EmbeddedServer:
         self.start()

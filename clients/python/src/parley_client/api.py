@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from types import TracebackType
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-import httpx
 import msgspec
 
 from parley.contracts.ids import new_id
 from parley.contracts.resources import Chat, Message, Role
 from parley.contracts.rpc import SearchHit
-from parley_client.backoff import Backoff
-from parley_client.errors import NotParley, NotReachable, Problem, SignedOut
+from parley_client.session import GatewaySession
 
 T = TypeVar("T")
-
-_TIMEOUT = 15.0
-_DEADLINE = 60.0
-_RENEWAL_MARGIN = 60.0
-"""Seconds before its expiry from which an access token is renewed."""
-_RENEWAL_INTERVAL = 60.0
-"""Seconds between two renewals at least, whatever the clocks show."""
-_MAX_RENEWAL_INTERVAL = 86_400.0
-_UNKNOWN_LIFE = 300.0
-"""Seconds after which a token that was given, whose expiry is not known, is renewed."""
-
-
-class Session(msgspec.Struct, frozen=True):
-    user_id: str
-    access_token: str
-    expires_at: datetime
 
 
 class Ticket(msgspec.Struct, frozen=True):
@@ -63,126 +42,41 @@ class Submitted(msgspec.Struct, frozen=True):
     message_id: str
 
 
-class _ProblemBody(msgspec.Struct, frozen=True):
-    title: str = ""
-    detail: str = ""
-    code: str = ""
+class Api(GatewaySession):
+    """The gateway's requests, one method each; :class:`GatewaySession` authenticates and repeats them.
 
-
-class Api:
-    """A user's requests to the gateway. An asynchronous context manager.
-
-    A session's access token is renewed before it expires, with the session's cookie or, without one, with the token
-    itself. When the session or API key has ended, each request raises SignedOut.
-
-    Every request that is safe to repeat is repeated, with backoff, while the gateway cannot be reached or answers that
-    it cannot accept anything now (503); a message can be retried because the client chose its id.
+    A message can be sent again because the client chose its id.
     """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        access_token: str | None = None,
-        cookies: Mapping[str, str] | None = None,
-        api_key: str | None = None,
-        deadline: float = _DEADLINE,
-    ) -> None:
-        """Describe the connection. Without a token, cookies or a key, the first request begins a session as a guest.
-
-        Args:
-            url: The gateway's, such as ``http://127.0.0.1:8000``.
-            access_token: Of a session; valid for ten minutes, and renewed here.
-            cookies: Of an earlier session, from the attribute ``cookies`` of its client.
-            api_key: Used instead of a session.
-            deadline: Seconds for which a request is repeated.
-
-        Raises:
-            NotParley: ``url`` cannot be a gateway's.
-        """
-        self.url = url.rstrip("/")
-        if not _is_url(self.url):
-            raise NotParley(url)
-        self.access_token = access_token
-        self.user_id: str | None = None
-        self.cookies = dict(cookies or {})
-        self._api_key = api_key
-        self._signed_out: SignedOut | None = None
-        self._renew_at = time.monotonic() + _UNKNOWN_LIFE
-        self._deadline = deadline
-        self._http = httpx.AsyncClient(base_url=self.url, timeout=_TIMEOUT)
-        self._beginning = asyncio.Lock()
-
-    async def __aenter__(self) -> Api:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._http.aclose()
-
-    # --- sessions ----------------------------------------------------------------------------------------------------
-
-    async def begin_session(self) -> Session:
-        """Begin a session, or renew the present one.
-
-        Raises:
-            SignedOut: the session was revoked or has ended.
-        """
-        if self._api_key is not None:
-            raise ValueError("an API key is used without a session")
-        headers = self._cookie_headers if self.cookies else self.headers
-        session = await self._ask("POST", "/v1/session", Session, json={}, headers=headers)
-        self.cookies |= {cookie.name: cookie.value or "" for cookie in self._http.cookies.jar}
-        # Sent to renew the session, and with no other request.
-        self._http.cookies.clear()
-        self.access_token = session.access_token
-        self.user_id = session.user_id
-        self._signed_out = None
-        life = (session.expires_at - datetime.now(UTC)).total_seconds()
-        self._renew_at = time.monotonic() + min(max(life - _RENEWAL_MARGIN, _RENEWAL_INTERVAL), _MAX_RENEWAL_INTERVAL)
-        return session
-
-    def forget_session(self) -> None:
-        """Use the present session no more: the next request begins one as a guest."""
-        self.access_token = self.user_id = self._signed_out = None
-        self.cookies.clear()
 
     async def push_ticket(self) -> str:
         """What a socket authenticates with, within a minute."""
-        await self.ensure_session()
-        return (await self._ask("POST", "/v1/push-ticket", Ticket, json={}, retry=False)).ticket
+        return (await self.request("POST", "/v1/push-ticket", Ticket, json={}, retry=False)).ticket
 
     async def config(self) -> Config:
-        return await self._ask("GET", "/v1/config", Config)
+        return await self.request("GET", "/v1/config", Config, session=False)
 
     async def models(self) -> Models:
-        await self.ensure_session()
-        return await self._ask("GET", "/v1/models", Models)
+        return await self.request("GET", "/v1/models", Models)
 
     # --- chats -------------------------------------------------------------------------------------------------------
 
     async def create_chat(self, *, chat_id: str | None = None, **fields: str | None) -> Chat:
         """Create a chat with ``title``, ``model`` and ``system_prompt``, each optional."""
-        await self.ensure_session()
-        return await self._ask("POST", "/v1/chats", Chat, json={"id": chat_id or new_id(), **fields})
+        return await self.request("POST", "/v1/chats", Chat, json={"id": chat_id or new_id(), **fields})
 
     async def chat(self, chat_id: str) -> Chat:
-        await self.ensure_session()
-        return await self._ask("GET", f"/v1/chats/{chat_id}", Chat)
+        return await self.request("GET", f"/v1/chats/{chat_id}", Chat)
 
     async def chats(self, *, before: str | None = None, limit: int = 50) -> Page[Chat]:
-        await self.ensure_session()
-        return await self._ask("GET", "/v1/chats", Page[Chat], params=_page(before, limit))
+        return await self.request("GET", "/v1/chats", Page[Chat], params=_page(before, limit))
 
     async def delete_chat(self, chat_id: str) -> None:
-        await self.ensure_session()
-        await self._ask("DELETE", f"/v1/chats/{chat_id}", None)
+        await self.request("DELETE", f"/v1/chats/{chat_id}", None)
 
     # --- messages ----------------------------------------------------------------------------------------------------
 
     async def send(self, chat_id: str, content: str, *, message_id: str | None = None, **fields: Any) -> str:
-        """Send a message and return its id once it is safe. Repeated with the same id until then.
+        """Send a message and return its id once it is durable. Repeated with the same id until then.
 
         Args:
             fields: ``model``, and ``parent_id`` (null for a new root).
@@ -191,14 +85,12 @@ class Api:
             Problem: refused.
             NotReachable: not accepted until the deadline; sending the same id again later does no harm.
         """
-        await self.ensure_session()
         body = {"id": message_id or new_id(), "content": content, **fields}
-        return (await self._ask("POST", f"/v1/chats/{chat_id}/messages", Submitted, json=body)).message_id
+        return (await self.request("POST", f"/v1/chats/{chat_id}/messages", Submitted, json=body)).message_id
 
     async def messages(self, chat_id: str, *, before: str | None = None, limit: int = 50) -> Page[Message]:
         """A page of messages, oldest first within it; ``next`` leads to older ones."""
-        await self.ensure_session()
-        return await self._ask("GET", f"/v1/chats/{chat_id}/messages", Page[Message], params=_page(before, limit))
+        return await self.request("GET", f"/v1/chats/{chat_id}/messages", Page[Message], params=_page(before, limit))
 
     async def all_messages(self, chat_id: str) -> list[Message]:
         """Every message, oldest first."""
@@ -213,185 +105,38 @@ class Api:
 
     async def regenerate(self, chat_id: str, message_id: str, *, model: str | None = None) -> str:
         """Ask for another answer, and return its id. Sent again after a lost answer, it is the same one."""
-        await self.ensure_session()
         answer_id = new_id()
         body = {"id": answer_id, "model": model}
-        await self._ask("POST", f"/v1/chats/{chat_id}/messages/{message_id}/regenerate", None, json=body)
+        await self.request("POST", f"/v1/chats/{chat_id}/messages/{message_id}/regenerate", None, json=body)
         return answer_id
 
     async def delete_message(self, chat_id: str, message_id: str) -> None:
         """Take a queued prompt back."""
-        await self.ensure_session()
-        await self._ask("DELETE", f"/v1/chats/{chat_id}/messages/{message_id}", None)
+        await self.request("DELETE", f"/v1/chats/{chat_id}/messages/{message_id}", None)
 
     async def stop(self, chat_id: str, message_id: str | None = None) -> None:
         """Stop the running answer; ``message_id``: only that one, or the first answer to that prompt."""
-        await self.ensure_session()
-        await self._ask("POST", f"/v1/chats/{chat_id}/stop", None, json={"message_id": message_id})
+        await self.request("POST", f"/v1/chats/{chat_id}/stop", None, json={"message_id": message_id})
+
+    async def stream(self, chat_id: str, last_event_id: str | None, on_line: Callable[[bytes], None]) -> None:
+        """Read a chat's server-sent events until the stream ends. Raises Problem or httpx.TransportError."""
+        headers = {} if last_event_id is None else {"Last-Event-ID": last_event_id}
+        await self.read_lines(f"/v1/chats/{chat_id}/stream", on_line, **headers)
 
     # --- others ------------------------------------------------------------------------------------------------------
 
     async def put_member(self, chat_id: str, user_id: str, role: Role = "writer") -> None:
         """Invite a user, or change the role of a member."""
-        await self.ensure_session()
-        await self._ask("PUT", f"/v1/chats/{chat_id}/members/{user_id}", None, json={"role": role})
+        await self.request("PUT", f"/v1/chats/{chat_id}/members/{user_id}", None, json={"role": role})
 
     async def accept_invitation(self, chat_id: str) -> None:
-        await self.ensure_session()
-        await self._ask("POST", f"/v1/invitations/{chat_id}", None, json={})
+        await self.request("POST", f"/v1/invitations/{chat_id}", None, json={})
 
     async def delete_member(self, chat_id: str, user_id: str) -> None:
-        await self.ensure_session()
-        await self._ask("DELETE", f"/v1/chats/{chat_id}/members/{user_id}", None)
+        await self.request("DELETE", f"/v1/chats/{chat_id}/members/{user_id}", None)
 
     async def search(self, query: str, *, limit: int = 20) -> Page[SearchHit]:
-        await self.ensure_session()
-        return await self._ask("GET", "/v1/search", Page[SearchHit], params={"q": query, "limit": limit})
-
-    # --- how ---------------------------------------------------------------------------------------------------------
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What authenticates a request."""
-        secret = self._api_key or self.access_token
-        return {"Authorization": f"Bearer {secret}"} if secret else {}
-
-    @property
-    def _cookie_headers(self) -> dict[str, str]:
-        url = httpx.URL(self.url)
-        cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        # The gateway compares the origin of a request that a cookie authenticates.
-        return {"Cookie": cookie, "Origin": f"{url.scheme}://{url.netloc.decode()}"}
-
-    async def stream(self, chat_id: str, last_event_id: str | None, on_line: Callable[[bytes], None]) -> None:
-        """Read ``GET …/stream`` line by line until it ends. Raises Problem or httpx.TransportError."""
-        used = self.access_token
-        try:
-            await self._read_stream(chat_id, last_event_id, on_line)
-        except Problem as problem:
-            if problem.status != 401:
-                raise
-            await self._renew(used, problem)
-            await self._read_stream(chat_id, last_event_id, on_line)
-
-    async def _read_stream(self, chat_id: str, last_event_id: str | None, on_line: Callable[[bytes], None]) -> None:
-        headers = self.headers | ({"Last-Event-ID": last_event_id} if last_event_id else {})
-        # The server sends a comment every 15 s; a longer silence is a dead line.
-        timeout = httpx.Timeout(_TIMEOUT, read=60.0)
-        path = f"/v1/chats/{chat_id}/stream"
-        async with self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
-            if response.status_code != 200:
-                await response.aread()
-                raise _problem(response)
-            # Not httpx's lines: those also end at characters that JSON may hold, such as U+2028.
-            rest = b""
-            async for piece in response.aiter_bytes():
-                *lines, rest = (rest + piece).split(b"\n")
-                for line in lines:
-                    on_line(line.removesuffix(b"\r"))
-
-    async def ensure_session(self) -> None:
-        """Begin a session as a guest unless there is one, and renew it when that is due.
-
-        Raises:
-            SignedOut: the session or API key was revoked or has ended.
-        """
-        if self._signed_out is not None:
-            raise self._signed_out
-        if self._api_key is None and self._renewal_is_due:
-            async with self._beginning:
-                if self._renewal_is_due:
-                    await self.begin_session()
-
-    @property
-    def _renewal_is_due(self) -> bool:
-        return self.access_token is None or time.monotonic() >= self._renew_at
-
-    async def _renew(self, used: str | None, refused: Problem) -> None:
-        """Renew the session after a request with the token ``used`` was answered 401.
-
-        Raises:
-            SignedOut: it cannot be renewed.
-        """
-        if self._api_key is not None:
-            self._signed_out = SignedOut(refused.status, refused.code, refused.detail)
-            raise self._signed_out from refused
-        async with self._beginning:
-            if self.access_token == used:
-                await self.begin_session()
-
-    async def _ask(
-        self,
-        method: str,
-        path: str,
-        reply: type[T] | None,
-        *,
-        retry: bool = True,
-        headers: Mapping[str, str] | None = None,
-        **arguments: Any,
-    ) -> T:
-        """Make a request until it is answered.
-
-        Args:
-            headers: Instead of those that authenticate.
-        """
-        end = time.monotonic() + self._deadline
-        renewed = False
-        backoff = Backoff(base=0.2, cap=3.0)
-        while True:
-            wait: float
-            failure: Exception
-            try:
-                used = self.access_token
-                response = await self._http.request(method, path, headers=headers or self.headers, **arguments)
-                if response.is_success:
-                    return self._read(response, reply)
-                problem = _problem(response)
-                if problem.status == 401 and path == "/v1/session":
-                    self._signed_out = SignedOut(problem.status, problem.code, problem.detail)
-                    raise self._signed_out
-                if problem.status == 401 and not renewed:
-                    renewed = True
-                    await self._renew(used, problem)
-                    continue
-                if not problem.transient:
-                    raise problem
-                failure, wait = problem, problem.retry_after or backoff.next()
-            except httpx.TransportError as error:
-                failure, wait = error, backoff.next()
-            if not retry or time.monotonic() + wait > end:
-                reason = str(failure) or type(failure).__name__
-                raise NotReachable(f"Parley at {self.url} does not answer {method} {path}: {reason}") from failure
-            await asyncio.sleep(wait)
-
-    def _read(self, response: httpx.Response, reply: type[T] | None) -> T:
-        try:
-            # mypy cannot infer that T is None without a reply type.
-            return None if reply is None else msgspec.json.decode(response.content, type=reply)  # type: ignore[return-value]
-        except msgspec.DecodeError as error:
-            raise NotParley(self.url) from error
-
-
-def _problem(response: httpx.Response) -> Problem:
-    try:
-        body = msgspec.json.decode(response.content, type=_ProblemBody)
-    except msgspec.DecodeError:
-        body = _ProblemBody(title=response.reason_phrase)
-    after = response.headers.get("retry-after", "")
-    return Problem(
-        response.status_code,
-        body.code or "unknown",
-        body.detail or body.title,
-        float(after) if after.isdigit() else None,
-    )
-
-
-def _is_url(text: str) -> bool:
-    try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL:
-        return False
-    return url.scheme in ("http", "https") and bool(url.host)
+        return await self.request("GET", "/v1/search", Page[SearchHit], params={"q": query, "limit": limit})
 
 
 def _page(before: str | None, limit: int) -> dict[str, str | int]:

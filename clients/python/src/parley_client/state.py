@@ -169,11 +169,6 @@ class ChatState:
             case frames.ChatFrame():
                 return self._merge_chat(frame)
 
-    def add_older(self, items: list[Message], next_page: str | None) -> None:
-        """Add a page of older messages, read over HTTP with ``before=state.next``. What is there is newer and stays."""
-        self._messages = {message.id: message for message in items} | self._messages
-        self.next = next_page
-
     # --- one frame each ----------------------------------------------------------------------------------------------
 
     def _merge_snapshot(self, frame: frames.Snapshot) -> Outcome:

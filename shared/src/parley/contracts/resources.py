@@ -7,8 +7,6 @@ import msgspec
 
 from parley.contracts.completion import Span, ToolCall
 
-PromptStatus = Literal["queued", "sent", "deleted", "rejected"]
-AnswerStatus = Literal["pending", "streaming", "complete", "stopped", "failed"]
 MessageStatus = Literal[
     "queued", "sent", "deleted", "rejected", "pending", "streaming", "complete", "stopped", "failed"
 ]

@@ -37,10 +37,6 @@ class OutageLog:
         self._over = over
         self._logged: set[str] = set()
 
-    @property
-    def lasts(self) -> bool:
-        return bool(self._logged)
-
     def report(self, sentence: str) -> None:
         """The outage begins or persists."""
         self._log.log(logging.DEBUG if sentence in self._logged else logging.WARNING, "%s", sentence)

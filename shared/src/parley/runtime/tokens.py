@@ -68,7 +68,6 @@ class Claims:
     session_id: str | None = None
     key_id: str | None = None
     ends_at: datetime | None = None
-    issued_at: datetime | None = None
     token_id: str | None = None
     for_answer: bool = False
 
@@ -163,7 +162,6 @@ class KeyRing:
                 session_id=claims.get("sid"),
                 key_id=claims.get("key_id"),
                 ends_at=_time(claims["ends_at"]) if "ends_at" in claims else None,
-                issued_at=_time(claims["iat"]) if "iat" in claims else None,
                 token_id=claims.get("jti"),
                 for_answer=claims.get("for_answer") is True,
             )

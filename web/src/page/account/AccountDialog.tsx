@@ -1,9 +1,9 @@
 import { Account, type Me } from "parley-client";
 import { useMemo } from "react";
+import { useLoaded } from "../requests/useLoaded";
 import { useParley } from "../session/context";
 import { Dialog } from "../ui/Dialog";
 import { Tabs } from "../ui/Tabs";
-import { useLoaded } from "../ui/useLoaded";
 import { ApiKeys } from "./ApiKeys";
 import { Profile } from "./Profile";
 import { Sessions } from "./Sessions";

@@ -1,9 +1,9 @@
 import type { Account, ApiKey, CreatedApiKey, Scope } from "parley-client";
 import { type FormEvent, useState } from "react";
+import { Problem } from "../requests/Problem";
+import { type Loaded, useLoaded } from "../requests/useLoaded";
 import { CopyButton } from "../ui/CopyButton";
-import { Problem } from "../ui/Problem";
 import { dateOf, timeAgo } from "../ui/time";
-import { type Loaded, useLoaded } from "../ui/useLoaded";
 
 /** The user's API keys: created, shown once, listed and revoked. */
 export function ApiKeys({ account }: { readonly account: Account }) {

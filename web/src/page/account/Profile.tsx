@@ -1,11 +1,11 @@
 import type { Me } from "parley-client";
 import { useState } from "react";
+import { messageOf } from "../requests/errors";
+import { Problem } from "../requests/Problem";
+import type { Loaded } from "../requests/useLoaded";
 import { useParley } from "../session/context";
 import { SignInButton, useSignIn } from "../session/signIn";
 import { CopyButton } from "../ui/CopyButton";
-import { messageOf } from "../ui/errors";
-import { Problem } from "../ui/Problem";
-import type { Loaded } from "../ui/useLoaded";
 
 /** Who the user is, and signing in and out. */
 export function Profile({ me }: { readonly me: Loaded<Me> }) {

@@ -1,7 +1,7 @@
 import type { Account, SessionSummary } from "parley-client";
-import { Problem } from "../ui/Problem";
+import { Problem } from "../requests/Problem";
+import { useLoaded } from "../requests/useLoaded";
 import { timeAgo } from "../ui/time";
-import { useLoaded } from "../ui/useLoaded";
 import { browserOf } from "./browserOf";
 
 /** The browsers and programs that are signed in; each but this one can be signed out. */

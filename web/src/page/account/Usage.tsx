@@ -1,7 +1,7 @@
 import type { Account, TokenUsage } from "parley-client";
 import { useState } from "react";
-import { Problem } from "../ui/Problem";
-import { useLoaded } from "../ui/useLoaded";
+import { Problem } from "../requests/Problem";
+import { useLoaded } from "../requests/useLoaded";
 import { UsagePlot } from "./UsagePlot";
 import { byDay, byModel, lastDays, type ModelUsage } from "./usageSums";
 

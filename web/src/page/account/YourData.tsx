@@ -1,9 +1,9 @@
 import type { Account, Me } from "parley-client";
 import { type FormEvent, useState } from "react";
+import { messageOf } from "../requests/errors";
+import { Problem } from "../requests/Problem";
+import type { Loaded } from "../requests/useLoaded";
 import { useParley } from "../session/context";
-import { messageOf } from "../ui/errors";
-import { Problem } from "../ui/Problem";
-import type { Loaded } from "../ui/useLoaded";
 
 /** What a person types to confirm the erasure. */
 const CONFIRMATION = "erase";

@@ -9,9 +9,9 @@ import {
   type WatchedChat,
 } from "parley-client";
 import { memo, useEffect, useState } from "react";
+import { ErrorBoundary } from "../loading/ErrorBoundary";
 import { Markdown } from "../markdown/Markdown";
 import { CopyButton } from "../ui/CopyButton";
-import { ErrorBoundary } from "../ui/ErrorBoundary";
 import { AlertIcon, RetryIcon } from "../ui/icons";
 import { BranchSwitch } from "./BranchSwitch";
 import { Reasoning } from "./Reasoning";

@@ -1,6 +1,6 @@
 import { memo, useEffect, useRef, useState } from "react";
+import { LazyModule, useLazyModule } from "../loading/lazy";
 import { CopyButton } from "../ui/CopyButton";
-import { LazyModule, useLazyModule } from "../ui/lazy";
 import type { Span } from "./languages";
 
 export const highlighter = new LazyModule(() => import("./languages"));

@@ -1,5 +1,5 @@
 import { memo, useEffect, useRef, useState } from "react";
-import { LazyModule, useLazyModule } from "../ui/lazy";
+import { LazyModule, useLazyModule } from "../loading/lazy";
 
 export const typesetter = new LazyModule(() => import("./katex"));
 

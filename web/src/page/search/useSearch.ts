@@ -1,6 +1,6 @@
 import type { Parley, SearchHit } from "parley-client";
 import { useEffect, useState } from "react";
-import { messageOf } from "../ui/errors";
+import { messageOf } from "../requests/errors";
 
 /** Milliseconds without input before the search. */
 const DEBOUNCE = 200;

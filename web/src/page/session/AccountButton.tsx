@@ -1,6 +1,6 @@
 import { useState } from "react";
+import { LazyModule, useLazyModule } from "../loading/lazy";
 import { UserIcon } from "../ui/icons";
-import { LazyModule, useLazyModule } from "../ui/lazy";
 import { useConfig, useObservable, useParley } from "./context";
 import { SignInButton, useSignIn } from "./signIn";
 

@@ -1,7 +1,7 @@
 import type { Invitation } from "parley-client";
 import { useEffect, useState } from "react";
+import { messageOf } from "../requests/errors";
 import { useObservable, useParley } from "../session/context";
-import { messageOf } from "../ui/errors";
 
 interface InvitationsProps {
   onOpen(chatId: string): void;

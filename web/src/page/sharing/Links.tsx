@@ -1,10 +1,10 @@
 import type { CreatedShareLink, Sharing } from "parley-client";
 import { useState } from "react";
+import { Problem } from "../requests/Problem";
+import { useLoaded } from "../requests/useLoaded";
 import { sharedAddressOf } from "../route";
 import { CopyButton } from "../ui/CopyButton";
-import { Problem } from "../ui/Problem";
 import { timeAgo } from "../ui/time";
-import { useLoaded } from "../ui/useLoaded";
 
 interface LinksProps {
   readonly chatId: string;

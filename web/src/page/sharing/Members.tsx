@@ -1,7 +1,7 @@
 import type { Chat, Member, Role, Sharing } from "parley-client";
 import { type FormEvent, useState } from "react";
-import { Problem } from "../ui/Problem";
-import { type Loaded, useLoaded } from "../ui/useLoaded";
+import { Problem } from "../requests/Problem";
+import { type Loaded, useLoaded } from "../requests/useLoaded";
 
 /** The roles that an owner gives, in words. */
 const ROLES: readonly (readonly [role: Role, label: string])[] = [

@@ -1,7 +1,7 @@
 import type { Chat } from "parley-client";
 import { useState } from "react";
+import { LazyModule, useLazyModule } from "../loading/lazy";
 import { ShareIcon } from "../ui/icons";
-import { LazyModule, useLazyModule } from "../ui/lazy";
 
 const shareDialog = new LazyModule(() => import("./ShareDialog"));
 

@@ -1,7 +1,7 @@
 import { browserEnvironment, Http } from "parley-client";
 import { useEffect, useState } from "react";
-import { LazyModule, useLazyModule } from "../ui/lazy";
-import { ReloadNotice } from "../ui/ReloadNotice";
+import { LazyModule, useLazyModule } from "../loading/lazy";
+import { ReloadNotice } from "../loading/ReloadNotice";
 
 const sharedPage = new LazyModule(() => import("./SharedPage"));
 

@@ -1,11 +1,11 @@
 import type { Http, SharedChat } from "parley-client";
 import { useEffect } from "react";
+import { ErrorBoundary } from "../loading/ErrorBoundary";
+import { ReloadNotice } from "../loading/ReloadNotice";
 import { Markdown } from "../markdown/Markdown";
+import { Problem } from "../requests/Problem";
+import { useLoaded } from "../requests/useLoaded";
 import { pathOf } from "../route";
-import { ErrorBoundary } from "../ui/ErrorBoundary";
-import { Problem } from "../ui/Problem";
-import { ReloadNotice } from "../ui/ReloadNotice";
-import { useLoaded } from "../ui/useLoaded";
 
 interface SharedPageProps {
   readonly http: Http;

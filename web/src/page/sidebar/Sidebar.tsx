@@ -1,11 +1,11 @@
 import type { ChatSummary } from "parley-client";
 import { type MouseEvent, useEffect, useRef, useState } from "react";
+import { messageOf } from "../requests/errors";
 import { pathOf } from "../route";
 import { AccountButton } from "../session/AccountButton";
 import { useObservable, useParley } from "../session/context";
 import { StartOverButton, useSessionProblem } from "../session/NoSession";
 import { Invitations } from "../sharing/Invitations";
-import { messageOf } from "../ui/errors";
 import { CloseIcon, EditIcon, PanelIcon, PlusIcon, SearchIcon, TrashIcon } from "../ui/icons";
 import { Menu, MenuItem } from "../ui/Menu";
 import { TitleEditor } from "../ui/TitleEditor";

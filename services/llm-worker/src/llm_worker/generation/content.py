@@ -187,10 +187,11 @@ class AttemptContent:
         """Append news of a call; more arguments of the call that the run before is about are part of its chunk."""
         before = runs[-1].tool if runs else None
         if delta.call is None and before is not None and before.index == delta.index:
-            runs[-1] = runs[-1]._replace(tool=_with_arguments(before, delta.arguments))
+            runs.pop()
+            delta = _with_arguments(before, delta.arguments)
         else:
             self.seq += 1
-            runs.append(Run("text", self.seq, self.seq, "", delta))
+        runs.append(Run("text", self.seq, self.seq, "", delta))
 
 
 def pieces_of(

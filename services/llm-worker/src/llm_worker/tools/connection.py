@@ -11,7 +11,6 @@ import importlib
 import json
 import logging
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llm_worker.errors import WorkerError
@@ -66,9 +65,8 @@ class ToolResult(NamedTuple):
 class ServerConnection:
     """The connection to one server: opened when it is needed, and again after it broke off."""
 
-    def __init__(self, server: ToolServer, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, server: ToolServer) -> None:
         self._server = server
-        self._clock = clock
         self._opened: asyncio.Future[mcp.Client] | None = None
         self._owner: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
@@ -85,7 +83,7 @@ class ServerConnection:
         The first time it waits until the server has answered or failed: an answer that is taken over by a worker that
         has just started needs the tools that it had.
         """
-        now = self._clock()
+        now = time.monotonic()
         if self._listing is None and now - self._listed_at >= _MAX_LIST_AGE and now - self._failed_at >= _RETRY_AFTER:
             self._listing = asyncio.create_task(self._list(), name=f"list of tools {self._server.name}")
         if self._listing is not None:
@@ -97,7 +95,7 @@ class ServerConnection:
             async with asyncio.timeout(_CONNECT_TIMEOUT):
                 await self._fetch_tools()
         except (ToolServerError, TimeoutError) as error:
-            self._failed_at = self._clock()
+            self._failed_at = time.monotonic()
             await self._close(self._opened)
             log.warning(
                 "The tool server %s does not list its tools: %s", self._server.name, str(error) or "no answer in time"
@@ -165,7 +163,7 @@ class ServerConnection:
                 info = mcp.types.Implementation(name="parley", version="1")
                 client = mcp.Client(transport, client_info=info, cache=None)
                 await stack.enter_async_context(client)
-                self._responded_at = self._clock()
+                self._responded_at = time.monotonic()
                 if not opened.done():
                     opened.set_result(client)
                 await closing.wait()
@@ -194,7 +192,7 @@ class ServerConnection:
     async def _check(self) -> None:
         """Close a connection on which the server does not answer any more: it may have been restarted."""
         await self._open()
-        if self._clock() - self._responded_at >= _MAX_IDLE:
+        if time.monotonic() - self._responded_at >= _MAX_IDLE:
             with contextlib.suppress(ToolServerError):
                 await self._fetch_tools()
 
@@ -215,7 +213,7 @@ class ServerConnection:
             await self._close(opened)
             raise ToolServerError(f"The tool server {self._server.name} cannot be reached.") from error
         self._tools = found
-        self._listed_at = self._responded_at = self._clock()
+        self._listed_at = self._responded_at = time.monotonic()
 
     async def _close(self, opened: "asyncio.Future[mcp.Client] | None") -> None:
         """Close a connection, unless there is another one by now."""
@@ -245,13 +243,13 @@ class ServerConnection:
             if error.code == CONNECTION_CLOSED:
                 await self._close(opened)
                 raise ToolServerError(f"The connection to the tool server {self._server.name} broke off.") from error
-            self._responded_at = self._clock()
+            self._responded_at = time.monotonic()
             return ToolResult(self._cut(error.message), failed=True)
         except Exception as error:
             # Output that does not fit the tool's schema, an answer that is none.
             log.warning("A result of the tool server %s is unreadable: %s", self._server.name, _kind_of(error))
             raise ToolServerError(f"The tool server {self._server.name} sent an unreadable result.") from error
-        self._responded_at = self._clock()
+        self._responded_at = time.monotonic()
         return ToolResult(self._cut(text_of(result)), failed=bool(result.is_error))
 
     def _cut(self, text: str) -> str:

@@ -1,7 +1,6 @@
 """nats-server's configuration of users and permissions, rendered from :mod:`parley.contracts.access.permissions`."""
 
 import json
-import secrets
 from collections.abc import Mapping
 
 from parley.contracts.access.permissions import USERS, UserPermissions
@@ -12,11 +11,6 @@ REPLY_SECONDS = 60
 _HEAD = """\
 # Who may publish and subscribe what. Rendered from parley.contracts.access.permissions; do not edit.
 """
-
-
-def random_passwords() -> dict[str, str]:
-    """Return a new password for each user, by its name."""
-    return {user.user: secrets.token_urlsafe(24) for user in USERS}
 
 
 def render(passwords: Mapping[str, str] | None = None) -> str:

@@ -177,9 +177,7 @@ async def _create(one: "_Declared") -> None:
         await asyncio.sleep(_CREATE_AGAIN)
 
 
-async def inspect(
-    nc: Client, *, streams: tuple[StreamSpec, ...] = STREAMS, consumers: tuple[ConsumerSpec, ...] = CONSUMERS
-) -> list[Finding]:
+async def inspect(nc: Client) -> list[Finding]:
     """Return what is missing or differs, and change nothing.
 
     The number of copies and ``ack_wait`` are not compared: each installation chooses them.
@@ -187,8 +185,8 @@ async def inspect(
     js = nc.jetstream(timeout=5)
     found: list[Finding] = []
     declared: list[_Declared] = [
-        *(_Stream(js, stream, 1) for stream in streams),
-        *(_Consumer(js, consumer) for consumer in consumers),
+        *(_Stream(js, stream, 1) for stream in STREAMS),
+        *(_Consumer(js, consumer) for consumer in CONSUMERS),
     ]
     for one in declared:
         existing = await one.existing()

@@ -1,6 +1,6 @@
 import { useEffect, useState } from "react";
+import { useStableCallback } from "../ui/useStableCallback";
 import { messageOf } from "./errors";
-import { useStableCallback } from "./useStableCallback";
 
 /** A value that is loaded from the server, and actions that change it there. */
 export interface Loaded<Value> {

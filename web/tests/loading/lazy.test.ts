@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { LazyModule, loadFailed } from "../../src/page/ui/lazy";
+import { LazyModule, loadFailed } from "../../src/page/loading/lazy";
 
 afterEach(() => {
   loadFailed.set(false);

@@ -1,5 +1,5 @@
 import { ProblemError } from "parley-client";
-import { whenFrom } from "./time";
+import { whenFrom } from "../ui/time";
 
 /** Returns the text of an error, for people; of a limit with the time after which it allows more. */
 export function messageOf(error: unknown): string {
