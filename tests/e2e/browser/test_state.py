@@ -219,6 +219,23 @@ def test_the_version_chosen_survives_a_reload(context: BrowserContext, server: S
     expect(page.get_by_text("first answer")).to_be_visible()
 
 
+def test_the_arrows_lead_away_from_the_message_that_the_address_named(
+    context: BrowserContext, server: ScriptedPage
+) -> None:
+    chat = server.add_chat("Versions")
+    server.add_turn(chat, "first version", "first answer")
+    server.chats[chat]["tip_id"] = None
+    server.add_turn(chat, "second version", "second answer")
+    named = server.messages[chat][0]["id"]
+    page = open_page(context, f"/c/{chat}#{named}")
+    expect(page.get_by_text("first answer")).to_be_visible()
+    versions(page).get_by_role("button", name="The version after").click()
+    expect(page.get_by_text("second answer")).to_be_visible()
+    # It stays: what would lead back would have been rendered with the other version.
+    versions(page).get_by_role("button", name="The version before").hover()
+    expect(page.get_by_text("second answer")).to_be_visible()
+
+
 def test_the_arrows_stay_alive_after_an_edit_and_a_further_message(
     context: BrowserContext, server: ScriptedPage
 ) -> None:

@@ -179,20 +179,22 @@ interface MessageToLoad {
   onMissing(): void;
 }
 
-/** Loads older messages until a message is there, and shows its branch. */
+/** Loads older messages until a message is there, and shows its branch; once for each visit. */
 function useLoadMessage(chat: WatchedChat, wanted: MessageToLoad): void {
   const { id, visit, known, more, loadingOlder } = wanted;
-  const failed = useRef<string | null>(null);
+  /** The visit whose message was rendered, or could not be loaded: afterwards the reader chooses the branch. */
+  const done = useRef<string | null>(null);
   const onKnown = useStableCallback(wanted.onKnown);
   const onMissing = useStableCallback(wanted.onMissing);
 
   useEffect(() => {
-    if (id === null || failed.current === visit) return;
+    if (id === null) done.current = visit;
+    if (id === null || done.current === visit) return;
     if (known) onKnown(id);
     else if (!more) onMissing();
     else if (!loadingOlder) {
       chat.loadOlder().catch(() => {
-        failed.current = visit;
+        done.current = visit;
       });
     }
   }, [chat, id, visit, known, more, loadingOlder, onKnown, onMissing]);

@@ -85,11 +85,15 @@ interface ScrollTarget {
   onReached(): void;
 }
 
-/** Scrolls to a position once its message is rendered, and corrects it while the messages around are laid out. */
+/**
+ * Scrolls to a position once its message is rendered, and corrects it while the messages around are laid out; once for
+ * each visit.
+ */
 export function useScrollTo(scroller: RefObject<HTMLElement | null>, target: ScrollTarget): void {
   const newest = useRef(target);
   newest.current = target;
   const { visit, drawn } = target;
+  const reached = useRef<string | null>(null);
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: once for each visit
   useLayoutEffect(() => {
@@ -99,7 +103,8 @@ export function useScrollTo(scroller: RefObject<HTMLElement | null>, target: Scr
       place === null
         ? null
         : element?.querySelector<HTMLElement>(`[data-message-id="${CSS.escape(place.id)}"]`);
-    if (!element || !message || place === null) return;
+    if (!element || !message || place === null || reached.current === visit) return;
+    reached.current = visit;
     release();
     let frames = 0;
     let frame = 0;
