@@ -194,7 +194,11 @@ async def test_an_answer_that_content_rules_cut_off_has_its_reason(caller: Calle
         ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0].type", "unsupported_parameter"),
         ({"extra_body": {"top_k": 3}}, "top_k", "unknown_parameter"),
         ({"metadata": {"parley.unknown": "1"}}, "metadata.parley.unknown", "unknown_parameter"),
-        ({"messages": [{"role": "user", "content": "x", "name": "Ann"}]}, "messages[0].name", "unknown_parameter"),
+        (
+            {"messages": [{"role": "user", "content": "x", "nickname": "Ann"}]},
+            "messages[0].nickname",
+            "unknown_parameter",
+        ),
         ({"messages": [{"role": "assistant", "content": "x"}]}, "messages", "invalid"),
         ({"messages": [{"role": "user", "content": " "}]}, None, "empty_message"),
         ({"temperature": "warm"}, "temperature", "invalid"),
