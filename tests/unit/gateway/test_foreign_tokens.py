@@ -61,6 +61,40 @@ async def test_a_token_names_its_user(issuer: OidcProvider) -> None:
     assert len(identities.users) == 1
 
 
+@pytest.mark.parametrize("expiry", [9_999_999_999_999, 10**300, "9999999999"])
+async def test_a_token_may_have_no_end_that_is_a_date(issuer: OidcProvider, expiry: object) -> None:
+    assert await outcome(accepting(issuer), issuer.key.sign(claims(issuer, exp=expiry))) == (200, None)
+
+
+@pytest.mark.parametrize("subject", ["", "a" * 513, "a\0", "a\ud800"])
+async def test_a_user_whose_id_cannot_be_stored_as_it_is_is_refused(issuer: OidcProvider, subject: str) -> None:
+    bearer = issuer.key.sign(claims(issuer, sub=subject))
+    assert await outcome(accepting(issuer), bearer) == (401, "token_invalid")
+
+
+async def test_half_a_surrogate_pair_in_a_name_is_replaced(issuer: OidcProvider) -> None:
+    bearer = issuer.key.sign(claims(issuer, name="Ada \ud83d", groups=["a\udc00", "g" * 321]))
+    async with client(accepting(issuer), headers={"authorization": f"Bearer {bearer}"}) as http:
+        me = (await http.get("/v1/me")).json()
+    assert (me["name"], me["groups"]) == ("Ada ?", ["a?"])
+
+
+async def test_groups_decide_the_role_before_they_are_too_many(issuer: OidcProvider) -> None:
+    bearer = issuer.key.sign(claims(issuer, groups=[*map(str, range(300)), "admins"]))
+    async with client(
+        accepting(issuer, jwt_admin_group="admins"), headers={"authorization": f"Bearer {bearer}"}
+    ) as http:
+        assert (await http.get("/v1/me")).json()["role"] == "administrator"
+
+
+async def test_groups_that_the_issuer_leaves_out_are_logged(
+    issuer: OidcProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    bearer = issuer.key.sign(claims(issuer, _claim_names={"groups": "src1"}, _claim_sources={"src1": {}}))
+    assert await outcome(accepting(issuer), bearer) == (200, None)
+    assert "leaves out the groups" in caplog.text
+
+
 @pytest.mark.parametrize("seconds", [-1, 9])
 async def test_ten_seconds_of_skew_are_allowed_for(issuer: OidcProvider, seconds: int) -> None:
     now = int(time.time())

@@ -37,6 +37,34 @@ async def test_names_may_have_any_letter() -> None:
         assert (await http.get("/v1/me")).json()["name"] == "Zoë"
 
 
+async def test_a_group_is_not_shortened_to_the_name_of_another() -> None:
+    groups = "g" * 313 + ",admins-of-printers"  # the first 320 characters end with "admins"
+    async with client(behind_proxy(auth_proxy_admin_group="admins")) as http:
+        me = (await http.get("/v1/me", headers={**ADA, "x-forwarded-groups": groups})).json()
+    assert (me["role"], me["groups"]) == ("user", ["g" * 313, "admins-of-printers"])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Müller".encode("latin-1"), "Möller".encode("latin-1")),
+        (b"CN=" + b"a" * 400 + b"1", b"CN=" + b"a" * 400 + b"2"),
+    ],
+)
+async def test_two_ids_are_two_users_however_they_are_encoded_and_long(one: bytes, other: bytes) -> None:
+    async with client(behind_proxy()) as http:
+        ids = [
+            (await http.get("/v1/me", headers={b"x-forwarded-user": each})).json()["user_id"] for each in (one, other)
+        ]
+    assert ids[0] != ids[1]
+
+
+async def test_an_id_that_is_too_long_is_refused() -> None:
+    async with client(behind_proxy(), headers={"x-forwarded-user": "a" * 513}) as http:
+        answer = await http.get("/v1/me")
+    assert (answer.status_code, answer.json()["code"]) == (401, "token_invalid")
+
+
 async def test_the_header_of_anybody_else_is_ignored() -> None:
     async with client(behind_proxy(), "192.0.2.1", headers=ADA) as http:
         assert (await http.get("/v1/me")).status_code == 401

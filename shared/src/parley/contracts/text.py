@@ -1,5 +1,6 @@
 """What text may hold."""
 
+import re
 import unicodedata
 from typing import Any, Final, TypeVar
 
@@ -7,6 +8,7 @@ import msgspec
 
 T = TypeVar("T")
 
+_NOT_STORABLE: Final = re.compile("[\0\ud800-\udfff]")
 _UNSEEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zs", "Zl", "Zp"})
 _UNSEEN: Final = frozenset(
     {
@@ -22,6 +24,11 @@ _UNSEEN: Final = frozenset(
 def is_blank(text: str) -> bool:
     """Whether there is nothing to see in ``text``."""
     return all(unicodedata.category(char) in _UNSEEN_CATEGORIES or ord(char) in _UNSEEN for char in text)
+
+
+def is_storable(text: str) -> bool:
+    """Whether Postgres' text holds this as it is: without NUL and halves of surrogate pairs, which JSON can spell."""
+    return _NOT_STORABLE.search(text) is None
 
 
 def storable(text: str) -> str:

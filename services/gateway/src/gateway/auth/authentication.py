@@ -69,9 +69,10 @@ async def identify(request: Request, gateway: Gateway) -> Identity | None:
     if token is not None:
         async with _audited(request, gateway, _method_of(token, gateway)):
             return Identity(await _principal_of_token(token, gateway), "bearer")
-    if gateway.proxy_users is not None and (named := gateway.proxy_users.external(request)) is not None:
+    if gateway.proxy_users is not None:
         async with _audited(request, gateway, "proxy"):
-            return Identity(await _principal_of_proxy(named, request, gateway), "proxy")
+            if (named := gateway.proxy_users.external(request)) is not None:
+                return Identity(await _principal_of_proxy(named, request, gateway), "proxy")
     cookie = session_cookie(request, gateway)
     return None if cookie is None else Identity(await _principal_of_cookie(cookie, gateway), "cookie")
 

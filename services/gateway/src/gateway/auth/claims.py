@@ -1,14 +1,22 @@
 """What the claims of an identity provider state about a user."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from gateway.errors import NotAuthenticated
 from parley.contracts.access.identity import External, UserRole
+from parley.contracts.text import is_storable
+
+log = logging.getLogger(__name__)
 
 _MAX_GROUPS: Final = 200
 _MAX_LENGTH: Final = 320
 """Of a name, an e-mail address or a group: the longest e-mail address that there is (RFC 5321)."""
+
+_MAX_SUBJECT: Final = 512
+"""OpenID Connect allows 255 characters; a proxy may name users by the subject of a certificate."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,18 @@ class ClaimNames:
     admin_group: str | None
 
     def external(self, issuer: str, claims: Mapping[str, Any]) -> External:
-        """Return the user whom ``claims`` name. An address that the provider did not verify is left out."""
+        """Return the user whom ``claims`` name. An address that the provider did not verify is left out.
+
+        Raises:
+            NotAuthenticated: as :func:`external_user`.
+        """
+        elsewhere = claims.get("_claim_names")  # OpenID Connect Core 5.6.2
+        if isinstance(elsewhere, Mapping) and self.groups in elsewhere:
+            log.warning(
+                "The issuer %s leaves out the groups of a user, who is in too many of them: the user has none here. "
+                "Have it send the groups that are assigned to the application only, or roles.",
+                issuer,
+            )
         groups = _texts(_claim(claims, self.groups))
         verified = claims.get("email_verified", True) in (True, "true")
         name = claims.get("name") or claims.get("preferred_username")
@@ -41,9 +60,27 @@ class ClaimNames:
 def external_user(
     issuer: str, subject: str, *, email: str | None, name: str | None, groups: tuple[str, ...], admin_group: str | None
 ) -> External:
-    """Return a user of another issuer, with the role that the groups give."""
+    """Return a user of another issuer, with the role that the groups give.
+
+    A group with a name that is too long is left out: the beginning of its name may be another's.
+
+    Raises:
+        NotAuthenticated: the subject cannot be stored. Shortened or replaced in part, it may be another user's.
+    """
+    if not 0 < len(subject) <= _MAX_SUBJECT or not is_storable(subject):
+        raise NotAuthenticated(
+            f"The user's id must have 1 to {_MAX_SUBJECT} characters that can be stored.", code="token_invalid"
+        )
+    groups = tuple(group for group in groups if len(group) <= _MAX_LENGTH)
     role = None if admin_group is None else _role(groups, admin_group)
-    return External(issuer=issuer, subject=subject, email=email, name=name, groups=groups, role=role)
+    return External(
+        issuer=issuer,
+        subject=subject,
+        email=None if email is None else email[:_MAX_LENGTH],
+        name=None if name is None else name[:_MAX_LENGTH],
+        groups=groups[:_MAX_GROUPS],
+        role=role,
+    )
 
 
 def _role(groups: tuple[str, ...], admin_group: str) -> UserRole:
@@ -62,8 +99,9 @@ def _claim(claims: Mapping[str, Any], path: str) -> Any:
 
 def _texts(value: Any) -> tuple[str, ...]:
     values = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-    return tuple(filter(None, map(_text, values)))[:_MAX_GROUPS]
+    return tuple(filter(None, map(_text, values)))
 
 
 def _text(value: Any) -> str | None:
-    return value[:_MAX_LENGTH] if isinstance(value, str) and value else None
+    # JSON can spell half of a surrogate pair, which is no text.
+    return value.encode(errors="replace").decode() if isinstance(value, str) and value else None

@@ -1,8 +1,9 @@
 """Tokens of another issuer as bearer tokens (``AUTH_MODES=jwt``)."""
 
 import hashlib
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 from gateway.auth import signing_keys
 from gateway.auth.claims import ClaimNames
@@ -68,5 +69,13 @@ class ForeignTokens:
         claims = await signing_keys.verify(
             token, self._keys, issuer=self.issuer, audience=self._audience, algorithms=self._algorithms
         )
-        ends_at = datetime.fromtimestamp(claims["exp"], UTC) + timedelta(seconds=LEEWAY)
-        return await self._identities.by_external(key, self._names.external(self.issuer, claims), ends_at)
+        external = self._names.external(self.issuer, claims)
+        return await self._identities.by_external(key, external, _end_of(claims))
+
+
+def _end_of(claims: Mapping[str, Any]) -> datetime | None:
+    """Return when a token ends; None: later than a date can be, as issuers write for never."""
+    try:
+        return datetime.fromtimestamp(float(claims["exp"]), UTC) + timedelta(seconds=LEEWAY)
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from gateway.errors import Malformed
+from parley.contracts.text import is_storable
 from parley.runtime.tokens import LEEWAY
 
 EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
@@ -66,6 +67,14 @@ def read(claims: Mapping[str, Any]) -> Logout:
     )
 
 
+def session_of(claims: Mapping[str, Any]) -> str | None:
+    """Return the provider's session that an ID token names, if a logout token can name it, too."""
+    try:
+        return _text(claims, "sid")
+    except Malformed:
+        return None
+
+
 def refused(reason: str) -> Malformed:
     """Return the error of a logout token that is not accepted: 400, as section 2.8 asks for."""
     return Malformed(f"The logout token is not valid: {reason}.", code="logout_token_invalid")
@@ -75,6 +84,6 @@ def _text(claims: Mapping[str, Any], name: str) -> str | None:
     value = claims.get(name)
     if value is None:
         return None
-    if not isinstance(value, str) or not 0 < len(value) <= _MAX_LENGTH:
+    if not isinstance(value, str) or not 0 < len(value) <= _MAX_LENGTH or not is_storable(value):
         raise refused(f"the claim `{name}` is no text of at most {_MAX_LENGTH} characters")
     return value

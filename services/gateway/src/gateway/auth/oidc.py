@@ -115,14 +115,16 @@ class OidcProvider:
         state = self._use_state(signed_state, query.get("state", ""))
         try:
             id_token, claims = await self._exchange(state, query, redirect_uri)
+            external = self._names.external(claims["iss"], claims)
         except SignInFailed as failure:
             raise SignInFailed(failure.code, state["return_to"]) from failure
         except Unavailable as error:
             log.warning("A sign-in failed: %s", error.detail)
             raise SignInFailed("unavailable", state["return_to"]) from error
-        external = self._names.external(claims["iss"], claims)
-        session = claims.get("sid")
-        return SignIn(external, id_token, state["return_to"], session if isinstance(session, str) else None)
+        except NotAuthenticated as error:
+            log.warning("A sign-in was refused: %s", error.detail)
+            raise SignInFailed("failed", state["return_to"]) from error
+        return SignIn(external, id_token, state["return_to"], logout_token.session_of(claims))
 
     async def read_logout(self, token: str) -> Logout:
         """Return whose sessions the provider ends by a logout token.

@@ -1,5 +1,6 @@
 """Users whom a proxy in front of the gateway names by headers (``AUTH_MODES=proxy``)."""
 
+import contextlib
 import hashlib
 from typing import Final, Self
 
@@ -12,8 +13,6 @@ from parley.contracts.access.identity import External, Principal
 from parley.runtime.forwarded import TrustedProxies
 
 ISSUER: Final = "proxy"
-
-_MAX_LENGTH: Final = 320
 
 
 class ProxyUsers:
@@ -47,7 +46,11 @@ class ProxyUsers:
         return cls(identities, networks, headers, settings.auth_proxy_admin_group)
 
     def external(self, request: Request) -> External | None:
-        """Return the user whom the proxy names; None: it names nobody, or the request does not come from it."""
+        """Return the user whom the proxy names; None: it names nobody, or the request does not come from it.
+
+        Raises:
+            NotAuthenticated: as :func:`external_user`.
+        """
         subject, email, name, groups = (_text(request, header) for header in self._headers)
         if subject is None or not self._networks.trusts(request.state.peer):
             return None
@@ -70,6 +73,9 @@ def _text(request: Request, header: str) -> str | None:
     values = request.headers.getlist(header)
     if len(values) != 1:
         return None  # of two, one may be the client's own
-    # Starlette decodes headers as Latin-1; proxies send names as UTF-8.
-    value = values[0].encode("latin-1").decode("utf-8", "replace").strip()
-    return value[:_MAX_LENGTH].replace("\0", "") or None
+    # Starlette decodes headers as Latin-1; proxies send names as UTF-8, and some as Latin-1. Replacement characters
+    # would make one user of two.
+    value = values[0]
+    with contextlib.suppress(UnicodeDecodeError):
+        value = value.encode("latin-1").decode()
+    return value.strip() or None

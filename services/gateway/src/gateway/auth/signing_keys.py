@@ -172,6 +172,6 @@ async def verify(
         )
     except jwt.ExpiredSignatureError:
         raise NotAuthenticated("The token has expired.", code="token_expired") from None
-    except (jwt.PyJWTError, UnicodeError, ValueError, TypeError):
+    except (jwt.PyJWTError, UnicodeError, ValueError, TypeError, OverflowError):
         raise NotAuthenticated("The token is not valid.", code="token_invalid") from None
     return claims
