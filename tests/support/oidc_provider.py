@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import functools
 import hashlib
 import json
@@ -49,6 +50,9 @@ class OidcProvider:
         claims: Of the user who signs in, for the ID token.
         info: More of them, only at the user-info endpoint.
         fetches: Requests by path.
+        metadata: Instead of what its metadata has.
+        bodies: Responses by path, instead of its own.
+        dripping: Path whose response has no end, and comes byte by byte.
     """
 
     def __init__(self) -> None:
@@ -58,8 +62,12 @@ class OidcProvider:
         self.info: dict[str, Any] = {"name": "Ada Lovelace", "email": "ada@example.com"}
         self.fetches: dict[str, int] = {}
         self.down = False
+        self.metadata: dict[str, Any] = {}
+        self.bodies: dict[str, bytes] = {}
+        self.dripping: str | None = None
         self._codes: dict[str, dict[str, str]] = {}
         self._tokens: set[str] = set()
+        self._serving: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -70,6 +78,9 @@ class OidcProvider:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.close()
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving)
         await self._server.wait_closed()
 
     def rotate(self) -> None:
@@ -94,6 +105,16 @@ class OidcProvider:
         return {"iss": self.issuer, "aud": CLIENT_ID, "nonce": nonce, **times, **self.claims, **claims}
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        # The client may leave before its response, and the test end before that.
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+            await self._answer(reader, writer)
+        writer.close()
+        self._serving.discard(task)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         line, *lines = head.strip().split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (one.partition(":") for one in lines)}
@@ -101,14 +122,22 @@ class OidcProvider:
         path = line.split(" ")[1]
         self.fetches[path] = self.fetches.get(path, 0) + 1
         status, reply = (503, {}) if self.down else self._respond(path, headers, dict(parse_qsl(body)))
-        content = json.dumps(reply).encode()
+        content = self.bodies.get(path, json.dumps(reply).encode())
+        if path == self.dripping:
+            await self._drip(writer)
+            return
         writer.write(
             b"HTTP/1.1 %d Status\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
             % (status, len(content), content)
         )
         await writer.drain()
-        writer.close()
-        await writer.wait_closed()
+
+    async def _drip(self, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 Status\r\nContent-Type: application/json\r\n\r\n")
+        while True:
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.05)
 
     def _respond(self, path: str, headers: dict[str, str], form: dict[str, str]) -> tuple[int, dict[str, Any]]:
         match path:
@@ -121,6 +150,7 @@ class OidcProvider:
                     "jwks_uri": f"{self.issuer}/keys",
                     "end_session_endpoint": f"{self.issuer}/logout",
                     "id_token_signing_alg_values_supported": ["RS256"],
+                    **self.metadata,
                 }
             case "/keys":
                 return 200, {"keys": [key.published for key in self.published]}

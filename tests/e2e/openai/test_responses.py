@@ -215,6 +215,23 @@ async def test_a_response_that_is_not_stored_is_gone_once_it_is_delivered(
     assert (await client.api.chats()).items == []
 
 
+async def test_a_response_that_is_not_stored_deletes_no_chat_with_other_turns(
+    sdk: AsyncOpenAI, client: ParleyClient
+) -> None:
+    key = {"Idempotency-Key": "one"}
+    kept = await sdk.responses.create(model="demo-fast", input="Keep this", extra_headers=key)
+    [chat] = (await client.api.chats()).items
+    await sdk.responses.create(model="demo-fast", input="And this", previous_response_id=kept.id)
+    with pytest.raises(openai.BadRequestError) as refused:
+        await sdk.responses.create(model="demo-fast", input="Hi", store=False, metadata={"parley.chat_id": chat.id})
+    assert refused.value.param == "store"
+    # The chat that the key stands for has another turn by now.
+    await sdk.responses.create(model="demo-fast", input="Keep this", store=False, extra_headers=key)
+    messages = [{"role": "user", "content": "Keep this"}]
+    await sdk.chat.completions.create(model="demo-fast", messages=messages, store=False, extra_headers=key)  # type: ignore[call-overload]
+    assert (await sdk.responses.retrieve(kept.id)).status == "completed"
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [

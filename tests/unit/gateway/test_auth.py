@@ -51,6 +51,12 @@ async def test_over_https_the_cookie_goes_over_https_only() -> None:
     assert "Secure" in answer.headers["set-cookie"]
 
 
+async def test_where_the_public_address_is_https_the_cookie_goes_over_https_only() -> None:
+    async with client(app(public_url="https://chat.example.com")) as http:
+        answer = await http.post("/v1/session", json={})
+    assert "Secure" in answer.headers["set-cookie"]
+
+
 async def test_two_guests_are_two_users() -> None:
     async with client(app()) as one, client(app()) as other:
         assert (await one.post("/v1/session")).json()["user_id"] != (await other.post("/v1/session")).json()["user_id"]

@@ -1,5 +1,6 @@
 """Bearer tokens of another issuer (``AUTH_MODES=jwt``)."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from gateway.auth import signing_keys
 from tests.support.fake_identities import FakeIdentities
 from tests.support.oidc_provider import OidcProvider, SigningKey
+from tests.support.waiting import eventually
 from tests.unit.gateway.apps import app, client, token
 
 AUDIENCE = "parley-programs"
@@ -85,6 +87,17 @@ async def test_groups_decide_the_role_before_they_are_too_many(issuer: OidcProvi
         accepting(issuer, jwt_admin_group="admins"), headers={"authorization": f"Bearer {bearer}"}
     ) as http:
         assert (await http.get("/v1/me")).json()["role"] == "administrator"
+
+
+async def test_keys_that_are_there_verify_while_others_are_fetched(issuer: OidcProvider) -> None:
+    asgi = accepting(issuer)
+    assert await outcome(asgi, issuer.key.sign(claims(issuer))) == (200, None)
+    issuer.dripping = "/keys"
+    unknown = asyncio.create_task(outcome(asgi, SigningKey("unknown").sign(claims(issuer))))
+    await eventually(lambda: issuer.fetches["/keys"] == 2)
+    assert await outcome(asgi, issuer.key.sign(claims(issuer, jti="another"))) == (200, None)
+    assert not unknown.done(), "it still waits for the keys"
+    assert await unknown == (401, "token_invalid")
 
 
 async def test_groups_that_the_issuer_leaves_out_are_logged(

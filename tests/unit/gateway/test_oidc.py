@@ -1,5 +1,6 @@
 """Sign-in with an OpenID provider."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -7,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from gateway.auth import signing_keys
+from gateway.auth import oidc, signing_keys
 from parley.contracts.access.identity import digest
 from parley.runtime.tokens import cookie_name
 from tests.support.fake_identities import FakeIdentities
@@ -15,7 +16,12 @@ from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, OidcProvider, 
 from tests.unit.gateway.apps import KEY, SECRET, USER, app, client, with_session
 
 COOKIE = cookie_name(KEY)
-STATE_COOKIE = f"{COOKIE}_sign_in"
+
+
+def states(http: httpx.AsyncClient) -> dict[str, str]:
+    """The cookies of the sign-ins that are under way."""
+    prefix = f"{COOKIE}_sign_in_"
+    return {one.name: one.value or "" for one in http.cookies.jar if one.name.startswith(prefix)}
 
 
 @pytest.fixture
@@ -91,7 +97,7 @@ async def test_the_cookies_are_http_only_and_the_state_is_removed(provider: Oidc
     cookies = finished.headers.get_list("set-cookie")
     assert all("HttpOnly" in cookie and "SameSite=lax" in cookie for cookie in cookies)
     assert [one for one in cookies if one.startswith(f"{COOKIE}=") and "Secure" in one]
-    assert [one for one in cookies if one.startswith(f'{STATE_COOKIE}="";')]
+    assert [one for one in cookies if one.startswith(f'{state.partition("=")[0]}="";')]
     assert [one for one in cookies if one.startswith(f"{COOKIE}_id=") and "Path=/v1/session;" in one]
 
 
@@ -133,18 +139,34 @@ async def test_a_callback_is_refused_in_a_browser_that_did_not_begin_the_sign_in
 async def test_a_state_is_good_once(provider: OidcProvider) -> None:
     async with client(signing_in(provider)) as http:
         callback = await begin(http, provider)
-        state = http.cookies[STATE_COOKIE]
+        cookies = states(http)
         assert (await http.get(callback)).headers["location"] == "/"
-    async with client(signing_in(provider), cookies={STATE_COOKIE: state}) as other_replica:
+    async with client(signing_in(provider), cookies=cookies) as other_replica:
         assert error_of(await other_replica.get(callback)) == "failed", "the provider refuses the code"
         assert error_of(await other_replica.get(callback)) == "expired"
+
+
+async def test_two_tabs_can_sign_in_at_once(provider: OidcProvider) -> None:
+    async with client(signing_in(provider)) as http:
+        first, second = await begin(http, provider, "/#/one"), await begin(http, provider, "/#/two")
+        assert (await http.get(first)).headers["location"] == "/#/one"
+        assert (await http.get(second)).headers["location"] == "/#/two"
+        assert states(http) == {}
+
+
+async def test_sign_ins_that_are_given_up_do_not_fill_the_browser(provider: OidcProvider) -> None:
+    async with client(signing_in(provider)) as http:
+        for _ in range(20):
+            callback = await begin(http, provider)
+        assert len(states(http)) == 5
+        assert (await http.get(callback)).headers["location"] == "/"
 
 
 async def test_an_altered_state_is_refused(provider: OidcProvider) -> None:
     async with client(signing_in(provider)) as http:
         callback = await begin(http, provider)
-        forged = http.cookies[STATE_COOKIE][:-3] + "AAA"
-    async with client(signing_in(provider), cookies={STATE_COOKIE: forged}) as http:
+        forged = {name: value[:-3] + "AAA" for name, value in states(http).items()}
+    async with client(signing_in(provider), cookies=forged) as http:
         assert error_of(await http.get(callback)) == "expired"
 
 
@@ -235,6 +257,67 @@ async def test_a_sign_in_while_the_provider_is_down_leads_back(provider: OidcPro
         callback = await begin(http, provider)
         provider.down = True
         assert error_of(await http.get(callback)) == "unavailable"
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"issuer": None},
+        {"issuer": "https://evil.test"},
+        {"authorization_endpoint": None},
+        {"authorization_endpoint": "javascript:alert(1)"},
+        {"token_endpoint": ["https://id.test"]},
+        {"jwks_uri": "keys"},
+        {"id_token_signing_alg_values_supported": "RS256"},
+    ],
+)
+async def test_metadata_that_cannot_be_used_lead_back(provider: OidcProvider, metadata: dict[str, Any]) -> None:
+    provider.metadata = metadata
+    async with client(signing_in(provider)) as http:
+        assert error_of(await http.get("/v1/auth/oidc/login")) == "unavailable"
+        provider.metadata = {}
+        assert (await sign_in(http, provider)).headers["location"] == "/"
+
+
+@pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/keys", "/token", "/userinfo"])
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"[" * 100_000, b" " * 2_000_000 + b"{}", b'"\xff'])
+async def test_a_provider_that_responds_with_anything_else_leads_back(
+    provider: OidcProvider, path: str, body: bytes
+) -> None:
+    async with client(signing_in(provider)) as http:
+        provider.bodies[path] = body
+        begun = await http.get("/v1/auth/oidc/login")
+        if "sign_in_error" not in begun.headers["location"]:
+            begun = await http.get(provider.authorize(begun.headers["location"]))
+    assert error_of(begun) in ("unavailable", "failed")
+
+
+@pytest.mark.parametrize("path", ["/keys", "/token", "/userinfo"])
+async def test_a_provider_that_sends_byte_by_byte_is_waited_for_so_long_only(
+    provider: OidcProvider, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    async with client(signing_in(provider)) as http:
+        callback = await begin(http, provider)
+        monkeypatch.setattr(signing_keys, "_FETCH_SECONDS", 0.5)
+        monkeypatch.setattr(oidc, "_TIMEOUT", 0.5)
+        provider.dripping = path
+        async with asyncio.timeout(30):
+            assert error_of(await http.get(callback)) == "unavailable"
+
+
+@pytest.mark.parametrize("sub", ["", "a" * 513, "a\0", "a\ud800"])
+async def test_a_user_whose_id_cannot_be_stored_is_led_back(provider: OidcProvider, sub: str) -> None:
+    provider.claims = {"sub": sub}
+    async with client(signing_in(provider)) as http:
+        assert error_of(await sign_in(http, provider)) == "failed"
+
+
+@pytest.mark.parametrize("sid", [7, "", "s" * 300, "s\0", "s\ud800"])
+async def test_a_session_of_the_provider_that_no_logout_can_name_is_none(provider: OidcProvider, sid: object) -> None:
+    identities = FakeIdentities()
+    provider.claims = {"sub": "ada", "sid": sid}
+    async with client(signing_in(provider, identities)) as http:
+        assert (await sign_in(http, provider)).headers["location"] == "/"
 
 
 @pytest.mark.parametrize(

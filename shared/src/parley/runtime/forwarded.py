@@ -1,11 +1,13 @@
 """Whom a connection is counted for: its peer, or the client that a trusted proxy names."""
 
+import re
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 __all__ = ["TrustedProxies", "group_of"]
 
+_WITH_PORT: Final = re.compile(r"\[([^\]]+)\](?::\d*)?|([\d.]+):\d*", re.ASCII)
 _IPV6_CUSTOMER: Final = 64
 """A customer gets a network of this length (RFC 6177), so each of its addresses is the same client."""
 
@@ -44,7 +46,7 @@ class TrustedProxies:
             return peer
         named: str | None = None
         for entry in reversed([entry.strip() for value in forwarded_for for entry in value.split(",")]):
-            parsed = _parse(entry)
+            parsed = _parse(_without_port(entry))
             if parsed is None:
                 break  # what stands left of it was not written by a proxy of ours
             named = str(parsed)
@@ -59,6 +61,12 @@ def group_of(address: str) -> str:
     if isinstance(parsed, IPv6Address):
         return str(IPv6Network((parsed, _IPV6_CUSTOMER), strict=False))
     return address if parsed is None else str(parsed)
+
+
+def _without_port(entry: str) -> str:
+    """Return an entry without the port that some proxies append (Azure's Application Gateway), and without brackets."""
+    found = _WITH_PORT.fullmatch(entry)
+    return entry if found is None else found[1] or found[2]
 
 
 def _parse(address: str) -> IPv4Address | IPv6Address | None:

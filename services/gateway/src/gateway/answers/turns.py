@@ -20,7 +20,7 @@ from parley.contracts.access.models import ModelCatalog
 from parley.contracts.completion import CompletionRequest, WhenBusy
 from parley.contracts.decoding import MAX_NESTING, nests_too_deeply
 from parley.contracts.events import PromptSubmitted
-from parley.contracts.limits import MAX_TURN_BYTES
+from parley.contracts.limits import MAX_PAGE, MAX_TURN_BYTES
 
 if TYPE_CHECKING:
     from gateway.auth.authentication import Identity
@@ -105,6 +105,26 @@ class Turns:
                 return
         message_id = (turn.answer or turn.prompt).id
         await self._store.ask(rpc.Stop(user_id=user_id, chat_id=chat_id, message_id=message_id))
+
+    async def delete(self, identity: "Identity", ref: AnswerRef) -> None:
+        """Delete the chat of a turn, or of one that was not stored.
+
+        Raises:
+            Conflict: the chat has another turn.
+            NotFound: there is no such chat, or it is not this user's.
+            Forbidden, Unavailable
+        """
+        user_id, chat_id = identity.user_id, ref.chat_id
+        listed = await self._store.ask(rpc.ListMessages(user_id=user_id, chat_id=chat_id, limit=MAX_PAGE))
+        own = {ref.message_id, *(message.parent_id for message in listed.items if message.id == ref.message_id)}
+        if listed.next is not None or any(
+            message.id not in own and message.parent_id != ref.message_id for message in listed.items
+        ):
+            raise Conflict(
+                "The response is part of a conversation with other responses. Delete the conversation.",
+                code="response_in_conversation",
+            )
+        await self._store.ask(rpc.DeleteChat(user_id=user_id, chat_id=chat_id))
 
     def _prompt(self, identity: "Identity", turn: NewTurn) -> PromptSubmitted:
         content = turn.content

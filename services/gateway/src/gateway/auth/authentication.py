@@ -332,8 +332,13 @@ def set_cookie(response: Response, request: Request, gateway: Gateway, secret: s
         path=gateway.settings.base_path or "/",
         httponly=True,
         samesite="lax",
-        secure=request.url.scheme == "https",
+        secure=is_secure(request, gateway),
     )
+
+
+def is_secure(request: Request, gateway: Gateway) -> bool:
+    """Whether browsers reach the page by HTTPS, which a proxy in front need not say (``X-Forwarded-Proto``)."""
+    return gateway.settings.public_url.startswith("https:") or request.url.scheme == "https"
 
 
 def delete_cookies(response: Response, request: Request, gateway: Gateway) -> None:

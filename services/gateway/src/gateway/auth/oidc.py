@@ -4,14 +4,17 @@ The browser has the state of a sign-in, signed, in a cookie that no script reads
 the callback may reach another replica.
 """
 
+import asyncio
 import hmac
 import logging
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import urlencode
+
+import msgspec
 
 from gateway.auth import logout_token
 from gateway.auth.claims import ClaimNames
@@ -59,6 +62,22 @@ class SignIn:
     provider_session: str | None
 
 
+_Url = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/?#]")]
+
+
+class ProviderMetadata(msgspec.Struct, frozen=True, kw_only=True):
+    """What is used of a provider's metadata (OpenID Connect Discovery 1.0, section 3)."""
+
+    issuer: str
+    authorization_endpoint: _Url
+    token_endpoint: _Url
+    jwks_uri: _Url
+    userinfo_endpoint: _Url | None = None
+    end_session_endpoint: _Url | None = None
+    token_endpoint_auth_methods_supported: tuple[str, ...] = ("client_secret_basic",)
+    id_token_signing_alg_values_supported: tuple[str, ...] = ("RS256",)
+
+
 class OidcProvider:
     """The provider of ``OIDC_ISSUER``. Its metadata and keys are fetched when they are first needed.
 
@@ -75,12 +94,12 @@ class OidcProvider:
         self._keys = keys
         self._names = ClaimNames(settings.oidc_groups_claim, settings.oidc_admin_group)
         self._published = PublishedKeys(self._fetch_keys)
-        self._metadata: dict[str, Any] | None = None
+        self._metadata: ProviderMetadata | None = None
         self._metadata_at = 0.0
         self._used: dict[str, float] = {}
 
-    async def begin(self, redirect_uri: str, return_to: str) -> tuple[str, str]:
-        """Return the provider's address for a new sign-in, and the state for the browser's cookie.
+    async def begin(self, redirect_uri: str, return_to: str) -> tuple[str, str, str]:
+        """Return the provider's address for a new sign-in, its state, and the same signed for the browser's cookie.
 
         Raises:
             Unavailable: the provider does not respond.
@@ -95,12 +114,12 @@ class OidcProvider:
             verify=tls_context(),
         ) as client:
             address, _ = client.create_authorization_url(
-                metadata["authorization_endpoint"],
+                metadata.authorization_endpoint,
                 state=state["state"],
                 code_verifier=state["verifier"],
                 nonce=state["nonce"],
             )
-        return address, self._keys.sign_state({**state, "return_to": return_to}, SIGN_IN_SECONDS)
+        return address, state["state"], self._keys.sign_state({**state, "return_to": return_to}, SIGN_IN_SECONDS)
 
     async def complete(self, signed_state: str, query: Mapping[str, str], redirect_uri: str) -> SignIn:
         """Return the user whom the provider names to the browser that began the sign-in.
@@ -151,7 +170,7 @@ class OidcProvider:
             id_token: With it the provider need not ask whom to sign out.
         """
         try:
-            endpoint = (await self._read_metadata()).get("end_session_endpoint")
+            endpoint = (await self._read_metadata()).end_session_endpoint
         except Unavailable:
             return None
         if not endpoint:
@@ -189,58 +208,59 @@ class OidcProvider:
             raise SignInFailed("access_denied" if query["error"] == "access_denied" else "failed")
         metadata = await self._read_metadata()
         # RFC 9207: the response of another provider is not this one's.
-        if query.get("iss", metadata["issuer"]) != metadata["issuer"] or not query.get("code"):
+        if query.get("iss", metadata.issuer) != metadata.issuer or not query.get("code"):
             raise SignInFailed("failed")
         try:
-            async with self._authenticated_client(metadata) as client:
+            # Of the client's own timeout each read has as much.
+            async with asyncio.timeout(_TIMEOUT), self._authenticated_client(metadata) as client:
                 token = await client.fetch_token(
-                    metadata["token_endpoint"],
+                    metadata.token_endpoint,
                     grant_type="authorization_code",
                     code=query["code"],
                     code_verifier=state["verifier"],
                     redirect_uri=redirect_uri,
                 )
                 claims = await self._verify_id_token(token["id_token"], state["nonce"], metadata)
-                if endpoint := metadata.get("userinfo_endpoint"):
-                    info = (await client.get(endpoint)).raise_for_status().json()
+                if metadata.userinfo_endpoint is not None:
+                    info = (await client.get(metadata.userinfo_endpoint)).raise_for_status().json()
                     # OpenID Connect Core 5.3.2: the claims are of nobody else.
                     if info.get("sub") != claims["sub"]:
                         raise SignInFailed("failed")
                     claims = {**info, **claims}
-        except (httpx2.TransportError, httpx2.HTTPStatusError) as error:
-            raise Unavailable(f"The identity provider does not respond: {error}") from error
-        except (OAuthError, GatewayError, KeyError, ValueError, AttributeError, TypeError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
+            raise Unavailable(f"The identity provider does not respond: {error!r}") from error
+        except (OAuthError, GatewayError, KeyError, ValueError, AttributeError, TypeError, RecursionError) as error:
             if isinstance(error, Unavailable):
                 raise
             log.warning("A sign-in was refused: %r", error)
             raise SignInFailed("failed") from error
         return token["id_token"], claims
 
-    def _authenticated_client(self, metadata: Mapping[str, Any]) -> Any:
+    def _authenticated_client(self, metadata: ProviderMetadata) -> Any:
         secret = self._settings.oidc_client_secret
-        methods = metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
-        method = "client_secret_basic" if "client_secret_basic" in methods else "client_secret_post"
+        has_basic = "client_secret_basic" in metadata.token_endpoint_auth_methods_supported
+        method = "client_secret_basic" if has_basic else "client_secret_post"
         return self._client(
             client_id=self._settings.oidc_client_id,
             client_secret=None if secret is None else secret.get_secret_value(),
             token_endpoint_auth_method="none" if secret is None else method,
-            timeout=_TIMEOUT,
+            timeout=None,
             verify=tls_context(),
         )
 
-    async def _verify(self, token: str, metadata: Mapping[str, Any], required: Sequence[str]) -> dict[str, Any]:
+    async def _verify(self, token: str, metadata: ProviderMetadata, required: Sequence[str]) -> dict[str, Any]:
         """Return the claims of a token that the provider signed for us. Raises: NotAuthenticated, Unavailable."""
-        offered = metadata.get("id_token_signing_alg_values_supported", ["RS256"])
+        offered = metadata.id_token_signing_alg_values_supported
         return await verify(
             token,
             self._published,
-            issuer=metadata["issuer"],
+            issuer=metadata.issuer,
             audience=self._settings.oidc_client_id,
             algorithms=[name for name in SIGNING_ALGORITHMS if name in offered],
             required=required,
         )
 
-    async def _verify_id_token(self, id_token: str, nonce: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    async def _verify_id_token(self, id_token: str, nonce: str, metadata: ProviderMetadata) -> dict[str, Any]:
         """Return an ID token's claims. Raises: NotAuthenticated, Unavailable, SignInFailed."""
         claims = await self._verify(id_token, metadata, ("sub", "exp", "iat", "nonce"))
         authorized = claims.get("azp", self._settings.oidc_client_id) == self._settings.oidc_client_id
@@ -249,22 +269,22 @@ class OidcProvider:
         return claims
 
     async def _fetch_keys(self) -> dict[str, Any]:
-        return await fetch_json((await self._read_metadata())["jwks_uri"])
+        return await fetch_json((await self._read_metadata()).jwks_uri)
 
-    async def _read_metadata(self) -> dict[str, Any]:
-        """Return the provider's metadata (OpenID Connect Discovery 1.0); old ones while it does not respond."""
+    async def _read_metadata(self) -> ProviderMetadata:
+        """Return the provider's metadata; old ones while it does not respond. Raises: Unavailable."""
         if self._metadata is not None and time.monotonic() - self._metadata_at < _METADATA_SECONDS:
             return self._metadata
         issuer = self._settings.oidc_issuer.rstrip("/")
         try:
-            metadata = await fetch_json(f"{issuer}/.well-known/openid-configuration")
-            missing = {"issuer", "authorization_endpoint", "token_endpoint", "jwks_uri"} - metadata.keys()
-            if missing or metadata["issuer"].rstrip("/") != issuer:
-                raise Unavailable(f"The metadata of {issuer} are incomplete, or of another issuer.")
-        except Unavailable as error:
-            log.warning("The metadata of the identity provider could not be fetched: %s", error.detail)
+            document = await fetch_json(f"{issuer}/.well-known/openid-configuration")
+            metadata = msgspec.convert(document, ProviderMetadata)
+            if metadata.issuer.rstrip("/") != issuer:
+                raise Unavailable(f"The metadata of {issuer} are of another issuer: {metadata.issuer}.")
+        except (Unavailable, msgspec.ValidationError) as error:
+            log.warning("The metadata of the identity provider cannot be used: %s", error)
             if self._metadata is None:
-                raise
+                raise Unavailable("The identity provider does not respond as it should.") from error
             metadata = self._metadata
         self._metadata, self._metadata_at = metadata, time.monotonic()
         return metadata

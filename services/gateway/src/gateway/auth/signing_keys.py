@@ -9,9 +9,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol
 
 import jwt
+import msgspec
 from jwt import PyJWK
 
 from gateway.errors import NotAuthenticated, Unavailable
+from parley.contracts.decoding import UNDECODABLE
 from parley.runtime.tokens import LEEWAY
 
 log = logging.getLogger(__name__)
@@ -24,6 +26,7 @@ _FRESH_SECONDS: Final = 3600.0
 """After which keys are fetched again: a key that the issuer withdrew verifies no more than so long."""
 
 _FETCH_SECONDS: Final = 5.0
+_MAX_BYTES: Final = 1024 * 1024
 
 SIGNING_ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Algorithms of key pairs. A shared secret is another matter: with it, whoever verifies can sign."""
@@ -44,15 +47,23 @@ async def fetch_json(url: str) -> dict[str, Any]:
     """Return a JSON object of the identity provider. Raises: Unavailable."""
     import httpx2
 
+    body = bytearray()
     try:
-        async with httpx2.AsyncClient(timeout=_FETCH_SECONDS, verify=tls_context()) as http:
-            response = await http.get(url, headers={"accept": "application/json"})
-            document = response.raise_for_status().json()
-    except (httpx2.HTTPError, ValueError) as error:
-        raise Unavailable(f"The identity provider does not respond: {url}: {error}") from error
-    if not isinstance(document, dict):
-        raise Unavailable(f"The identity provider sends no JSON object: {url}")
-    return document
+        # Of the client's own timeout each read has as much.
+        async with (
+            asyncio.timeout(_FETCH_SECONDS),
+            httpx2.AsyncClient(timeout=None, verify=tls_context()) as http,
+            http.stream("GET", url, headers={"accept": "application/json"}) as response,
+        ):
+            async for chunk in response.raise_for_status().aiter_bytes():
+                body += chunk
+                if len(body) > _MAX_BYTES:
+                    raise Unavailable(f"The identity provider sends more than {_MAX_BYTES} bytes: {url}")
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
+        raise Unavailable(f"The identity provider does not respond: {url}: {error!r}") from error
+    except UNDECODABLE as error:
+        raise Unavailable(f"The identity provider sends no JSON object: {url}: {error}") from error
 
 
 class KeySource(Protocol):
@@ -96,7 +107,8 @@ class PublishedKeys:
             NotAuthenticated: the issuer has no such key.
             Unavailable: the keys were never fetched, and cannot be now.
         """
-        await self._refresh(self._is_stale)
+        if self._is_stale(time.monotonic()):
+            await self._refresh(self._is_stale)
         found = self._lookup(key_id, algorithm)
         if found is None:
             await self._refresh(self._may_refetch)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from gateway.auth.authentication import address_of, check_origin, session_cookie
+from gateway.auth.authentication import address_of, check_origin, is_secure, session_cookie
 from gateway.auth.logout_token import Logout, refused
 from gateway.auth.oidc import SIGN_IN_SECONDS, OidcProvider, SignIn, SignInFailed
 from gateway.auth.sessions import id_token_cookie, id_token_path, page_address, start
@@ -50,6 +50,9 @@ _LOGOUT_BODY: Final = {
     },
 }
 
+_MAX_SIGN_INS: Final = 5
+"""Sign-ins that one browser may have under way."""
+
 _MAX_COOKIE_BYTES: Final = 3800
 """Browsers drop a cookie of more than 4096 bytes, its name and attributes included."""
 
@@ -65,18 +68,22 @@ async def sign_in(
     provider = _provider(gateway)
     return_to = _local_path(return_to) or f"{gateway.settings.base_path}/"
     try:
-        address, state = await provider.begin(_callback_address(request, gateway), return_to)
+        address, state, signed_state = await provider.begin(_callback_address(request, gateway), return_to)
     except Unavailable:
         return _failed(SignInFailed("unavailable", return_to), gateway)
     response = RedirectResponse(address, 303, {"Cache-Control": "no-store"})
     _set_cookie(
         response,
         request,
-        name=_state_cookie(gateway),
-        value=state,
+        gateway,
+        name=_state_cookie(gateway, state),
+        value=signed_state,
         path=_cookie_path(gateway),
         seconds=SIGN_IN_SECONDS,
     )
+    # Browsers send the oldest cookie first (RFC 6265, section 5.4).
+    for name in _state_cookies(request, gateway)[: 1 - _MAX_SIGN_INS]:
+        _delete_state(response, gateway, name)
     return response
 
 
@@ -85,11 +92,12 @@ async def sign_in(
 async def finish_sign_in(request: Request, gateway: GatewayDependency) -> Response:
     """Finish a sign-in: the provider redirects the browser here, and this to the page."""
     provider = _provider(gateway)
+    cookie = _state_cookie(gateway, request.query_params.get("state", ""))
     try:
-        state = request.cookies.get(_state_cookie(gateway))
-        if state is None:
+        signed_state = request.cookies.get(cookie)
+        if signed_state is None:
             raise SignInFailed("expired")
-        found = await provider.complete(state, request.query_params, _callback_address(request, gateway))
+        found = await provider.complete(signed_state, request.query_params, _callback_address(request, gateway))
         response: Response = RedirectResponse(found.return_to, 303, {"Cache-Control": "no-store"})
         await _start_session(request, response, gateway, found)
     except SignInFailed as failure:
@@ -98,7 +106,7 @@ async def finish_sign_in(request: Request, gateway: GatewayDependency) -> Respon
                 "oidc", failure.code, address=address_of(request), request_id=request_id_of(request)
             )
         response = _failed(failure, gateway)
-    response.delete_cookie(_state_cookie(gateway), path=_cookie_path(gateway), httponly=True, samesite="lax")
+    _delete_state(response, gateway, cookie)
     return response
 
 
@@ -176,6 +184,7 @@ async def _start_session(request: Request, response: Response, gateway: Gateway,
         _set_cookie(
             response,
             request,
+            gateway,
             name=id_token_cookie(gateway),
             value=found.id_token,
             path=id_token_path(gateway),
@@ -220,15 +229,30 @@ def _callback_address(request: Request, gateway: Gateway) -> str:
     return f"{page_address(request, gateway)}v1/auth/oidc/callback"
 
 
-def _state_cookie(gateway: Gateway) -> str:
-    return f"{gateway.cookie_names[0]}_sign_in"
+def _state_cookie(gateway: Gateway, state: str) -> str:
+    """Return the name of a sign-in's cookie: two tabs may have one each."""
+    return f"{_state_prefix(gateway)}{contract.digest(state)[:8]}"
+
+
+def _state_cookies(request: Request, gateway: Gateway) -> list[str]:
+    return [name for name in request.cookies if name.startswith(_state_prefix(gateway))]
+
+
+def _state_prefix(gateway: Gateway) -> str:
+    return f"{gateway.cookie_names[0]}_sign_in_"
+
+
+def _delete_state(response: Response, gateway: Gateway, name: str) -> None:
+    response.delete_cookie(name, path=_cookie_path(gateway), httponly=True, samesite="lax")
 
 
 def _cookie_path(gateway: Gateway) -> str:
     return f"{gateway.settings.base_path}/v1/auth/oidc"
 
 
-def _set_cookie(response: Response, request: Request, *, name: str, value: str, path: str, seconds: float) -> None:
+def _set_cookie(
+    response: Response, request: Request, gateway: Gateway, *, name: str, value: str, path: str, seconds: float
+) -> None:
     response.set_cookie(
         name,
         value,
@@ -236,5 +260,5 @@ def _set_cookie(response: Response, request: Request, *, name: str, value: str, 
         path=path,
         httponly=True,
         samesite="lax",
-        secure=request.url.scheme == "https",
+        secure=is_secure(request, gateway),
     )

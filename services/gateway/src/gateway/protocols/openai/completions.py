@@ -22,7 +22,6 @@ from gateway.protocols.openai import errors
 from gateway.protocols.openai.completion_chunks import ChatCompletion, CompletionChunks, completion_of
 from gateway.protocols.openai.completion_request import ChatCompletionRequest, new_turn
 from gateway.protocols.options import Options, TurnIds
-from parley.contracts import rpc
 from parley.contracts.resources import Message
 from parley.runtime import tracing
 
@@ -107,5 +106,4 @@ class _Answer:
         """Delete the chat of an answer that is not to be stored, if the chat was made for it."""
         if self._body.store is False and self._options.chat_id is None:
             with contextlib.suppress(GatewayError):
-                request = rpc.DeleteChat(user_id=self._identity.user_id, chat_id=self._ref.chat_id)
-                await self._gateway.store.ask(request)
+                await self._gateway.turns.delete(self._identity, self._ref)

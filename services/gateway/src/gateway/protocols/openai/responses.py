@@ -24,10 +24,8 @@ from gateway.protocols.openai.response_lists import After, Includes, ItemPage, L
 from gateway.protocols.openai.responses_events import ResponseEvents, encode
 from gateway.protocols.openai.responses_ids import answer_of, chat_of, response_id
 from gateway.protocols.openai.responses_object import ResponseObject, response_object
-from gateway.protocols.openai.responses_request import NewResponse
+from gateway.protocols.openai.responses_request import NOT_STORED, NewResponse
 from gateway.protocols.options import Options, TurnIds
-from parley.contracts import rpc
-from parley.contracts.limits import MAX_PAGE
 from parley.runtime import tracing
 
 PATH: Final = "/openai/v1/responses"
@@ -126,16 +124,8 @@ async def cancel_response(
 @raises(NotFound, Conflict)
 async def delete_response(gateway: GatewayDependency, identity: ProtocolWriter, ref: ResponseId) -> DeletedResponse:
     """Delete a response with its chat, if the chat has no other turn; else delete the conversation."""
-    turn = await gateway.turns.get(identity, ref)
-    own = {turn.prompt.id, *([] if turn.answer is None else [turn.answer.id])}
-    listed = rpc.ListMessages(user_id=identity.user_id, chat_id=ref.chat_id, limit=MAX_PAGE)
-    messages = await gateway.store.ask(listed)
-    if messages.next is not None or any(message.id not in own for message in messages.items):
-        raise Conflict(
-            "The response is part of a conversation with other responses. Delete the conversation.",
-            code="response_in_conversation",
-        )
-    await gateway.store.ask(rpc.DeleteChat(user_id=identity.user_id, chat_id=ref.chat_id))
+    await gateway.turns.get(identity, ref)
+    await gateway.turns.delete(identity, ref)
     return DeletedResponse(id=response_id(ref.chat_id, ref.message_id))
 
 
@@ -164,6 +154,8 @@ async def _new_turn(
     chat_id, parent_id = options.chat_id, msgspec.UNSET
     if options.chat_id is not None and (body.conversation or body.previous_response_id):
         raise Invalid("The chat is named twice.", field="metadata.parley.chat_id")
+    if options.chat_id is not None and not body.is_stored:
+        raise Invalid(NOT_STORED, field="store")
     if body.conversation_id is not None:
         chat_id = chat_of(body.conversation_id)
     elif body.previous_response_id is not None:
@@ -270,4 +262,4 @@ class _Delivery:
         """Delete the chat of a response that is not to be stored."""
         if self._deletes:
             with contextlib.suppress(GatewayError):
-                await self._gateway.store.ask(rpc.DeleteChat(user_id=self._identity.user_id, chat_id=self._ref.chat_id))
+                await self._gateway.turns.delete(self._identity, self._ref)

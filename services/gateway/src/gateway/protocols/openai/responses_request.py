@@ -19,6 +19,10 @@ _SENT: Final = (
 )
 """Parameters that the provider gets as they are."""
 
+NOT_STORED: Final = (
+    "store: false is for a response on its own, and not in the background: its chat is deleted once it is delivered."
+)
+
 Include = Literal["message.input_image.image_url"]
 """What every response includes, and may therefore be asked for."""
 
@@ -167,11 +171,7 @@ class NewResponse(Strict, frozen=True, kw_only=True):
         if self.previous_response_id is not None and self.conversation is not None:
             raise Invalid("previous_response_id and conversation exclude each other.", field="conversation")
         if not self.is_stored and (self.background or self.previous_response_id or self.conversation):
-            raise Invalid(
-                "store: false is for a response on its own, and not in the background: its chat is deleted once it is "
-                "delivered.",
-                field="store",
-            )
+            raise Invalid(NOT_STORED, field="store")
         if self.stream_options is not None and self.stream_options.include_obfuscation:
             raise Invalid("Obfuscation is not supported.", field="stream_options.include_obfuscation")
 
