@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -115,6 +116,39 @@ async def test_prompts_that_nobody_was_asked_about_are_rejected_over_the_limit_a
     assert [one.status for one in found] == ["sent", "queued", "rejected", "rejected", "queued"]
     assert found[2].error is not None
     assert found[2].error.code == "too_many_prompts"
+
+
+@pytest.mark.usefixtures("three_a_minute")
+async def test_a_clock_that_was_ahead_keeps_nobody_from_sending(neighbour: Neighbour, module_database_url: str) -> None:
+    chat_id = await neighbour.chat()
+    # A gateway's clock was ahead; nobody was asked about these prompts.
+    later = datetime.now(UTC) + timedelta(hours=1)
+    sent = [await neighbour.say(chat_id, occurred_at=later) for _ in range(3)]
+    await eventually(lambda: neighbour.message(chat_id, sent[-1]))
+    assert (refused := await refusal_of(neighbour, admit("ann", chat_id))).reason == "too_many_prompts"
+    assert (refused.retry_after or 0) <= 60
+    # And Postgres' own.
+    connection = await asyncpg.connect(module_database_url)
+    try:
+        ahead = [datetime.now(UTC) + timedelta(hours=1)] * 3
+        await connection.execute("UPDATE prompt_rates SET admitted = $1 WHERE user_id = 'ann'", ahead)
+        for _ in range(3):
+            await neighbour.ask(admit("ann", chat_id))
+        assert (await refusal_of(neighbour, admit("ann", chat_id))).reason == "too_many_prompts"
+    finally:
+        await connection.close()
+
+
+async def test_prompts_of_who_is_no_member_take_no_place_in_the_queue(
+    start_store: StartStore, neighbour: Neighbour
+) -> None:
+    async with start_store(QUEUED_PROMPTS_PER_CHAT="2"):
+        chat_id = await neighbour.chat()
+        await neighbour.say(chat_id)
+        await neighbour.request_for(chat_id)
+        for _ in range(4):
+            await outcome_of(neighbour, admit("mallory", chat_id))
+        assert await outcome_of(neighbour, admit("ann", chat_id)) is None
 
 
 @pytest.mark.usefixtures("three_a_minute")

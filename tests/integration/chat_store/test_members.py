@@ -164,6 +164,40 @@ async def test_a_queued_prompt_is_deleted_by_its_author_or_the_owner_only(store:
     await store.ask(delete("ann", queued[1]))
 
 
+@pytest.mark.parametrize("change", ["removed", "reader", "disabled"])
+async def test_the_provider_is_not_called_for_who_may_write_no_more_since_the_prompt_was_queued(
+    store: Neighbour, change: str
+) -> None:
+    chat_id, author = await store.chat(), ids.new_id()
+    await store.join(chat_id, author)
+    await store.say(chat_id)
+    running = await store.request_for(chat_id)
+    queued = await store.say(chat_id, "queued", user_id=author)
+    await eventually(lambda: store.message(chat_id, queued))
+    match change:
+        case "removed":
+            await store.ask(rpc.DeleteMember(user_id="ann", chat_id=chat_id, member_id=author))
+        case "reader":
+            await store.ask(rpc.PutMember(user_id="ann", chat_id=chat_id, member_id=author, role="reader"))
+        case _:
+            await store.ask(UpdateUser(user_id=author, disabled=True))
+    await store.finish(await store.claimed(running))
+    claimed = await store.claimed(await store.request_for(chat_id, number=2))
+    assert (claimed.verdict, claimed.context) == ("exhausted", [])
+    assert claimed.error is not None
+    assert claimed.error.code == "not_a_member"
+    # Whoever may write can ask for the answer.
+    await store.finish(claimed, "", outcome="failed", error=claimed.error)
+
+    async def failed() -> bool:
+        answer = await store.message(chat_id, claimed.message_id)
+        return answer is not None and answer.status == "failed"
+
+    await eventually(failed)
+    await store.ask(rpc.Regenerate(user_id="ann", chat_id=chat_id, message_id=queued, answer_id=ids.new_id()))
+    assert (await store.claimed(await store.request_for(chat_id, number=3))).verdict == "stream"
+
+
 async def test_an_invited_user_is_informed_of_each_change_of_the_invitation(store: Neighbour) -> None:
     chat_id = await store.chat()
     for last in ("accept", "decline", "withdraw"):

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
@@ -49,6 +50,48 @@ async def test_a_prompt_over_a_limit_is_refused_before_it_is_accepted(user: User
     assert [prompt.content for prompt in await prompts_of(nc, chat_id)] == ["accepted"]
     asked = store.last["admit_prompt"]
     assert (asked.user_id, asked.chat_id, asked.bytes, asked.model) == (user.id, chat_id, 5, "demo")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/openai/v1/chat/completions", {"model": "demo", "messages": [{"role": "user", "content": "hello"}]}),
+        ("/openai/v1/responses", {"model": "demo", "input": "hello"}),
+        (
+            "/ai-sdk/chat",
+            {"id": "c", "messages": [{"id": "m", "role": "user", "parts": [{"type": "text", "text": "a"}]}]},
+        ),
+        (
+            "/ag-ui",
+            {
+                "threadId": "t",
+                "runId": "r",
+                "state": {},
+                "tools": [],
+                "context": [],
+                "messages": [{"id": "m", "role": "user", "content": "hello"}],
+            },
+        ),
+    ],
+)
+async def test_a_prompt_that_is_refused_leaves_no_empty_chat(
+    user: User, store: FakeStore, path: str, body: dict[str, Any]
+) -> None:
+    store.limited = True
+    store.refusals["admit_prompt"] = rpc.RpcError(
+        code="too_many", message="Your tokens for today are used up.", retry_after=40.2, reason="budget_spent"
+    )
+    refused = await user.http.post(path, json=body)
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "41")
+    assert "budget_spent" in refused.text
+    assert store.chats == {}
+
+
+async def test_a_prompt_counts_with_what_it_has_in_addition_to_text(user: User, store: FakeStore) -> None:
+    store.limited = True
+    store.refusals["admit_prompt"] = rpc.RpcError(code="too_many", message="Too many wait.", reason="queue_full")
+    await user.http.post("/openai/v1/responses", json={"input": "hello", "instructions": "i" * 1000})
+    assert store.last["admit_prompt"].bytes > 1000
 
 
 async def test_each_prompt_is_asked_for_while_a_limit_is_set_and_none_for_a_minute_after_there_is_none(

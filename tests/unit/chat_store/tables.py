@@ -22,6 +22,7 @@ from chat_store.domain.records import (
     RejectionRecord,
     UsageRecord,
 )
+from parley.contracts.completion import prompt_bytes
 from parley.contracts.events import GenerationFinished, PromptSubmitted
 from parley.contracts.resources import Role, Usage
 
@@ -107,7 +108,7 @@ class Tables:
                 prompt_parent_id=None if prompt is None else prompt.parent_id,
                 next_queued=queued[0] if queued else None,
                 queued=len(queued),
-                queued_bytes=sum(prompts.prompt_bytes(message.content, message.completion) for message in queued),
+                queued_bytes=sum(prompt_bytes(message.content, message.completion) for message in queued),
                 found=list(self.messages.values()),
                 rejected=self.rejected,
                 members=list(self.members.values()),

@@ -120,6 +120,20 @@ async def test_what_a_link_shows_is_not_indexed_nor_cached_nor_named_to_other_si
     assert shown.headers["referrer-policy"] == "no-referrer"
 
 
+@pytest.mark.parametrize("path", ["/v1/shared/", "/v1/%73hared/", "/shared/"])
+@pytest.mark.parametrize("base_path", ["", "/chat"])
+async def test_the_token_of_a_link_gets_into_no_log(
+    caplog: pytest.LogCaptureFixture, path: str, base_path: str
+) -> None:
+    caplog.set_level("DEBUG")
+    asgi = app(identities=Links(), share_links="public", base_path=base_path, requests_burst_per_address=1)
+    async with visiting(asgi) as http:
+        for _ in range(2):
+            await http.get(f"{base_path}{path}{TOKEN}")
+    assert "/shared/…" in caplog.text
+    assert TOKEN not in "".join(record.getMessage() for record in caplog.records if record.name.startswith("gateway"))
+
+
 async def test_links_are_guessed_at_a_bounded_rate_by_each_address() -> None:
     links = Links()
     asgi = app(identities=links, share_links="public", shared_per_second=0.01, shared_burst=2)

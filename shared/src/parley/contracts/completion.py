@@ -133,3 +133,9 @@ class ToolRound(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reasoning: str = ""
     calls: list[ToolCall] = []
     layout: list[Span] = []
+
+
+def prompt_bytes(content: str, completion: CompletionRequest | None) -> int:
+    """Return what a prompt takes of a queue: its content as UTF-8, and its completion as JSON."""
+    text = len(content.encode(errors="replace"))
+    return text if completion is None else text + len(msgspec.json.encode(completion))

@@ -11,7 +11,7 @@ from chat_store.domain.limits import NO_LIMITS, Limits, error_of_call, has_room,
 from chat_store.domain.records import MessageRecord
 from chat_store.errors import Conflict, Forbidden, NoSuchMessage, NotFound
 from parley.contracts.access import policy
-from parley.contracts.completion import CompletionRequest
+from parley.contracts.completion import CompletionRequest, prompt_bytes
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.text import storable, storable_json
 
@@ -141,12 +141,6 @@ def _enqueue(conversation: Conversation, message: MessageRecord, limits: Limits,
     if first:
         conversation.next_queued = queued
     return True
-
-
-def prompt_bytes(content: str, completion: CompletionRequest | None) -> int:
-    """Return what a prompt takes of a queue: its content as UTF-8, and its completion as JSON."""
-    text = len(content.encode(errors="replace"))
-    return text if completion is None else text + len(msgspec.json.encode(completion))
 
 
 def _storable(completion: CompletionRequest | None) -> CompletionRequest | None:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from chat_store import metrics
 from chat_store.domain import limits as rules
 from chat_store.domain.limits import Account, Limits
-from chat_store.domain.prompts import prompt_bytes
 from chat_store.errors import LimitReached, ModelNotAllowed
 from chat_store.storage import limits as counts
 from chat_store.storage import members, messages
@@ -15,6 +14,7 @@ from chat_store.storage.pool import Database
 from chat_store.storage.rows import Connection
 from parley.contracts import rpc
 from parley.contracts.access.policy import may_in_chat
+from parley.contracts.completion import prompt_bytes
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.limits import TOO_MANY_PROMPTS
 from parley.contracts.resources import MessageError

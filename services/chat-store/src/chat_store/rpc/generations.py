@@ -14,6 +14,7 @@ from chat_store.errors import Conflict, Forbidden, NoSuchMessage, NotFound
 from chat_store.rpc.context import NO_CHAT, Store, check_ids
 from chat_store.rpc.routing import handles
 from chat_store.storage import generations, members, messages, transactions
+from chat_store.storage.rows import Connection
 from chat_store.storage.transactions import Command
 from parley.contracts import ids, rpc
 from parley.contracts.access import policy
@@ -29,6 +30,16 @@ _TOO_LONG: Final = MessageError(
     message="The message and the results of its tools are too long together. Start with a shorter message.",
     retryable=False,
 )
+
+_NOT_A_MEMBER: Final = MessageError(
+    code="not_a_member", message="Whoever asked for this answer may not write here any more.", retryable=True
+)
+
+
+async def _may_still_write(connection: Connection, chat_id: str, user_id: str) -> bool:
+    """Whether the provider may still be called for a user: the prompt may have waited since it was accepted."""
+    role = await members.role_of_enabled(connection, chat_id, user_id)
+    return policy.may_in_chat(role, "write")
 
 
 @handles(router, rpc.Claim)
@@ -49,7 +60,11 @@ async def claim(request: rpc.Claim, store: Store) -> rpc.Claimed | rpc.ClaimRefu
         claimed, system_prompt = result
         verdict, model, error = claimed.verdict, claimed.answer.model, None
         if verdict == "stream":
-            model, error = await store.quotas.check_call(connection, claimed.generation.user_id, model)
+            user_id = claimed.generation.user_id
+            if await _may_still_write(connection, request.chat_id, user_id):
+                model, error = await store.quotas.check_call(connection, user_id, model)
+            else:
+                error = _NOT_A_MEMBER
             verdict = "stream" if error is None else "exhausted"
         branch: list[context.Said] = []
         rounds: list[StoredRound] = []

@@ -46,7 +46,8 @@ SELECT row_to_json(r) FROM (
         SELECT {PROMPT_BYTES} AS bytes FROM messages WHERE chat_id = $1 AND status = 'queued'
         UNION ALL
         SELECT bytes FROM prompt_admissions a
-        WHERE chat_id = $1 AND admitted_at > now() - $2::interval
+        WHERE chat_id = $1 AND admitted_at BETWEEN now() - $2::interval AND now() + $2::interval
+        AND EXISTS (SELECT FROM members m WHERE m.chat_id = a.chat_id AND m.user_id = a.user_id)
         AND NOT EXISTS (SELECT FROM messages m WHERE m.chat_id = a.chat_id AND m.id = a.message_id)
     ) waiting
 ) r
@@ -79,19 +80,22 @@ async def are_admitted(connection: Connection, prompts: Sequence[tuple[str, str]
 
 
 # One statement: the row of the user is locked while it is counted, so that two processes never admit the same place.
-# The clock is read when the lock is held; an event's own time is given where it is decided later than it was sent.
+# The clock is read when the lock is held; an event's own time is given where it is decided later than it was sent. That
+# is by a gateway's clock, which may be ahead, and Postgres' own may be set back: what is later than now by more than
+# the window is not counted, or a user would wait until that time has come.
 ADMIT: Final = """
 WITH before AS (
     SELECT FROM prompt_admissions WHERE chat_id = $1 AND message_id = $2
 ), counted AS (
     INSERT INTO prompt_rates AS r (user_id, admitted)
-    SELECT $3, ARRAY[coalesce($5, clock_timestamp())] WHERE NOT EXISTS (SELECT FROM before)
+    SELECT $3, ARRAY[least($5, clock_timestamp())] WHERE NOT EXISTS (SELECT FROM before)
     ON CONFLICT (user_id) DO UPDATE SET admitted = (
         SELECT coalesce(array_agg(one ORDER BY one), '{}') FROM unnest(r.admitted) AS one
-        WHERE one > coalesce($5, clock_timestamp()) - $7::interval
-    ) || coalesce($5, clock_timestamp())
+        WHERE one BETWEEN least($5, clock_timestamp()) - $7::interval AND clock_timestamp() + $7::interval
+    ) || least($5, clock_timestamp())
     WHERE $6 = 0 OR (
-        SELECT count(*) FROM unnest(r.admitted) AS one WHERE one > coalesce($5, clock_timestamp()) - $7::interval
+        SELECT count(*) FROM unnest(r.admitted) AS one
+        WHERE one BETWEEN least($5, clock_timestamp()) - $7::interval AND clock_timestamp() + $7::interval
     ) < $6
     RETURNING user_id
 ), added AS (
@@ -125,7 +129,8 @@ async def admit(
 
 NEXT_PLACE: Final = """
 SELECT extract(epoch FROM one + $3::interval - clock_timestamp())::float8
-FROM prompt_rates, unnest(admitted) AS one WHERE user_id = $1 ORDER BY one DESC OFFSET $2 - 1 LIMIT 1
+FROM prompt_rates, unnest(admitted) AS one WHERE user_id = $1 AND one <= clock_timestamp() + $3::interval
+ORDER BY one DESC OFFSET $2 - 1 LIMIT 1
 """
 
 

@@ -13,6 +13,15 @@ async def role_of(connection: Connection, chat_id: str, user_id: str) -> Role | 
     return role
 
 
+ROLE_OF_ENABLED: Final = f"{ROLE_OF} AND NOT EXISTS (SELECT FROM users WHERE id = $2 AND disabled)"
+
+
+async def role_of_enabled(connection: Connection, chat_id: str, user_id: str) -> Role | None:
+    """The role of a member who is not disabled."""
+    role: Role | None = await connection.fetchval(ROLE_OF_ENABLED, chat_id, user_id)
+    return role
+
+
 # Members first, the owner before all others, then who is invited.
 LIST_MEMBERS: Final = f"""
 SELECT row_to_json(r) FROM (

@@ -76,11 +76,12 @@ class Turns:
             Unavailable: the prompt may not have been stored. Sending the same again is safe.
         """
         prompt = self._prompt(identity, turn)
-        if new_chat:
-            await self._store.ask(rpc.CreateChat(user_id=identity.user_id, chat_id=turn.chat_id))
-        else:
+        if not new_chat:
             await self._store.require_access(identity.user_id, turn.chat_id, "write")
         await self._admission.admit(prompt)
+        if new_chat:
+            # Only now: a prompt that is refused leaves no empty chat.
+            await self._store.ask(rpc.CreateChat(user_id=identity.user_id, chat_id=turn.chat_id))
         await self._publisher.publish(prompt)
         if turn.when_busy == "reject":
             await self._require_accepted(identity, prompt)

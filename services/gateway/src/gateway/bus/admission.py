@@ -7,6 +7,7 @@ from gateway.bus.store_client import StoreClient
 from gateway.errors import Unavailable
 from gateway.metrics import UNCHECKED_PROMPTS
 from parley.contracts import rpc
+from parley.contracts.completion import prompt_bytes
 from parley.contracts.events import PromptSubmitted
 
 _UNLIMITED_SECONDS: Final = 60.0
@@ -37,7 +38,7 @@ class Admission:
             user_id=prompt.user_id,
             chat_id=prompt.chat_id,
             message_id=prompt.message_id,
-            bytes=len(prompt.content.encode(errors="replace")),
+            bytes=prompt_bytes(prompt.content, prompt.completion),
             model=prompt.model,
         )
         try:

@@ -1,6 +1,7 @@
 """Around every request: its id, its log line and metrics, default headers, and a 500 for an unexpected exception."""
 
 import logging
+import re
 import time
 from collections.abc import Callable
 
@@ -21,6 +22,7 @@ log = logging.getLogger("gateway.access")
 
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_SHARED = re.compile("(/v1)?/shared/")
 _CLIENT_CLOSED = 499
 """The status that nginx logs for a client that disconnected before its response."""
 
@@ -134,6 +136,8 @@ class _Request:
             REQUEST_SECONDS.labels(route).observe(seconds)
         # The raw path: percent-encoded, so that no line break gets into the log. A query may contain a search.
         path = scope["raw_path"].decode("latin-1")
+        if (link := _SHARED.match(scope["path"])) is not None:
+            path = f"{link[0]}…"  # whoever has the token of a link reads the chat
         fields = {"ms": round(seconds * 1000, 1), "request_id": self.id}
         user_id = scope["state"].get("user_id")
         if user_id is not None:
