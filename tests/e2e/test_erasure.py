@@ -110,6 +110,51 @@ async def erased(stack: RunningStack, user_id: str) -> None:
         await connection.close()
 
 
+async def everywhere(user: User) -> str:
+    """Put the word wherever else a user's text can get, and return the id of the chat for it."""
+    chat_id = await user.chat()
+    http, chat = user.http, {"parley.chat_id": chat_id}
+    tool = {"name": "look", "description": WORD, "parameters": {"type": "object", "properties": {WORD: {}}}}
+    response = {
+        "model": "demo-fast",
+        "input": [{"role": "user", "content": WORD}],
+        "instructions": WORD,
+        "user": WORD,
+        "metadata": {"mine": WORD, **chat},
+        "safety_identifier": WORD,
+        "prompt_cache_key": WORD,
+        "tools": [{"type": "function", **tool}],
+    }
+    call = {"id": "c", "type": "function", "function": {"name": "look", "arguments": json.dumps({WORD: 1})}}
+    messages = [
+        *({"role": "system", "content": WORD}, {"role": "user", "content": "hello", "name": WORD}),
+        *({"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": "c", "content": WORD}),
+    ]
+    completion = {
+        "model": "demo-fast",
+        "messages": messages,
+        "metadata": {"mine": WORD, **chat},
+        "tools": [{"type": "function", "function": tool}],
+    }
+    part = {"type": "text", "text": WORD}
+    for path, body in (
+        ("/openai/v1/responses", response),
+        ("/openai/v1/chat/completions", completion),
+        ("/openai/v1/chat/completions", {**completion, "model": "demo-tools", "messages": messages[:2]}),
+        ("/ai-sdk/chat", {"id": chat_id, "messages": [{"id": WORD, "role": "user", "parts": [part]}]}),
+        (f"/v1/chats/{chat_id}/messages", {"content": WORD, "model": "demo-slow"}),
+        (f"/v1/chats/{chat_id}/messages", {"content": f"{WORD}, queued"}),
+        (f"/v1/chats/{chat_id}/messages", {"content": f"{WORD}, rejected", "when_busy": "reject"}),
+        ("/v1/api-keys", {"name": WORD, "scopes": ["read"]}),
+    ):
+        reply = await http.post(path, json=body)
+        assert reply.status_code in (200, 201, 202, 409), reply.text
+    assert (await http.patch(f"/v1/chats/{chat_id}", json={"title": WORD})).status_code == 200
+    assert (await http.get("/v1/search", params={"q": WORD})).status_code == 200
+    assert (await http.post("/v1/session", json={}, headers={"user-agent": WORD})).status_code == 200
+    return chat_id
+
+
 async def test_nothing_that_an_erased_user_wrote_is_found_anywhere(stack: RunningStack) -> None:
     async with User(stack.state.url) as user:
         chats = [await user.chat() for _ in range(2)]
@@ -117,6 +162,7 @@ async def test_nothing_that_an_erased_user_wrote_is_found_anywhere(stack: Runnin
             await user.ask(chat_id, f"Tell me of {WORD}. Repeat: {WORD}")
         changed = await user.http.patch(f"/v1/chats/{chats[0]}", json={"system_prompt": f"Speak as {WORD}."})
         assert changed.status_code == 200, changed.text
+        chats.append(await everywhere(user))
         shared = (await user.http.post(f"/v1/chats/{chats[0]}/shares", json={"live": True})).json()
         assert WORD in (await user.http.get(f"/v1/shared/{shared['token']}")).text
 
@@ -125,7 +171,7 @@ async def test_nothing_that_an_erased_user_wrote_is_found_anywhere(stack: Runnin
         assert {one["chat"]["id"] for one in export["chats"]} == set(chats)
         assert WORD in json.dumps(export["chats"][0]["messages"])
         links = {one["chat"]["id"]: [link["id"] for link in one["share_links"]] for one in export["chats"]}
-        assert links == {chats[0]: [shared["id"]], chats[1]: []}
+        assert links == {chats[0]: [shared["id"]], chats[1]: [], chats[2]: []}
         assert WORD in dump(stack)
         assert WORD in await streams(stack)
 

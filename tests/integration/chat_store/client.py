@@ -207,8 +207,8 @@ class Neighbour:
 
 
 def prompt(chat_id: str, content: str = "hello", *, user_id: str = "ann", **fields: Any) -> PromptSubmitted:
-    fields.setdefault("message_id", ids.new_id())
-    return PromptSubmitted(chat_id=chat_id, user_id=user_id, content=content, occurred_at=datetime.now(UTC), **fields)
+    fields = {"message_id": ids.new_id(), "occurred_at": datetime.now(UTC)} | fields
+    return PromptSubmitted(chat_id=chat_id, user_id=user_id, content=content, **fields)
 
 
 def finished(claimed: rpc.Claimed, text: str = "an answer", **fields: Any) -> GenerationFinished:

@@ -119,7 +119,7 @@ async def test_prompts_that_nobody_was_asked_about_are_rejected_over_the_limit_a
 
 
 @pytest.mark.usefixtures("three_a_minute")
-async def test_a_clock_that_was_ahead_keeps_nobody_from_sending(neighbour: Neighbour, module_database_url: str) -> None:
+async def test_a_clock_that_was_ahead_keeps_nobody_from_sending(neighbour: Neighbour, database_url: str) -> None:
     chat_id = await neighbour.chat()
     # A gateway's clock was ahead; nobody was asked about these prompts.
     later = datetime.now(UTC) + timedelta(hours=1)
@@ -128,7 +128,7 @@ async def test_a_clock_that_was_ahead_keeps_nobody_from_sending(neighbour: Neigh
     assert (refused := await refusal_of(neighbour, admit("ann", chat_id))).reason == "too_many_prompts"
     assert (refused.retry_after or 0) <= 60
     # And Postgres' own.
-    connection = await asyncpg.connect(module_database_url)
+    connection = await asyncpg.connect(database_url)
     try:
         ahead = [datetime.now(UTC) + timedelta(hours=1)] * 3
         await connection.execute("UPDATE prompt_rates SET admitted = $1 WHERE user_id = 'ann'", ahead)

@@ -83,7 +83,7 @@ async def test_a_prompt_that_is_refused_leaves_no_empty_chat(
     )
     refused = await user.http.post(path, json=body)
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "41")
-    assert "budget_spent" in refused.text
+    assert "Your tokens for today are used up." in refused.text
     assert store.chats == {}
 
 

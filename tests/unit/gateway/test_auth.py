@@ -306,3 +306,10 @@ async def test_new_guests_of_one_address_are_limited_and_returning_ones_are_not(
             assert (await http.post("/v1/session", json={})).status_code == status
         answer = await http.post("/v1/session", headers={"authorization": f"Bearer {token()}"})
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("expires_at", ["2020-01-01T00:00:00Z", "2030-01-01T00:00:00", "9999-12-31T23:59:59-14:00"])
+async def test_an_api_key_ends_at_a_time_to_come(expires_at: str) -> None:
+    async with client(app(), headers={"authorization": f"Bearer {token()}"}) as http:
+        body = {"name": "a key", "scopes": ["read"], "expires_at": expires_at}
+        assert (await http.post("/v1/api-keys", json=body)).status_code == 422

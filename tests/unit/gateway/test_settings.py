@@ -23,6 +23,7 @@ GOOD = {"NATS_URL": "nats://127.0.0.1:1", "SECRET_KEY": "k" * 32}
         ({"TRUSTED_PROXIES": "10.0.0.0/8, ::/0"}, "TRUSTED_PROXIES: ::/0 is everybody"),
         ({"BASE_PATH": "chat"}, "BASE_PATH: must be a path such as /chat"),
         ({"BASE_PATH": "/a b"}, "BASE_PATH: must be a path such as /chat"),
+        ({"SESSION_SECONDS": "1e13"}, "SESSION_SECONDS: Input should be less than or equal to 315360000"),
         ({"SESSION_SECONDS": "inf"}, "SESSION_SECONDS: Input should be a finite number"),
         ({"PUSH_URL": "http://push"}, "PUSH_URL: must begin with ws://"),
     ],

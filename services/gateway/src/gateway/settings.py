@@ -14,6 +14,7 @@ from parley.runtime.settings import ModelSettings, check_base_path
 from parley.runtime.tokens import EARLIER_COOKIE, cookie_name
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")
+_TEN_YEARS = 10 * 365 * 86400
 _SOCKET_URL = re.compile(r"wss?://[^\s;,'\"]+")
 
 
@@ -21,9 +22,9 @@ class Settings(ModelSettings, KeySettings, SignInSettings):
     """Settings of one gateway process. Rates are per process: three replicas admit three times as much."""
 
     port: int = Field(8000, ge=0, le=65535, description="shared by all replicas on this machine (SO_REUSEPORT)")
-    session_seconds: float = Field(30 * 86400, gt=0, description="how long a session lasts unused")
-    session_max_seconds: float = Field(180 * 86400, gt=0, description="how long a session lasts at most")
-    access_token_seconds: float = Field(600, ge=10, description="how long an access token is good")
+    session_seconds: float = Field(30 * 86400, gt=0, le=_TEN_YEARS, description="how long a session lasts unused")
+    session_max_seconds: float = Field(180 * 86400, gt=0, le=_TEN_YEARS, description="how long a session lasts at most")
+    access_token_seconds: float = Field(600, ge=10, le=_TEN_YEARS, description="how long an access token is good")
     base_path: str = Field("", description="path prefix, such as /chat; the proxy may pass it on or strip it")
     cookie_name: str | None = Field(
         None,

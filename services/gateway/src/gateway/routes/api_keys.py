@@ -1,7 +1,7 @@
 """API keys: made here, shown once, stored as a digest by chat-store."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends
 
@@ -15,6 +15,9 @@ from parley.contracts.access import identity as contract
 from parley.contracts.access.identity import ApiKey
 from parley.contracts.ids import new_id
 from parley.contracts.text import is_blank
+
+_LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
+"""A later time may be no date in UTC."""
 
 router = APIRouter(prefix="/v1/api-keys", tags=["api keys"], route_class=StructRoute)
 
@@ -36,8 +39,8 @@ async def create_api_key(
     check_text(body.name, "name")
     if not body.scopes:
         raise Invalid("scopes must name at least one of read, write, openai.")
-    if body.expires_at is not None and body.expires_at <= datetime.now(UTC):
-        raise Invalid("expires_at must be in the future.")
+    if body.expires_at is not None and not datetime.now(UTC) < body.expires_at < _LATEST:
+        raise Invalid(f"expires_at must be in the future, before the year {_LATEST.year}.")
     prefix, secret = contract.new_api_key()
     reply = await gateway.store.ask(
         contract.CreateApiKey(
