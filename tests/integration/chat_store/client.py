@@ -207,8 +207,8 @@ class Neighbour:
 
 
 def prompt(chat_id: str, content: str = "hello", *, user_id: str = "ann", **fields: Any) -> PromptSubmitted:
-    fields = {"message_id": ids.new_id(), "occurred_at": datetime.now(UTC)} | fields
-    return PromptSubmitted(chat_id=chat_id, user_id=user_id, content=content, **fields)
+    made: dict[str, Any] = {"message_id": ids.new_id(), "occurred_at": datetime.now(UTC)}
+    return PromptSubmitted(chat_id=chat_id, user_id=user_id, content=content, **made | fields)
 
 
 def finished(claimed: rpc.Claimed, text: str = "an answer", **fields: Any) -> GenerationFinished:
