@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROJECTS := shared services/gateway services/chat-store services/llm-worker services/push clients/python cli bench
 
-.PHONY: help screenshots setup web run dev test test-compose check format replay bench chaos chaos-responses lock clean
+.PHONY: help screenshots setup web run dev test test-compose check format replay bench chaos chaos-protocols lock clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -75,8 +75,8 @@ bench: setup  ## Measure the token path
 chaos: setup  ## Kill processes at random and check that nothing is lost: ARGS="--minutes 10 --seed 1"
 	@exec $(BIN)/python -m tests.chaos $(ARGS)
 
-chaos-responses: setup  ## Kill processes while OpenAI's SDK reads responses: ARGS="--minutes 3 --responses 100"
-	@exec $(BIN)/python -m tests.chaos.responses $(ARGS)
+chaos-protocols: setup  ## The same while SDKs read answers: ARGS="--protocol ai-sdk --minutes 3 --answers 100"
+	@exec $(BIN)/python -m tests.chaos.protocols $(ARGS)
 
 screenshots: setup  ## Take the pictures of the page in docs/images
 	@$(BIN)/python scripts/screenshots.py
