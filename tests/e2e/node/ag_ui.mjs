@@ -30,6 +30,14 @@ async function read(url, init, enough = Number.POSITIVE_INFINITY) {
   return events;
 }
 
+async function until(condition, what) {
+  const deadline = Date.now() + 30_000;
+  while (!condition()) {
+    assert.ok(Date.now() < deadline, `no ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
 const scenarios = {
   async chat() {
     const agent = open("thread of a chat");
@@ -65,6 +73,22 @@ const scenarios = {
     forked.addMessage({ id: "a", role: "user", content: "Never sent" });
     forked.addMessage({ id: "b", role: "user", content: "After it" });
     await assert.rejects(forked.runAgent(), /409/);
+  },
+
+  async page() {
+    const agent = open("thread of a page");
+    agent.addMessage({ id: "g", role: "assistant", content: "How can I help?" });
+    agent.addMessage({ id: "u1", role: "user", content: "Slowly" });
+    const running = agent.runAgent({ forwardedProps: { model: "demo-slow" } });
+    await until(() => agent.messages.length === 3 && agent.messages[2].content !== "", "first words");
+    agent.abortRun(); // stops reading; the run goes on
+    await running;
+    agent.setMessages(agent.messages.slice(0, 2));
+    await agent.runAgent({ forwardedProps: { model: "demo-fast" } });
+    assert.match(agent.messages[2].content, /Slowly/);
+    agent.addMessage({ id: "u2", role: "user", content: "And again" });
+    await agent.runAgent({ forwardedProps: { model: "demo-fast" } });
+    assert.match(agent.messages.at(-1).content, /And again/);
   },
 
   async resume() {

@@ -115,6 +115,31 @@ const scenarios = {
     assert.equal(tab.status, "ready", String(tab.error));
   },
 
+  async page() {
+    const greeting = [
+      { id: "s", role: "system", parts: [{ type: "text", text: "Talk like a pirate" }] },
+      { id: "g", role: "assistant", parts: [{ type: "text", text: "How can I help?" }] },
+    ];
+    const chat = open("a/b?c", { model: "demo-echo" }, { messages: greeting });
+    for (const text of ["Hello", "And again"]) {
+      await chat.sendMessage({ text });
+      assert.equal(chat.status, "ready", String(chat.error));
+      assert.match(textOf(chat.messages.at(-1)), /pirate/);
+    }
+    const sending = chat.sendMessage({ text: "Slowly" }, { body: { model: "demo-slow" } });
+    await until(() => chat.messages.length === 8 && textOf(chat.messages[7]) !== "", "first words");
+    const tab = open("a/b?c", {}, { messages: chat.messages.slice(0, 7) });
+    const resuming = tab.resumeStream();
+    await until(() => tab.messages.length === 8, "the answer in the other tab");
+    await chat.stop(); // stops reading; the answer goes on
+    await chat.regenerate({ body: { model: "demo-fast" } });
+    assert.equal(chat.status, "ready", String(chat.error));
+    await Promise.all([sending, resuming]);
+    const answers = (await stored("Hello")).slice(-2);
+    assert.deepEqual(answers.map(({ status }) => status), ["stopped", "complete"]);
+    assert.equal(textOf(chat.messages[7]), answers[1].content);
+  },
+
   async stop() {
     const chat = open("stopped", { model: "demo-slow" });
     const sending = chat.sendMessage({ text: "Stop it" });

@@ -13,8 +13,8 @@ _HERE = Path(__file__).parent
 pytestmark = pytest.mark.skipif(NODE is None, reason=WHY_SKIPPED)
 
 SCENARIOS = {
-    "ai_sdk.mjs": ("chat", "tools", "errors", "resume", "stop"),
-    "ag_ui.mjs": ("chat", "tools", "errors", "resume"),
+    "ai_sdk.mjs": ("chat", "tools", "errors", "resume", "page", "stop"),
+    "ag_ui.mjs": ("chat", "tools", "errors", "resume", "page"),
     "openai.mjs": ("completions", "tools", "errors", "responses"),
 }
 

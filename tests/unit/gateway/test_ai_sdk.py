@@ -193,6 +193,24 @@ def test_the_newest_message_becomes_the_prompt_with_its_images_and_parameters() 
     assert len(turn.completion.parts) == 2
 
 
+def test_messages_of_the_system_are_instructions_of_the_answer() -> None:
+    system = UIMessage(
+        id="s", role="system", parts=[{"type": "text", "text": "Be "}, {"type": "text", "text": "brief."}]
+    )
+    request = ChatRequest(id="c", messages=[system, text("Hi")])
+    turn = new_prompt(request, "ann", CHAT, NO_OPTIONS)
+    assert turn.content == "Hi"
+    assert turn.completion is not None
+    assert turn.completion.instructions == "Be brief."
+    assert [given.role for given in given_of("ann", CHAT, request.messages)] == ["user"]
+
+
+def test_a_message_of_the_system_has_text_only() -> None:
+    system = UIMessage(id="s", role="system", parts=[{"type": "file", "mediaType": "image/png", "url": "data:,"}])
+    with pytest.raises(Invalid, match=r"messages\[0\]"):
+        new_prompt(ChatRequest(id="c", messages=[system, text("Hi")]), "ann", CHAT, NO_OPTIONS)
+
+
 @pytest.mark.parametrize(
     ("part", "parameters"),
     [

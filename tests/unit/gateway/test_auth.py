@@ -288,6 +288,28 @@ async def test_only_allowed_origins_get_cors_headers() -> None:
         assert "POST" in answer.headers["access-control-allow-methods"]
 
 
+async def test_a_page_of_an_allowed_origin_may_send_any_header() -> None:
+    asked = "authorization,content-type,idempotency-key,parley-when-busy,x-stainless-os"
+    preflight = {"origin": "https://partner.test", "access-control-request-method": "POST"}
+    async with client(app(allowed_origins="https://partner.test")) as http:
+        answer = await http.options("/ai-sdk/chat", headers=preflight | {"access-control-request-headers": asked})
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-headers"] == asked
+
+
+async def test_a_page_of_an_allowed_origin_can_read_every_refusal() -> None:
+    page = app(allowed_origins="https://partner.test", requests_per_second_per_address=1, requests_burst_per_address=2)
+    headers = {"origin": "https://partner.test", "content-type": "application/json"}
+    async with client(page, headers=headers) as http:
+        answers = [
+            await http.post("/v1/chats", content=b"{}"),
+            await http.post("/v1/chats", content=b" " * 1_000_000),
+            await http.post("/v1/chats", content=b"{}"),
+        ]
+    assert [answer.status_code for answer in answers] == [401, 413, 429]
+    assert {answer.headers.get("access-control-allow-origin") for answer in answers} == {"https://partner.test"}
+
+
 async def test_a_user_who_writes_too_fast_gets_a_retry_after() -> None:
     async with client(
         app(writes_burst=2, writes_per_second=0.1), headers={"authorization": f"Bearer {token()}"}

@@ -88,6 +88,24 @@ def test_messages_before_the_known_ones_are_not_compared() -> None:
     branch(p("p2", "a1"), a("a2", "p2")).check(given("p1", "a1", "p2", "a2"))
 
 
+def test_what_a_page_says_before_the_first_prompt_is_in_no_chat() -> None:
+    assert branch().without_greeting(given("a9", "p1", "a1")) == given("a9", "p1", "a1")[1:]
+    assert Branch().without_greeting(given("a9")) == []
+    assert branch().without_greeting(given("a1", "p2", "a2")) == given("a1", "p2", "a2")
+    assert branch().without_greeting(given("p1", "a9")) == given("p1", "a9"), "it is not before the first prompt"
+
+
+def test_the_running_answer_of_a_turn_is_its_newest() -> None:
+    turn = [p("p1", None), a("a1", "p1", tool_calls=[CALL]), p("p2", "a1", content="")]
+    running = branch(*turn, a("a2", "p2", status="streaming"), tip="a2")
+    for message in turn[:2]:
+        found = running.running_answer(message)
+        assert found is not None
+        assert found.id == "a2"
+    assert branch().running_answer(TWO_TURNS[0]) is None
+    assert branch(p("p1", None)).running_answer(TWO_TURNS[0]) is None
+
+
 def test_queued_prompts_at_the_end_have_no_place_yet() -> None:
     queued = p("p3", None, status="queued")
     found = branch(*TWO_TURNS, queued)

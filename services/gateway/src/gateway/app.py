@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from functools import partial
 
 from starlette.types import ASGIApp
 
@@ -51,7 +53,7 @@ from gateway.routes.data import administration, own, shares
 from gateway.settings import Settings
 from parley.contracts import subjects
 from parley.runtime.health import CannotListen, HealthServer
-from parley.runtime.http_headers import CORS_REQUEST_HEADERS, CORS_RESPONSE_HEADERS, CORS_SECONDS
+from parley.runtime.http_headers import CORS_RESPONSE_HEADERS, CORS_SECONDS
 from parley.runtime.nats.errors import NotProvisioned
 
 log = logging.getLogger(__name__)
@@ -172,21 +174,27 @@ def build_app(gateway: Gateway) -> ASGIApp:
     app.state.gateway = gateway
     app.router.default = gateway.page
     problems.install(app)
-    wrapped: ASGIApp = app
-    if gateway.settings.origins:
-        from starlette.middleware.cors import CORSMiddleware
-
-        wrapped = CORSMiddleware(
-            app,
-            allow_origins=sorted(gateway.settings.origins),
-            allow_credentials=True,
-            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=CORS_REQUEST_HEADERS,
-            expose_headers=CORS_RESPONSE_HEADERS,
-            max_age=CORS_SECONDS,
-        )
     settings = gateway.settings
     addresses = RateLimiter(settings.requests_per_second_per_address, settings.requests_burst_per_address)
     return RequestMiddleware(
-        wrapped, settings.proxies, settings.base_path, lambda address: addresses.admit(address, gateway.now())
+        app,
+        settings.proxies,
+        settings.base_path,
+        lambda address: addresses.admit(address, gateway.now()),
+        partial(_allow_origins, origins=sorted(settings.origins)) if settings.origins else None,
+    )
+
+
+def _allow_origins(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    """Let pages of other origins use ``app``, with whatever headers their clients send."""
+    from starlette.middleware.cors import CORSMiddleware
+
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_credentials=True,
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["*"],
+        expose_headers=CORS_RESPONSE_HEADERS,
+        max_age=CORS_SECONDS,
     )

@@ -18,7 +18,7 @@ SECURITY_HEADERS: Final = (
 """Set on every response that does not set its own."""
 
 CORS_REQUEST_HEADERS: Final = ("Authorization", "Content-Type", "Last-Event-ID", "Parley-User", "X-Request-Id")
-"""Headers that a page of an allowed origin may send."""
+"""Headers that a page of an allowed origin may send to push; to the gateway, all."""
 
 CORS_RESPONSE_HEADERS: Final = ("Location", "Retry-After", "X-Request-Id")
 """Headers that a page of an allowed origin may read."""

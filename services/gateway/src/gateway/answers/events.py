@@ -15,6 +15,9 @@ from parley.contracts.resources import Message
 REQUESTED: Final = 0
 """The number of :class:`Requested`."""
 
+LAST: Final = (1 << 53) - 1
+"""A reader who has everything up to this number gets no event but the end."""
+
 NUMBERS: Final = 4
 """How many numbers each event has that is no :class:`PartDelta`: a protocol may make several events of it, numbered
 from the event's own. An event is read again by a reader who has only some of them."""

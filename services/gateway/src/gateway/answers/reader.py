@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from gateway.answers.events import AnswerEvent
+from gateway.answers.events import LAST, AnswerEvent
 from gateway.answers.numbering import AnswerNumbers, Gap
 from gateway.bus.store_client import StoreClient
 from gateway.errors import GatewayError, NotAuthenticated, NotFound, Unavailable
@@ -82,6 +82,12 @@ class AnswerReader:
             finally:
                 await stream.close()
             turn = await self._turn(ref, reader)
+
+    async def wait_until_ended(self, ref: AnswerRef, reader: StreamRequest) -> None:
+        """Return when the answer has ended, and is stored. Raises as :meth:`read`."""
+        async with contextlib.aclosing(self.read(ref, reader, after=LAST)) as events:
+            async for _ in events:
+                pass
 
     async def _turn(self, ref: AnswerRef, reader: StreamRequest) -> rpc.TurnReply:
         request = rpc.GetTurn(user_id=reader.user_id, chat_id=ref.chat_id, message_id=ref.message_id)

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import dropwhile
 from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
@@ -14,6 +15,8 @@ from parley.contracts.limits import MAX_PAGE
 from parley.contracts.resources import Chat, Message
 
 __all__ = ["Branch", "Given", "read_branch"]
+
+_RUNNING = ("pending", "streaming")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,10 @@ class Branch:
     def find(self, given: Given) -> Message | None:
         """Return the stored message."""
         return next((self._by_id[each] for each in given.ids if each in self._by_id), None)
+
+    def without_greeting(self, given: Sequence[Given]) -> list[Given]:
+        """Return the messages without what the page itself says before the first prompt: no chat has that."""
+        return list(dropwhile(lambda each: each.role == "assistant" and self.find(each) is None, given))
 
     def check(self, given: Sequence[Given]) -> None:
         """Check the client's messages against the stored ones, as far back as those are known.
@@ -93,6 +100,11 @@ class Branch:
             message = following[-1]
             if message.role == "assistant":
                 answers.append(message)
+
+    def running_answer(self, message: Message) -> Message | None:
+        """Return the answer that runs in the turn that ``message`` begins or is the first answer of."""
+        answers = self.answers_from(message)
+        return answers[-1] if answers and answers[-1].status in _RUNNING else None
 
     def parent_for(self, given: Sequence[Given]) -> str | None | UnsetType:
         """Return the parent of a prompt that follows on the client's messages, as ``NewTurn`` has it."""

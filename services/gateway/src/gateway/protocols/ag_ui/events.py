@@ -66,7 +66,7 @@ class RunEvents:
             case Requested():
                 return self._send(event.number, {"type": "RUN_STARTED", **self._run})
             case AttemptStarted() if self._sent_parts:
-                raise Unavailable("The answer is written again by another worker.", code="attempt_dropped")
+                raise Unavailable("The answer is being written again, from its beginning.", code="attempt_dropped")
             case AttemptStarted() if event.attempt > 1:
                 value = {"attempt": event.attempt}
                 return self._send(event.number, {"type": "CUSTOM", "name": "parley.attempt", "value": value})

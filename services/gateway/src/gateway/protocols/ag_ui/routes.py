@@ -12,7 +12,6 @@ from starlette.responses import Response
 from gateway.answers.reader import AnswerRef
 from gateway.answers.turns import NewTurn
 from gateway.auth.authentication import Identity, ProtocolReader, ProtocolWriter
-from gateway.auth.model_access import check_model
 from gateway.context import Gateway, GatewayDependency
 from gateway.errors import Conflict, Invalid, NotFound
 from gateway.http.event_response import EventResponse
@@ -28,9 +27,10 @@ from gateway.protocols.ag_ui.request import (
     new_prompt,
     new_results,
 )
-from gateway.protocols.branch import read_branch
+from gateway.protocols.branch import Branch, read_branch
 from gateway.protocols.options import Options
-from parley.contracts import rpc
+from gateway.protocols.regeneration import regenerate
+from parley.contracts.resources import Message
 from parley.runtime import tracing
 
 PATH = "/ag-ui"
@@ -116,13 +116,14 @@ class _Run:
         newest = branch.find(given[-1]) if given else None
         role = body.messages[-1].role
         if role == "user":
-            branch.check(given[:-1] if newest is None else given)
+            before = branch.without_greeting(given[:-1])
+            branch.check(before if newest is None else [*before, given[-1]])
             if newest is not None:
-                return await self._answer_again(newest.id, body)
-            parent_id = branch.parent_for(given[:-1])
+                return await self._answer_again(branch, newest, body)
+            parent_id = branch.parent_for(before)
             turn = new_prompt(body, user_id, self.chat_id, options, parent_id)
         elif role == "tool" and newest is not None:
-            branch.check(given)
+            branch.check(branch.without_greeting(given))
             turn = new_results(body, user_id, branch, newest, options)
         else:
             raise Invalid("The last message must be the user's, or the result of a tool.", field="messages")
@@ -132,16 +133,12 @@ class _Run:
         await self.gateway.turns.submit(self.identity, turn, new_chat=new_chat)
         return turn.message_id
 
-    async def _answer_again(self, message_id: str, body: RunInput) -> str:
+    async def _answer_again(self, branch: Branch, prompt: Message, body: RunInput) -> str:
         """Ask for another answer to a prompt that has one."""
-        command = rpc.Regenerate(
-            user_id=self.identity.user_id,
-            chat_id=self.chat_id,
-            message_id=message_id,
-            answer_id=self.answer_id,
-            model=check_model(body.props.model, self.identity, self.gateway.models),
+        reader = StreamRequest.of(self.request, self.identity.principal, self.chat_id)
+        await regenerate(
+            self.gateway, self.identity, reader, branch, prompt, answer_id=self.answer_id, model=body.props.model
         )
-        await self.gateway.store.ask(command)
         return self.answer_id
 
     async def response(self, message_id: str, last_event_id: str | None) -> Response:

@@ -83,7 +83,9 @@ class UIMessageChunks:
             case Requested():
                 return self._start_answer(event.message)
             case AttemptStarted() if self._sent_parts:
-                raise Unavailable("The answer is written again by another worker. Resume it to read it as it is now.")
+                raise Unavailable(
+                    "The answer is being written again, from its beginning. Resume it to read it as it is now."
+                )
             case Ended():
                 return self._end(event.message, is_last=is_last)
             case _:

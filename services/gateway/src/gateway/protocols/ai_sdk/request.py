@@ -23,11 +23,12 @@ class UIMessage(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: The client's own, of any form.
-        parts: Of a user: ``text`` and ``file`` parts. Of an answer only the results of the client's tools are read.
+        parts: Of a user: ``text`` and ``file`` parts; of the system: ``text`` parts. Of an answer only the results of
+            the client's tools are read.
     """
 
     id: str
-    role: Literal["user", "assistant"]
+    role: Literal["system", "user", "assistant"]
     parts: list[dict[str, Any]]
 
 
@@ -36,7 +37,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, rename={"message_id
 
     Attributes:
         id: The chat's, of any form; the same one again is the same chat. That of a chat of Parley's is that chat.
-        messages: The conversation. Its newest message is answered, the others are compared with the chat.
+        messages: The conversation. Its newest message is answered; those of the system are instructions for this
+            answer; the others are compared with the chat.
         trigger: ``regenerate-message``: another answer to the last message.
         message_id: Of a message of the user's that replaces an earlier version, or of an answer that goes on.
         model: Null: the chat's.
@@ -59,7 +61,7 @@ def chat_id_of(user_id: str, text: str) -> str:
 
 
 def given_of(user_id: str, chat_id: str, messages: list[UIMessage]) -> list[Given]:
-    """Return the messages as they may be stored."""
+    """Return the messages as they may be stored; those of the system are not."""
     return [
         Given(
             role=message.role,
@@ -67,6 +69,7 @@ def given_of(user_id: str, chat_id: str, messages: list[UIMessage]) -> list[Give
             place=f"messages[{index}]",
         )
         for index, message in enumerate(messages)
+        if message.role != "system"
     ]
 
 
@@ -111,7 +114,12 @@ def _turn(
     options: Options,
     parent_id: str | None | UnsetType,
 ) -> NewTurn:
-    turn = new_turn(completion_request(request.parameters, request.model, messages), ids, options)
+    system = [
+        {"role": "system", "content": _text(message, f"messages[{index}]")}
+        for index, message in enumerate(request.messages)
+        if message.role == "system"
+    ]
+    turn = new_turn(completion_request(request.parameters, request.model, system + messages), ids, options)
     return dataclasses.replace(turn, chat_id=ids.chat_id, answer_id=None, model=request.model, parent_id=parent_id)
 
 
@@ -119,6 +127,13 @@ def _prompt_id(user_id: str, chat_id: str, message: UIMessage) -> str:
     """Return the id of a user's message. One that was edited has its id still, and is another message."""
     digest = hashlib.sha256(msgspec.json.encode(message.parts)).hexdigest()
     return derived_id(user_id, "ai-sdk message", f"{chat_id}\n{message.id}\n{digest}")
+
+
+def _text(message: UIMessage, place: str) -> str:
+    texts = [part.get("text") for part in message.parts]
+    if not all(isinstance(text, str) for text in texts):
+        raise Invalid(f"A message of the system has text only; {place} does not.", field=place)
+    return "".join(map(str, texts))
 
 
 def _content(part: dict[str, Any], place: str) -> dict[str, Any] | None:

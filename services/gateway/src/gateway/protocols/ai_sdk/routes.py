@@ -13,7 +13,6 @@ from starlette.responses import Response
 from gateway.answers.reader import AnswerRef
 from gateway.answers.turns import NewTurn
 from gateway.auth.authentication import Identity, ProtocolReader, ProtocolWriter
-from gateway.auth.model_access import check_model
 from gateway.context import Gateway, GatewayDependency
 from gateway.errors import Conflict, Invalid, NotFound
 from gateway.http.event_response import EventResponse
@@ -30,6 +29,7 @@ from gateway.protocols.ai_sdk.request import (
 )
 from gateway.protocols.branch import Branch, Given, read_branch
 from gateway.protocols.options import IDEMPOTENCY_HEADER, Options, derived_id
+from gateway.protocols.regeneration import regenerate
 from parley.contracts import rpc
 from parley.contracts.completion import ContextMessage
 from parley.contracts.ids import new_id
@@ -53,25 +53,26 @@ async def chat(
     body: Annotated[ChatRequest, Depends(JsonBody(ChatRequest))],
 ) -> Response:
     """Answer the newest message of a conversation as a UI message stream. The answer goes on when the client leaves."""
-    if not body.messages:
-        raise Invalid("There is no message.", field="messages")
+    if not body.messages or body.messages[-1].role == "system":
+        raise Invalid("The last message must be the user's, or an answer.", field="messages")
     chat_id = chat_id_of(identity.user_id, body.id)
     given = given_of(identity.user_id, chat_id, body.messages)
     branch = await read_branch(gateway.store, identity.user_id, chat_id, given)
     newest = branch.find(given[-1])
-    branch.check(given if newest is not None or given[-1].role == "assistant" else given[:-1])
+    before = branch.without_greeting(given[:-1])
+    branch.check([*before, given[-1]] if newest is not None or given[-1].role == "assistant" else before)
     asking = _Asking(gateway, request, identity, body, branch)
     with tracing.span(f"POST {PATH}", kind="server", parent=request.headers):
-        if newest is not None and body.trigger == "regenerate-message":
+        if newest is not None and body.trigger == "regenerate-message" and newest.status != "queued":
             reading = await asking.again(newest)
         elif newest is not None and newest.role == "assistant":
             reading = await asking.with_results(newest)
         else:
-            reading = await asking.with_prompt(chat_id, given[:-1])
+            reading = await asking.with_prompt(chat_id, before)
     return await reading.response()
 
 
-@router.get(PATH + "/{chat_id}/stream", response_class=EventResponse)
+@router.get(PATH + "/{chat_id:path}/stream", response_class=EventResponse)
 async def resume_chat(request: Request, gateway: GatewayDependency, identity: ProtocolReader, chat_id: str) -> Response:
     """Read the running answer from its beginning; 204 when none runs."""
     chat_id = chat_id_of(identity.user_id, chat_id)
@@ -84,7 +85,7 @@ async def resume_chat(request: Request, gateway: GatewayDependency, identity: Pr
     return await reading.response()
 
 
-@router.post(PATH + "/{chat_id}/stop", status_code=204)
+@router.post(PATH + "/{chat_id:path}/stop", status_code=204)
 async def stop_ai_sdk_chat(gateway: GatewayDependency, identity: ProtocolWriter, chat_id: str) -> None:
     """Stop the running answer, if there is one."""
     chat_id = chat_id_of(identity.user_id, chat_id)
@@ -120,14 +121,10 @@ class _Asking:
         """Ask for another answer to a prompt, or a sibling of an answer."""
         key = self.request.headers.get(IDEMPOTENCY_HEADER)
         answer_id = derived_id(self.identity.user_id, "answer", key) if key else new_id()
-        command = rpc.Regenerate(
-            user_id=self.identity.user_id,
-            chat_id=message.chat_id,
-            message_id=message.id,
-            answer_id=answer_id,
-            model=check_model(self.body.model, self.identity, self.gateway.models),
+        reader = StreamRequest.of(self.request, self.identity.principal, message.chat_id)
+        await regenerate(
+            self.gateway, self.identity, reader, self.branch, message, answer_id=answer_id, model=self.body.model
         )
-        await self.gateway.store.ask(command)
         return self._reading(message.chat_id, answer_id)
 
     async def _submit(self, turn: NewTurn, *, new_chat: bool = False) -> "_Reading":

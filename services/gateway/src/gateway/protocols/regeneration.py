@@ -1,0 +1,53 @@
+"""Another answer to a message that has one, for clients that stop reading and do not stop the answer."""
+
+import asyncio
+import contextlib
+from typing import Final
+
+from gateway.answers.reader import AnswerRef
+from gateway.auth.authentication import Identity
+from gateway.auth.model_access import check_model
+from gateway.context import Gateway
+from gateway.http.event_stream import StreamRequest
+from gateway.protocols.branch import Branch
+from parley.contracts import rpc
+from parley.contracts.resources import Message
+
+_STOP_SECONDS: Final = 10.0
+"""How long a stopped answer may take to end; then the request is a conflict."""
+
+
+async def regenerate(
+    gateway: Gateway,
+    identity: Identity,
+    reader: StreamRequest,
+    branch: Branch,
+    message: Message,
+    *,
+    answer_id: str,
+    model: str | None,
+) -> None:
+    """Ask for another answer to a prompt, or a sibling of an answer; one that runs there is stopped first.
+
+    Raises:
+        Invalid, Forbidden: the user may not use the model, or may only read the chat.
+        Conflict: another message is being answered, or the message is queued.
+        TooMany: a limit is reached.
+        Unavailable: chat-store or push does not answer.
+    """
+    command = rpc.Regenerate(
+        user_id=identity.user_id,
+        chat_id=message.chat_id,
+        message_id=message.id,
+        answer_id=answer_id,
+        model=check_model(model, identity, gateway.models),
+    )
+    running = branch.running_answer(message)
+    # The same request again, by its Idempotency-Key, has the answer that runs.
+    if running is not None and running.id != answer_id:
+        ref = AnswerRef(chat_id=running.chat_id, message_id=running.id)
+        await gateway.turns.stop(identity, ref)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await gateway.answers.wait_until_ended(ref, reader)
+    await gateway.store.ask(command)
