@@ -39,12 +39,16 @@ class RunEvents:
     Args:
         answer_id: The ids of messages begin with it.
         after: The number up to which the reader has everything; -1: nothing.
+        has_cancelled: Whether the reader's version of the protocol has the outcome ``cancelled``.
     """
 
-    def __init__(self, *, thread_id: str, run_id: str, answer_id: str, after: int = -1) -> None:
+    def __init__(
+        self, *, thread_id: str, run_id: str, answer_id: str, after: int = -1, has_cancelled: bool = True
+    ) -> None:
         self._run = {"threadId": thread_id, "runId": run_id}
         self._answer_id = answer_id
         self._after = after
+        self._has_cancelled = has_cancelled
         self._sent_parts = False
 
     def encode(self, event: AnswerEvent) -> bytes:
@@ -129,16 +133,13 @@ class RunEvents:
         return self._send(event.number, result)
 
     def _finish(self, number: int, message: Message) -> bytes:
-        outcome: dict[str, Any]
         if message.role == "user" or message.status == "failed":
             error = message.error
             text, code = ("The message was deleted.", "deleted") if error is None else (error.message, error.code)
             return self._send(number, {"type": "RUN_ERROR", "message": text, "code": code})
-        if message.status == "stopped":
-            outcome = {"type": "cancelled"}
-        else:
-            calls = [call.id for call in message.tool_calls if call.server is None]
-            outcome = {"type": "success", **({"pendingToolCallIds": calls} if calls else {})}
+        # Readers derive the calls that wait for their results: pendingToolCallIds is an error before version 1.0.
+        is_cancelled = message.status == "stopped" and self._has_cancelled
+        outcome = {"type": "cancelled" if is_cancelled else "success"}
         return self._send(number, {"type": "RUN_FINISHED", **self._run, "outcome": outcome})
 
 

@@ -68,6 +68,7 @@ class RunInput(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             developer messages are instructions for this answer; the others are compared with the chat.
         tools: Of the client.
         context: Instructions for this answer.
+        protocol_version: Of the client, from 1.0 on.
     """
 
     thread_id: str
@@ -76,6 +77,7 @@ class RunInput(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     tools: list[Tool] | None = None
     context: list[ContextEntry] | None = None
     forwarded_props: ForwardedProps | None = None
+    protocol_version: str | None = None
 
     @property
     def props(self) -> ForwardedProps:
@@ -172,6 +174,11 @@ def _part(part: Any, place: str) -> dict[str, Any]:
         case {"type": "image", "source": {"type": "url", "value": str(url)}}:
             return {"type": "image_url", "image_url": {"url": url}}
         case {"type": "image", "source": {"type": "data", "value": str(data), "mimeType": str(type_)}}:
+            return {"type": "image_url", "image_url": {"url": f"data:{type_};base64,{data}"}}
+        # As clients before version 1.0 have it.
+        case {"type": "binary", "mimeType": str(type_), "url": str(url)} if type_.startswith("image/"):
+            return {"type": "image_url", "image_url": {"url": url}}
+        case {"type": "binary", "mimeType": str(type_), "data": str(data)} if type_.startswith("image/"):
             return {"type": "image_url", "image_url": {"url": f"data:{type_};base64,{data}"}}
         case _:
             raise Invalid(f"A message may have text and images; {place} is neither.", field=place)

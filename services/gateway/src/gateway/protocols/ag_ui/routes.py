@@ -61,7 +61,7 @@ async def run_agent(
     run = _Run(gateway, request, identity, body.thread_id, body.run_id)
     with tracing.span(f"POST {PATH}", kind="server", parent=request.headers):
         message_id = await run.find() or await run.start(body)
-    return await run.response(message_id, last_event_id)
+    return await run.response(message_id, last_event_id, has_cancelled=body.protocol_version is not None)
 
 
 @router.get(PATH, response_class=EventResponse)
@@ -141,16 +141,22 @@ class _Run:
         )
         return self.answer_id
 
-    async def response(self, message_id: str, last_event_id: str | None) -> Response:
+    async def response(self, message_id: str, last_event_id: str | None, *, has_cancelled: bool = True) -> Response:
         after = int(last_event_id) if last_event_id is not None and last_event_id.isdecimal() else -1
-        response = EventResponse(self._events(message_id, after), error_event=error_event)
+        response = EventResponse(self._events(message_id, after, has_cancelled), error_event=error_event)
         await response.wait_for_first(self.request, _FIRST_SECONDS)
         return response
 
-    async def _events(self, message_id: str, after: int) -> AsyncGenerator[bytes, None]:
+    async def _events(self, message_id: str, after: int, has_cancelled: bool) -> AsyncGenerator[bytes, None]:
         ref = AnswerRef(chat_id=self.chat_id, message_id=message_id)
         reader = StreamRequest.of(self.request, self.identity.principal, self.chat_id)
-        run = RunEvents(thread_id=self.thread_id, run_id=self.run_id, answer_id=self.answer_id, after=after)
+        run = RunEvents(
+            thread_id=self.thread_id,
+            run_id=self.run_id,
+            answer_id=self.answer_id,
+            after=after,
+            has_cancelled=has_cancelled,
+        )
         async with contextlib.aclosing(self.gateway.answers.read(ref, reader, after=after)) as events:
             async for event in events:
                 yield run.encode(event)
