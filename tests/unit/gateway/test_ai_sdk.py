@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from gateway.answers.events import first_of
+from gateway.answers.events import CallChanged, first_of
 from gateway.errors import Conflict, GatewayError, Invalid
 from gateway.protocols.ai_sdk.chunks import UIMessageChunks
 from gateway.protocols.ai_sdk.request import ChatRequest, UIMessage, chat_id_of, given_of, new_prompt, new_results
@@ -86,6 +87,21 @@ def test_a_tool_of_parleys_is_dynamic_and_its_result_comes_with_it() -> None:
     ours = [chunk for chunk in chunks if chunk["toolCallId"] == PARLEYS_CALL.id]
     assert all(chunk["dynamic"] and chunk["providerExecuted"] for chunk in ours if chunk["type"] != "tool-input-delta")
     assert [chunk.get("input", chunk.get("output")) for chunk in ours[-2:]] == [{"q": 1}, {"hits": 3}]
+
+
+def test_a_call_that_waits_is_reported_and_one_that_was_denied_is_an_error() -> None:
+    chunks = UIMessageChunks()
+    waiting = CallChanged(number=9, index=1, call=replace(PARLEYS_CALL, status="awaiting_approval", result=None))
+    denied = CallChanged(number=9, index=1, call=replace(PARLEYS_CALL, status="denied", result=None))
+    available, status = decode(chunks.encode(waiting))
+    assert available["type"] == "tool-input-available"
+    assert status == {
+        "type": "data-parley-tool-call",
+        "data": {"toolCallId": PARLEYS_CALL.id, "status": "awaiting_approval"},
+        "transient": True,
+    }
+    (error,) = decode(chunks.encode(denied))
+    assert (error["type"], error["errorText"]) == ("tool-output-error", "The call was denied.")
 
 
 def test_a_tool_of_the_client_is_its_to_run_once_the_answer_is_stored() -> None:

@@ -128,9 +128,12 @@ class UIMessageChunks:
             case "failed":
                 result = chunk("tool-output-error", toolCallId=call.id, errorText=call.result or "", **_origin(call))
             case "denied":
-                result = chunk("tool-output-denied", toolCallId=call.id)
+                # Not tool-output-denied: version 5 has none, and later ones only for approvals that they asked for.
+                text = "The call was denied."
+                result = chunk("tool-output-error", toolCallId=call.id, errorText=text, **_origin(call))
             case _:
-                result = b""
+                data = {"toolCallId": call.id, "status": call.status}
+                result = chunk("data-parley-tool-call", data=data, transient=True)
         return self._input(call) + result
 
     def _input(self, call: ToolCall) -> bytes:
