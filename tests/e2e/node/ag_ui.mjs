@@ -59,6 +59,12 @@ const scenarios = {
     agent.addMessage({ id: "t1", role: "tool", toolCallId: pending[0], content: "12:00" });
     await agent.runAgent(parameters);
     assert.match(agent.messages.at(-1).content, /12:00/);
+    agent.addMessage({ id: "u2", role: "user", content: "And now?" });
+    await agent.runAgent(parameters);
+    agent.addMessage({ id: "t2", role: "tool", toolCallId: agent.messages.at(-1).toolCalls[0].id, content: "12:34" });
+    agent.addMessage({ id: "u3", role: "user", content: "Tell me" });
+    await agent.runAgent({ ...parameters, forwardedProps: { model: "demo-echo" } });
+    assert.match(agent.messages.at(-1).content, /12:34/, "the result comes with the next message");
   },
 
   async errors() {

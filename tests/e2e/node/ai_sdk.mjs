@@ -74,6 +74,12 @@ const scenarios = {
     assert.match(textOf(chat.messages[1]), /12:00/);
     await chat.sendMessage({ text: "Thanks" });
     assert.equal(chat.status, "ready", String(chat.error));
+    const manual = open("tools by hand", { model: "demo-tools", parameters: { tools: [CLOCK] } });
+    await manual.sendMessage({ text: "What time is it?" });
+    const { toolCallId } = manual.messages[1].parts.at(-1);
+    await manual.addToolOutput({ tool: "clock", toolCallId, output: "12:34" });
+    await manual.sendMessage({ text: "And now?" }, { body: { model: "demo-echo" } });
+    assert.match(textOf(manual.messages[3]), /12:34/, "the result comes with the next message");
   },
 
   async errors() {

@@ -258,6 +258,15 @@ def test_results_of_tools_are_a_turn_behind_the_answer_that_called_them() -> Non
     assert again.message_id == turn.message_id
 
 
+def test_a_prompt_may_bring_the_results_of_the_calls_before_it() -> None:
+    result = {"role": "tool", "tool_call_id": "call_1", "content": "12:00"}
+    request = ChatRequest(id="c", messages=[text("And now?")])
+    turn = new_prompt(request, "ann", CHAT, NO_OPTIONS, ANSWER, [result])
+    assert turn.content == "And now?"
+    assert turn.completion is not None
+    assert turn.completion.context == [ContextMessage(role="tool", tool_call_id="call_1", content="12:00")]
+
+
 def test_an_answer_that_waits_for_no_result_takes_none() -> None:
     called = answer(tool_calls=[CLIENTS_CALL])
     unfinished = {"type": "tool-clock", "toolCallId": "call_1", "state": "input-available", "input": {}}

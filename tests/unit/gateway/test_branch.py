@@ -143,6 +143,15 @@ def test_an_image_without_text_is_a_prompt_of_its_own() -> None:
         found.check(given("p1", "a1", "a2"))
 
 
+def test_a_prompt_brings_results_for_the_answer_before_it() -> None:
+    found = branch(p("p1", None), a("a1", "p1", tool_calls=[CALL, ToolCall(id="call_2", name="clock")]), tip="a1")
+    assert found.results_before(given("p1", "a1"), {"call_1": "12:00", "call_0": "x"}) == [
+        {"role": "tool", "tool_call_id": "call_1", "content": "12:00"}
+    ]
+    assert found.results_before(given("p1", "a1"), {}) == []
+    assert found.results_before([], {"call_1": "12:00"}) == []
+
+
 def test_results_go_to_the_newest_answer_that_waits_for_them() -> None:
     called = a("a1", "p1", tool_calls=[CALL])
     answer_, results = branch(p("p1", None), called).results_for(called, {"call_1": "12:00", "call_0": "x"})

@@ -129,10 +129,15 @@ class Branch:
         for answer in reversed(self.answers_from(message)):
             calls = [call for call in answer.tool_calls if call.server is None]
             if calls and all(call.id in outputs for call in calls):
-                return answer, [
-                    {"role": "tool", "tool_call_id": call.id, "content": outputs[call.id]} for call in calls
-                ]
+                return answer, _results(answer, outputs)
         raise Conflict("The last answer did not call the tools whose results are sent, or called others, too.")
+
+    def results_before(self, given: Sequence[Given], outputs: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Return the results of tools that a prompt behind ``given`` brings along, as :meth:`results_for`; some, or
+        none, of those that the answer before it waits for."""
+        last = self.find(given[-1]) if given else None
+        answers = [] if last is None else self.answers_from(last)
+        return _results(answers[-1], outputs) if answers else []
 
     def _continues(self, message: Message) -> bool:
         """Whether a prompt has only the results of tools that the answer before it called."""
@@ -153,6 +158,14 @@ async def read_branch(store: StoreClient, user_id: str, chat_id: str, given: Seq
         return Branch()
     page = await store.ask(rpc.ListMessages(user_id=user_id, chat_id=chat_id, limit=MAX_PAGE))
     return Branch(chat=chat, messages=page.items)
+
+
+def _results(answer: Message, outputs: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [
+        {"role": "tool", "tool_call_id": call.id, "content": outputs[call.id]}
+        for call in answer.tool_calls
+        if call.server is None and call.id in outputs
+    ]
 
 
 def _differs(given: Given) -> Conflict:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -110,15 +111,21 @@ def given_of(user_id: str, chat_id: str, messages: list[InputMessage]) -> list[G
 
 
 def new_prompt(
-    run: RunInput, user_id: str, chat_id: str, options: Options, parent_id: str | None | UnsetType
+    run: RunInput,
+    user_id: str,
+    chat_id: str,
+    options: Options,
+    parent_id: str | None | UnsetType,
+    results: Sequence[dict[str, Any]] = (),
 ) -> NewTurn:
-    """Return the turn of the newest message, which is the user's. Raises Invalid."""
+    """Return the turn of the newest message, which is the user's, behind ``results`` of tools. Raises Invalid."""
     newest = run.messages[-1]
     content = newest.content
     if isinstance(content, list):
         content = [_part(part, f"messages[{len(run.messages) - 1}].content[{at}]") for at, part in enumerate(content)]
     message_id = _prompt_id(user_id, chat_id, newest)
-    return _turn(run, user_id, chat_id, message_id, [{"role": "user", "content": content}], options, parent_id)
+    messages = [*results, {"role": "user", "content": content}]
+    return _turn(run, user_id, chat_id, message_id, messages, options, parent_id)
 
 
 def new_results(run: RunInput, user_id: str, branch: Branch, message: Message, options: Options) -> NewTurn:
@@ -130,11 +137,15 @@ def new_results(run: RunInput, user_id: str, branch: Branch, message: Message, o
     Raises:
         Conflict: that answer does not wait for them.
     """
-    outputs = {each.tool_call_id: _output(each) for each in run.messages if each.tool_call_id is not None}
-    answer, results = branch.results_for(message, outputs)
+    answer, results = branch.results_for(message, outputs_of(run))
     digest = hashlib.sha256(msgspec.json.encode(results)).hexdigest()
     prompt_id = derived_id(user_id, "ag-ui results", f"{answer.id}\n{digest}")
     return _turn(run, user_id, answer.chat_id, prompt_id, results, options, answer.id)
+
+
+def outputs_of(run: RunInput) -> dict[str, str]:
+    """Return the results of tools that the conversation has, by the call's id."""
+    return {each.tool_call_id: _output(each) for each in run.messages if each.tool_call_id is not None}
 
 
 def _turn(

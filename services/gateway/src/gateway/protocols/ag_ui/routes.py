@@ -26,6 +26,7 @@ from gateway.protocols.ag_ui.request import (
     given_of,
     new_prompt,
     new_results,
+    outputs_of,
 )
 from gateway.protocols.branch import Branch, read_branch
 from gateway.protocols.options import Options
@@ -121,7 +122,8 @@ class _Run:
             if newest is not None:
                 return await self._answer_again(branch, newest, body)
             parent_id = branch.parent_for(before)
-            turn = new_prompt(body, user_id, self.chat_id, options, parent_id)
+            results = branch.results_before(before, outputs_of(body))
+            turn = new_prompt(body, user_id, self.chat_id, options, parent_id, results)
         elif role == "tool" and newest is not None:
             branch.check(branch.without_greeting(given))
             turn = new_results(body, user_id, branch, newest, options)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -74,9 +75,17 @@ def given_of(user_id: str, chat_id: str, messages: list[UIMessage]) -> list[Give
 
 
 def new_prompt(
-    request: ChatRequest, user_id: str, chat_id: str, options: Options, parent_id: str | None | UnsetType = UNSET
+    request: ChatRequest,
+    user_id: str,
+    chat_id: str,
+    options: Options,
+    parent_id: str | None | UnsetType = UNSET,
+    results: Sequence[dict[str, Any]] = (),
 ) -> NewTurn:
     """Return the turn of the newest message, which is the user's.
+
+    Args:
+        results: Of tools, as messages of a chat completion; the model gets them before the message.
 
     Raises:
         Invalid: it has parts that a model cannot be given.
@@ -85,7 +94,7 @@ def new_prompt(
     content = [_content(part, f"messages[{index}].parts[{at}]") for at, part in enumerate(request.messages[-1].parts)]
     message = {"role": "user", "content": [part for part in content if part is not None]}
     ids = TurnIds(chat_id=chat_id, message_id=_prompt_id(user_id, chat_id, request.messages[-1]), answer_id="")
-    return _turn(request, [message], ids, options, parent_id)
+    return _turn(request, [*results, message], ids, options, parent_id)
 
 
 def new_results(request: ChatRequest, user_id: str, branch: Branch, message: Message, options: Options) -> NewTurn:
@@ -97,14 +106,18 @@ def new_results(request: ChatRequest, user_id: str, branch: Branch, message: Mes
     Raises:
         Conflict: no answer waits for them.
     """
-    parts = [part for part in request.messages[-1].parts if isinstance(part.get("toolCallId"), str)]
-    outputs = {part["toolCallId"]: output for part in parts if (output := _output(part)) is not None}
-    answer, results = branch.results_for(message, outputs)
+    answer, results = branch.results_for(message, outputs_of(request.messages[-1:]))
     # The same results again are the same turn.
     digest = hashlib.sha256(msgspec.json.encode(results)).hexdigest()
     prompt_id = derived_id(user_id, "ai-sdk results", f"{answer.id}\n{digest}")
     ids = TurnIds(chat_id=answer.chat_id, message_id=prompt_id, answer_id="")
     return _turn(request, results, ids, options, answer.id)
+
+
+def outputs_of(messages: Sequence[UIMessage]) -> dict[str, str]:
+    """Return the results of tools that messages have, by the call's id."""
+    parts = [part for message in messages for part in message.parts if isinstance(part.get("toolCallId"), str)]
+    return {part["toolCallId"]: output for part in parts if (output := _output(part)) is not None}
 
 
 def _turn(

@@ -26,6 +26,7 @@ from gateway.protocols.ai_sdk.request import (
     given_of,
     new_prompt,
     new_results,
+    outputs_of,
 )
 from gateway.protocols.branch import Branch, Given, read_branch
 from gateway.protocols.options import IDEMPOTENCY_HEADER, Options, derived_id
@@ -107,7 +108,8 @@ class _Asking:
         parent_id = self.branch.parent_for(before)
         if self.body.message_id == self.body.messages[-1].id and not before:
             parent_id = None  # another version of the first message
-        turn = new_prompt(self.body, self.identity.user_id, chat_id, self._options(), parent_id)
+        results = self.branch.results_before(before, outputs_of(self.body.messages[-2:-1]))
+        turn = new_prompt(self.body, self.identity.user_id, chat_id, self._options(), parent_id, results)
         return await self._submit(turn, new_chat=self.branch.chat is None)
 
     async def with_results(self, answer: Message) -> "_Reading":
