@@ -95,15 +95,17 @@ def test_what_a_page_says_before_the_first_prompt_is_in_no_chat() -> None:
     assert branch().without_greeting(given("p1", "a9")) == given("p1", "a9"), "it is not before the first prompt"
 
 
-def test_the_running_answer_of_a_turn_is_its_newest() -> None:
+def test_another_answer_stops_the_one_to_the_same_message_or_what_the_client_chose() -> None:
     turn = [p("p1", None), a("a1", "p1", tool_calls=[CALL]), p("p2", "a1", content="")]
-    running = branch(*turn, a("a2", "p2", status="streaming"), tip="a2")
+    running = a("a2", "p2", status="streaming")
+    found = branch(*turn, running, tip="a2")
     for message in turn[:2]:
-        found = running.running_answer(message)
-        assert found is not None
-        assert found.id == "a2"
-    assert branch().running_answer(TWO_TURNS[0]) is None
-    assert branch(p("p1", None)).running_answer(TWO_TURNS[0]) is None
+        assert found.answer_to_stop(message, "enqueue") is running
+        assert found.answer_to_stop(message, "reject") is None
+    other = branch(*TWO_TURNS, p("p3", "a2"), a("a3", "p3", status="pending"), tip="a3")
+    assert other.answer_to_stop(TWO_TURNS[0], "enqueue") is None
+    assert other.answer_to_stop(TWO_TURNS[0], "interrupt") is other.messages[-1]
+    assert branch().answer_to_stop(TWO_TURNS[0], "interrupt") is None
 
 
 def test_queued_prompts_at_the_end_have_no_place_yet() -> None:

@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 from gateway.bus.store_client import StoreClient
 from gateway.errors import Conflict, NotFound
 from parley.contracts import rpc
+from parley.contracts.completion import WhenBusy
 from parley.contracts.limits import MAX_PAGE
 from parley.contracts.resources import Chat, Message
 
@@ -101,10 +102,14 @@ class Branch:
             if message.role == "assistant":
                 answers.append(message)
 
-    def running_answer(self, message: Message) -> Message | None:
-        """Return the answer that runs in the turn that ``message`` begins or is the first answer of."""
-        answers = self.answers_from(message)
-        return answers[-1] if answers and answers[-1].status in _RUNNING else None
+    def answer_to_stop(self, message: Message, when_busy: WhenBusy) -> Message | None:
+        """Return the running answer that is stopped when another one to ``message`` is asked for.
+
+        It is one to that message; or any, or none, as the client chose.
+        """
+        replaced = self.messages if when_busy in ("interrupt", "rollback") else self.answers_from(message)[-1:]
+        running = [each for each in replaced if each.status in _RUNNING]
+        return running[-1] if running and when_busy != "reject" else None
 
     def parent_for(self, given: Sequence[Given]) -> str | None | UnsetType:
         """Return the parent of a prompt that follows on the client's messages, as ``NewTurn`` has it."""

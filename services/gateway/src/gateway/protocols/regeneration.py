@@ -11,6 +11,7 @@ from gateway.context import Gateway
 from gateway.http.event_stream import StreamRequest
 from gateway.protocols.branch import Branch
 from parley.contracts import rpc
+from parley.contracts.completion import WhenBusy
 from parley.contracts.resources import Message
 
 _STOP_SECONDS: Final = 10.0
@@ -26,12 +27,16 @@ async def regenerate(
     *,
     answer_id: str,
     model: str | None,
+    when_busy: WhenBusy,
 ) -> None:
     """Ask for another answer to a prompt, or a sibling of an answer; one that runs there is stopped first.
 
+    Args:
+        when_busy: ``interrupt`` and ``rollback`` stop an answer to another message, too; ``reject`` stops none.
+
     Raises:
         Invalid, Forbidden: the user may not use the model, or may only read the chat.
-        Conflict: another message is being answered, or the message is queued.
+        Conflict: an answer is running that is not to be stopped, or the message is queued.
         TooMany: a limit is reached.
         Unavailable: chat-store or push does not answer.
     """
@@ -42,7 +47,7 @@ async def regenerate(
         answer_id=answer_id,
         model=check_model(model, identity, gateway.models),
     )
-    running = branch.running_answer(message)
+    running = branch.answer_to_stop(message, when_busy)
     # The same request again, by its Idempotency-Key, has the answer that runs.
     if running is not None and running.id != answer_id:
         ref = AnswerRef(chat_id=running.chat_id, message_id=running.id)

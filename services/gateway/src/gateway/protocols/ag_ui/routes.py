@@ -31,6 +31,7 @@ from gateway.protocols.ag_ui.request import (
 from gateway.protocols.branch import Branch, read_branch
 from gateway.protocols.options import Options
 from gateway.protocols.regeneration import regenerate
+from parley.contracts.completion import WhenBusy
 from parley.contracts.resources import Message
 from parley.runtime import tracing
 
@@ -120,7 +121,7 @@ class _Run:
             before = branch.without_greeting(given[:-1])
             branch.check(before if newest is None else [*before, given[-1]])
             if newest is not None:
-                return await self._answer_again(branch, newest, body)
+                return await self._answer_again(branch, newest, body, options.when_busy)
             parent_id = branch.parent_for(before)
             results = branch.results_before(before, outputs_of(body))
             turn = new_prompt(body, user_id, self.chat_id, options, parent_id, results)
@@ -135,11 +136,18 @@ class _Run:
         await self.gateway.turns.submit(self.identity, turn, new_chat=new_chat)
         return turn.message_id
 
-    async def _answer_again(self, branch: Branch, prompt: Message, body: RunInput) -> str:
+    async def _answer_again(self, branch: Branch, prompt: Message, body: RunInput, when_busy: WhenBusy) -> str:
         """Ask for another answer to a prompt that has one."""
         reader = StreamRequest.of(self.request, self.identity.principal, self.chat_id)
         await regenerate(
-            self.gateway, self.identity, reader, branch, prompt, answer_id=self.answer_id, model=body.props.model
+            self.gateway,
+            self.identity,
+            reader,
+            branch,
+            prompt,
+            answer_id=self.answer_id,
+            model=body.props.model,
+            when_busy=when_busy,
         )
         return self.answer_id
 

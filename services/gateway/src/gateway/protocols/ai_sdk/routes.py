@@ -125,7 +125,14 @@ class _Asking:
         answer_id = derived_id(self.identity.user_id, "answer", key) if key else new_id()
         reader = StreamRequest.of(self.request, self.identity.principal, message.chat_id)
         await regenerate(
-            self.gateway, self.identity, reader, self.branch, message, answer_id=answer_id, model=self.body.model
+            self.gateway,
+            self.identity,
+            reader,
+            self.branch,
+            message,
+            answer_id=answer_id,
+            model=self.body.model,
+            when_busy=self._options().when_busy,
         )
         return self._reading(message.chat_id, answer_id)
 
