@@ -14,6 +14,7 @@ from llm_worker.settings import WorkerSettings
 from llm_worker.tools import toolbox
 from llm_worker.tools.configuration import ToolServer, parse
 from llm_worker.tools.connection import ListedTool, ServerConnection, text_of
+from llm_worker.tools.session import Session
 from llm_worker.tools.toolbox import ToolServers, client_tools
 from tests.support.waiting import eventually
 
@@ -103,7 +104,12 @@ async def test_a_model_gets_the_offered_tools_of_its_servers(listed: dict[str, l
     assert found.servers == {"search": "a", "read": "b"}
     assert found.definitions[1] == {
         "type": "function",
-        "function": {"name": "read", "description": "Does read.", "parameters": {"type": "object"}},
+        "function": {
+            "name": "read",
+            "description": "Does read.",
+            # OpenAI's API refuses the whole request where a schema has none.
+            "parameters": {"type": "object", "properties": {}},
+        },
     }
 
 
@@ -123,6 +129,39 @@ async def test_a_name_that_is_taken_twice_is_left_out(listed: dict[str, list[str
     listed["a"] = ["search"]
     tools = ToolServers([ToolServer(name="a", url=URL)])
     assert names(await tools.toolbox("m", taken={"search", "a_search"})) == []
+
+
+async def test_a_tool_that_is_listed_twice_is_offered_once(listed: dict[str, list[str]]) -> None:
+    listed["a"] = ["search", "search", ""]
+    tools = ToolServers([ToolServer(name="a", url=URL)])
+    assert names(await tools.toolbox("m")) == [("search", "a", "search")]
+
+
+async def test_long_names_that_begin_alike_are_told_apart(listed: dict[str, list[str]]) -> None:
+    listed["a"] = [f"{'x' * 70}_{number}" for number in range(4)]
+    tools = ToolServers([ToolServer(name="a", url=URL)])
+    found = await tools.toolbox("m")
+    assert [tool.tool for tool in found.tools.values()] == listed["a"]
+    assert {len(name) for name in found.tools} == {64}
+    assert names(found) == names(await tools.toolbox("m")), "the same after a takeover"
+
+
+async def test_no_request_has_more_tools_than_providers_accept(
+    listed: dict[str, list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    listed |= {"a": [f"a{number}" for number in range(100)], "b": [f"b{number}" for number in range(100)]}
+    tools = ToolServers([ToolServer(name=name, url=URL) for name in "ab"])
+    for _ in range(2):
+        assert len((await tools.toolbox("m", taken={"own", "other"})).tools) == 126
+    assert caplog.text.count("74 tools are left out") == 1
+
+
+@pytest.mark.parametrize(
+    "schema", [{"type": "object"}, {"type": "object", "properties": None}, {}, {"properties": {}}, {"type": "string"}]
+)
+async def test_a_schema_that_providers_refuse_is_mended(schema: dict[str, Any]) -> None:
+    definition = toolbox._definition("now", ListedTool("now", "", schema))
+    assert definition["function"]["parameters"] == {"type": "object", "properties": {}}
 
 
 def test_the_clients_tools_are_known_by_their_names() -> None:
@@ -166,12 +205,20 @@ class Fake(ServerConnection):
         self.may_open = asyncio.Event()
         self.started = 0
 
-    async def _own(self, opened: asyncio.Future[Any], closing: asyncio.Event) -> None:
+    def _new_session(self) -> Session:
         self.started += 1
-        await self.may_open.wait()
-        self._responded_at = time.monotonic()
-        opened.set_result(self.clients.pop(0))
-        await closing.wait()
+        return FakeSession(self)
+
+
+class FakeSession(Session):
+    def __init__(self, connection: Fake) -> None:
+        self.connection = connection
+        super().__init__(ToolServer(name="a", url=URL), clock=time.monotonic)
+
+    async def _own(self) -> None:
+        await self.connection.may_open.wait()
+        self._client.set_result(self.connection.clients.pop(0))
+        await self._closing.wait()
 
 
 class Client:

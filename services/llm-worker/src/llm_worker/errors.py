@@ -17,6 +17,10 @@ class LeaseLost(WorkerError):
     """Heartbeats were late: another worker may own the request by now. Publish nothing, acknowledge nothing."""
 
 
+class ToolServerError(WorkerError):
+    """A tool server does not answer; the message is for the model and for people."""
+
+
 @dataclass(eq=False)
 class ProviderError(WorkerError):
     """The provider did not deliver.

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from llm_worker import metrics
-from llm_worker.errors import LeaseLost, WorkerError
+from llm_worker.errors import LeaseLost, ToolServerError, WorkerError
 from llm_worker.generation import context
 from llm_worker.generation.answer import Answer
 from llm_worker.generation.approvals import Approvals
@@ -22,7 +22,6 @@ from llm_worker.generation.content import Run, pieces_of
 from llm_worker.generation.dependencies import Dependencies
 from llm_worker.generation.lease import Lease
 from llm_worker.provider import finish_reason
-from llm_worker.tools.connection import ToolServerError
 from llm_worker.tools.toolbox import Tool, Toolbox, client_tools
 from parley.contracts.completion import ToolCall
 from parley.contracts.rpc import Claimed, ContextMessage, StoreToolRound

@@ -1,20 +1,16 @@
-"""The connection to one tool server, by the official ``mcp`` SDK: streamable HTTP, or a program over stdio.
-
-The SDK is imported only here and only when a connection is opened: it takes a second, and most installations have no
-tool servers. A connection lives in a task of its own, because the SDK's cancel scopes must be left in the task that
-entered them; calls come from the tasks of the answers.
-"""
+"""One tool server: its tools, and calls of them, over a connection that is opened again after it broke off."""
 
 import asyncio
 import contextlib
-import importlib
 import json
 import logging
 import time
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from llm_worker.errors import WorkerError
+from llm_worker.errors import ToolServerError
 from llm_worker.tools.configuration import ToolServer
+from llm_worker.tools.session import CONNECT_TIMEOUT, Session
 from parley.contracts.text import storable
 from parley.runtime import tasks
 
@@ -26,9 +22,6 @@ log = logging.getLogger(__name__)
 IDEMPOTENCY_KEY: Final = "parley/idempotency-key"
 """In the ``_meta`` of a call: the same for a call that is run again, because its result was not stored."""
 
-_CONNECT_TIMEOUT: Final = 30.0
-"""Seconds, for a program that is started and imports much."""
-
 _LIST_TIMEOUT: Final = 5.0
 """Seconds that an answer waits for a server's tools, unless the worker has just started."""
 
@@ -39,12 +32,7 @@ _MAX_IDLE: Final = 5.0
 _RETRY_AFTER: Final = 10.0
 """Seconds after which a server that failed is asked for its tools again."""
 
-_CLOSE_TIMEOUT: Final = 10.0
 _MAX_PAGES: Final = 20
-
-
-class ToolServerError(WorkerError):
-    """A tool server does not answer; the message is for the model and for people."""
 
 
 class ListedTool(NamedTuple):
@@ -63,43 +51,49 @@ class ToolResult(NamedTuple):
 
 
 class ServerConnection:
-    """The connection to one server: opened when it is needed, and again after it broke off."""
+    """The connection to one server: opened when it is needed, and again after it broke off.
 
-    def __init__(self, server: ToolServer) -> None:
+    Calls that run when a connection is given up keep it until they have ended: what is wrong for one (its response was
+    cut off, the server is busy) need not be for them.
+
+    Attributes:
+        has_failed: The server did not list its tools when it was asked last.
+    """
+
+    def __init__(self, server: ToolServer, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._server = server
-        self._opened: asyncio.Future[mcp.Client] | None = None
-        self._owner: asyncio.Task[None] | None = None
-        self._closing = asyncio.Event()
+        self._clock = clock
+        self._session: Session | None = None
+        self._sessions: set[Session] = set()
         self._tools: list[ListedTool] = []
         self._listing: asyncio.Task[None] | None = None
         self._is_known = False
+        self.has_failed = False
         self._listed_at = -_MAX_LIST_AGE
         self._failed_at = -_RETRY_AFTER
-        self._responded_at = 0.0
 
     async def list_tools(self) -> list[ListedTool]:
         """Return the server's tools; the last known ones while it does not answer.
 
         The first time it waits until the server has answered or failed: an answer that is taken over by a worker that
-        has just started needs the tools that it had.
+        has just started needs the tools that it had. Of a server that has failed, only one waits for the next list.
         """
-        now = time.monotonic()
-        if self._listing is None and now - self._listed_at >= _MAX_LIST_AGE and now - self._failed_at >= _RETRY_AFTER:
+        now = self._clock()
+        begins = self._listing is None
+        if begins and now - self._listed_at >= _MAX_LIST_AGE and now - self._failed_at >= _RETRY_AFTER:
             self._listing = asyncio.create_task(self._list(), name=f"list of tools {self._server.name}")
-        if self._listing is not None:
-            await asyncio.wait({self._listing}, timeout=_LIST_TIMEOUT if self._is_known else _CONNECT_TIMEOUT)
+        if self._listing is not None and (begins or not self.has_failed):
+            await asyncio.wait({self._listing}, timeout=_LIST_TIMEOUT if self._is_known else CONNECT_TIMEOUT)
         return self._tools
 
     async def _list(self) -> None:
         try:
-            async with asyncio.timeout(_CONNECT_TIMEOUT):
-                await self._fetch_tools()
-        except (ToolServerError, TimeoutError) as error:
-            self._failed_at = time.monotonic()
-            await self._close(self._opened)
-            log.warning(
-                "The tool server %s does not list its tools: %s", self._server.name, str(error) or "no answer in time"
-            )
+            await self._fetch_tools(CONNECT_TIMEOUT)
+            self.has_failed = False
+        except ToolServerError as error:
+            self.has_failed = True
+            self._failed_at = self._clock()
+            log.warning("The tool server %s does not list its tools: %s", self._server.name, error)
         finally:
             self._is_known = True
             self._listing = None
@@ -122,6 +116,8 @@ class ServerConnection:
                 except _SessionExpired:
                     # The server refused it before it ran.
                     return await self._call(tool, arguments, key)
+        except _SessionExpired as error:
+            raise ToolServerError(f"The tool server {self._server.name} does not keep its sessions.") from error
         except TimeoutError:
             raise ToolServerError(
                 f"The tool server {self._server.name} did not answer within {timeout:g} seconds."
@@ -130,127 +126,104 @@ class ServerConnection:
     async def close(self) -> None:
         if self._listing is not None:
             await tasks.end(self._listing)
-        await self._close(self._opened)
+        await asyncio.gather(*(session.close() for session in list(self._sessions)))
 
     # --- the connection ----------------------------------------------------------------------------------------------
 
-    async def _open(self) -> "mcp.Client":
-        """Return the open connection. Callers share one that is being opened; who is cancelled leaves it to the others.
+    @contextlib.asynccontextmanager
+    async def _use(self) -> AsyncIterator[tuple[Session, "mcp.Client"]]:
+        """Yield the connection.
 
         Raises:
-            ToolServerError
+            ToolServerError: it cannot be opened.
         """
-        if self._opened is None or self._opened.cancelled() or (self._opened.done() and self._opened.exception()):
-            self._opened = asyncio.get_running_loop().create_future()
-            self._closing = asyncio.Event()
-            owner = self._own(self._opened, self._closing)
-            self._owner = asyncio.create_task(owner, name=f"tools {self._server.name}")
-        opened = self._opened
-        done, _ = await asyncio.wait({opened}, timeout=_CONNECT_TIMEOUT)
-        if done and opened.exception() is None:
-            return opened.result()
-        await self._close(opened)
-        raise ToolServerError(f"The tool server {self._server.name} cannot be reached.")
+        session = self._session
+        if session is None or session.retired:
+            session = self._session = self._new_session()
+            self._sessions.add(session)
+        async with session.use() as client:
+            yield session, client
 
-    async def _own(self, opened: "asyncio.Future[mcp.Client]", closing: asyncio.Event) -> None:
-        """Hold the connection until ``closing`` is set."""
-        try:
-            mcp = await asyncio.to_thread(importlib.import_module, "mcp")
-            # What it logs quotes URLs and arguments.
-            logging.getLogger("mcp").setLevel(logging.CRITICAL)
-            async with contextlib.AsyncExitStack() as stack:
-                transport = await self._transport(stack)
-                info = mcp.types.Implementation(name="parley", version="1")
-                client = mcp.Client(transport, client_info=info, cache=None)
-                await stack.enter_async_context(client)
-                self._responded_at = time.monotonic()
-                if not opened.done():
-                    opened.set_result(client)
-                await closing.wait()
-        except Exception as error:
-            # Its text may name the URL or the arguments, which may hold credentials.
-            log.warning("The connection to the tool server %s failed: %s", self._server.name, _kind_of(error))
-        finally:
-            if not opened.done():
-                opened.set_exception(ToolServerError("closed"))
-                opened.exception()  # retrieved, or asyncio logs it when nobody waits any more
-
-    async def _transport(self, stack: contextlib.AsyncExitStack) -> Any:
-        server = self._server
-        if server.url is None:
-            from mcp import StdioServerParameters
-
-            program, *arguments = server.command
-            return StdioServerParameters(command=program, args=arguments, env=dict(server.env))
-        import httpx2
-        from mcp.client.streamable_http import streamable_http_client
-
-        timeout = httpx2.Timeout(_CONNECT_TIMEOUT, read=server.timeout + _CONNECT_TIMEOUT)
-        http = await stack.enter_async_context(httpx2.AsyncClient(headers=server.headers, timeout=timeout))
-        return streamable_http_client(server.url, http_client=http)
+    def _new_session(self) -> Session:
+        return Session(self._server, clock=self._clock, on_end=self._sessions.discard)
 
     async def _check(self) -> None:
-        """Close a connection on which the server does not answer any more: it may have been restarted."""
-        await self._open()
-        if time.monotonic() - self._responded_at >= _MAX_IDLE:
+        """Give up a connection on which the server does not answer any more: it may have been restarted."""
+        session = self._session
+        if session is None or session.retired:
+            return
+        is_idle = not session.users and self._clock() - session.responded_at >= _MAX_IDLE
+        if is_idle or session.suspect:
             with contextlib.suppress(ToolServerError):
-                await self._fetch_tools()
+                await self._fetch_tools(_LIST_TIMEOUT)
 
-    async def _fetch_tools(self) -> None:
-        """Raises ToolServerError; the connection is then closed."""
-        client = await self._open()
-        opened = self._opened
+    async def _fetch_tools(self, timeout: float) -> None:
+        """Raises ToolServerError; the connection is then given up, unless the server may be busy with a call."""
         found: list[ListedTool] = []
         cursor: str | None = None
-        try:
-            for _ in range(_MAX_PAGES):
-                page = await client.list_tools(cursor=cursor)
-                found += [ListedTool(tool.name, tool.description or "", tool.input_schema) for tool in page.tools]
-                cursor = page.next_cursor
-                if cursor is None:
-                    break
-        except Exception as error:
-            await self._close(opened)
-            raise ToolServerError(f"The tool server {self._server.name} cannot be reached.") from error
+        async with self._use() as (session, client):
+            try:
+                async with asyncio.timeout(timeout):
+                    for _ in range(_MAX_PAGES):
+                        page = await client.list_tools(cursor=cursor)
+                        found += [
+                            ListedTool(tool.name, tool.description or "", tool.input_schema) for tool in page.tools
+                        ]
+                        cursor = page.next_cursor
+                        if cursor is None:
+                            break
+            except TimeoutError:
+                if session.suspect or session.users == 1:
+                    session.retire()
+                raise ToolServerError("no answer in time") from None
+            except Exception as error:
+                session.retire()
+                raise ToolServerError(f"its list is unreadable: {type(error).__name__}") from error
+            session.note_response()
         self._tools = found
-        self._listed_at = self._responded_at = time.monotonic()
-
-    async def _close(self, opened: "asyncio.Future[mcp.Client] | None") -> None:
-        """Close a connection, unless there is another one by now."""
-        if opened is None or opened is not self._opened:
-            return
-        owner, self._owner, self._opened = self._owner, None, None
-        self._closing.set()
-        if owner is not None:
-            await asyncio.wait({owner}, timeout=_CLOSE_TIMEOUT)
-            await tasks.end(owner)
+        self._listed_at = self._clock()
 
     # --- one call ----------------------------------------------------------------------------------------------------
 
     async def _call(self, tool: str, arguments: dict[str, Any], key: str) -> ToolResult:
-        from mcp import MCPError
-        from mcp.types import CONNECTION_CLOSED, INVALID_REQUEST
-
-        client = await self._open()
-        opened = self._opened
         meta: Any = {IDEMPOTENCY_KEY: key}
-        try:
-            result = await client.call_tool(tool, arguments, self._server.timeout, meta=meta)
-        except MCPError as error:
-            if error.code == INVALID_REQUEST and "Session terminated" in error.message:
-                await self._close(opened)
-                raise _SessionExpired from error
-            if error.code == CONNECTION_CLOSED:
-                await self._close(opened)
-                raise ToolServerError(f"The connection to the tool server {self._server.name} broke off.") from error
-            self._responded_at = time.monotonic()
-            return ToolResult(self._cut(error.message), failed=True)
-        except Exception as error:
-            # Output that does not fit the tool's schema, an answer that is none.
-            log.warning("A result of the tool server %s is unreadable: %s", self._server.name, _kind_of(error))
-            raise ToolServerError(f"The tool server {self._server.name} sent an unreadable result.") from error
-        self._responded_at = time.monotonic()
+        async with self._use() as (session, client):
+            try:
+                result = await client.call_tool(tool, arguments, self._server.timeout, meta=meta)
+            except asyncio.CancelledError:
+                session.suspect = True
+                raise
+            except Exception as error:
+                return self._failure(error, session)
+            session.note_response()
         return ToolResult(self._cut(text_of(result)), failed=bool(result.is_error))
+
+    def _failure(self, error: Exception, session: Session) -> ToolResult:
+        """The result of a call that raised: what the server said.
+
+        Raises:
+            ToolServerError: it said nothing.
+            _SessionExpired
+        """
+        from mcp import MCPError
+        from mcp.types import CONNECTION_CLOSED, INVALID_REQUEST, PARSE_ERROR
+
+        name = self._server.name
+        if not isinstance(error, MCPError):
+            # Output that does not fit the tool's schema, an answer that is none.
+            log.warning("A result of the tool server %s is unreadable: %s", name, type(error).__name__)
+            raise ToolServerError(f"The tool server {name} sent an unreadable result.") from error
+        if error.code == INVALID_REQUEST and "Session terminated" in error.message:
+            session.retire()
+            raise _SessionExpired from error
+        if error.code == CONNECTION_CLOSED:
+            session.retire()
+            raise ToolServerError(f"The connection to the tool server {name} broke off.") from error
+        session.note_response()
+        if error.code in (INVALID_REQUEST, PARSE_ERROR):
+            # The SDK's own: a redirect, which may quote a URL with credentials, or a body that is no message.
+            raise ToolServerError(f"The tool server {name} did not answer the call.") from error
+        return ToolResult(self._cut(error.message), failed=True)
 
     def _cut(self, text: str) -> str:
         data = storable(text).encode(errors="replace")
@@ -262,13 +235,6 @@ class ServerConnection:
 
 class _SessionExpired(Exception):
     """The server does not know the session any more."""
-
-
-def _kind_of(error: BaseException) -> str:
-    """The type of an error; of a group, that of the first one in it."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return type(error).__name__
 
 
 def text_of(result: Any) -> str:

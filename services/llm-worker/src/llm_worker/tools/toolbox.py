@@ -1,6 +1,7 @@
 """The tools that a model gets, and the servers that run them."""
 
 import asyncio
+import hashlib
 import logging
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -14,6 +15,9 @@ log = logging.getLogger(__name__)
 
 _MAX_NAME: Final = 64
 """Characters of a tool's name that all providers accept."""
+
+_MAX_TOOLS: Final = 128
+"""Of one request, with the client's own; OpenAI's API refuses one with more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +62,7 @@ class ToolServers:
 
     def __init__(self, servers: Sequence[ToolServer]) -> None:
         self._servers = [(server, ServerConnection(server)) for server in servers]
+        self._left_out: set[str] = set()
 
     async def __aenter__(self) -> "ToolServers":
         return self
@@ -78,18 +83,28 @@ class ToolServers:
         chosen = [(server, connection) for server, connection in self._servers if server.is_for(model)]
         listed = await asyncio.gather(*(connection.list_tools() for _, connection in chosen))
         tools: dict[str, Tool] = {}
+        left_out: list[str] = []
         for (server, connection), offered in zip(chosen, listed, strict=True):
-            for tool in offered:
-                if not server.offers(tool.name):
-                    continue
+            for tool in {tool.name: tool for tool in offered if tool.name and server.offers(tool.name)}.values():
                 name = _name(server, tool, {*taken, *tools})
-                if name is None:
-                    log.warning("The tool %s of %s has a name that is taken", tool.name, server.name)
+                if name is None or len(tools) + len(taken) >= _MAX_TOOLS:
+                    left_out.append(f"{server.name}: {tool.name}")
                     continue
                 tools[name] = Tool(
                     name=name, tool=tool.name, server=server, connection=connection, definition=_definition(name, tool)
                 )
+        self._report(left_out)
         return Toolbox(tools)
+
+    def _report(self, left_out: list[str]) -> None:
+        if new := [tool for tool in left_out if tool not in self._left_out]:
+            self._left_out.update(new)
+            log.warning(
+                "%d tools are left out: their names are taken, or they are more than %d in all: %s",
+                len(new),
+                _MAX_TOOLS,
+                ", ".join(new[:10]),
+            )
 
 
 def client_tools(parameters: Mapping[str, Any]) -> set[str]:
@@ -100,15 +115,21 @@ def client_tools(parameters: Mapping[str, Any]) -> set[str]:
 
 
 def _name(server: ToolServer, tool: ListedTool, taken: Collection[str]) -> str | None:
+    digest = hashlib.sha256(tool.name.encode(errors="replace")).hexdigest()[:8]
     for name in (tool.name, f"{server.name}_{tool.name}"):
-        name = re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:_MAX_NAME]
+        name = re.sub(r"[^a-zA-Z0-9_-]", "_", name)
+        if len(name) > _MAX_NAME:
+            # What is cut off may be all that tells two tools apart.
+            name = f"{name[: _MAX_NAME - len(digest) - 1]}_{digest}"
         if name not in taken:
             return name
     return None
 
 
 def _definition(name: str, tool: ListedTool) -> dict[str, Any]:
-    return {
-        "type": "function",
-        "function": {"name": name, "description": tool.description, "parameters": tool.schema},
-    }
+    schema = tool.schema
+    if schema.get("type") != "object" or not isinstance(schema.get("properties"), dict):
+        # OpenAI's API refuses a request with one such tool. Servers leave the members out where there are no arguments.
+        properties = schema.get("properties")
+        schema = {**schema, "type": "object", "properties": properties if isinstance(properties, dict) else {}}
+    return {"type": "function", "function": {"name": name, "description": tool.description, "parameters": schema}}
