@@ -207,7 +207,7 @@ def test_a_body_in_place_of_a_stream_has_calls_too() -> None:
 
 def test_ids_of_earlier_calls_are_not_given_again() -> None:
     sent = chunk(tool_calls=[entry(0, "a", "clock", UTC)]) + chunk("tool_calls")
-    calls = ToolCallDecoder(first_index=2, taken_ids=["a", "b"], servers={"clock": "time"})
+    calls = ToolCallDecoder(first_index=2, taken_ids=["a", "b"], server_of={"clock": "time"}.get)
     decoder = CompletionDecoder(calls=calls)
     (piece,) = [piece for piece in decoder.feed(sent) if piece.kind == "tool"]
     assert piece.tool is not None

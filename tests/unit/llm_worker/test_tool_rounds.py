@@ -14,7 +14,7 @@ from llm_worker.generation import tool_rounds
 from llm_worker.generation.content import ENDED_BEFORE
 from llm_worker.tools.configuration import ToolServer
 from llm_worker.tools.connection import ToolResult, ToolServerError
-from llm_worker.tools.toolbox import Tool, Toolbox
+from llm_worker.tools.toolbox import UNKNOWN, Tool, Toolbox
 from parley.contracts.completion import Span, ToolCall, ToolRound
 from parley.contracts.events import GenerationFinished
 from parley.contracts.resources import Usage
@@ -46,7 +46,7 @@ class Server:
         definition = {"type": "function", "function": {"name": "clock"}}
         connection: Any = self
         tool = Tool(name="clock", tool="get-time", server=self.settings, connection=connection, definition=definition)
-        return Toolbox({} if "clock" in taken else {"clock": tool})
+        return Toolbox({} if "clock" in taken else {"clock": tool}, taken)
 
 
 class Store:
@@ -180,6 +180,16 @@ async def test_arguments_that_are_no_object_are_not_run_and_not_sent_again(
     assert (server.called, end.text, end.tool_calls[0].status) == ([], "Late.", "failed")
     assert "not a JSON object" in (end.tool_calls[0].result or "")
     assert asked.provider.asked[1][2]["messages"][1]["tool_calls"][0]["function"]["arguments"] == "{}"
+
+
+async def test_a_call_of_a_tool_that_nobody_has_is_for_the_model_to_deal_with(ended: Ended, store: Store) -> None:
+    server = Server()
+    asked = run(server, calls("a", name="sundial"), LATE)
+    end = await ended(asked)
+    assert (end.outcome, end.text, end.finish_reason, server.called) == ("complete", "Late.", "stop", [])
+    (call,) = end.tool_calls
+    assert (call.server, call.status, call.result) == (UNKNOWN, "failed", "There is no tool named sundial.")
+    assert sent(asked, 1)[-1] == ("tool", "There is no tool named sundial.")
 
 
 async def test_rounds_are_limited(ended: Ended, store: Store) -> None:

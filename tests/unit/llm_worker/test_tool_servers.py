@@ -15,7 +15,7 @@ from llm_worker.tools import toolbox
 from llm_worker.tools.configuration import ToolServer, parse
 from llm_worker.tools.connection import ListedTool, ServerConnection, text_of
 from llm_worker.tools.session import Session
-from llm_worker.tools.toolbox import ToolServers, client_tools
+from llm_worker.tools.toolbox import UNKNOWN, ToolServers, client_tools
 from tests.support.waiting import eventually
 
 URL = "http://tools.example/mcp"
@@ -101,7 +101,9 @@ async def test_a_model_gets_the_offered_tools_of_its_servers(listed: dict[str, l
     assert names(await tools.toolbox("llama")) == [("search", "a", "search")]
     found = await tools.toolbox("gpt-5")
     assert names(found) == [("search", "a", "search"), ("read", "b", "read")]
-    assert found.servers == {"search": "a", "read": "b"}
+    assert [found.server_of(tool) for tool in ("search", "read", "none")] == ["a", "b", UNKNOWN]
+    assert (await tools.toolbox("gpt-5", taken={"own"})).server_of("own") is None
+    assert toolbox.Toolbox().server_of("none") is None
     assert found.definitions[1] == {
         "type": "function",
         "function": {

@@ -189,7 +189,7 @@ class Attempt:
         content = self._answer.content
         calls = content.tool_calls
         decoder = ToolCallDecoder(
-            first_index=len(calls), taken_ids=[call.id for call in calls], servers=self._rounds.servers
+            first_index=len(calls), taken_ids=[call.id for call in calls], server_of=self._rounds.server_of
         )
         completion = CompletionDecoder(model=model, think_tag=not settings.keeps_think_tag(model), calls=decoder)
         tokens_before = content.tokens

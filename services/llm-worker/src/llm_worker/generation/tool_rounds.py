@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -22,7 +22,7 @@ from llm_worker.generation.content import Run, pieces_of
 from llm_worker.generation.dependencies import Dependencies
 from llm_worker.generation.lease import Lease
 from llm_worker.provider import finish_reason
-from llm_worker.tools.toolbox import Tool, Toolbox, client_tools
+from llm_worker.tools.toolbox import UNKNOWN, Tool, Toolbox, client_tools
 from parley.contracts.completion import ToolCall
 from parley.contracts.rpc import Claimed, ContextMessage, StoreToolRound
 from parley.runtime import tracing
@@ -76,10 +76,9 @@ class ToolRounds:
         self.is_over = False
         self.number = 0
 
-    @property
-    def servers(self) -> Mapping[str, str]:
-        """The name of the server of each tool that Parley runs."""
-        return self._toolbox.servers if self._toolbox is not None else {}
+    def server_of(self, tool: str) -> str | None:
+        """Return the name of the server of a tool that Parley runs; None for another one."""
+        return self._toolbox.server_of(tool) if self._toolbox is not None else None
 
     async def begin(self, model: str) -> None:
         """Find the tools and repeat what earlier attempts stored; at the first request of an attempt.
@@ -195,6 +194,8 @@ class ToolRounds:
             return f"Not run: tools were called {self.number} times in a row. Answer with what is known."
         if position >= _MAX_CALLS:
             return f"Not run: more than {_MAX_CALLS} calls at once."
+        if call.server == UNKNOWN:
+            return f"There is no tool named {call.name}."
         if tool is None or tool.server.name != call.server:
             return f"The tool {call.name} is not available now."
         return None if _arguments(call) is not None else "Not run: the arguments are not a JSON object."

@@ -7,9 +7,8 @@ send whole calls, or arguments that are an object.
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Final
 
 from llm_worker.provider import chunks
@@ -77,7 +76,7 @@ class ToolCallDecoder:
     Args:
         first_index: The number of the answer's calls before it.
         taken_ids: Their ids; no other call gets one of them.
-        servers: The name of the server of each tool that Parley runs.
+        server_of: Returns the name of the server of a tool that Parley runs; None for another one.
     """
 
     def __init__(
@@ -85,9 +84,9 @@ class ToolCallDecoder:
         *,
         first_index: int = 0,
         taken_ids: Iterable[str] = (),
-        servers: Mapping[str, str] = MappingProxyType({}),
+        server_of: Callable[[str], str | None] = lambda _: None,
     ) -> None:
-        self._servers = servers
+        self._server_of = server_of
         self._next_index = first_index
         self._taken_ids = set(taken_ids)
         self._calls: list[_Call] = []
@@ -152,7 +151,7 @@ class ToolCallDecoder:
                 id=self._unique(call.provider_id),
                 name=call.name,
                 arguments=call.unsent,
-                server=self._servers.get(call.name),
+                server=self._server_of(call.name),
             )
             deltas.append(ToolDelta(index=call.index, call=begun))
         elif call.index is not None and call.unsent:

@@ -13,6 +13,9 @@ from llm_worker.tools.connection import ListedTool, ServerConnection
 
 log = logging.getLogger(__name__)
 
+UNKNOWN: Final = "unknown"
+"""In place of the server of a call whose tool nobody has: it fails like one of Parley's, and the model goes on."""
+
 _MAX_NAME: Final = 64
 """Characters of a tool's name that all providers accept."""
 
@@ -42,14 +45,24 @@ class Tool:
 
 @dataclass(frozen=True)
 class Toolbox:
-    """The tools of one answer, by the model's names for them."""
+    """The tools of one answer, by the model's names for them.
+
+    Attributes:
+        client: The names of the client's own tools.
+    """
 
     tools: Mapping[str, Tool] = field(default_factory=dict)
+    client: Collection[str] = ()
 
-    @property
-    def servers(self) -> dict[str, str]:
-        """The name of the server of each tool."""
-        return {name: tool.server.name for name, tool in self.tools.items()}
+    def server_of(self, name: str) -> str | None:
+        """Return the name of the server of a tool; None for one that is left to the client.
+
+        Where Parley has no tools, a call of one that nobody has is left to the client, too: a request without tools must
+        have no calls in its messages.
+        """
+        if name in self.tools:
+            return self.tools[name].server.name
+        return UNKNOWN if self.tools and name not in self.client else None
 
     @property
     def definitions(self) -> list[dict[str, Any]]:
@@ -94,7 +107,7 @@ class ToolServers:
                     name=name, tool=tool.name, server=server, connection=connection, definition=_definition(name, tool)
                 )
         self._report(left_out)
-        return Toolbox(tools)
+        return Toolbox(tools, taken)
 
     def _report(self, left_out: list[str]) -> None:
         if new := [tool for tool in left_out if tool not in self._left_out]:
