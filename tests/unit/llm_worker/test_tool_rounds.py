@@ -170,7 +170,7 @@ async def test_a_server_that_is_down_fails_the_call_and_not_the_answer(ended: En
     assert sent(asked, 1)[-1] == ("tool", "The tool server time cannot be reached.")
 
 
-@pytest.mark.parametrize("arguments", ["{", "[]", "7"])
+@pytest.mark.parametrize("arguments", ["{", "[]", "7", '{"zone": "\\ud83d"}', '{"a":' * 5000 + "1" + "}" * 5000])
 async def test_arguments_that_are_no_object_are_not_run_and_not_sent_again(
     ended: Ended, store: Store, arguments: str
 ) -> None:
@@ -200,6 +200,22 @@ async def test_rounds_are_limited(ended: Ended, store: Store) -> None:
     assert len(server.called) == 2
     assert (end.outcome, end.finish_reason) == ("complete", "length")
     assert [call.status for call in end.tool_calls] == ["complete", "complete", "failed"]
+
+
+async def test_no_call_runs_whose_result_has_no_place(ended: Ended, store: Store) -> None:
+    server = Server("x" * 700_000)
+    end = await ended(run(server, calls("a", "b", "c"), LATE))
+    assert (end.outcome, end.finish_reason, len(server.called)) == ("complete", "length", 1)
+    assert [call.status for call in end.tool_calls] == ["complete", "failed", "failed"]
+
+
+async def test_of_fifty_calls_at_once_the_first_are_run(ended: Ended, store: Store) -> None:
+    server = Server()
+    asked = run(server, calls(*(f"c{number}" for number in range(50))), LATE)
+    end = await ended(asked)
+    assert (end.text, len(server.called)) == ("Late.", 32)
+    assert [call.status for call in end.tool_calls] == ["complete"] * 32 + ["failed"] * 18
+    assert len(sent(asked, 1)) == 52
 
 
 async def test_a_large_result_ends_the_answer_at_its_limit(ended: Ended, store: Store) -> None:

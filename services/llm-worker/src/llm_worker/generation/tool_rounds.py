@@ -192,6 +192,8 @@ class ToolRounds:
         """Why a call is not run, for the model."""
         if self.number >= self._dependencies.settings.mcp_rounds:
             return f"Not run: tools were called {self.number} times in a row. Answer with what is known."
+        if self._answer.content.full:
+            return "Not run: the answer has no place for its result."
         if position >= _MAX_CALLS:
             return f"Not run: more than {_MAX_CALLS} calls at once."
         if call.server == UNKNOWN:
@@ -271,6 +273,8 @@ def _arguments(call: ToolCall) -> dict[str, Any] | None:
     """The arguments of a call; None when they are not an object."""
     try:
         value = json.loads(call.arguments or "{}")
+        # Half of a surrogate pair cannot be sent, and would end the connection to the server.
+        json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -57,8 +57,8 @@ class Toolbox:
     def server_of(self, name: str) -> str | None:
         """Return the name of the server of a tool; None for one that is left to the client.
 
-        Where Parley has no tools, a call of one that nobody has is left to the client, too: a request without tools must
-        have no calls in its messages.
+        Where Parley has no tools, so is a call of one that nobody has: a request without tools must have no calls in
+        its messages.
         """
         if name in self.tools:
             return self.tools[name].server.name
