@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -262,7 +262,9 @@ class HttpServer:
             return web.Response(text=f"data: {data}\n\n", content_type="text/event-stream")
         return self._reply(message, {"content": [{"type": "text", "text": text}]})
 
-    def _reply(self, message: dict[str, Any], result: dict[str, Any], headers: dict[str, str] | None = None) -> Any:
+    def _reply(
+        self, message: dict[str, Any], result: dict[str, Any], headers: dict[str, str] | None = None
+    ) -> web.Response:
         return web.json_response({"jsonrpc": "2.0", "id": message["id"], "result": result}, headers=headers)
 
 
@@ -280,7 +282,7 @@ async def http() -> AsyncIterator[HttpServer]:
 
 
 @pytest.fixture
-async def call(http: HttpServer) -> AsyncIterator[Callable[[str], Awaitable[str]]]:
+async def call(http: HttpServer) -> AsyncIterator[Callable[[str], Coroutine[Any, Any, str]]]:
     """Call a tool of the server; what the model gets."""
     settings = ToolServer(name="http", url=http.url, headers={"Authorization": f"Bearer {SECRET}"}, timeout=START)
     connection = ServerConnection(settings)
@@ -295,7 +297,7 @@ async def call(http: HttpServer) -> AsyncIterator[Callable[[str], Awaitable[str]
     await connection.close()
 
 
-Call = Callable[[str], Awaitable[str]]
+Call = Callable[[str], Coroutine[Any, Any, str]]
 
 FAILED = "Server returned an error response"
 NO_ANSWER = "The tool server http did not answer the call."

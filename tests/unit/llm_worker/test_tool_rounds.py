@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from llm_worker.errors import LeaseLost
+from llm_worker.errors import LeaseLost, ToolServerError
 from llm_worker.generation import tool_rounds
 from llm_worker.generation.content import ENDED_BEFORE
 from llm_worker.tools.configuration import ToolServer
-from llm_worker.tools.connection import ToolResult, ToolServerError
+from llm_worker.tools.connection import ToolResult
 from llm_worker.tools.toolbox import UNKNOWN, Tool, Toolbox
 from parley.contracts.completion import Span, ToolCall, ToolRound
 from parley.contracts.events import GenerationFinished

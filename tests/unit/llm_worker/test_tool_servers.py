@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -215,7 +214,7 @@ class Fake(ServerConnection):
 class FakeSession(Session):
     def __init__(self, connection: Fake) -> None:
         self.connection = connection
-        super().__init__(ToolServer(name="a", url=URL), clock=time.monotonic)
+        super().__init__(ToolServer(name="a", url=URL))
 
     async def _own(self) -> None:
         await self.connection.may_open.wait()

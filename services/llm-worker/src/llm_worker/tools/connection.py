@@ -5,7 +5,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llm_worker.errors import ToolServerError
@@ -60,9 +60,8 @@ class ServerConnection:
         has_failed: The server did not list its tools when it was asked last.
     """
 
-    def __init__(self, server: ToolServer, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, server: ToolServer) -> None:
         self._server = server
-        self._clock = clock
         self._session: Session | None = None
         self._sessions: set[Session] = set()
         self._tools: list[ListedTool] = []
@@ -78,7 +77,7 @@ class ServerConnection:
         The first time it waits until the server has answered or failed: an answer that is taken over by a worker that
         has just started needs the tools that it had. Of a server that has failed, only one waits for the next list.
         """
-        now = self._clock()
+        now = time.monotonic()
         begins = self._listing is None
         if begins and now - self._listed_at >= _MAX_LIST_AGE and now - self._failed_at >= _RETRY_AFTER:
             self._listing = asyncio.create_task(self._list(), name=f"list of tools {self._server.name}")
@@ -92,7 +91,7 @@ class ServerConnection:
             self.has_failed = False
         except ToolServerError as error:
             self.has_failed = True
-            self._failed_at = self._clock()
+            self._failed_at = time.monotonic()
             log.warning("The tool server %s does not list its tools: %s", self._server.name, error)
         finally:
             self._is_known = True
@@ -145,14 +144,14 @@ class ServerConnection:
             yield session, client
 
     def _new_session(self) -> Session:
-        return Session(self._server, clock=self._clock, on_end=self._sessions.discard)
+        return Session(self._server, on_end=self._sessions.discard)
 
     async def _check(self) -> None:
         """Give up a connection on which the server does not answer any more: it may have been restarted."""
         session = self._session
         if session is None or session.retired:
             return
-        is_idle = not session.users and self._clock() - session.responded_at >= _MAX_IDLE
+        is_idle = not session.users and time.monotonic() - session.responded_at >= _MAX_IDLE
         if is_idle or session.suspect:
             with contextlib.suppress(ToolServerError):
                 await self._fetch_tools(_LIST_TIMEOUT)
@@ -181,7 +180,7 @@ class ServerConnection:
                 raise ToolServerError(f"its list is unreadable: {type(error).__name__}") from error
             session.note_response()
         self._tools = found
-        self._listed_at = self._clock()
+        self._listed_at = time.monotonic()
 
     # --- one call ----------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import importlib
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,16 +43,13 @@ class Session:
         users: How many use it now.
     """
 
-    def __init__(
-        self, server: ToolServer, *, clock: Callable[[], float], on_end: Callable[["Session"], None] | None = None
-    ) -> None:
+    def __init__(self, server: ToolServer, *, on_end: Callable[["Session"], None] | None = None) -> None:
         self._server = server
-        self._clock = clock
         self._client: asyncio.Future[mcp.Client] = asyncio.get_running_loop().create_future()
         self._closing = asyncio.Event()
         self._opening: asyncio.Timeout | None = None
         self._http: IsolatingTransport | None = None
-        self.responded_at = clock()
+        self.responded_at = time.monotonic()
         self.suspect = False
         self.retired = False
         self.users = 0
@@ -61,7 +59,7 @@ class Session:
 
     def note_response(self) -> None:
         """The server has answered."""
-        self.responded_at = self._clock()
+        self.responded_at = time.monotonic()
         self.suspect = False
 
     @contextlib.asynccontextmanager
