@@ -118,8 +118,10 @@ def body(**more: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def asked(user: User, store: FakeStore, push: FakePush) -> AsyncIterator[tuple[Scene, Completion]]:
-    """A stream that has begun: its text is ``one``."""
+async def asked(
+    user: User, store: FakeStore, push: FakePush, more: dict[str, Any] | None = None
+) -> AsyncIterator[tuple[Scene, Completion]]:
+    """A stream that has begun: its text is ``one``. ``more``: members of the request."""
 
     async def serve() -> Scene:
         reader = await push.reader()
@@ -129,7 +131,7 @@ async def asked(user: User, store: FakeStore, push: FakePush) -> AsyncIterator[t
 
     store.answer_to = answer
     serving = asyncio.create_task(serve())
-    async with user.http.stream("POST", COMPLETIONS, json=body()) as response:
+    async with user.http.stream("POST", COMPLETIONS, json=body(**more or {})) as response:
         assert response.status_code == 200, await response.aread()
         assert response.headers["content-type"].startswith("text/event-stream")
         completion = Completion(response)
@@ -270,3 +272,27 @@ async def test_who_disconnects_stops_the_answer(user: User, store: FakeStore, pu
         pass
     await eventually(lambda: store.asked["stop"] == 1, what="the request to stop")
     assert store.last["stop"].message_id == ANSWER
+
+
+# --- an answer that is not to be stored ------------------------------------------------------------------------------
+
+
+async def test_who_disconnects_leaves_no_chat_that_is_not_to_be_stored(
+    user: User, store: FakeStore, push: FakePush
+) -> None:
+    async with asked(user, store, push, {"store": False}) as (scene, _):
+        pass
+    await eventually(lambda: store.asked["delete_chat"] == 1, what="the chat deleted")
+    assert store.asked["stop"] == 1
+    assert store.last["delete_chat"].chat_id == scene.chat_id
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_that_fails_leaves_no_chat_that_is_not_to_be_stored(
+    user: User, store: FakeStore, stream: bool
+) -> None:
+    error = MessageError(code="provider_error", message="The provider failed.", retryable=True)
+    store.answer_to = lambda prompt: answer(prompt, status="failed", error=error)
+    response = await user.http.post(COMPLETIONS, json=body(stream=stream, store=False))
+    assert "The provider failed." in response.text
+    await eventually(lambda: store.asked["delete_chat"] == 1, what="the chat deleted")

@@ -71,9 +71,9 @@ class _Answer:
         except ClientDisconnect:
             await self._abandon()
             raise
-        completion = completion_of(message, self._body.model)
+        # Also of an answer that failed.
         await self._deliver()
-        return completion
+        return completion_of(message, self._body.model)
 
     async def stream(self) -> Response:
         response = EventResponse(self._chunks(), error_event=errors.event, abandoned=self._abandon)
@@ -90,17 +90,24 @@ class _Answer:
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
         options = self._body.stream_options
         chunks = CompletionChunks(self._body.model, include_usage=options is not None and bool(options.include_usage))
-        async with contextlib.aclosing(self._events) as events:
-            async for event in events:
-                if encoded := chunks.encode(event):
-                    yield encoded
-        await self._deliver()
+        ended = False
+        try:
+            async with contextlib.aclosing(self._events) as events:
+                async for event in events:
+                    ended = isinstance(event, Ended)
+                    if encoded := chunks.encode(event):
+                        yield encoded
+        finally:
+            if ended:  # also one that failed, which `encode` raises
+                await self._deliver()
 
     async def _abandon(self) -> None:
         """Stop the answer, which nobody waits for."""
-        if not self._options.detach:
-            with contextlib.suppress(GatewayError):
-                await self._gateway.turns.stop(self._identity, self._ref)
+        if self._options.detach:
+            return
+        with contextlib.suppress(GatewayError):
+            await self._gateway.turns.stop(self._identity, self._ref)
+        await self._deliver()
 
     async def _deliver(self) -> None:
         """Delete the chat of an answer that is not to be stored, if the chat was made for it."""
