@@ -238,6 +238,36 @@ async def test_an_erasure_goes_on_after_a_restart(
         await connection.close()
 
 
+async def test_an_erased_user_gets_no_key_and_no_session_from_who_does_not_know_yet(
+    store: Neighbour, connection: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    user_id = await new_user(store)
+    await store.ask(rpc.EraseUser(user_id=user_id, actor_id=user_id))
+    key = CreateApiKey(
+        user_id=user_id,
+        key_id=ids.new_id(),
+        name=SECRET,
+        prefix=f"pk_{ids.new_id()[-8:]}",
+        secret_digest=digest("y"),
+        scopes=("read",),
+    )
+    session = StartSession(
+        session_id=ids.new_id(),
+        secret_digest=digest(ids.new_id()),
+        new_user_id=ids.new_id(),
+        user_id=user_id,
+        method="guest",
+        idle_seconds=60,
+        absolute_seconds=60,
+    )
+    for request in (key, session):
+        with pytest.raises(RpcRefused) as refused:
+            await store.ask(request)
+        assert refused.value.code == "forbidden"
+    for table in ("api_keys", "sessions"):
+        assert await connection.fetchval(f"SELECT count(*) FROM {table} WHERE user_id = $1", user_id) == 0
+
+
 async def test_an_unknown_user_cannot_be_erased(store: Neighbour) -> None:
     with pytest.raises(RpcRefused) as refused:
         await store.ask(rpc.EraseUser(user_id=ids.new_id(), actor_id="operator"))

@@ -58,8 +58,12 @@ async def create_api_key(request: CreateApiKey, store: Store) -> ApiKeyReply:
     if not ids.is_id(request.key_id):
         raise Invalid("A key's id is a UUID in lower case.")
     async with store.database.connection() as connection, connection.transaction():
-        if not await users.lock_user(connection, request.user_id):
+        await users.lock_user(connection, request.user_id)
+        user = await users.get_user(connection, request.user_id)
+        if user is None:
             raise NotFound(NO_USER)
+        # A gateway may not know yet that the user is disabled; of one who was erased, nothing may come back.
+        require_enabled(user)
         existing = await api_keys.list_keys(connection, request.user_id)
         if len(existing) >= MAX_KEYS and all(key.id != request.key_id for key in existing):
             raise Conflict(f"A user has at most {MAX_KEYS} API keys. Revoke one first.")

@@ -88,8 +88,9 @@ async def _start(connection: Connection, request: StartSession) -> _Started:
         if request.external is not None and request.guest_id is not None:
             revoked += await _end_guest(connection, request.guest_id)
         user = await _user_of(connection, request, now=now)
-        require_enabled(user)
         await users.lock_user(connection, user.id)
+        # Read again: the user may have been erased before the lock was held.
+        require_enabled(await users.get_user(connection, user.id) or user)
         if request.external is not None and request.guest_id is not None:
             merged = await guests.merge(connection, request.guest_id, user.id)
             if merged is not None:
