@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import AsyncIterator
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -260,7 +261,8 @@ async def test_an_erased_user_gets_no_key_and_no_session_from_who_does_not_know_
         idle_seconds=60,
         absolute_seconds=60,
     )
-    for request in (key, session):
+    requests: tuple[rpc.Request[Any], ...] = (key, session)
+    for request in requests:
         with pytest.raises(RpcRefused) as refused:
             await store.ask(request)
         assert refused.value.code == "forbidden"

@@ -9,7 +9,7 @@ import pytest
 from nats.aio.client import Client
 
 from parley.contracts import rpc
-from parley.contracts.ids import new_id
+from parley.contracts.ids import derived_id, new_id
 from parley_cli.embedded.ports import free_port
 from tests.integration.gateway.conftest import Running, User, environment, prompts_of, signed_in
 from tests.integration.gateway.fake_store import FakeStore
@@ -85,6 +85,32 @@ async def test_a_prompt_that_is_refused_leaves_no_empty_chat(
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "41")
     assert "Your tokens for today are used up." in refused.text
     assert store.chats == {}
+
+
+@pytest.mark.parametrize("path", ["/ai-sdk/chat", "/ag-ui"])
+async def test_nobody_takes_the_ids_that_are_derived_for_the_clients_of_others(
+    user: User, store: FakeStore, path: str
+) -> None:
+    chat_id = derived_id("another user", "ai-sdk chat", "main")
+    part = {"type": "text", "text": "a"}
+    body = {
+        "/ai-sdk/chat": {"id": chat_id, "messages": [{"id": "m", "role": "user", "parts": [part]}]},
+        "/ag-ui": {
+            "threadId": chat_id,
+            "runId": "r",
+            "state": {},
+            "tools": [],
+            "context": [],
+            "messages": [{"id": "m", "role": "user", "content": "hello"}],
+        },
+    }[path]
+    assert (await user.http.post(path, json=body)).status_code == 404
+    assert (await user.http.post("/v1/chats", json={"id": chat_id})).status_code == 422
+    own = await user.new_chat()
+    for more in ({"id": chat_id}, {"answer_id": chat_id}):
+        sent = await user.http.post(f"/v1/chats/{own}/messages", json={"content": "hello", **more})
+        assert sent.status_code == 422
+    assert set(store.chats) == {own}
 
 
 async def test_a_prompt_counts_with_what_it_has_in_addition_to_text(user: User, store: FakeStore) -> None:

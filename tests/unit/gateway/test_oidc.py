@@ -112,6 +112,21 @@ async def test_a_guest_who_signs_in_stays_the_same_user(provider: OidcProvider) 
     assert identities.sessions[digest(cookie or "")].user.id == USER
 
 
+@pytest.mark.parametrize("subject", ["ada", "grace"])
+async def test_the_session_before_ends_with_a_new_sign_in(provider: OidcProvider, subject: str) -> None:
+    identities = FakeIdentities()
+    async with client(signing_in(provider, identities)) as http:
+        await sign_in(http, provider)
+        stolen = http.cookies[COOKIE]
+        provider.claims = {"sub": subject}
+        await sign_in(http, provider)
+        assert http.cookies[COOKIE] != stolen
+        assert (await http.get("/v1/me")).status_code == 200
+    assert digest(stolen) not in identities.sessions
+    async with client(signing_in(provider, identities), cookies={COOKIE: stolen}) as http:
+        assert (await http.get("/v1/me")).json()["code"] == "session_ended"
+
+
 @pytest.mark.parametrize("path", ["https://evil.test/", "//evil.test", "/\\evil.test", "evil", "/\t/evil.test"])
 async def test_a_sign_in_leads_back_to_this_host_only(provider: OidcProvider, path: str) -> None:
     async with client(signing_in(provider)) as http:

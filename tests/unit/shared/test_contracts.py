@@ -138,3 +138,12 @@ def test_nul_is_replaced_in_every_text_of_a_struct() -> None:
     assert stored.instructions == "\ufffd"
     spelled = CompletionRequest(instructions="\\u0000")
     assert storable_json(spelled, CompletionRequest) == spelled, "a backslash and what follows is text"
+
+
+def test_a_derived_id_is_the_same_for_the_same_names_and_tells_itself_from_others() -> None:
+    one = ids.derived_id("ann", "chat", "main")
+    assert one == ids.derived_id("ann", "chat", "main")
+    assert one not in (ids.derived_id("ben", "chat", "main"), ids.derived_id("ann", "prompt", "main"))
+    assert ids.is_id(one)
+    assert ids.is_derived(one)
+    assert not ids.is_derived(ids.new_id())

@@ -1,5 +1,10 @@
-"""Identifiers: UUIDs as lower-case text; those that Parley makes are version 7, so they sort by time."""
+"""Identifiers: UUIDs as lower-case text.
 
+Those that Parley makes are version 7, so they sort by time; those that it derives from a name, such as an
+``Idempotency-Key``, are version 8, which clients may not use for anything new.
+"""
+
+import hashlib
 import re
 import secrets
 import time
@@ -19,6 +24,19 @@ def new_id() -> str:
     value |= 0b10 << 62
     value |= secrets.randbits(62)
     return str(uuid.UUID(int=value))
+
+
+def derived_id(*names: str) -> str:
+    """Return the id that stands for these names, a user's id among them (RFC 9562 §5.8)."""
+    value = int.from_bytes(hashlib.sha256("\n".join(("parley", *names)).encode()).digest()[:16], "big")
+    value = value & ~(0xF << 76) | 0x8 << 76
+    value = value & ~(0b11 << 62) | 0b10 << 62
+    return str(uuid.UUID(int=value))
+
+
+def is_derived(identifier: str) -> bool:
+    """Whether an id is one that :func:`derived_id` may return."""
+    return identifier[14] == "8"
 
 
 def is_id(text: str) -> bool:

@@ -74,7 +74,7 @@ async def identify(request: Request, gateway: Gateway) -> Identity | None:
             if (named := gateway.proxy_users.external(request)) is not None:
                 return Identity(await _principal_of_proxy(named, request, gateway), "proxy")
     cookie = session_cookie(request, gateway)
-    return None if cookie is None else Identity(await _principal_of_cookie(cookie, gateway), "cookie")
+    return None if cookie is None else Identity(await principal_of_cookie(cookie, gateway), "cookie")
 
 
 def _method_of(token: str, gateway: Gateway) -> Method | None:
@@ -97,7 +97,8 @@ async def _audited(request: Request, gateway: Gateway, method: Method | None) ->
         raise
 
 
-async def _principal_of_cookie(cookie: str, gateway: Gateway) -> Principal:
+async def principal_of_cookie(cookie: str, gateway: Gateway) -> Principal:
+    """Return the principal of a session's cookie. Raises as :func:`identify`."""
     if _SECRET.fullmatch(cookie) is None:
         raise NotAuthenticated("The session has ended. Start a new one.", code="session_ended")
     return await gateway.identities.by_session_secret(cookie)
@@ -111,7 +112,7 @@ async def _principal_of_proxy(named: External, request: Request, gateway: Gatewa
     if cookie is None:
         return principal
     try:
-        session = await _principal_of_cookie(cookie, gateway)
+        session = await principal_of_cookie(cookie, gateway)
     except (NotAuthenticated, Forbidden):
         return principal
     return session if session.user.id == principal.user.id else principal

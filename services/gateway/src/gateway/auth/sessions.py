@@ -1,13 +1,15 @@
 """Starting sessions, and ending those of the identity provider."""
 
+import contextlib
 import secrets
 from typing import Final, Literal
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.auth.authentication import address_of, set_cookie
+from gateway.auth.authentication import address_of, principal_of_cookie, session_cookie, set_cookie
 from gateway.context import Gateway
+from gateway.errors import Forbidden, NotAuthenticated, Unavailable
 from parley.contracts.access import identity as contract
 from parley.contracts.access.identity import External, Principal
 from parley.contracts.ids import new_id
@@ -26,7 +28,7 @@ async def start(
     guest_id: str | None = None,
     provider_session: str | None = None,
 ) -> Principal:
-    """Start a session and set its cookie.
+    """Start a session and set its cookie; the session whose cookie is replaced ends.
 
     Args:
         user_id: Of a guest from before sessions were rows.
@@ -38,6 +40,7 @@ async def start(
         Forbidden: the user is disabled.
         Unavailable: chat-store does not answer.
     """
+    replaced = await session_before(request, gateway)
     secret = secrets.token_urlsafe(32)
     reply = await gateway.store.ask(
         contract.StartSession(
@@ -57,7 +60,28 @@ async def start(
     )
     gateway.identities.add_session(secret, reply.principal)
     set_cookie(response, request, gateway, secret)
+    if replaced is not None:
+        # Nobody but who has copied its cookie could use it. A guest who signs in has none any more.
+        ended = contract.EndSessions(user_id=replaced.user.id, session_id=replaced.session_id)
+        with contextlib.suppress(Unavailable):
+            await gateway.store.ask(ended)
+        gateway.identities.revoke(contract.Revoked(user_id=replaced.user.id, session_id=replaced.session_id))
     return reply.principal
+
+
+async def session_before(request: Request, gateway: Gateway) -> Principal | None:
+    """Return the principal of the browser's session; None when it has none, or one that has ended.
+
+    Raises:
+        Unavailable: chat-store does not answer.
+    """
+    cookie = session_cookie(request, gateway)
+    if cookie is None:
+        return None
+    try:
+        return await principal_of_cookie(cookie, gateway)
+    except (NotAuthenticated, Forbidden):
+        return None
 
 
 async def logout_url(principal: Principal, request: Request, response: Response, gateway: Gateway) -> str | None:

@@ -14,7 +14,7 @@ from starlette.types import Receive
 
 from gateway.errors import Invalid, Malformed, NotFound, RequestTimeout, TooLarge, UnsupportedMediaType
 from gateway.http.routing import raises
-from parley.contracts.ids import ID_PATTERN, is_id
+from parley.contracts.ids import ID_PATTERN, is_derived, is_id
 from parley.contracts.limits import MAX_PAGE, MAX_PROMPT_BYTES, MAX_SYSTEM_PROMPT_BYTES
 from parley.contracts.text import is_blank
 from parley.runtime import tasks
@@ -209,6 +209,13 @@ def check_id(value: str | None, field: str) -> str | None:
     """Check an id within a body. Raises :class:`Invalid`."""
     if value is not None and not is_id(value):
         raise Invalid(f"{field} must be a UUID in lower case, such as 0199f3a2-7c1e-7d3a-9b64-2f1d5c0e8a11.")
+    return value
+
+
+def check_new_id(value: str | None, field: str) -> str | None:
+    """Check an id that a client has made. Raises :class:`Invalid`, also for one that may be derived for a user."""
+    if (checked := check_id(value, field)) is not None and is_derived(checked):
+        raise Invalid(f"{field} must not be a UUID of version 8: those are made from an Idempotency-Key or a name.")
     return value
 
 

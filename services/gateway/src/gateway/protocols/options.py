@@ -1,26 +1,29 @@
 """What a client of another protocol can ask of Parley: in a header, or in the metadata of its request. No I/O."""
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, get_args
 
-from gateway.errors import Invalid
+from gateway.errors import Invalid, NotFound
 from parley.contracts.completion import WhenBusy
-from parley.contracts.ids import is_id, new_id
+from parley.contracts.ids import derived_id, is_derived, is_id, new_id
 
 WHEN_BUSY_HEADER: Final = "parley-when-busy"
 IDEMPOTENCY_HEADER: Final = "idempotency-key"
 
-_NAMESPACE: Final = uuid.UUID("c2ad5b5e-0c5c-4c0e-9b63-7f1d2a53c1f0")
 _MAX_KEY: Final = 255
 _PREFIX: Final = "parley."
 _NAMES: Final = ("chat_id", "when_busy", "detach")
 
 
-def derived_id(user_id: str, kind: str, text: str) -> str:
-    """Return the id that stands for a text of a user's client: the same for the same text, another for each user."""
-    return str(uuid.uuid5(_NAMESPACE, f"{user_id}\n{kind}\n{text}"))
+def check_new_chat(chat_id: str, name: str) -> None:
+    """Check that a client may begin a chat that it calls ``name``: by a name, or by an id that is derived for nobody.
+
+    Raises:
+        NotFound
+    """
+    if name == chat_id and is_derived(chat_id):
+        raise NotFound("There is no such chat.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from gateway.http.requests import (
     JsonBody,
     Limit,
     check_id,
+    check_new_id,
     check_system_prompt,
     check_title,
 )
@@ -48,7 +49,7 @@ async def create_chat(
     """Create a chat, or return the one that an earlier request with the same ``id`` created."""
     request = rpc.CreateChat(
         user_id=identity.user_id,
-        chat_id=check_id(body.id, "id") or new_id(),
+        chat_id=check_new_id(body.id, "id") or new_id(),
         title=check_title(body.title),
         model=check_model(body.model, identity, gateway.models),
         system_prompt=check_system_prompt(body.system_prompt),

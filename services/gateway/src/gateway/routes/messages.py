@@ -10,7 +10,7 @@ from gateway.auth.authentication import Reader, Writer
 from gateway.auth.model_access import check_model
 from gateway.context import GatewayDependency
 from gateway.errors import Conflict
-from gateway.http.requests import Before, ChatId, JsonBody, Limit, MessageId, check_id
+from gateway.http.requests import Before, ChatId, JsonBody, Limit, MessageId, check_new_id
 from gateway.http.routing import StructRoute, raises
 from gateway.routes.schemas import Accepted, NewAnswer, NewMessage, Page, ToolDecision
 from parley.contracts import rpc
@@ -49,9 +49,9 @@ async def send_message(
     """
     turn = NewTurn(
         chat_id=chat_id,
-        message_id=new_id() if body.id is None else body.id,
+        message_id=check_new_id(body.id, "id") or new_id(),
         content=body.content,
-        answer_id=body.answer_id,
+        answer_id=check_new_id(body.answer_id, "answer_id"),
         parent_id=body.parent_id,
         model=body.model,
         when_busy=body.when_busy,
@@ -91,7 +91,7 @@ async def regenerate(
         user_id=identity.user_id,
         chat_id=chat_id,
         message_id=message_id,
-        answer_id=check_id(body.id, "id") or new_id(),
+        answer_id=check_new_id(body.id, "id") or new_id(),
         model=check_model(body.model, identity, gateway.models),
     )
     with tracing.span(f"POST {MESSAGES}{REGENERATE}", kind="server", parent=request.headers):

@@ -8,17 +8,16 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from gateway.auth.authentication import address_of, check_origin, is_secure, session_cookie
+from gateway.auth.authentication import address_of, check_origin, is_secure
 from gateway.auth.logout_token import Logout, refused
 from gateway.auth.oidc import SIGN_IN_SECONDS, OidcProvider, SignIn, SignInFailed
-from gateway.auth.sessions import id_token_cookie, id_token_path, page_address, start
+from gateway.auth.sessions import id_token_cookie, id_token_path, page_address, session_before, start
 from gateway.context import Gateway, GatewayDependency
 from gateway.errors import (
     Conflict,
     Forbidden,
     Invalid,
     Malformed,
-    NotAuthenticated,
     NotFound,
     RequestTimeout,
     TooLarge,
@@ -29,7 +28,6 @@ from gateway.http.problems import request_id_of
 from gateway.http.requests import media_type, read_body
 from gateway.http.routing import StructRoute, raises
 from parley.contracts.access import identity as contract
-from parley.contracts.access.identity import User
 
 log = logging.getLogger(__name__)
 
@@ -162,8 +160,8 @@ async def _start_session(request: Request, response: Response, gateway: Gateway,
         SignInFailed: the user is disabled, or chat-store does not answer.
     """
     try:
-        before = await _user_before(request, gateway)
-        guest_id = before.id if before is not None and before.issuer is None else None
+        before = await session_before(request, gateway)
+        guest_id = before.user.id if before is not None and before.user.issuer is None else None
         principal = await start(
             request,
             response,
@@ -190,17 +188,6 @@ async def _start_session(request: Request, response: Response, gateway: Gateway,
             path=id_token_path(gateway),
             seconds=gateway.settings.session_max_seconds,
         )
-
-
-async def _user_before(request: Request, gateway: Gateway) -> User | None:
-    """Return the user of the browser's session; None when it has none, or one that has ended."""
-    cookie = session_cookie(request, gateway)
-    if cookie is None:
-        return None
-    try:
-        return (await gateway.identities.by_session_secret(cookie)).user
-    except (NotAuthenticated, Forbidden):
-        return None
 
 
 def _provider(gateway: Gateway) -> OidcProvider:

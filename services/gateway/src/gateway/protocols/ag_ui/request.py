@@ -12,8 +12,8 @@ from gateway.answers.turns import NewTurn
 from gateway.errors import Invalid
 from gateway.protocols.branch import Branch, Given
 from gateway.protocols.openai.completion_request import completion_request, new_turn
-from gateway.protocols.options import Options, TurnIds, derived_id
-from parley.contracts.ids import is_id
+from gateway.protocols.options import Options, TurnIds
+from parley.contracts.ids import derived_id, is_id
 from parley.contracts.resources import Message
 
 _ID_LENGTH = 36

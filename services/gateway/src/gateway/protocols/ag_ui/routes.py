@@ -29,7 +29,7 @@ from gateway.protocols.ag_ui.request import (
     outputs_of,
 )
 from gateway.protocols.branch import Branch, read_branch
-from gateway.protocols.options import Options
+from gateway.protocols.options import Options, check_new_chat
 from gateway.protocols.regeneration import regenerate
 from parley.contracts.completion import WhenBusy
 from parley.contracts.resources import Message
@@ -115,6 +115,8 @@ class _Run:
         options = Options.of(self.request.headers, body.props.metadata)
         given = given_of(user_id, self.chat_id, body.messages)
         branch = await read_branch(store, user_id, self.chat_id, given)
+        if branch.chat is None:
+            check_new_chat(self.chat_id, self.thread_id)
         newest = branch.find(given[-1]) if given else None
         role = body.messages[-1].role
         if role == "user":

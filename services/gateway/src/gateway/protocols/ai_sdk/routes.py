@@ -29,11 +29,11 @@ from gateway.protocols.ai_sdk.request import (
     outputs_of,
 )
 from gateway.protocols.branch import Branch, Given, read_branch
-from gateway.protocols.options import IDEMPOTENCY_HEADER, Options, derived_id
+from gateway.protocols.options import IDEMPOTENCY_HEADER, Options, check_new_chat
 from gateway.protocols.regeneration import regenerate
 from parley.contracts import rpc
 from parley.contracts.completion import ContextMessage
-from parley.contracts.ids import new_id
+from parley.contracts.ids import derived_id, new_id
 from parley.contracts.resources import Message
 from parley.runtime import tracing
 
@@ -59,6 +59,8 @@ async def chat(
     chat_id = chat_id_of(identity.user_id, body.id)
     given = given_of(identity.user_id, chat_id, body.messages)
     branch = await read_branch(gateway.store, identity.user_id, chat_id, given)
+    if branch.chat is None:
+        check_new_chat(chat_id, body.id)
     newest = branch.find(given[-1])
     before = branch.without_greeting(given[:-1])
     branch.check([*before, given[-1]] if newest is not None or given[-1].role == "assistant" else before)
