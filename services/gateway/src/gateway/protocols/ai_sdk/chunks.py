@@ -152,7 +152,8 @@ class UIMessageChunks:
         if message.role == "user" or message.status == "failed":
             raise Unavailable(message.error.message if message.error is not None else "The message was deleted.")
         if message.status == "stopped":
-            return chunk("abort", reason="stopped") + DONE
+            # Without a reason: earlier versions refuse the member.
+            return chunk("abort") + DONE
         # The client runs its tools when it has their input, and sends the results: the answer has to be stored then.
         calls = [call for call in message.tool_calls if call.server is None]
         end = b"".join(map(self._input, calls)) + chunk("finish-step")
