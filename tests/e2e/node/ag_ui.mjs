@@ -77,6 +77,7 @@ const scenarios = {
     assert.ok(error?.code);
     const forked = open("thread that fails");
     forked.addMessage({ id: "a", role: "user", content: "Never sent" });
+    forked.addMessage({ id: "c", role: "assistant", content: "Never answered" });
     forked.addMessage({ id: "b", role: "user", content: "After it" });
     await assert.rejects(forked.runAgent(), /409/);
   },

@@ -88,10 +88,17 @@ const scenarios = {
     assert.equal(chat.status, "error");
     assert.equal(chat.messages.at(-1).role === "assistant" ? textOf(chat.messages.at(-1)) : "", "");
     const forked = open("errors", { model: "demo-fast" }, {
-      messages: [{ id: "unknown", role: "user", parts: [{ type: "text", text: "Never sent" }] }],
+      messages: ["user", "assistant"].map((role) => ({ id: `unknown ${role}`, role, parts: [{ type: "text", text: "Never sent" }] })),
     });
     await forked.sendMessage({ text: "After it" });
-    assert.match(forked.error.message, /messages\[0\]/);
+    assert.match(forked.error.message, /messages\[1\]/);
+    const refused = open("refused", { model: "demo-fast" });
+    await refused.sendMessage({ files: [{ type: "file", mediaType: "application/pdf", url: "data:application/pdf;base64,AA" }] });
+    assert.match(refused.error.message, /messages\[0\]\.parts\[0\]/);
+    for (const text of ["After it", "And again"]) {
+      await refused.sendMessage({ text });
+      assert.equal(refused.status, "ready", String(refused.error));
+    }
     const stranger = new Chat({ transport: new DefaultChatTransport({ api: `${base}/ai-sdk/chat` }) });
     await stranger.sendMessage({ text: "Hello" });
     assert.match(stranger.error.message, /not_authenticated/);

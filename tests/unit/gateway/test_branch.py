@@ -89,10 +89,21 @@ def test_messages_before_the_known_ones_are_not_compared() -> None:
 
 
 def test_what_a_page_says_before_the_first_prompt_is_in_no_chat() -> None:
-    assert branch().without_greeting(given("a9", "p1", "a1")) == given("a9", "p1", "a1")[1:]
-    assert Branch().without_greeting(given("a9")) == []
-    assert branch().without_greeting(given("a1", "p2", "a2")) == given("a1", "p2", "a2")
-    assert branch().without_greeting(given("p1", "a9")) == given("p1", "a9"), "it is not before the first prompt"
+    assert branch().before_newest(given("a9", "p1", "a1", "p8")) == given("a9", "p1", "a1")[1:]
+    assert Branch().before_newest(given("a9", "p8")) == []
+    assert branch().before_newest(given("a1", "p2", "a2", "p8")) == given("a1", "p2", "a2")
+    assert branch().before_newest(given("p1", "a9", "p8")) == given("p1", "a9"), "it is not before the first prompt"
+
+
+def test_a_prompt_that_was_refused_or_did_not_arrive_is_in_no_chat() -> None:
+    rejected = p("p3", None, status="deleted")
+    found = branch(*TWO_TURNS, rejected)
+    for ids in (["p1", "a1", "p7", "p2", "a2", "p8"], ["p7", "p1", "a1", "p2", "a2", "p3", "p6", "p8"]):
+        before = found.before_newest(given(*ids))
+        assert [each.ids[1] for each in before] == ["p1", "a1", "p2", "a2"]
+        found.check(before)
+    assert branch().before_newest(given("p7", "a9", "p8")) == given("p7", "a9"), "a forked conversation has its answer"
+    assert branch().before_newest(given("p1", "p2", "p8")) == given("p1", "p2"), "they are in the chat"
 
 
 def test_another_answer_stops_the_one_to_the_same_message_or_what_the_client_chose() -> None:

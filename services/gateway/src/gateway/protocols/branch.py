@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import dropwhile
+from itertools import dropwhile, pairwise
 from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
@@ -53,9 +53,14 @@ class Branch:
         """Return the stored message."""
         return next((self._by_id[each] for each in given.ids if each in self._by_id), None)
 
-    def without_greeting(self, given: Sequence[Given]) -> list[Given]:
-        """Return the messages without what the page itself says before the first prompt: no chat has that."""
-        return list(dropwhile(lambda each: each.role == "assistant" and self.find(each) is None, given))
+    def before_newest(self, given: Sequence[Given]) -> list[Given]:
+        """Return the messages before the newest one that can be in a chat.
+
+        What the page itself says before the first prompt is in none, and neither is a prompt that was refused, or did
+        not arrive: another one follows it at once.
+        """
+        kept = [each for each, next_ in pairwise(given) if not each.role == next_.role == "user" or self._has(each)]
+        return list(dropwhile(lambda each: each.role == "assistant" and not self._has(each), kept))
 
     def check(self, given: Sequence[Given]) -> None:
         """Check the client's messages against the stored ones, as far back as those are known.
@@ -143,6 +148,10 @@ class Branch:
         last = self.find(given[-1]) if given else None
         answers = [] if last is None else self.answers_from(last)
         return _results(answers[-1], outputs) if answers else []
+
+    def _has(self, given: Given) -> bool:
+        message = self.find(given)
+        return message is not None and message.status != "deleted"
 
     def _continues(self, message: Message) -> bool:
         """Whether a prompt has only the results of tools that the answer before it called."""

@@ -169,7 +169,7 @@ def _turn(
 
 def _prompt_id(user_id: str, chat_id: str, message: InputMessage) -> str:
     """Return the id of a user's message. One that was edited has its id still, and is another message."""
-    digest = hashlib.sha256(msgspec.json.encode(message.content)).hexdigest()
+    digest = hashlib.sha256(msgspec.json.encode(message.content, order="deterministic")).hexdigest()
     return derived_id(user_id, "ag-ui message", f"{chat_id}\n{message.id}\n{digest}")
 
 

@@ -118,9 +118,9 @@ class _Run:
         if branch.chat is None:
             check_new_chat(self.chat_id, self.thread_id)
         newest = branch.find(given[-1]) if given else None
+        before = branch.before_newest(given)
         role = body.messages[-1].role
         if role == "user":
-            before = branch.without_greeting(given[:-1])
             branch.check(before if newest is None else [*before, given[-1]])
             if newest is not None:
                 return await self._answer_again(branch, newest, body, options.when_busy)
@@ -128,7 +128,7 @@ class _Run:
             results = branch.results_before(before, outputs_of(body))
             turn = new_prompt(body, user_id, self.chat_id, options, parent_id, results)
         elif role == "tool" and newest is not None:
-            branch.check(branch.without_greeting(given))
+            branch.check([*before, given[-1]])
             turn = new_results(body, user_id, branch, newest, options)
         else:
             raise Invalid("The last message must be the user's, or the result of a tool.", field="messages")

@@ -137,8 +137,11 @@ def _turn(
 
 
 def _prompt_id(user_id: str, chat_id: str, message: UIMessage) -> str:
-    """Return the id of a user's message. One that was edited has its id still, and is another message."""
-    digest = hashlib.sha256(msgspec.json.encode(message.parts)).hexdigest()
+    """Return the id of a user's message. One that was edited has its id still, and is another message.
+
+    The order of the members is not the client's to keep: a page's database may have sorted them.
+    """
+    digest = hashlib.sha256(msgspec.json.encode(message.parts, order="deterministic")).hexdigest()
     return derived_id(user_id, "ai-sdk message", f"{chat_id}\n{message.id}\n{digest}")
 
 

@@ -62,7 +62,7 @@ async def chat(
     if branch.chat is None:
         check_new_chat(chat_id, body.id)
     newest = branch.find(given[-1])
-    before = branch.without_greeting(given[:-1])
+    before = branch.before_newest(given)
     branch.check([*before, given[-1]] if newest is not None or given[-1].role == "assistant" else before)
     asking = _Asking(gateway, request, identity, body, branch)
     with tracing.span(f"POST {PATH}", kind="server", parent=request.headers):
