@@ -26,7 +26,8 @@ const scenarios = {
 
   async tools() {
     const tools = [{ type: "function", function: clock }];
-    const asked = await client.chat.completions.create({ model: "demo-tools", messages, tools });
+    // This helper adds members to the message, which goes back with them.
+    const asked = await client.chat.completions.parse({ model: "demo-tools", messages, tools });
     const { message } = asked.choices[0];
     const result = { role: "tool", tool_call_id: message.tool_calls[0].id, content: "12:00" };
     const answered = await client.chat.completions.create({
@@ -50,6 +51,9 @@ const scenarios = {
     assert.match(first.output_text, /otters/);
     const next = await client.responses.create({ model: "demo-fast", input: "More", previous_response_id: first.id });
     assert.equal(next.status, "completed");
+    // The AI SDK refers to earlier output like this.
+    const input = [{ type: "item_reference", id: first.output[0].id }, { role: "user", content: "More" }];
+    assert.equal((await client.responses.create({ model: "demo-fast", input })).status, "completed");
     const background = await client.responses.create({ model: "demo", input: "Slowly", background: true, stream: true });
     let id;
     let last = 0;

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import openai
+import pydantic
 import pytest
 from openai.types.chat import ChatCompletionChunk
 
@@ -20,6 +21,13 @@ TOOLS: Any = [
         "function": {"name": "look", "parameters": {"type": "object", "properties": {"at": {"type": "string"}}}},
     }
 ]
+
+
+class Otters(pydantic.BaseModel):
+    name: str
+    count: int
+
+
 IMAGE = "data:image/png;base64,iVBORw0KGgo="
 
 
@@ -156,6 +164,31 @@ async def test_a_tool_is_called_and_its_result_is_answered(caller: Caller) -> No
     assert answer.choices[0].message.content == "The tools returned: two otters"
 
 
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # the SDK's own message with what it parsed
+async def test_what_the_helper_parsed_goes_back_as_it_is(caller: Caller) -> None:
+    tools: Any = [openai.pydantic_function_tool(Otters)]
+    async with caller.client() as client:
+        called = (
+            (await client.chat.completions.parse(model="demo-tools", messages=OTTERS, tools=tools)).choices[0].message
+        )
+        assert called.tool_calls is not None
+        assert isinstance(called.tool_calls[0].function.parsed_arguments, Otters)
+        result: Any = {"role": "tool", "tool_call_id": called.tool_calls[0].id, "content": "two otters"}
+        messages: Any = [*OTTERS, called, result]
+        answer = await client.chat.completions.parse(model="demo-fast", messages=messages, response_format=Otters)
+        messages += [answer.choices[0].message, *OTTERS]
+        again = await client.chat.completions.parse(model="demo-fast", messages=messages, response_format=Otters)
+    assert isinstance(again.choices[0].message.parsed, Otters)
+
+
+@pytest.mark.parametrize("role", ["system", "assistant"])
+async def test_the_last_message_is_answered_whoever_wrote_it(caller: Caller, role: str) -> None:
+    messages: Any = [{"role": role, "content": "Otters"}]
+    async with caller.client() as client:
+        completion = await client.chat.completions.create(model="demo-echo", messages=messages)
+    assert json.loads(completion.choices[0].message.content or "")["messages"] == messages
+
+
 @pytest.mark.parametrize(
     ("model", "kind", "code"),
     [
@@ -199,7 +232,7 @@ async def test_an_answer_that_content_rules_cut_off_has_its_reason(caller: Calle
             "messages[0].nickname",
             "unknown_parameter",
         ),
-        ({"messages": [{"role": "assistant", "content": "x"}]}, "messages", "invalid"),
+        ({"messages": []}, "messages", "invalid"),
         ({"messages": [{"role": "user", "content": " "}]}, None, "empty_message"),
         ({"temperature": "warm"}, "temperature", "invalid"),
     ],

@@ -236,7 +236,7 @@ async def test_a_response_that_is_not_stored_deletes_no_chat_with_other_turns(
     ("fields", "param"),
     [
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
-        ({"include": ["reasoning.encrypted_content"]}, "include[0]"),
+        ({"include": ["message.output_text.logprobs"]}, "include[0]"),
         ({"extra_body": {"frobnicate": 1}}, "frobnicate"),
         ({"conversation": "conv_none"}, None),
     ],
@@ -248,13 +248,49 @@ async def test_a_refusal_has_openais_shape(sdk: AsyncOpenAI, fields: dict[str, A
     assert refused.value.param == param
 
 
+@pytest.mark.parametrize(
+    ("model", "kind", "code"),
+    [
+        ("nobodys-model", openai.NotFoundError, "model_not_found"),
+        ("demo-context-length", openai.BadRequestError, "context_length_exceeded"),
+        ("demo-error-401", openai.InternalServerError, "provider_auth"),
+    ],
+)
+async def test_what_the_provider_refuses_is_the_status_of_the_response(
+    sdk: AsyncOpenAI, model: str, kind: type[openai.APIStatusError], code: str
+) -> None:
+    with pytest.raises(kind) as refused:
+        await sdk.responses.create(model=model, input="Hi")
+    assert refused.value.code == code
+
+
 async def test_an_answer_that_the_provider_fails_is_a_failed_response(sdk: AsyncOpenAI) -> None:
-    response = await sdk.responses.create(model="demo-error-401", input="Hi")
+    created = await events_of(await sdk.responses.create(model="demo-error-401", input="Hi", stream=True))
+    assert created[-1]["type"] == "response.failed"
+    response = await sdk.responses.retrieve(created[0]["response"]["id"])
     check_response(raw(response))
     assert response.status == "failed"
     assert response.error is not None
     events = await events_of(await sdk.responses.retrieve(response.id, stream=True))
     assert events[-1]["type"] == "response.failed"
+
+
+async def test_input_refers_to_items_of_earlier_responses(sdk: AsyncOpenAI, stack: RunningStack) -> None:
+    called = await sdk.responses.create(model="demo-tools", input="Weather?", tools=[WEATHER])
+    [call] = called.output
+    assert call.type == "function_call"
+    question: Any = {"role": "user", "content": "Weather?"}
+    result: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "Sun"}
+    request: Any = {"model": "demo-tools", "tools": [WEATHER]}
+    items: Any = [question, {"type": "item_reference", "id": call.id}, result]
+    answered = await sdk.responses.create(input=items, **request)
+    assert answered.output_text == "The tools returned: Sun"
+    listed = [item async for item in sdk.responses.input_items.list(answered.id, order="asc")]
+    assert [item.type for item in listed] == ["message", "function_call", "function_call_output"]
+    async with stack.client() as other:
+        with pytest.raises(openai.NotFoundError) as refused:
+            await sdk_of(await token_of(other), stack.url).responses.create(input=items, **request)
+    assert refused.value.param == "input[1].id"
 
 
 async def test_an_answer_that_is_cut_off_by_its_limit_is_incomplete(sdk: AsyncOpenAI) -> None:

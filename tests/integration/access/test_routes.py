@@ -13,6 +13,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from gateway.answers.reader import AnswerRef
 from gateway.app import build_routes
 from gateway.protocols.openai.responses_ids import conversation_id, item_id, response_id
 from parley.contracts import ids
@@ -237,7 +238,9 @@ def _path(name: str, scene: Scene, caller: str) -> str:
         "call_id": "call_1",
         "conversation_id": conversation_id(scene.chat_id),
         "response_id": response_id(scene.chat_id, scene.messages.get("answer", ids.new_id())),
-        "item_id": item_id("msg", scene.messages.get("prompt", ids.new_id()), 0, 0),
+        "item_id": item_id(
+            "msg", AnswerRef(chat_id=scene.chat_id, message_id=scene.messages.get("prompt", ids.new_id())), 0, 0
+        ),
     }
     return path.format(**values)
 

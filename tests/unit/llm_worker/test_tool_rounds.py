@@ -312,6 +312,15 @@ async def test_a_required_call_is_required_once(ended: Ended, store: Store) -> N
     assert [members.get("tool_choice") for _, _, members in asked.provider.asked] == ["required", None]
 
 
+async def test_without_tools_nothing_is_said_about_their_calls(ended: Ended, store: Store) -> None:
+    asked = run(Server(), LATE)
+    asked.claims.parameters = {"tools": [], "tool_choice": "none", "parallel_tool_calls": False, "top_p": 1}
+    await ended(asked)
+    members = asked.provider.asked[0][2]
+    assert members["top_p"] == 1
+    assert not members.keys() & {"tools", "tool_choice", "parallel_tool_calls"}
+
+
 async def test_no_tools_are_offered_where_none_may_be_called(ended: Ended, store: Store) -> None:
     asked = run(Server(), LATE)
     asked.claims.parameters = {"tool_choice": "none"}

@@ -20,7 +20,7 @@ SECURITY_HEADERS: Final = (
 CORS_REQUEST_HEADERS: Final = ("Authorization", "Content-Type", "Last-Event-ID", "Parley-User", "X-Request-Id")
 """Headers that a page of an allowed origin may send to push; to the gateway, all."""
 
-CORS_RESPONSE_HEADERS: Final = ("Location", "Retry-After", "X-Request-Id")
+CORS_RESPONSE_HEADERS: Final = ("Location", "Retry-After", "X-Request-Id", "X-Should-Retry")
 """Headers that a page of an allowed origin may read."""
 
 CORS_SECONDS: Final = 600

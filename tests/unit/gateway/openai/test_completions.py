@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from openai.types.chat import completion_create_params as create_params
 
 from gateway.answers import events as e
 from gateway.errors import Invalid
@@ -15,6 +16,9 @@ from gateway.protocols.openai.errors import AnswerFailed
 from gateway.protocols.options import Options, TurnIds
 from parley.contracts.completion import ContextMessage, ImagePart, TextPart, ToolCall
 from parley.contracts.resources import Message, Usage
+
+CREATE = (create_params.CompletionCreateParamsBase, create_params.CompletionCreateParamsNonStreaming)
+"""OpenAI's parameters."""
 
 IDS = TurnIds(chat_id="chat", message_id="prompt", answer_id="answer")
 
@@ -104,6 +108,46 @@ def test_results_of_tools_at_the_end_are_what_is_answered() -> None:
     assert made.completion.context[2] == ContextMessage(role="tool", content="a dot", tool_call_id="a")
 
 
+@pytest.mark.parametrize("role", ["system", "developer", "assistant"])
+def test_the_last_message_is_answered_whoever_wrote_it(role: str) -> None:
+    last = {"role": role, "content": "Write a haiku."}
+    shown = ContextMessage(role="assistant" if role == "assistant" else "system", content="Write a haiku.")
+    alone = turn(messages=[last])
+    assert (alone.content, alone.completion.instructions, alone.completion.context) == ("", None, [shown])
+    behind = turn(messages=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}, last])
+    assert (behind.content, behind.completion.instructions) == ("", "Be brief.")
+    assert behind.completion.context == [ContextMessage(role="user", content="Hi"), shown]
+    with pytest.raises(Invalid):
+        turn(messages=[])
+
+
+def test_what_the_sdks_add_to_an_answer_is_not_sent() -> None:
+    """Their helpers parse contents and arguments; the Agents SDK repeats a message's members in its text."""
+    function = {"name": "look", "arguments": "{}", "parsed_arguments": {}}
+    message = {"role": "assistant", "refusal": None, "annotations": [], "reasoning_content": "Hm."}
+    made = turn(
+        messages=[
+            {"role": "user", "content": "Hi"},
+            {**message, "content": '{"a": 1}', "parsed": {"a": 1}},
+            {**message, "content": [{"type": "text", "text": "So.", **message}]},
+            {**message, "tool_calls": [{"id": "a", "type": "function", "function": function}]},
+            {"role": "tool", "tool_call_id": "a", "content": "a dot"},
+        ]
+    )
+    assert made.completion.context[1:4] == [
+        ContextMessage(role="assistant", content='{"a": 1}'),
+        ContextMessage(role="assistant", content="So."),
+        ContextMessage(role="assistant", content="", tool_calls=[ToolCall(id="a", name="look", arguments="{}")]),
+    ]
+
+
+def test_every_parameter_may_be_null() -> None:
+    names = {name for kind in CREATE for name in kind.__annotations__} - {"model", "messages"}
+    assert {"store", "moderation", "prompt_cache_options"} < names
+    made = turn(**dict.fromkeys(names))
+    assert made.completion.parameters == {}
+
+
 def test_only_a_prompt_with_images_has_parts() -> None:
     text = {"type": "text", "text": "This?"}
     image = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
@@ -160,6 +204,19 @@ def test_calls_of_the_client_are_numbered_and_those_of_parley_are_not_shown() ->
         (1, "b", {"name": "look", "arguments": ""}),
         (1, None, {"arguments": "{}"}),
     ]
+
+
+@pytest.mark.parametrize(
+    ("part", "content"),
+    [
+        (e.PartStarted(number=10, index=0, kind="text"), ""),
+        (e.PartStarted(number=10, index=0, kind="reasoning"), None),
+        (e.PartStarted(number=10, index=0, kind="tool", call=ToolCall(id="a", name="look")), None),
+    ],
+)
+def test_the_first_chunk_begins_a_text_only_where_there_is_one(part: e.PartStarted, content: str | None) -> None:
+    first = chunks_of([part])[0]["choices"][0]["delta"]
+    assert first == {"role": "assistant", "content": content, "refusal": None}
 
 
 def test_another_attempt_is_an_error_only_when_something_of_the_one_before_was_sent() -> None:

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from openai import omit
 from openai.lib.streaming.responses._responses import ResponseStreamState
 
+from gateway.answers.reader import AnswerRef
 from gateway.errors import NotFound
 from gateway.protocols.openai import responses_ids as ids
+from gateway.protocols.openai.response_items import input_items, item_of
 from gateway.protocols.openai.responses_request import NewResponse
 from parley.contracts import frames
 from parley.contracts.completion import CompletionRequest, Span, ToolCall, ToolDelta
@@ -139,6 +141,14 @@ def test_a_response_has_items_in_the_order_in_which_the_model_wrote() -> None:
     assert len({item["id"] for item in response["output"]}) == 7
 
 
+def test_an_item_of_a_turn_is_found_by_its_id() -> None:
+    stored = turn(answer(content="Hi", reasoning="Hm", attempt=1))
+    for item in [*input_items(stored.prompt, stored.completion), *as_dict(stored)["output"]]:
+        assert item_of(stored, item["id"]) == item
+    with pytest.raises(NotFound):
+        item_of(stored, "msg_1")
+
+
 def test_the_last_item_of_an_answer_that_was_cut_off_is_incomplete() -> None:
     stored = answer(content="Hi", reasoning="Hm", status="stopped", attempt=1)
     assert [item["status"] for item in as_dict(turn(stored))["output"]] == ["completed", "incomplete"]
@@ -151,7 +161,9 @@ def test_ids_lead_back_to_what_they_name() -> None:
     ref = ids.answer_of(ids.response_id(CHAT, ANSWER))
     assert (ref.chat_id, ref.message_id) == (CHAT, ANSWER)
     assert ids.chat_of(ids.conversation_id(CHAT)) == CHAT
-    assert ids.message_of(ids.item_id("msg", PROMPT, 3, 4)) == PROMPT
+    prompt = AnswerRef(chat_id=CHAT, message_id=PROMPT)
+    assert ids.message_of(ids.item_id("msg", prompt, 3, 4)) == prompt
+    assert ids.item_id("msg", prompt, 3, 4) != ids.item_id("msg", prompt, 4, 3)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from openai.types.responses import response_create_params as create_params
 
 from gateway.errors import GatewayError
 from gateway.http.requests import invalid
-from gateway.protocols.openai.response_items import input_items, parse_input
+from gateway.protocols.openai.response_items import input_items, parse_input, references
 from gateway.protocols.openai.responses_request import NewResponse
 from gateway.protocols.options import Options
 from parley.contracts.completion import CompletionRequest, ContextMessage, ImagePart, TextPart, ToolCall
@@ -89,6 +90,13 @@ def test_a_text_is_the_prompt() -> None:
         ({"service_tier": "auto", "truncation": "auto", "top_logprobs": 0, "stream": True, "store": True}, {}),
         ({"service_tier": "flex", "prompt_cache_key": "k"}, {"service_tier": "flex", "prompt_cache_key": "k"}),
         ({"prompt": None, "max_tool_calls": None, "temperature": None}, {}),
+        ({"include": ["reasoning.encrypted_content"], "client_metadata": {"session_id": "1"}}, {}),
+        ({"reasoning": {"effort": None, "summary": None, "generate_summary": None, "context": None, "mode": None}}, {}),
+        (
+            {"tools": [{**TOOL, "defer_loading": False, "allowed_callers": None, "output_schema": None}]},
+            {"tools": [{"type": "function", "function": {key: TOOL[key] for key in ("name", "parameters", "strict")}}]},
+        ),
+        ({"prompt_cache_options": {"ttl": "30m"}}, {"prompt_cache_options": {"ttl": "30m"}}),
     ],
 )
 def test_a_parameter_is_sent_as_chat_completions_spell_it(body: dict[str, Any], sent: dict[str, Any]) -> None:
@@ -117,7 +125,9 @@ def test_a_parameter_is_sent_as_chat_completions_spell_it(body: dict[str, Any], 
         ({"tools": [{"type": "mcp", "server_label": "s", "server_url": "https://x"}]}, "tools[0].type"),
         ({"tool_choice": "sometimes"}, "tool_choice"),
         ({"tool_choice": {"type": "file_search"}}, "tool_choice.type"),
-        ({"include": ["reasoning.encrypted_content"]}, "include[0]"),
+        ({"include": ["message.output_text.logprobs"]}, "include[0]"),
+        ({"tools": [{**TOOL, "defer_loading": True}]}, "tools[0].defer_loading"),
+        ({"input": [{"role": "user", "content": "x", "namespace": "n"}]}, "input[0].namespace"),
         ({"truncation": "disabled"}, "truncation"),
         ({"top_logprobs": 3}, "top_logprobs"),
         ({"max_tool_calls": 3}, "max_tool_calls"),
@@ -139,6 +149,12 @@ def test_what_is_not_supported_is_refused_by_its_name(body: dict[str, Any], fiel
     with pytest.raises(GatewayError) as refused:
         parse(**body)
     assert refused.value.field == field
+
+
+def test_every_parameter_may_be_null() -> None:
+    names = {*create_params.ResponseCreateParamsBase.__annotations__, "stream"} - {"input"}
+    assert {"store", "moderation", "truncation"} < names
+    assert parse(**dict.fromkeys(names)) == ("Hi", CompletionRequest())
 
 
 def test_instructions_and_metadata_go_with_the_turn_and_not_to_the_provider() -> None:
@@ -205,6 +221,35 @@ def test_results_of_tools_are_answered_without_a_prompt() -> None:
         ContextMessage(role="tool", content="Sun", tool_call_id="a"),
         ContextMessage(role="tool", content="Snow", tool_call_id="b"),
     ]
+
+
+def test_what_the_sdks_add_to_earlier_output_is_not_sent() -> None:
+    """Their helpers parse texts and arguments; ``model_dump()`` writes every member, most of them null."""
+    text = {"type": "output_text", "text": "{}", "annotations": [], "logprobs": None, "parsed": {"a": 1}}
+    call = {"call_id": "a", "name": "f", "arguments": "{}", "parsed_arguments": {}, "namespace": None, "async_": None}
+    content, _, context = parse_input(
+        [
+            {"role": "user", "content": "Hi", "type": None},
+            {"type": "message", "id": "msg_1", "role": "assistant", "content": [text], "phase": None, "status": None},
+            {"type": "function_call", "id": None, "status": None, "caller": None, **call},
+            {"type": "function_call_output", "call_id": "a", "output": "1", "name": None, "namespace": None},
+        ]
+    )
+    assert content == ""
+    assert context == [
+        ContextMessage(role="user", content="Hi"),
+        ContextMessage(role="assistant", content="{}", tool_calls=[ToolCall(id="a", name="f", arguments="{}")]),
+        ContextMessage(role="tool", content="1", tool_call_id="a"),
+    ]
+
+
+def test_a_message_without_content_is_empty() -> None:
+    assert parse_input([{"role": "user", "content": []}]) == ("", [], [])
+
+
+def test_references_are_found_with_and_without_their_type() -> None:
+    items = [{"id": "a"}, {"role": "user", "content": "Hi", "id": "b"}, {"type": "item_reference", "id": "c"}]
+    assert list(references(items)) == [(0, "a"), (2, "c")]
 
 
 def test_a_call_that_parley_made_is_sent_back_with_its_result() -> None:

@@ -108,7 +108,7 @@ class ToolRounds:
         parameters = dict(self._claim.parameters)
         definitions = self._toolbox.definitions if self._toolbox is not None else []
         if not definitions or parameters.get("tool_choice") == "none":
-            return parameters
+            return parameters if parameters.get("tools") else _without_tools(parameters)
         parameters["tools"] = [*(parameters.get("tools") or ()), *definitions]
         if self.number >= self._dependencies.settings.mcp_rounds:
             parameters["tool_choice"] = "none"
@@ -267,6 +267,18 @@ def tokens_of_rounds(claim: Claimed) -> list[int]:
         total += sum(map(context.tokens_of, messages_of(stored.text, stored.calls)))
         sizes.append(total)
     return sizes
+
+
+def _without_tools(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a request that has no tools.
+
+    Clients of OpenAI's Responses say how tools are called also where there are none; chat completions refuse that.
+    """
+    return {
+        name: value
+        for name, value in parameters.items()
+        if name not in ("tools", "parallel_tool_calls") and not (name == "tool_choice" and value in ("none", "auto"))
+    }
 
 
 def _arguments(call: ToolCall) -> dict[str, Any] | None:

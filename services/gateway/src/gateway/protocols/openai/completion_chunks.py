@@ -137,9 +137,9 @@ class CompletionChunks:
                 return self._chunk(name + _encode(event.text) + b"}")
             case PartStarted(call=ToolCall() as call) if _is_clients(call):
                 index = self._calls[event.index] = len(self._calls)
-                return self._begin() + self._delta({"tool_calls": [_begun(index, call)]})
+                return self._begin(None) + self._delta({"tool_calls": [_begun(index, call)]})
             case PartStarted(call=None):
-                return self._begin()
+                return self._begin("" if event.kind == "text" else None)
             case Requested():
                 self._set_message(event.message)
             case AttemptStarted() if self._has_begun:
@@ -160,11 +160,13 @@ class CompletionChunks:
         self._head = b"data: " + _encode(head)[:-1]
         self._tail = (b',"usage":null}' if self._include_usage else b"}") + b"\n\n"
 
-    def _begin(self) -> bytes:
+    def _begin(self, content: str | None) -> bytes:
+        """Return the first chunk; ``content`` is null where the answer does not begin with text: clients take any other
+        for the beginning of one."""
         if self._has_begun:
             return b""
         self._has_begun = True
-        return self._delta({"role": "assistant", "content": "", "refusal": None})
+        return self._delta({"role": "assistant", "content": content, "refusal": None})
 
     def _delta(self, delta: dict[str, Any]) -> bytes:
         return self._chunk(_encode(delta))
@@ -187,7 +189,7 @@ class CompletionChunks:
         usage = b""
         if self._include_usage:
             usage = b'%b,"choices":[],"usage":%b}\n\n' % (self._head, _encode(_usage(message.usage)))
-        return self._begin() + last + usage + DONE
+        return self._begin("") + last + usage + DONE
 
 
 def _require_complete(message: Message) -> None:

@@ -39,13 +39,32 @@ class ImageContent(_Part, frozen=True, kw_only=True, tag="image_url"):
     image_url: ImageUrl
 
 
+class AnswerText(TextContent, frozen=True, kw_only=True, tag="text"):
+    """Text of an earlier answer.
+
+    OpenAI's Agents SDK (JavaScript) repeats the message's members in it; they are not sent to the provider.
+    """
+
+    role: Literal["assistant"] | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    annotations: list[dict[str, Any]] | None = None
+    audio: None = None
+    function_call: None = None
+
+
 class RefusalContent(_Part, frozen=True, kw_only=True, tag="refusal"):
     refusal: str
 
 
 class FunctionCall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Attributes:
+    parsed_arguments: The SDKs' reading of ``arguments``, which their helpers add; not sent to the provider.
+    """
+
     name: str
     arguments: str
+    parsed_arguments: Any = None
 
 
 class CalledFunction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,14 +97,16 @@ class AssistantMessage(_Message, frozen=True, kw_only=True, tag="assistant"):
 
     Attributes:
         reasoning_content, annotations: Of an answer that is sent back as it came; not sent to the provider.
+        parsed: The SDKs' reading of ``content``, which their helpers add; not sent to the provider.
         audio, function_call: Only null.
     """
 
-    content: str | list[TextContent | RefusalContent] | None = None
+    content: str | list[AnswerText | RefusalContent] | None = None
     tool_calls: list[CalledFunction] | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
     annotations: list[dict[str, Any]] | None = None
+    parsed: Any = None
     audio: None = None
     function_call: None = None
 
@@ -115,7 +136,7 @@ class ChatCompletionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_un
         service_tier: ``auto`` is not sent to the provider.
         n: 1.
         modalities: Text.
-        logprobs, top_logprobs, audio, functions, function_call, prediction, web_search_options: Refused.
+        logprobs, top_logprobs, audio, functions, function_call, moderation, prediction, web_search_options: Refused.
     """
 
     model: str
@@ -144,6 +165,7 @@ class ChatCompletionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     reasoning_effort: str | None = None
     verbosity: str | None = None
     prompt_cache_key: str | None = None
+    prompt_cache_options: dict[str, Any] | None = None
     prompt_cache_retention: str | None = None
     safety_identifier: str | None = None
     logprobs: bool | None = None
@@ -151,6 +173,7 @@ class ChatCompletionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     audio: Any = None
     functions: Any = None
     function_call: Any = None
+    moderation: Any = None
     prediction: Any = None
     web_search_options: Any = None
 
@@ -158,10 +181,12 @@ class ChatCompletionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_un
 _PASSED: Final = (
     *("temperature", "top_p", "frequency_penalty", "presence_penalty", "max_tokens", "max_completion_tokens"),
     *("stop", "seed", "logit_bias", "response_format", "tools", "tool_choice", "parallel_tool_calls"),
-    *("reasoning_effort", "verbosity", "prompt_cache_key", "prompt_cache_retention", "safety_identifier"),
+    *("reasoning_effort", "verbosity", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
+    "safety_identifier",
 )
 _REFUSED: Final = (
-    *("logprobs", "top_logprobs", "audio", "functions", "function_call", "prediction", "web_search_options"),
+    *("logprobs", "top_logprobs", "audio", "functions", "function_call", "moderation", "prediction"),
+    "web_search_options",
 )
 
 
@@ -185,11 +210,12 @@ def new_turn(request: ChatCompletionRequest, ids: TurnIds, options: Options) -> 
     _check(request)
     messages = list(enumerate(request.messages))
     instructions = []
-    while messages and isinstance(first := messages[0][1], SystemMessage | DeveloperMessage) and first.name is None:
+    # The last message is what is answered, whoever wrote it.
+    while messages[1:] and isinstance(first := messages[0][1], SystemMessage | DeveloperMessage) and first.name is None:
         instructions.append(_text(first.content))
         messages.pop(0)
-    if not messages or not isinstance(messages[-1][1], UserMessage | ToolMessage):
-        raise Invalid("The last message must be a user's, or the result of a tool.", field="messages")
+    if not messages:
+        raise Invalid("There is nothing to answer.", field="messages")
     content, parts, name = "", list[ContentPart](), None
     if isinstance(messages[-1][1], UserMessage):
         name = messages[-1][1].name

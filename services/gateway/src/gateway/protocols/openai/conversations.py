@@ -14,7 +14,7 @@ from gateway.context import Gateway, GatewayDependency
 from gateway.errors import Conflict, NotFound
 from gateway.http.requests import JsonBody, check_system_prompt, check_title
 from gateway.http.routing import StructRoute, raises
-from gateway.protocols.openai.response_items import Item, Strict, input_items, output_items
+from gateway.protocols.openai.response_items import Item, Strict, input_items, item_of, output_items
 from gateway.protocols.openai.response_lists import After, Includes, ItemPage, Limit, Order, item_page
 from gateway.protocols.openai.responses_ids import chat_of, conversation_id, message_of
 from gateway.protocols.options import TurnIds
@@ -143,7 +143,7 @@ async def list_conversation_items(
     if order == "asc":
         branch.reverse()
     if after is not None:
-        last = message_of(after)
+        last = message_of(after).message_id
         first = next((index for index, message in enumerate(branch) if message.id == last), len(branch))
         branch = branch[first:]
     items: list[Item] = []
@@ -163,11 +163,8 @@ async def show_conversation_item(
     gateway: GatewayDependency, identity: ProtocolReader, chat_id: ConversationId, include: Includes, item_id: str
 ) -> dict[str, Any]:
     """Show one item."""
-    turn = await gateway.turns.get(identity, AnswerRef(chat_id=chat_id, message_id=message_of(item_id)))
-    for item in [*input_items(turn.prompt, turn.completion), *output_items(turn.answer)]:
-        if item["id"] == item_id:
-            return item
-    raise NotFound(f"There is no item {item_id!r}.")
+    turn = await gateway.turns.get(identity, AnswerRef(chat_id=chat_id, message_id=message_of(item_id).message_id))
+    return item_of(turn, item_id)
 
 
 def _checked(gateway: Gateway, identity: Identity, metadata: ConversationMetadata) -> dict[str, str]:

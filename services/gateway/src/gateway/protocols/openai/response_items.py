@@ -1,6 +1,6 @@
 """Items of OpenAI's Responses: the input as messages for the provider, and prompts and answers as items. No I/O."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -8,10 +8,12 @@ import msgspec
 
 from gateway.answers.events import AttemptStarted, PartDelta, PartStarted
 from gateway.answers.numbering import ANSWERED, AnswerNumbers
-from gateway.errors import Invalid
+from gateway.answers.reader import AnswerRef
+from gateway.errors import Invalid, NotFound
 from gateway.http.requests import invalid
 from gateway.protocols.openai.content import image
 from gateway.protocols.openai.responses_ids import ItemPrefix, item_id
+from parley.contracts import rpc
 from parley.contracts.completion import (
     CompletionRequest,
     ContentPart,
@@ -52,7 +54,12 @@ class InputImage(Strict, frozen=True, kw_only=True, tag_field="type", tag="input
 
 
 class OutputText(Strict, frozen=True, kw_only=True, tag_field="type", tag="output_text"):
+    """Attributes:
+    parsed: The SDKs' reading of ``text``, which their helpers add.
+    """
+
     text: str
+    parsed: Any = None
     annotations: list[Any] | None = None
     logprobs: list[Any] | None = None
 
@@ -78,9 +85,14 @@ class InputMessage(_Item, frozen=True, kw_only=True, tag="message"):
 
 
 class FunctionCall(_Item, frozen=True, kw_only=True, tag="function_call"):
+    """Attributes:
+    parsed_arguments: The SDKs' reading of ``arguments``, which their helpers add.
+    """
+
     call_id: str
     name: str
     arguments: str
+    parsed_arguments: Any = None
 
 
 class FunctionCallOutput(_Item, frozen=True, kw_only=True, tag="function_call_output"):
@@ -113,7 +125,7 @@ _ITEMS: Final[Any] = list[InputItem]
 
 
 def parse_input(value: str | list[dict[str, Any]]) -> tuple[str, list[ContentPart], list[ContextMessage]]:
-    """Read ``input``.
+    """Read ``input``, in which references are items already.
 
     Returns:
         The prompt and its parts, which are the last item where that is a user's message, and else empty; and the items
@@ -125,7 +137,7 @@ def parse_input(value: str | list[dict[str, Any]]) -> tuple[str, list[ContentPar
     if isinstance(value, str):
         return value, [], []
     try:
-        items: list[InputItem] = msgspec.convert([{"type": "message", **item} for item in value], _ITEMS)
+        items: list[InputItem] = msgspec.convert([_without_nulls(item) for item in value], _ITEMS)
     except msgspec.ValidationError as error:
         raise invalid(str(error), "input") from None
     messages: list[ContextMessage] = []
@@ -137,6 +149,19 @@ def parse_input(value: str | list[dict[str, Any]]) -> tuple[str, list[ContentPar
         return "", [], messages
     prompt = messages.pop()
     return prompt.content, prompt.parts, messages
+
+
+def references(items: Iterable[Item]) -> Iterator[tuple[int, str]]:
+    """Yield the places in ``input`` that name an item of an earlier response, with its id."""
+    for index, item in enumerate(items):
+        kind = item.get("type") or ("message" if "role" in item else "item_reference")
+        if kind == "item_reference" and isinstance(identifier := item.get("id"), str):
+            yield index, identifier
+
+
+def _without_nulls(item: Item) -> Item:
+    """Return an item, a message unless it says what it is, without its nulls: the SDKs' dumps have all members."""
+    return {"type": "message"} | {name: value for name, value in item.items() if value is not None}
 
 
 def _append(messages: list[ContextMessage], item: InputItem) -> None:
@@ -169,7 +194,7 @@ def _message(item: InputMessage) -> ContextMessage:
     parts = [InputText(text=item.content)] if isinstance(item.content, str) else item.content
     text = _joined(parts)
     role: Literal["system", "user", "assistant"] = "system" if item.role == "developer" else item.role
-    if role == "user" and (len(parts) > 1 or isinstance(parts[0], InputImage)):
+    if role == "user" and (len(parts) > 1 or any(isinstance(part, InputImage) for part in parts)):
         return ContextMessage(role=role, content=text, parts=[_content_part(part) for part in parts])
     if any(isinstance(part, InputImage) for part in parts):
         raise Invalid("Only a user's message may have images.", field="input")
@@ -194,20 +219,21 @@ def input_items(prompt: Message, completion: CompletionRequest | None) -> list[I
     """Return the input of a turn as items, the oldest first."""
     completion = completion or CompletionRequest()
     messages = list(completion.context)
+    ref = AnswerRef(chat_id=prompt.chat_id, message_id=prompt.id)
     if prompt.content or completion.parts or not messages:
         messages.append(ContextMessage(role="user", content=prompt.content, parts=completion.parts))
     items: list[Item] = []
     for message in messages:
         if message.role == "tool":
             output = {"call_id": message.tool_call_id, "output": message.content, "status": "completed"}
-            items.append({"id": item_id("fco", prompt.id, 0, len(items)), "type": "function_call_output", **output})
+            items.append({"id": item_id("fco", ref, 0, len(items)), "type": "function_call_output", **output})
             continue
         if message.content or message.parts or not message.tool_calls:
-            message_id = item_id("msg", prompt.id, 0, len(items))
+            message_id = item_id("msg", ref, 0, len(items))
             body: Item = {"type": "message", "role": message.role, "content": _input_content(message)}
             items.append({"id": message_id, **body, "status": "completed"})
         for call in message.tool_calls:
-            items.append(_call_item(call, item_id("fc", prompt.id, 0, len(items)), "completed"))
+            items.append(_call_item(call, item_id("fc", ref, 0, len(items)), "completed"))
     return items
 
 
@@ -265,18 +291,27 @@ def output_items(answer: Message | None) -> list[Item]:
     if answer is None:
         return []
     parts = parts_of(answer)
-    items = [dropped_item(answer.id, attempt) for attempt in range(1, parts.attempt)]
+    ref = AnswerRef(chat_id=answer.chat_id, message_id=answer.id)
+    items = [dropped_item(ref, attempt) for attempt in range(1, parts.attempt)]
     whole = answer.status == "complete" and answer.finish_reason not in ("length", "content_filter")
     last = len(parts.items) - 1
     for index, part in enumerate(parts.items):
         status = "completed" if whole or index < last or answer.status not in ANSWERED else "incomplete"
-        items.append(part_item(part, answer.id, parts.attempt, index, status))
+        items.append(part_item(part, ref, parts.attempt, index, status))
     return items
 
 
-def dropped_item(answer_id: str, attempt: int) -> Item:
+def item_of(turn: rpc.TurnReply, identifier: str) -> Item:
+    """Return an item of a turn. Raises NotFound."""
+    for item in [*input_items(turn.prompt, turn.completion), *output_items(turn.answer)]:
+        if item["id"] == identifier:
+            return item
+    raise NotFound(f"There is no item {identifier!r}.")
+
+
+def dropped_item(answer: AnswerRef, attempt: int) -> Item:
     """Return the item that stands for an attempt that was dropped."""
-    return _message_item(item_id("msg", answer_id, attempt, 0), "incomplete", [])
+    return _message_item(item_id("msg", answer, attempt, 0), "incomplete", [])
 
 
 def prefix_of(kind: PartKind, call: ToolCall | None) -> ItemPrefix:
@@ -285,13 +320,13 @@ def prefix_of(kind: PartKind, call: ToolCall | None) -> ItemPrefix:
     return "rs" if kind == "reasoning" else "msg"
 
 
-def part_item(part: Part, answer_id: str, attempt: int, index: int, status: str) -> Item:
+def part_item(part: Part, answer: AnswerRef, attempt: int, index: int, status: str) -> Item:
     """Return a part as an item.
 
     Args:
         status: ``in_progress``: it has just started, and has no content yet.
     """
-    identifier = item_id(prefix_of(part.kind, part.call), answer_id, attempt, index)
+    identifier = item_id(prefix_of(part.kind, part.call), answer, attempt, index)
     started = status == "in_progress"
     if part.kind == "reasoning":
         summary = [] if started else [{"type": "summary_text", "text": part.text}]

@@ -19,10 +19,11 @@ from gateway.http.event_response import EventResponse
 from gateway.http.event_stream import StreamRequest
 from gateway.http.requests import JsonBody, cancel_on_disconnect
 from gateway.http.routing import StructRoute, raises
-from gateway.protocols.openai.response_items import input_items
+from gateway.protocols.openai import errors
+from gateway.protocols.openai.response_items import Item, input_items, item_of, references
 from gateway.protocols.openai.response_lists import After, Includes, ItemPage, Limit, Order, item_page
 from gateway.protocols.openai.responses_events import ResponseEvents, encode
-from gateway.protocols.openai.responses_ids import answer_of, chat_of, response_id
+from gateway.protocols.openai.responses_ids import answer_of, chat_of, message_of, response_id
 from gateway.protocols.openai.responses_object import ResponseObject, response_object
 from gateway.protocols.openai.responses_request import NOT_STORED, NewResponse
 from gateway.protocols.options import Options, TurnIds
@@ -150,6 +151,7 @@ async def _new_turn(
     gateway: Gateway, identity: Identity, body: NewResponse, options: Options, ids: TurnIds
 ) -> tuple[NewTurn, bool]:
     """Return the turn of a request, and whether it begins a chat."""
+    body = await _with_references(gateway, identity, body)
     content, completion = body.prompt_and_completion(options.metadata)
     chat_id, parent_id = options.chat_id, msgspec.UNSET
     if options.chat_id is not None and (body.conversation or body.previous_response_id):
@@ -172,6 +174,25 @@ async def _new_turn(
         when_busy=options.when_busy,
     )
     return turn, chat_id is None
+
+
+async def _with_references(gateway: Gateway, identity: Identity, body: NewResponse) -> NewResponse:
+    """Return the request with the items that its input refers to. Raises NotFound."""
+    if isinstance(body.input, str):
+        return body
+    turns: dict[AnswerRef, rpc.TurnReply] = {}
+    items: dict[int, Item] = {}
+    for index, identifier in references(body.input):
+        try:
+            ref = message_of(identifier)
+            if ref not in turns:
+                turns[ref] = await gateway.turns.get(identity, ref)
+            items[index] = item_of(turns[ref], identifier)
+        except NotFound:
+            raise NotFound(f"There is no item {identifier!r}.", field=f"input[{index}].id") from None
+        if len(turns) > MAX_PAGE:
+            raise Invalid(f"input refers to items of more than {MAX_PAGE} messages.", field="input")
+    return msgspec.structs.replace(body, input=[items.get(index, item) for index, item in enumerate(body.input)])
 
 
 async def _previous(gateway: Gateway, identity: Identity, identifier: str) -> AnswerRef:
@@ -216,15 +237,21 @@ class _Delivery:
         return response_object(turn, self._ref.message_id)
 
     async def whole(self) -> ResponseObject:
-        """Return the response once it has ended."""
+        """Return the response once it has ended. Raises AnswerFailed: it failed before it had output.
+
+        A client takes any response for an answer; OpenAI's API has a status for what the model refuses.
+        """
         try:
             await cancel_on_disconnect(self._request, self.wait_for_end())
         except ClientDisconnect:
             await self._abandon()
             raise
-        response = await self.now()
+        turn = await self._gateway.turns.get(self._identity, self._ref)
         await self._delivered()
-        return response
+        message = turn.answer or turn.prompt
+        if message.error is not None and not (turn.answer and (message.content or message.tool_calls)):
+            raise errors.answer_failed(message)
+        return response_object(turn, self._ref.message_id)
 
     async def wait_for_end(self) -> None:
         """Return when the answer has ended."""

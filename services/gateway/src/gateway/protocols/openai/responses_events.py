@@ -18,6 +18,7 @@ from gateway.answers.events import (
     ended,
     first_of,
 )
+from gateway.answers.reader import AnswerRef
 from gateway.errors import GatewayError
 from gateway.protocols.openai import errors
 from gateway.protocols.openai.response_items import Item, Part, dropped_item, part_item, parts_of, prefix_of
@@ -52,6 +53,7 @@ class ResponseEvents:
     def __init__(self, turn: rpc.TurnReply, answer_id: str, after: int = -1) -> None:
         self._turn = turn
         self._answer_id = answer_id
+        self._ref = AnswerRef(chat_id=turn.prompt.chat_id, message_id=answer_id)
         self._after = self._last = after
         self._attempt = 0
         self._first_index = 0
@@ -116,19 +118,19 @@ class ResponseEvents:
         """End the items of an attempt; one that the reader has seen nothing of is a single, empty item."""
         if self._parts:
             for index, part in sorted(self._parts.items()):
-                item = part_item(part, self._answer_id, attempt, index, "incomplete") | _without_content(part)
+                item = part_item(part, self._ref, attempt, index, "incomplete") | _without_content(part)
                 yield from self._item("done", dropped(attempt) + index, self._first_index + index, item)
             self._first_index += max(self._parts) + 1
             return
         # The number after that of the attempt's start: who has seen a part of it has this event, too.
         self._first_index = max(self._first_index, attempt - 1)
-        item = dropped_item(self._answer_id, attempt)
+        item = dropped_item(self._ref, attempt)
         yield from self._item("added", first_of(attempt) + 1, self._first_index, item | {"status": "in_progress"})
         yield from self._item("done", dropped(attempt), self._first_index, item)
         self._first_index += 1
 
     def _part_started(self, number: int, index: int, part: Part) -> Iterator[Item]:
-        item = part_item(part, self._answer_id, self._attempt, index, "in_progress")
+        item = part_item(part, self._ref, self._attempt, index, "in_progress")
         yield from self._item("added", number, self._first_index + index, item)
         if part.kind == "text":
             content = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
@@ -155,7 +157,7 @@ class ResponseEvents:
             yield from self._part_ended(ended(self._attempt) + NUMBERS * index, index, part, stored[index])
         for index, part in sorted(self._parts.items()):
             if index >= len(parts):  # less is stored than was seen
-                item = part_item(part, self._answer_id, self._attempt, index, "incomplete") | _without_content(part)
+                item = part_item(part, self._ref, self._attempt, index, "incomplete") | _without_content(part)
                 number = ended(self._attempt) + NUMBERS * index
                 yield from self._item("done", number, self._first_index + index, item)
         kind = _ENDS.get(response.status, "response.incomplete")
@@ -188,7 +190,7 @@ class ResponseEvents:
         return self._event(f"response.output_item.{what}", number, output_index=output_index, item=item)
 
     def _of_part(self, kind: str, number: int, index: int, part: Part, /, **members: Any) -> Iterator[Item]:
-        identifier = item_id(prefix_of(part.kind, part.call), self._answer_id, self._attempt, index)
+        identifier = item_id(prefix_of(part.kind, part.call), self._ref, self._attempt, index)
         return self._event(kind, number, item_id=identifier, output_index=self._first_index + index, **members)
 
     def _event(self, kind: str, number: int, **members: Any) -> Iterator[Item]:

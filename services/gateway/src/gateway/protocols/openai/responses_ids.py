@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+import struct
 import uuid
 from typing import Final, Literal
 
@@ -12,7 +13,9 @@ from parley.contracts.ids import is_id
 
 ItemPrefix = Literal["msg", "rs", "fc", "fco", "mcp"]
 
-_ITEM: Final = re.compile(r"(?:msg|rs|fc|fco|mcp)_([0-9a-f]{32})([0-9a-f]{4})([0-9a-f]{4})")
+_ITEM_PREFIX: Final = re.compile(r"(?:msg|rs|fc|fco|mcp)_")
+_PLACE: Final = struct.Struct(">II")
+"""The attempt and the index of an item."""
 
 
 def response_id(chat_id: str, answer_id: str) -> str:
@@ -23,15 +26,16 @@ def conversation_id(chat_id: str) -> str:
     return f"conv_{_encode(uuid.UUID(chat_id).bytes)}"
 
 
-def item_id(prefix: ItemPrefix, message_id: str, attempt: int, index: int) -> str:
+def item_id(prefix: ItemPrefix, message: AnswerRef, attempt: int, index: int) -> str:
     """Return the id of an item.
 
     Args:
-        message_id: The prompt's, or the answer's.
+        message: The prompt, or the answer.
         attempt: Of an answer; 0 for input.
         index: Of the part within the attempt, or of the item within the input.
     """
-    return f"{prefix}_{uuid.UUID(message_id).hex}{attempt:04x}{index:04x}"
+    ids = uuid.UUID(message.chat_id).bytes + uuid.UUID(message.message_id).bytes
+    return f"{prefix}_{_encode(ids + _PLACE.pack(attempt, index))}"
 
 
 def answer_of(response: str) -> AnswerRef:
@@ -40,10 +44,10 @@ def answer_of(response: str) -> AnswerRef:
     Raises:
         NotFound: the id names nothing.
     """
-    chat_id, answer_id = _decode(response, "resp_", 2) or ("", "")
-    if not answer_id:
+    ids = _decode(response, "resp_", 2)
+    if ids is None:
         raise NotFound(f"There is no response {response!r}.")
-    return AnswerRef(chat_id=chat_id, message_id=answer_id)
+    return AnswerRef(chat_id=ids[0], message_id=ids[1])
 
 
 def chat_of(conversation: str) -> str:
@@ -58,25 +62,25 @@ def chat_of(conversation: str) -> str:
     return ids[0]
 
 
-def message_of(item: str) -> str:
+def message_of(item: str) -> AnswerRef:
     """Return the message that an item's id names.
 
     Raises:
         NotFound: the id names nothing.
     """
-    found = _ITEM.fullmatch(item)
-    message_id = str(uuid.UUID(hex=found[1])) if found else ""
-    if not is_id(message_id):
+    prefix = _ITEM_PREFIX.match(item)
+    ids = _decode(item, prefix[0], 2, extra=_PLACE.size) if prefix else None
+    if ids is None:
         raise NotFound(f"There is no item {item!r}.")
-    return message_id
+    return AnswerRef(chat_id=ids[0], message_id=ids[1])
 
 
 def _encode(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-def _decode(text: str, prefix: str, count: int) -> list[str] | None:
-    """Return the UUIDs that ``text`` has behind its prefix; None: it is not of this kind."""
+def _decode(text: str, prefix: str, count: int, *, extra: int = 0) -> list[str] | None:
+    """Return the UUIDs that ``text`` has behind its prefix, before ``extra`` bytes; None: it is not of this kind."""
     if not text.startswith(prefix):
         return None
     encoded = text.removeprefix(prefix)
@@ -84,7 +88,7 @@ def _decode(text: str, prefix: str, count: int) -> list[str] | None:
         data = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         return None
-    if len(data) != 16 * count:
+    if len(data) != 16 * count + extra:
         return None
-    ids = [str(uuid.UUID(bytes=data[at : at + 16])) for at in range(0, len(data), 16)]
+    ids = [str(uuid.UUID(bytes=data[at : at + 16])) for at in range(0, 16 * count, 16)]
     return ids if all(map(is_id, ids)) else None

@@ -14,6 +14,7 @@ _SENT: Final = (
     "top_p",
     "parallel_tool_calls",
     "prompt_cache_key",
+    "prompt_cache_options",
     "prompt_cache_retention",
     "safety_identifier",
 )
@@ -23,19 +24,26 @@ NOT_STORED: Final = (
     "store: false is for a response on its own, and not in the background: its chat is deleted once it is delivered."
 )
 
-Include = Literal["message.input_image.image_url"]
-"""What every response includes, and may therefore be asked for."""
+Include = Literal["message.input_image.image_url", "reasoning.encrypted_content"]
+"""What may be asked for, and changes nothing: a response has its images anyway, and no reasoning of it is encrypted."""
 
 
 class FunctionTool(Strict, frozen=True, kw_only=True, tag_field="type", tag="function"):
+    """A function of the client. What is only allowed to be null or false is not supported."""
+
     name: str
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
+    allowed_callers: None = None
+    defer_loading: Literal[False] | None = None
+    output_schema: None = None
 
     def sent(self) -> dict[str, Any]:
         """Return the tool as chat completions spell it."""
-        return {"type": "function", "function": _members(self)}
+        members = _members(self)
+        members.pop("defer_loading", None)
+        return {"type": "function", "function": members}
 
 
 class FunctionChoice(Strict, frozen=True, kw_only=True, tag_field="type", tag="function"):
@@ -82,10 +90,14 @@ class TextConfig(Strict, frozen=True, kw_only=True):
 class Reasoning(Strict, frozen=True, kw_only=True):
     """Attributes:
     summary: What the provider says of its reasoning is the summary; there is no other length of it.
+    generate_summary: The former name.
     """
 
     effort: str | None = None
     summary: Literal["auto"] | None = None
+    generate_summary: Literal["auto"] | None = None
+    context: None = None
+    mode: None = None
 
 
 class StreamOptions(Strict, frozen=True, kw_only=True):
@@ -102,6 +114,7 @@ class NewResponse(Strict, frozen=True, kw_only=True):
     Attributes:
         truncation: What is too long for the model is always cut from its oldest.
         store: False: the chat is deleted once the response is delivered.
+        client_metadata: Codex describes itself in it; not used.
     """
 
     input: Annotated[str, Meta(min_length=1)] | Annotated[list[dict[str, Any]], Meta(min_length=1)]
@@ -123,6 +136,7 @@ class NewResponse(Strict, frozen=True, kw_only=True):
     top_p: float | None = None
     service_tier: str | None = None
     prompt_cache_key: str | None = None
+    prompt_cache_options: dict[str, Any] | None = None
     prompt_cache_retention: str | None = None
     safety_identifier: str | None = None
     user: str | None = None
@@ -130,6 +144,7 @@ class NewResponse(Strict, frozen=True, kw_only=True):
     include: list[Include] | None = None
     top_logprobs: Literal[0] | None = None
     stream_options: StreamOptions | None = None
+    client_metadata: dict[str, Any] | None = None
     access_programs: None = None
     background_options: None = None
     context_management: None = None
@@ -137,7 +152,6 @@ class NewResponse(Strict, frozen=True, kw_only=True):
     max_tool_calls: None = None
     moderation: None = None
     prompt: None = None
-    prompt_cache_options: None = None
 
     @property
     def conversation_id(self) -> str | None:
