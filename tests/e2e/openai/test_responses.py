@@ -256,16 +256,18 @@ async def test_a_refusal_has_openais_shape(sdk: AsyncOpenAI, fields: dict[str, A
         ("demo-error-401", openai.InternalServerError, "provider_auth"),
     ],
 )
+@pytest.mark.parametrize("stream", [False, True])
 async def test_what_the_provider_refuses_is_the_status_of_the_response(
-    sdk: AsyncOpenAI, model: str, kind: type[openai.APIStatusError], code: str
+    sdk: AsyncOpenAI, model: str, kind: type[openai.APIStatusError], code: str, stream: bool
 ) -> None:
     with pytest.raises(kind) as refused:
-        await sdk.responses.create(model=model, input="Hi")
+        await sdk.responses.create(model=model, input="Hi", stream=stream)
     assert refused.value.code == code
 
 
 async def test_an_answer_that_the_provider_fails_is_a_failed_response(sdk: AsyncOpenAI) -> None:
-    created = await events_of(await sdk.responses.create(model="demo-error-401", input="Hi", stream=True))
+    request: Any = {"model": "demo-error-401", "input": "Hi", "background": True}
+    created = await events_of(await sdk.responses.create(stream=True, **request))
     assert created[-1]["type"] == "response.failed"
     response = await sdk.responses.retrieve(created[0]["response"]["id"])
     check_response(raw(response))

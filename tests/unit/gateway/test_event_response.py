@@ -56,6 +56,17 @@ async def _events(*items: bytes | GatewayError | asyncio.Event) -> AsyncGenerato
                 raise item
 
 
+async def test_the_preface_is_sent_when_the_response_starts() -> None:
+    client, late = Client(), asyncio.Event()
+    response = EventResponse(_events(late, b"a"), error_event=_encoded, preface=lambda: b"begin ")
+    await response.wait_for_first(Request(SCOPE, client.receive), 0.01)
+    writing = asyncio.create_task(response(SCOPE, client.receive, client.send))
+    await eventually(lambda: client.body == b"begin ", deadline=5)
+    late.set()
+    await writing
+    assert client.body == b"begin a"
+
+
 async def test_events_are_sent_and_the_response_ends() -> None:
     client = Client()
     response = client.response(_events(b"a", b"", b"b"))

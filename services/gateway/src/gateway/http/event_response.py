@@ -27,6 +27,7 @@ class EventResponse(Response):
         events: Encoded events; closed in the end.
         error_event: Encodes an error of ``events`` as the last event.
         abandoned: Called when the client disconnects before the end.
+        preface: Called when the response starts; returns what is sent before the first event.
     """
 
     media_type = "text/event-stream"
@@ -37,6 +38,7 @@ class EventResponse(Response):
         *,
         error_event: Callable[[GatewayError], bytes],
         abandoned: Callable[[], Awaitable[None]] | None = None,
+        preface: Callable[[], bytes] = bytes,
         headers: dict[str, str] | None = None,
     ) -> None:
         # Proxies such as nginx would delay events to fill a buffer, others to compress them.
@@ -47,6 +49,7 @@ class EventResponse(Response):
         self._first: asyncio.Task[bytes | None] | None = None
         self._error_event = error_event
         self._abandoned = abandoned
+        self._preface = preface
         self._sent_at = 0.0
 
     async def wait_for_first(self, request: Request, seconds: float) -> None:
@@ -85,6 +88,8 @@ class EventResponse(Response):
 
     async def _write(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        if preface := self._preface():
+            await self._send(send, preface)
         try:
             event = await (self._first or _next(self._events))
             while event is not None:

@@ -9,7 +9,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import ClientDisconnect, Request
 
-from gateway.answers.events import AnswerEvent
+from gateway.answers.events import AnswerEvent, AttemptStarted, Ended, Requested
 from gateway.answers.reader import AnswerRef
 from gateway.answers.turns import NewTurn
 from gateway.auth.authentication import Identity, ProtocolReader, ProtocolWriter
@@ -27,12 +27,15 @@ from gateway.protocols.openai.responses_ids import answer_of, chat_of, message_o
 from gateway.protocols.openai.responses_object import ResponseObject, response_object
 from gateway.protocols.openai.responses_request import NOT_STORED, NewResponse
 from gateway.protocols.options import Options, TurnIds
+from parley.contracts import rpc
+from parley.contracts.limits import MAX_PAGE
+from parley.contracts.resources import Message
 from parley.runtime import tracing
 
 PATH: Final = "/openai/v1/responses"
 
 _FIRST_SECONDS: Final = 1.0
-"""How long a stream that goes on waits for an event before it starts: an error until then is the response's status."""
+"""How long a stream waits for output before it starts: an error until then is the response's status."""
 
 _STOP_SECONDS: Final = 10.0
 """How long a cancellation waits for the end of the answer."""
@@ -80,7 +83,7 @@ async def create_response(
         deletes=not body.is_stored,
     )
     if body.stream:
-        return await delivery.stream()  # type: ignore[return-value]
+        return await delivery.stream(waits=not body.background)  # type: ignore[return-value]
     return await (delivery.now() if body.background else delivery.whole())
 
 
@@ -206,6 +209,12 @@ async def _previous(gateway: Gateway, identity: Identity, identifier: str) -> An
     return ref
 
 
+def _check_output(message: Message) -> None:
+    """Raises AnswerFailed: a message failed that has no output. OpenAI's API refuses such a request by its status."""
+    if message.error is not None and (message.role == "user" or not (message.content or message.tool_calls)):
+        raise errors.answer_failed(message)
+
+
 class _Delivery:
     """Sends one response to one client.
 
@@ -230,6 +239,8 @@ class _Delivery:
         self._ref = ref
         self._stops = stops
         self._deletes = deletes
+        self._begin: bytes | None = b""
+        """The events before the first output; None once the response has started."""
 
     async def now(self) -> ResponseObject:
         """Return the response as it is stored."""
@@ -237,10 +248,7 @@ class _Delivery:
         return response_object(turn, self._ref.message_id)
 
     async def whole(self) -> ResponseObject:
-        """Return the response once it has ended. Raises AnswerFailed: it failed before it had output.
-
-        A client takes any response for an answer; OpenAI's API has a status for what the model refuses.
-        """
+        """Return the response once it has ended. Raises AnswerFailed: it failed before it had output."""
         try:
             await cancel_on_disconnect(self._request, self.wait_for_end())
         except ClientDisconnect:
@@ -248,9 +256,7 @@ class _Delivery:
             raise
         turn = await self._gateway.turns.get(self._identity, self._ref)
         await self._delivered()
-        message = turn.answer or turn.prompt
-        if message.error is not None and not (turn.answer and (message.content or message.tool_calls)):
-            raise errors.answer_failed(message)
+        _check_output(turn.answer or turn.prompt)
         return response_object(turn, self._ref.message_id)
 
     async def wait_for_end(self) -> None:
@@ -259,20 +265,48 @@ class _Delivery:
             async for _ in events:
                 pass
 
-    async def stream(self, after: int = -1) -> EventResponse:
-        """Return the events after a number as a stream."""
+    async def stream(self, after: int = -1, *, waits: bool = False) -> EventResponse:
+        """Return the events after a number as a stream.
+
+        Args:
+            waits: Start with the first output, or after ``_FIRST_SECONDS``. Raises AnswerFailed: it failed before.
+        """
         turn = await self._gateway.turns.get(self._identity, self._ref)
         events = ResponseEvents(turn, self._ref.message_id, after)
-        response = EventResponse(self._encoded(events, after), error_event=events.error_event, abandoned=self._abandon)
+        encoded = self._encoded(events, after, waits=waits)
+        response = EventResponse(encoded, error_event=events.error_event, abandoned=self._abandon, preface=self._start)
         await response.wait_for_first(self._request, _FIRST_SECONDS)
         return response
 
-    async def _encoded(self, events: ResponseEvents, after: int) -> AsyncGenerator[bytes, None]:
-        yield b"".join(map(encode, events.begin()))
+    def _start(self) -> bytes:
+        begin, self._begin = self._begin or b"", None
+        return begin
+
+    async def _encoded(self, events: ResponseEvents, after: int, *, waits: bool) -> AsyncGenerator[bytes, None]:
+        begin = b"".join(map(encode, events.begin()))
+        if waits:
+            self._begin = begin
+        else:
+            yield begin
         async with contextlib.aclosing(self._read(after)) as answer:
             async for event in answer:
-                yield b"".join(map(encode, events.translate(event)))
+                encoded = b"".join(map(encode, events.translate(event)))
+                if not waits or self._begin is None:
+                    yield encoded
+                elif isinstance(event, Requested | AttemptStarted):
+                    self._begin += encoded
+                else:
+                    if isinstance(event, Ended):
+                        await self._check_end(event.message)
+                    yield encoded
         await self._delivered()
+
+    async def _check_end(self, message: Message) -> None:
+        try:
+            _check_output(message)
+        except errors.AnswerFailed:
+            await self._delivered()
+            raise
 
     def _read(self, after: int) -> AsyncGenerator[AnswerEvent, None]:
         reader = StreamRequest.of(self._request, self._identity.principal, self._ref.chat_id)

@@ -36,7 +36,7 @@ class ResponseObject(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         completed_at: When an answer ended is not stored.
-        error: ``code`` and ``message``, where ``status`` is ``failed``.
+        error: ``code``, ``message`` and ``type``, where ``status`` is ``failed``.
         output: Items; of a running response those of dropped attempts only.
         usage: Without what came from a provider's cache and what was reasoning, which are not counted.
         truncation: What is too long for the model is always cut from its oldest.
@@ -175,4 +175,6 @@ def _usage(answer: Message) -> Item | None:
 
 
 def _error(error: MessageError) -> dict[str, str]:
-    return {"code": _ERROR_CODES.get(error.code, "server_error"), "message": error.message}
+    code = _ERROR_CODES.get(error.code, "server_error")
+    # The AI SDK reads no error without a type.
+    return {"code": code, "message": error.message, "type": code}
