@@ -25,7 +25,7 @@ const scenarios = {
   },
 
   async tools() {
-    const tools = [{ type: "function", function: clock }];
+    const tools = [{ type: "function", function: { ...clock, strict: true } }];
     // This helper adds members to the message, which goes back with them.
     const asked = await client.chat.completions.parse({ model: "demo-tools", messages, tools });
     const { message } = asked.choices[0];

@@ -289,9 +289,9 @@ async def test_input_refers_to_items_of_earlier_responses(sdk: AsyncOpenAI, stac
     assert answered.output_text == "The tools returned: Sun"
     listed = [item async for item in sdk.responses.input_items.list(answered.id, order="asc")]
     assert [item.type for item in listed] == ["message", "function_call", "function_call_output"]
-    async with stack.client() as other:
+    async with stack.client() as other, sdk_of(await token_of(other), stack.url) as others:
         with pytest.raises(openai.NotFoundError) as refused:
-            await sdk_of(await token_of(other), stack.url).responses.create(input=items, **request)
+            await others.responses.create(input=items, **request)
     assert refused.value.param == "input[1].id"
 
 

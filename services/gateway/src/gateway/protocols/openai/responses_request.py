@@ -112,7 +112,8 @@ class NewResponse(Strict, frozen=True, kw_only=True):
     """``POST /openai/v1/responses``. A parameter that is only allowed to be null is not supported.
 
     Attributes:
-        truncation: What is too long for the model is always cut from its oldest.
+        truncation: What is too long for the model is always cut from its oldest, as the response says. ``disabled`` is
+            OpenAI's default, which some clients send.
         store: False: the chat is deleted once the response is delivered.
         client_metadata: Codex describes itself in it; not used.
     """
@@ -140,7 +141,7 @@ class NewResponse(Strict, frozen=True, kw_only=True):
     prompt_cache_retention: str | None = None
     safety_identifier: str | None = None
     user: str | None = None
-    truncation: Literal["auto"] | None = None
+    truncation: Literal["auto", "disabled"] | None = None
     include: list[Include] | None = None
     top_logprobs: Literal[0] | None = None
     stream_options: StreamOptions | None = None
