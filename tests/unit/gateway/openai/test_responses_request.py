@@ -190,13 +190,13 @@ def test_images_and_several_texts_stay_parts() -> None:
                 "role": "user",
                 "content": [
                     {"type": "input_text", "text": "What is this?"},
-                    {"type": "input_image", "image_url": PIXEL, "detail": "low"},
+                    {"type": "input_image", "image_url": PIXEL, "detail": "original"},
                 ],
             }
         ]
     )
     assert (content, context) == ("What is this?", [])
-    assert parts == [TextPart(text="What is this?"), ImagePart(url=PIXEL, detail="low")]
+    assert parts == [TextPart(text="What is this?"), ImagePart(url=PIXEL, detail="original")]
 
 
 def test_results_of_tools_are_answered_without_a_prompt() -> None:

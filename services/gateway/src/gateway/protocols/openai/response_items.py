@@ -49,7 +49,7 @@ class InputText(Strict, frozen=True, kw_only=True, tag_field="type", tag="input_
 
 class InputImage(Strict, frozen=True, kw_only=True, tag_field="type", tag="input_image"):
     image_url: str
-    detail: Literal["low", "high", "auto"] | None = None
+    detail: Literal["low", "high", "auto", "original"] | None = None
     file_id: None = None
 
 
