@@ -124,7 +124,7 @@ def test_the_last_message_is_answered_whoever_wrote_it(role: str) -> None:
 def test_what_the_sdks_add_to_an_answer_is_not_sent() -> None:
     """Their helpers parse contents and arguments; the Agents SDK repeats a message's members in its text."""
     function = {"name": "look", "arguments": "{}", "parsed_arguments": {}}
-    message = {"role": "assistant", "refusal": None, "annotations": [], "reasoning_content": "Hm."}
+    message: dict[str, Any] = {"role": "assistant", "refusal": None, "annotations": [], "reasoning_content": "Hm."}
     made = turn(
         messages=[
             {"role": "user", "content": "Hi"},

@@ -226,8 +226,21 @@ def test_results_of_tools_are_answered_without_a_prompt() -> None:
 
 def test_what_the_sdks_add_to_earlier_output_is_not_sent() -> None:
     """Their helpers parse texts and arguments; ``model_dump()`` writes every member, most of them null."""
-    text = {"type": "output_text", "text": "{}", "annotations": [], "logprobs": None, "parsed": {"a": 1}}
-    call = {"call_id": "a", "name": "f", "arguments": "{}", "parsed_arguments": {}, "namespace": None, "async_": None}
+    text: dict[str, Any] = {
+        "type": "output_text",
+        "text": "{}",
+        "annotations": [],
+        "logprobs": None,
+        "parsed": {"a": 1},
+    }
+    call: dict[str, Any] = {
+        "call_id": "a",
+        "name": "f",
+        "arguments": "{}",
+        "parsed_arguments": {},
+        "namespace": None,
+        "async_": None,
+    }
     content, _, context = parse_input(
         [
             {"role": "user", "content": "Hi", "type": None},
