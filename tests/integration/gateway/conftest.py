@@ -9,14 +9,16 @@ import httpx
 import msgspec
 import pytest
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
+from parley.contracts import rpc, subjects
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.streams import CHAT
 from parley.runtime.nats.connect import connect
 from parley.runtime.nats.provision import provision
 from parley_cli.embedded.ports import free_port
 from tests.integration.gateway.fake_push import FakePush
-from tests.integration.gateway.fake_store import FakeStore
+from tests.support.chat_store.fake import FakeStore
 from tests.support.service import ServiceProcess, run_service
 
 KEY = "integration-key-of-the-gateway-tests-0001"
@@ -70,8 +72,27 @@ async def nc(module_nats_url: str) -> AsyncIterator[Client]:
     await client.close()
 
 
+@dataclass
+class Models:
+    """A worker that lists its models."""
+
+    asked: int = 0
+
+    async def reply(self, message: Msg) -> None:
+        self.asked += 1
+        await message.respond(msgspec.json.encode(rpc.ModelList(items=["demo", "demo-fast"], default="demo")))
+
+
 @pytest.fixture
-async def store(nc: Client) -> AsyncIterator[FakeStore]:
+async def models(nc: Client) -> AsyncIterator[Models]:
+    models = Models()
+    subscription = await nc.subscribe(subjects.RPC_MODELS_LIST, "llm-worker", cb=models.reply)
+    yield models
+    await subscription.unsubscribe()
+
+
+@pytest.fixture
+async def store(nc: Client, models: Models) -> AsyncIterator[FakeStore]:
     async with FakeStore(nc) as store:
         yield store
 

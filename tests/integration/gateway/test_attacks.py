@@ -16,7 +16,7 @@ import pytest
 
 from parley_cli.embedded.ports import free_port
 from tests.integration.gateway.conftest import environment, provisioned
-from tests.integration.gateway.fake_store import FakeStore
+from tests.support.chat_store.fake import FakeStore
 from tests.support.pausing import pause
 from tests.support.service import ServiceProcess, run_service
 from tests.support.waiting import eventually

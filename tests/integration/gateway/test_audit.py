@@ -8,7 +8,7 @@ from nats.aio.client import Client
 from parley.contracts.access.audit import AuditEvent
 from parley.contracts.streams import AUDIT
 from tests.integration.gateway.conftest import Running
-from tests.integration.gateway.fake_store import FakeStore
+from tests.support.chat_store.fake import FakeStore
 from tests.support.waiting import eventually
 
 

@@ -16,8 +16,8 @@ from parley.contracts.ids import new_id
 from parley.contracts.resources import Message, MessageError, Usage
 from tests.integration.gateway.conftest import User
 from tests.integration.gateway.fake_push import FakePush, Reader
-from tests.integration.gateway.fake_store import FakeStore
 from tests.integration.gateway.test_stream import ANSWER, GENERATION, chat_of, delta
+from tests.support.chat_store.fake import FakeStore
 from tests.support.waiting import eventually
 
 COMPLETIONS = "/openai/v1/chat/completions"
@@ -125,11 +125,11 @@ async def asked(
 
     async def serve() -> Scene:
         reader = await push.reader()
-        [prompt] = store.prompts.values()
+        [prompt] = store.chats.prompts.values()
         await reader.send(running(prompt.chat_id, "one ", 1))
         return Scene(store, push, prompt, reader)
 
-    store.answer_to = answer
+    store.chats.answer_to = answer
     serving = asyncio.create_task(serve())
     async with user.http.stream("POST", COMPLETIONS, json=body(**more or {})) as response:
         assert response.status_code == 200, await response.aread()
@@ -215,7 +215,7 @@ async def test_a_dropped_attempt_ends_the_stream_with_an_error(user: User, store
 async def test_a_queued_prompt_is_waited_for(user: User, store: FakeStore, push: FakePush) -> None:
     async def serve() -> None:
         reader = await push.reader()
-        [prompt] = store.prompts.values()
+        [prompt] = store.chats.prompts.values()
         await reader.send(snapshot(prompt.chat_id))
         begun = answer(prompt, status="pending", attempt=0)
         await reader.send(frames.MessageFrame(chat_id=prompt.chat_id, version=8, message=begun))
@@ -230,7 +230,7 @@ async def test_a_queued_prompt_is_waited_for(user: User, store: FakeStore, push:
 
 
 async def test_an_answer_that_has_ended_is_read_without_push(user: User, store: FakeStore) -> None:
-    store.answer_to = lambda prompt: complete(prompt, "stored").message
+    store.chats.answer_to = lambda prompt: complete(prompt, "stored").message
     key = {"Idempotency-Key": new_id()}
     whole = await user.http.post(COMPLETIONS, json=body(stream=False), headers=key)
     assert whole.json()["choices"][0]["message"]["content"] == "stored"
@@ -239,12 +239,12 @@ async def test_an_answer_that_has_ended_is_read_without_push(user: User, store: 
         await completion.read()
     assert completion.text == "stored"
     assert completion.done
-    assert len(store.prompts) == 1
+    assert len(store.chats.prompts) == 1
 
 
 async def test_a_prompt_that_a_busy_chat_rejects_is_a_conflict(user: User, store: FakeStore) -> None:
     error = MessageError(code="chat_busy", message="The chat is busy.", retryable=True)
-    store.stored_as = lambda prompt: msgspec.structs.replace(prompt, status="rejected", error=error)
+    store.chats.stored_as = lambda prompt: msgspec.structs.replace(prompt, status="rejected", error=error)
     response = await user.http.post(COMPLETIONS, json=body(), headers={"Parley-When-Busy": "reject"})
     assert response.status_code == 409
     assert response.json()["error"]["code"] == "chat_busy"
@@ -264,7 +264,7 @@ async def test_parameters_that_are_nested_too_deeply_are_refused(user: User, sto
     response = await user.http.post(COMPLETIONS, json={"model": "demo", "messages": [message], "tools": [tool]})
     assert response.status_code == 400
     assert "levels" in response.json()["error"]["message"]
-    assert store.prompts == {}
+    assert store.chats.prompts == {}
 
 
 async def test_who_disconnects_stops_the_answer(user: User, store: FakeStore, push: FakePush) -> None:

@@ -15,7 +15,7 @@ from parley.contracts.ids import new_id
 from parley.contracts.limits import MAX_PROMPT_BYTES
 from parley.runtime.tokens import KeyRing
 from tests.integration.gateway.conftest import KEY, Running, User
-from tests.integration.gateway.fake_store import FakeStore
+from tests.support.chat_store.fake import FakeStore
 
 NOBODYS = "0199f3a2-7c1e-7d3a-9b64-2f1d5c0e8a11"
 JSON = {"content-type": "application/json"}

@@ -11,8 +11,8 @@ from nats.aio.client import Client
 from parley.contracts import rpc
 from parley.contracts.ids import derived_id, new_id
 from parley_cli.embedded.ports import free_port
-from tests.integration.gateway.conftest import Running, User, environment, prompts_of, signed_in
-from tests.integration.gateway.fake_store import FakeStore
+from tests.integration.gateway.conftest import Models, Running, User, environment, prompts_of, signed_in
+from tests.support.chat_store.fake import FakeStore
 from tests.support.service import run_service
 
 MODELS = [
@@ -38,7 +38,7 @@ async def listed(gateway: Running, module_nats_url: str, store: FakeStore) -> As
 
 async def test_a_prompt_over_a_limit_is_refused_before_it_is_accepted(user: User, store: FakeStore, nc: Client) -> None:
     chat_id = await user.new_chat()
-    store.limited = True
+    store.chats.limited = True
     await user.http.post(f"/v1/chats/{chat_id}/messages", json={"content": "accepted"})
     store.refusals["admit_prompt"] = rpc.RpcError(
         code="too_many", message="Your tokens for today are used up.", retry_after=40.2, reason="budget_spent"
@@ -125,11 +125,11 @@ async def test_each_prompt_is_asked_for_while_a_limit_is_set_and_none_for_a_minu
 ) -> None:
     user = listed  # at a gateway of its own, which remembers that there is no limit
     chat_id = await user.new_chat()
-    store.limited = True
+    store.chats.limited = True
     for number in range(1, 4):
         sent = await user.http.post(f"/v1/chats/{chat_id}/messages", json={"content": "hello"})
         assert (sent.status_code, store.asked["admit_prompt"]) == (202, number)
-    store.limited = False
+    store.chats.limited = False
     for _ in range(3):
         await user.http.post(f"/v1/chats/{chat_id}/messages", json={"content": "hello"})
     assert store.asked["admit_prompt"] == 4
@@ -139,7 +139,7 @@ async def test_a_prompt_is_accepted_while_chat_store_cannot_say_whether_it_is_wi
     user: User, store: FakeStore, gateway: Running, nc: Client
 ) -> None:
     chat_id = await user.new_chat()
-    store.limited = True
+    store.chats.limited = True
     await user.http.post(f"/v1/chats/{chat_id}/messages", json={"content": "asked"})
     store.refusals["admit_prompt"] = rpc.RpcError(code="unavailable", message="The database does not answer.")
     sent = await user.http.post(f"/v1/chats/{chat_id}/messages", json={"content": "not asked"})
@@ -193,7 +193,7 @@ async def test_an_address_is_counted_by_its_network_and_only_a_proxy_names_it(
 # --- models -----------------------------------------------------------------------------------------------------------
 
 
-async def test_the_allowed_models_are_listed_with_what_they_are(listed: User, store: FakeStore) -> None:
+async def test_the_allowed_models_are_listed_with_what_they_are(listed: User, models: Models) -> None:
     assert (await listed.http.get("/v1/models")).json() == {
         "items": ["small", "usual"],
         "default": "usual",
@@ -215,7 +215,7 @@ async def test_the_allowed_models_are_listed_with_what_they_are(listed: User, st
         ],
         "next": None,
     }
-    assert store.asked["models"] == 0
+    assert models.asked == 0
 
 
 @pytest.mark.parametrize(

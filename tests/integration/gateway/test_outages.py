@@ -14,7 +14,7 @@ from parley.runtime.nats.provision import provision
 from parley_cli.embedded.nats import NatsServer
 from parley_cli.embedded.ports import free_port
 from tests.integration.gateway.conftest import Running, User, environment, prompts_of, provisioned, signed_in
-from tests.integration.gateway.fake_store import FakeStore
+from tests.support.chat_store.fake import FakeStore
 from tests.support.service import ServiceProcess, run_service
 from tests.support.waiting import eventually
 

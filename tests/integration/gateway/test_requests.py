@@ -15,8 +15,8 @@ from parley.contracts import rpc, subjects
 from parley.contracts.ids import is_id, new_id
 from parley.contracts.resources import Message, MessageError
 from parley.runtime.nats.connect import wait_until_processed
-from tests.integration.gateway.conftest import Running, User, prompts_of
-from tests.integration.gateway.fake_store import FakeStore
+from tests.integration.gateway.conftest import Models, Running, User, prompts_of
+from tests.support.chat_store.fake import FakeStore
 from tests.support.waiting import eventually
 
 
@@ -100,7 +100,7 @@ async def test_an_absent_parent_and_a_null_parent_differ(
 
 async def test_messages_are_listed(user: User, store: FakeStore) -> None:
     chat_id = await user.new_chat()
-    store.add_message(answer_in(chat_id))
+    store.chats.add_message(answer_in(chat_id))
     page = (await user.http.get(f"/v1/chats/{chat_id}/messages", params={"limit": 7, "before": "abc"})).json()
     assert page["next"] is None
     assert page["items"][0]["content"] == "# Hello\n\nwörld"
@@ -110,7 +110,7 @@ async def test_messages_are_listed(user: User, store: FakeStore) -> None:
 async def test_another_answer_is_asked_for_under_an_id_that_makes_it_repeatable(user: User, store: FakeStore) -> None:
     chat_id = await user.new_chat()
     message = answer_in(chat_id)
-    store.add_message(message)
+    store.chats.add_message(message)
     path = f"/v1/chats/{chat_id}/messages/{message.id}/regenerate"
     answer = await user.http.post(path)
     assert (answer.status_code, answer.json()["chat_id"]) == (202, chat_id)
@@ -238,11 +238,11 @@ async def test_a_refused_search_is_a_problem_with_the_reason(user: User, store: 
         assert (answer.status_code, answer.headers["retry-after"]) == (status, "1")
 
 
-async def test_models_are_cached_for_a_minute(user: User, store: FakeStore) -> None:
+async def test_models_are_cached_for_a_minute(user: User, models: Models) -> None:
     for _ in range(3):
-        models = (await user.http.get("/v1/models")).json()
-        assert models == {"items": ["demo", "demo-fast"], "default": "demo", "details": [], "next": None}
-    assert store.asked["models"] <= 1
+        listed = (await user.http.get("/v1/models")).json()
+        assert listed == {"items": ["demo", "demo-fast"], "default": "demo", "details": [], "next": None}
+    assert models.asked <= 1
 
 
 async def test_access_to_a_chat_is_cached_for_a_minute(user: User, other: User, store: FakeStore) -> None:
@@ -300,7 +300,7 @@ async def test_a_duplicate_that_chat_store_has_lost_is_published_again(
         assert len(await prompts_of(nc, chat_id)) == number
         assert (await user.http.post(f"/v1/chats/{chat_id}/messages", json=body)).status_code == 202
         assert len(await prompts_of(nc, chat_id)) == number, "it is there"
-        del store.prompts[chat_id, message_id]
+        del store.chats.prompts[chat_id, message_id]
 
 
 async def test_a_duplicate_is_accepted_while_chat_store_cannot_be_asked(
@@ -332,12 +332,12 @@ async def test_a_rejected_message_sent_again_is_refused_while_it_would_be_reject
     body = {"id": message_id, "content": "too late"}
     assert (await user.http.post(messages, json=body)).status_code == 202
     error = MessageError(code="not_a_member", message="You may not write to this chat any more.", retryable=False)
-    rejected = structs.replace(store.prompts[chat_id, message_id], status="rejected", error=error, content="")
-    store.prompts[chat_id, message_id] = rejected
+    rejected = structs.replace(store.chats.prompts[chat_id, message_id], status="rejected", error=error, content="")
+    store.chats.prompts[chat_id, message_id] = rejected
     shown = await user.http.get(f"{messages}/{message_id}")
     assert (shown.json()["status"], shown.json()["error"]["code"]) == ("rejected", "not_a_member")
-    members = store.members.pop(chat_id)
+    members = store.chats.members.pop(chat_id)
     assert (await user.http.post(messages, json=body)).status_code == 404
-    store.members[chat_id] = members
+    store.chats.members[chat_id] = members
     assert (await user.http.post(messages, json=body)).status_code == 202
     assert len(await prompts_of(nc, chat_id)) == 2

@@ -14,7 +14,7 @@ from gateway.errors import NotFound, Unavailable
 from parley.contracts import rpc
 from parley.contracts.ids import new_id
 from tests.integration.gateway.conftest import Running
-from tests.integration.gateway.fake_store import FakeStore
+from tests.support.chat_store.fake import FakeStore
 from tests.support.waiting import eventually
 
 USER, CHAT = new_id(), new_id()
@@ -40,7 +40,7 @@ async def asking(gateway: Running, module_nats_url: str, access: AccessCache) ->
 
 async def test_a_stale_entry_is_confirmed(asking: StoreClient, nc: Client) -> None:
     async with FakeStore(nc) as store:
-        store.create_for(USER, CHAT)
+        store.chats.create_for(USER, CHAT)
         for _ in range(3):
             await asking.require_access(USER, CHAT)
         assert store.asked["check_access"] == 1

@@ -18,7 +18,7 @@ from parley.contracts.ids import new_id
 from parley.contracts.resources import Chat, Message
 from tests.integration.gateway.conftest import Running, User
 from tests.integration.gateway.fake_push import FakePush, Reader
-from tests.integration.gateway.fake_store import FakeStore
+from tests.support.chat_store.fake import FakeStore
 from tests.support.waiting import eventually
 
 GENERATION = "0199f3a2-7c1e-7d3a-9b64-000000000001"

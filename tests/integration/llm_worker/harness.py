@@ -17,53 +17,32 @@ from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 
 from parley.contracts import frames, rpc, subjects
-from parley.contracts.completion import ToolRound
 from parley.contracts.events import GenerationFinished, GenerationRequested, GenerationSegment
 from parley.contracts.ids import new_id
-from parley.contracts.limits import MAX_ATTEMPTS
 from parley.contracts.streams import CHAT, DEAD_LETTERS, LLM_WORKER_REQUESTS, SEGMENTS
 from parley.runtime.nats.connect import connect, wait_until_processed
 from parley.runtime.nats.errors import NoResponder
 from parley.runtime.nats.provision import provision
 from parley.runtime.nats.publish import publish_durable
 from parley.runtime.nats.requests import ask
+from tests.support.chat_store.fake import FakeStore
+from tests.support.chat_store.generations import FakeGeneration
 from tests.support.waiting import eventually
 
 LiveFrame = frames.Delta | frames.Generation
 
 
 @dataclasses.dataclass
-class Turn:
-    """A generation as the fake chat-store keeps it, and what was seen of it.
+class Turn(FakeGeneration):
+    """A generation, and what was seen of it.
 
     Attributes:
-        used: Attempts that count against the limit.
         live: All live frames, in the order of their arrival.
-        finished: All finished events, whether or not they count.
+        requests: How often it was requested.
     """
 
-    chat_id: str
-    generation_id: str
-    message_id: str
-    model: str | None
-    context: list[rpc.ContextMessage]
-    parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
-    attempt: int = 0
-    used: int = 0
-    stop_requested: bool = False
-    refuse: bool = False
-    claims: list[rpc.Claim] = dataclasses.field(default_factory=list)
-    answers: dict[str, rpc.Claimed] = dataclasses.field(default_factory=dict)
-    releases: list[rpc.Release] = dataclasses.field(default_factory=list)
-    rounds: dict[int, ToolRound] = dataclasses.field(default_factory=dict)
     live: list[LiveFrame] = dataclasses.field(default_factory=list)
-    finished: list[GenerationFinished] = dataclasses.field(default_factory=list)
     requests: int = 0
-
-    @property
-    def end(self) -> GenerationFinished | None:
-        """The finished event that counts: the first of the attempt that was current."""
-        return next((event for event in self.finished if event.attempt == self.attempt), None)
 
     def deltas(self, attempt: int | None = None) -> list[frames.Delta]:
         wanted = self.attempt if attempt is None else attempt
@@ -87,85 +66,21 @@ class Harness:
     """A provisioned nats-server with a fake chat-store and a reader of everything live.
 
     Attributes:
-        replies: While it is clear, claims count but their replies wait.
+        replies: While it is clear, requests count but their replies wait.
     """
 
     def __init__(self, nc: Client) -> None:
         self.nc = nc
         self.js: JetStreamContext = nc.jetstream()
-        self.turns: dict[str, Turn] = {}
+        self.store = FakeStore(nc)
+        self.turns: dict[str, Turn] = self.store.generations.by_id
         self.replies = asyncio.Event()
         self.replies.set()
-        self._store: Any = None
+        self.store.before_reply = self.replies.wait
 
     async def open(self) -> None:
         await self.nc.subscribe("live.>", cb=self._on_live)
-        await self.nc.subscribe(subjects.ANY_GENERATION_FINISHED, cb=self._on_finished)
-        await self.open_store()
-
-    # --- chat-store --------------------------------------------------------------------------------------------------
-
-    async def open_store(self) -> None:
-        self._store = [
-            await self.nc.subscribe(subjects.rpc_store(rpc.Claim.VERB), queue="chat-store", cb=self._on_claim),
-            await self.nc.subscribe(subjects.rpc_store(rpc.Release.VERB), queue="chat-store", cb=self._on_release),
-            await self.nc.subscribe(subjects.rpc_store(rpc.StoreToolRound.VERB), queue="chat-store", cb=self._on_round),
-        ]
-        await wait_until_processed(self.nc)
-
-    async def close_store(self) -> None:
-        for subscription in self._store:
-            await subscription.unsubscribe()
-        await wait_until_processed(self.nc)
-
-    async def _on_claim(self, message: Msg) -> None:
-        claim = msgspec.json.decode(message.data, type=rpc.Claim)
-        turn = self.turns.get(claim.generation_id)
-        reply: rpc.Claimed | rpc.ClaimRefused
-        if turn is None or turn.refuse or turn.end is not None:
-            reply = rpc.ClaimRefused()
-        else:
-            turn.claims.append(claim)
-            if claim.claim_id not in turn.answers:
-                turn.attempt += 1
-                turn.used += 1
-                verdict: Literal["stream", "stop_requested", "exhausted"] = "stream"
-                if turn.stop_requested:
-                    verdict = "stop_requested"
-                elif turn.used > MAX_ATTEMPTS:
-                    verdict = "exhausted"
-                turn.answers[claim.claim_id] = rpc.Claimed(
-                    chat_id=turn.chat_id,
-                    generation_id=turn.generation_id,
-                    message_id=turn.message_id,
-                    attempt=turn.attempt,
-                    verdict=verdict,
-                    model=turn.model,
-                    context=turn.context,
-                    parameters=turn.parameters,
-                    rounds=[turn.rounds[number] for number in sorted(turn.rounds)],
-                )
-            reply = turn.answers[claim.claim_id]
-        await self.replies.wait()
-        await message.respond(msgspec.json.encode(reply))
-
-    async def _on_release(self, message: Msg) -> None:
-        release = msgspec.json.decode(message.data, type=rpc.Release)
-        turn = self.turns[release.generation_id]
-        turn.releases.append(release)
-        if release.attempt == turn.attempt:
-            turn.used -= 1
-        await message.respond(msgspec.json.encode(rpc.Done()))
-
-    async def _on_round(self, message: Msg) -> None:
-        request = msgspec.json.decode(message.data, type=rpc.StoreToolRound)
-        turn = self.turns[request.generation_id]
-        reply: rpc.ToolRoundStored | rpc.RpcError = rpc.ToolRoundStored(decisions={})
-        if request.attempt != turn.attempt or turn.end is not None:
-            reply = rpc.RpcError(code="conflict", message="The attempt is not the current one.")
-        else:
-            turn.rounds[request.number] = request.round
-        await message.respond(msgspec.json.encode(reply))
+        await self.store.start()
 
     async def ask(
         self,
@@ -215,13 +130,6 @@ class Harness:
         frame = msgspec.json.decode(message.data, type=LiveFrame)
         if frame.generation_id in self.turns:
             self.turns[frame.generation_id].live.append(frame)
-
-    async def _on_finished(self, message: Msg) -> None:
-        event = msgspec.json.decode(message.data, type=GenerationFinished)
-        turn = self.turns.get(event.generation_id)
-        # What is stored twice is a duplicate to JetStream; a core subscriber sees each publish.
-        if turn is not None and event not in turn.finished:
-            turn.finished.append(event)
 
     async def snapshot(self, turn: Turn) -> rpc.GenerationSnapshot:
         """Ask the owner. Raises NoResponder when there is none."""

@@ -194,7 +194,7 @@ async def test_a_request_for_a_finished_generation_is_acknowledged(harness: Harn
 
 
 async def test_a_claim_waits_for_chat_store(harness: Harness, worker: StartWorker) -> None:
-    await harness.close_store()
+    await harness.store.stop()
     async with worker() as process:
         beats: list[Msg] = []
 
@@ -206,7 +206,7 @@ async def test_a_claim_waits_for_chat_store(harness: Harness, worker: StartWorke
         turn = await harness.ask("Are you there?")
         # There are three in ack_wait: they hold the request for longer than that.
         await eventually(lambda: len(beats) >= 5)
-        await harness.open_store()
+        await harness.store.start()
         end = await harness.wait_for_end(turn)
         assert (end.outcome, end.attempt) == ("complete", 1)
         assert len({claim.claim_id for claim in turn.claims}) == 1

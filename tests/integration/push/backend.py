@@ -1,26 +1,25 @@
-"""chat-store and llm-worker as push sees them: answers in contracts, on a real NATS, counting what they are asked."""
+"""chat-store and llm-worker as push sees them, on a real NATS."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import msgspec
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from parley.contracts import rpc, subjects
+from parley.contracts import subjects
 from parley.contracts.access import identity
 from parley.contracts.frames import Delta, Generation, Kind
 from parley.contracts.ids import new_id
 from parley.contracts.live import Changed, InvitationsChanged, ListChanged, PromptRejected
 from parley.runtime.nats.client import ReconnectingClient
 from parley.runtime.nats.connect import wait_until_processed
-from tests.unit.push.world import ChatStore
+from tests.support.chat_store.fake import FakeStore
+from tests.support.chat_store.scripted_chat import ScriptedChat
 
 
 class Backend:
@@ -28,32 +27,24 @@ class Backend:
 
     Attributes:
         chats: By id. Change one only through the methods here, unless the change is to get lost.
+        store: The fake that replies. While it is ``silent``, the worker is, too.
         asked: How many requests of each kind came.
         revoked: Sessions, API keys and users that may not be used any more. Change it by :meth:`revoke`, unless the
             event is to get lost.
-        away: While true, no request is answered.
     """
 
     def __init__(self, store: Nats, worker: Nats) -> None:
         self._nats = store
         self._worker = worker
-        self.chats: dict[str, ChatStore] = {}
-        self.asked: Counter[str] = Counter()
-        self.synced: list[rpc.Sync] = []
-        self.revoked: set[str] = set()
-        self.away = False
+        self.store = FakeStore(store)
+        self.chats = self.store.rooms.chats
+        self.asked = self.store.asked
+        self.revoked = self.store.identities.revoked = set[str]()
         self._owned: dict[str, Subscription] = {}
-
-    async def start(self) -> None:
-        await self._nats.subscribe(subjects.rpc_store(rpc.Sync.VERB), "chat-store", cb=self._sync)
-        await self._nats.subscribe(subjects.rpc_store(rpc.Versions.VERB), "chat-store", cb=self._versions)
-        find_revoked = subjects.rpc_store(identity.FindRevoked.VERB)
-        await self._nats.subscribe(find_revoked, "chat-store", cb=self._find_revoked)
-        await wait_until_processed(self._nats)
 
     def new_chat(self, *members: str) -> str:
         chat_id = new_id()
-        self.chats[chat_id] = ChatStore(chat_id, members or ("ann",))
+        self.chats[chat_id] = ScriptedChat(chat_id, members or ("ann",))
         return chat_id
 
     # --- what happens ------------------------------------------------------------------------------------------------
@@ -124,7 +115,7 @@ class Backend:
             await subscription.unsubscribe()
             await wait_until_processed(self._worker)
 
-    async def _own(self, store: ChatStore) -> None:
+    async def _own(self, store: ScriptedChat) -> None:
         assert store.ref is not None
         generation_id = store.ref.generation_id
         if generation_id in self._owned:
@@ -133,48 +124,12 @@ class Backend:
         async def snapshot(message: Msg) -> None:
             self.asked["snapshot"] += 1
             reply = store.snapshot(generation_id)
-            if reply is not None and not self.away:
+            if reply is not None and not self.store.silent:
                 await message.respond(msgspec.json.encode(reply))
 
         subject = subjects.rpc_generation_snapshot(generation_id)
         self._owned[generation_id] = await self._worker.subscribe(subject, cb=snapshot)
         await wait_until_processed(self._worker)
-
-    # --- what is asked -----------------------------------------------------------------------------------------------
-
-    async def _sync(self, message: Msg) -> None:
-        request = msgspec.json.decode(message.data, type=rpc.Sync)
-        self.asked["sync"] += 1
-        self.synced.append(request)
-        store = self.chats.get(request.chat_id)
-        await self._respond(
-            message,
-            rpc.RpcError(code="not_found", message="No such chat.") if store is None else store.sync(request.after),
-        )
-
-    async def _versions(self, message: Msg) -> None:
-        request = msgspec.json.decode(message.data, type=rpc.Versions)
-        self.asked["versions"] += 1
-        moved = {}
-        for chat_id, version in request.chats.items():
-            store = self.chats.get(chat_id)
-            if store is None or store.version != version:
-                moved[chat_id] = -1 if store is None else store.version
-        await self._respond(message, rpc.VersionsReply(moved=moved))
-
-    async def _find_revoked(self, message: Msg) -> None:
-        request = msgspec.json.decode(message.data, type=identity.FindRevoked)
-        self.asked["find_revoked"] += 1
-        reply = identity.RevokedReply(
-            session_ids=[one for one in request.session_ids if one in self.revoked],
-            key_ids=[one for one in request.key_ids if one in self.revoked],
-            user_ids=[one for one in request.user_ids if one in self.revoked],
-        )
-        await self._respond(message, reply)
-
-    async def _respond(self, message: Msg, reply: Any) -> None:
-        if not self.away:
-            await message.respond(msgspec.json.encode(reply))
 
 
 @asynccontextmanager
@@ -182,7 +137,7 @@ async def backend_on(store_url: str, worker_url: str | None = None) -> AsyncIter
     """A backend on the NATS at ``store_url``; its worker comes from there as well, or as somebody else."""
     async with _connected(store_url) as store, _connected(worker_url or store_url) as worker:
         backend = Backend(store, worker)
-        await backend.start()
+        await backend.store.start()
         yield backend
 
 

@@ -189,7 +189,7 @@ async def test_what_is_not_http_is_refused(push: ServiceProcess) -> None:
 async def test_without_chat_store_it_is_a_503_that_says_when_to_come_back(
     backend: Backend, push: ServiceProcess
 ) -> None:
-    backend.away = True
+    backend.store.silent = True
     response = await refused(push, backend.new_chat("ann"))
     assert_problem(response, 503, "unavailable")
     assert int(response.headers["retry-after"]) >= 1

@@ -63,7 +63,7 @@ async def test_a_version_jump_asks_for_just_what_changed(backend: Backend, url: 
         await backend.submit(chat)
         await eventually(lambda: client.version == backend.chats[chat].version)
         assert client.messages == backend.chats[chat].messages
-    assert [request.after for request in backend.synced] == [None, known]
+    assert [request.after for request in backend.store.rooms.synced] == [None, known]
 
 
 async def test_a_lost_start_of_an_answer_is_made_up_for(backend: Backend, url: str) -> None:
@@ -145,13 +145,13 @@ async def test_chat_store_away_costs_readers_nothing_and_joiners_time(backend: B
         client = await reader.follow(chat)
         await backend.submit(chat)
         await backend.claim(chat)
-        backend.away = True
+        backend.store.silent = True
         await backend.say(chat, 2)
         late = await reader.watch(other)
         await backend.say(chat, 2)
         await eventually(lambda: has_all(client, backend, chat))
         await eventually(lambda: late.refused == "unavailable", deadline=30)
-        backend.away = False
+        backend.store.silent = False
         await eventually(lambda: has_all(late, backend, other))
 
 

@@ -143,7 +143,7 @@ async def test_a_socket_ends_at_its_session_s_end_unless_that_was_extended(backe
 
 
 async def test_while_chat_store_is_away_sockets_stay_open(backend: Backend, url: str) -> None:
-    backend.away = True
+    backend.store.silent = True
     async with reading(url, issued_for={"session_id": new_id()}) as reader:
         await eventually(lambda: backend.asked["find_revoked"] > 0, deadline=DEADLINE)
         assert reader.closed is None

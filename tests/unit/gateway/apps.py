@@ -15,7 +15,7 @@ from parley.contracts import rpc
 from parley.contracts.access.identity import StartSession, digest
 from parley.contracts.ids import new_id
 from parley.runtime.tokens import KeyRing
-from tests.support.fake_identities import FakeIdentities
+from tests.support.chat_store.identities import FakeIdentities
 
 KEY = "k" * 40
 SECRET = "s" * 43
@@ -33,7 +33,7 @@ def app(*, identities: FakeIdentities | None = None, **more: object) -> ASGIApp:
     gateway = build_gateway(settings(**more))
     known = identities or with_session()
 
-    async def ask(request: rpc.Request[Any]) -> Any:
+    async def ask(request: rpc.StoreRequest[Any]) -> Any:
         reply = known.reply(request)
         if isinstance(reply, rpc.RpcError):
             raise {"not_found": NotFound, "forbidden": Forbidden, "conflict": Conflict}[reply.code](reply.message)

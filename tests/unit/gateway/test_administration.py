@@ -14,7 +14,7 @@ from parley.contracts.access.identity import ApiKey
 from parley.contracts.ids import new_id
 from parley.contracts.resources import TokenUsage
 from parley.runtime.tokens import cookie_name
-from tests.support.fake_identities import FakeIdentities
+from tests.support.chat_store.identities import FakeIdentities
 from tests.unit.gateway.apps import KEY, SECRET, USER, app, client, token, with_session
 
 OTHER: Final = "0199f3a2-10bb-7b02-8c11-5d2e9f0a7b32"

@@ -9,7 +9,7 @@ import pytest
 from gateway.auth.audit import Audit
 from parley.contracts.access.audit import AuditEvent
 from parley.runtime.nats.publish import MSG_ID
-from tests.support.fake_identities import FakeIdentities
+from tests.support.chat_store.identities import FakeIdentities
 from tests.support.oidc_provider import CLIENT_ID, OidcProvider
 from tests.unit.gateway.apps import app, client, token
 

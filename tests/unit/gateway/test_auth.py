@@ -9,7 +9,7 @@ import pytest
 from parley.contracts.access.identity import digest
 from parley.runtime import tokens
 from parley.runtime.tokens import KeyRing, cookie_name
-from tests.support.fake_identities import FakeIdentities
+from tests.support.chat_store.identities import FakeIdentities
 from tests.unit.gateway.apps import KEY, SECRET, SESSION_ID, USER, app, client, token
 
 COOKIE = cookie_name(KEY)

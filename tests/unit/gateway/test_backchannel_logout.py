@@ -10,7 +10,7 @@ import jwt
 import pytest
 
 from parley.contracts.access.identity import Principal
-from tests.support.fake_identities import FakeIdentities
+from tests.support.chat_store.identities import FakeIdentities
 from tests.support.oidc_provider import CLIENT_ID, OidcProvider, SigningKey
 from tests.unit.gateway.apps import app, client
 from tests.unit.gateway.test_oidc import sign_in, signing_in

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.auth import signing_keys
 from parley.runtime import tasks
-from tests.support.fake_identities import FakeIdentities
+from tests.support.chat_store.identities import FakeIdentities
 from tests.support.oidc_provider import OidcProvider, SigningKey
 from tests.support.waiting import eventually
 from tests.unit.gateway.apps import app, client, token

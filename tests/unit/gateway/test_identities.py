@@ -26,7 +26,7 @@ from parley.contracts.access.identity import (
 )
 from parley.contracts.ids import new_id
 from parley.runtime.tasks import end
-from tests.support.fake_identities import FakeIdentities
+from tests.support.chat_store.identities import FakeIdentities
 from tests.support.waiting import eventually
 
 

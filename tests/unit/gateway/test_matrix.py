@@ -14,7 +14,7 @@ from gateway.app import build_routes
 from parley.contracts.access.identity import CreateApiKey, Scope, StartSession, digest
 from parley.contracts.ids import new_id
 from parley.runtime.tokens import KeyRing, cookie_name
-from tests.support.fake_identities import FakeIdentities
+from tests.support.chat_store.identities import FakeIdentities
 from tests.unit.gateway.apps import KEY, app, client
 
 _OPEN: Final = {

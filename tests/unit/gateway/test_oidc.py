@@ -11,7 +11,7 @@ import pytest
 from gateway.auth import oidc, signing_keys
 from parley.contracts.access.identity import digest
 from parley.runtime.tokens import cookie_name
-from tests.support.fake_identities import FakeIdentities
+from tests.support.chat_store.identities import FakeIdentities
 from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, OidcProvider, SigningKey
 from tests.unit.gateway.apps import KEY, SECRET, USER, app, client, with_session
 

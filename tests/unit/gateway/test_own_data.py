@@ -7,7 +7,7 @@ from parley.contracts import rpc
 from parley.contracts.access import identity
 from parley.contracts.ids import new_id
 from parley.contracts.resources import Chat, Invitation, Member, Role, TokenUsage
-from tests.support.fake_identities import FakeIdentities
+from tests.support.chat_store.identities import FakeIdentities
 from tests.unit.gateway.apps import USER, app, client, token, with_session
 
 NOW: Final = datetime(2026, 11, 22, tzinfo=UTC)

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from parley.runtime.tokens import cookie_name
-from tests.support.fake_identities import FakeIdentities
+from tests.support.chat_store.identities import FakeIdentities
 from tests.unit.gateway.apps import KEY, SECRET, app, with_session
 
 COOKIE = cookie_name(KEY)

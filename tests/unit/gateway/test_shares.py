@@ -12,7 +12,7 @@ from parley.contracts import rpc
 from parley.contracts.access.identity import digest
 from parley.contracts.ids import new_id
 from parley.runtime.tokens import cookie_name
-from tests.support.fake_identities import FakeIdentities
+from tests.support.chat_store.identities import FakeIdentities
 from tests.unit.gateway.apps import KEY, SECRET, app, token, with_session
 
 TOKEN: Final = "t" * 43

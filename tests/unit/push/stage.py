@@ -15,7 +15,8 @@ from push.rooms.reader import Reader
 from push.rooms.readers import Counters
 from push.rooms.room import Room
 from push.rooms.sync_requests import AnswerRequest, Request, SyncRequest
-from tests.unit.push.world import CHAT_ID, ChatStore, Client
+from tests.support.chat_store.scripted_chat import CHAT_ID, ScriptedChat
+from tests.unit.push.world import Client
 
 Live = Changed | Generation | Delta
 
@@ -69,7 +70,7 @@ class Stage:
     seats = 5
 
     def __init__(self, turns: int = 0) -> None:
-        self.store = ChatStore()
+        self.store = ScriptedChat()
         self.pushes = [Push(), Push()]
         self.taken: list[Seat] = []
         for _ in range(turns):

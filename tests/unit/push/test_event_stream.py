@@ -24,8 +24,8 @@ from push.transport.identities import Identities
 from push.transport.origins import Origins
 from push.transport.session import SessionContext
 from push.transport.tickets import Tickets
+from tests.support.chat_store.scripted_chat import ScriptedChat
 from tests.support.waiting import eventually
-from tests.unit.push.world import ChatStore
 
 KEYS = KeyRing(["k" * 40])
 
@@ -71,7 +71,7 @@ class Owner:
 class OneRoom:
     """Rooms whose only room knows its chat already."""
 
-    def __init__(self, store: ChatStore) -> None:
+    def __init__(self, store: ScriptedChat) -> None:
         self._room = Room(store.chat_id, Counters())
         self._store = store
 
@@ -91,7 +91,7 @@ class OneRoom:
 
 
 def opened(*, ends_at: datetime | None = None) -> tuple[EventStream, Transport]:
-    rooms = cast(Rooms, OneRoom(ChatStore()))
+    rooms = cast(Rooms, OneRoom(ScriptedChat()))
     context = SessionContext(
         rooms,
         cast(ChatLists, None),

@@ -3,7 +3,8 @@ from websockets.frames import Frame, Opcode
 
 from parley.contracts.frames import Delta
 from push.rooms import framing
-from tests.unit.push.world import CHAT_ID, unframe
+from tests.support.chat_store.scripted_chat import CHAT_ID
+from tests.unit.push.world import unframe
 
 
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 127, 65_535, 65_536, 70_000])

@@ -2,17 +2,17 @@ from msgspec.structs import replace
 
 from parley.contracts.resources import Message
 from push.rooms.history import History
-from tests.unit.push.world import ChatStore
+from tests.support.chat_store.scripted_chat import ScriptedChat
 
 
-def turns(store: ChatStore, number: int) -> None:
+def turns(store: ScriptedChat, number: int) -> None:
     for _ in range(number):
         store.submit()
         store.claim(announced=False)
         store.finish()
 
 
-def known(store: ChatStore, after: int | None = None) -> History:
+def known(store: ScriptedChat, after: int | None = None) -> History:
     history = History()
     history.merge(store.sync(after), after)
     return history
@@ -23,7 +23,7 @@ def ids(messages: list[Message] | None) -> list[str] | None:
 
 
 def test_a_page_serves_a_joiner_and_not_a_cursor() -> None:
-    store = ChatStore()
+    store = ScriptedChat()
     turns(store, 5)
     history = known(store)
     page = history.page()
@@ -35,7 +35,7 @@ def test_a_page_serves_a_joiner_and_not_a_cursor() -> None:
 
 
 def test_changes_serve_a_cursor_and_not_a_joiner() -> None:
-    store = ChatStore()
+    store = ScriptedChat()
     turns(store, 2)
     then = store.version
     turns(store, 1)
@@ -46,7 +46,7 @@ def test_changes_serve_a_cursor_and_not_a_joiner() -> None:
 
 
 def test_live_changes_are_added_to_both() -> None:
-    store = ChatStore()
+    store = ScriptedChat()
     turns(store, 1)
     history = known(store)
     then = store.version
@@ -58,7 +58,7 @@ def test_live_changes_are_added_to_both() -> None:
 
 
 def test_an_older_cursor_widens_what_is_known() -> None:
-    store = ChatStore()
+    store = ScriptedChat()
     turns(store, 1)
     then = store.version
     turns(store, 1)
@@ -70,7 +70,7 @@ def test_an_older_cursor_widens_what_is_known() -> None:
 
 
 def test_a_late_answer_does_not_undo_a_change() -> None:
-    store = ChatStore()
+    store = ScriptedChat()
     turns(store, 1)
     history = known(store)
     late = store.sync(None)
@@ -83,7 +83,7 @@ def test_a_late_answer_does_not_undo_a_change() -> None:
 
 
 def test_a_page_newer_than_the_rest_waits_for_the_changes_between() -> None:
-    store = ChatStore()
+    store = ScriptedChat()
     turns(store, 1)
     then = store.version
     turns(store, 1)
@@ -99,7 +99,7 @@ def test_a_page_newer_than_the_rest_waits_for_the_changes_between() -> None:
 
 
 def test_when_the_changes_are_not_to_be_had_the_page_takes_their_place() -> None:
-    store = ChatStore()
+    store = ScriptedChat()
     turns(store, 1)
     history = known(store)
     then = store.version
@@ -110,7 +110,7 @@ def test_when_the_changes_are_not_to_be_had_the_page_takes_their_place() -> None
 
 
 def test_a_change_of_a_message_older_than_the_page_stays_off_it() -> None:
-    store = ChatStore()
+    store = ScriptedChat()
     turns(store, 5)
     history = known(store)
     old = replace(store.messages["m0001"], content="edited", version=store.version + 1)
@@ -122,7 +122,7 @@ def test_a_change_of_a_message_older_than_the_page_stays_off_it() -> None:
 
 
 def test_a_long_chat_is_asked_for_again_rather_than_held() -> None:
-    store = ChatStore()
+    store = ScriptedChat()
     history = known(store)
     for _ in range(8):
         changed = store.submit()
@@ -136,7 +136,7 @@ def test_a_long_chat_is_asked_for_again_rather_than_held() -> None:
 
 
 def test_what_no_joiner_needed_for_a_while_is_forgotten() -> None:
-    store = ChatStore()
+    store = ScriptedChat()
     turns(store, 1)
     history = known(store)
     then = store.version
@@ -157,7 +157,7 @@ def test_what_no_joiner_needed_for_a_while_is_forgotten() -> None:
 
 
 def test_a_late_page_in_place_of_changes_does_not_undo_a_change_either() -> None:
-    store = ChatStore()
+    store = ScriptedChat()
     turns(store, 1)
     history = known(store)
     then = store.version - 1
@@ -170,7 +170,7 @@ def test_a_late_page_in_place_of_changes_does_not_undo_a_change_either() -> None
 
 
 def test_a_change_of_roles_is_known_with_it() -> None:
-    store = ChatStore(members=("ann", "ben"))
+    store = ScriptedChat(members=("ann", "ben"))
     store.roles["ben"] = "reader"
     history = known(store)
     assert not history.may("ben", "write")

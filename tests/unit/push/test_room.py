@@ -10,14 +10,15 @@ from push.rooms.reader import Reader
 from push.rooms.readers import Counters
 from push.rooms.room import Room
 from push.rooms.sync_requests import AnswerRequest, SyncRequest
-from tests.unit.push.world import CHAT_ID, ChatStore, Client
+from tests.support.chat_store.scripted_chat import CHAT_ID, ScriptedChat
+from tests.unit.push.world import Client
 
 
 class Scene:
     """A room and its chat, with everything delivered at once."""
 
     def __init__(self) -> None:
-        self.store = ChatStore()
+        self.store = ScriptedChat()
         self.room = Room(CHAT_ID, Counters())
         self.asked: list[SyncRequest | AnswerRequest] = []
 
@@ -248,7 +249,7 @@ def test_a_retry_is_reported_and_ends_with_the_next_delta() -> None:
 
 def test_a_chat_store_that_was_set_back_is_believed() -> None:
     scene = Scene()
-    before = ChatStore()
+    before = ScriptedChat()
     client, _ = scene.enter()
     for _ in range(3):
         scene.room.changed(scene.store.rename())

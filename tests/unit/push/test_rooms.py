@@ -22,8 +22,9 @@ from push.metrics import ADDED_DELAY
 from push.rooms.reader import Reader
 from push.rooms.readers import Counters
 from push.rooms.registry import Rooms, Timing
+from tests.support.chat_store.scripted_chat import ScriptedChat
 from tests.support.waiting import eventually
-from tests.unit.push.world import ChatStore, Client
+from tests.unit.push.world import Client
 
 Reply = TypeVar("Reply")
 
@@ -40,7 +41,7 @@ class FakeBus:
     connected = True
 
     def __init__(self) -> None:
-        self.chats: dict[str, ChatStore] = {}
+        self.chats: dict[str, ScriptedChat] = {}
         self.followed: dict[str, Handler] = {}
         self.subscriptions = 0
         self.asked: list[tuple[str, int | None]] = []
@@ -49,8 +50,8 @@ class FakeBus:
         self.slow = 0.0
         self.under_way = self.at_once = 0
 
-    def new_chat(self) -> ChatStore:
-        store = ChatStore(new_id(), ("ann",))
+    def new_chat(self) -> ScriptedChat:
+        store = ScriptedChat(new_id(), ("ann",))
         self.chats[store.chat_id] = store
         return store
 

@@ -1,4 +1,4 @@
-"""Users, sessions and API keys in memory, as chat-store keeps them: the fake that tests of other services share."""
+"""Users, sessions and API keys."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,9 +8,10 @@ from msgspec.structs import replace
 from parley.contracts import rpc
 from parley.contracts.access import identity
 from parley.contracts.access.identity import ApiKey, Principal, SessionInfo, User
+from tests.support.chat_store.part import Part, not_found
 
 
-class FakeIdentities:
+class FakeIdentities(Part):
     """Replies to the requests of :mod:`parley.contracts.access.identity`.
 
     Attributes:
@@ -18,6 +19,7 @@ class FakeIdentities:
         sessions: Principals by the digest of their secret.
         keys: Principals by the digest of their secret.
         provider_sessions: The session at the provider, by session id.
+        revoked: Ids that are revoked, of sessions, keys and users; None: those that are not known, and disabled users.
     """
 
     def __init__(self) -> None:
@@ -25,13 +27,9 @@ class FakeIdentities:
         self.sessions: dict[str, Principal] = {}
         self.keys: dict[str, Principal] = {}
         self.provider_sessions: dict[str, str] = {}
+        self.revoked: set[str] | None = None
         self._listed_keys: dict[str, ApiKey] = {}
         self._used_logout_tokens: set[str] = set()
-
-    def reply(self, request: Any) -> Any:
-        """Return the reply to a request; None: it is about something else."""
-        handler = getattr(self, f"_{request.VERB}", None)
-        return None if handler is None else handler(request)
 
     def change(self, user_id: str, **fields: Any) -> None:
         """Change a user."""
@@ -103,13 +101,19 @@ class FakeIdentities:
 
     def _found(self, principal: Principal | None) -> Any:
         if principal is None or (principal.expires_at is not None and principal.expires_at <= datetime.now(UTC)):
-            return rpc.RpcError(code="not_found", message="There is no such session.")
+            return not_found("session")
         user = self.users[principal.user.id]
         if user.disabled:
             return rpc.RpcError(code="forbidden", message="This account is disabled.")
         return identity.PrincipalReply(principal=replace(principal, user=user))
 
     def _find_revoked(self, request: identity.FindRevoked) -> Any:
+        if self.revoked is not None:
+            return identity.RevokedReply(
+                session_ids=[one for one in request.session_ids if one in self.revoked],
+                key_ids=[one for one in request.key_ids if one in self.revoked],
+                user_ids=[one for one in request.user_ids if one in self.revoked],
+            )
         usable = [
             one
             for one in (*self.sessions.values(), *self.keys.values())

@@ -1,76 +1,42 @@
-"""A chat-store in memory that replies as the contracts say, and counts the requests."""
+"""Chats with their members, invitations and messages; prompts as they are accepted."""
 
-from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 
-from parley.contracts import rpc, subjects
+from parley.contracts import rpc
 from parley.contracts.access import policy
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.resources import Chat, Invitation, Member, Message, TokenUsage
-from parley.runtime.nats.connect import wait_until_processed
-from parley.runtime.nats.publish import MSG_ID
-from tests.support.fake_identities import FakeIdentities
-
-_NOT_FOUND = rpc.RpcError(code="not_found", message="There is no such chat.")
+from tests.support.chat_store.part import Part, not_found
 
 
-class FakeStore:
-    """Answers while entered.
+class FakeChats(Part):
+    """Chats in memory.
 
     Attributes:
-        asked: How often, by verb.
-        last: The last request of each verb.
-        refusals: What to answer instead, by verb.
-        identities: Users, sessions and API keys.
-        silent: Take requests and never answer.
+        chats: By id.
+        members: By chat and user.
+        invitations: By user and chat.
+        messages: By chat, oldest first.
         limited: Whether any limit of prompts is set.
         prompts: What was submitted, by chat and message: stored as it is published. Take one out and it is lost.
         stored_as: Returns a prompt as a turn has it.
         answer_to: Returns the first answer to a prompt; None: there is none yet.
     """
 
-    def __init__(self, nc: Client) -> None:
-        self._nc = nc
-        self._subscriptions: list[Subscription] = []
+    def __init__(self) -> None:
         self.chats: dict[str, Chat] = {}
         self.members: dict[str, dict[str, Member]] = {}
         self.invitations: dict[tuple[str, str], Member] = {}
         self.messages: dict[str, list[Message]] = {}
-        self.asked: Counter[str] = Counter()
-        self.last: dict[str, Any] = {}
-        self.refusals: dict[str, rpc.RpcError] = {}
-        self.silent = False
         self.limited = False
-        self.identities = FakeIdentities()
         self.prompts: dict[tuple[str, str], Message] = {}
         self.stored_as: Callable[[Message], Message] = lambda prompt: prompt
         self.answer_to: Callable[[Message], Message | None] = lambda _: None
-        self._heard: set[str] = set()
-
-    async def __aenter__(self) -> "FakeStore":
-        self._subscriptions = [
-            await self._nc.subscribe(subjects.rpc_store("*"), "chat-store", cb=self._on_request),
-            await self._nc.subscribe(subjects.RPC_MODELS_LIST, "llm-worker", cb=self._on_models),
-            await self._nc.subscribe(subjects.ANY_PROMPT_SUBMITTED, cb=self._on_prompt),
-        ]
-        await wait_until_processed(self._nc)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for subscription in self._subscriptions:
-            await subscription.unsubscribe()
-        await wait_until_processed(self._nc)
 
     def create_for(self, user_id: str, chat_id: str) -> None:
         self._create_chat(rpc.CreateChat(user_id=user_id, chat_id=chat_id))
@@ -78,12 +44,8 @@ class FakeStore:
     def add_message(self, message: Message) -> None:
         self.messages[message.chat_id].append(message)
 
-    async def _on_prompt(self, message: Msg) -> None:
-        msg_id = (message.headers or {}).get(MSG_ID, "")
-        if msg_id in self._heard:
-            return  # the stream does not take it again
-        self._heard.add(msg_id)
-        prompt = msgspec.json.decode(message.data, type=PromptSubmitted)
+    def submit(self, prompt: PromptSubmitted) -> None:
+        """Store a prompt; once more: no effect."""
         stored = Message(
             id=prompt.message_id,
             chat_id=prompt.chat_id,
@@ -103,39 +65,22 @@ class FakeStore:
 
     def _get_message(self, request: rpc.GetMessage) -> Any:
         found = self.prompts.get((request.chat_id, request.message_id))
-        return _NOT_FOUND if found is None else rpc.MessageReply(message=found)
+        return not_found() if found is None else rpc.MessageReply(message=found)
 
     def _get_turn(self, request: rpc.GetTurn) -> Any:
         prompt = self.prompts.get((request.chat_id, request.message_id))
         if not self._may(request) or prompt is None:
-            return _NOT_FOUND
+            return not_found()
         return rpc.TurnReply(
             prompt=self.stored_as(prompt), answer=self.answer_to(prompt), completion=None, chat_version=7
         )
-
-    async def _on_models(self, message: Msg) -> None:
-        self.asked["models"] += 1
-        await message.respond(msgspec.json.encode(rpc.ModelList(items=["demo", "demo-fast"], default="demo")))
-
-    async def _on_request(self, message: Msg) -> None:
-        verb = message.subject.rpartition(".")[2]
-        request = msgspec.json.decode(message.data, type=rpc.STORE_REQUESTS[verb])
-        self.asked[verb] += 1
-        self.last[verb] = request
-        if self.silent:
-            return
-        reply = self.refusals.get(verb) or self.identities.reply(request)
-        if reply is None:
-            answer: Callable[[Any], Any] = getattr(self, f"_{verb}")
-            reply = answer(request)
-        await message.respond(msgspec.json.encode(reply))
 
     def _may(self, request: Any) -> bool:
         return request.user_id in self.members.get(request.chat_id, {})
 
     def _check_access(self, request: rpc.CheckAccess) -> Any:
         if not self._may(request):
-            return _NOT_FOUND
+            return not_found()
         role = self.members[request.chat_id][request.user_id].role
         if not policy.may_in_chat(role, request.action):
             return rpc.RpcError(code="forbidden", message="You may read this chat, and not write to it.")
@@ -165,7 +110,7 @@ class FakeStore:
         return rpc.ChatReply(chat=self.chats[request.chat_id])
 
     def _get_chat(self, request: rpc.GetChat) -> Any:
-        return rpc.ChatReply(chat=self.chats[request.chat_id]) if self._may(request) else _NOT_FOUND
+        return rpc.ChatReply(chat=self.chats[request.chat_id]) if self._may(request) else not_found()
 
     def _list_chats(self, request: rpc.ListChats) -> Any:
         mine = [chat for chat in self.chats.values() if request.user_id in self.members[chat.id]]
@@ -175,7 +120,7 @@ class FakeStore:
 
     def _update_chat(self, request: rpc.UpdateChat) -> Any:
         if not self._may(request):
-            return _NOT_FOUND
+            return not_found()
         changes = {
             field: getattr(request, field)
             for field in ("title", "model", "system_prompt", "tip_id")
@@ -187,13 +132,13 @@ class FakeStore:
 
     def _delete_chat(self, request: rpc.DeleteChat) -> Any:
         if not self._may(request):
-            return _NOT_FOUND
+            return not_found()
         del self.chats[request.chat_id], self.members[request.chat_id]
         return rpc.Done()
 
     def _list_messages(self, request: rpc.ListMessages) -> Any:
         if not self._may(request):
-            return _NOT_FOUND
+            return not_found()
         return rpc.MessageList(items=self.messages[request.chat_id][-request.limit :], next=None)
 
     def _admit_prompt(self, _: rpc.AdmitPrompt) -> Any:
@@ -201,17 +146,17 @@ class FakeStore:
 
     def _regenerate(self, request: rpc.Regenerate) -> Any:
         if not self._may(request):
-            return _NOT_FOUND
+            return not_found()
         for message in self.messages[request.chat_id]:
             if message.id == request.message_id:
                 return rpc.MessageReply(message=msgspec.structs.replace(message, id=request.answer_id))
-        return rpc.RpcError(code="not_found", message="There is no such message.")
+        return not_found("message")
 
     def _delete_message(self, request: rpc.DeleteMessage) -> Any:
-        return rpc.Done() if self._may(request) else _NOT_FOUND
+        return rpc.Done() if self._may(request) else not_found()
 
     def _stop(self, request: rpc.Stop) -> Any:
-        return rpc.Done() if self._may(request) else _NOT_FOUND
+        return rpc.Done() if self._may(request) else not_found()
 
     def _search(self, request: rpc.Search) -> Any:
         hit = rpc.SearchHit(chat_id="c", chat_title=None, message_id="m", role="user", excerpt=f"… {request.query} …")
@@ -222,12 +167,12 @@ class FakeStore:
 
     def _list_members(self, request: rpc.ListMembers) -> Any:
         if not self._may(request):
-            return _NOT_FOUND
+            return not_found()
         return rpc.MemberList(items=list(self.members[request.chat_id].values()))
 
     def _put_member(self, request: rpc.PutMember) -> Any:
         if not self._may(request):
-            return _NOT_FOUND
+            return not_found()
         if self.members[request.chat_id][request.user_id].role != "owner":
             return rpc.RpcError(code="forbidden", message="Only the owner can.")
         member = Member(user_id=request.member_id, role=request.role, added_at=datetime.now(UTC))
@@ -255,12 +200,12 @@ class FakeStore:
         )
 
     def _accept_invitation(self, request: rpc.AcceptInvitation) -> Any:
+        members = self.members.get(request.chat_id, {})
         invited = self.invitations.pop((request.user_id, request.chat_id), None)
-        if invited is None:
-            return rpc.RpcError(code="not_found", message="There is no such invitation.")
-        member = msgspec.structs.replace(invited, status="member")
-        self.members[request.chat_id][request.user_id] = member
-        return rpc.MemberReply(member=member)
+        if invited is not None:
+            members[request.user_id] = msgspec.structs.replace(invited, status="member")
+        found = members.get(request.user_id)
+        return not_found("invitation") if found is None else rpc.MemberReply(member=found)
 
     def _decline_invitation(self, request: rpc.DeclineInvitation) -> Any:
         self.invitations.pop((request.user_id, request.chat_id), None)
@@ -268,7 +213,7 @@ class FakeStore:
 
     def _hand_over(self, request: rpc.HandOver) -> Any:
         if not self._may(request):
-            return _NOT_FOUND
+            return not_found()
         members = self.members[request.chat_id]
         if members[request.user_id].role != "owner":
             return rpc.RpcError(code="forbidden", message="Only the owner can.")
@@ -282,6 +227,6 @@ class FakeStore:
 
     def _delete_member(self, request: rpc.DeleteMember) -> Any:
         if not self._may(request):
-            return _NOT_FOUND
+            return not_found()
         self.members[request.chat_id].pop(request.member_id, None)
         return rpc.Done()
