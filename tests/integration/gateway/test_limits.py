@@ -77,14 +77,14 @@ async def test_a_prompt_over_a_limit_is_refused_before_it_is_accepted(user: User
 async def test_a_prompt_that_is_refused_leaves_no_empty_chat(
     user: User, store: FakeStore, path: str, body: dict[str, Any]
 ) -> None:
-    store.limited = True
+    store.chats.limited = True
     store.refusals["admit_prompt"] = rpc.RpcError(
         code="too_many", message="Your tokens for today are used up.", retry_after=40.2, reason="budget_spent"
     )
     refused = await user.http.post(path, json=body)
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "41")
     assert "Your tokens for today are used up." in refused.text
-    assert store.chats == {}
+    assert store.chats.chats == {}
 
 
 @pytest.mark.parametrize("path", ["/ai-sdk/chat", "/ag-ui"])
@@ -114,7 +114,7 @@ async def test_nobody_takes_the_ids_that_are_derived_for_the_clients_of_others(
 
 
 async def test_a_prompt_counts_with_what_it_has_in_addition_to_text(user: User, store: FakeStore) -> None:
-    store.limited = True
+    store.chats.limited = True
     store.refusals["admit_prompt"] = rpc.RpcError(code="too_many", message="Too many wait.", reason="queue_full")
     await user.http.post("/openai/v1/responses", json={"input": "hello", "instructions": "i" * 1000})
     assert store.last["admit_prompt"].bytes > 1000

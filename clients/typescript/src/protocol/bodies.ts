@@ -340,7 +340,7 @@ export interface User {
   readonly disabled: boolean;
   readonly created_at: string;
   readonly last_seen_at: string;
-  /** What the user wrote and who it was has been removed; only the id is left. */
+  /** The user's content and personal data were removed; only the id is left. */
   readonly erased?: boolean;
 }
 

@@ -161,7 +161,7 @@ export interface DeltaFrame {
   readonly v?: number;
 }
 
-/** News of the call number `index` (from 0) of a running answer. */
+/** A change of the call number `index` (from 0) of a running answer. */
 export interface ToolDelta {
   readonly index: number;
   /** The call begins, or its status or result changed: replaces what was known. */

@@ -1,4 +1,4 @@
-"""Put the tool calls and the layout of a running answer together from its deltas. No I/O."""
+"""The tool calls and the layout of a running answer, assembled from its deltas. No I/O."""
 
 from typing import Final
 
@@ -12,10 +12,10 @@ _DEFAULT_ORDER: Final[tuple[PartKind, ...]] = ("reasoning", "text", "tool")
 
 
 def merge_tool(calls: list[ToolCall], tool: ToolDelta) -> bool:
-    """Apply news of a call to the calls so far, in place.
+    """Apply a change of a call to the calls so far, in place.
 
     Returns:
-        Whether a call began. News of a call that has not begun are ignored.
+        Whether a call began. Changes of a call that has not begun are ignored.
     """
     index = tool.index
     begins = index == len(calls)
@@ -50,6 +50,6 @@ def default_layout(text: str, reasoning: str, calls: list[ToolCall]) -> list[Spa
 
 
 def is_default(layout: list[Span]) -> bool:
-    """Return whether an empty layout would say the same."""
+    """Return whether the layout equals the default one."""
     order = [_DEFAULT_ORDER.index(span.kind) for span in layout]
     return order == sorted(order)

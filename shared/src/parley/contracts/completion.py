@@ -11,7 +11,7 @@ WhenBusy = Literal["enqueue", "reject", "interrupt", "rollback"]
 
 ``enqueue``: answered in its turn. ``reject``: not stored (``chat_busy``). ``interrupt``: the running answer is stopped
 and keeps its partial text; the prompt is answered next, before those that are queued. ``rollback``: as ``interrupt``,
-and the prompt takes the place of the running prompt: it has the same parent, so that the running turn is no part of its
+and the prompt takes the place of the running prompt: it has the same parent, so that the running turn is not in its
 branch.
 """
 
@@ -57,7 +57,7 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ToolDelta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """News of the call number ``index`` (from 0) of a running answer.
+    """A change of the call number ``index`` (from 0) of a running answer.
 
     Attributes:
         call: The call begins, or its status or result changed: replaces what was known.
@@ -81,7 +81,7 @@ class Span(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ContextMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A message of a conversation, as a provider gets it.
+    """A message of a conversation, in the form for a provider.
 
     Attributes:
         parts: The content with its images; empty: ``content`` alone.
@@ -99,7 +99,7 @@ class ContextMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How the answer to a prompt is requested from the provider, where the prompt's text alone does not say it.
+    """How the answer to a prompt is requested from the provider, in addition to the prompt's text.
 
     Attributes:
         parameters: Members of the provider's request, sent as they are: ``temperature``, ``tools``, ``max_tokens`` …
@@ -107,9 +107,9 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
         context: Messages before the prompt that are not stored as messages of the chat, the oldest first. Where the
             prompt's content is empty, the last of them is what is answered: results of tools.
         parts: The prompt with its images; empty: its text alone.
-        name: Of who wrote the prompt; distinguishes participants of one role.
+        name: The author's; distinguishes participants of one role.
         metadata: The client's own; returned with the turn.
-        echo: What the gateway's adapter of a protocol repeats in its responses; returned with the turn.
+        echo: Members that the gateway's adapter of a protocol repeats in its responses; returned with the turn.
     """
 
     parameters: dict[str, Any] = {}
@@ -122,7 +122,7 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults
 
 
 class ToolRound(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an answer said before its calls of tools of Parley's own, and the calls; stored before the next round.
+    """The content of an answer up to its calls of tools that Parley runs; stored before the next round.
 
     Attributes:
         calls: A call without a result was running when its worker died.

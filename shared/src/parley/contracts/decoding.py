@@ -1,4 +1,4 @@
-"""Decoding what somebody else has sent."""
+"""Limits and errors of decoding JSON that others send."""
 
 from typing import Any, Final
 
@@ -8,7 +8,7 @@ UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What ``msgspec.json.decode`` raises for what is not JSON, not the struct, not UTF-8, or nested too deeply."""
 
 MAX_NESTING: Final = 100
-"""Levels of objects and arrays in JSON of a client that is passed on. How much decodes depends on what is around it."""
+"""Levels of objects and arrays in JSON that a client sends and Parley passes on: within other JSON it still decodes."""
 
 
 def nests_too_deeply(value: Any) -> bool:

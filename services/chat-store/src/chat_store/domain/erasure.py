@@ -1,4 +1,4 @@
-"""Rules for removing what an erased user wrote in the chats of others (docs/decisions/0058)."""
+"""Rules for the erasure of a user's messages in the chats of others (docs/decisions/0058)."""
 
 from typing import Final
 
@@ -43,7 +43,7 @@ def empty(conversation: Conversation) -> bool:
 
 
 def emptied(message: MessageRecord) -> MessageRecord:
-    """Return the message without anything that somebody wrote, and without its author."""
+    """Return the message without content and author."""
     return replace(
         message,
         author_id=None,

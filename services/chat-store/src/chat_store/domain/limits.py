@@ -44,14 +44,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_budgets(self) -> bool:
-        """Whether anybody's tokens are limited."""
+        """Whether the tokens of any user are limited."""
         return bool(self.tokens_per_day or self.tokens_per_day_of_groups) or any(
             model.tokens_per_day or model.tokens_per_day_of_groups for model in self.catalog.models
         )
 
     @property
     def limits_queues(self) -> bool:
-        """Whether a queue is shorter than it may be at most."""
+        """Whether a queue is limited to less than the maximum."""
         return self.queued_prompts < MAX_QUEUED_PROMPTS or bool(self.queued_bytes)
 
     @property
@@ -69,7 +69,7 @@ NO_LIMITS: Final = Limits()
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a user.
+    """What the limits of a user depend on.
 
     Attributes:
         used: Tokens of this day, by model.
@@ -167,14 +167,12 @@ def too_many_answers(limit: int) -> LimitReached:
 
 def too_many_chats(limit: int) -> LimitReached:
     return LimitReached(
-        TOO_MANY_CHATS, f"You have {limit} chats, as many as you may. Delete one first.", retry_after=_RETRY_CHATS
+        TOO_MANY_CHATS, f"You have {limit} chats, which is the limit. Delete one first.", retry_after=_RETRY_CHATS
     )
 
 
 def too_many_chats_of_member(limit: int) -> LimitReached:
-    return LimitReached(
-        TOO_MANY_CHATS, f"The member has {limit} chats, as many as a user may have.", retry_after=_RETRY_CHATS
-    )
+    return LimitReached(TOO_MANY_CHATS, f"The member has {limit} chats, which is the limit.", retry_after=_RETRY_CHATS)
 
 
 def error_of_call(refusal: LimitReached | ModelNotAllowed) -> MessageError:

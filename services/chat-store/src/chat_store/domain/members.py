@@ -17,7 +17,7 @@ def put(conversation: Conversation, user_id: str, member_id: str, role: Role) ->
     """Invite a user, or change the role of a member or of an invitation.
 
     Raises:
-        Invalid: the role is the owner's, which is handed over.
+        Invalid: the role is the owner's.
         Forbidden: the member is the owner.
         NotFound: there is no such user.
         TooMany: the chat has as many members and invitations as it may.
@@ -49,10 +49,10 @@ def put(conversation: Conversation, user_id: str, member_id: str, role: Role) ->
 
 
 def accept(conversation: Conversation, user_id: str) -> MemberRecord:
-    """Make an invited user a member; again, nothing happens.
+    """Make an invited user a member. Repeated: no effect.
 
     Raises:
-        NotFound: the user is not invited; the same as if there were no such chat.
+        NotFound: the user is not invited, or there is no such chat.
     """
     member = conversation.members.get(user_id)
     if member is not None:
@@ -69,7 +69,7 @@ def hand_over(conversation: Conversation, user_id: str, member_id: str) -> None:
     """Make a member the owner; the owner before becomes a writer.
 
     Raises:
-        Conflict: the user is no member.
+        Conflict: the user is not a member.
     """
     owner = conversation.members.get(user_id)
     conversation.require(user_id, "hand_over")

@@ -1,4 +1,4 @@
-"""Prompts that were accepted (202) and cannot be stored: why, and how that is stored and published. No I/O."""
+"""Prompts that were accepted (202) and are rejected: their errors, and their form for readers. No I/O."""
 
 from datetime import datetime
 from typing import Final
@@ -30,7 +30,9 @@ _ERRORS: Final = {
     ),
     EMPTY: MessageError(code=EMPTY, message="The message is empty.", retryable=False),
     CHAT_BUSY: MessageError(
-        code=CHAT_BUSY, message="An answer is running in this chat. Send it again when that has ended.", retryable=True
+        code=CHAT_BUSY,
+        message="An answer is running in this chat. Send the message again when the answer has ended.",
+        retryable=True,
     ),
     NOT_STORED: MessageError(
         code=NOT_STORED, message="The message could not be stored. Send it again with a new id.", retryable=True
@@ -39,7 +41,7 @@ _ERRORS: Final = {
 
 
 def error_of(code: str) -> MessageError:
-    """Return the error that its author sees; a code that this program does not know is one of a newer program."""
+    """Return the error for the author. An unknown code is one of a newer version."""
     return _ERRORS.get(code, _ERRORS[NOT_STORED])
 
 

@@ -20,7 +20,7 @@ class StoredRound(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def decide(rounds: list[StoredRound], call_id: str, *, approve: bool) -> StoredRound | None:
-    """Return the round of the call with the decision; None: it was decided so before.
+    """Return the round of the call with the decision added; None: the same decision was made before.
 
     Raises:
         NotFound: there is no such call.

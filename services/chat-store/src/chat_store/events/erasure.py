@@ -1,8 +1,8 @@
-"""Carries out the erasure of users, in pieces. Runs on the leader; each piece can be repeated (docs/decisions/0058).
+"""The erasure of users, in pieces that can be repeated. Runs on the leader (docs/decisions/0058).
 
-The user's own chats are deleted, as the user could have done. In the chats of others the membership ends, the user's
-prompts and the answers to them are emptied, and the streams are purged of what is handled. Then rejected prompts and
-dead letters go, and usage is booked on nobody. All of it once more later, for what was under way.
+The user's own chats are deleted. In the chats of others the membership ends, the user's prompts and the answers to them
+are emptied, and handled events are purged from the streams. Then rejected prompts and dead letters are deleted, and
+usage is anonymised. All of it is repeated later, for events that were in flight.
 """
 
 import logging
@@ -20,7 +20,7 @@ from chat_store.domain import chats as chat_rules
 from chat_store.domain import erasure as rules
 from chat_store.domain.conversation import Conversation
 from chat_store.events.publisher import Publisher
-from chat_store.events.purge import AGAIN_AFTER
+from chat_store.events.purge import again_at
 from chat_store.storage import transactions
 from chat_store.storage.administration import audit, erasure
 from chat_store.storage.identity import users
@@ -46,8 +46,8 @@ PIECES: Final = 10
 """Pieces of one user in one round."""
 
 
-class Letter(msgspec.Struct, frozen=True):
-    """The part of a dead letter's event that names a user or a message."""
+class DeadLetter(msgspec.Struct, frozen=True):
+    """The members of a dead letter's event that name a user or a message."""
 
     chat_id: str = ""
     message_id: str = ""
@@ -70,7 +70,7 @@ class Eraser:
         self._publisher = publisher
 
     async def erase(self) -> None:
-        """Go on with every erasure that is due. What fails is due again."""
+        """Continue every erasure that is due. One that fails stays due."""
         now = datetime.now(UTC)
         async with self._database.connection() as connection:
             due = await erasure.due(connection, now=now, limit=USERS)
@@ -82,13 +82,12 @@ class Eraser:
                 continue
             if not await self._finish(user_id):
                 continue
-            again_at = next((requested_at + age for age in AGAIN_AFTER if requested_at + age > now), None)
             async with self._database.connection() as connection:
-                await erasure.erased(connection, user_id, again_at=again_at)
+                await erasure.erased(connection, user_id, again_at=again_at(requested_at, now))
             log.info("Erased a user", extra={"user_id": user_id})
 
     async def _piece(self, user_id: str) -> bool:
-        """Delete or empty some chats; return whether there is nothing more to do now."""
+        """Delete or empty some chats; return whether none is left for now."""
         async with self._database.connection() as connection:
             own = await erasure.own_chats(connection, user_id, limit=CHATS)
         for chat_id in own:
@@ -148,7 +147,7 @@ class Eraser:
         return outcome.results[0]
 
     async def _finish(self, user_id: str) -> bool:
-        """Remove what has no chat, when nothing is left in chats; return whether that was so."""
+        """Remove what belongs to no chat, once nothing is left in chats; return whether that is so."""
         async with self._database.connection() as connection, connection.transaction():
             if await erasure.chats_of_others(connection, user_id, limit=1):
                 return False
@@ -170,15 +169,15 @@ class Eraser:
                 await self._js.delete_msg(DEAD_LETTERS.name, sequence)
 
     async def _is_of(self, found: RawStreamMsg, user_id: str) -> bool:
-        """Whether a dead letter is a prompt of the user or of nobody, or the end of an answer that was emptied."""
+        """Return whether a dead letter is a prompt of the user or an unknown one, or the end of an emptied answer."""
         try:
-            letter = msgspec.json.decode(found.data or b"", type=Letter)
+            letter = msgspec.json.decode(found.data or b"", type=DeadLetter)
         except UNDECODABLE:
-            # Not an event; it may still hold the user's words.
+            # Not an event, but it may name the user.
             return user_id.encode() in (found.data or b"")
         if letter.user_id is not None:
             async with self._database.connection() as connection:
-                # A guest who has become the user has no row any more.
+                # The row of a guest who signed in as the user is gone.
                 return letter.user_id == user_id or await users.get_user(connection, letter.user_id) is None
         if not ids.is_id(letter.chat_id) or not ids.is_id(letter.message_id):
             return False

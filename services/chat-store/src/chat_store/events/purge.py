@@ -1,8 +1,8 @@
-"""What the streams still hold of a deleted chat, or of a chat in which messages were emptied, is removed from them.
+"""The purge of deleted chats, and of chats with emptied messages, from the streams.
 
-At once, and again later, for what came afterwards: the end of the answer that was stopped, and prompts that a gateway
-accepted on what it remembered of the chat (an hour at most, ``docs/decisions/0012``). A prompt is removed once it has
-been processed, so that its author learns that it was not stored.
+At once, and again later, for events that arrived afterwards: the end of the stopped answer, and prompts that a gateway
+accepted by its cache of access (for at most an hour, ``docs/decisions/0012``). A prompt is purged after it was
+processed, so that its author is notified that it was not stored.
 """
 
 import logging
@@ -32,7 +32,7 @@ class Purger:
         self._database = database
 
     async def purge(self) -> None:
-        """Purge what is due. What fails is due again."""
+        """Purge the chats that are due. One that fails stays due."""
         now = datetime.now(UTC)
         async with self._database.connection() as connection:
             deleted = await chats.to_purge(connection, now=now, limit=_BATCH)
@@ -40,12 +40,12 @@ class Purger:
         for chat_id, deleted_at in deleted:
             await self._purge_chat(chat_id)
             async with self._database.connection() as connection:
-                await chats.purged(connection, chat_id, again_at=_again_at(deleted_at, now))
+                await chats.purged(connection, chat_id, again_at=again_at(deleted_at, now))
             log.debug("Purged the streams of a deleted chat", extra={"chat_id": chat_id})
         for chat_id, emptied_at in emptied:
             await self._purge_handled(chat_id)
             async with self._database.connection() as connection:
-                await chats.purged_handled(connection, chat_id, emptied_at, again_at=_again_at(emptied_at, now))
+                await chats.purged_handled(connection, chat_id, emptied_at, again_at=again_at(emptied_at, now))
 
     async def _purge_chat(self, chat_id: str) -> None:
         await self._purge_up_to(CHAT_STORE_PROMPTS, subjects.prompt_submitted(chat_id))
@@ -54,7 +54,7 @@ class Purger:
         await self._js.purge_stream(DEAD_LETTERS.name, subject=subjects.dead_letters_of_chat(chat_id))
 
     async def _purge_handled(self, chat_id: str) -> None:
-        """Purge the prompts and answers that are stored, whoever they are of; the chat goes on."""
+        """Purge the prompts and answers of a chat that are stored. The chat stays in use."""
         await self._purge_up_to(CHAT_STORE_PROMPTS, subjects.prompt_submitted(chat_id))
         await self._purge_up_to(CHAT_STORE_FINISHED, subjects.generation_finished(chat_id))
         async with self._database.connection() as connection:
@@ -70,5 +70,6 @@ class Purger:
             await self._js.purge_stream(consumer.stream, seq=floor.stream_seq + 1, subject=subject)
 
 
-def _again_at(requested_at: datetime, now: datetime) -> datetime | None:
+def again_at(requested_at: datetime, now: datetime) -> datetime | None:
+    """Return when to repeat what was requested at ``requested_at``; None: not again."""
     return next((requested_at + age for age in AGAIN_AFTER if requested_at + age > now), None)

@@ -1,4 +1,4 @@
-"""The limits of users and chats, as requests and events meet them (``docs/decisions/0055``)."""
+"""The limits of users and chats, applied to requests and events (``docs/decisions/0055``)."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -21,14 +21,14 @@ from parley.contracts.resources import MessageError
 
 
 class Quotas:
-    """Decides whether a user may send, ask again, create a chat, or have the provider called."""
+    """Decides whether a user may send a prompt, regenerate an answer, create a chat, or have the provider called."""
 
     def __init__(self, database: Database, limits: Limits) -> None:
         self._database = database
         self.limits = limits
 
     async def admit_prompt(self, request: rpc.AdmitPrompt) -> None:
-        """Reserve a place for a prompt. The same chat and message again needs none.
+        """Reserve a place for a prompt. Once for a chat and message.
 
         Raises:
             LimitReached: there is none.

@@ -50,13 +50,13 @@ class RequestContext:
     ) -> R:
         """Change a chat and announce the change.
 
-        A command that names a message which is not there is run again once what was accepted before is stored.
+        A command that names an unknown message is run again after the prompts that were accepted before it are stored.
 
         Args:
             run, messages, users, ends: See :class:`chat_store.storage.transactions.Command`.
-            again: Whether a result may be due to a prompt that is accepted and not stored yet.
+            again: Whether a prompt that is accepted and not stored yet may change the result.
             within: A context in which the change is made, such as a limit's.
-            audited: What to audit of a change, committed with it; for commands that change no message.
+            audited: Returns the audit events of a change, committed with it; for commands that change no message.
 
         Raises:
             NotFound: there is no such chat, or no such message in it.
@@ -115,7 +115,7 @@ Store = Annotated[RequestContext, Context("store")]
 
 
 def check_ids(*given: str) -> None:
-    """Raises: NotFound: one of these is no id, so it cannot exist."""
+    """Raises: NotFound: one of these is not an id, so it cannot exist."""
     if not all(ids.is_id(one) for one in given):
         raise NotFound("There is no such chat or message.")
 

@@ -18,7 +18,7 @@ from parley.contracts.access.policy import may_in_chat
 NO_LINK: Final = "There is no such link."
 _PAGE: Final = 200
 _RESERVE: Final = 8 * 1024
-"""Bytes of a reply that are no messages."""
+"""Bytes of a reply in addition to its messages."""
 
 router = NatsRouter()
 
@@ -83,7 +83,7 @@ async def get_shared(request: rpc.GetShared, store: Store) -> rpc.SharedReply:
     page: list[rpc.SharedMessage] = []
     last = None
     for message, position in found:
-        # As JSON a text can be longer than in the database.
+        # A text can be longer as JSON than in the database.
         budget -= len(msgspec.json.encode(message)) + 1
         if budget < 0 and page:
             break

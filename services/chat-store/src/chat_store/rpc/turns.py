@@ -30,7 +30,7 @@ async def get_turn(request: rpc.GetTurn, store: Store) -> rpc.TurnReply:
                 found = await messages.get_turn(connection, chat_id, message_id)
             if found is not None and found.prompt.author_id == user_id:
                 return found
-            # With the id of another's message, as well.
+            # Also a rejected prompt that has the id of another user's message.
             return await messages.get_rejected(connection, chat_id, message_id, user_id=user_id) or found
 
     check_ids(request.chat_id, request.message_id)
@@ -50,7 +50,7 @@ async def get_turn(request: rpc.GetTurn, store: Store) -> rpc.TurnReply:
 
 
 def _fitted(turn: Turn, *, without_answer: bool) -> rpc.TurnReply:
-    """Return the reply; what does not fit with the answer is left out."""
+    """Return the reply, without what does not fit into it next to the answer."""
     reply = rpc.TurnReply(
         prompt=turn.prompt,
         answer=None if without_answer else turn.answer,

@@ -1,8 +1,8 @@
 """An answer as a sequence of numbered events, from which each protocol's own events are made. No I/O.
 
-The number of an event follows from the attempt and from what the attempt holds before it, in the order in which the
-model wrote. So every gateway gives it the same number, live, after a crash, and from the stored answer
-(``docs/decisions/0067``). Numbers increase, with gaps, and stay below 2**53, which JavaScript can hold.
+The number of an event is derived from the attempt and from the content of the attempt before it, so every gateway gives
+it the same number: live, after a crash, and from the stored answer (``docs/decisions/0067``). Numbers increase, with
+gaps, and stay below 2**53, the largest integer that JavaScript represents exactly.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ LAST: Final = (1 << 53) - 1
 """A reader who has everything up to this number gets no event but the end."""
 
 NUMBERS: Final = 4
-"""How many numbers each event has that is no :class:`PartDelta`: a protocol may make several events of it, numbered
-from the event's own. An event is read again by a reader who has only some of them."""
+"""How many numbers an event other than :class:`PartDelta` has: a protocol may translate it to several events, numbered
+from the event's own number. A reader who has only some of these is given the event again."""
 _ATTEMPT: Final = 1 << 32
 _DROPPED: Final = 0xC000_0000
 _ENDED: Final = 0xE000_0000
@@ -32,18 +32,17 @@ def first_of(attempt: int) -> int:
 
 
 def attempt_of(number: int) -> int:
-    """Return the attempt to which the event with this number belongs; 0: it comes before all."""
+    """Return the attempt of the event with this number; 0: it comes before all attempts."""
     return number // _ATTEMPT
 
 
 def dropped(attempt: int) -> int:
-    """Return the first number for the parts of an attempt that was given up: those that a reader has seen of it end
-    here, before the next attempt starts."""
+    """Return the first number for the ends of the parts of a dropped attempt, which come before the next attempt."""
     return attempt * _ATTEMPT + _DROPPED
 
 
 def ended(attempt: int) -> int:
-    """Return the first number for the end of the answer; there are as many as the parts of an answer need."""
+    """Return the first number for the end of the answer, which has as many numbers as it can have parts."""
     return attempt * _ATTEMPT + _ENDED
 
 
@@ -65,9 +64,9 @@ class Requested(AnswerEvent):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptStarted(AnswerEvent):
-    """An attempt starts, which is not the first when its worker went away. The parts of those before it are void.
+    """An attempt starts: the first, or another one after a worker was lost. The parts of those before it are void.
 
-    Each attempt has this event, also one that no reader saw anything of.
+    Each attempt has this event, even if no reader was sent anything of it.
     """
 
     attempt: int
@@ -75,7 +74,7 @@ class AttemptStarted(AnswerEvent):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Retrying(AnswerEvent):
-    """The worker waits before it asks the provider again. Not replayed: it has the number of the event before."""
+    """The worker waits before it asks the provider again. Not replayed: it has the number of the event before it."""
 
     at: datetime | None
 
@@ -127,7 +126,7 @@ class PartEnded(AnswerEvent):
 class CallChanged(AnswerEvent):
     """A tool that Parley runs has another status, or a result.
 
-    A status before the last one is not replayed as it was: it has the number of the event before.
+    Only the last status is replayed: an earlier one has the number of the event before it.
 
     Attributes:
         index: The part's.
@@ -141,7 +140,7 @@ class CallChanged(AnswerEvent):
 class Ended(AnswerEvent):
     """The answer has ended, and is stored; or its prompt was rejected or deleted, and there is no answer.
 
-    Read by every reader, whatever number it has.
+    Sent to every reader, whatever number it has.
 
     Attributes:
         message: The answer; the prompt, when there is none.

@@ -1,8 +1,8 @@
 """Numbers the events of an answer, from push's frames as they come or from the stored message. No I/O.
 
-One state machine makes both: the stored message, a snapshot and the deltas are walked part by part, and an event's
-number follows from what stands before it. So the numbers are the same however an answer is read, and what a reader
-already has is left out by its number alone.
+One state machine walks the stored message, a snapshot or the deltas part by part, and derives an event's number from
+the parts before it. So the numbers are the same however an answer is read, and what a reader already has is left out by
+its number alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,7 +58,7 @@ class AnswerNumbers:
         self._last = after
         self._seq = 0
         self._parts = _Parts(0)
-        self._open: PartEnded | None = None  # ends the part that the reader was sent the start of
+        self._open: PartEnded | None = None  # the end of the part whose start the reader was sent
 
     def has_ended(self) -> bool:
         """Whether :class:`Ended` was returned."""
@@ -145,14 +145,14 @@ class AnswerNumbers:
             self._restart(attempt, events)
 
     def _restart(self, attempt: int, events: list[AnswerEvent]) -> None:
-        """Start ``attempt`` from its beginning, after those before it: each has its event, also one that was missed."""
+        """Start ``attempt`` from its beginning, with the events of those before it, which may have been missed."""
         self._parts = _Parts(attempt)
         self._seq = 0
         events += (AttemptStarted(number=first_of(each), attempt=each) for each in range(1, attempt + 1))
 
     def _end(self, message: Message, events: list[AnswerEvent]) -> None:
         self._ended = True
-        # An answer from before its attempts were stored with it has text, and the number 0.
+        # An answer that an earlier version stored has text, and the attempt 0.
         attempt = message.attempt or int(bool(message.content or message.reasoning))
         self._restart(max(attempt, self._parts.attempt), events)
         self._parts.walk(message.layout, _Texts(message, _NONE), events)
@@ -160,7 +160,7 @@ class AnswerNumbers:
         events.append(Ended(number=ended(self._parts.attempt), message=message))
 
     def _unsent(self, events: list[AnswerEvent]) -> list[AnswerEvent]:
-        """Return what the reader does not have of ``events``, and note it as sent."""
+        """Return those of ``events`` that the reader does not have, and record them as sent."""
         unsent: list[AnswerEvent] = []
         for event in events:
             match event:
@@ -187,7 +187,7 @@ class AnswerNumbers:
                     continue
                 case _:
                     pass
-            # A protocol may have sent only the first of the events that it makes of this one.
+            # A protocol may have sent only some of the events that it translates this one to.
             last = event.number + NUMBERS - 1
             if last <= self._last:
                 continue
@@ -208,7 +208,7 @@ class _Texts:
     """Text, reasoning and calls of an answer, to be walked in the order of its layout.
 
     Args:
-        known: As many characters of text and reasoning come before those of ``answer``.
+        known: How many characters of text and reasoning come before those of ``answer``.
     """
 
     def __init__(self, answer: Message | frames.RunningAnswer, known: Mapping[PartKind, int]) -> None:
@@ -263,8 +263,8 @@ class _Call:
 class _Parts:
     """The parts of one attempt, and the number of what comes next.
 
-    A call of a tool of Parley's own has numbers for its result, too, and the part after it starts when there is one: a
-    stored answer does not say in which order results came.
+    The result of a tool that Parley runs has numbers, too, and the next part starts after it: a stored answer does not
+    record the order of results.
     """
 
     def __init__(self, attempt: int) -> None:
@@ -274,12 +274,12 @@ class _Parts:
         self._index = -1
         self._kind: PartKind | None = None  # of the part that is open
         self._calls: list[_Call] = []
-        self._started = 0  # as many of the calls have a part
+        self._started = 0  # how many of the calls have a part
         self._waiting: _Call | None = None  # for its result
         self._shown: ToolCall | None = None  # the waiting call as readers know it
 
     def walk(self, layout: Sequence[Span], texts: _Texts, events: list[AnswerEvent]) -> None:
-        """Append what ``texts`` has: in the order of the layout, and what that does not name behind it."""
+        """Append ``texts`` in the order of the layout, and at the end what the layout does not name."""
         calls = 0
         for span in layout:
             if span.kind == "tool":
@@ -312,7 +312,7 @@ class _Parts:
             events.append(PartDelta(number=self._next - 1, index=self._index, kind=kind, text=text))
 
     def apply(self, delta: ToolDelta, events: list[AnswerEvent]) -> None:
-        """Apply news of a call.
+        """Apply a change of a call.
 
         Raises:
             Gap: the calls before it, or its beginning, are missing.
@@ -337,7 +337,7 @@ class _Parts:
         """Make the events of calls, up to one that has no result yet.
 
         Args:
-            force: Something follows the calls that are known, so that none waits.
+            force: Something follows the known calls, so that none of them waits for a result.
         """
         while True:
             if self._kind == "tool":

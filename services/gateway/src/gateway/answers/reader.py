@@ -19,7 +19,7 @@ from parley.contracts.decoding import UNDECODABLE
 log = logging.getLogger(__name__)
 
 _MAX_FRUITLESS: Final = 3
-"""Streams one after the other that bring nothing and do not last."""
+"""How many streams in a row may end without an event."""
 
 _decoder = msgspec.json.Decoder(frames.ServerFrame)
 
@@ -33,7 +33,7 @@ class AnswerRef:
 
 
 class AnswerReader:
-    """Reads answers. Nothing is queued here: a reader who is slow makes push pause."""
+    """Reads answers. Nothing is queued here: push pauses a slow reader."""
 
     def __init__(self, store: StoreClient, streams: EventStreams) -> None:
         self._store = store
@@ -44,10 +44,10 @@ class AnswerReader:
     ) -> AsyncGenerator[AnswerEvent, None]:
         """Yield the events of an answer after the number ``after``, until it has ended; close the iterator after use.
 
-        A prompt that is queued is waited for. Push may go away meanwhile: the reading goes on at another one.
+        A queued prompt is waited for. When a push process stops, reading continues at another one.
 
         Raises:
-            NotFound: there is no such turn, or not any more, or the user may not read it any more.
+            NotFound: the turn does not exist, was deleted, or may not be read by the user.
             NotAuthenticated: the reader's session has ended.
             TooMany: the user has too many connections.
             Unavailable: chat-store or push does not answer, or this process is stopping.
@@ -64,7 +64,7 @@ class AnswerReader:
             if fruitless == _MAX_FRUITLESS:
                 raise Unavailable("The answer cannot be followed at the moment. Try again soon.")
             fruitless += 1
-            # Without a generation, so that the running answer comes from its beginning, and old messages do not.
+            # Without a generation: push sends the running answer from its beginning, and no older messages.
             cursor = msgspec.json.encode(frames.Cursor(version=turn.chat_version)).decode()
             stream = await self._streams.open(reader, cursor)
             try:
@@ -98,7 +98,7 @@ async def _frames(events: AsyncIterator[bytes]) -> AsyncGenerator[frames.ServerF
     """Yield the frames within server-sent events, until the stream is complete.
 
     Raises:
-        GatewayError: the reader may not, or cannot, go on.
+        GatewayError: the reader may not or cannot continue.
     """
     async for chunk in events:
         if chunk == GOODBYE:

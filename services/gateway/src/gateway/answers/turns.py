@@ -35,7 +35,7 @@ class NewTurn:
 
     Attributes:
         content: May be empty where ``completion`` has a context that ends with what is to be answered, or images.
-        parent_id: Absent: at the chat's tip. Null: a new root. An id: behind that message.
+        parent_id: Absent: at the chat's tip. Null: a new root. An id: after that message.
         answer_id: Null: chat-store makes one.
     """
 
@@ -61,7 +61,7 @@ class Turns:
         self._models = models
 
     async def submit(self, identity: "Identity", turn: NewTurn, *, new_chat: bool = False) -> None:
-        """Return once the prompt is durable; with ``when_busy="reject"`` also, that it was not rejected.
+        """Return when the prompt is durable and, with ``when_busy="reject"``, was not rejected.
 
         Args:
             new_chat: Create the chat first, unless it is there.

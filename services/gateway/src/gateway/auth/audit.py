@@ -1,4 +1,4 @@
-"""Audit events of the gateway: refused sign-ins. All others are chat-store's, which sees every change."""
+"""Audit events of the gateway: refused sign-ins. chat-store, which carries out every change, publishes all others."""
 
 import contextlib
 import logging
@@ -24,22 +24,22 @@ Method = Literal["oidc", "jwt", "proxy", "api_key"]
 
 _PER_SECOND: Final = 1.0
 _BURST: Final = 30
-"""Events and log lines of one address: who tries many keys shows by the first, and must fill neither."""
+"""The limits of events and log lines for one address, so that trying many keys fills neither the stream nor the log."""
 
 
 class Audit:
-    """Publishes to the stream ``AUDIT``, at most once: nobody waits for it, and none is sent while NATS is away."""
+    """Publishes to the stream ``AUDIT``, at most once: without an acknowledgement, and not while NATS is away."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._addresses = RateLimiter(_PER_SECOND, _BURST)
 
     async def sign_in_refused(self, method: Method, reason: str, *, address: str, request_id: str | None) -> None:
-        """Publish that somebody did not get in.
+        """Publish that a sign-in was refused.
 
         Args:
             reason: A problem's code, or what the page gets as ``sign_in_error``.
-            request_id: Finds the line of the log, which has the address; the event has no personal data.
+            request_id: Names the log line, which has the address: the event contains no personal data.
         """
         REFUSED_SIGN_INS.labels(method, reason).inc()
         if self._addresses.admit(group_of(address), time.monotonic()):

@@ -24,14 +24,14 @@ from parley.contracts.access.policy import AccountAction
 from parley.runtime.tokens import Claims, Kind, TokenExpired, TokenInvalid, TokenNotYet
 
 _SECRET: Final = re.compile(r"[A-Za-z0-9_-]{43}")
-"""A session's secret. Anything else in its cookie is no reason to ask chat-store."""
+"""The form of a session's secret. chat-store is not asked about any other value of the cookie."""
 
 _JWT: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]*", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Who makes the request, and how that was found."""
+    """The user who makes a request, and how that user was authenticated."""
 
     principal: Principal
     via: Literal["bearer", "cookie", "proxy"]
@@ -58,12 +58,12 @@ class Identity:
 async def identify(request: Request, gateway: Gateway) -> Identity | None:
     """Return who makes the request, or None when it carries neither a token nor a cookie, and no proxy names a user.
 
-    A token goes before the proxy's user, and that before the cookie, which may be of a user who was there before.
+    A token takes precedence over the proxy's user, and that over the cookie, which may be an earlier user's.
 
     Raises:
         NotAuthenticated: the token or the cookie is forged, damaged or expired, or its session has ended.
         Forbidden: the user is disabled.
-        Unavailable: chat-store cannot be asked; or the clock of the gateway that issued the token is far ahead.
+        Unavailable: chat-store does not reply, or the clock of the gateway that issued the token is far ahead.
     """
     token = bearer_token(request)
     if token is not None:
@@ -78,7 +78,7 @@ async def identify(request: Request, gateway: Gateway) -> Identity | None:
 
 
 def _method_of(token: str, gateway: Gateway) -> Method | None:
-    """Return how a bearer token signs its user in; None: it is an access token, of a session that was signed in."""
+    """Return how a bearer token signs its user in; None for an access token, whose session was signed in before."""
     if token.startswith(API_KEY_PREFIX):
         return "api_key"
     return "jwt" if gateway.foreign_tokens is not None and not gateway.keys.issued(token) else None
@@ -86,7 +86,7 @@ def _method_of(token: str, gateway: Gateway) -> Method | None:
 
 @asynccontextmanager
 async def _audited(request: Request, gateway: Gateway, method: Method | None) -> AsyncIterator[None]:
-    """Publish that whoever signs in by ``method`` is refused."""
+    """Publish an audit event when a sign-in by ``method`` is refused."""
     try:
         yield
     except (NotAuthenticated, Forbidden) as refusal:
@@ -105,7 +105,7 @@ async def principal_of_cookie(cookie: str, gateway: Gateway) -> Principal:
 
 
 async def _principal_of_proxy(named: External, request: Request, gateway: Gateway) -> Principal:
-    """Return the principal of a user whom the proxy names, with the session that the user's browser has here."""
+    """Return the principal of the user whom the proxy names, or of the browser's session if it is that user's."""
     assert gateway.proxy_users is not None
     principal = await gateway.proxy_users.find(named)
     cookie = session_cookie(request, gateway)
@@ -132,7 +132,7 @@ async def _principal_of_token(token: str, gateway: Gateway) -> Principal:
 
 
 def address_of(request: Request) -> str:
-    """Return the client's address, as a trusted proxy names it."""
+    """Return the client's address, as trusted proxies forwarded it."""
     return request.client.host if request.client is not None else ""
 
 
@@ -143,12 +143,12 @@ def bearer_token(request: Request) -> str | None:
 
 
 def session_cookie(request: Request, gateway: Gateway) -> str | None:
-    """Return the session's cookie, under the newest name that it has: each key gives one."""
+    """Return the session's cookie. Each key gives it another name; that of the newest key is used."""
     return next(filter(None, map(request.cookies.get, gateway.cookie_names)), None)
 
 
 def earlier_user(request: Request, gateway: Gateway) -> str | None:
-    """Return the user of a token from before sessions were rows, sent as cookie or bearer token; None: there is none.
+    """Return the user of a token that was issued before sessions were stored, in the cookie or as bearer token, if any.
 
     Raises:
         Unavailable: the clock of the gateway that issued it is far ahead.
@@ -165,7 +165,7 @@ def earlier_user(request: Request, gateway: Gateway) -> str | None:
 
 
 def verify(token: str, kind: Kind, gateway: Gateway) -> Claims:
-    """Return what a token of ours states.
+    """Return the claims of a token that a gateway issued.
 
     Raises:
         NotAuthenticated, Unavailable: as :func:`identify`.
@@ -175,7 +175,7 @@ def verify(token: str, kind: Kind, gateway: Gateway) -> Claims:
     except TokenExpired:
         raise NotAuthenticated("The access token has expired. Get a new one.", code="token_expired") from None
     except TokenNotYet:
-        # No 401: the token is good once the clocks agree, or at another gateway.
+        # Not 401: the token is valid once the clocks agree, or at another gateway.
         raise Unavailable("The clocks of two servers differ. Try again soon.", retry_after=5) from None
     except TokenInvalid:
         raise NotAuthenticated("The token is not valid.", code="token_invalid") from None
@@ -186,13 +186,13 @@ async def authorize(request: Request, gateway: Gateway, action: AccountAction) -
 
     Raises:
         NotAuthenticated, Forbidden, Unavailable: as :func:`identify`.
-        Forbidden: the API key has not the scope, or the user is no administrator.
+        Forbidden: the API key lacks the scope, or the user is not an administrator.
         OtherUser: the request is meant for another user's session.
     """
     identity = await identify(request, gateway)
     if identity is None:
         raise NotAuthenticated("Start a session first: POST /v1/session.")
-    # All tabs of a browser share the cookie: another one may have become another user since this one looked.
+    # All tabs of a browser share the cookie, and the user may have changed in another tab.
     meant = request.headers.get("parley-user")
     if meant is not None and meant != identity.user_id:
         raise OtherUser("The session is another user's. Start a session to learn whose.")
@@ -215,7 +215,7 @@ def _refusal(principal: Principal, action: AccountAction) -> Forbidden:
 
 
 async def authorize_write(request: Request, gateway: Gateway, action: AccountAction) -> Identity:
-    """:func:`authorize` for a request that changes something: protected against CSRF, and limited in rate.
+    """Authorize a request that changes something: as :func:`authorize`, with a check against CSRF and a rate limit.
 
     Raises:
         UnsupportedMediaType, Forbidden: as :func:`check_csrf`.
@@ -247,7 +247,7 @@ async def writer(request: Request, gateway: GatewayDependency) -> Identity:
 
 @raises(NotAuthenticated, Forbidden, OtherUser, UnsupportedMediaType, TooMany, Unavailable)
 async def ticket_holder(request: Request, gateway: GatewayDependency) -> Identity:
-    """The dependency of the route that creates push tickets: they only read, but each costs a signature."""
+    """The dependency of the route that creates push tickets: they allow reading, but are limited in rate as writes."""
     return await authorize_write(request, gateway, "read")
 
 
@@ -296,8 +296,8 @@ Administrator = Annotated[Identity, Depends(administrator)]
 def check_csrf(request: Request, gateway: Gateway) -> None:
     """Refuse a write that a browser authenticates by its cookie unless our own page made it.
 
-    A form or a script of another site can make the browser send our cookie, but not with a JSON content type (without
-    asking by CORS) and not with our origin.
+    A form or a script of another site can make the browser send our cookie, but not with a JSON content type (without a
+    CORS preflight) and not with our origin.
 
     Raises:
         UnsupportedMediaType: a POST or PATCH that is not JSON.
@@ -318,14 +318,14 @@ def check_origin(request: Request, gateway: Gateway) -> None:
         # Set by the browser itself, and independent of how a proxy rewrites the host.
         foreign = site not in ("same-origin", "none")
     else:
-        # The scheme is left out: behind a proxy that ends TLS, ours may be another than the browser's.
+        # The scheme is not compared: behind a proxy that terminates TLS, ours may differ from the browser's.
         foreign = origin is not None and origin.partition("://")[2] != request.headers.get("host")
     if foreign:
         raise Forbidden("This page may not do that here.", code="cross_origin")
 
 
 def set_cookie(response: Response, request: Request, gateway: Gateway, secret: str) -> None:
-    """Set the session's cookie; it goes when the session would end unused."""
+    """Set the session's cookie, which expires when the session would end unused."""
     response.set_cookie(
         gateway.cookie_names[0],
         secret,
@@ -343,7 +343,7 @@ def is_secure(request: Request, gateway: Gateway) -> bool:
 
 
 def delete_cookies(response: Response, request: Request, gateway: Gateway) -> None:
-    """Make the browser forget the session, under whatever name it has it."""
+    """Delete the session's cookie under each of its names."""
     for name in gateway.cookie_names:
         if name in request.cookies:
             response.delete_cookie(name, path=gateway.settings.base_path or "/", httponly=True, samesite="lax")

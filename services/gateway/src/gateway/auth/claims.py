@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 _MAX_GROUPS: Final = 200
 _MAX_LENGTH: Final = 320
-"""Of a name, an e-mail address or a group: the longest e-mail address that there is (RFC 5321)."""
+"""The maximum length of a name, an e-mail address or a group: that of an e-mail address (RFC 5321)."""
 
 _MAX_SUBJECT: Final = 512
 """OpenID Connect allows 255 characters; a proxy may name users by the subject of a certificate."""
@@ -21,11 +21,11 @@ _MAX_SUBJECT: Final = 512
 
 @dataclass(frozen=True)
 class ClaimNames:
-    """Where an issuer's claims have what is not standardized.
+    """The names of an issuer's claims that are not standardized.
 
     Attributes:
         groups: Claim with a list of groups or roles; a dot leads into an object, as in ``realm_access.roles``.
-        admin_group: Who is in this group is an administrator, and who is not is none; None: claims change no role.
+        admin_group: Its members are administrators, and all others are not; None: claims do not change roles.
     """
 
     groups: str

@@ -15,7 +15,7 @@ from parley.runtime.tokens import LEEWAY
 
 
 class ForeignTokens:
-    """Verifies tokens of one issuer, and finds their users. What was verified is cached as any identity is.
+    """Verifies the tokens of one issuer and resolves their users. Principals are cached as all others.
 
     Attributes:
         issuer: Its tokens' ``iss``.
@@ -55,7 +55,7 @@ class ForeignTokens:
         )
 
     async def find(self, token: str) -> Principal:
-        """Return the token's user, who is created at the first token. The principal ends with the token.
+        """Return the token's user, who is created at the first token. The principal expires with the token.
 
         Raises:
             NotAuthenticated: the token is not valid.

@@ -1,4 +1,4 @@
-"""Who makes a request: found by chat-store, and cached here (``docs/decisions/0050``)."""
+"""The principals of requests, resolved by chat-store and cached here (``docs/decisions/0050``)."""
 
 import asyncio
 import contextlib
@@ -21,16 +21,16 @@ from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.ids import new_id
 
 FRESH_SECONDS: Final = 60.0
-"""How long a principal is used without asking again."""
+"""Seconds for which a principal is used without asking again."""
 
 STALE_SECONDS: Final = 600.0
-"""How long it is used while chat-store cannot be asked: as long as an access token is good."""
+"""Seconds for which it is used while chat-store does not reply: as long as an access token is valid."""
 
 CHECK_SECONDS: Final = 30.0
-"""How often chat-store is asked which of those that are cached have ended: an event of that may have been lost."""
+"""Seconds after which chat-store is asked which cached principals have ended: the event may have been lost."""
 
 RETRY_SECONDS: Final = 2.0
-"""How soon it is asked again when it does not reply."""
+"""Seconds after which it is asked again when it does not reply."""
 
 _CHUNK: Final = 1000
 
@@ -43,10 +43,10 @@ class _Cached(NamedTuple):
 
 
 class Identities:
-    """Finds principals by what a request carries. A revocation removes what is cached at once.
+    """Resolves the credentials of requests to principals. A revocation removes a principal from the cache at once.
 
     Args:
-        capacity: Principals that are cached; of more, the one that was asked for longest ago is dropped.
+        capacity: How many principals are cached; then the one that was resolved longest ago is dropped.
     """
 
     def __init__(self, store: StoreClient, capacity: int = 100_000) -> None:
@@ -143,7 +143,7 @@ class Identities:
         return principal
 
     async def on_revoked(self, message: Msg) -> None:
-        """Drop what a revocation concerns: the subscription's callback."""
+        """Drop the principals that a revocation concerns. The callback of the subscription."""
         try:
             revoked = _revoked.decode(message.data)
         except UNDECODABLE:
@@ -158,9 +158,9 @@ class Identities:
                 self._drop(key)
 
     def on_reconnected(self) -> None:
-        """Ask for everything anew at its next use: events of revocations and of changed users may have been lost.
+        """Resolve each principal again at its next use: events of revocations and of changed users may have been lost.
 
-        What has ended is dropped as soon as chat-store replies, so that no later outage of it admits that again.
+        Those that have ended are dropped as soon as chat-store replies, so that a later outage does not admit them.
         """
         self._epoch += 1
         before = time.monotonic() - FRESH_SECONDS
@@ -169,7 +169,7 @@ class Identities:
         self._check_now.set()
 
     async def watch(self) -> None:
-        """Drop what has ended, each half minute and after a reconnect to NATS, until cancelled."""
+        """Drop principals that have ended, every half minute and after a reconnect to NATS, until cancelled."""
         wait = CHECK_SECONDS
         while True:
             with contextlib.suppress(TimeoutError):

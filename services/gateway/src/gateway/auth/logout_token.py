@@ -13,7 +13,7 @@ from parley.runtime.tokens import LEEWAY
 EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 
 MAX_AGE: Final = 600.0
-"""Seconds that a logout token is good after its ``iat``, whatever its ``exp``: so long its ``jti`` is remembered."""
+"""Seconds for which a logout token is valid after its ``iat``, whatever its ``exp``; its ``jti`` is stored as long."""
 
 REQUIRED: Final = ("iat", "jti", "events")
 
@@ -22,13 +22,13 @@ _MAX_LENGTH: Final = 255
 
 @dataclass(frozen=True, kw_only=True)
 class Logout:
-    """Whose sessions end.
+    """The sessions that a logout token ends.
 
     Attributes:
-        subject: None: whoever has the provider's session.
+        subject: None: the user of the provider's session.
         provider_session: None: all sessions of the subject.
         token_id: The ``jti``, to be used once.
-        expires_at: When the token is good no more.
+        expires_at: When the token is no longer valid.
     """
 
     issuer: str
@@ -39,10 +39,10 @@ class Logout:
 
 
 def read(claims: Mapping[str, Any]) -> Logout:
-    """Return what a token states whose signature, issuer, audience and times have been verified (section 2.6).
+    """Return the content of a token whose signature, issuer, audience and times have been verified (section 2.6).
 
     Raises:
-        Malformed: it is no logout token, or an old one.
+        Malformed: it is not a logout token, or too old.
     """
     events = claims["events"]
     if not isinstance(events, Mapping) or not isinstance(events.get(EVENT), Mapping):
@@ -85,5 +85,5 @@ def _text(claims: Mapping[str, Any], name: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not 0 < len(value) <= _MAX_LENGTH or not is_storable(value):
-        raise refused(f"the claim `{name}` is no text of at most {_MAX_LENGTH} characters")
+        raise refused(f"the claim `{name}` is not a text of at most {_MAX_LENGTH} characters")
     return value

@@ -16,10 +16,10 @@ def models_of(identity: "Identity", models: ModelCatalog) -> list[AllowedModel]:
 
 
 def check_model(model: str | None, identity: "Identity", models: ModelCatalog) -> str | None:
-    """Check a model within a body. Null is always allowed: it is the user's default.
+    """Check the model of a request. None is always allowed: it is the user's default.
 
     Raises:
-        Invalid: no such model is allowed here.
+        Invalid: there is no such model in the setting.
         Forbidden: it is not for this user.
     """
     check_text(model, "model")
@@ -27,11 +27,10 @@ def check_model(model: str | None, identity: "Identity", models: ModelCatalog) -
         return model
     entry = models.get(model)
     if entry is None:
-        raise Invalid(
-            f"There is no model {model!r} here. GET /v1/models lists those that there are.", code="no_such_model"
-        )
+        raise Invalid(f"There is no model {model!r}. GET /v1/models lists the models.", code="no_such_model")
     if not entry.is_for(identity.groups, identity.role):
         raise Forbidden(
-            f"You may not use the model {model!r}. GET /v1/models lists those that you may.", code="model_not_allowed"
+            f"You may not use the model {model!r}. GET /v1/models lists those that you may use.",
+            code="model_not_allowed",
         )
     return model

@@ -28,7 +28,7 @@ from parley.runtime.tokens import KeyRing, TokenInvalid
 log = logging.getLogger(__name__)
 
 SIGN_IN_SECONDS: Final = 600.0
-"""How long a person may take at the provider."""
+"""Seconds that a user may take at the provider."""
 
 _METADATA_SECONDS: Final = 3600.0
 _TIMEOUT: Final = 10.0
@@ -86,7 +86,7 @@ class OidcProvider:
     """
 
     def __init__(self, settings: SignInSettings, keys: KeyRing) -> None:
-        # Imported at start, and only here: 80 ms and 10 MB that the first sign-in should not wait for.
+        # Imported only with this mode (80 ms, 10 MB), and at start, so that the first sign-in does not wait for it.
         from authlib.integrations.httpx_client import AsyncOAuth2Client
 
         self._client = AsyncOAuth2Client
@@ -160,14 +160,14 @@ class OidcProvider:
         return logout_token.read(claims)
 
     def is_issuer(self, issuer: str) -> bool:
-        """Whether the provider has this issuer."""
+        """Return whether ``issuer`` is this provider."""
         return issuer.rstrip("/") == self._settings.oidc_issuer.rstrip("/")
 
     async def logout_url(self, return_to: str, id_token: str | None) -> str | None:
         """Return where the provider ends its own session; None when it has no such address, or does not respond.
 
         Args:
-            id_token: With it the provider need not ask whom to sign out.
+            id_token: A hint whom to sign out; without it the provider may ask the user.
         """
         try:
             endpoint = (await self._read_metadata()).end_session_endpoint
@@ -183,7 +183,7 @@ class OidcProvider:
     def _use_state(self, signed_state: str, given: str) -> dict[str, str]:
         """Return the state of a sign-in that the browser began, once.
 
-        At another replica the same state passes again; there the provider refuses its code.
+        Another replica accepts the same state again, but the provider refuses a code that was used.
         """
         try:
             state = self._keys.verify_state(signed_state)
@@ -193,7 +193,7 @@ class OidcProvider:
         self._used = {used: ends for used, ends in self._used.items() if ends > now}
         if not hmac.compare_digest(given.encode(), state["state"].encode()) or given in self._used:
             raise SignInFailed("expired", state["return_to"])
-        # Longer than the state is good, by the skew that is allowed for.
+        # Longer than the state is valid with the tolerated clock skew.
         self._used[given] = now + 2 * SIGN_IN_SECONDS
         return state
 
@@ -207,11 +207,11 @@ class OidcProvider:
         if "error" in query:
             raise SignInFailed("access_denied" if query["error"] == "access_denied" else "failed")
         metadata = await self._read_metadata()
-        # RFC 9207: the response of another provider is not this one's.
+        # RFC 9207: a response must not come from another provider.
         if query.get("iss", metadata.issuer) != metadata.issuer or not query.get("code"):
             raise SignInFailed("failed")
         try:
-            # Of the client's own timeout each read has as much.
+            # The client's own timeout applies to each read.
             async with asyncio.timeout(_TIMEOUT), self._authenticated_client(metadata) as client:
                 token = await client.fetch_token(
                     metadata.token_endpoint,
@@ -223,7 +223,7 @@ class OidcProvider:
                 claims = await self._verify_id_token(token["id_token"], state["nonce"], metadata)
                 if metadata.userinfo_endpoint is not None:
                     info = (await client.get(metadata.userinfo_endpoint)).raise_for_status().json()
-                    # OpenID Connect Core 5.3.2: the claims are of nobody else.
+                    # OpenID Connect Core 5.3.2: the claims must be of the same subject.
                     if info.get("sub") != claims["sub"]:
                         raise SignInFailed("failed")
                     claims = {**info, **claims}
@@ -272,7 +272,7 @@ class OidcProvider:
         return await fetch_json((await self._read_metadata()).jwks_uri)
 
     async def _read_metadata(self) -> ProviderMetadata:
-        """Return the provider's metadata; old ones while it does not respond. Raises: Unavailable."""
+        """Return the provider's metadata; the last known while it does not respond. Raises: Unavailable."""
         if self._metadata is not None and time.monotonic() - self._metadata_at < _METADATA_SECONDS:
             return self._metadata
         issuer = self._settings.oidc_issuer.rstrip("/")

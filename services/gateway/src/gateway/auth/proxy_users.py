@@ -16,7 +16,7 @@ ISSUER: Final = "proxy"
 
 
 class ProxyUsers:
-    """Believes the user header of requests that come from the proxy itself, by the connection's own address.
+    """Accepts the user header of requests whose connection comes from the proxy's own address.
 
     Args:
         headers: The names of the headers with the user, e-mail address, name and groups (comma-separated).
@@ -72,7 +72,7 @@ class ProxyUsers:
 def _text(request: Request, header: str) -> str | None:
     values = request.headers.getlist(header)
     if len(values) != 1:
-        return None  # of two, one may be the client's own
+        return None  # a second one may be the client's
     # Starlette decodes headers as Latin-1; proxies send names as UTF-8, and some as Latin-1. Replacement characters
     # would make one user of two.
     value = values[0]

@@ -31,7 +31,7 @@ async def start(
     """Start a session and set its cookie; the session whose cookie is replaced ends.
 
     Args:
-        user_id: Of a guest from before sessions were rows.
+        user_id: A guest's who had a token before sessions were stored.
         external: The user whom a provider or a proxy named; None: a guest.
         guest_id: The guest who signs in, and whose chats go to ``external``.
         provider_session: The provider's own session, by which it can end this one.
@@ -85,7 +85,7 @@ async def session_before(request: Request, gateway: Gateway) -> Principal | None
 
 
 async def logout_url(principal: Principal, request: Request, response: Response, gateway: Gateway) -> str | None:
-    """Return where the browser ends the provider's session too; None: the user has none there."""
+    """Return the address at which the browser ends the provider's session, too; None: the user has none there."""
     provider = gateway.oidc
     if provider is None or principal.user.issuer is None or not provider.is_issuer(principal.user.issuer):
         return None
@@ -97,12 +97,12 @@ async def logout_url(principal: Principal, request: Request, response: Response,
 
 
 def id_token_cookie(gateway: Gateway) -> str:
-    """Return the name of the cookie with the provider's ID token: its hint whom to sign out."""
+    """Return the name of the cookie with the ID token, a hint to the provider whom to sign out."""
     return f"{gateway.cookie_names[0]}_id"
 
 
 def id_token_path(gateway: Gateway) -> str:
-    """Return the only address that the cookie is sent to: sign-out."""
+    """Return the path of the cookie with the ID token: sign-out only."""
     return f"{gateway.settings.base_path}/v1/session"
 
 

@@ -19,24 +19,24 @@ from parley.runtime.tokens import LEEWAY
 log = logging.getLogger(__name__)
 
 REFETCH_SECONDS: Final = 10.0
-"""The shortest time between two requests for keys that are due to an unknown ``kid``, which anybody can send, and
-between two tries while the issuer does not respond."""
+"""Seconds between two requests for keys because of an unknown ``kid``, which any client can send, and between attempts
+while the issuer does not respond."""
 
 _FRESH_SECONDS: Final = 3600.0
-"""After which keys are fetched again: a key that the issuer withdrew verifies no more than so long."""
+"""Seconds after which keys are fetched again: a key that the issuer withdrew is accepted for that long."""
 
 _FETCH_SECONDS: Final = 5.0
 _MAX_BYTES: Final = 1024 * 1024
 
 SIGNING_ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-"""Algorithms of key pairs. A shared secret is another matter: with it, whoever verifies can sign."""
+"""Algorithms of key pairs. Shared secrets are not accepted: whoever verifies with one can also sign with it."""
 
 
 @functools.cache
 def tls_context() -> ssl.SSLContext:
     """Return the TLS context of all requests to identity providers.
 
-    To make one reads all root certificates: 25 ms of CPU, in which the process serves nothing else.
+    Cached: creating one reads all root certificates and blocks the process for 25 ms.
     """
     import httpx2  # only where AUTH_MODES needs it
 
@@ -99,9 +99,9 @@ class PublishedKeys:
         self._fetching = asyncio.Lock()
 
     async def find(self, key_id: str | None, algorithm: str) -> PyJWK:
-        """Return the key that a token names; an unknown name makes the keys be fetched again, at a bounded rate.
+        """Return the key that a token names. For an unknown name, the keys are fetched again, at a limited rate.
 
-        Keys that were fetched before go on verifying while the issuer does not respond.
+        Keys that were fetched before are used while the issuer does not respond.
 
         Raises:
             NotAuthenticated: the issuer has no such key.
@@ -138,16 +138,16 @@ class PublishedKeys:
             except (Unavailable, KeyError, TypeError, ValueError) as error:
                 log.warning("The keys of the identity provider could not be fetched: %s", error)
                 return
-            # A secret among published keys is none.
+            # A shared secret that is published is not secret.
             self._keys = [key for key in keys if key.get("use", "sig") == "sig" and key.get("kty") != "oct"]
             self._fetched_at = self._tried_at
 
     def _lookup(self, key_id: str | None, algorithm: str) -> PyJWK | None:
-        # RFC 7517 requires no name; then the issuer's only key is meant.
+        # RFC 7517 does not require a name: without one, the issuer must have a single key.
         named = [key for key in self._keys if key_id in (None, key.get("kid"))]
         if not named or (key_id is None and len(named) > 1):
             return None
-        # A key that names no algorithm is for those of its type: another raises an error.
+        # A key without `alg` is for the algorithms of its type; PyJWK raises an error for another.
         return PyJWK(named[0], named[0].get("alg") or algorithm)
 
 
@@ -175,7 +175,7 @@ async def verify(
         claims: dict[str, Any] = jwt.decode(
             token,
             key,
-            # One at a time: a key pair's public key must never verify as a shared secret.
+            # A single one: a public key must never be used as a shared secret (algorithm confusion).
             algorithms=[algorithm],
             issuer=issuer,
             audience=audience,

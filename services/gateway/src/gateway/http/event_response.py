@@ -52,8 +52,8 @@ class EventResponse(Response):
         self._preface = preface
         self._sent_at = 0.0
 
-    async def wait_for_first(self, request: Request, seconds: float) -> None:
-        """Wait for the first event, so that an error before it is the response's status; no longer than ``seconds``.
+    async def wait_for_first(self, request: Request, seconds: float = 10.0) -> None:
+        """Wait for the first event, at most ``seconds``: an error until then is the response's status.
 
         Raises:
             GatewayError: as ``events`` raised it.

@@ -1,4 +1,4 @@
-"""Where in a stored chat a client stands that sends its whole conversation with each request. No I/O but reading it."""
+"""The position in a stored chat of a client that sends its whole conversation with each request."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ _RUNNING = ("pending", "streaming")
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """A message that the client sends along with its newest one.
+    """An earlier message that the client sends with its newest one.
 
     Attributes:
         ids: The ids under which it may be stored.
@@ -93,9 +93,9 @@ class Branch:
             raise _differs(left[-1])
 
     def answers_from(self, message: Message) -> list[Message]:
-        """Return the answers of the turn that ``message`` begins or is the first answer of; none: it has no answer yet.
+        """Return the answers of the turn whose prompt or first answer is ``message``; empty: there is none yet.
 
-        An answer that called tools of the client goes on with the answer to their results.
+        An answer that called tools of the client is followed by the answer to their results.
         """
         answers = [message] if message.role == "assistant" else []
         while True:
@@ -117,7 +117,7 @@ class Branch:
         return running[-1] if running and when_busy != "reject" else None
 
     def parent_for(self, given: Sequence[Given]) -> str | None | UnsetType:
-        """Return the parent of a prompt that follows on the client's messages, as ``NewTurn`` has it."""
+        """Return ``NewTurn.parent_id`` of a prompt that follows the client's messages."""
         if not given:
             return UNSET
         last = self.find(given[-1])
@@ -131,7 +131,7 @@ class Branch:
 
         Args:
             message: The first answer of the turn.
-            outputs: What the client has, by the call's id.
+            outputs: The client's results, by the ids of the calls.
 
         Raises:
             Conflict: no answer waits for them.
@@ -154,14 +154,14 @@ class Branch:
         return message is not None and message.status != "deleted"
 
     def _continues(self, message: Message) -> bool:
-        """Whether a prompt has only the results of tools that the answer before it called."""
+        """Return whether a prompt consists only of the results of tools that the answer before it called."""
         before = self._by_id.get(message.parent_id or "")
         called = before is not None and any(call.server is None for call in before.tool_calls)
         return message.role == "user" and message.content == "" and called
 
 
 async def read_branch(store: StoreClient, user_id: str, chat_id: str, given: Sequence[Given]) -> Branch:
-    """Read the newest messages of a chat, those among them that were accepted before."""
+    """Read the newest messages of a chat, including those that were accepted and not stored yet."""
     if given and given[-1].role == "user":
         # Its reply covers prompts that are not stored yet.
         with contextlib.suppress(NotFound):
@@ -184,5 +184,6 @@ def _results(answer: Message, outputs: Mapping[str, str]) -> list[dict[str, Any]
 
 def _differs(given: Given) -> Conflict:
     return Conflict(
-        f"{given.place} is not what the chat has there. Read the chat again, and send the new message behind its own."
+        f"{given.place} differs from the message of the chat. "
+        "Read the chat again, and send the new message after its last one."
     )

@@ -1,4 +1,4 @@
-"""What a client of another protocol can ask of Parley: in a header, or in the metadata of its request. No I/O."""
+"""Parley's own options in requests of other protocols: in headers, or in the metadata of the request. No I/O."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,11 +52,11 @@ class TurnIds:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the client asks of Parley.
+    """Parley's options of a request.
 
     Attributes:
         chat_id: The chat that the turn belongs to; None: a new one.
-        detach: The answer goes on when the client disconnects.
+        detach: The answer continues when the client disconnects.
         metadata: The rest of the request's metadata: the client's own.
     """
 
@@ -82,7 +82,7 @@ class Options:
         for name in asked:
             if name not in _NAMES:
                 raise Invalid(
-                    f"There is no option {_PREFIX}{name}; there are {', '.join(_NAMES)}.",
+                    f"There is no option {_PREFIX}{name}. The options are {', '.join(_NAMES)}.",
                     code="unknown_parameter",
                     field=f"metadata.{_PREFIX}{name}",
                 )

@@ -109,7 +109,7 @@ async def decide_tool_call(
     call_id: str,
     body: Annotated[ToolDecision, Depends(JsonBody(ToolDecision))],
 ) -> None:
-    """Approve or deny a tool call of the running answer ``message_id`` that waits for it; the same again is nothing."""
+    """Approve or deny a tool call of the running answer ``message_id`` that waits for it. Repeated: no effect."""
     command = rpc.DecideToolCall(
         user_id=identity.user_id, chat_id=chat_id, message_id=message_id, call_id=call_id, approve=body.approve
     )

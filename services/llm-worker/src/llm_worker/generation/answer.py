@@ -1,4 +1,4 @@
-"""The answer of one generation. No I/O."""
+"""The state of one answer in its worker. No I/O."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from parley.contracts.rpc import Claimed, GenerationSnapshot
 
 
 class Answer:
-    """What one generation has produced so far.
+    """The state of one answer.
 
     Attributes:
         attempt: 0 until the first claim.
@@ -29,7 +29,7 @@ class Answer:
         self.usage: Usage | None = None
 
     def start_attempt(self, claim: Claimed) -> None:
-        """Apply a claim. A claim to stream starts without content; any other ends the answer with what there is."""
+        """Apply a claim. One to stream starts without content; any other ends the answer with the content so far."""
         self.attempt = claim.attempt
         self.status = "running"
         if claim.verdict == "stream":
@@ -52,7 +52,7 @@ class Answer:
     def book(
         self, requested_tokens: int, written_tokens: int, input_tokens: int | None, output_tokens: int | None
     ) -> None:
-        """Add the tokens of a request that the provider answered; what it did not count is estimated.
+        """Add the tokens of a request that the provider answered. Missing counts are estimated.
 
         Args:
             requested_tokens: The estimated size of the context.

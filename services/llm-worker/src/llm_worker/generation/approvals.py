@@ -1,11 +1,11 @@
-"""The decisions of users on calls of tools that wait for them."""
+"""Decisions of users about tool calls that wait for approval."""
 
 import asyncio
 from collections.abc import Mapping
 
 
 class Approvals:
-    """The decisions on the calls of one generation, whichever comes first: the call or the decision."""
+    """The decisions about the calls of one generation. A decision may arrive before its call waits for it."""
 
     def __init__(self) -> None:
         self._decisions: dict[str, asyncio.Future[bool]] = {}
@@ -22,7 +22,7 @@ class Approvals:
             self.decide(call_id, approved=approved)
 
     async def wait(self, call_id: str, *, timeout: float) -> bool | None:
-        """Return whether a call is approved; None when nobody has decided in time."""
+        """Return whether a call is approved; None: there was no decision before the timeout."""
         done, _ = await asyncio.wait({self._decision(call_id)}, timeout=timeout)
         return self._decision(call_id).result() if done else None
 

@@ -33,13 +33,13 @@ class Claims:
         self._worker_id = worker_id
 
     async def claim(self, requested: GenerationRequested) -> Claimed | None:
-        """Claim a generation, which raises its attempt by one. None: it is over or does not exist.
+        """Claim a generation, which raises its attempt by one. None: it has ended or does not exist.
 
         Retries while chat-store is unavailable; the caller cancels it when the lease expires. A claim whose reply was
         lost is repeated under the same id, and counts once.
 
         Raises:
-            WorkerError: chat-store refuses for a reason that does not pass.
+            WorkerError: chat-store refuses permanently.
         """
         claim = Claim(
             chat_id=requested.chat_id,

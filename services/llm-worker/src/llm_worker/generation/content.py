@@ -27,7 +27,7 @@ _encode = msgspec.json.Encoder().encode
 class Run(NamedTuple):
     """Consecutive pieces of one kind. ``from_``–``to`` number the model's chunks in it, from 1, without a gap.
 
-    News of a tool call is a run without text.
+    A change of a tool call is a run without text.
     """
 
     kind: Kind
@@ -41,7 +41,7 @@ class AttemptContent:
     """The content of one attempt. Appending is O(new text); the whole is joined only on request.
 
     Args:
-        max_bytes: Of all of it as JSON. The rest is dropped, and ``full`` is set.
+        max_bytes: The limit of the content as JSON. The rest is dropped, and ``full`` is set.
 
     Attributes:
         seq: The number of the last chunk.
@@ -50,12 +50,12 @@ class AttemptContent:
 
     def __init__(self, *, max_bytes: int = MAX_ANSWER_BYTES) -> None:
         self._remaining = max_bytes
-        # In the order in which the model wrote: the texts of each run of one kind; a call has none.
+        # In the model's order, the texts of each run of one kind; a call has none.
         self._spans: list[tuple[PartKind, list[str]]] = []
         self._kind: PartKind | None = None
         self._texts: list[str] = []
         self._calls: list[ToolCall] = []
-        self._arguments: dict[int, list[str]] = {}  # of a call's number: what is not joined yet
+        self._arguments: dict[int, list[str]] = {}  # by the number of the call: fragments that are not joined yet
         self.seq = 0
         self.full = False
 
@@ -151,7 +151,7 @@ class AttemptContent:
         )
 
     def change_call(self, call_id: str, **fields: Any) -> list[Run]:
-        """Change fields of a call and return the run that says so. A result is cut to what is left of the limit."""
+        """Change fields of a call and return the run for readers. A result is cut to the rest of the limit."""
         calls = self.tool_calls
         index = next(index for index, call in enumerate(calls) if call.id == call_id)
         if fields.get("result") is not None:
@@ -161,7 +161,7 @@ class AttemptContent:
         return [Run("text", self.seq, self.seq, "", ToolDelta(index=index, call=call))]
 
     def end_calls(self) -> None:
-        """End the calls that Parley would have run: the answer has ended before them."""
+        """End the calls that Parley did not run before the end of the answer."""
         for index, call in enumerate(self.tool_calls):
             if call.server is not None and call.result is None:
                 self._calls[index] = msgspec.structs.replace(call, status="failed", result=ENDED_BEFORE)
@@ -184,7 +184,7 @@ class AttemptContent:
         self._append_run(ToolDelta(index=delta.index, call=call), runs)
 
     def _append_run(self, delta: ToolDelta, runs: list[Run]) -> None:
-        """Append news of a call; more arguments of the call that the run before is about are part of its chunk."""
+        """Append a change of a call. More arguments of the call of the previous run are added to its chunk."""
         before = runs[-1].tool if runs else None
         if delta.call is None and before is not None and before.index == delta.index:
             runs.pop()

@@ -1,7 +1,7 @@
-"""The rounds of one attempt: the calls of tools that Parley runs, between two requests to the provider.
+"""The tool rounds of one attempt: between two requests to the provider, the calls of tools that Parley runs.
 
-A round is stored before its calls run and after each of them, so that a worker that takes over runs no completed call
-again; a call that was running then gets the same idempotency key (``docs/decisions/0070``).
+A round is stored before its calls run and after each of them, so that a worker that takes over does not repeat a
+completed call; a call that was running is repeated with the same idempotency key (``docs/decisions/0070``).
 """
 
 import asyncio
@@ -47,12 +47,12 @@ class ToolRounds:
     """The rounds of one attempt.
 
     Args:
-        publish: Publishes what is new in the answer's content.
+        publish: Publishes new runs of the answer's content.
 
     Attributes:
         context: The messages of the rounds so far, for the provider.
         is_over: The last round has calls that the client runs: the answer ends with them.
-        number: Of the next round.
+        number: The next round's.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class ToolRounds:
         return self._toolbox.server_of(tool) if self._toolbox is not None else None
 
     async def begin(self, model: str) -> None:
-        """Find the tools and repeat what earlier attempts stored; at the first request of an attempt.
+        """Find the tools and replay the rounds that earlier attempts stored, at the first request of an attempt.
 
         Raises:
             LeaseLost
@@ -139,7 +139,7 @@ class ToolRounds:
         return self._answer.content.since(self._mark).calls
 
     async def _run_round(self) -> None:
-        """Run the calls without a result, and make the messages for the next request.
+        """Run the calls without a result, and append the messages for the next request.
 
         The round is stored before each call and after the last one, so that no call runs before the results of those
         before it are stored.
@@ -179,7 +179,7 @@ class ToolRounds:
         self._change(call, status="failed" if failed else "complete", result=text, seconds=round(seconds, 3))
 
     async def _is_approved(self, call: ToolCall, timeout: float) -> bool:
-        """Wait for the user's decision. Storing the round again returns one whose signal was lost."""
+        """Wait for the user's decision. The reply to a stored round contains decisions whose signal was lost."""
         deadline = time.monotonic() + timeout
         while True:
             await self._store()
@@ -189,7 +189,7 @@ class ToolRounds:
                 return bool(approved)
 
     def _refusal(self, call: ToolCall, tool: Tool | None, position: int) -> str | None:
-        """Why a call is not run, for the model."""
+        """Return why a call is not run, as its result for the model."""
         if self.number >= self._dependencies.settings.mcp_rounds:
             return f"Not run: tools were called {self.number} times in a row. Answer with what is known."
         if self._answer.content.full:
@@ -223,7 +223,7 @@ class ToolRounds:
 
         Raises:
             LeaseLost: the attempt is not the current one any more, or the answer has ended.
-            WorkerError: chat-store refuses for a reason that does not pass.
+            WorkerError: chat-store refuses permanently.
         """
         request = StoreToolRound(
             chat_id=self._answer.chat_id,
@@ -250,8 +250,8 @@ class ToolRounds:
 
 
 def messages_of(text: str, calls: list[ToolCall]) -> list[ContextMessage]:
-    """Return a round as the provider gets it."""
-    # A server that parses the arguments refuses those that are none.
+    """Return a round as messages for the provider."""
+    # Providers that parse the arguments refuse the request unless they are a JSON object.
     readable = [
         call if _arguments(call) is not None else msgspec.structs.replace(call, arguments="{}") for call in calls
     ]
@@ -260,7 +260,7 @@ def messages_of(text: str, calls: list[ToolCall]) -> list[ContextMessage]:
 
 
 def tokens_of_rounds(claim: Claimed) -> list[int]:
-    """Return the estimated size of each request of earlier attempts after the first: the messages of the rounds."""
+    """Return the estimated tokens of the rounds in each request of earlier attempts after the first one."""
     sizes: list[int] = []
     total = 0
     for stored in claim.rounds:
@@ -282,7 +282,7 @@ def _without_tools(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def _arguments(call: ToolCall) -> dict[str, Any] | None:
-    """The arguments of a call; None when they are not an object."""
+    """Return the arguments of a call; None: they are not a JSON object."""
     try:
         value = json.loads(call.arguments or "{}")
         # Half of a surrogate pair cannot be sent, and would end the connection to the server.

@@ -1,4 +1,4 @@
-"""The servers whose tools the worker runs: the setting ``MCP_SERVERS``. No I/O."""
+"""The tool servers of the setting ``MCP_SERVERS``. No I/O."""
 
 import fnmatch
 from typing import Annotated, Literal
@@ -16,12 +16,12 @@ class ToolServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     Attributes:
         name: Shown to users with each call.
-        url: Where it is served over streamable HTTP.
-        command: Program and arguments of one that is started here and speaks over stdio; instead of ``url``.
+        url: Its address, for streamable HTTP.
+        command: Instead of ``url``: program and arguments of a server that the worker starts, for stdio.
         headers: Of each HTTP request. Credentials; never logged.
         env: Of the program, in addition to ``PATH``, ``HOME`` and the like. Credentials; never logged.
         models: The models that get its tools: names or patterns.
-        tools: Those of its tools that are offered: names or patterns.
+        tools: The tools that are offered: names or patterns.
         approval: The tools whose calls wait for the user: ``never``, ``always``, or names and patterns.
         timeout: Seconds of one call.
         approval_timeout: Seconds after which a call that nobody approved is denied.
@@ -70,7 +70,7 @@ def parse(value: bytes) -> tuple[ToolServer, ...]:
     """Decode the setting.
 
     Raises:
-        ValueError: it is no such list; the message has no value of it.
+        ValueError: it is not such a list; the message contains no value of it.
     """
     try:
         servers = msgspec.json.decode(value, type=tuple[ToolServer, ...])

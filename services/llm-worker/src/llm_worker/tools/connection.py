@@ -72,7 +72,7 @@ class ServerConnection:
         self._failed_at = -_RETRY_AFTER
 
     async def list_tools(self) -> list[ListedTool]:
-        """Return the server's tools; the last known ones while it does not answer.
+        """Return the server's tools; the last known ones while it does not respond.
 
         The first time it waits until the server has answered or failed: an answer that is taken over by a worker that
         has just started needs the tools that it had. Of a server that has failed, only one waits for the next list.
@@ -233,11 +233,11 @@ class ServerConnection:
 
 
 class _SessionExpired(Exception):
-    """The server does not know the session any more."""
+    """The server has discarded the session."""
 
 
 def text_of(result: Any) -> str:
-    """Return a result of the SDK as text: its texts; JSON where there is only structured content."""
+    """Return a result of the SDK as text: its texts, or JSON if there is only structured content."""
     texts: list[str] = []
     for block in result.content:
         text = getattr(block, "text", None) or getattr(getattr(block, "resource", None), "text", None)

@@ -17,7 +17,7 @@ UNKNOWN: Final = "unknown"
 """In place of the server of a call whose tool nobody has: it fails like one of Parley's, and the model goes on."""
 
 _MAX_NAME: Final = 64
-"""Characters of a tool's name that all providers accept."""
+"""The length of a tool's name that all providers accept."""
 
 _MAX_TOOLS: Final = 128
 """Of one request, with the client's own; OpenAI's API refuses one with more."""
@@ -25,10 +25,10 @@ _MAX_TOOLS: Final = 128
 
 @dataclass(frozen=True, kw_only=True)
 class Tool:
-    """A tool as a model knows it.
+    """A tool that is offered to a model.
 
     Attributes:
-        name: For the model; the server's own unless that is taken.
+        name: The model's name for it: the server's own unless that is taken.
         tool: The server's name for it.
     """
 
@@ -66,12 +66,12 @@ class Toolbox:
 
     @property
     def definitions(self) -> list[dict[str, Any]]:
-        """As the chat completions API takes them."""
+        """The definitions, in the form of the chat completions API."""
         return [tool.definition for tool in self.tools.values()]
 
 
 class ToolServers:
-    """The configured servers. ``async with`` closes the connections, which are opened when they are needed."""
+    """The configured servers. Connections are opened on first use; ``async with`` closes them."""
 
     def __init__(self, servers: Sequence[ToolServer]) -> None:
         self._servers = [(server, ServerConnection(server)) for server in servers]
@@ -84,11 +84,11 @@ class ToolServers:
         await asyncio.gather(*(connection.close() for _, connection in self._servers))
 
     async def load(self) -> None:
-        """Connect to the servers, so that the first answer finds their tools."""
+        """Connect to the servers, so that the first answer does not wait for them."""
         await asyncio.gather(*(connection.list_tools() for _, connection in self._servers))
 
     async def toolbox(self, model: str, *, taken: Collection[str] = ()) -> Toolbox:
-        """Return the tools for a model. A server that does not answer takes no part, or with what it last offered.
+        """Return the tools for a model. Of a server that does not respond, the last known ones are offered.
 
         Args:
             taken: Names of the client's own tools.

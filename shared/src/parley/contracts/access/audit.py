@@ -28,23 +28,23 @@ AuditKind = Literal[
 ]
 
 OPERATOR: Final = "operator"
-"""``actor_id`` of what an operator's command did."""
+"""``actor_id`` of changes by an operator's command."""
 SYSTEM: Final = "system"
-"""``actor_id`` of what a setting did (retention)."""
+"""``actor_id`` of changes by a setting (retention)."""
 
 
 class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Something happened to an identity, a role, a link or a chat. At least once; the same ``id`` is the same event.
 
     Attributes:
-        actor_id: The user who did it, ``operator`` or ``system``; null: nobody who is known (a refused sign-in, a
+        actor_id: The user who did it, ``operator`` or ``system``; null: unknown (a refused sign-in, a
             sign-out by the provider).
         user_id: The user whom it concerns.
         method: Of a sign-in: ``oidc``, ``jwt``, ``proxy``, ``api_key``.
         reason: Of a refused sign-in: its code; of a sign-out: ``provider``, when the identity provider ended the
             session; of a deleted chat: ``owner``, ``retention`` or ``erasure``.
         role: The new role, of a user or of a member.
-        request_id: Of a refused sign-in: finds the lines of the gateway's log, which have the address.
+        request_id: Of a refused sign-in: names the lines of the gateway's log, which have the address.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Users, sessions and API keys: their shapes, and the requests about them to chat-store, which owns them.
+"""Users, sessions and API keys, and the requests about them to chat-store, which owns them.
 
 A secret (a session's cookie, an API key, a share link) never leaves the gateway: chat-store is sent its SHA-256, and
 stores that. What is cached of an identity is invalidated by :class:`Revoked`.
@@ -28,19 +28,19 @@ _API_KEY: Final = re.compile(rf"(?P<prefix>{API_KEY_PREFIX}[A-Za-z]{{8}})_[A-Za-
 
 
 def new_api_key() -> tuple[str, str]:
-    """Return a new API key: the prefix that finds it, and the whole key, which only its user gets."""
+    """Return a new API key: the prefix by which it is found, and the whole key, which only its user gets."""
     prefix = API_KEY_PREFIX + "".join(secrets.choice(string.ascii_letters) for _ in range(8))
     return prefix, f"{prefix}_{secrets.token_urlsafe(32)}"
 
 
 def prefix_of(key: str) -> str | None:
-    """Return the part of an API key that finds it; None: it is no API key."""
+    """Return the prefix of an API key, by which it is found; None: it is not an API key."""
     match = _API_KEY.fullmatch(key)
     return None if match is None else match["prefix"]
 
 
 def digest(secret: str) -> str:
-    """Return what is stored of a secret: secrets are random and long, so a plain hash cannot be reversed."""
+    """Return the digest of a secret that is stored. Secrets are long and random, so a plain hash cannot be reversed."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
@@ -53,7 +53,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         issuer: Who vouches for ``subject``: the URL of an OpenID provider, ``proxy``, or null for a guest.
         groups: As the provider listed them at the last sign-in.
-        erased: What the user wrote and who it was has been removed; only the id is left.
+        erased: The user's content and personal data were removed; only the id is left.
     """
 
     id: str
@@ -70,7 +70,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who makes a request, and with what: a session, an API key, or (neither) a token of another issuer.
+    """The user who makes a request, by a session, an API key, or (neither) a token of another issuer.
 
     Attributes:
         expires_at: When the session or the key ends by itself.
@@ -108,7 +108,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class External(msgspec.Struct, frozen=True, kw_only=True):
-    """Who an identity provider, a signed token or a trusted proxy says that the caller is.
+    """A user whom an identity provider, a signed token or a trusted proxy names.
 
     Attributes:
         role: ``administrator`` when the provider's claims make one; null leaves the role as it is.
@@ -144,7 +144,7 @@ class Revoked(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="
     v: int = 1
 
     def concerns(self, user_id: str, session_id: str | None, key_id: str | None) -> bool:
-        """Whether it is about what this user opened with this session or API key."""
+        """Return whether it revokes what this user opened with this session or API key."""
         if self.session_id is None and self.key_id is None:
             return user_id == self.user_id
         which = (session_id, None) if self.key_id is None else (None, key_id)
@@ -181,7 +181,7 @@ class UserList(ReplyBase, frozen=True, kw_only=True, tag="user_list"):
 
 
 class RevokedReply(ReplyBase, frozen=True, kw_only=True, tag="revoked_list"):
-    """Those of the asked ids that may not be used any more: ended sessions and keys, disabled users."""
+    """The requested ids that may not be used any more: ended sessions and keys, disabled users."""
 
     session_ids: list[str]
     key_ids: list[str]
@@ -200,8 +200,8 @@ class StartSession(StoreRequest[PrincipalReply], frozen=True, kw_only=True):
     Attributes:
         guest_id: The guest who signs in. The guest's row becomes the external user's when there is none yet; else the
             guest's chats go to the external user.
-        idle_seconds, absolute_seconds: The session ends when it was not used for so long, and at the latest.
-        provider_session: The identity provider's own session (``sid``) that this one is begun in.
+        idle_seconds, absolute_seconds: The session ends after so long without use, and after so long in any case.
+        provider_session: The identity provider's own session (``sid``) in which this one starts.
     """
 
     VERB: ClassVar = "start_session"
@@ -345,7 +345,7 @@ class UpdateUser(StoreRequest[UserReply], frozen=True, kw_only=True):
 
 
 class FindRevoked(StoreRequest[RevokedReply], frozen=True, kw_only=True):
-    """Anti-entropy for :class:`Revoked`: which of these have ended? A user who is not known has not."""
+    """Anti-entropy for :class:`Revoked`: find those that have ended. An unknown user has not."""
 
     VERB: ClassVar = "find_revoked"
     session_ids: Sequence[str] = ()

@@ -31,7 +31,7 @@ class AllowedModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """An entry of ``MODELS``.
 
     Attributes:
-        name: As the provider names it.
+        name: The provider's name for it.
         default: Whether a chat that names no model gets it.
         groups, roles: Who may use it: members of one of the groups, users of one of the roles; both empty: everybody.
         tokens_per_day: Of each user with this model; 0: no limit.
@@ -49,7 +49,7 @@ class AllowedModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     tokens_per_day_of_groups: dict[str, Annotated[int, Meta(ge=0)]] = {}
 
     def is_for(self, groups: Collection[str], role: str) -> bool:
-        """Whether a user with these groups and this role may use it."""
+        """Return whether a user with these groups and this role may use it."""
         if not self.groups and not self.roles:
             return True
         return role in self.roles or not set(self.groups).isdisjoint(groups)
@@ -68,7 +68,7 @@ class ModelCatalog(msgspec.Struct, frozen=True):
         return next((model for model in self.models if model.name == name), None)
 
     def of_user(self, groups: Collection[str], role: str) -> list[AllowedModel]:
-        """Return what the user may use, in the order of the setting."""
+        """Return the models that the user may use, in the order of the setting."""
         return [model for model in self.models if model.is_for(groups, role)]
 
     def default_of_user(self, groups: Collection[str], role: str) -> AllowedModel | None:
@@ -89,7 +89,7 @@ def parse(text: str | bytes) -> ModelCatalog:
     """Read the JSON of ``MODELS``: a list of :class:`AllowedModel`.
 
     Raises:
-        ValueError: it is none, or names a model twice.
+        ValueError: it is not such a list, or names a model twice.
     """
     try:
         models = msgspec.json.decode(text, type=tuple[AllowedModel, ...])

@@ -1,7 +1,7 @@
-"""Who may publish and subscribe what on the bus: the one source for the embedded stack, compose and Kubernetes.
+"""The bus's users and their permissions: the only source for the embedded stack, compose and Kubernetes.
 
-Nothing is allowed that is not listed. Each user has reply inboxes of its own (:func:`inbox_prefix`), so that nobody
-reads what another was answered; who answers requests may do so to those that asked, and to nobody else (``replies``).
+Nothing is allowed that is not listed. Each user has reply inboxes of its own (:func:`inbox_prefix`), so that
+none reads the replies to another; a user that handles requests may only reply to their senders (``replies``).
 :mod:`parley.runtime.nats.authorization` turns this into nats-server's configuration.
 """
 

@@ -1,8 +1,8 @@
-"""Who may do what: the one place that decides, for HTTP, sockets, event streams and requests on the bus alike.
+"""The authorization policy of HTTP, sockets, event streams and requests on the bus.
 
-A role in a chat allows actions on it; an API key's scopes limit whoever uses it; administrators manage users, and read
-no chat that they are not a member of. Whoever may not even read a chat gets the same reply as for one that does not
-exist.
+A role in a chat allows actions on it; the scopes of an API key limit its user; administrators manage users, and cannot
+read chats of which they are not members. A user who may not read a chat gets the same reply as for a chat that does
+not exist.
 """
 
 from collections.abc import Collection, Mapping
@@ -46,7 +46,7 @@ def scope_allows(scopes: Collection[Scope], action: AccountAction) -> bool:
 
 
 def may(principal: Principal, action: AccountAction) -> bool:
-    """Whether a principal may do this at all, before any chat is looked at."""
+    """Return whether a principal may do this, whatever the chat."""
     if principal.user.disabled:
         return False
     if action == "administer" and principal.user.role != "administrator":

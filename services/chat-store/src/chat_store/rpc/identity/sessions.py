@@ -1,4 +1,4 @@
-"""Requests about sessions, and about who makes a request."""
+"""Requests about sessions and principals."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ R = TypeVar("R")
 NO_SESSION: Final = "There is no such session."
 DISABLED: Final = "This account is disabled."
 GUEST: Final = "guest"
-"""The method of a session that nobody signed in for."""
+"""The method of a session without a sign-in."""
 
 _TRIES: Final = 5
 
@@ -118,7 +118,7 @@ def _signed_in(request: StartSession, user_id: str) -> AuditEvent:
 
 
 async def _end_guest(connection: Connection, guest_id: str) -> list[Revoked]:
-    """End the sessions and keys of a guest who signs in: somebody else may have planted or copied the cookie."""
+    """End the sessions and keys of a guest who signs in: an attacker may have planted or copied the cookie."""
     user = await users.get_user(connection, guest_id)
     if user is None or user.issuer is not None:
         return []
@@ -139,7 +139,7 @@ async def _user_of(connection: Connection, request: StartSession, *, now: dateti
     await users.create_guest(connection, user_id, now=now)
     user = await users.get_user(connection, user_id)
     if user is None or user.issuer is not None:
-        # A guest's cookie from before gives no session of somebody who has signed in since.
+        # The guest of an earlier cookie has signed in since: the cookie must not start a session of that user.
         raise NotFound(NO_SESSION)
     return user
 
@@ -236,7 +236,7 @@ async def find_revoked(request: FindRevoked, store: Store) -> RevokedReply:
     return RevokedReply(
         session_ids=[one for one in request.session_ids if one not in usable_sessions],
         key_ids=[one for one in request.key_ids if one not in usable_keys],
-        # Of a version before sessions, a guest who has done nothing yet has no row.
+        # A guest of an earlier version has no row before the first write, and is not revoked.
         user_ids=[one for one in request.user_ids if one in disabled],
     )
 
@@ -263,10 +263,10 @@ def _storable(external: External) -> External:
 
 
 async def _in_transaction(store: Store, run: Callable[[Connection], Awaitable[R]]) -> R:
-    """Run in one transaction, once more when somebody else has created the same user or session meanwhile.
+    """Run in one transaction; again when another one has created the same user or session meanwhile.
 
     Raises:
-        Contended: others do so again and again.
+        Contended: that happened repeatedly.
     """
     for _ in range(_TRIES):
         try:

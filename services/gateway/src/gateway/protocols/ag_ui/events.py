@@ -1,7 +1,7 @@
 """The events of an answer as events of an AG-UI run. No I/O.
 
-The protocol: https://docs.ag-ui.com (version 1). Each event has its number as ``id``, so that a reader continues with
-``Last-Event-ID``.
+The protocol: https://docs.ag-ui.com (version 1). The ``id`` of each event is its number, with which a reader resumes
+(``Last-Event-ID``).
 """
 
 from typing import Any, Final
@@ -29,7 +29,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def error_event(error: GatewayError) -> bytes:
-    """Return the event that ends a stream which is not complete. It has no number: the reader has what came before."""
+    """Return the event that ends an incomplete stream. It has no number: the reader can resume after the last one."""
     return b"data: %b\n\n" % _encode({"type": "RUN_ERROR", "message": error.detail, "code": error.code})
 
 
@@ -37,7 +37,7 @@ class RunEvents:
     """Makes the events of one run.
 
     Args:
-        answer_id: The ids of messages begin with it.
+        answer_id: The prefix of the ids of messages.
         after: The number up to which the reader has everything; -1: nothing.
         has_cancelled: Whether the reader's version of the protocol has the outcome ``cancelled``.
     """
@@ -52,10 +52,10 @@ class RunEvents:
         self._sent_parts = False
 
     def encode(self, event: AnswerEvent) -> bytes:
-        """Return the events of an answer's event that the reader does not have.
+        """Return the events for an event of the answer, without those that the reader has.
 
         Raises:
-            GatewayError: an attempt was given up of which something was sent.
+            GatewayError: an attempt that was partly sent was dropped.
         """
         match event:
             case PartDelta():
@@ -120,7 +120,7 @@ class RunEvents:
     def _change(self, event: CallChanged) -> bytes:
         call = event.call
         if call.status not in _RESULTS:
-            # Not numbered: it reports the present status.
+            # Not numbered: only the current status is reported.
             value = {"toolCallId": call.id, "status": call.status}
             return b"data: %b\n\n" % _encode({"type": "CUSTOM", "name": "parley.tool_call", "value": value})
         result = {

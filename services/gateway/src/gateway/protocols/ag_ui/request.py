@@ -1,4 +1,4 @@
-"""An AG-UI run's input, and the turn that it is. No I/O."""
+"""The input of an AG-UI run, and its translation to a turn. No I/O."""
 
 import dataclasses
 import hashlib
@@ -23,8 +23,8 @@ class InputMessage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A message of the conversation.
 
     Attributes:
-        content: Text, or parts; of an activity an object, which is not read.
-        error: Of a tool's result: why there is none.
+        content: Text or parts; that of an activity, an object, is ignored.
+        error: Why a tool has no result.
     """
 
     id: str
@@ -46,7 +46,7 @@ class ContextEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ForwardedProps(msgspec.Struct, frozen=True, kw_only=True):
-    """What the application passes through. Other members are ignored.
+    """Options of the application. Other members are ignored.
 
     Attributes:
         model: Null: the chat's.
@@ -63,8 +63,8 @@ class RunInput(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """``POST /ag-ui``: AG-UI's ``RunAgentInput``. Members that are not listed are ignored.
 
     Attributes:
-        thread_id: The chat's, of any form; the same one again is the same chat.
-        run_id: The answer's, of any form; the same one again is the same answer.
+        thread_id: Identifies the chat, in any form.
+        run_id: Identifies the answer within the chat, in any form.
         messages: The conversation. Its newest message, or the results of tools at its end, are answered; system and
             developer messages are instructions for this answer; the others are compared with the chat.
         tools: Of the client.
@@ -96,7 +96,7 @@ def answer_id_of(user_id: str, chat_id: str, run_id: str) -> str:
 
 
 def given_of(user_id: str, chat_id: str, messages: list[InputMessage]) -> list[Given]:
-    """Return the messages as they may be stored; an answer's text, reasoning and calls are messages here, there one."""
+    """Return the messages as they may be stored, where an answer's text, reasoning and calls are one message."""
     given: list[Given] = []
     for index, message in enumerate(messages):
         place = f"messages[{index}]"
@@ -129,7 +129,7 @@ def new_prompt(
 
 
 def new_results(run: RunInput, user_id: str, branch: Branch, message: Message, options: Options) -> NewTurn:
-    """Return the turn of the results of tools that the conversation ends with.
+    """Return the turn of the results of tools at the end of the conversation.
 
     Args:
         message: The answer before them.
@@ -192,11 +192,11 @@ def _part(part: Any, place: str) -> dict[str, Any]:
         case {"type": "binary", "mimeType": str(type_), "data": str(data)} if type_.startswith("image/"):
             return {"type": "image_url", "image_url": {"url": f"data:{type_};base64,{data}"}}
         case _:
-            raise Invalid(f"A message may have text and images; {place} is neither.", field=place)
+            raise Invalid(f"A message may contain text and images; {place} is neither.", field=place)
 
 
 def _output(message: InputMessage) -> str:
-    """Return a tool's result as a model gets it."""
+    """Return a tool's result as text for the model."""
     if message.error is not None:
         return message.error
     return message.content if isinstance(message.content, str) else msgspec.json.encode(message.content).decode()

@@ -37,9 +37,6 @@ from parley.runtime import tracing
 
 PATH = "/ag-ui"
 
-_FIRST_SECONDS = 10.0
-"""How long a stream waits for its first event before it starts: an error until then is the response's status."""
-
 LastEventId = Annotated[str | None, Header()]
 
 router = APIRouter(tags=["AG-UI"], route_class=StructRoute)
@@ -54,9 +51,9 @@ async def run_agent(
     body: Annotated[RunInput, Depends(JsonBody(RunInput))],
     last_event_id: LastEventId = None,
 ) -> Response:
-    """Start a run and follow it; the same thread and run again follow it from ``Last-Event-ID`` on, or from its start.
+    """Start a run and follow it; the same ids again follow the same run, after ``Last-Event-ID`` or from its start.
 
-    The run goes on when the client leaves.
+    The run continues when the client disconnects.
     """
     if not body.messages:
         raise Invalid("There is no message.", field="messages")
@@ -76,7 +73,7 @@ async def follow_run(
     run_id: Annotated[str, Query(alias="runId")],
     last_event_id: LastEventId = None,
 ) -> Response:
-    """Follow a run from ``Last-Event-ID`` on, or from its start; also one that has ended."""
+    """Follow a run after ``Last-Event-ID`` or from its start, also when it has ended."""
     run = _Run(gateway, request, identity, thread_id, run_id)
     message_id = await run.find()
     if message_id is None:
@@ -139,7 +136,7 @@ class _Run:
         return turn.message_id
 
     async def _answer_again(self, branch: Branch, prompt: Message, body: RunInput, when_busy: WhenBusy) -> str:
-        """Ask for another answer to a prompt that has one."""
+        """Request another answer to a prompt that has one."""
         reader = StreamRequest.of(self.request, self.identity.principal, self.chat_id)
         await regenerate(
             self.gateway,
@@ -156,7 +153,7 @@ class _Run:
     async def response(self, message_id: str, last_event_id: str | None, *, has_cancelled: bool = True) -> Response:
         after = int(last_event_id) if last_event_id is not None and last_event_id.isdecimal() else -1
         response = EventResponse(self._events(message_id, after, has_cancelled), error_event=error_event)
-        await response.wait_for_first(self.request, _FIRST_SECONDS)
+        await response.wait_for_first(self.request)
         return response
 
     async def _events(self, message_id: str, after: int, has_cancelled: bool) -> AsyncGenerator[bytes, None]:

@@ -40,7 +40,7 @@ def chunk(type: str, **members: Any) -> bytes:
 
 
 def error_chunk(error: GatewayError) -> bytes:
-    """Return the chunk that ends a stream which is not complete: the client's status becomes ``error``."""
+    """Return the chunk that ends an incomplete stream: the client's status becomes ``error``."""
     return chunk("error", errorText=error.detail)
 
 
@@ -48,7 +48,7 @@ class UIMessageChunks:
     """Makes the chunks of one UI message: of an answer, or of several with the results of tools between them.
 
     Args:
-        message_id: The UI message's id: that of its first answer; None: the answer that is encoded is the first.
+        message_id: The id of the UI message, which is its first answer's; None: the first answer is encoded here.
     """
 
     def __init__(self, message_id: str | None = None) -> None:
@@ -60,13 +60,13 @@ class UIMessageChunks:
         self._delta = b""
 
     def encode(self, event: AnswerEvent, *, is_last: bool = True) -> bytes:
-        """Return the chunks of an event; none for one that has no meaning here.
+        """Return the chunks for an event; empty if the protocol has none.
 
         Args:
             is_last: Whether the answer is the last one of the message.
 
         Raises:
-            GatewayError: the answer is not complete, or an attempt was given up of which something was sent.
+            GatewayError: the answer is not complete, or an attempt that was partly sent was dropped.
         """
         match event:
             case PartDelta(kind="tool"):
@@ -92,7 +92,7 @@ class UIMessageChunks:
                 return b""
 
     def results(self, context: Sequence[ContextMessage]) -> bytes:
-        """Return the chunks of the results that the client sent for the calls of the answer before."""
+        """Return the chunks of the results that the client sent for the calls of the previous answer."""
         return b"".join(
             chunk("tool-output-available", toolCallId=message.tool_call_id, output=_json_or_text(message.content))
             for message in context
@@ -164,7 +164,7 @@ class UIMessageChunks:
 
 
 def _origin(call: ToolCall) -> dict[str, bool]:
-    """Return what says that Parley runs the tool; the client has no type for it."""
+    """Return the members for a tool that Parley runs: the client has no type for it."""
     return {} if call.server is None else {"providerExecuted": True, "dynamic": True}
 
 

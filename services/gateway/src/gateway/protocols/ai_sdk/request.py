@@ -1,4 +1,4 @@
-"""A request of the AI SDK's chat transport, and the turn that it is. No I/O."""
+"""A request of the AI SDK's chat transport, and its translation to a turn. No I/O."""
 
 import dataclasses
 import hashlib
@@ -20,12 +20,12 @@ _IGNORED_PARTS = ("data-", "step-start")
 
 
 class UIMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A message as the AI SDK's hooks have it.
+    """A message in the form of the AI SDK.
 
     Attributes:
-        id: The client's own, of any form.
-        parts: Of a user: ``text`` and ``file`` parts; of the system: ``text`` parts. Of an answer only the results of
-            the client's tools are read.
+        id: The client's, in any form.
+        parts: A user's: ``text`` and ``file``; the system's: ``text``. Of an answer, only the results of the client's
+            tools are read.
     """
 
     id: str
@@ -37,11 +37,11 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, rename={"message_id
     """``POST /ai-sdk/chat``. Members that are not listed are ignored.
 
     Attributes:
-        id: The chat's, of any form; the same one again is the same chat. That of a chat of Parley's is that chat.
-        messages: The conversation. Its newest message is answered; those of the system are instructions for this
+        id: Identifies the chat, in any form; the id of a chat of Parley is that chat.
+        messages: The conversation. The newest message is answered; those of the system are instructions for this
             answer; the others are compared with the chat.
         trigger: ``regenerate-message``: another answer to the last message.
-        message_id: Of a message of the user's that replaces an earlier version, or of an answer that goes on.
+        message_id: Of a user's message that replaces an earlier version, or of an answer that continues.
         model: Null: the chat's.
         parameters: Members of a chat completion's request: ``tools``, ``temperature`` …
         metadata: Strings; ``parley.when_busy`` is for Parley.
@@ -101,7 +101,7 @@ def new_results(request: ChatRequest, user_id: str, branch: Branch, message: Mes
     """Return the turn of the results of the client's tools that the newest message has, which is an answer.
 
     Args:
-        message: The first answer that the newest message consists of.
+        message: The first answer of the newest message.
 
     Raises:
         Conflict: no answer waits for them.
@@ -160,11 +160,11 @@ def _content(part: dict[str, Any], place: str) -> dict[str, Any] | None:
         return {"type": "image_url", "image_url": {"url": part.get("url")}}
     if isinstance(kind, str) and kind.startswith(_IGNORED_PARTS):
         return None
-    raise Invalid(f"A message may have text and images; {place} is neither.", field=place)
+    raise Invalid(f"A message may contain text and images; {place} is neither.", field=place)
 
 
 def _output(part: dict[str, Any]) -> str | None:
-    """Return a tool's result as a model gets it; None while there is none."""
+    """Return a tool's result as text for the model; None while there is none."""
     match part.get("state"):
         case "output-available":
             output = part.get("output")

@@ -29,18 +29,14 @@ from gateway.protocols.ai_sdk.request import (
     outputs_of,
 )
 from gateway.protocols.branch import Branch, Given, read_branch
-from gateway.protocols.options import IDEMPOTENCY_HEADER, Options, check_new_chat
+from gateway.protocols.options import Options, TurnIds, check_new_chat
 from gateway.protocols.regeneration import regenerate
 from parley.contracts import rpc
 from parley.contracts.completion import ContextMessage
-from parley.contracts.ids import derived_id, new_id
 from parley.contracts.resources import Message
 from parley.runtime import tracing
 
 PATH = "/ai-sdk/chat"
-
-_FIRST_SECONDS = 10.0
-"""How long a stream waits for its first chunk before it starts: an error until then is the response's status."""
 
 router = APIRouter(tags=["AI SDK"], route_class=StructRoute)
 
@@ -53,7 +49,7 @@ async def chat(
     identity: ProtocolWriter,
     body: Annotated[ChatRequest, Depends(JsonBody(ChatRequest))],
 ) -> Response:
-    """Answer the newest message of a conversation as a UI message stream. The answer goes on when the client leaves."""
+    """Answer the newest message of a conversation as a UI message stream. The answer continues without the client."""
     if not body.messages or body.messages[-1].role == "system":
         raise Invalid("The last message must be the user's, or an answer.", field="messages")
     chat_id = chat_id_of(identity.user_id, body.id)
@@ -77,7 +73,7 @@ async def chat(
 
 @router.get(PATH + "/{chat_id:path}/stream", response_class=EventResponse)
 async def resume_chat(request: Request, gateway: GatewayDependency, identity: ProtocolReader, chat_id: str) -> Response:
-    """Read the running answer from its beginning; 204 when none runs."""
+    """Stream the running answer from its beginning; 204 without one."""
     chat_id = chat_id_of(identity.user_id, chat_id)
     branch = await read_branch(gateway.store, identity.user_id, chat_id, ())
     running = [message for message in branch.messages if message.status in ("pending", "streaming")]
@@ -106,7 +102,7 @@ class _Asking:
     branch: Branch
 
     async def with_prompt(self, chat_id: str, before: Sequence[Given]) -> "_Reading":
-        """Submit the newest message; one that was submitted already stays as it is."""
+        """Submit the newest message. Without effect if it was submitted before."""
         parent_id = self.branch.parent_for(before)
         if self.body.message_id == self.body.messages[-1].id and not before:
             parent_id = None  # another version of the first message
@@ -115,16 +111,15 @@ class _Asking:
         return await self._submit(turn, new_chat=self.branch.chat is None)
 
     async def with_results(self, answer: Message) -> "_Reading":
-        """Submit the results of tools, and go on with the message."""
+        """Submit the results of tools; their answer continues the same UI message."""
         turn = new_results(self.body, self.identity.user_id, self.branch, answer, self._options())
         reading = await self._submit(turn)
         reading.message_id = answer.id
         return reading
 
     async def again(self, message: Message) -> "_Reading":
-        """Ask for another answer to a prompt, or a sibling of an answer."""
-        key = self.request.headers.get(IDEMPOTENCY_HEADER)
-        answer_id = derived_id(self.identity.user_id, "answer", key) if key else new_id()
+        """Request another answer to a prompt, or next to an answer."""
+        answer_id = TurnIds.of(self.identity.user_id, self.request.headers).answer_id
         reader = StreamRequest.of(self.request, self.identity.principal, message.chat_id)
         await regenerate(
             self.gateway,
@@ -157,7 +152,7 @@ class _Reading:
 
     Attributes:
         message_id: The message's; None: its first answer's.
-        answers: Each answer's id, or its prompt's, and the results of tools that it is the answer to.
+        answers: The id of each answer, or of its prompt, and the results of tools that it answers.
     """
 
     gateway: Gateway
@@ -168,7 +163,7 @@ class _Reading:
     answers: list[tuple[str, Sequence[ContextMessage]]] = field(default_factory=list)
 
     async def add(self, answer_id: str) -> None:
-        """Add an answer, and before it those whose tools' results it is the answer to."""
+        """Add an answer and, before it, the answers to whose tool calls it has the results."""
         read = partial(rpc.GetTurn, user_id=self.identity.user_id, chat_id=self.chat_id, message_id=answer_id)
         turn = await self.gateway.store.ask(read())
         if turn.cut:
@@ -181,7 +176,7 @@ class _Reading:
 
     async def response(self) -> Response:
         response = EventResponse(self._chunks(), error_event=error_chunk, headers=HEADERS)
-        await response.wait_for_first(self.request, _FIRST_SECONDS)
+        await response.wait_for_first(self.request)
         return response
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:

@@ -36,7 +36,7 @@ class FunctionToolCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CompletionMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The answer. ``reasoning_content`` as DeepSeek, vLLM and others have it."""
+    """The answer. ``reasoning_content`` is an extension of DeepSeek, vLLM and others."""
 
     role: Literal["assistant"]
     content: str | None
@@ -110,7 +110,7 @@ class CompletionChunks:
     """Makes the chunks of one answer.
 
     Args:
-        model: As it was asked for.
+        model: As requested.
         include_usage: Whether each chunk has a member ``usage``, and the last one the tokens.
     """
 
@@ -123,10 +123,10 @@ class CompletionChunks:
         self._tail = b""
 
     def encode(self, event: AnswerEvent) -> bytes:
-        """Return the server-sent events of an event; none for one that has no meaning here.
+        """Return the server-sent events for an event; empty if the protocol has none.
 
         Raises:
-            AnswerFailed: the answer is not complete, or an attempt was dropped of which something was sent.
+            AnswerFailed: the answer is not complete, or an attempt that was partly sent was dropped.
         """
         match event:
             case PartDelta(kind="tool"):
@@ -199,7 +199,7 @@ def _require_complete(message: Message) -> None:
 
 
 def _is_clients(call: ToolCall) -> bool:
-    # The others Parley runs itself: their results are in the answer.
+    # Parley runs the others itself: their results are in the answer.
     return call.server is None
 
 
@@ -216,7 +216,7 @@ def _created(message: Message) -> int:
 
 
 def _finish_reason(message: Message) -> str:
-    """Return why the answer ended, in one of the words that the SDKs know."""
+    """Return why the answer ended, as one of the API's values."""
     if message.finish_reason in _FINISH_REASONS and message.finish_reason is not None:
         return message.finish_reason
     return "tool_calls" if any(map(_is_clients, message.tool_calls)) else "stop"

@@ -1,6 +1,6 @@
 """A chat completion's request, and the turn that it is. No I/O.
 
-What a provider can be asked for is passed on as it came; what cannot be done here is refused, never ignored.
+Parameters that a provider may support are passed on unchanged; what Parley does not support is refused, never ignored.
 """
 
 from collections.abc import Sequence
@@ -112,7 +112,7 @@ class AssistantMessage(_Message, frozen=True, kw_only=True, tag="assistant"):
 
 
 class ToolMessage(_Message, frozen=True, kw_only=True, tag="tool"):
-    """The result of a call. ``name`` is what the call says already."""
+    """The result of a call. ``name`` repeats the call's and is ignored."""
 
     content: str | list[TextContent]
     tool_call_id: str
@@ -130,7 +130,7 @@ class ChatCompletionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     """``POST /openai/v1/chat/completions``. A member that is not listed is refused.
 
     Attributes:
-        store: False: the chat is deleted when the answer has been delivered.
+        store: False: the chat is deleted after the answer is delivered.
         metadata: Strings; ``parley.chat_id``, ``parley.when_busy`` and ``parley.detach`` are for Parley.
         user: Not sent to the provider.
         service_tier: ``auto`` is not sent to the provider.
@@ -193,7 +193,7 @@ _REFUSED: Final = (
 def completion_request(
     parameters: dict[str, Any], model: str | None, messages: list[dict[str, Any]]
 ) -> ChatCompletionRequest:
-    """Return the request that another protocol's request amounts to. Raises Invalid: a parameter cannot be used."""
+    """Return the equivalent of another protocol's request. Raises Invalid: a parameter is not supported."""
     members = {**parameters, "model": model or "", "messages": messages}
     try:
         return msgspec.convert(members, ChatCompletionRequest)
@@ -205,7 +205,7 @@ def new_turn(request: ChatCompletionRequest, ids: TurnIds, options: Options) -> 
     """Return the turn that a request asks for.
 
     Raises:
-        Invalid: it asks for what cannot be done; ``field`` names the member.
+        Invalid: a member is not supported; ``field`` names it.
     """
     _check(request)
     messages = list(enumerate(request.messages))
@@ -240,9 +240,9 @@ def new_turn(request: ChatCompletionRequest, ids: TurnIds, options: Options) -> 
 
 def _check(request: ChatCompletionRequest) -> None:
     for name in _REFUSED:
-        # False and 0 ask for nothing.
+        # False and 0 are the defaults.
         if getattr(request, name):
-            raise Invalid(f"{name} is not supported here.", code="unsupported_parameter", field=name)
+            raise Invalid(f"{name} is not supported.", code="unsupported_parameter", field=name)
     if request.n not in (None, 1):
         raise Invalid("Only one choice is supported: n must be 1.", code="unsupported_parameter", field="n")
     if request.modalities not in (None, ["text"]):
@@ -276,7 +276,7 @@ def _in_context(index: int, message: InputMessage) -> ContextMessage:
 
 
 def _content(index: int, message: InputMessage) -> tuple[str, list[ContentPart]]:
-    """Return a user's text, and its parts if there are others than text."""
+    """Return a user's text, and all parts if any of them is not text."""
     assert isinstance(message, UserMessage)
     if isinstance(message.content, str):
         return message.content, []

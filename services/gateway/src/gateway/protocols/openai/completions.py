@@ -27,9 +27,6 @@ from parley.runtime import tracing
 
 PATH = "/openai/v1/chat/completions"
 
-_FIRST_SECONDS = 10.0
-"""How long a stream waits for its first event before it starts: an error until then is the response's status."""
-
 router = APIRouter(tags=["OpenAI"], route_class=StructRoute)
 
 
@@ -77,7 +74,7 @@ class _Answer:
 
     async def stream(self) -> Response:
         response = EventResponse(self._chunks(), error_event=errors.event, abandoned=self._abandon)
-        await response.wait_for_first(self._request, _FIRST_SECONDS)
+        await response.wait_for_first(self._request)
         return response
 
     async def _last_message(self) -> Message:
@@ -102,7 +99,7 @@ class _Answer:
                 await self._deliver()
 
     async def _abandon(self) -> None:
-        """Stop the answer, which nobody waits for."""
+        """Stop the answer: the client has disconnected."""
         if self._options.detach:
             return
         with contextlib.suppress(GatewayError):

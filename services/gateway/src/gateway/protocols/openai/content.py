@@ -1,4 +1,4 @@
-"""What chat completions and responses have in common in their requests: images, tools. No I/O."""
+"""Images and tools in requests of chat completions and responses. No I/O."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ def image(url: str, detail: str | None, field: str) -> ImagePart:
 
 
 def check_tools(tools: Sequence[Mapping[str, Any]] | None) -> None:
-    """Check that all tools are functions of the client: nobody runs others here. Raises Invalid."""
+    """Check that all tools are functions of the client. Raises Invalid."""
     for index, tool in enumerate(tools or ()):
         if tool.get("type") != "function":
             raise Invalid(

@@ -1,4 +1,4 @@
-"""``/openai/v1/conversations``: a conversation is a chat; its items are those of the branch that it goes on from."""
+"""``/openai/v1/conversations``: a conversation is a chat; its items are those of the chat's current branch."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final, Literal
@@ -38,7 +38,7 @@ ConversationId = Annotated[str, Depends(_chat_id)]
 
 
 class ConversationMetadata(Strict, frozen=True, kw_only=True):
-    """What a chat has of its own. Other metadata cannot be stored with it."""
+    """The title, model and system prompt of the chat. Other metadata cannot be stored with it."""
 
     title: Title | None = None
     model: Model | None = None
@@ -46,7 +46,7 @@ class ConversationMetadata(Strict, frozen=True, kw_only=True):
 
 
 class ChangedConversation(Strict, frozen=True, kw_only=True):
-    """``POST /openai/v1/conversations/{conversation_id}``: what is absent stays."""
+    """``POST /openai/v1/conversations/{conversation_id}``: absent members stay as they are."""
 
     metadata: ConversationMetadata
 
@@ -55,7 +55,7 @@ class NewConversation(Strict, frozen=True, kw_only=True):
     """``POST /openai/v1/conversations``.
 
     Attributes:
-        items: Items come into a conversation by responses.
+        items: Empty. Items are added to a conversation by responses.
     """
 
     metadata: ConversationMetadata | None = None
@@ -122,7 +122,7 @@ async def change_conversation(
 async def delete_conversation(
     gateway: GatewayDependency, identity: ProtocolWriter, chat_id: ConversationId
 ) -> DeletedConversation:
-    """Delete a conversation of one's own with all its responses."""
+    """Delete a conversation of the user's own with all its responses."""
     await gateway.store.ask(rpc.DeleteChat(user_id=identity.user_id, chat_id=chat_id))
     return DeletedConversation(id=conversation_id(chat_id))
 
@@ -138,7 +138,7 @@ async def list_conversation_items(
     after: After = None,
     limit: Limit = 20,
 ) -> ItemPage:
-    """List the items of the branch that the conversation goes on from."""
+    """List the items of the conversation's current branch."""
     branch = await _branch(gateway, identity, chat_id)
     if order == "asc":
         branch.reverse()

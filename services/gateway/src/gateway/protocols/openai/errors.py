@@ -1,4 +1,4 @@
-"""Errors as OpenAI's API has them: the one place that maps ours, and those of an answer, to its statuses and codes."""
+"""Errors of OpenAI's API: the only mapping of the gateway's errors, and of an answer's, to its statuses and codes."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ PREFIX: Final = "/openai/"
 """Every error below this path has this shape."""
 
 STATUSES: Final = {412: 403, 422: 400}
-"""Statuses that OpenAI's API has not, and its own instead."""
+"""Statuses that OpenAI's API does not use, with those that replace them."""
 
 _CODES: Final = {
     "not_authenticated": "invalid_api_key",
@@ -55,7 +55,7 @@ _ANSWERS: Final = {
 
 
 class ApiError(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request did wrong, or what went wrong.
+    """An error in the form of OpenAI's API.
 
     Attributes:
         type: ``invalid_request_error``, ``authentication_error``, ``permission_error``, ``rate_limit_error``,
@@ -99,9 +99,9 @@ def answer_failed(message: Message) -> AnswerFailed:
 
 
 def attempt_dropped() -> AnswerFailed:
-    """Return the error for a reader who was sent a part of an attempt that another one takes the place of."""
+    """Return the error for a reader who was sent a part of an attempt that was dropped."""
     detail = (
-        "The answer was cut off, and is begun anew. "
+        "The answer was cut off, and is generated again. "
         "The same request with the same Idempotency-Key returns the whole answer."
     )
     return AnswerFailed(_ANSWERS["attempt_dropped"], "attempt_dropped", detail)
@@ -133,7 +133,7 @@ def response(
     if retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
     if status == 409:
-        # The SDKs take a 409 for a lock, and would send the request again.
+        # The SDKs treat a 409 as a lock timeout and would send the request again.
         headers["x-should-retry"] = "false"
     return Response(content, status, headers, "application/json")
 

@@ -40,7 +40,7 @@ _MCP_STATUS: Final = {
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An object whose members are all known: nothing that a client sends is dropped."""
+    """An object without unknown members: they are refused, not ignored."""
 
 
 class InputText(Strict, frozen=True, kw_only=True, tag_field="type", tag="input_text"):
@@ -72,7 +72,7 @@ InputPart = InputText | InputImage | OutputText | Refusal
 
 
 class _Item(Strict, frozen=True, kw_only=True, tag_field="type"):
-    """What items of earlier output say about themselves, which clients send back. A provider has no use for it."""
+    """Members of earlier output that clients send back; not sent to the provider."""
 
     id: str | None = None
     status: str | None = None
@@ -128,8 +128,7 @@ def parse_input(value: str | list[dict[str, Any]]) -> tuple[str, list[ContentPar
     """Read ``input``, in which references are items already.
 
     Returns:
-        The prompt and its parts, which are the last item where that is a user's message, and else empty; and the items
-        before it.
+        The text and parts of the last item if that is a user's message, otherwise empty; and the items before it.
 
     Raises:
         Invalid: an item cannot be sent to a provider.
@@ -183,7 +182,7 @@ def _append(messages: list[ContextMessage], item: InputItem) -> None:
 
 
 def _append_call(messages: list[ContextMessage], call: ToolCall) -> None:
-    """Append a call; those of one answer are one message with its text, as providers want it."""
+    """Append a call. The text and calls of one answer are one message, as providers require."""
     answer = ContextMessage(role="assistant", content="")
     if messages and messages[-1].role == "assistant":
         answer = messages.pop()
@@ -239,7 +238,7 @@ def input_items(prompt: Message, completion: CompletionRequest | None) -> list[I
 
 def _input_content(message: ContextMessage) -> list[Item]:
     if message.role == "assistant":
-        return [_output_text(message.content)]
+        return [output_text(message.content)]
     return [
         {"type": "input_text", "text": part.text}
         if isinstance(part, TextPart)
@@ -269,7 +268,7 @@ class Parts:
 
 
 def parts_of(answer: Message) -> Parts:
-    """Return the parts of an answer; none while it runs. They are counted as its events count them."""
+    """Return the parts of an answer, numbered as in its events; none while it runs."""
     parts = Parts()
     calls = {call.id: call for call in answer.tool_calls}
     for event in AnswerNumbers(answer.id).stored(answer):
@@ -287,7 +286,7 @@ def parts_of(answer: Message) -> Parts:
 
 
 def output_items(answer: Message | None) -> list[Item]:
-    """Return an answer as items: one for each attempt that was dropped, then its parts, once they are stored."""
+    """Return an answer as items: one for each dropped attempt, then its parts when they are stored."""
     if answer is None:
         return []
     parts = parts_of(answer)
@@ -324,7 +323,7 @@ def part_item(part: Part, answer: AnswerRef, attempt: int, index: int, status: s
     """Return a part as an item.
 
     Args:
-        status: ``in_progress``: it has just started, and has no content yet.
+        status: With ``in_progress`` it has no content yet.
     """
     identifier = item_id(prefix_of(part.kind, part.call), answer, attempt, index)
     started = status == "in_progress"
@@ -332,7 +331,7 @@ def part_item(part: Part, answer: AnswerRef, attempt: int, index: int, status: s
         summary = [] if started else [{"type": "summary_text", "text": part.text}]
         return {"id": identifier, "type": "reasoning", "summary": summary, "status": status}
     if part.call is None:
-        return _message_item(identifier, status, [] if started else [_output_text(part.text)])
+        return _message_item(identifier, status, [] if started else [output_text(part.text)])
     if part.call.server is None:
         return _call_item(part.call, identifier, status)
     return _mcp_item(part.call, identifier)
@@ -342,7 +341,7 @@ def _message_item(identifier: str, status: str, content: list[Item]) -> Item:
     return {"id": identifier, "type": "message", "role": "assistant", "status": status, "content": content}
 
 
-def _output_text(text: str) -> Item:
+def output_text(text: str) -> Item:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 

@@ -1,4 +1,4 @@
-"""Pages of items, as OpenAI's API has them."""
+"""Pages of items, in the form of OpenAI's API."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -19,7 +19,7 @@ async def _includes(
     include: Annotated[list[Include] | None, Query()] = None,
     bracketed: Annotated[list[Include] | None, Query(alias="include[]", include_in_schema=False)] = None,
 ) -> None:
-    """Check what is to be included, which is included anyway; the SDKs spell a list with brackets."""
+    """Check ``include``; its values are always included. The SDKs append brackets to the names of lists."""
 
 
 Includes = Annotated[None, Depends(_includes)]
@@ -36,7 +36,7 @@ class ItemPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def item_page(items: Sequence[Item], after: str | None, limit: int) -> ItemPage:
-    """Return the page of ``items`` behind the item ``after``. Raises: NotFound: there is no such item."""
+    """Return the page of ``items`` after the item ``after``. Raises: NotFound: there is no such item."""
     first = 0
     if after is not None:
         first = next((index + 1 for index, item in enumerate(items) if item["id"] == after), 0)

@@ -103,7 +103,7 @@ async def show_response(
     if include_obfuscation:
         raise Invalid("Obfuscation is not supported.", field="include_obfuscation")
     if starting_after is not None and not stream:
-        raise Invalid("starting_after is for a stream: send stream=true, too.", field="starting_after")
+        raise Invalid("starting_after is for streams: add stream=true.", field="starting_after")
     delivery = _Delivery(gateway, request, identity, ref)
     if stream:
         return await delivery.stream(-1 if starting_after is None else starting_after)  # type: ignore[return-value]
@@ -115,7 +115,7 @@ async def show_response(
 async def cancel_response(
     request: Request, gateway: GatewayDependency, identity: ProtocolWriter, ref: ResponseId
 ) -> ResponseObject:
-    """Stop the answer, which keeps its text so far; of one that has ended, nothing changes."""
+    """Stop the answer, which keeps its text so far. Without effect on one that has ended."""
     await gateway.turns.stop(identity, ref)
     delivery = _Delivery(gateway, request, identity, ref)
     with contextlib.suppress(TimeoutError):
@@ -144,7 +144,7 @@ async def list_input_items(
     after: After = None,
     limit: Limit = 20,
 ) -> ItemPage:
-    """List what a response answers, without what was said before it in its conversation."""
+    """List the input of a response, without the earlier items of its conversation."""
     turn = await gateway.turns.get(identity, ref)
     items = input_items(turn.prompt, turn.completion)
     return item_page(items if order == "asc" else items[::-1], after, limit)
@@ -220,7 +220,7 @@ class _Delivery:
 
     Args:
         stops: The answer stops when the client disconnects before its end.
-        deletes: The chat is deleted then, or once the response is delivered.
+        deletes: The chat is deleted after that, or once the response is delivered.
     """
 
     def __init__(
@@ -313,7 +313,7 @@ class _Delivery:
         return self._gateway.answers.read(self._ref, reader, after=after)
 
     async def _abandon(self) -> None:
-        """Stop the answer, which nobody waits for."""
+        """Stop the answer if that was asked for: the client has disconnected."""
         with contextlib.suppress(GatewayError):
             if self._stops:
                 await self._gateway.turns.stop(self._identity, self._ref)

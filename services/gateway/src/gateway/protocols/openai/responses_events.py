@@ -14,6 +14,7 @@ from gateway.answers.events import (
     Ended,
     PartDelta,
     PartStarted,
+    attempt_of,
     dropped,
     ended,
     first_of,
@@ -21,7 +22,15 @@ from gateway.answers.events import (
 from gateway.answers.reader import AnswerRef
 from gateway.errors import GatewayError
 from gateway.protocols.openai import errors
-from gateway.protocols.openai.response_items import Item, Part, dropped_item, part_item, parts_of, prefix_of
+from gateway.protocols.openai.response_items import (
+    Item,
+    Part,
+    dropped_item,
+    output_text,
+    part_item,
+    parts_of,
+    prefix_of,
+)
 from gateway.protocols.openai.responses_ids import item_id
 from gateway.protocols.openai.responses_object import response_object
 from parley.contracts import rpc
@@ -57,9 +66,9 @@ class ResponseEvents:
         self._after = self._last = after
         self._attempt = 0
         self._first_index = 0
-        """``output_index`` of the attempt's first part: as many items came before it."""
+        """``output_index`` of the attempt's first part, which is the number of items before it."""
         self._parts: dict[int, Part] = {}
-        """The attempt's parts that this reader has seen something of, without their text."""
+        """The attempt's parts of which this reader was sent anything, without their text."""
 
     def begin(self) -> Iterator[Item]:
         """Return the events before the answer's own."""
@@ -70,7 +79,7 @@ class ResponseEvents:
             yield from self._lifecycle("response.queued", REQUESTED + 1, status)
 
     def translate(self, event: AnswerEvent) -> Iterator[Item]:
-        """Return the events that the reader does not have of one of the answer's."""
+        """Return the events for an event of the answer, without those that the reader has."""
         match event:
             case AttemptStarted():
                 yield from self._start(event)
@@ -95,13 +104,13 @@ class ResponseEvents:
                 pass
 
     def _enter(self, event: AnswerEvent) -> None:
-        """Note the attempt of a reader who has its beginning already."""
-        attempt = event.number // first_of(1)
+        """Record the attempt when the reader has its beginning already."""
+        attempt = attempt_of(event.number)
         if attempt > self._attempt:
             self._attempt, self._first_index, self._parts = attempt, max(0, attempt - 1), {}
 
     def _known(self, event: PartDelta) -> Part:
-        """Note a part whose start the reader has already."""
+        """Record a part whose start the reader has already."""
         call = ToolCall(id=event.call_id, name="", server=event.server) if event.call_id is not None else None
         part = self._parts[event.index] = Part(kind=event.kind, call=call)
         return part
@@ -115,14 +124,14 @@ class ResponseEvents:
         self._attempt, self._parts = event.attempt, {}
 
     def _drop(self, attempt: int) -> Iterator[Item]:
-        """End the items of an attempt; one that the reader has seen nothing of is a single, empty item."""
+        """End the items of an attempt. One of which the reader was sent nothing is a single, empty item."""
         if self._parts:
             for index, part in sorted(self._parts.items()):
                 item = part_item(part, self._ref, attempt, index, "incomplete") | _without_content(part)
                 yield from self._item("done", dropped(attempt) + index, self._first_index + index, item)
             self._first_index += max(self._parts) + 1
             return
-        # The number after that of the attempt's start: who has seen a part of it has this event, too.
+        # Numbered directly after the attempt's start: a reader who has a part of it has this event, too.
         self._first_index = max(self._first_index, attempt - 1)
         item = dropped_item(self._ref, attempt)
         yield from self._item("added", first_of(attempt) + 1, self._first_index, item | {"status": "in_progress"})
@@ -133,10 +142,8 @@ class ResponseEvents:
         item = part_item(part, self._ref, self._attempt, index, "in_progress")
         yield from self._item("added", number, self._first_index + index, item)
         if part.kind == "text":
-            content = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
-            yield from self._of_part(
-                "response.content_part.added", number + 1, index, part, content_index=0, part=content
-            )
+            kind = "response.content_part.added"
+            yield from self._of_part(kind, number + 1, index, part, content_index=0, part=output_text(""))
         elif part.kind == "reasoning":
             summary = {"type": "summary_text", "text": ""}
             kind = "response.reasoning_summary_part.added"
@@ -199,7 +206,7 @@ class ResponseEvents:
             yield {"type": kind, "sequence_number": number, **members}
 
     def error_event(self, error: GatewayError) -> bytes:
-        """Encode an error that cuts the stream off, and is no event of the response: its number is the last one's."""
+        """Encode an error that ends the stream early: it is no event of the response and repeats the last number."""
         body = errors.body(error.status, error.code, error.detail, error.field)
         return b'event: error\ndata: {"type":"error","sequence_number":%d,%b\n\n' % (max(self._last, 0), body[1:])
 
@@ -210,7 +217,7 @@ def encode(event: Item) -> bytes:
 
 
 def _without_content(part: Part) -> Item:
-    """Return what a dropped item has instead of its content, which is void."""
+    """Return the members that take the place of a dropped item's content."""
     match part.kind:
         case "text":
             return {"content": []}

@@ -1,4 +1,4 @@
-"""The ids of responses, conversations and their items: each names the chat, the message and the part that it shows."""
+"""The ids of responses, conversations and items: they encode the chat, the message and the position of the part."""
 
 import base64
 import binascii

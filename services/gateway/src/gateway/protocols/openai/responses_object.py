@@ -1,4 +1,4 @@
-"""A turn as the ``response`` object of OpenAI's Responses, as it is now stored. No I/O."""
+"""A turn as the ``response`` object of OpenAI's Responses. No I/O."""
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal
@@ -38,8 +38,8 @@ class ResponseObject(msgspec.Struct, frozen=True, kw_only=True):
         completed_at: When an answer ended is not stored.
         error: ``code``, ``message`` and ``type``, where ``status`` is ``failed``.
         output: Items; of a running response those of dropped attempts only.
-        usage: Without what came from a provider's cache and what was reasoning, which are not counted.
-        truncation: What is too long for the model is always cut from its oldest.
+        usage: Cached and reasoning tokens are not counted separately.
+        truncation: A context that is too long is always cut, the oldest messages first.
     """
 
     id: str
@@ -81,8 +81,8 @@ def response_object(turn: rpc.TurnReply, answer_id: str, *, status: str | None =
     """Return the response of a turn.
 
     Args:
-        answer_id: The answer's, which a queued prompt names before there is one.
-        status: As the response was at an earlier moment, before it had output; None: as it is stored.
+        answer_id: The answer's, also while its prompt is queued.
+        status: That of an earlier moment, before there was output; None: the stored one.
     """
     completion = turn.completion or CompletionRequest()
     answer = None if status else turn.answer
@@ -117,7 +117,7 @@ def _status(message: Message) -> str:
 
 
 def _parameters(parameters: Mapping[str, Any], summary: str | None) -> Item:
-    """Return the parameters of the request as Responses spell them, and OpenAI's defaults where there was none."""
+    """Return the parameters of the request in the form of Responses, with OpenAI's defaults for absent ones."""
     text: Item = {"format": _format(parameters.get("response_format"))}
     if "verbosity" in parameters:
         text["verbosity"] = parameters["verbosity"]

@@ -18,10 +18,10 @@ _SENT: Final = (
     "prompt_cache_retention",
     "safety_identifier",
 )
-"""Parameters that the provider gets as they are."""
+"""Parameters that are sent to the provider unchanged."""
 
 NOT_STORED: Final = (
-    "store: false is for a response on its own, and not in the background: its chat is deleted once it is delivered."
+    "store: false is for a single response in the foreground: its chat is deleted after it is delivered."
 )
 
 Include = Literal["message.input_image.image_url", "reasoning.encrypted_content"]
@@ -163,10 +163,10 @@ class NewResponse(Strict, frozen=True, kw_only=True):
         return self.store is not False
 
     def prompt_and_completion(self, metadata: dict[str, str]) -> tuple[str, CompletionRequest]:
-        """Return the prompt, and how its answer is requested.
+        """Return the prompt and the request of its answer.
 
         Args:
-            metadata: The client's own part of the request's.
+            metadata: The request's, without Parley's options.
 
         Raises:
             Invalid: parameters that exclude each other, or input that cannot be sent to a provider.
