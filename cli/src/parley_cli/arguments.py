@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -12,7 +13,7 @@ _MAX_SECONDS = 7 * 24 * 3600.0
 
 
 class KeyScope(Enum):
-    """What an API key may do, as :data:`parley.contracts.access.identity.Scope` has it."""
+    """What an API key may do: the values of :data:`parley.contracts.access.identity.Scope`."""
 
     READ = "read"
     WRITE = "write"
@@ -46,12 +47,12 @@ def seconds(value: str | float) -> float:
 
 
 def visible(value: str) -> str:
-    """Return a name of at most 100 characters. Raises typer.BadParameter for one with nothing to see in it."""
-    # Not with the module: the contracts import what only a command that runs needs.
+    """Return a name of at most 100 characters. Raises typer.BadParameter for one without a visible character."""
+    # Imported here: only a command that runs needs the contracts.
     from parley.contracts.text import is_blank
 
     if is_blank(value) or len(value) > 100 or "\0" in value:
-        raise typer.BadParameter("a name has 1 to 100 characters, and one to see among them")
+        raise typer.BadParameter("a name has 1 to 100 characters, at least one of them visible")
     return value
 
 
@@ -62,7 +63,7 @@ def coming_day(value: str | date) -> date:
     except ValueError:
         raise typer.BadParameter(f"{value!r} is not a day such as 2027-01-31") from None
     if day < datetime.now(UTC).date():
-        raise typer.BadParameter(f"{value} is over")
+        raise typer.BadParameter(f"{value} is in the past")
     return day
 
 
@@ -72,3 +73,15 @@ def address(value: str) -> tuple[str, int]:
     if not host:
         raise typer.BadParameter(f"{value!r} is not HOST:PORT")
     return host.strip("[]"), port(number)
+
+
+def port_option(text: str) -> Any:
+    return typer.Option(parser=port, metavar="PORT", help=text)
+
+
+def seconds_option(text: str) -> Any:
+    return typer.Option(parser=seconds, metavar="SECONDS", help=text)
+
+
+def folder_option(text: str) -> Any:
+    return typer.Option(parser=folder, metavar="FOLDER", help=text)

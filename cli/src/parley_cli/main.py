@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperCommand
 
 from parley_cli import arguments
+from parley_cli.arguments import folder_option, port_option, seconds_option
 from parley_cli.embedded.folder import DEFAULT_FOLDER
 
 _received_signals: list[int] = []
@@ -48,25 +49,13 @@ app.add_typer(keys, name="keys")
 Replicas = Annotated[int, typer.Option(min=1, max=64, metavar="N", help="number of processes")]
 
 
-def _port(text: str) -> Any:
-    return typer.Option(parser=arguments.port, metavar="PORT", help=text)
-
-
-def _seconds(text: str) -> Any:
-    return typer.Option(parser=arguments.seconds, metavar="SECONDS", help=text)
-
-
-def _folder(text: str) -> Any:
-    return typer.Option(parser=arguments.folder, metavar="FOLDER", help=text)
-
-
 @app.command(cls=_Command)
 def up(
     *,
     host: Annotated[str, typer.Option(help="address on which the page and the websockets listen")] = "127.0.0.1",
-    port: Annotated[int, _port("of the page; 0: any free one")] = 8000,
-    push_port: Annotated[int, _port("of the websockets; 0: any free one")] = 8001,
-    data: Annotated[Path, _folder("data folder of the stack")] = DEFAULT_FOLDER,
+    port: Annotated[int, port_option("of the page; 0: any free one")] = 8000,
+    push_port: Annotated[int, port_option("of the websockets; 0: any free one")] = 8001,
+    data: Annotated[Path, folder_option("data folder of the stack")] = DEFAULT_FOLDER,
     chat_store: Replicas = 1,
     llm_worker: Replicas = 1,
     push: Replicas = 1,
@@ -95,7 +84,7 @@ def chat(
             envvar="PARLEY_API_KEY", show_envvar=False, help="instead of a guest's session; default: PARLEY_API_KEY"
         ),
     ] = None,
-    timeout: Annotated[float, _seconds("how long to wait for the end of the answer")] = 3600.0,
+    timeout: Annotated[float, seconds_option("how long to wait for the end of the answer")] = 3600.0,
 ) -> int:
     """Ask a question and print the answer as it is generated."""
     from parley_cli.chat import command
@@ -114,7 +103,7 @@ def migrate() -> int:
 
 
 @app.command(cls=_Command)
-def demo_model(*, host: str = "127.0.0.1", port: Annotated[int, _port("0: any free one")] = 8002) -> int:
+def demo_model(*, host: str = "127.0.0.1", port: Annotated[int, port_option("0: any free one")] = 8002) -> int:
     """Run an OpenAI-compatible server with scripted answers."""
     from parley_cli.demo_model import command
 
@@ -125,10 +114,10 @@ def demo_model(*, host: str = "127.0.0.1", port: Annotated[int, _port("0: any fr
 def doctor(
     *,
     data: Annotated[
-        Path, _folder("of a running stack; NATS_URL, DATABASE_URL and OPENAI_* take precedence")
+        Path, folder_option("of a running stack; NATS_URL, DATABASE_URL and OPENAI_* take precedence")
     ] = DEFAULT_FOLDER,
-    port: Annotated[int, _port("of the page")] = 8000,
-    push_port: Annotated[int, _port("of the websockets")] = 8001,
+    port: Annotated[int, port_option("of the page")] = 8000,
+    push_port: Annotated[int, port_option("of the websockets")] = 8001,
     service: Annotated[
         list[str] | None,
         typer.Option(metavar="HOST:PORT", help="health port of a service elsewhere, to compare its clock; repeatable"),
@@ -145,9 +134,11 @@ def doctor(
 BackupFile = Annotated[Path, typer.Argument(metavar="FILE")]
 BackupFolder = Annotated[
     Path | None,
-    _folder(f"of the stack, running or not (default {DEFAULT_FOLDER}); NATS_URL and DATABASE_URL set together win"),
+    folder_option(
+        f"of the stack, running or not (default {DEFAULT_FOLDER}); NATS_URL and DATABASE_URL set together win"
+    ),
 ]
-BackupTimeout = Annotated[float, _seconds("how long it may take")]
+BackupTimeout = Annotated[float, seconds_option("how long it may take")]
 
 
 @app.command(cls=_Command)
@@ -181,7 +172,7 @@ def restore(
 # --- parley dead-letters ------------------------------
 
 NatsUrl = Annotated[str | None, typer.Option(help="default: NATS_URL, else the running stack's")]
-Deadline = Annotated[float, _seconds("how long it may take")]
+Deadline = Annotated[float, seconds_option("how long it may take")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON object per line")]
 Consumer = Annotated[str | None, typer.Option(help="only what this consumer could not handle")]
 Numbers = Annotated[list[int] | None, typer.Argument(metavar="NUMBER")]

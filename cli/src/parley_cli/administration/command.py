@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable
-from typing import Final, TypeVar
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
+import msgspec
 from nats.aio.client import Client
 
 from parley.contracts.access.audit import OPERATOR
@@ -19,8 +20,10 @@ from parley_cli.deadline import DeadlinePassed, within
 from parley_cli.servers import ServerUnusable, nats_client
 
 R = TypeVar("R")
+P = TypeVar("P", bound="Page")
 
 ACTOR: Final = OPERATOR
+PAGE: Final = 100
 _REQUEST_TIMEOUT: Final = 10.0
 
 
@@ -38,6 +41,31 @@ class Store:
 Action = Callable[[Store], AsyncIterator[Output]]
 
 
+class Page(Protocol):
+    """A page of a list; ``next`` is where the following one begins."""
+
+    @property
+    def items(self) -> Sequence[Any]: ...
+    @property
+    def next(self) -> str | None: ...
+
+
+def list_pages(request: Request[P], line: Callable[[Any], str]) -> Action:
+    """Return the action that lists all pages from ``request`` on, which has a member ``before``."""
+
+    async def action(store: Store) -> AsyncIterator[Output]:
+        before: str | None = None
+        while True:
+            page = await store.ask(msgspec.structs.replace(request, before=before))
+            for found in page.items:
+                yield Output(found, line(found))
+            before = page.next
+            if before is None:
+                return
+
+    return action
+
+
 def run(action: Action, *, nats_url: str | None, timeout: float, json: bool) -> int:
     """Carry out an action and return the exit code."""
     logging.getLogger("parley").setLevel(logging.ERROR)
@@ -49,7 +77,7 @@ def run(action: Action, *, nats_url: str | None, timeout: float, json: bool) -> 
     except RpcRefused as error:
         print(f"parley: {error}", file=sys.stderr)
     except NoResponder:
-        print("parley: No chat-store answers. Start one, or see `parley doctor`.", file=sys.stderr)
+        print("parley: No chat-store replies. Start one, or run `parley doctor`.", file=sys.stderr)
     except (ServerUnusable, BusUnavailable) as error:
         print(f"parley: {error}", file=sys.stderr)
     except DeadlinePassed:

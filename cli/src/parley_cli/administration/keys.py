@@ -12,27 +12,15 @@ from parley.contracts.access.identity import CreateApiKey, RevokeApiKey, Scope, 
 from parley.contracts.ids import new_id
 from parley.contracts.rpc import KeyOfUser
 from parley_cli.actions import Output
-from parley_cli.administration.command import ACTOR, Action, Store
-
-_PAGE = 100
+from parley_cli.administration.command import ACTOR, PAGE, Action, Store, list_pages
 
 
 def list_all(user_id: str | None) -> Action:
-    async def action(store: Store) -> AsyncIterator[Output]:
-        before: str | None = None
-        while True:
-            page = await store.ask(rpc.FindApiKeys(user_id=user_id, before=before, limit=_PAGE))
-            for found in page.items:
-                yield Output(found, _line(found))
-            if page.next is None:
-                return
-            before = page.next
-
-    return action
+    return list_pages(rpc.FindApiKeys(user_id=user_id, limit=PAGE), _line)
 
 
 def create(user_id: str, *, name: str, scopes: Sequence[Scope], last_day: date | None) -> Action:
-    """Args: last_day: Until the end of which (UTC) the key is good; None: until it is revoked."""
+    """Args: last_day: The last day (UTC) on which the key is valid; None: until it is revoked."""
 
     async def action(store: Store) -> AsyncIterator[Output]:
         prefix, secret = new_api_key()

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import date
 
 from parley.contracts import rpc
 from parley.contracts.rpc import UsageOfUser
-from parley_cli.actions import Output
-from parley_cli.administration.command import Action, Store
-
-_PAGE = 100
+from parley_cli.administration.command import PAGE, Action, list_pages
 
 
 def list_all(user_id: str | None, from_day: date | None, to_day: date | None) -> Action:
-    async def action(store: Store) -> AsyncIterator[Output]:
-        before: str | None = None
-        while True:
-            request = rpc.ListUsage(user_id=user_id, from_day=from_day, to_day=to_day, before=before, limit=_PAGE)
-            page = await store.ask(request)
-            for found in page.items:
-                yield Output(found, _line(found))
-            if page.next is None:
-                return
-            before = page.next
-
-    return action
+    return list_pages(rpc.ListUsage(user_id=user_id, from_day=from_day, to_day=to_day, limit=PAGE), _line)
 
 
 def _line(found: UsageOfUser) -> str:

@@ -7,23 +7,11 @@ from collections.abc import AsyncIterator
 from parley.contracts import rpc
 from parley.contracts.access.identity import GetUser, ListUsers, UpdateUser, User, UserRole
 from parley_cli.actions import Output
-from parley_cli.administration.command import ACTOR, Action, Store
-
-_PAGE = 100
+from parley_cli.administration.command import ACTOR, PAGE, Action, Store, list_pages
 
 
 def list_all(query: str | None) -> Action:
-    async def action(store: Store) -> AsyncIterator[Output]:
-        before: str | None = None
-        while True:
-            page = await store.ask(ListUsers(query=query, before=before, limit=_PAGE))
-            for user in page.items:
-                yield Output(user, _line(user))
-            if page.next is None:
-                return
-            before = page.next
-
-    return action
+    return list_pages(ListUsers(query=query, limit=PAGE), _line)
 
 
 def show(user_id: str) -> Action:
