@@ -78,7 +78,7 @@ def _new_answer(conversation: Conversation, prompt_id: str, *, answer_id: str, m
 
 
 def start(conversation: Conversation, prompt: MessageRecord) -> None:
-    """Give the prompt its place in the tree and request its answer."""
+    """Place the prompt in the tree and request its answer."""
     sent = replace(
         prompt,
         status="sent",
@@ -103,7 +103,7 @@ def end_unanswered(
     status: Literal["stopped", "failed"],
     error: MessageError | None = None,
 ) -> None:
-    """Give a prompt its place in the tree with an answer that ended before it began. It can be regenerated."""
+    """Place a prompt in the tree with an answer that ended before its generation. It can be regenerated."""
     parent_id = conversation.chat.tip_id if prompt.placement == "tip" else prompt.parent_id
     position = conversation.next_position()
     conversation.put_message(replace(prompt, status="sent", parent_id=parent_id, position=position, answer_id=None))
@@ -164,7 +164,7 @@ def stop(conversation: Conversation) -> bool:
 
 
 def start_next(conversation: Conversation) -> None:
-    """Start the next queued prompt, if there is one; where starts are deferred, note whose it is."""
+    """Start the next queued prompt, if there is one; where starts are deferred, record its user."""
     if conversation.queued == 0:
         return
     if conversation.next_queued is None:

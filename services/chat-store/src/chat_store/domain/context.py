@@ -1,4 +1,4 @@
-"""The context of a model request: the branch from the root to the prompt, as much of it as fits."""
+"""The context of a request to the model: the branch from the root to the prompt, cut to the limit."""
 
 from typing import Any, Final, Literal
 
@@ -15,7 +15,7 @@ _Unit = list[ContextMessage]
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
-    """A message of a branch, as far as the model may see it."""
+    """The part of a message that is sent to the model."""
 
     role: Literal["user", "assistant"]
     content: str
@@ -51,7 +51,7 @@ def fit(system_prompt: str | None, branch: list[Said], *, budget: int = MAX_CONT
 
 
 def parameters(branch: list[Said]) -> dict[str, Any]:
-    """Return the members of the provider's request that the prompt (the end of the branch) asks for."""
+    """Return the members of the provider's request that came with the prompt, the end of the branch."""
     completion = branch[-1].completion if branch else None
     return {} if completion is None else completion.parameters
 
@@ -67,7 +67,7 @@ def _messages(said: Said) -> list[ContextMessage]:
 
 
 def _units(before: list[ContextMessage], prompt: list[ContextMessage]) -> list[_Unit]:
-    """Join calls with the results that follow; leave out calls and results without each other, and empty messages."""
+    """Group calls with their results; drop calls without results, results without calls, and empty messages."""
     units: list[_Unit] = []
     unanswered: set[str] = set()
     for number, message in enumerate([*before, *prompt]):

@@ -247,7 +247,7 @@ class Conversation:
         return self.active if self.active is not None and self.active.id == generation_id else None
 
     def touch(self, *, listed: bool = True) -> None:
-        """Raise the version, once: a reader can see the change; with ``listed``, in lists of chats too."""
+        """Raise the version, once: readers see the change; with ``listed``, in lists of chats, too."""
         self._listed = self._listed or listed
         if not self._visible:
             self._visible = True
@@ -276,11 +276,11 @@ class Conversation:
         return generation
 
     def is_rejected(self, message_id: str, user_id: str) -> bool:
-        """Whether a prompt was rejected before since the chat was busy."""
+        """Return whether a prompt was rejected before because the chat was busy."""
         return (message_id, user_id) in self._rejected
 
     def reject(self, message_id: str, user_id: str) -> None:
-        """Reject a prompt since the chat is busy. No reader sees it, so the version stays."""
+        """Reject a prompt because the chat is busy. No reader sees it, so the version stays."""
         self._rejected.add((message_id, user_id))
         self._rejections.append(RejectionRecord(chat_id=self.chat.id, message_id=message_id, user_id=user_id))
 
@@ -300,7 +300,7 @@ class Conversation:
         self._members_removed.add(user_id)
 
     def put_invitation(self, invitation: InvitationRecord) -> InvitationRecord:
-        """Invite a user, or to another role. No reader sees it, so the version stays."""
+        """Invite a user, or change the role of an invitation. No reader sees it, so the version stays."""
         self.member_count += invitation.user_id not in self.invitations
         self._invitations_removed.discard(invitation.user_id)
         self.invitations[invitation.user_id] = self._invitations_changed[invitation.user_id] = invitation
@@ -316,7 +316,7 @@ class Conversation:
         return invitation
 
     def next_position(self) -> int:
-        """Return a position behind every message that is not queued."""
+        """Return a position after every message that is not queued."""
         self.touch()
         self.chat = replace(self.chat, last_position=self.chat.last_position + 1)
         return self.chat.last_position

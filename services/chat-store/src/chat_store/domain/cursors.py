@@ -1,4 +1,4 @@
-"""Opaque cursors: where a list goes on. A client gives back what it got, and reads nothing into it."""
+"""Opaque cursors of lists: a client returns them unchanged to get the next page."""
 
 import base64
 import binascii
@@ -97,7 +97,7 @@ class BeforeUsage(msgspec.Struct, frozen=True, array_like=True, tag="g", forbid_
 
 
 def _check_time(text: str) -> None:
-    """Raises: ValueError: not a time as Parley spells it, or out of what Postgres and Python both count."""
+    """Raises: ValueError: not in the format of cursors, or outside the range of Postgres and Python."""
     try:
         time = msgspec.convert(text, datetime)
         in_range = time.tzinfo is not None and 1970 <= time.astimezone(UTC).year < 9999

@@ -29,7 +29,7 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def claim(conversation: Conversation, generation_id: str, *, claim_id: str, worker_id: str) -> Claimed | None:
-    """Give the generation to a worker as its next attempt. The same claim again gets the same reply.
+    """Assign the generation to a worker as its next attempt. The same claim again returns the same attempt.
 
     Returns:
         None when the generation has ended or never existed.
@@ -153,7 +153,7 @@ def give_up(conversation: Conversation, generation_id: str, error: MessageError)
 
 
 def request_again(conversation: Conversation, generation_id: str, *, request: int) -> None:
-    """Request the answer again, unless that was done: ``request`` is the number of the request that had no result."""
+    """Request the answer again, unless that was done; ``request`` is the number of the request without a result."""
     active = conversation.active_generation(generation_id)
     if active is None or active.request != request:
         return

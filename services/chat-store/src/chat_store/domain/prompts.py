@@ -16,8 +16,8 @@ from parley.contracts.events import PromptSubmitted
 from parley.contracts.text import storable, storable_json
 
 QUEUE_BASE: Final = 1 << 40
-"""Around which queued prompts have their positions, so that they follow all others: above it in the order in which they
-were queued, below it those that go first, the latest at the front."""
+"""The middle of the positions of queued prompts, which follow all other messages: above it in the order of their
+arrival, below it those with precedence, the latest first."""
 
 TITLE_LENGTH: Final = 80
 """Characters of a title that is made from the first prompt."""
@@ -43,7 +43,7 @@ def submit(
     limits: Limits = NO_LIMITS,
     refused: bool = False,
 ) -> Submitted:
-    """Add a user's message: answered at once, or what it asks for when the chat is busy (docs/decisions/0068).
+    """Add a user's message. It is answered at once, or by ``when_busy`` if the chat is busy (docs/decisions/0068).
 
     A parent that does not exist, or is queued itself, counts as "continue at the tip": the message was accepted, so it
     is stored. The same message again is a duplicate; another one with an id that is taken is not.
@@ -161,7 +161,7 @@ def _place(
 
 
 def _refuse(conversation: Conversation, prompt: MessageRecord) -> None:
-    """Store a prompt that the full queue refuses, with a failed answer that says so."""
+    """Store a prompt that the full queue refuses, with a failed answer that contains the error."""
     answers.end_unanswered(conversation, prompt, "failed", error_of_call(queue_full()))
 
 

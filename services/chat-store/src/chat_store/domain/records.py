@@ -1,4 +1,4 @@
-"""The rows of the database, as the rules see them. Field by field the columns of ``storage/migrations/``."""
+"""The rows of the database, as the rules use them. The fields are the columns of ``storage/migrations/``."""
 
 from datetime import datetime
 from typing import Final, Literal
@@ -107,7 +107,7 @@ class MessageRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GenerationRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer in the making, or made.
+    """The production of one answer, active or ended.
 
     Attributes:
         attempt: Raised by each claim; 0 before the first.
@@ -157,7 +157,7 @@ class UsageRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RejectionRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A prompt that was not stored since its chat was busy; that holds whenever it is delivered again."""
+    """A prompt that was not stored because its chat was busy, also when it is delivered again."""
 
     chat_id: str
     message_id: str

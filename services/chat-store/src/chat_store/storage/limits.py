@@ -1,4 +1,4 @@
-"""What the limits of users count, and the statements that count it exactly (``docs/decisions/0055``)."""
+"""Statements that count exactly what the limits of users apply to (``docs/decisions/0055``)."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -12,10 +12,10 @@ from chat_store.domain.limits import Account, Queue
 from chat_store.storage.rows import PROMPT_BYTES, Connection
 
 WINDOW: Final = timedelta(minutes=1)
-"""Of ``PROMPTS_PER_MINUTE``: it slides, so no minute has more prompts than the limit."""
+"""The sliding window of ``PROMPTS_PER_MINUTE``: no minute has more prompts than the limit."""
 
 _ADMITTED_FOR: Final = timedelta(seconds=10)
-"""How long an admitted prompt counts as queued before it is stored; by then it is, or was never sent."""
+"""How long an admitted prompt counts as queued before it is stored. After that it is stored, or was never sent."""
 
 _LOCK_SPACE: Final = 0x6C696D  # "lim"
 
@@ -34,7 +34,7 @@ SELECT row_to_json(r) FROM (SELECT
 
 
 async def get_account(connection: Connection, user_id: str, *, since: datetime) -> Account:
-    """Return what is known of a user, with the tokens that were used since then."""
+    """Return what the limits of a user depend on, with the tokens that were used since ``since``."""
     return msgspec.json.decode(await connection.fetchval(GET_ACCOUNT, user_id, since), type=Account)
 
 
@@ -55,7 +55,7 @@ SELECT row_to_json(r) FROM (
 
 
 async def get_queue(connection: Connection, chat_id: str) -> Queue:
-    """Return what waits in a chat; prompts that are admitted and not stored yet count, too."""
+    """Return the queue of a chat, including prompts that are admitted and not stored yet."""
     return msgspec.json.decode(await connection.fetchval(GET_QUEUE, chat_id, _ADMITTED_FOR), type=Queue)
 
 
@@ -124,7 +124,7 @@ async def admit(
     try:
         return bool(await connection.fetchval(ADMIT, chat_id, message_id, user_id, size, at, limit, WINDOW))
     except asyncpg.UniqueViolationError:
-        return True  # it was counted by another at this moment, and not a second time: the statement changed nothing
+        return True  # a concurrent transaction has counted it, and the statement changed nothing
 
 
 NEXT_PLACE: Final = """
@@ -135,7 +135,7 @@ ORDER BY one DESC OFFSET $2 - 1 LIMIT 1
 
 
 async def seconds_until_place(connection: Connection, user_id: str, *, limit: int) -> float:
-    """Return after how many seconds the user may send again."""
+    """Return the seconds after which the user may send again."""
     seconds: float | None = await connection.fetchval(NEXT_PLACE, user_id, limit, WINDOW)
     return max(0.1, seconds or 0.1)
 
@@ -163,7 +163,7 @@ async def count_running(connection: Connection, user_id: str) -> int:
     return int(await connection.fetchval(COUNT_RUNNING, user_id))
 
 
-# A chat's queue has its first prompt in front; in chats where an answer is active, that one starts the next.
+# Only the first prompt of each queue, and only of chats without an active answer, whose end starts the next one.
 _WAITING: Final = """
 FROM messages m WHERE m.status = 'queued'
 AND NOT EXISTS (SELECT FROM generations g WHERE g.chat_id = m.chat_id AND g.status IN ('requested', 'running'))
@@ -175,7 +175,7 @@ NEXT_WAITING: Final = f"SELECT m.chat_id::text {_WAITING} AND m.author_id = $1 O
 
 
 async def next_waiting(connection: Connection, user_id: str) -> str | None:
-    """Return the chat whose first queued prompt, one of this user's, has waited longest for nothing but the limit."""
+    """Return the chat whose first queued prompt, one of this user's, has waited longest only for the limit."""
     chat_id: str | None = await connection.fetchval(NEXT_WAITING, user_id)
     return chat_id
 
@@ -184,7 +184,7 @@ USERS_WAITING: Final = f"SELECT DISTINCT m.author_id {_WAITING} LIMIT $1"
 
 
 async def users_waiting(connection: Connection, *, limit: int) -> list[str]:
-    """Return users with a prompt that waits for nothing but the limit of running answers."""
+    """Return users with a prompt that waits only for the limit of running answers."""
     return [row[0] for row in await connection.fetch(USERS_WAITING, limit) if row[0] is not None]
 
 
@@ -195,7 +195,7 @@ SELECT EXISTS (SELECT FROM members WHERE chat_id = $1 AND user_id = $2 AND role 
 
 
 async def has_room_for_chat(connection: Connection, chat_id: str, *, user_id: str, limit: int) -> bool:
-    """Whether the user may own the chat, or does already."""
+    """Return whether the user owns the chat or may own another one."""
     return bool(await connection.fetchval(HAS_ROOM_FOR_CHAT, chat_id, user_id, limit))
 
 
@@ -206,5 +206,5 @@ DELETE FROM prompt_admissions WHERE admitted_at < $1
 
 
 async def forget_admissions(connection: Connection, *, before: datetime) -> None:
-    """Delete what is counted no more."""
+    """Delete admissions that do not count any more."""
     await connection.execute(FORGET_ADMISSIONS, before)

@@ -17,12 +17,12 @@ ROLE_OF_ENABLED: Final = f"{ROLE_OF} AND NOT EXISTS (SELECT FROM users WHERE id 
 
 
 async def role_of_enabled(connection: Connection, chat_id: str, user_id: str) -> Role | None:
-    """The role of a member who is not disabled."""
+    """Return the role of a member; None: no member, or disabled."""
     role: Role | None = await connection.fetchval(ROLE_OF_ENABLED, chat_id, user_id)
     return role
 
 
-# Members first, the owner before all others, then who is invited.
+# Members first, beginning with the owner, then invited users.
 LIST_MEMBERS: Final = f"""
 SELECT row_to_json(r) FROM (
     SELECT found.user_id, found.role, found.added_at, found.status, users.name FROM (
@@ -36,7 +36,7 @@ SELECT row_to_json(r) FROM (
 
 
 async def list_members(connection: Connection, chat_id: str) -> list[Member]:
-    """Members of a chat, and users who are invited to it."""
+    """Return the members of a chat and the users who are invited to it."""
     return decode_rows(await connection.fetch(LIST_MEMBERS, chat_id), Member)
 
 
@@ -50,7 +50,7 @@ SELECT row_to_json(r) FROM (
 
 
 async def list_invitations(connection: Connection, user_id: str, *, limit: int) -> list[Invitation]:
-    """The newest invitations of a user."""
+    """Return the newest invitations of a user."""
     return decode_rows(await connection.fetch(LIST_INVITATIONS, user_id, limit), Invitation)
 
 
@@ -58,5 +58,5 @@ ROLES: Final = f"SELECT user_id, {MEMBER_ROLE} FROM members WHERE chat_id = $1"
 
 
 async def roles(connection: Connection, chat_id: str) -> dict[str, Role]:
-    """The members of a chat, each with the role."""
+    """Return the members of a chat with their roles."""
     return {row[0]: row[1] for row in await connection.fetch(ROLES, chat_id)}

@@ -1,4 +1,4 @@
-"""Share links, and the branch that one shows."""
+"""Share links, and the branches that they show."""
 
 from datetime import datetime
 from typing import Final
@@ -9,11 +9,11 @@ from chat_store.storage.rows import Connection, decode_rows
 from parley.contracts.rpc import CreateShareLink, SharedMessage, ShareLink
 
 MAX_LINKS: Final = 100
-"""Links of one chat."""
+"""The maximum number of links of one chat."""
 
 _LINK: Final = "l.id, l.chat_id, l.live, l.tip_id, l.created_at"
 
-# The end of a branch without later messages is fixed now.
+# A link without later messages stores the end of the branch when it is created.
 ADD_LINK: Final = """
 INSERT INTO share_links (id, chat_id, token_digest, live, tip_id, created_at)
 SELECT $1, c.id, $3, $4, CASE WHEN $4 THEN $5::uuid ELSE coalesce($5, c.tip_id) END, $6 FROM chats c
@@ -27,7 +27,7 @@ ON CONFLICT DO NOTHING
 
 
 async def add_link(connection: Connection, request: CreateShareLink, *, now: datetime) -> bool:
-    """Add a link; False: the tip is no message of the chat, the chat has too many, or the id has been used."""
+    """Add a link. Return False: the tip is not in the chat, there are too many links, or the id is used."""
     status = await connection.execute(
         ADD_LINK,
         request.share_id,
@@ -70,7 +70,7 @@ SELECT row_to_json(r) FROM (
 
 
 class LinkedChat(ShareLink, frozen=True, kw_only=True):
-    """A link with the chat that it leads to."""
+    """Return a link with its chat."""
 
     title: str | None
     chat_tip_id: str | None
@@ -101,8 +101,8 @@ async def newest_below(connection: Connection, chat_id: str, message_id: str) ->
     return found
 
 
-# Goes up from the tip with ids and positions only. Messages of erased users are left out, and those that consist of
-# something else than text: results and calls of tools, images.
+# Walks up from the tip with ids and positions only. Messages of erased users are left out, and those without text:
+# results and calls of tools, images.
 BRANCH_PAGE: Final = """
 WITH RECURSIVE branch AS (
     SELECT id, parent_id, position FROM messages WHERE chat_id = $1 AND id = $2
@@ -128,6 +128,6 @@ SELECT row_to_json(r), position FROM (
 async def branch_page(
     connection: Connection, chat_id: str, tip_id: str, *, after: int, limit: int, max_bytes: int
 ) -> list[tuple[SharedMessage, int]]:
-    """Ended messages of a branch with their positions, oldest first; one at least, then as many as fit."""
+    """Return ended messages of a branch with their positions, oldest first: one at least, and as many as fit."""
     rows = await connection.fetch(BRANCH_PAGE, chat_id, tip_id, after, limit, max_bytes)
     return [(msgspec.json.decode(row[0], type=SharedMessage), row[1]) for row in rows]

@@ -22,7 +22,7 @@ SELECT row_to_json(r) FROM (
 
 async def get_usage(connection: Connection, request: GetUsage) -> list[TokenUsage]:
     """Sum a user's tokens by model, or by day and model, the oldest day first."""
-    # Bounds that are always there: a condition that may be left out could not use an index.
+    # Both bounds are always given: an optional condition could not use an index.
     begin = datetime.combine(request.from_day or date.min, time(), UTC)
     end = datetime.combine(request.to_day or date.max, time.max, UTC)
     statement = USAGE_BY_DAY if request.by_day else USAGE_BY_MODEL

@@ -1,4 +1,4 @@
-"""Who may read and write a chat: members, their roles, and the owner."""
+"""Members of a chat, their roles, and the owner."""
 
 from typing import Annotated
 

@@ -49,7 +49,7 @@ _LOGOUT_BODY: Final = {
 }
 
 _MAX_SIGN_INS: Final = 5
-"""Sign-ins that one browser may have under way."""
+"""Sign-ins that one browser may have in progress."""
 
 _MAX_COOKIE_BYTES: Final = 3800
 """Browsers drop a cookie of more than 4096 bytes, its name and attributes included."""
@@ -111,7 +111,7 @@ async def finish_sign_in(request: Request, gateway: GatewayDependency) -> Respon
 @router.post("/backchannel-logout", openapi_extra={"requestBody": _LOGOUT_BODY})
 @raises(Malformed, Forbidden, NotFound, RequestTimeout, TooLarge, UnsupportedMediaType, Unavailable)
 async def end_provider_sessions(request: Request, gateway: GatewayDependency) -> Response:
-    """End sessions that the identity provider has ended: it calls this with a logout token, and no user does.
+    """End the sessions of a logout token. Called by the identity provider, not by users.
 
     OpenID Connect Back-Channel Logout 1.0.
     """
@@ -197,7 +197,7 @@ def _provider(gateway: Gateway) -> OidcProvider:
 
 
 def _local_path(path: str) -> str:
-    """Return a path on this host. Raises :class:`Invalid`: another host must not be led to from here."""
+    """Return a path on this host. Raises :class:`Invalid`: redirects must not leave this host."""
     plain = all(" " < character != "\\" for character in path)
     if path and (not plain or not path.startswith("/") or path.startswith("//")):
         raise Invalid("return_to must be a path on this host, such as /.")
@@ -205,7 +205,7 @@ def _local_path(path: str) -> str:
 
 
 def _failed(failure: SignInFailed, gateway: Gateway) -> Response:
-    """Lead back to the page, with the reason for it to show."""
+    """Redirect to the page, with the error that it shows."""
     parts = urlsplit(failure.return_to or f"{gateway.settings.base_path}/")
     query = "&".join(filter(None, (parts.query, urlencode({"sign_in_error": failure.code}))))
     address = urlunsplit((parts.scheme, parts.netloc, parts.path, query, parts.fragment))
@@ -217,7 +217,7 @@ def _callback_address(request: Request, gateway: Gateway) -> str:
 
 
 def _state_cookie(gateway: Gateway, state: str) -> str:
-    """Return the name of a sign-in's cookie: two tabs may have one each."""
+    """Return the name of a sign-in's cookie: each tab may have one."""
     return f"{_state_prefix(gateway)}{contract.digest(state)[:8]}"
 
 

@@ -48,7 +48,7 @@ async def start_session(
 ) -> Session:
     """Start a session as a guest, or renew the one that the request carries; the response has a new access token."""
     if bearer_token(request) is None and _is_from_browser(request):
-        # The response contains a token and replaces the browser's cookie: no other site may cause it.
+        # The response contains a token and replaces the browser's cookie, so no other site may cause the request.
         check_csrf(request, gateway)
     earlier = earlier_user(request, gateway)
     current = None if earlier is not None else await _current(request, gateway, start_over=body.start_over)
@@ -119,7 +119,7 @@ async def end_other_session(gateway: GatewayDependency, identity: Account, sessi
 
 @router.get("/me")
 async def show_me(gateway: GatewayDependency, identity: Reader) -> Me:
-    """Show who makes the request."""
+    """Show the user who makes the request."""
     return Me.of(identity.principal)
 
 
@@ -153,7 +153,7 @@ async def _current(request: Request, gateway: Gateway, *, start_over: bool) -> I
 
 async def _end(gateway: Gateway, principal: Principal, **which: str | None) -> None:
     await gateway.store.ask(contract.EndSessions(user_id=principal.user.id, **which))
-    # Here at once; in the other processes with chat-store's announcement.
+    # At once in this process; in others by the event of chat-store.
     gateway.identities.revoke(contract.Revoked(user_id=principal.user.id, session_id=which.get("session_id")))
 
 

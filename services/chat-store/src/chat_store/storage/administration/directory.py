@@ -1,4 +1,4 @@
-"""What administrators look up over all users: API keys and usage."""
+"""API keys and usage of all users, for administrators."""
 
 from datetime import datetime
 from typing import Final
@@ -43,7 +43,7 @@ SELECT row_to_json(r) FROM (
 async def list_usage(
     connection: Connection, request: ListUsage, *, after: BeforeUsage, limit: int
 ) -> list[UsageOfUser]:
-    """Sums by user and model, in that order."""
+    """Return the sums by user and model, in that order."""
     rows = await connection.fetch(
         LIST_USAGE, request.user_id, request.from_day, request.to_day, after.user_id, after.model, limit
     )

@@ -1,4 +1,4 @@
-"""Erasing a user, in pieces that can be repeated (docs/decisions/0058)."""
+"""Erasure of users, in pieces that can be repeated (docs/decisions/0058)."""
 
 from datetime import datetime
 from typing import Final
@@ -8,7 +8,7 @@ from chat_store.storage.rows import Connection
 ERASED_USER: Final = "erased"
 """The user id of usage and generations whose user was erased."""
 
-# Who it was is removed at once, so that the person can sign in again, as a new user.
+# Issuer and subject are removed at once, so that the person can sign in again as a new user.
 REQUEST: Final = """
 UPDATE users SET issuer = NULL, subject = NULL, email = NULL, name = NULL, groups = '{}', role = 'user',
     disabled = true, erase_requested_at = $2, erase_at = $2
@@ -20,7 +20,7 @@ REVOKE_KEYS: Final = "DELETE FROM api_keys WHERE user_id = $1"
 
 
 async def request(connection: Connection, user_id: str, *, now: datetime) -> bool:
-    """Mark the user; remove profile, sessions and keys. Return whether this is the first request for it."""
+    """Mark the user, and delete profile, sessions and keys. Return whether this is the first request."""
     status = await connection.execute(REQUEST, user_id, now)
     await connection.execute(END_SESSIONS, user_id)
     await connection.execute(REVOKE_KEYS, user_id)
@@ -33,7 +33,7 @@ SELECT id, erase_requested_at FROM users WHERE erase_at <= $1 ORDER BY erase_at 
 
 
 async def due(connection: Connection, *, now: datetime, limit: int) -> list[tuple[str, datetime]]:
-    """Users who are to be erased now, with when that was requested."""
+    """Return the users whose erasure is due, with the time of its request."""
     return [(row[0], row[1]) for row in await connection.fetch(DUE, now, limit)]
 
 
@@ -41,7 +41,7 @@ ERASED: Final = "UPDATE users SET erase_at = $2 WHERE id = $1"
 
 
 async def erased(connection: Connection, user_id: str, *, again_at: datetime | None) -> None:
-    """Nothing of the user is left now; ``again_at``: to be looked at once more."""
+    """Record that the user is erased; ``again_at``: when to repeat the erasure."""
     await connection.execute(ERASED, user_id, again_at)
 
 
@@ -60,7 +60,7 @@ UNION
 
 
 async def chats_of_others(connection: Connection, user_id: str, *, limit: int) -> list[str]:
-    """Chats that the user is a member of, or has written in; the user's own chats are gone by then."""
+    """Return the chats of which the user is a member or in which the user wrote. Own chats are deleted before."""
     return [row[0] for row in await connection.fetch(CHATS_OF_OTHERS, user_id, limit)]
 
 
@@ -82,7 +82,7 @@ SELECT m.id::text FROM prompts JOIN messages m ON m.chat_id = $1 AND m.parent_id
 
 
 async def written(connection: Connection, chat_id: str, user_id: str, *, limit: int) -> list[str]:
-    """Some prompts of the user in the chat, with the answers to them."""
+    """Return some prompts of the user in the chat, with the answers to them."""
     return [row[0] for row in await connection.fetch(WRITTEN, chat_id, user_id, limit)]
 
 
@@ -93,11 +93,11 @@ ON CONFLICT (chat_id) DO UPDATE SET requested_at = excluded.requested_at, purge_
 
 
 async def purge_streams_of(connection: Connection, chat_id: str, *, now: datetime) -> None:
-    """Have the streams purged of what is handled of this chat, now and again later."""
+    """Request the purge of the chat's handled events from the streams, now and again later."""
     await connection.execute(PURGE_LATER, chat_id, now)
 
 
-# The rest has no text, and takes one statement each.
+# The rest contains no text, and takes one statement each.
 FORGET_REJECTED: Final = """
 WITH gone AS (DELETE FROM rejected_prompts WHERE user_id = $1 RETURNING chat_id)
 INSERT INTO stream_purges (chat_id, requested_at, purge_at) SELECT DISTINCT chat_id, $2::timestamptz, $2 FROM gone
@@ -120,7 +120,7 @@ async def anonymise_generations(connection: Connection, chat_id: str, user_id: s
 
 
 async def anonymise_rest(connection: Connection, user_id: str, *, now: datetime) -> None:
-    """Remove the user from what has no text: rejected prompts, answers, usage, invitations."""
+    """Remove the user from rows without text: rejected prompts, generations, usage, invitations."""
     await connection.execute(FORGET_REJECTED, user_id, now)
     await connection.execute(ANONYMISE_GENERATIONS, user_id, ERASED_USER)
     await connection.execute(ANONYMISE_USAGE, user_id, ERASED_USER)
@@ -136,17 +136,17 @@ SELECT NOT EXISTS (SELECT FROM messages WHERE chat_id = $1 AND id = $2 AND error
 
 
 async def is_emptied(connection: Connection, chat_id: str, message_id: str) -> bool:
-    """Whether a message was emptied, or does not exist."""
+    """Return whether a message was emptied or does not exist."""
     return bool(await connection.fetchval(IS_EMPTIED, chat_id, message_id))
 
 
-# In the order of the ids, which begin with the time of creation: an index of the last change would be written with
-# every message.
+# Ordered by id, which begins with the time of creation: an index on the last change would be updated by every
+# message.
 OLD_CHATS: Final = """
 SELECT id::text FROM chats WHERE id > $1::uuid AND updated_at < $2 ORDER BY id LIMIT $3
 """
 
 
 async def old_chats(connection: Connection, *, before: datetime, after: str, limit: int) -> list[str]:
-    """Chats that have not changed since ``before``, with ids above ``after``."""
+    """Return chats that have not changed since ``before``, with ids above ``after``."""
     return [row[0] for row in await connection.fetch(OLD_CHATS, after, before, limit)]

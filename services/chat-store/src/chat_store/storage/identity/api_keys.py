@@ -1,4 +1,4 @@
-"""API keys. A revoked one has no row."""
+"""API keys. A revoked key is deleted."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ from chat_store.storage.rows import Connection, decode_rows
 from parley.contracts.access.identity import ApiKey, CreateApiKey, User
 
 MAX_KEYS: Final = 100
-"""API keys of one user."""
+"""The maximum number of API keys of one user."""
 
 KEY: Final = "k.id, k.name, k.prefix, k.scopes, k.created_at, k.last_used_at, k.expires_at"
 
@@ -36,7 +36,7 @@ SELECT row_to_json(r) FROM (
 
 
 async def get_key(connection: Connection, prefix: str, *, now: datetime) -> StoredKey | None:
-    """The key that begins like this, if it has not expired."""
+    """Return the key with this prefix, unless it has expired."""
     row = await connection.fetchval(GET_KEY, prefix, now)
     return None if row is None else msgspec.json.decode(row, type=StoredKey)
 
@@ -67,7 +67,7 @@ USE_KEY: Final = "UPDATE api_keys SET last_used_at = $2 WHERE id = $1 AND (last_
 
 
 async def use_key(connection: Connection, key_id: str, *, now: datetime) -> None:
-    """Note that a key was used."""
+    """Record the use of a key."""
     await connection.execute(USE_KEY, key_id, now, now - EXTEND_AFTER)
 
 
@@ -86,7 +86,7 @@ REVOKE_KEY: Final = "DELETE FROM api_keys WHERE ($1::text IS NULL OR user_id = $
 
 
 async def revoke_key(connection: Connection, user_id: str | None, key_id: str) -> str | None:
-    """Revoke a key of a user (None: of anybody); return whose it was, None when there was none."""
+    """Revoke a key of a user (None: of any user). Return the id of its user; None: there is no such key."""
     owner: str | None = await connection.fetchval(REVOKE_KEY, user_id, key_id)
     return owner
 
@@ -106,5 +106,5 @@ WHERE k.id = ANY($1::uuid[]) AND (k.expires_at IS NULL OR k.expires_at > $2) AND
 
 
 async def usable(connection: Connection, key_ids: Sequence[str], *, now: datetime) -> set[str]:
-    """Those of the keys that may be used."""
+    """Return those of the keys that are valid."""
     return {row[0] for row in await connection.fetch(USABLE, list(key_ids), now)}

@@ -1,4 +1,4 @@
-"""A guest who signs in as a user that exists already: everything of the guest becomes the user's.
+"""Merging a guest into the existing user as whom the guest signs in.
 
 Within the transaction of the sign-in. Each chat is locked, in the order of the ids as changes to chats do, and gets a
 new version and revision, so that a change under way is decided anew and readers ask for what they have again.
@@ -14,7 +14,7 @@ from parley.contracts.resources import Chat, GenerationRef, Role
 
 
 class MovedChat(msgspec.Struct, frozen=True, kw_only=True):
-    """A chat that has another owner, member or author now.
+    """A chat whose owner, members or authors changed.
 
     Attributes:
         chat: After the change; its version is one higher than before.
@@ -77,7 +77,7 @@ REMOVE_GUEST: Final = "DELETE FROM users WHERE id = $1"
 
 
 async def merge(connection: Connection, guest_id: str, user_id: str) -> list[MovedChat] | None:
-    """Give everything of a guest to a user and remove the guest.
+    """Transfer everything of a guest to a user and delete the guest.
 
     Returns:
         The chats that changed; None: there is no such guest.

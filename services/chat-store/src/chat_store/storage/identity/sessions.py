@@ -1,4 +1,4 @@
-"""Sessions. One that has ended has no row, or is past its time."""
+"""Sessions. One that has ended is deleted or expired."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -11,10 +11,10 @@ from chat_store.storage.rows import Connection, decode_rows
 from parley.contracts.access.identity import SessionInfo, StartSession, User
 
 MAX_SESSIONS: Final = 100
-"""Sessions of one user; a further one ends the one that was not used for the longest time."""
+"""The maximum number of sessions of one user. Another one ends the least recently used."""
 
 EXTEND_AFTER: Final = timedelta(minutes=1)
-"""A session is extended, and a user or key seen, at most so often."""
+"""The shortest time between two updates of the last use of a session, a user or a key."""
 
 
 class StoredSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +86,7 @@ async def end_oldest(connection: Connection, user_id: str, *, keep: int) -> list
     return [row[0] for row in await connection.fetch(END_OLDEST, user_id, keep)]
 
 
-# The condition on last_used_at once more: of several requests at once, one extends.
+# The condition on last_used_at is repeated here, so that only one of concurrent requests extends the session.
 EXTEND: Final = """
 UPDATE sessions SET
     last_used_at = $2, expires_at = least(ends_at, $2::timestamptz + make_interval(secs => idle_seconds))
@@ -95,7 +95,7 @@ WHERE id = $1 AND last_used_at <= $3 RETURNING expires_at
 
 
 async def extend(connection: Connection, session_id: str, *, now: datetime) -> datetime | None:
-    """Note that a session was used; return when it ends now, or None when another request has just done so."""
+    """Record the use of a session. Return its new end; None: another request has just recorded it."""
     expires_at: datetime | None = await connection.fetchval(EXTEND, session_id, now, now - EXTEND_AFTER)
     return expires_at
 
@@ -143,7 +143,7 @@ RETURNING s.id::text, s.user_id
 async def end_provider_sessions(
     connection: Connection, issuer: str, *, subject: str | None, provider_session: str | None
 ) -> list[tuple[str, str]]:
-    """End sessions that were begun by signing in with the provider; return the ids of each and of its user."""
+    """End the sessions of a sign-in with the provider. Return the id of each and of its user."""
     if subject is None:
         rows = await connection.fetch(END_OF_PROVIDER_SESSION, issuer, provider_session)
     else:
@@ -157,7 +157,7 @@ INSERT INTO used_logout_tokens (digest, expires_at) VALUES ($1, $2) ON CONFLICT 
 
 
 async def use_logout_token(connection: Connection, digest: str, *, expires_at: datetime) -> bool:
-    """Use up a logout token; return False when it was used before."""
+    """Record the use of a logout token. Return False when it was used before."""
     status = await connection.execute(USE_LOGOUT_TOKEN, digest, expires_at)
     return status.endswith(" 1")
 
@@ -169,7 +169,7 @@ WHERE s.id = ANY($1::uuid[]) AND s.expires_at > $2 AND NOT u.disabled
 
 
 async def usable(connection: Connection, session_ids: Sequence[str], *, now: datetime) -> set[str]:
-    """Those of the sessions that may be used."""
+    """Return those of the sessions that are valid."""
     return {row[0] for row in await connection.fetch(USABLE, list(session_ids), now)}
 
 
@@ -182,7 +182,7 @@ FORGET_LOGOUT_TOKENS: Final = "DELETE FROM used_logout_tokens WHERE expires_at <
 
 
 async def forget_ended(connection: Connection, *, now: datetime, limit: int) -> int:
-    """Remove sessions and logout tokens past their time; return how many sessions."""
+    """Delete expired sessions and logout tokens. Return the number of sessions."""
     await connection.execute(FORGET_LOGOUT_TOKENS, now)
     status = await connection.execute(FORGET_ENDED, now, limit)
     return int(status.rpartition(" ")[2])

@@ -1,4 +1,4 @@
-"""Who signs in: the user that a provider vouches for is found, is made of the guest who signs in, or is created."""
+"""Sign-in of external users: an existing one, the guest who signs in, or a new one."""
 
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from parley.contracts.access.identity import External, User
 async def find_external(
     connection: Connection, external: External, *, new_user_id: str, guest_id: str | None = None, now: datetime
 ) -> User:
-    """Return the external user, with the profile that the provider gave.
+    """Return the external user with the provider's profile.
 
     Args:
         guest_id: The guest who signs in and becomes the external user when there is none yet.
@@ -33,7 +33,7 @@ async def find_external(
 
 
 def _is_current(user: User, external: External, now: datetime) -> bool:
-    """Whether there is nothing to write: the user was here just now, and has the same profile."""
+    """Return whether nothing has to be written: the user was seen just now and has the same profile."""
     return (
         now - user.last_seen_at < EXTEND_AFTER
         and external.email in (None, user.email)

@@ -1,4 +1,4 @@
-"""Users: guests, and those that an identity provider, a signed token or a proxy vouches for."""
+"""Users: guests, and those of an identity provider, of another issuer's tokens or of a proxy."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,12 +20,12 @@ async def get_user(connection: Connection, user_id: str) -> User | None:
     return _decode(await connection.fetchval(GET_USER, user_id))
 
 
-# Sessions and keys of one user are counted and added one transaction after the other.
+# Serializes the transactions that count and add sessions and keys of one user.
 LOCK_USER: Final = "SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE"
 
 
 async def lock_user(connection: Connection, user_id: str) -> bool:
-    """Wait for other transactions of this user; return whether there is such a user."""
+    """Wait for other transactions of this user. Return whether the user exists."""
     return await connection.fetchrow(LOCK_USER, user_id) is not None
 
 
@@ -35,7 +35,7 @@ INSERT INTO users (id, created_at, last_seen_at) VALUES ($1, $2, $2) ON CONFLICT
 
 
 async def create_guest(connection: Connection, user_id: str, *, now: datetime) -> None:
-    """Create a guest, unless there is a user with this id."""
+    """Create a guest, unless a user with this id exists."""
     await connection.execute(CREATE_GUEST, user_id, now)
 
 
@@ -48,7 +48,7 @@ async def find_external(connection: Connection, issuer: str, subject: str) -> Us
     return _decode(await connection.fetchval(FIND_EXTERNAL, issuer, subject))
 
 
-# What the provider does not name stays as it was; groups are those of the last sign-in.
+# Missing members of the profile stay as they were; groups are those of the last sign-in.
 _PROFILE: Final = """email = coalesce($3, u.email), name = coalesce($4, u.name), role = coalesce($5, u.role),
     groups = $6, last_seen_at = $7"""
 
@@ -66,12 +66,12 @@ ON CONFLICT (issuer, subject) WHERE issuer IS NOT NULL DO UPDATE SET {_PROFILE}
 
 
 async def update_external(connection: Connection, external: External, *, now: datetime) -> None:
-    """Store the profile that the provider gave."""
+    """Store the provider's profile."""
     await connection.execute(UPDATE_EXTERNAL, *_profile(external, now))
 
 
 async def identify_guest(connection: Connection, guest_id: str, external: External, *, now: datetime) -> bool:
-    """Make a guest the external user; return whether there is such a guest.
+    """Turn a guest into the external user. Return whether that guest exists.
 
     Raises:
         asyncpg.UniqueViolationError: the external user has been created meanwhile.
@@ -81,7 +81,7 @@ async def identify_guest(connection: Connection, guest_id: str, external: Extern
 
 
 async def create_external(connection: Connection, user_id: str, external: External, *, now: datetime) -> None:
-    """Create the external user; one who has been created meanwhile keeps the id."""
+    """Create the external user. One who was created meanwhile keeps that id."""
     await connection.execute(CREATE_EXTERNAL, *_profile(external, now), user_id)
 
 
@@ -101,7 +101,7 @@ SEE: Final = "UPDATE users SET last_seen_at = $2 WHERE id = $1 AND last_seen_at 
 
 
 async def see(connection: Connection, user_id: str, *, now: datetime) -> None:
-    """Note that the user was here."""
+    """Record that the user was seen."""
     await connection.execute(SEE, user_id, now)
 
 
@@ -116,7 +116,7 @@ SELECT row_to_json(r) FROM (
 
 
 async def list_users(connection: Connection, *, query: str | None, before: BeforeUser, limit: int) -> list[User]:
-    """Users, the newest first, whose id, name or e-mail address contains ``query``."""
+    """Return users whose id, name or e-mail address contains ``query``, the newest first."""
     pattern = None
     if query is not None:
         pattern = "%" + query.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
@@ -143,7 +143,7 @@ FIND_DISABLED: Final = "SELECT id FROM users WHERE id = ANY($1::text[]) AND disa
 
 
 async def find_disabled(connection: Connection, user_ids: Sequence[str]) -> set[str]:
-    """Those of the users who are disabled."""
+    """Return those of the users who are disabled."""
     return {row[0] for row in await connection.fetch(FIND_DISABLED, list(user_ids))}
 
 
@@ -161,7 +161,7 @@ DELETE FROM users u USING (
 
 
 async def forget_guests(connection: Connection, *, unseen_since: datetime, limit: int) -> int:
-    """Remove guests who own nothing and were not seen since; return how many."""
+    """Delete guests who own nothing and were not seen since. Return their number."""
     status = await connection.execute(FORGET_GUESTS, unseen_since, limit)
     return int(status.rpartition(" ")[2])
 

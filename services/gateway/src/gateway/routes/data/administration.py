@@ -1,4 +1,4 @@
-"""Users, API keys and usage of everybody, for administrators."""
+"""Users, and the API keys and usage of all users, for administrators."""
 
 from datetime import date
 from typing import Annotated
@@ -69,7 +69,7 @@ async def list_keys(
     before: Before = None,
     limit: Limit = 50,
 ) -> Page[KeyOfUser]:
-    """List the API keys of all users, newest first; their secrets are known to nobody."""
+    """List the API keys of all users, newest first; without their secrets."""
     keys = await gateway.store.ask(rpc.FindApiKeys(user_id=user_id, before=before, limit=limit))
     return Page(items=keys.items, next=keys.next)
 
@@ -90,7 +90,7 @@ async def list_usage(
     before: Before = None,
     limit: Limit = 50,
 ) -> Page[UsageOfUser]:
-    """Sum up the tokens of all users, by user and model; `erased` is the user of everybody who was erased."""
+    """Sum up the tokens of all users, by user and model; `erased` stands for all erased users."""
     request = rpc.ListUsage(user_id=user_id, from_day=from_day, to_day=to_day, before=before, limit=limit)
     usage = await gateway.store.ask(request)
     return Page(items=usage.items, next=usage.next)

@@ -47,7 +47,7 @@ async def create_share_link(
     body: Annotated[NewShareLink, Depends(JsonBody(NewShareLink, optional=True))],
     response: Response,
 ) -> CreatedShareLink:
-    """Create a read-only link to a chat of one's own. Its token is in this response and nowhere else."""
+    """Create a read-only link to a chat of one's own. Only this response contains its token."""
     if gateway.settings.share_links == "off":
         raise Forbidden("Links to chats are not allowed here.", code="share_links_off")
     token = secrets.token_urlsafe(32)
@@ -69,7 +69,7 @@ async def create_share_link(
 @router.delete("/chats/{chat_id}/shares/{share_id}", status_code=204)
 @raises(Forbidden)
 async def revoke_share_link(gateway: GatewayDependency, identity: Writer, chat_id: ChatId, share_id: ShareId) -> None:
-    """Revoke a link; whoever has it reads nothing any more."""
+    """Revoke a link. It shows nothing any more."""
     await gateway.store.ask(rpc.RevokeShareLink(user_id=identity.user_id, chat_id=chat_id, share_id=share_id))
 
 
@@ -82,7 +82,7 @@ async def show_shared(
     response: Response,
     after: Annotated[int | None, Query(ge=0, description="`next` of the page before.")] = None,
 ) -> SharedChat:
-    """Show what a link leads to: title and messages of one branch, oldest first.
+    """Show what a link shares: the title and the messages of one branch, oldest first.
 
     Without a session where `SHARE_LINKS` is `public`. Unknown, revoked and deleted links get the same response.
     """
