@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from parley_cli.child_process import base_environment
-from parley_cli.embedded.ports import free_port
+from parley_cli.embedded.ports import PortSet
 from tests.support.program import Program
 from tests.support.waiting import wait_until
 
@@ -49,7 +49,7 @@ class ServiceProcess(Program):
             Path(tempfile.mkstemp(prefix=f"parley-{package}-", suffix=".log")[1]),
         )
         health = "PORT" if package == "gateway" else "HEALTH_PORT"
-        self.environment.setdefault(health, str(free_port()))
+        self.environment.setdefault(health, str(PortSet((int(self.environment.get("PORT", "0")),)).draw()))
         self.health_port = int(self.environment[health])
         self.wait_on_entering = ready
         self._deadline = deadline

@@ -14,7 +14,7 @@ from nats.aio.msg import Msg
 from parley.contracts import rpc, subjects
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.streams import CHAT
-from parley.runtime.nats.connect import connect
+from parley.runtime.nats.connect import connect, wait_until_processed
 from parley.runtime.nats.provision import provision
 from parley_cli.embedded.ports import free_port
 from tests.integration.gateway.fake_push import FakePush
@@ -83,12 +83,20 @@ class Models:
         await message.respond(msgspec.json.encode(rpc.ModelList(items=["demo", "demo-fast"], default="demo")))
 
 
-@pytest.fixture
-async def models(nc: Client) -> AsyncIterator[Models]:
+@asynccontextmanager
+async def models_on(nc: Client) -> AsyncIterator[Models]:
     models = Models()
     subscription = await nc.subscribe(subjects.RPC_MODELS_LIST, "llm-worker", cb=models.reply)
+    await wait_until_processed(nc)
     yield models
     await subscription.unsubscribe()
+    await wait_until_processed(nc)
+
+
+@pytest.fixture
+async def models(nc: Client) -> AsyncIterator[Models]:
+    async with models_on(nc) as models:
+        yield models
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from gateway.bus.store_client import StoreClient
 from gateway.errors import NotFound, Unavailable
 from parley.contracts import rpc
 from parley.contracts.ids import new_id
-from tests.integration.gateway.conftest import Running
+from tests.integration.gateway.conftest import Running, models_on
 from tests.support.chat_store.fake import FakeStore
 from tests.support.waiting import eventually
 
@@ -87,7 +87,7 @@ async def test_a_cached_list_of_models_is_used_while_no_worker_replies(
 ) -> None:
     with pytest.raises(Unavailable):
         await asking.list_models()
-    async with FakeStore(nc):
+    async with models_on(nc):
         assert (await asking.list_models()).default == "demo"
     monkeypatch.setattr("gateway.bus.store_client._MODELS_FRESH_SECONDS", 0.0)
     assert (await asking.list_models()).default == "demo"
