@@ -292,7 +292,7 @@ async def test_an_answer_that_fails_leaves_no_chat_that_is_not_to_be_stored(
     user: User, store: FakeStore, stream: bool
 ) -> None:
     error = MessageError(code="provider_error", message="The provider failed.", retryable=True)
-    store.answer_to = lambda prompt: answer(prompt, status="failed", error=error)
+    store.chats.answer_to = lambda prompt: answer(prompt, status="failed", error=error)
     response = await user.http.post(COMPLETIONS, json=body(stream=stream, store=False))
     assert "The provider failed." in response.text
     await eventually(lambda: store.asked["delete_chat"] == 1, what="the chat deleted")
