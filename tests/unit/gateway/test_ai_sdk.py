@@ -154,7 +154,7 @@ def test_an_attempt_that_is_given_up_after_its_first_words_is_an_error() -> None
     second = next(index for index, event in enumerate(events) if event.number == first_of(2))
     for event in events[:second]:
         chunks.encode(event)
-    with pytest.raises(GatewayError, match="generated again"):
+    with pytest.raises(GatewayError, match="written again"):
         chunks.encode(events[second])
 
 
