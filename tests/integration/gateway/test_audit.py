@@ -30,7 +30,12 @@ async def test_a_refused_api_key_is_in_the_stream_and_its_address_in_the_log(
     event = await eventually(published, what="the event in the stream")
     assert event is not None
     assert (event.method, event.reason, event.request_id) == ("api_key", "token_invalid", "the-refused-request")
-    lines = [line for line in gateway.process.log.splitlines() if "A sign-in was refused" in line]
+
+    def logged() -> list[str]:
+        return [line for line in gateway.process.log.splitlines() if "A sign-in was refused" in line]
+
+    # A thread of its own writes the log.
+    lines = await eventually(logged, what="the line in the log")
     assert len(lines) == 1
     assert "the-refused-request" in lines[0]
     assert "127.0.0.1" in lines[0]
