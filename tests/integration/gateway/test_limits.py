@@ -110,7 +110,7 @@ async def test_nobody_takes_the_ids_that_are_derived_for_the_clients_of_others(
     for more in ({"id": chat_id}, {"answer_id": chat_id}):
         sent = await user.http.post(f"/v1/chats/{own}/messages", json={"content": "hello", **more})
         assert sent.status_code == 422
-    assert set(store.chats) == {own}
+    assert set(store.chats.chats) == {own}
 
 
 async def test_a_prompt_counts_with_what_it_has_in_addition_to_text(user: User, store: FakeStore) -> None:
