@@ -12,6 +12,7 @@ import yaml
 
 from parley.contracts import streams
 from tests.deploy.support import dockerfile, kubernetes, settings
+from tests.deploy.support.held_requests import LARGEST_BODY, LONGEST_ANSWER, held_paths
 from tests.deploy.support.kubernetes import K8S, Resource, overlay
 from tests.deploy.support.paths import ROOT
 from tests.deploy.support.settings import CONFIGURABLE, MODELS, SETTINGS
@@ -527,6 +528,33 @@ def test_the_outside_reaches_the_socket_the_interface_and_the_page(everything: l
                     backends[path["path"]] = backend["name"]
     assert backends["/ws"] == "push"
     assert backends["/"] == "gateway"
+
+
+@pytest.mark.parametrize("path", held_paths())
+def test_what_is_sent_when_an_answer_is_complete_is_waited_for(everything: list[Resource], path: str) -> None:
+    (route,) = kubernetes.of_kind(everything, "HTTPRoute").values()
+    matched = [
+        (len(match["path"]["value"]), rule)
+        for rule in route["spec"]["rules"]
+        for match in rule["matches"]
+        if match["path"]["type"] == "PathPrefix" and path.startswith(match["path"]["value"])
+    ]
+    longest = max(matched, key=lambda each: each[0])[1]
+    assert longest["timeouts"] == {"request": "0s", "backendRequest": "0s"}
+    assert longest["backendRefs"] == [{"name": "gateway", "port": 8000}]
+
+    ingresses = [
+        (len(each["path"]), ingress["metadata"]["annotations"])
+        for ingress in kubernetes.of_kind(everything, "Ingress").values()
+        for rule in ingress["spec"]["rules"]
+        for each in rule["http"]["paths"]
+        if each["pathType"] == "Prefix" and path.startswith(each["path"])
+    ]
+    annotations = max(ingresses, key=lambda each: each[0])[1]
+    prefix = "nginx.ingress.kubernetes.io"
+    assert annotations[f"{prefix}/proxy-buffering"] == "off"
+    assert int(annotations[f"{prefix}/proxy-read-timeout"]) >= LONGEST_ANSWER
+    assert int(annotations[f"{prefix}/proxy-body-size"].removesuffix("m")) * 1024**2 > LARGEST_BODY
 
 
 # --- the chart of NATS ------------------------------------------------------------------------------------------------

@@ -1,8 +1,13 @@
-"""The two configurations of nginx say the same, but for the path."""
+"""The two configurations of nginx say the same, but for the path, and let through what the gateway allows."""
 
 import re
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
+
+from tests.deploy.support.held_requests import LARGEST_BODY, LONGEST_ANSWER, held_paths
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "proxy"
 ONLY_BELOW = {
@@ -30,3 +35,64 @@ def test_below_a_path_everything_else_is_as_without() -> None:
     plain, below = lines("nginx.conf"), lines("below-a-path.conf")
     assert not plain - below, "missing below a path"
     assert set(below - plain) <= ONLY_BELOW, "said only below a path"
+
+
+# --- answers of other clients' protocols ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Location:
+    """A location of nginx, with what it inherits."""
+
+    matches: re.Pattern[str]
+    directives: dict[str, str]
+
+
+def locations(name: str) -> list[Location]:
+    """Those with a regular expression first, as nginx looks for them (all others have no such match here)."""
+    text = re.sub(r"#.*", "", (FOLDER / name).read_text())
+    server = text[text.index("listen 8080;") : text.index("listen 8081;")]
+    inherited = _directives(re.sub(r"location[^{]*\{[^}]*\}", "", server))
+    found = []
+    for kind, path, body in re.findall(r"location (=|~)? ?(\S+) \{([^}]*)\}", server):
+        pattern = path if kind == "~" else re.escape(path) + ("$" if kind == "=" else "")
+        found.append(
+            (("=", "~", "").index(kind), -len(path), Location(re.compile(pattern), inherited | _directives(body)))
+        )
+    return [location for _, _, location in sorted(found, key=lambda each: each[:2])]
+
+
+def _directives(text: str) -> dict[str, str]:
+    return dict(re.findall(r"^\s*([a-z_]+) ([^;{}]+);", text, re.M))
+
+
+def seconds(value: str) -> int:
+    return int(value[:-1]) * {"s": 1, "m": 60, "h": 3600}[value[-1]]
+
+
+def size(value: str) -> int:
+    return int(value[:-1]) * {"k": 1024, "m": 1024**2}[value[-1]]
+
+
+def location_of(name: str, path: str) -> dict[str, str]:
+    return next(each.directives for each in locations(name) if each.matches.match(path))
+
+
+@pytest.mark.parametrize(("name", "base"), [("nginx.conf", ""), ("below-a-path.conf", "/chat")])
+@pytest.mark.parametrize("path", held_paths())
+def test_what_is_sent_when_an_answer_is_complete_is_waited_for(name: str, base: str, path: str) -> None:
+    directives = location_of(name, base + path)
+    assert directives["proxy_pass"] == "http://$gateway"
+    assert directives["proxy_buffering"] == "off"
+    assert seconds(directives["proxy_read_timeout"]) >= LONGEST_ANSWER
+    assert size(directives["client_max_body_size"]) > LARGEST_BODY
+    # A request that was sent is not sent again: neither "non_idempotent" nor a status.
+    assert directives["proxy_next_upstream"] == "error timeout"
+
+
+@pytest.mark.parametrize(
+    ("path", "read_timeout"),
+    [("/ws", 60), ("/v1/chats/x/stream", 60), ("/v1/chats", 30), ("/openai", 3600), ("/openaix", 30)],
+)
+def test_the_location_of_a_path(path: str, read_timeout: int) -> None:
+    assert seconds(location_of("nginx.conf", path)["proxy_read_timeout"]) == read_timeout
