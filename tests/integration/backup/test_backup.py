@@ -13,6 +13,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from chat_store.storage import schema
 from parley.contracts import rpc
 from parley.contracts.ids import new_id
 from parley.contracts.resources import Chat, Message
@@ -191,6 +192,28 @@ async def test_a_full_stack_is_only_replaced_by_force(place: Installation, tmp_p
         assert await neighbour.messages(kept) == []
         # The stream's memory of message ids went, too: what is sent now is new.
         assert await neighbour.say(kept, "new")
+
+
+@pytest.mark.parametrize("version", [1, 4, 5, 7, 12])
+async def test_a_backup_of_an_earlier_version_replaces_what_a_later_one_has_made(
+    version: int, place: Installation, databases: Databases, tmp_path: Path
+) -> None:
+    file = tmp_path / "backup"
+    earlier = Installation(nats_url=place.nats_url, database_url=databases.empty(), keys=None)
+    connection = await asyncpg.connect(earlier.database_url)
+    try:
+        await schema.migrate(connection, to=version)
+        chat = new_id()
+        columns = "id, owner_id, title, created_at, updated_at, version"
+        await connection.execute(f"INSERT INTO chats ({columns}) VALUES ($1, 'ann', 'kept', now(), now(), 1)", chat)
+        columns = "chat_id, user_id, role, added_at"
+        await connection.execute(f"INSERT INTO members ({columns}) VALUES ($1, 'ann', 'owner', now())", chat)
+    finally:
+        await connection.close()
+    await back_up(earlier, file)
+    await restore(place, file, force=True)
+    async with ConnectedNeighbour(place) as neighbour, store(place):
+        assert [chat.title for chat in await _chats(neighbour)] == ["kept"]
 
 
 async def _chats(neighbour: Neighbour) -> list[Chat]:

@@ -36,6 +36,12 @@ _TABLES: Final = """
 SELECT quote_ident(relname) FROM pg_class
 WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') ORDER BY relname
 """
+_FUNCTIONS: Final = """
+SELECT oid::regprocedure::text FROM pg_proc
+WHERE pronamespace = 'public'::regnamespace AND proowner = current_user::regrole
+AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e')
+"""
+"""Those of migrations, and not an extension's."""
 _SESSIONS: Final = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1"
 
 
@@ -113,12 +119,15 @@ class Database:
             await errors
 
     async def replace_by(self, chunks: Iterable[bytes]) -> None:
-        """Replace all tables by a :meth:`dump`, in one transaction.
+        """Replace all tables and functions by a :meth:`dump`, in one transaction.
+
+        What a later version than the dump's has made goes, too: it would stand in the way of its migration.
 
         Raises:
             ProgramFailed
         """
-        tables = [row[0] for row in await self.connection.fetch(_TABLES)]
+        made = [f"TABLE {row[0]}" for row in await self.connection.fetch(_TABLES)]
+        made += [f"FUNCTION {row[0]}" for row in await self.connection.fetch(_FUNCTIONS)]
         reading, writing = os.pipe()
         options = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-")
         psql = await child_process.start_async(
@@ -132,7 +141,7 @@ class Database:
         carrying = asyncio.create_task(psql.communicate())
         output, code = "", 1
         try:
-            dropping = "".join(f"DROP TABLE {table} CASCADE;\n" for table in tables)
+            dropping = "".join(f"DROP {each} CASCADE;\n" for each in made)
             os.write(writing, f"SET client_min_messages = warning;\nBEGIN;\n{dropping}".encode())
             output, code = await self._script(chunks, writing)
             if code == 0:
