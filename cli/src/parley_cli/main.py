@@ -268,6 +268,20 @@ def show_user(*, user: UserId, nats_url: NatsUrl = None, timeout: Deadline = 60.
     return command.run(users.show(user), nats_url=nats_url, timeout=timeout, json=json)
 
 
+@users.command("create", cls=_Command)
+def create_user(
+    *,
+    name: Annotated[str, typer.Argument(parser=arguments.visible, metavar="NAME", help="the program or person")],
+    nats_url: NatsUrl = None,
+    timeout: Deadline = 60.0,
+    json: Json = False,
+) -> int:
+    """Create a user who signs in with API keys only, and print the id. The same name is the same user."""
+    from parley_cli.administration import command, users
+
+    return command.run(users.create(name), nats_url=nats_url, timeout=timeout, json=json)
+
+
 @users.command(cls=_Command)
 def disable(*, user: UserId, nats_url: NatsUrl = None, timeout: Deadline = 60.0, json: Json = False) -> int:
     """End the sessions of a user, and let the user not sign in again."""

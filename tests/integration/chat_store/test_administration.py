@@ -52,6 +52,17 @@ async def test_an_operator_lists_shows_disables_and_promotes_users(store: Neighb
     await parley(module_nats_url, "users", "show", ids.new_id(), exit_code=1)
 
 
+async def test_a_user_who_has_only_api_keys_is_created_once(store: Neighbour, module_nats_url: str) -> None:
+    name = f"nightly report {ids.new_id()}"
+    (created,) = await parley(module_nats_url, "users", "create", name)
+    assert (created["name"], created["issuer"], created["role"]) == (name, "operator", "user")
+    assert (await parley(module_nats_url, "users", "create", name))[0]["id"] == created["id"]
+    arguments = ("keys", "create", created["id"], "--name", "report", "--scope", "openai")
+    (key,) = await parley(module_nats_url, *arguments)
+    found = ResolveApiKey(prefix=prefix_of(key["secret"]) or "", secret_digest=digest(key["secret"]))
+    assert (await store.ask(found)).principal.user.id == created["id"]
+
+
 async def test_an_operator_erases_a_user(store: Neighbour, module_nats_url: str) -> None:
     user_id = await guest(store)
     await parley(module_nats_url, "users", "erase", user_id, "--force")

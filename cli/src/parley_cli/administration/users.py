@@ -1,11 +1,20 @@
-"""``parley users list | show | disable | enable | role | erase``."""
+"""``parley users list | show | create | disable | enable | role | erase``."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
 from parley.contracts import rpc
-from parley.contracts.access.identity import GetUser, ListUsers, UpdateUser, User, UserRole
+from parley.contracts.access.identity import (
+    External,
+    GetUser,
+    ListUsers,
+    ResolveExternal,
+    UpdateUser,
+    User,
+    UserRole,
+)
+from parley.contracts.ids import new_id
 from parley_cli.actions import Output
 from parley_cli.administration.command import ACTOR, PAGE, Action, Store, list_pages
 
@@ -18,6 +27,17 @@ def show(user_id: str) -> Action:
     async def action(store: Store) -> AsyncIterator[Output]:
         user = (await store.ask(GetUser(user_id=user_id))).user
         yield Output(user, _page(user))
+
+    return action
+
+
+def create(name: str) -> Action:
+    """Create a user who has no sign-in, such as a program. The same name is the same user."""
+
+    async def action(store: Store) -> AsyncIterator[Output]:
+        external = External(issuer=ACTOR, subject=name, name=name)
+        user = (await store.ask(ResolveExternal(external=external, new_user_id=new_id()))).principal.user
+        yield Output(user, user.id)
 
     return action
 

@@ -329,7 +329,7 @@ export interface UsageOfUser {
 /** A user. */
 export interface User {
   readonly id: string;
-  /** Who vouches for `subject`: the URL of an OpenID provider, `proxy`, or null for a guest. */
+  /** Who vouches for `subject`: the URL of an OpenID provider, `proxy`, `operator` (`parley users create`), or null for a guest. */
   readonly issuer: string | null;
   readonly subject: string | null;
   readonly email: string | null;

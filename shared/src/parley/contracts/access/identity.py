@@ -51,7 +51,8 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     """A user.
 
     Attributes:
-        issuer: Who vouches for ``subject``: the URL of an OpenID provider, ``proxy``, or null for a guest.
+        issuer: Who vouches for ``subject``: the URL of an OpenID provider, ``proxy``, ``operator``
+            (`parley users create`), or null for a guest.
         groups: As the provider listed them at the last sign-in.
         erased: The user's content and personal data were removed; only the id is left.
     """

@@ -219,6 +219,7 @@ OPERATOR: Final = UserPermissions(
         *_store(
             identity.ListUsers,
             identity.GetUser,
+            identity.ResolveExternal,
             identity.UpdateUser,
             identity.CreateApiKey,
             identity.RevokeApiKey,
