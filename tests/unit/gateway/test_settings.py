@@ -9,6 +9,7 @@ from parley.runtime.tokens import EARLIER_COOKIE, cookie_name
 from tests.unit.gateway.apps import settings
 
 GOOD = {"NATS_URL": "nats://127.0.0.1:1", "SECRET_KEY": "k" * 32}
+JWT: dict[str, str | None] = {"AUTH_MODES": "jwt", "JWT_ISSUER": "https://id.example.com", "JWT_AUDIENCE": "parley"}
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,18 @@ GOOD = {"NATS_URL": "nats://127.0.0.1:1", "SECRET_KEY": "k" * 32}
         ({"SESSION_SECONDS": "1e13"}, "SESSION_SECONDS: Input should be less than or equal to 315360000"),
         ({"SESSION_SECONDS": "inf"}, "SESSION_SECONDS: Input should be a finite number"),
         ({"PUSH_URL": "http://push"}, "PUSH_URL: must begin with ws://"),
+        ({"GUESTS": "false"}, "GUESTS is no longer a setting: set AUTH_MODES"),
+        (
+            {"AUTH_MODES": "guest", "OIDC_ISSUER": "https://id.example.com"},
+            "OIDC_ISSUER is set, but AUTH_MODES has no `oidc`",
+        ),
+        (
+            {"AUTH_MODES": "guest", "AUTH_PROXY_NETWORKS": "10.0.0.0/8"},
+            "AUTH_PROXY_NETWORKS is set, but AUTH_MODES has no `proxy`",
+        ),
+        (JWT | {"JWT_KEY": "no key at all"}, "JWT_KEY is no public key (PEM) for RS256"),
+        (JWT | {"JWT_KEY": "k" * 40, "JWT_ALGORITHMS": "ES256"}, "JWT_KEY is no public key (PEM) for ES256"),
+        ({"MODELS": "[]"}, "MODELS: lists no model"),
     ],
 )
 def test_an_invalid_setting_ends_the_process_with_an_error(

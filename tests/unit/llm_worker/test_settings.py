@@ -28,6 +28,11 @@ def test_a_provider_without_a_scheme_is_refused() -> None:
         settings(nats_url="nats://a", openai_base_url="localhost:11434/v1")
 
 
+def test_a_tool_server_whose_program_is_not_there_is_refused() -> None:
+    with pytest.raises(ValidationError, match="clock: there is no program no-such-program here"):
+        settings(nats_url="nats://a", mcp_servers='[{"name": "clock", "command": ["no-such-program", "--utc"]}]')
+
+
 def test_models_that_mean_their_think_tag_are_named_by_patterns() -> None:
     named = settings(nats_url="nats://a", keep_think_tag="tutor, test-*")
     assert [named.keeps_think_tag(model) for model in ("tutor", "test-1", "tutor-2", "")] == [

@@ -36,6 +36,7 @@ def test_without_the_setting_no_model_is_listed() -> None:
         ('[{"name": "a"}, {"name": "a"}]', "a is listed twice"),
         ('[{"name": "a", "roles": ["king"]}]', "king"),
         ("[", "malformed|truncated"),
+        ("[]", "lists no model"),
     ],
 )
 def test_a_list_that_cannot_be_meant_is_refused_with_the_reason(given: str, reason: str) -> None:

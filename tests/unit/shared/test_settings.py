@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from parley.runtime.server_urls import check_server_url
 from parley.runtime.settings import ServiceSettings, read
@@ -107,6 +107,18 @@ def test_secrets_that_cannot_be_read_are_said_in_one_line(
         (said,) = capsys.readouterr().err.splitlines()
         assert said.startswith(f"gateway: SECRETS_DIR: {folder} cannot be read: ")
         assert why in said
+
+
+class _WithGroups(ServiceSettings):
+    tokens_of_groups: dict[str, int] = Field(default_factory=dict)
+
+
+def test_a_value_that_is_no_json_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("NATS_URL", "nats://nats")
+    monkeypatch.setenv("TOKENS_OF_GROUPS", "staff=10")
+    with pytest.raises(SystemExit):
+        read(_WithGroups, "chat-store")
+    assert capsys.readouterr().err.startswith("chat-store: TOKENS_OF_GROUPS: must be JSON: ")
 
 
 def test_the_level_of_the_log_may_be_written_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,11 @@
 """The settings of how users sign in."""
 
 import ipaddress
+import os
 import re
 from typing import Final, Self
 
+import jwt
 from pydantic import Field, Secret, field_validator, model_validator
 
 from parley.runtime.forwarded import TrustedProxies
@@ -15,6 +17,9 @@ AUTH_MODES: Final = ("guest", "oidc", "jwt", "proxy", "api-key")
 _URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 _HEADER = re.compile(r"[A-Za-z0-9\-]+")
 _PUBLIC_KEY_ALGORITHM = re.compile(r"(RS|PS|ES)(256|384|512)|EdDSA")
+
+_BEFORE: Final = "GUESTS"
+"""The name of the setting before there were modes. What it closed must not be open."""
 
 _NEEDED: Final = {
     "oidc": ("oidc_issuer", "oidc_client_id"),
@@ -110,6 +115,8 @@ class SignInSettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _sign_in_is_possible(self) -> Self:
+        if self.auth_modes is None and os.environ.get(_BEFORE):
+            raise ValueError(f"{_BEFORE} is no longer a setting: set AUTH_MODES to `guest` (true) or `api-key` (false)")
         if not self.modes:
             raise ValueError(
                 f"AUTH_MODES must be set, as HOST is {self.host}: `guest` lets in everybody who reaches this address"
@@ -118,6 +125,10 @@ class SignInSettings(ServiceSettings):
             for name in names:
                 if mode in self.modes and not getattr(self, name):
                     raise ValueError(f"{name.upper()} must be set, as AUTH_MODES has `{mode}`")
+                if mode not in self.modes and getattr(self, name):
+                    raise ValueError(
+                        f"{name.upper()} is set, but AUTH_MODES has no `{mode}`: add it, or unset {name.upper()}"
+                    )
         if "jwt" in self.modes:
             self._check_jwt_key()
         return self
@@ -132,6 +143,8 @@ class SignInSettings(ServiceSettings):
         elif not names or not all(map(_PUBLIC_KEY_ALGORITHM.fullmatch, names)):
             # A public key is no secret: an issuer has one kind of key or the other.
             raise ValueError("JWT_ALGORITHMS must be algorithms such as RS256, or HS256 alone with a secret as JWT_KEY")
+        elif self.jwt_key is not None and not any(_is_key(self.jwt_key.get_secret_value(), name) for name in names):
+            raise ValueError(f"JWT_KEY is no public key (PEM) for {self.jwt_algorithms}")
 
     @property
     def modes(self) -> frozenset[str]:
@@ -144,6 +157,14 @@ class SignInSettings(ServiceSettings):
 def split(value: str) -> list[str]:
     """Return the parts of a comma-separated list."""
     return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _is_key(text: str, algorithm: str) -> bool:
+    try:
+        jwt.get_algorithm_by_name(algorithm).prepare_key(text)
+    except (jwt.exceptions.InvalidKeyError, ValueError, TypeError):
+        return False
+    return True
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,6 +1,7 @@
 """Settings of llm-worker, read from the environment."""
 
 import fnmatch
+import shutil
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
@@ -69,7 +70,9 @@ class WorkerSettings(MigratedServiceSettings):
     @classmethod
     def _are_tool_servers(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            parse_tool_servers(read_json(value.get_secret_value()))
+            for server in parse_tool_servers(read_json(value.get_secret_value())):
+                if server.command and shutil.which(server.command[0], path=server.env.get("PATH")) is None:
+                    raise ValueError(f"{server.name}: there is no program {server.command[0]} here")
         return value
 
     @property

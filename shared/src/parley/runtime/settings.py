@@ -139,8 +139,7 @@ def read(kind: type[Settings], service: str) -> Settings:
     try:
         return kind()  # type: ignore[call-arg]  # from the environment
     except SettingsError as error:
-        folder = os.environ.get("SECRETS_DIR", "")
-        print(f"{service}: SECRETS_DIR: {folder} cannot be read: {error.__cause__ or error}", file=sys.stderr)  # noqa: T201
+        print(f"{service}: {': '.join(unreadable(error))}", file=sys.stderr)  # noqa: T201
         raise SystemExit(2) from None
     except ValidationError as error:
         for problem in error.errors():
@@ -148,6 +147,14 @@ def read(kind: type[Settings], service: str) -> Settings:
             # What concerns several settings has no name of its own, and names them itself.
             print(f"{service}: {name + ': ' if name else ''}{reason(problem)}", file=sys.stderr)  # noqa: T201
         raise SystemExit(2) from None
+
+
+def unreadable(error: SettingsError) -> tuple[str, str]:
+    """Return the name of the setting that could not be read at all, and what is wrong with it."""
+    field = re.search(r'error parsing value for field "(\w+)"', str(error))
+    if field is not None:
+        return field[1].upper(), "must be JSON" + (f": {error.__cause__}" if error.__cause__ else "")
+    return "SECRETS_DIR", f"{os.environ.get('SECRETS_DIR', '')} cannot be read: {error.__cause__ or error}"
 
 
 def reason(problem: ErrorDetails) -> str:

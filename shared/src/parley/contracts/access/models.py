@@ -89,12 +89,14 @@ def parse(text: str | bytes) -> ModelCatalog:
     """Read the JSON of ``MODELS``: a list of :class:`AllowedModel`.
 
     Raises:
-        ValueError: it is not such a list, or names a model twice.
+        ValueError: it is not such a list, is empty, or names a model twice.
     """
     try:
         models = msgspec.json.decode(text, type=tuple[AllowedModel, ...])
     except UNDECODABLE as error:
         raise ValueError(str(error)) from error
+    if not models:
+        raise ValueError("lists no model; unset it for all that the provider offers")
     names = [model.name for model in models]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
