@@ -28,7 +28,7 @@ from parley.contracts import streams
 from parley.contracts.access.permissions import USERS
 from parley.runtime.nats.connect import connect
 from parley.runtime.nats.provision import provision
-from parley_cli.doctor import provider_check
+from parley_cli.doctor import provider_check, settings_check
 from parley_cli.doctor import target as targets
 from parley_cli.doctor.checks import run_checks
 from parley_cli.doctor.clock import Clock
@@ -181,6 +181,25 @@ async def test_a_short_key_and_values_that_cannot_be(here: Installation) -> None
     assert "secrets.token_urlsafe" in result.fix("SECRET_KEY")
     assert any(problem.startswith("PROMPT_BATCH: ") and "chat-store" in problem for problem in result.problems)
     assert any(problem.startswith("NATS_URL: begins with http://") for problem in result.problems)
+
+
+async def test_settings_that_contradict_each_other(here: Installation) -> None:
+    result = await here.check(AUTH_MODES="oidc", TOKENS_PER_DAY_OF_GROUPS="staff=10")
+    assert "OIDC_ISSUER must be set, as AUTH_MODES has `oidc` (gateway)." in result.problems
+    assert any(problem.startswith("TOKENS_PER_DAY_OF_GROUPS: must be JSON: ") for problem in result.problems)
+
+
+def test_settings_are_compared_even_where_those_are_missing_that_a_stack_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NATS_URL", "DATABASE_URL", "SECRET_KEY", "SECRETS_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AUTH_MODES", "oidc")
+    nothing = dict.fromkeys(
+        ("nats_url", "database_url", "secret_key", "openai_base_url", "openai_api_key", "model"), ""
+    )
+    target = targets.Target(**nothing, nats_monitor_url="", ports={}, stack=None, secrets=None)
+    found = settings_check.check(target).findings
+    assert any("OIDC_ISSUER must be set" in finding.text and finding.level == "problem" for finding in found)
+    assert any("SECRET_KEY is not set" in finding.text and finding.level == "note" for finding in found)
 
 
 async def test_a_port_that_another_program_has(here: Installation) -> None:
@@ -571,6 +590,8 @@ async def test_a_running_stack_is_sound_until_a_part_of_it_hangs(tmp_path: Path)
         for user in USERS:
             assert result.has("ok", f"The user {user.user} has all its permissions")
         assert result.has("ok", "llm-worker offers")
+        # What it tries reaches no service.
+        assert "decode" not in stack.log
         worker = stack.state.processes["llm-worker"].pid
         assert worker is not None
         pause(worker)

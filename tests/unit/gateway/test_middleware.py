@@ -79,7 +79,8 @@ async def test_each_request_is_one_log_line(caplog: pytest.LogCaptureFixture) ->
     caplog.set_level(logging.INFO, "gateway.access")
     async with client(app()) as http:
         await http.get(httpx.URL("http://chat.test").copy_with(raw_path=b"/v1/a%0aFAKE%20LINE?q=private"))
-        await http.get("/healthz")
+        for probe in ("/healthz", "/v1/config"):
+            await http.get(probe)
     (record,) = [record for record in caplog.records if record.name == "gateway.access"]
     assert record.getMessage() == "GET /v1/a%0aFAKE%20LINE 404"
     assert record.__dict__["ms"] >= 0

@@ -4,6 +4,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -21,6 +22,8 @@ from parley.runtime.settings import below
 log = logging.getLogger("gateway.access")
 
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+_PROBED = "/v1/config"
+"""What the proxy's health check asks for every two seconds: logged when it fails."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SHARED = re.compile("(/v1)?/shared/")
 _CLIENT_CLOSED = 499
@@ -148,7 +151,8 @@ class _Request:
         user_id = scope["state"].get("user_id")
         if user_id is not None:
             fields["user_id"] = user_id
-        level = logging.DEBUG if path in _QUIET else logging.INFO
+        quiet = path in _QUIET or (path == _PROBED and self.status == HTTPStatus.OK)
+        level = logging.DEBUG if quiet else logging.INFO
         log.log(level, "%s %s %d", method, path, self.status, extra=fields)
 
 
