@@ -1,6 +1,7 @@
 """What people do with `docker compose`: each test begins with the installation running and nothing set."""
 
 import asyncio
+import re
 import resource
 import signal
 import subprocess
@@ -174,7 +175,7 @@ READERS = {
     "MCP_ROUNDS": ("3", {"llm-worker"}),
     "COMPOSE_PROFILES": ("ollama", MODEL_READERS),
     "OLLAMA_MODEL": ("some:small", MODEL_READERS),
-    "PARLEY_ADDRESS": ("127.0.0.2", {"proxy"}),
+    "PARLEY_ADDRESS": ("127.0.0.2", {"gateway", "proxy"}),
     "PARLEY_PORT": ("18765", {"proxy"}),
     "ALLOWED_ORIGINS": ("https://other.example", {"gateway", "push"}),
     "TRUSTED_PROXIES": ("172.16.0.0/12", {"gateway", "push"}),
@@ -292,6 +293,17 @@ async def test_a_bad_key_is_named_and_goes_with_its_line(installation: Installat
     installation.configure()
     await asyncio.to_thread(installation.up)
     await still_there(installation, before)
+
+
+def test_who_publishes_it_to_others_says_how_they_sign_in(installation: Installation) -> None:
+    installation.configure(PARLEY_ADDRESS="0.0.0.0")
+    installation.up(ready=False)
+    wait_until(
+        lambda: "gateway: AUTH_MODES must be set" in installation.compose("logs", "gateway"), deadline=60, every=0.3
+    )
+    installation.configure(PARLEY_ADDRESS="0.0.0.0", AUTH_MODES="guest")
+    installation.up()
+    assert installation.config()["auth"]["guest"] is True
 
 
 async def test_the_published_port_moves(installation: Installation) -> None:
@@ -510,6 +522,23 @@ async def test_a_backup_is_restored_as_documented(installation: Installation) ->
     await still_there(installation, before)
 
 
+async def test_a_program_gets_a_user_and_a_key_from_the_operator(installation: Installation) -> None:
+    (user,) = re.findall(r"^[0-9a-f-]{36}$", operate(installation, "users", "create", "nightly report"), re.M)
+    said = operate(installation, "keys", "create", user, "--name", "report", "--scope", "openai")
+    (key,) = re.findall(r"^pk_\S+$", said, re.M)
+    headers = {"Authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=installation.url, headers=headers, trust_env=False, timeout=60) as http:
+        body = {"model": "demo-fast", "messages": [{"role": "user", "content": "Good evening"}]}
+        answer = await http.post("/openai/v1/chat/completions", json=body)
+        assert answer.status_code == 200, answer.text
+        # A conversation with images is larger than what nginx reads by default.
+        body["messages"][0]["content"] = "x" * (3 * 1024 * 1024)  # type: ignore[index]
+        refused = await http.post("/openai/v1/chat/completions", json=body)
+    assert refused.status_code == 413
+    assert refused.json()["error"]["type"] == "invalid_request_error"
+    assert user in operate(installation, "usage")
+
+
 CLOCKS = ["--service=gateway:8000", "--service=chat-store:9000", "--service=llm-worker:9000", "--service=push:9000"]
 
 
@@ -519,6 +548,9 @@ CLOCKS = ["--service=gateway:8000", "--service=chat-store:9000", "--service=llm-
         (["doctor"], "Nothing is wrong."),
         (["doctor", *CLOCKS], "The clocks of 4 services agree"),
         (["dead-letters", "list"], ""),
+        (["users", "list"], "guest"),
+        (["keys", "list"], ""),
+        (["usage"], ""),
         (["--help"], "demo-model"),
     ],
 )

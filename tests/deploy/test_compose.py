@@ -28,6 +28,12 @@ def test_it_is_a_valid_compose_file() -> None:
     assert sorted(compose_spec.PyCompose.from_json(json.dumps(document)).service_names()) == sorted(SERVICES)
 
 
+def test_the_operators_image_is_built_with_the_services_and_started_by_run_alone() -> None:
+    # Of an older version, it would make backups without what is new, and restore an older schema.
+    assert "profiles" not in SERVICES["operator"]
+    assert SERVICES["operator"]["scale"] == 0
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_names_only_what_there_is(service: str) -> None:
     definition = SERVICES[service]
@@ -76,7 +82,7 @@ def test_an_image_of_others_is_pinned() -> None:
 
 
 def test_what_runs_with_nothing_set_needs_no_profile() -> None:
-    running = {name for name, definition in SERVICES.items() if not definition.get("profiles")}
+    running = {name for name, each in SERVICES.items() if not each.get("profiles") and each.get("scale") != 0}
     assert running == {*OURS, "secrets", "migrate", "nats", "postgres", "proxy", "demo-model"}
 
 
@@ -167,7 +173,8 @@ def choose(service: str, **environment: str) -> dict[str, str]:
         timeout=60,
     )
     lines = dict(line.split("=", 1) for line in output.stdout.splitlines())
-    return {name: lines.get(name, "") for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY", "MODEL", "ANY_MODEL", "DEMO")}
+    names = ("OPENAI_BASE_URL", "OPENAI_API_KEY", "MODEL", "ANY_MODEL", "DEMO", "AUTH_MODES")
+    return {name: lines.get(name, "") for name in names}
 
 
 @pytest.mark.parametrize(
@@ -194,6 +201,26 @@ def test_the_demo_model_answers_until_another_is_set(
     # The key is the worker's alone.
     assert choose("llm-worker", **environment)["OPENAI_API_KEY"] == environment.get("OPENAI_API_KEY", "")
     assert choose("gateway", **environment)["OPENAI_API_KEY"] in ("", "set")
+
+
+@pytest.mark.parametrize(
+    ("environment", "modes"),
+    [
+        ({}, "guest"),
+        ({"PARLEY_ADDRESS": "127.0.0.2"}, "guest"),
+        ({"PARLEY_ADDRESS": "[::1]"}, "guest"),
+        ({"PARLEY_ADDRESS": "0.0.0.0"}, ""),
+        ({"PARLEY_ADDRESS": "192.0.2.7"}, ""),
+        ({"PARLEY_ADDRESS": "0.0.0.0", "AUTH_MODES": "guest"}, "guest"),
+        ({"AUTH_MODES": "oidc"}, "oidc"),
+        # An installation that was closed to guests by the setting's earlier name is not opened by an upgrade.
+        ({"GUESTS": "false"}, ""),
+    ],
+)
+def test_guests_are_let_in_by_themselves_where_this_machine_alone_reaches_the_page(
+    environment: dict[str, str], modes: str
+) -> None:
+    assert choose("gateway", **environment)["AUTH_MODES"] == modes
 
 
 def test_the_example_names_every_variable_and_sets_none() -> None:
