@@ -1,13 +1,18 @@
 """The two configurations of nginx say the same, but for the path, and let through what the gateway allows."""
 
 import re
+import threading
 from collections import Counter
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 
+from parley_cli.embedded.ports import LOOPBACK
 from tests.deploy.support.held_requests import LARGEST_BODY, LONGEST_ANSWER, held_paths
+from tests.deploy.support.stack import Proxy, nginx_program
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "proxy"
 ONLY_BELOW = {
@@ -96,3 +101,31 @@ def test_what_is_sent_when_an_answer_is_complete_is_waited_for(name: str, base: 
 )
 def test_the_location_of_a_path(path: str, read_timeout: int) -> None:
     assert seconds(location_of("nginx.conf", path)["proxy_read_timeout"]) == read_timeout
+
+
+class _SignOut(BaseHTTPRequestHandler):
+    """Answers as the gateway does at a sign-in and a sign-out with an ID token as large as a cookie may be."""
+
+    def do_GET(self) -> None:
+        self.send_response(303)
+        self.send_header("Location", f"/?id_token_hint={'t' * 3800}")
+        self.send_header("Set-Cookie", f"id={'t' * 3800}; HttpOnly")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("name", "base"), [("nginx.conf", ""), ("below-a-path.conf", "/chat")])
+def test_the_cookies_of_a_sign_in_are_passed_on(name: str, base: str, tmp_path: Path) -> None:
+    if nginx_program() is None:
+        pytest.skip("nginx is not installed (Debian: nginx-light), so the proxy was not tried")
+    with ThreadingHTTPServer((LOOPBACK, 0), _SignOut) as gateway:
+        threading.Thread(target=gateway.serve_forever, daemon=True).start()
+        port = gateway.server_address[1]
+        with Proxy(tmp_path / "proxy", gateway=port, push=port, config=name) as proxy:
+            response = httpx.get(f"{proxy.url}{base}/v1/auth/oidc/callback", trust_env=False)
+        gateway.shutdown()
+    assert response.status_code == 303
+    assert len(response.headers["set-cookie"]) > 3800
