@@ -193,10 +193,18 @@ def test_settings_are_compared_even_where_those_are_missing_that_a_stack_sets(mo
     for name in ("NATS_URL", "DATABASE_URL", "SECRET_KEY", "SECRETS_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AUTH_MODES", "oidc")
-    nothing = dict.fromkeys(
-        ("nats_url", "database_url", "secret_key", "openai_base_url", "openai_api_key", "model"), ""
+    target = targets.Target(
+        nats_url="",
+        database_url="",
+        secret_key="",
+        openai_base_url="",
+        openai_api_key="",
+        model="",
+        nats_monitor_url="",
+        ports={},
+        stack=None,
+        secrets=None,
     )
-    target = targets.Target(**nothing, nats_monitor_url="", ports={}, stack=None, secrets=None)
     found = settings_check.check(target).findings
     assert any("OIDC_ISSUER must be set" in finding.text and finding.level == "problem" for finding in found)
     assert any("SECRET_KEY is not set" in finding.text and finding.level == "note" for finding in found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Final
 
@@ -29,7 +30,7 @@ _INSTEAD: Final = {
 """Values for what may be missing."""
 
 
-def _errors(kind: type[BaseSettings], **instead: str) -> list[ErrorDetails]:
+def _errors(kind: Callable[..., BaseSettings], **instead: str) -> list[ErrorDetails]:
     """Return what is missing and what is wrong. Settings are compared with each other only once none is missing."""
     try:
         kind(**instead)
