@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import watchfiles
@@ -67,11 +68,26 @@ def _vite(stack: Stack) -> ProcessSpec:
     )
 
 
+def options_of(arguments: Sequence[str]) -> StackOptions:
+    """Return what `make dev ARGS="…"` runs."""
+    parser = argparse.ArgumentParser(prog="make dev ARGS=…", description=__doc__)
+    parser.add_argument("--data", type=Path, default=DEFAULT_FOLDER, help="folder of the data")
+    parser.add_argument("--port", type=int, default=8000, help="of the gateway; Vite logs its own")
+    parser.add_argument("--push-port", type=int, default=8001)
+    given = parser.parse_args(arguments)
+    return StackOptions(
+        folder=given.data.absolute(),
+        inherited=os.environ,
+        web_dist=WEB / "dist",
+        restart_delays=_RESTART_DELAYS,
+        port=given.port,
+        push_port=given.push_port,
+    )
+
+
 def main() -> int:
     """Run until a signal; return the exit code."""
-    options = StackOptions(
-        folder=DEFAULT_FOLDER.absolute(), inherited=os.environ, web_dist=WEB / "dist", restart_delays=_RESTART_DELAYS
-    )
+    options = options_of(sys.argv[1:])
     try:
         return asyncio.run(run_stack(options, develop))
     except (StackError, EmbeddedError) as error:

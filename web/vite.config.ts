@@ -27,6 +27,9 @@ export default defineConfig({
     proxy: {
       // The Host header is not changed: gateway and push compare it with the page's origin.
       "/v1": { target: gateway },
+      "/openai": { target: gateway },
+      "/ai-sdk": { target: gateway },
+      "/ag-ui": { target: gateway },
       "/ws": { target: push, ws: true },
     },
   },
