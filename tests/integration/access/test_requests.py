@@ -270,7 +270,6 @@ SENDERS: Final[dict[str, set[str]]] = {
     "end_provider_sessions": {"gateway"},
     "resolve_session": {"gateway", "push"},
     "resolve_api_key": {"gateway", "push"},
-    "resolve_external": {"gateway"},
     "get_shared": {"gateway"},
     "find_revoked": {"gateway", "push"},
     "sync": {"push"},
@@ -280,6 +279,7 @@ SENDERS: Final[dict[str, set[str]]] = {
     "release": {"llm-worker"},
     # What administrators do by the gateway, which has asked for their role, operators do by the command line.
     "get_user": {"gateway", "operator"},
+    "resolve_external": {"gateway", "operator"},
     "list_users": {"gateway", "operator"},
     "update_user": {"gateway", "operator"},
     "create_api_key": {"gateway", "operator"},
