@@ -3,6 +3,7 @@
 import asyncio
 import time
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -132,6 +133,17 @@ async def test_a_running_answer_is_stopped_and_a_queued_prompt_deleted(user: Use
     assert (await user.http.post(f"/v1/chats/{chat_id}/stop", json={"message_id": "no id"})).status_code == 422
     assert (await user.http.delete(f"/v1/chats/{chat_id}/messages/{message_id}")).status_code == 204
     assert store.last["delete_message"].message_id == message_id
+
+
+@pytest.mark.parametrize("call_id", ["call_1", "functions.clock:0", "ns/clock#1?", "../..", "a%2Fb", "Würfel"])
+async def test_a_call_is_decided_whatever_its_provider_named_it(user: User, store: FakeStore, call_id: str) -> None:
+    chat_id, answer_id = await user.new_chat(), new_id()
+    path = f"/v1/chats/{chat_id}/messages/{answer_id}/tool-calls/{quote(call_id, safe='')}"
+    response = await user.http.post(path, json={"approve": False})
+    assert response.status_code == 204, response.text
+    assert store.last["decide_tool_call"] == rpc.DecideToolCall(
+        user_id=user.id, chat_id=chat_id, message_id=answer_id, call_id=call_id, approve=False
+    )
 
 
 async def test_members_are_invited_listed_and_removed(user: User, other: User, store: FakeStore) -> None:

@@ -158,6 +158,9 @@ class FakeChats(Part):
     def _stop(self, request: rpc.Stop) -> Any:
         return rpc.Done() if self._may(request) else not_found()
 
+    def _decide_tool_call(self, request: rpc.DecideToolCall) -> Any:
+        return rpc.Done() if self._may(request) else _NOT_FOUND
+
     def _search(self, request: rpc.Search) -> Any:
         hit = rpc.SearchHit(chat_id="c", chat_title=None, message_id="m", role="user", excerpt=f"… {request.query} …")
         return rpc.SearchReply(items=[hit], next=None)

@@ -99,7 +99,8 @@ async def regenerate(
     return Accepted(chat_id=chat_id, message_id=answer.id)
 
 
-@router.post("/{message_id}/tool-calls/{call_id}", status_code=204)
+# A provider chooses the ids of calls: one may have a slash.
+@router.post("/{message_id}/tool-calls/{call_id:path}", status_code=204)
 @raises(Conflict)
 async def decide_tool_call(
     gateway: GatewayDependency,
