@@ -356,3 +356,12 @@ async def test_a_server_that_refuses_is_logged_with_its_status_and_without_crede
     http.status = None
     assert await call("echo") == "Noon."
     assert all(SECRET not in record.getMessage() for record in caplog.records if record.name.startswith("llm_worker"))
+
+
+async def test_a_server_is_reached_through_the_proxy_of_the_environment(
+    http: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{http.port}")
+    connection = ServerConnection(ToolServer(name="http", url="http://tools.invalid/mcp", timeout=START))
+    assert (await connection.call("echo", {}, key="k")).text == "Noon."
+    await connection.close()

@@ -19,7 +19,7 @@ from llm_worker.tools.configuration import ToolServer
 if TYPE_CHECKING:
     import mcp
 
-    from llm_worker.tools.transports import IsolatingTransport
+    from llm_worker.tools.transports import IsolatingClient
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Session:
         self._client: asyncio.Future[mcp.Client] = asyncio.get_running_loop().create_future()
         self._closing = asyncio.Event()
         self._opening: asyncio.Timeout | None = None
-        self._http: IsolatingTransport | None = None
+        self._http: IsolatingClient | None = None
         self.responded_at = time.monotonic()
         self.suspect = False
         self.retired = False
@@ -146,8 +146,7 @@ class Session:
         import httpx2
         from mcp.client.streamable_http import streamable_http_client
 
-        self._http = transports.IsolatingTransport()
         timeout = httpx2.Timeout(CONNECT_TIMEOUT, read=server.timeout + CONNECT_TIMEOUT)
-        http = httpx2.AsyncClient(headers=server.headers, timeout=timeout, transport=self._http)
+        http = self._http = transports.IsolatingClient(headers=server.headers, timeout=timeout)
         await stack.enter_async_context(http)
         return streamable_http_client(server.url, http_client=http, max_sse_event_size=transports.MAX_MESSAGE_BYTES)

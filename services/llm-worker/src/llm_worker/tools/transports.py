@@ -75,29 +75,27 @@ def register_encoding() -> None:
         codecs.register({ENCODING: info}.get)
 
 
-class IsolatingTransport(httpx2.AsyncHTTPTransport):
+class IsolatingClient(httpx2.AsyncClient):
     """Makes a response of an error of the connection, so that only its request fails.
 
     Attributes:
         problem: Of the last request that failed: the error's type, or the status. It has no URL.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.problem: str | None = None
+    problem: str | None = None
 
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
         try:
-            response = await super().handle_async_request(request)
+            response = await super().send(request, **options)
         except httpx2.TransportError as error:
             self.problem = kind_of(error)
-            return httpx2.Response(502)
+            return httpx2.Response(502, request=request)
         if response.status_code >= 300:
             self.problem = f"HTTP {response.status_code}"
         if response.status_code == 404 and "mcp-session-id" in request.headers:
             # Its body may say something else, but the session is gone.
             await response.aclose()
-            return httpx2.Response(404)
+            return httpx2.Response(404, request=request)
         if not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
             response.stream = _LimitedBody(response.stream)
         return response
