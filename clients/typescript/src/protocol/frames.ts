@@ -91,7 +91,7 @@ export interface ToolCall {
   readonly name: string;
   /** JSON, as the model wrote it. */
   readonly arguments?: string;
-  /** The server that runs it for Parley; null: a tool of the client, which runs it and sends the result. */
+  /** The server that runs it for Parley; null: a tool of the client, which runs it and sends the result; `unknown`: nobody has such a tool, and the call has failed. */
   readonly server?: string | null;
   /** `called` is the last one of a client's tool. */
   readonly status?: "awaiting_approval" | "called" | "complete" | "denied" | "failed" | "running";

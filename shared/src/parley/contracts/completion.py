@@ -41,7 +41,8 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         id: The provider's, unique within the answer.
         arguments: JSON, as the model wrote it.
-        server: The server that runs it for Parley; null: a tool of the client, which runs it and sends the result.
+        server: The server that runs it for Parley; null: a tool of the client, which runs it and sends the result;
+            ``unknown``: nobody has such a tool, and the call has failed.
         status: ``called`` is the last one of a client's tool.
         result: Text, or JSON as text; null until there is one. Of a failed call, why.
         seconds: How long it ran.

@@ -238,14 +238,17 @@ class _SessionExpired(Exception):
 
 def text_of(result: Any) -> str:
     """Return a result of the SDK as text: its texts, or JSON if there is only structured content."""
-    texts: list[str] = []
-    for block in result.content:
-        text = getattr(block, "text", None) or getattr(getattr(block, "resource", None), "text", None)
-        if isinstance(text, str):
-            texts.append(text)
-        else:
-            media = getattr(block, "mime_type", None)
-            texts.append(f"[{block.type}{f': {media}' if media else ''}]")
+    texts = [_text_of_block(block) for block in result.content]
     if not texts and result.structured_content is not None:
         return json.dumps(result.structured_content, ensure_ascii=False)
     return "\n".join(texts)
+
+
+def _text_of_block(block: Any) -> str:
+    """The text of a block, or of the resource in it; of anything else, what it is and where."""
+    described = getattr(block, "resource", block)
+    text = getattr(described, "text", None)
+    if isinstance(text, str):
+        return text
+    about = [str(value) for name in ("mime_type", "uri") if (value := getattr(described, name, None))]
+    return f"[{': '.join([block.type, ', '.join(about)])}]" if about else f"[{block.type}]"
