@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -153,6 +154,19 @@ async def test_a_program_that_does_not_answer_a_call_is_started_again(
 
     await eventually(answers, deadline=START)
     assert len(hanging.pids) >= 2
+
+
+async def test_calls_at_once_after_a_silence_leave_a_connection_that_is_dead(
+    program: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "_MAX_IDLE", 0.0)
+    paused = program(timeout=START)
+    assert await paused.call() == "Noon."
+    os.kill(paused.pids[0], signal.SIGSTOP)
+    monkeypatch.setattr(connections, "_LIST_TIMEOUT", 0.5)
+    first, second = await asyncio.gather(paused.call(), paused.call())
+    assert (first, second) == ("Noon.", "Noon.")
+    assert len(paused.pids) == 2
 
 
 async def test_a_list_that_a_busy_program_does_not_answer_disturbs_no_call(

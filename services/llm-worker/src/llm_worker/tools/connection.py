@@ -151,7 +151,7 @@ class ServerConnection:
         session = self._session
         if session is None or session.retired:
             return
-        is_idle = not session.users and time.monotonic() - session.responded_at >= _MAX_IDLE
+        is_idle = not session.calls and time.monotonic() - session.responded_at >= _MAX_IDLE
         if is_idle or session.suspect:
             with contextlib.suppress(ToolServerError):
                 await self._fetch_tools(_LIST_TIMEOUT)
@@ -172,7 +172,7 @@ class ServerConnection:
                         if cursor is None:
                             break
             except TimeoutError:
-                if session.suspect or session.users == 1:
+                if session.suspect or not session.calls:
                     session.retire()
                 raise ToolServerError("no answer in time") from None
             except Exception as error:
@@ -187,6 +187,7 @@ class ServerConnection:
     async def _call(self, tool: str, arguments: dict[str, Any], key: str) -> ToolResult:
         meta: Any = {IDEMPOTENCY_KEY: key}
         async with self._use() as (session, client):
+            session.calls += 1
             try:
                 result = await client.call_tool(tool, arguments, self._server.timeout, meta=meta)
             except asyncio.CancelledError:
@@ -194,6 +195,8 @@ class ServerConnection:
                 raise
             except Exception as error:
                 return self._failure(error, session)
+            finally:
+                session.calls -= 1
             session.note_response()
         return ToolResult(self._cut(text_of(result)), failed=bool(result.is_error))
 

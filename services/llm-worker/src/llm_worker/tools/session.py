@@ -40,7 +40,7 @@ class Session:
         responded_at: When the server last answered.
         suspect: A call on it was cancelled or not answered in time, and nothing has been answered since.
         retired: Nobody new may use it.
-        users: How many use it now.
+        calls: How many calls run on it; while there are any, the server may be busy.
     """
 
     def __init__(self, server: ToolServer, *, on_end: Callable[["Session"], None] | None = None) -> None:
@@ -52,7 +52,8 @@ class Session:
         self.responded_at = time.monotonic()
         self.suspect = False
         self.retired = False
-        self.users = 0
+        self.calls = 0
+        self._users = 0
         self._owner = asyncio.create_task(self._own(), name=f"tools {server.name}")
         if on_end is not None:
             self._owner.add_done_callback(lambda _: on_end(self))
@@ -69,19 +70,19 @@ class Session:
         Raises:
             ToolServerError: it cannot be opened.
         """
-        self.users += 1
+        self._users += 1
         try:
             await asyncio.wait({self._client})
             yield self._client.result()
         finally:
-            self.users -= 1
+            self._users -= 1
             if self.retired:
                 self.retire()
 
     def retire(self) -> None:
         """Close it once nobody uses it. Repeated: no effect."""
         self.retired = True
-        if not self.users:
+        if not self._users:
             self._close()
 
     def _close(self) -> None:
