@@ -87,7 +87,7 @@ class Session:
 
     def _close(self) -> None:
         self._closing.set()
-        if self._opening is not None and not self._opening.expired() and not self._client.done():
+        if self._opening is not None and not self._opening.expired():
             # It is cancelled once at most: the SDK ends the program under a shield, which a second cancellation breaks.
             self._opening.reschedule(asyncio.get_running_loop().time())
 
@@ -107,14 +107,14 @@ class Session:
             for name in ("mcp", "client"):  # what these loggers of the SDK say quotes URLs and arguments
                 logging.getLogger(name).setLevel(logging.CRITICAL)
             async with contextlib.AsyncExitStack() as stack:
-                async with asyncio.timeout(0 if self._closing.is_set() else CONNECT_TIMEOUT) as self._opening:
-                    transport = await self._transport(stack)
-                    info = mcp.types.Implementation(name="parley", version="1")
-                    client = mcp.Client(transport, client_info=info, cache=None)
-                    await stack.enter_async_context(client)
-                self.note_response()
-                self._client.set_result(client)
-                await self._closing.wait()
+                client = mcp.Client(
+                    await self._transport(stack),
+                    client_info=mcp.types.Implementation(name="parley", version="1"),
+                    cache=None,
+                )
+                if not self._closing.is_set():
+                    await self._open(client, stack)
+                    await self._closing.wait()
         except Exception as error:
             self._log_failure(error)
         finally:
@@ -122,6 +122,15 @@ class Session:
             if not self._client.done():
                 self._client.set_exception(ToolServerError(f"The tool server {self._server.name} cannot be reached."))
                 self._client.exception()  # retrieved, or asyncio logs it when nobody waits any more
+
+    async def _open(self, client: "mcp.Client", stack: contextlib.AsyncExitStack) -> None:
+        async with asyncio.timeout(CONNECT_TIMEOUT) as self._opening:
+            try:
+                await stack.enter_async_context(client)
+            finally:
+                self._opening = None
+        self.note_response()
+        self._client.set_result(client)
 
     def _log_failure(self, error: Exception) -> None:
         from llm_worker.tools.transports import kind_of
