@@ -159,7 +159,7 @@ class FakeChats(Part):
         return rpc.Done() if self._may(request) else not_found()
 
     def _decide_tool_call(self, request: rpc.DecideToolCall) -> Any:
-        return rpc.Done() if self._may(request) else _NOT_FOUND
+        return rpc.Done() if self._may(request) else not_found()
 
     def _search(self, request: rpc.Search) -> Any:
         hit = rpc.SearchHit(chat_id="c", chat_title=None, message_id="m", role="user", excerpt=f"… {request.query} …")
