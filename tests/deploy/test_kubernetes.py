@@ -12,7 +12,7 @@ import yaml
 
 from parley.contracts import streams
 from tests.deploy.support import dockerfile, kubernetes, settings
-from tests.deploy.support.held_requests import LARGEST_BODY, LONGEST_ANSWER, held_paths
+from tests.deploy.support.delayed_requests import LARGEST_BODY, LONGEST_ANSWER, delayed_paths
 from tests.deploy.support.kubernetes import K8S, Resource, overlay
 from tests.deploy.support.paths import ROOT
 from tests.deploy.support.settings import CONFIGURABLE, MODELS, SETTINGS
@@ -530,7 +530,7 @@ def test_the_outside_reaches_the_socket_the_interface_and_the_page(everything: l
     assert backends["/"] == "gateway"
 
 
-@pytest.mark.parametrize("path", held_paths())
+@pytest.mark.parametrize("path", delayed_paths())
 def test_what_is_sent_when_an_answer_is_complete_is_waited_for(everything: list[Resource], path: str) -> None:
     (route,) = kubernetes.of_kind(everything, "HTTPRoute").values()
     matched = [

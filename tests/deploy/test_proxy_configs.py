@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from parley_cli.embedded.ports import LOOPBACK
-from tests.deploy.support.held_requests import LARGEST_BODY, LONGEST_ANSWER, held_paths
+from tests.deploy.support.delayed_requests import LARGEST_BODY, LONGEST_ANSWER, delayed_paths
 from tests.deploy.support.stack import Proxy, nginx_program
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "proxy"
@@ -84,7 +84,7 @@ def location_of(name: str, path: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("name", "base"), [("nginx.conf", ""), ("below-a-path.conf", "/chat")])
-@pytest.mark.parametrize("path", held_paths())
+@pytest.mark.parametrize("path", delayed_paths())
 def test_what_is_sent_when_an_answer_is_complete_is_waited_for(name: str, base: str, path: str) -> None:
     directives = location_of(name, base + path)
     assert directives["proxy_pass"] == "http://$gateway"

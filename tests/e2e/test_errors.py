@@ -188,7 +188,7 @@ async def test_an_error_that_no_retry_cures_is_reported_at_once(client: ParleyCl
 @pytest.mark.parametrize(
     "model", ["demo-error-429-once", "demo-error-500-once", "demo-cut-once", "demo-error-mid-stream-once"]
 )
-async def test_trouble_that_a_retry_cures_is_not_seen_at_the_end(client: ParleyClient, model: str) -> None:
+async def test_an_error_that_a_retry_resolves_is_not_seen_at_the_end(client: ParleyClient, model: str) -> None:
     chat = await client.api.create_chat(model=model)
     async with client.watch(chat.id) as watch:
         answer = await watch.answer_to(await client.api.send(chat.id, f"transient {model}"))

@@ -85,11 +85,11 @@ class RunReader(Reader):
             case {"type": "RUN_FINISHED"}:
                 reading.end = "complete"
                 if self._open:
-                    reading.trouble = "a message has not ended"
+                    reading.problem = "a message has not ended"
             case {"type": "RUN_ERROR"}:
                 reading.end = "failed"
         reading.numbers.append(number)
 
     def _require_open(self, message_id: str) -> None:
         if message_id not in self._open:
-            self.reading.trouble = "a message goes on that has not started"
+            self.reading.problem = "a message goes on that has not started"

@@ -64,9 +64,9 @@ class Reader {
     const { chat } = this;
     const parts = chat.messages.at(-1)?.role === "assistant" ? chat.messages.at(-1).parts : [];
     const textOf = (kind) => parts.map(({ type, text }) => (type === kind ? text : "")).join("");
-    let trouble = this.#end === "refused" ? chat.error.message : "";
-    if (chat.messages.length > 2) trouble = `there are ${chat.messages.length} messages`;
-    return { end: this.#end, trouble, text: textOf("text"), reasoning: textOf("reasoning") };
+    let problem = this.#end === "refused" ? chat.error.message : "";
+    if (chat.messages.length > 2) problem = `there are ${chat.messages.length} messages`;
+    return { end: this.#end, problem, text: textOf("text"), reasoning: textOf("reasoning") };
   }
 }
 

@@ -85,5 +85,5 @@ class ChatReader(Reader):
                 "text": self.ask.prompt,
             }
         )
-        self.reading.end, self.reading.trouble = reply["end"], reply["trouble"]
+        self.reading.end, self.reading.problem = reply["end"], reply["problem"]
         self.reading.text, self.reading.reasoning = reply["text"], reply["reasoning"]

@@ -42,8 +42,8 @@ def check(readings: Iterable[Reading], stored: Stored) -> Findings:
 def _violations(reading: Reading, stored: Stored, findings: Findings) -> Iterable[str]:
     if any(later <= earlier for earlier, later in pairwise(reading.numbers)):
         yield "an event came twice, or out of order"
-    if reading.trouble:
-        yield reading.trouble
+    if reading.problem:
+        yield reading.problem
     if not reading.end:
         yield f"no end came (after {reading.cuts} cuts)"
         return

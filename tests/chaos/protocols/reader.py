@@ -41,7 +41,7 @@ class Reading:
         numbers: Of each event, in the order in which they came; none where the protocol has no numbers.
         text, reasoning: As the client shows them.
         cuts: How often it was cut off before the end, and went on.
-        trouble: What it saw that the protocol does not allow, or the refusal.
+        problem: What it saw that the protocol does not allow, or the refusal.
     """
 
     number: int
@@ -51,7 +51,7 @@ class Reading:
     reasoning: str = ""
     cuts: int = 0
     end: End = ""
-    trouble: str = ""
+    problem: str = ""
 
 
 class Reader(ABC):
@@ -79,9 +79,9 @@ class Reader(ABC):
     async def _read(self) -> None:
         """Ask for the answer, or go on with it, and return at the end or when cut off. May be cancelled."""
 
-    def _refuse(self, trouble: str) -> None:
+    def _refuse(self, problem: str) -> None:
         self.reading.end = "refused"
-        self.reading.trouble = trouble
+        self.reading.problem = problem
 
 
 Connect = Callable[[str, str], AbstractAsyncContextManager[Callable[[Ask], Reader]]]

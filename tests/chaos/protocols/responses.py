@@ -75,7 +75,7 @@ class ResponseReader(Reader):
         parts = item["content"] if item["type"] == "message" else item["summary"]
         text = "".join(part["text"] for part in parts)
         if self._streamed.get(item["id"], "") != text:
-            self.reading.trouble = "the deltas of an item are not its text"
+            self.reading.problem = "the deltas of an item are not its text"
         if item["type"] == "message":
             self.reading.text += text
         else:

@@ -58,7 +58,7 @@ READING = Reading(1, "chat", [1, 2, 3], "Hello", "Hm", 1, "complete")
         (replace(READING, end=""), [ANSWER], "no end"),
         (replace(READING, text="Hell"), [ANSWER], "are stored"),
         (replace(READING, reasoning=""), [ANSWER], "of reasoning"),
-        (replace(READING, trouble="It was refused."), [ANSWER], "refused"),
+        (replace(READING, problem="It was refused."), [ANSWER], "refused"),
         (replace(READING, end="failed"), [ANSWER], "is failed"),
         (replace(READING, end="failed"), [FAILED], None),
         (READING, [FAILED], "is complete"),
@@ -101,15 +101,15 @@ async def test_a_run_is_shown_as_its_events_say(
         reader = RunReader(ASK, http)
     for number, event in events:
         reader.apply(number, event)
-    assert (reader.reading.end, reader.reading.text, reader.reading.trouble) == shown
+    assert (reader.reading.end, reader.reading.text, reader.reading.problem) == shown
 
 
-@pytest.mark.parametrize(("streamed", "trouble"), [("Hello", ""), ("Hell", "the deltas of an item are not its text")])
-async def test_a_response_whose_deltas_are_not_its_text_is_found(streamed: str, trouble: str) -> None:
+@pytest.mark.parametrize(("streamed", "problem"), [("Hello", ""), ("Hell", "the deltas of an item are not its text")])
+async def test_a_response_whose_deltas_are_not_its_text_is_found(streamed: str, problem: str) -> None:
     async with openai.AsyncOpenAI(api_key="none") as sdk:
         reader = ResponseReader(ASK, sdk)
     item = {"type": "message", "id": "msg", "status": "completed", "content": [{"text": "Hello"}]}
     dropped = {**item, "id": "dropped", "status": "incomplete"}
     reader.apply({"type": "response.output_text.delta", "sequence_number": 1, "item_id": "msg", "delta": streamed})
     reader.apply({"type": "response.completed", "sequence_number": 2, "response": {"output": [dropped, item]}})
-    assert (reader.reading.end, reader.reading.text, reader.reading.trouble) == ("complete", "Hello", trouble)
+    assert (reader.reading.end, reader.reading.text, reader.reading.problem) == ("complete", "Hello", problem)

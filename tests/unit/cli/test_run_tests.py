@@ -1,4 +1,4 @@
-"""``make test`` runs tiers beside one another, and loses none."""
+"""``make test`` runs several tiers at once, and loses none."""
 
 import threading
 from pathlib import Path

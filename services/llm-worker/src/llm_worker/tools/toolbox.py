@@ -132,7 +132,7 @@ def _name(server: ToolServer, tool: ListedTool, taken: Collection[str]) -> str |
     for name in (tool.name, f"{server.name}_{tool.name}"):
         name = re.sub(r"[^a-zA-Z0-9_-]", "_", name)
         if len(name) > _MAX_NAME:
-            # What is cut off may be all that tells two tools apart.
+            # What is cut off may be the only difference between two tools.
             name = f"{name[: _MAX_NAME - len(digest) - 1]}_{digest}"
         if name not in taken:
             return name
