@@ -119,7 +119,11 @@ def body(**more: Any) -> dict[str, Any]:
 
 @asynccontextmanager
 async def asked(
-    user: User, store: FakeStore, push: FakePush, more: dict[str, Any] | None = None
+    user: User,
+    store: FakeStore,
+    push: FakePush,
+    more: dict[str, Any] | None = None,
+    headers: dict[str, str] | None = None,
 ) -> AsyncIterator[tuple[Scene, Completion]]:
     """A stream that has begun: its text is ``one``. ``more``: members of the request."""
 
@@ -131,7 +135,7 @@ async def asked(
 
     store.chats.answer_to = answer
     serving = asyncio.create_task(serve())
-    async with user.http.stream("POST", COMPLETIONS, json=body(**more or {})) as response:
+    async with user.http.stream("POST", COMPLETIONS, json=body(**more or {}), headers=headers) as response:
         assert response.status_code == 200, await response.aread()
         assert response.headers["content-type"].startswith("text/event-stream")
         completion = Completion(response)
@@ -199,8 +203,11 @@ async def test_a_stream_that_cannot_go_on_ends_with_an_error(
     assert not completion.done
 
 
-async def test_a_dropped_attempt_ends_the_stream_with_an_error(user: User, store: FakeStore, push: FakePush) -> None:
-    async with asked(user, store, push) as (scene, completion):
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "otters"}], ids=["without a key", "with a key"])
+async def test_a_dropped_attempt_ends_the_stream_with_an_error(
+    user: User, store: FakeStore, push: FakePush, headers: dict[str, str]
+) -> None:
+    async with asked(user, store, push, headers=headers) as (scene, completion):
         await scene.reader.send(
             frames.Generation(
                 chat_id=scene.chat_id, generation_id=GENERATION, message_id=ANSWER, attempt=2, status="started"
@@ -209,7 +216,7 @@ async def test_a_dropped_attempt_ends_the_stream_with_an_error(user: User, store
         await completion.read()
     assert completion.events[-1]["error"]["code"] == "attempt_dropped"
     assert not completion.done
-    assert store.asked["stop"] == 0
+    assert store.asked["stop"] == (0 if headers else 1), "the answer goes on for who can ask for it again"
 
 
 async def test_a_queued_prompt_is_waited_for(user: User, store: FakeStore, push: FakePush) -> None:

@@ -24,6 +24,7 @@ class FakeChats(Part):
         messages: By chat, oldest first.
         limited: Whether any limit of prompts is set.
         prompts: What was submitted, by chat and message: stored as it is published. Take one out and it is lost.
+        prompt_ids: Of each answer whose id its prompt names, by chat and answer.
         stored_as: Returns a prompt as a turn has it.
         answer_to: Returns the first answer to a prompt; None: there is none yet.
     """
@@ -35,6 +36,7 @@ class FakeChats(Part):
         self.messages: dict[str, list[Message]] = {}
         self.limited = False
         self.prompts: dict[tuple[str, str], Message] = {}
+        self.prompt_ids: dict[tuple[str, str], str] = {}
         self.stored_as: Callable[[Message], Message] = lambda prompt: prompt
         self.answer_to: Callable[[Message], Message | None] = lambda _: None
 
@@ -62,13 +64,16 @@ class FakeChats(Part):
             version=2,
         )
         self.prompts.setdefault((prompt.chat_id, prompt.message_id), stored)
+        if prompt.answer_id is not None:
+            self.prompt_ids[prompt.chat_id, prompt.answer_id] = prompt.message_id
 
     def _get_message(self, request: rpc.GetMessage) -> Any:
         found = self.prompts.get((request.chat_id, request.message_id))
         return not_found() if found is None else rpc.MessageReply(message=found)
 
     def _get_turn(self, request: rpc.GetTurn) -> Any:
-        prompt = self.prompts.get((request.chat_id, request.message_id))
+        prompt_id = self.prompt_ids.get((request.chat_id, request.message_id), request.message_id)
+        prompt = self.prompts.get((request.chat_id, prompt_id))
         if not self._may(request) or prompt is None:
             return not_found()
         return rpc.TurnReply(

@@ -139,6 +139,10 @@ class Unavailable(GatewayError):
         super().__init__(detail, code=code, retry_after=retry_after)
 
 
+class OutcomeUnknown(Unavailable):
+    """The prompt may have been stored, or not. Sending it again with the same id is safe."""
+
+
 class StartupError(Exception):
     """The process cannot go on; the text names the cause and what to do.
 

@@ -13,7 +13,7 @@ from gateway.auth.model_access import check_model
 from gateway.bus.admission import Admission
 from gateway.bus.publisher import PromptPublisher
 from gateway.bus.store_client import StoreClient
-from gateway.errors import Conflict, Invalid, NotFound, TooLarge
+from gateway.errors import Conflict, Invalid, NotFound, OutcomeUnknown, TooLarge, Unavailable
 from gateway.http.requests import check_content, check_id
 from parley.contracts import rpc
 from parley.contracts.access.models import ModelCatalog
@@ -73,7 +73,8 @@ class Turns:
             Conflict: the id of the chat or the prompt is taken; ``chat_busy``: the chat has a running answer or
                 queued prompts, and the prompt is not stored.
             TooMany: a limit is reached.
-            Unavailable: the prompt may not have been stored. Sending the same again is safe.
+            Unavailable: the prompt was not stored.
+            OutcomeUnknown: it may have been stored. Sending the same again is safe.
         """
         prompt = self._prompt(identity, turn)
         if not new_chat:
@@ -156,6 +157,10 @@ class Turns:
 
     async def _require_accepted(self, identity: "Identity", prompt: PromptSubmitted) -> None:
         """Ask chat-store, which decides in the order of the stream; its reply covers what was accepted before."""
-        stored = (await self.get(identity, AnswerRef(chat_id=prompt.chat_id, message_id=prompt.message_id))).prompt
+        try:
+            turn = await self.get(identity, AnswerRef(chat_id=prompt.chat_id, message_id=prompt.message_id))
+        except Unavailable as error:
+            raise OutcomeUnknown(error.detail) from error
+        stored = turn.prompt
         if stored.error is not None and stored.error.code == "chat_busy":
             raise Conflict(stored.error.message, code="chat_busy")

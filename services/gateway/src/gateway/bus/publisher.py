@@ -7,7 +7,7 @@ import nats.errors
 
 from gateway.bus.connection import Bus
 from gateway.bus.store_client import StoreClient
-from gateway.errors import Conflict, NotFound, TooLarge, Unavailable
+from gateway.errors import Conflict, NotFound, OutcomeUnknown, TooLarge, Unavailable
 from gateway.metrics import PUBLISH_FAILURES, PUBLISH_SECONDS
 from parley.contracts import rpc
 from parley.contracts.events import PromptSubmitted
@@ -37,8 +37,8 @@ class PromptPublisher:
         Raises:
             Conflict: the id belongs to another message.
             NotFound: it was rejected before, and the chat is still not this user's.
-            Unavailable: no acknowledgement within the deadline. The prompt may still have been stored; sending the
-                same message id again is safe.
+            Unavailable: there is no connection; nothing was sent.
+            OutcomeUnknown: no acknowledgement within the deadline.
         """
         started = time.monotonic()
         try:
@@ -56,9 +56,8 @@ class PromptPublisher:
             log.warning(
                 "A prompt was not acknowledged", extra={"chat_id": event.chat_id, "message_id": event.message_id}
             )
-            raise Unavailable(
-                "The message could not be stored at the moment. Send it again with the same id."
-            ) from error
+            kind = OutcomeUnknown if isinstance(error, BusUnavailable) else Unavailable
+            raise kind("The message could not be stored at the moment. Send it again with the same id.") from error
         self._bus.writes.worked()
         PUBLISH_SECONDS.observe(time.monotonic() - started)
 

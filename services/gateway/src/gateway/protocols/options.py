@@ -28,11 +28,16 @@ def check_new_chat(chat_id: str, name: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class TurnIds:
-    """The ids of a turn; ``chat_id`` is used where the turn begins a chat."""
+    """The ids of a turn; ``chat_id`` is used where the turn begins a chat.
+
+    Attributes:
+        from_key: The same request again is the same turn.
+    """
 
     chat_id: str
     message_id: str
     answer_id: str
+    from_key: bool = False
 
     @classmethod
     def of(cls, user_id: str, headers: Mapping[str, str]) -> "TurnIds":
@@ -47,6 +52,7 @@ class TurnIds:
             chat_id=derived_id(user_id, "chat", key),
             message_id=derived_id(user_id, "prompt", key),
             answer_id=derived_id(user_id, "answer", key),
+            from_key=True,
         )
 
 

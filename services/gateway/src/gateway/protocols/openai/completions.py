@@ -13,7 +13,7 @@ from gateway.answers.reader import AnswerRef
 from gateway.answers.turns import NewTurn
 from gateway.auth.authentication import Identity, ProtocolWriter
 from gateway.context import Gateway, GatewayDependency
-from gateway.errors import Conflict, GatewayError, NotFound
+from gateway.errors import Conflict, GatewayError, NotFound, OutcomeUnknown
 from gateway.http.event_response import EventResponse
 from gateway.http.event_stream import StreamRequest
 from gateway.http.requests import JsonBody, cancel_on_disconnect
@@ -40,33 +40,56 @@ async def create_chat_completion(
 ) -> ChatCompletion:
     """Answer a conversation, whole or as a stream of server-sent events (``stream``)."""
     options = Options.of(request.headers, body.metadata)
-    turn = new_turn(body, TurnIds.of(identity.user_id, request.headers), options)
+    ids = TurnIds.of(identity.user_id, request.headers)
+    answer = _Answer(gateway, request, identity, new_turn(body, ids, options), body, from_key=ids.from_key)
     with tracing.span(f"POST {PATH}", kind="server", parent=request.headers):
-        await gateway.turns.submit(identity, turn, new_chat=options.chat_id is None)
-    answer = _Answer(gateway, request, identity, turn, body)
+        await answer.submit()
     return await (answer.stream() if body.stream else answer.whole())  # type: ignore[return-value]
 
 
 class _Answer:
-    """The answer to one request."""
+    """The answer to one request.
+
+    Args:
+        from_key: The same request again returns the same answer.
+    """
 
     def __init__(
-        self, gateway: Gateway, request: Request, identity: Identity, turn: NewTurn, body: ChatCompletionRequest
+        self,
+        gateway: Gateway,
+        request: Request,
+        identity: Identity,
+        turn: NewTurn,
+        body: ChatCompletionRequest,
+        *,
+        from_key: bool,
     ) -> None:
         self._gateway = gateway
         self._request = request
         self._identity = identity
+        self._turn = turn
         self._body = body
+        self._from_key = from_key
         self._options = Options.of(request.headers, body.metadata)
         self._ref = AnswerRef(chat_id=turn.chat_id, message_id=turn.message_id)
         reader = StreamRequest.of(request, identity.principal, turn.chat_id)
         self._events = gateway.answers.read(self._ref, reader)
+
+    async def submit(self) -> None:
+        try:
+            await self._gateway.turns.submit(self._identity, self._turn, new_chat=self._options.chat_id is None)
+        except OutcomeUnknown:
+            await self._give_up()
+            raise
 
     async def whole(self) -> ChatCompletion:
         try:
             message = await cancel_on_disconnect(self._request, self._last_message())
         except ClientDisconnect:
             await self._abandon()
+            raise
+        except GatewayError:
+            await self._give_up()
             raise
         # Also of an answer that failed.
         await self._deliver()
@@ -94,12 +117,22 @@ class _Answer:
                     ended = isinstance(event, Ended)
                     if encoded := chunks.encode(event):
                         yield encoded
+        except GatewayError:
+            if not ended:
+                await self._give_up()
+            raise
         finally:
             if ended:  # also one that failed, which `encode` raises
                 await self._deliver()
 
+    async def _give_up(self) -> None:
+        """Stop an answer that cannot be read to its end, unless the client, who is about to know, can ask for it again:
+        the SDKs send the request again by themselves."""
+        if not self._from_key:
+            await self._abandon()
+
     async def _abandon(self) -> None:
-        """Stop the answer: the client has disconnected."""
+        """Stop the answer: nobody reads it."""
         if self._options.detach:
             return
         with contextlib.suppress(GatewayError):

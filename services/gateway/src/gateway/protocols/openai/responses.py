@@ -14,7 +14,7 @@ from gateway.answers.reader import AnswerRef
 from gateway.answers.turns import NewTurn
 from gateway.auth.authentication import Identity, ProtocolReader, ProtocolWriter
 from gateway.context import Gateway, GatewayDependency
-from gateway.errors import Conflict, GatewayError, Invalid, NotFound, TooMany, Unavailable
+from gateway.errors import Conflict, GatewayError, Invalid, NotFound, OutcomeUnknown, TooMany, Unavailable
 from gateway.http.event_response import EventResponse
 from gateway.http.event_stream import StreamRequest
 from gateway.http.requests import JsonBody, cancel_on_disconnect
@@ -72,16 +72,16 @@ async def create_response(
     ids = TurnIds.of(identity.user_id, request.headers)
     with tracing.span(f"POST {PATH}", kind="server", parent=request.headers):
         turn, is_new = await _new_turn(gateway, identity, body, options, ids)
-        await gateway.turns.submit(identity, turn, new_chat=is_new)
-    ref = AnswerRef(chat_id=turn.chat_id, message_id=ids.answer_id)
-    delivery = _Delivery(
-        gateway,
-        request,
-        identity,
-        ref,
-        stops=not (body.background or options.detach),
-        deletes=not body.is_stored,
-    )
+        delivery = _Delivery(
+            gateway,
+            request,
+            identity,
+            AnswerRef(chat_id=turn.chat_id, message_id=ids.answer_id),
+            stops=not (body.background or options.detach),
+            deletes=not body.is_stored,
+            from_key=ids.from_key,
+        )
+        await delivery.submit(turn, new_chat=is_new)
     if body.stream:
         return await delivery.stream(waits=not body.background)  # type: ignore[return-value]
     return await (delivery.now() if body.background else delivery.whole())
@@ -221,6 +221,7 @@ class _Delivery:
     Args:
         stops: The answer stops when the client disconnects before its end.
         deletes: The chat is deleted after that, or once the response is delivered.
+        from_key: The same request again returns the same response.
     """
 
     def __init__(
@@ -232,6 +233,7 @@ class _Delivery:
         *,
         stops: bool = False,
         deletes: bool = False,
+        from_key: bool = False,
     ) -> None:
         self._gateway = gateway
         self._request = request
@@ -239,22 +241,32 @@ class _Delivery:
         self._ref = ref
         self._stops = stops
         self._deletes = deletes
+        self._from_key = from_key
         self._begin: bytes | None = b""
         """The events before the first output; None once the response has started."""
 
+    async def submit(self, turn: NewTurn, *, new_chat: bool) -> None:
+        try:
+            await self._gateway.turns.submit(self._identity, turn, new_chat=new_chat)
+        except OutcomeUnknown:
+            await self._give_up()
+            raise
+
     async def now(self) -> ResponseObject:
         """Return the response as it is stored."""
-        turn = await self._gateway.turns.get(self._identity, self._ref)
-        return response_object(turn, self._ref.message_id)
+        return response_object(await self._turn(), self._ref.message_id)
 
     async def whole(self) -> ResponseObject:
         """Return the response once it has ended. Raises AnswerFailed: it failed before it had output."""
         try:
             await cancel_on_disconnect(self._request, self.wait_for_end())
+            turn = await self._turn()
         except ClientDisconnect:
             await self._abandon()
             raise
-        turn = await self._gateway.turns.get(self._identity, self._ref)
+        except GatewayError:
+            await self._give_up()
+            raise
         await self._delivered()
         _check_output(turn.answer or turn.prompt)
         return response_object(turn, self._ref.message_id)
@@ -271,12 +283,19 @@ class _Delivery:
         Args:
             waits: Start with the first output, or after ``_FIRST_SECONDS``. Raises AnswerFailed: it failed before.
         """
-        turn = await self._gateway.turns.get(self._identity, self._ref)
+        try:
+            turn = await self._turn()
+        except GatewayError:
+            await self._give_up()
+            raise
         events = ResponseEvents(turn, self._ref.message_id, after)
         encoded = self._encoded(events, after, waits=waits)
         response = EventResponse(encoded, error_event=events.error_event, abandoned=self._abandon, preface=self._start)
         await response.wait_for_first(self._request, _FIRST_SECONDS)
         return response
+
+    async def _turn(self) -> rpc.TurnReply:
+        return await self._gateway.turns.get(self._identity, self._ref)
 
     def _start(self) -> bytes:
         begin, self._begin = self._begin or b"", None
@@ -288,32 +307,40 @@ class _Delivery:
             self._begin = begin
         else:
             yield begin
-        async with contextlib.aclosing(self._read(after)) as answer:
-            async for event in answer:
-                encoded = b"".join(map(encode, events.translate(event)))
-                if not waits or self._begin is None:
-                    yield encoded
-                elif isinstance(event, Requested | AttemptStarted):
-                    self._begin += encoded
-                else:
-                    if isinstance(event, Ended):
-                        await self._check_end(event.message)
-                    yield encoded
-        await self._delivered()
-
-    async def _check_end(self, message: Message) -> None:
+        ended = False
         try:
-            _check_output(message)
-        except errors.AnswerFailed:
-            await self._delivered()
+            async with contextlib.aclosing(self._read(after)) as answer:
+                async for event in answer:
+                    ended = isinstance(event, Ended)
+                    encoded = b"".join(map(encode, events.translate(event)))
+                    if waits and self._begin is not None:
+                        if isinstance(event, Requested | AttemptStarted):
+                            self._begin += encoded
+                            continue
+                        if isinstance(event, Ended):
+                            _check_output(event.message)
+                    yield encoded
+        except GatewayError:
+            # A stream that has started is continued by its response's id, as long as the response is stored.
+            if not ended and (self._begin is not None or self._deletes):
+                await self._give_up()
             raise
+        finally:
+            if ended:  # also one that failed
+                await self._delivered()
 
     def _read(self, after: int) -> AsyncGenerator[AnswerEvent, None]:
         reader = StreamRequest.of(self._request, self._identity.principal, self._ref.chat_id)
         return self._gateway.answers.read(self._ref, reader, after=after)
 
+    async def _give_up(self) -> None:
+        """Stop an answer that cannot be read to its end, unless the client, who is about to know, can ask for it again:
+        the SDKs send the request again by themselves."""
+        if not self._from_key:
+            await self._abandon()
+
     async def _abandon(self) -> None:
-        """Stop the answer if that was asked for: the client has disconnected."""
+        """Stop the answer if that was asked for: nobody reads it."""
         with contextlib.suppress(GatewayError):
             if self._stops:
                 await self._gateway.turns.stop(self._identity, self._ref)
