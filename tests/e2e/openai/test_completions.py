@@ -317,6 +317,47 @@ async def test_who_disconnects_stops_the_answer(caller: Caller, stream: bool) ->
     assert stopped == "stopped"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_who_disconnects_in_the_queue_takes_the_prompt_back_and_the_others_are_answered(
+    caller: Caller, stream: bool
+) -> None:
+    chat = await caller.own.api.create_chat()
+
+    async def contents(*statuses: str) -> list[str]:
+        return [m.content for m in (await caller.own.api.messages(chat.id)).items if m.status in statuses]
+
+    async with caller.client() as client:
+
+        def ask(text: str, model: str = "demo-fast", **more: Any) -> Any:
+            request: Any = client.chat.completions.create(
+                model=model,
+                messages=[{"role": "user", "content": text}],
+                metadata={"parley.chat_id": chat.id},
+                **more,
+            )
+            return asyncio.ensure_future(request)
+
+        async def queued(*texts: str) -> None:
+            async def found() -> bool:
+                return await contents("queued") == list(texts)
+
+            await eventually(found, deadline=20, what=f"{texts} being queued")
+
+        first = ask("first", "demo-long")
+        await _running(caller)
+        second = ask("second", stream=stream)
+        await queued("second")
+        third = ask("third")
+        await queued("second", "third")
+        second.cancel()
+        await queued("third")
+        assert not first.done()
+        first.cancel()
+        answered = await third
+    assert answered.choices[0].finish_reason == "stop"
+    assert "second" not in await contents("sent")
+
+
 async def test_who_detaches_leaves_the_answer_running_and_gets_it_by_the_same_key(caller: Caller) -> None:
     request: Any = {
         "model": "demo-rate-100x200",

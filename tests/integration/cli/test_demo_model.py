@@ -147,6 +147,12 @@ async def test_it_ends_before_a_stop_sequence_wherever_the_tokens_end(client: op
     )
 
 
+async def test_a_stop_sequence_of_any_length_holds_nobody_up(client: openai.AsyncOpenAI) -> None:
+    patient = client.with_options(timeout=30, max_retries=0)
+    text = _text(await _chunks(patient, "demo-fast", "go", stop="s" * 700_000))
+    assert text == _text(await _chunks(client, "demo-fast", "go"))
+
+
 async def test_it_answers_in_json_where_that_is_asked_for(client: openai.AsyncOpenAI) -> None:
     text = _text(await _chunks(client, "demo-fast", "hi", response_format={"type": "json_object"}))
     assert json.loads(text) == {"answer": "hi"}

@@ -124,7 +124,8 @@ def until(stops: Sequence[str], steps: Iterable[Step]) -> Iterator[Step]:
         if found:
             yield waited, kind, rest[: min(found)]
             return
-        kept = max((size for stop in stops for size in range(len(stop)) if rest.endswith(stop[:size])), default=0)
+        sizes = ((stop, size) for stop in stops for size in range(min(len(stop), len(rest) + 1)))
+        kept = max((size for stop, size in sizes if rest.endswith(stop[:size])), default=0)
         if kept < len(rest):
             yield waited, kind, rest[: len(rest) - kept]
             rest, waited = rest[len(rest) - kept :], 0.0
