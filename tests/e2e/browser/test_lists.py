@@ -4,6 +4,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.e2e.browser.test_chat import answers, done, open_chat, send
 from tests.support.stack import RunningStack
+from tests.support.waiting import wait_until
 
 
 def items(page: Page) -> Locator:
@@ -14,6 +15,7 @@ def another_device(browser: Browser, context: BrowserContext, stack: RunningStac
     """A browser of its own with the same session."""
     device = browser.new_context(base_url=stack.url, viewport={"width": 1100, "height": 800})
     device.set_default_timeout(30_000)
+    wait_until(context.cookies, what="the cookie of the session")
     device.add_cookies(context.cookies())  # type: ignore[arg-type]
     return device
 

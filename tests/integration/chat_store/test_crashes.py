@@ -214,7 +214,7 @@ async def test_a_new_leader_carries_out_what_the_one_before_had_in_hand(
         await asyncio.to_thread(store.wait_ready)
         for chat_id in chats:
             await all_stored(neighbour, chat_id, [*prompts[chat_id], last[chat_id]], deadline=20)
-        assert "Carrying out 303 prompts" in store.log
+        await eventually(lambda: "Carrying out 303 prompts" in store.log)
 
 
 async def test_a_prompt_that_was_lost_with_the_connection_is_stored_once_there_is_another(

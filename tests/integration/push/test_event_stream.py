@@ -298,7 +298,7 @@ async def test_many_streams_come_and_go_and_none_is_left(backend: Backend, push:
 
     await asyncio.gather(*(one() for _ in range(20)))
     await eventually(lambda: "parley_push_streams 0.0" in push.get("/metrics")[1])
-    assert re.search(rf"GET /v1/chats/{chat}/stream 200", push.log)
+    await eventually(lambda: push.log.count(f"GET /v1/chats/{chat}/stream 200") == 20)
 
 
 async def test_a_reader_that_does_not_read_costs_a_cursor_and_then_gets_everything(
