@@ -39,7 +39,7 @@ def test_every_setting_that_the_text_names_exists(renderer: ModuleType) -> None:
     known = set(re.findall(r"^\| `([A-Z_]+)`", renderer.render(), re.M))
     others = {"SECRETS_DIR", "SSL_CERT_FILE", "TRACES_FILE", "OTEL_EXPORTER_OTLP_ENDPOINT", "SO_REUSEPORT", "INFO"}
     # What compose and Ollama read themselves.
-    others |= {"COMPOSE_PROJECT_NAME", "PARLEY_PORT", "OLLAMA_HOST"}
+    others |= {"COMPOSE_PROJECT_NAME", "PARLEY_ADDRESS", "PARLEY_PORT", "OLLAMA_HOST"}
     others |= {stream.name for stream in streams.STREAMS}
     named = set(re.findall(r"`([A-Z][A-Z_]+)(?:=[^`]*)?`", PAGE.read_text()))
     assert named - known - others == set()

@@ -99,9 +99,13 @@ async def _send_damaged_event(stack: ComposeStack) -> None:
         await nc.close()
 
 
+def _urls(stack: ComposeStack) -> tuple[str, str]:
+    """Return the addresses of the gateway and of push."""
+    return f"http://127.0.0.1:{stack.ports['gateway']}", f"ws://127.0.0.1:{stack.ports['push']}/ws"
+
+
 async def _load(stack: ComposeStack, done: asyncio.Event) -> None:
-    url = f"http://127.0.0.1:{stack.ports['gateway']}"
-    push_url = f"ws://127.0.0.1:{stack.ports['push']}/ws"
+    url, push_url = _urls(stack)
     while not done.is_set():
         await asyncio.gather(
             _converse(url, push_url, "demo-fast"),
@@ -150,10 +154,18 @@ async def test_every_query_of_the_dashboards_has_an_answer(stack: ComposeStack, 
         await load
 
 
-async def test_the_rules_can_be_evaluated_and_only_true_ones_fire(prometheus: Prometheus) -> None:
-    assert prometheus.rule_problems() == []
-    # The load asked a provider that refuses the key and sent damaged events; nothing else was wrong.
+async def test_the_first_refused_key_and_the_first_dead_letter_raise_an_alert_and_nothing_else_does(
+    stack: ComposeStack, prometheus: Prometheus
+) -> None:
+    for counter in (
+        'parley_llm_worker_provider_errors_total{code="provider_auth"}',
+        'parley_chat_store_events_total{result="dead_letter"}',
+    ):
+        # An increase is seen from a sample to the next one: there has to be one without the fault.
+        await eventually(lambda counter=counter: prometheus.query(counter), deadline=60, every=0.5, what=counter)
+    await _converse(*_urls(stack), "demo-error-401")
+    await _send_damaged_event(stack)
     true = {"ParleyProviderKeyRefused", "ParleyDeadLetters"}
-    # Queries are answered as soon as there are samples; a rule is evaluated in its turn.
     await eventually(lambda: true <= set(prometheus.alerts()), deadline=60, every=1, what=f"{true} to fire")
+    assert prometheus.rule_problems() == []
     assert set(prometheus.alerts()) == true

@@ -43,6 +43,8 @@ QUEUE = Histogram(
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300),
 )
 PROVIDER_ERRORS = Counter("parley_llm_worker_provider_errors_total", "Failures of the provider, by code", ["code"])
+# From the start at zero: the first one raises an alert, too.
+PROVIDER_ERRORS.labels("provider_auth")
 TOOL_CALLS = Counter(
     "parley_llm_worker_tool_calls_total", "Calls of tools, by tool server and outcome", ["server", "outcome"]
 )

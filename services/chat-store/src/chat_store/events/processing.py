@@ -130,6 +130,8 @@ class Intake(Generic[E]):
         self._refusals: Callable[[Sequence[E]], Awaitable[Mapping[str, str]]] = refusals
         self._js = js
         self._publisher = publisher
+        # From the start at zero: the first one raises an alert, too.
+        metrics.EVENTS.labels(spec.name, "dead_letter")
 
     async def handle(self, messages: Sequence[Msg], execute: Execute) -> None:
         """Handle a batch; afterwards each message is acknowledged, given back, or a dead letter.
