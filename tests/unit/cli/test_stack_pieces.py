@@ -7,6 +7,8 @@ import os
 import re
 import socket
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -158,6 +160,18 @@ async def test_a_missing_local_model_is_reported_with_how_to_install_it(
     with pytest.raises(StackError, match="`make run MODEL=smollm2` installs it"):
         await stack.__aenter__()
     assert stack.processes == {}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ports are claimed on Linux only")
+def test_a_port_is_drawn_by_one_process_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = free_port()
+    code = f"from parley_cli.embedded import ports; ports._RANGE = [{theirs}]; ports.free_port()"
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "No free port was found" in other.stderr
+    for _ in range(ports._MAX_CLAIMS + 1):
+        free_port()
+    monkeypatch.setattr(ports, "_RANGE", [theirs])
+    assert free_port() == theirs
 
 
 def test_a_free_port_is_none_that_an_outgoing_connection_may_get() -> None:

@@ -1,8 +1,12 @@
 """Free ports, and checks of ports."""
 
 import errno
+import os
 import secrets
 import socket
+import sys
+from collections import deque
+from typing import Final
 
 LOOPBACK = "127.0.0.1"
 
@@ -11,17 +15,42 @@ _RANGE = range(10_000, 32_768)
 """Below the ports that outgoing connections get: one of those could be taken before the server is there."""
 
 
+_MAX_CLAIMS: Final = 128
+_claims: Final = deque[int]()
+"""File descriptors of the newest claims; see :func:`_claim`."""
+
+
 def free_port(host: str = LOOPBACK) -> int:
-    """Return a port that nothing listens on just now.
+    """Return a port that nothing listens on just now, and that no other process of Parley was given a moment ago.
 
     Raises:
         OSError: None was found.
     """
     for _ in range(100):
         port = secrets.choice(_RANGE)
-        if is_free(port, host):
+        if is_free(port, host) and _claim(port):
             return port
     raise OSError(errno.EADDRINUSE, f"No free port was found on {host}")
+
+
+def _claim(port: int) -> bool:
+    """Claim a port among all processes that draw ports here: seconds can pass until its server listens.
+
+    The claim is the name of a Unix socket, which does not disturb the server. It lasts until this process ends, or has
+    drawn so many more ports. Other systems than Linux have no such names; there, nothing is claimed.
+    """
+    if sys.platform != "linux":
+        return True
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind(f"\0parley-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    _claims.append(claim.detach())
+    if len(_claims) > _MAX_CLAIMS:
+        os.close(_claims.popleft())
+    return True
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
