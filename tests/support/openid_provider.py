@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 from pathlib import Path
 
 import httpx
-from scripts.build_web import Npm
 
 from parley_cli.embedded.ports import free_port
+from tests.support.node import NODE
 from tests.support.program import Program
 from tests.support.waiting import wait_until
 
@@ -27,14 +27,11 @@ class OpenIdProvider(Program):
 
     def __init__(self, folder: Path) -> None:
         port = free_port()
-        environment = Npm().environment
-        node = shutil.which("node", path=environment.get("PATH"))
-        assert node is not None, "no Node.js: run `make web`"
         self.issuer = f"http://127.0.0.1:{port}"
         super().__init__(
             "the OpenID provider",
-            [node, str(SCRIPT), str(port), self.client_id, self.client_secret],
-            environment,
+            [NODE, str(SCRIPT), str(port), self.client_id, self.client_secret],
+            dict(os.environ),
             folder / "openid-provider.log",
         )
 

