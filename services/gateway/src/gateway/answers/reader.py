@@ -8,13 +8,14 @@ from typing import Final
 
 import msgspec
 
-from gateway.answers.events import LAST, AnswerEvent
+from gateway.answers.events import LAST, AnswerEvent, Ended
 from gateway.answers.numbering import AnswerNumbers, Gap
 from gateway.bus.store_client import StoreClient
 from gateway.errors import GatewayError, NotAuthenticated, NotFound, Unavailable
 from gateway.http.event_stream import GOODBYE, EventStreams, StreamRequest
 from parley.contracts import frames, rpc
 from parley.contracts.decoding import UNDECODABLE
+from parley.contracts.resources import Message
 
 log = logging.getLogger(__name__)
 
@@ -83,11 +84,13 @@ class AnswerReader:
                 await stream.close()
             turn = await self._turn(ref, reader)
 
-    async def wait_until_ended(self, ref: AnswerRef, reader: StreamRequest) -> None:
-        """Return when the answer has ended, and is stored. Raises as :meth:`read`."""
+    async def wait_until_ended(self, ref: AnswerRef, reader: StreamRequest) -> Message:
+        """Return the answer, or the prompt that gets none, when it has ended and is stored. Raises as :meth:`read`."""
         async with contextlib.aclosing(self.read(ref, reader, after=LAST)) as events:
-            async for _ in events:
-                pass
+            async for event in events:
+                if isinstance(event, Ended):
+                    return event.message
+        raise AssertionError("an answer ends")
 
     async def _turn(self, ref: AnswerRef, reader: StreamRequest) -> rpc.TurnReply:
         request = rpc.GetTurn(user_id=reader.user_id, chat_id=ref.chat_id, message_id=ref.message_id)

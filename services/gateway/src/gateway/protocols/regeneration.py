@@ -1,21 +1,15 @@
 """Another answer to a message that has one, for clients that stop reading and do not stop the answer."""
 
-import asyncio
-import contextlib
-from typing import Final
-
 from gateway.answers.reader import AnswerRef
 from gateway.auth.authentication import Identity
 from gateway.auth.model_access import check_model
 from gateway.context import Gateway
 from gateway.http.event_stream import StreamRequest
 from gateway.protocols.branch import Branch
+from gateway.protocols.stopping import stop_and_wait
 from parley.contracts import rpc
 from parley.contracts.completion import WhenBusy
 from parley.contracts.resources import Message
-
-_STOP_SECONDS: Final = 10.0
-"""How long a stopped answer may take to end; then the request is a conflict."""
 
 
 async def regenerate(
@@ -36,7 +30,7 @@ async def regenerate(
 
     Raises:
         Invalid, Forbidden: the user may not use the model, or may only read the chat.
-        Conflict: an answer is running that is not to be stopped, or the message is queued.
+        Conflict: an answer is running that is not to be stopped or does not end in time, or the message is queued.
         TooMany: a limit is reached.
         Unavailable: chat-store or push does not answer.
     """
@@ -51,8 +45,5 @@ async def regenerate(
     # The same request again, by its Idempotency-Key, has the answer that runs.
     if running is not None and running.id != answer_id:
         ref = AnswerRef(chat_id=running.chat_id, message_id=running.id)
-        await gateway.turns.stop(identity, ref)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_STOP_SECONDS):
-                await gateway.answers.wait_until_ended(ref, reader)
+        await stop_and_wait(gateway, identity, ref, reader)
     await gateway.store.ask(command)

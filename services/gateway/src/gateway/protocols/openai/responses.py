@@ -1,6 +1,5 @@
 """``/openai/v1/responses``: a response is an answer in an ordinary chat (docs/decisions/0071)."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Final, Literal
@@ -9,17 +8,18 @@ import msgspec
 from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import ClientDisconnect, Request
 
-from gateway.answers.events import AnswerEvent, AttemptStarted, Ended, Requested
+from gateway.answers.events import AttemptStarted, Ended, Requested
 from gateway.answers.reader import AnswerRef
 from gateway.answers.turns import NewTurn
 from gateway.auth.authentication import Identity, ProtocolReader, ProtocolWriter
 from gateway.context import Gateway, GatewayDependency
-from gateway.errors import Conflict, GatewayError, Invalid, NotFound, OutcomeUnknown, TooMany, Unavailable
+from gateway.errors import Conflict, GatewayError, Invalid, NotFound, TooMany, Unavailable
 from gateway.http.event_response import EventResponse
 from gateway.http.event_stream import StreamRequest
 from gateway.http.requests import JsonBody, cancel_on_disconnect
 from gateway.http.routing import StructRoute, raises
 from gateway.protocols.openai import errors
+from gateway.protocols.openai.delivery import Delivery
 from gateway.protocols.openai.response_items import Item, input_items, item_of, references
 from gateway.protocols.openai.response_lists import After, Includes, ItemPage, Limit, Order, item_page
 from gateway.protocols.openai.responses_events import ResponseEvents, encode
@@ -27,6 +27,7 @@ from gateway.protocols.openai.responses_ids import answer_of, chat_of, message_o
 from gateway.protocols.openai.responses_object import ResponseObject, response_object
 from gateway.protocols.openai.responses_request import NOT_STORED, NewResponse
 from gateway.protocols.options import Options, TurnIds
+from gateway.protocols.stopping import stop_and_wait
 from parley.contracts import rpc
 from parley.contracts.limits import MAX_PAGE
 from parley.contracts.resources import Message
@@ -36,9 +37,6 @@ PATH: Final = "/openai/v1/responses"
 
 _FIRST_SECONDS: Final = 1.0
 """How long a stream waits for output before it starts: an error until then is the response's status."""
-
-_STOP_SECONDS: Final = 10.0
-"""How long a cancellation waits for the end of the answer."""
 
 _STREAMED: Final[dict[int | str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
 
@@ -72,19 +70,20 @@ async def create_response(
     ids = TurnIds.of(identity.user_id, request.headers)
     with tracing.span(f"POST {PATH}", kind="server", parent=request.headers):
         turn, is_new = await _new_turn(gateway, identity, body, options, ids)
-        delivery = _Delivery(
+        ref = AnswerRef(chat_id=turn.chat_id, message_id=ids.answer_id)
+        delivery = Delivery(
             gateway,
-            request,
             identity,
-            AnswerRef(chat_id=turn.chat_id, message_id=ids.answer_id),
+            ref,
             stops=not (body.background or options.detach),
             deletes=not body.is_stored,
             from_key=ids.from_key,
         )
         await delivery.submit(turn, new_chat=is_new)
+    response = _Response(gateway, request, identity, ref, delivery)
     if body.stream:
-        return await delivery.stream(waits=not body.background)  # type: ignore[return-value]
-    return await (delivery.now() if body.background else delivery.whole())
+        return await response.stream(waits=not body.background)  # type: ignore[return-value]
+    return await (response.now() if body.background else response.whole())
 
 
 @router.get("/{response_id}", responses=_STREAMED)
@@ -104,10 +103,10 @@ async def show_response(
         raise Invalid("Obfuscation is not supported.", field="include_obfuscation")
     if starting_after is not None and not stream:
         raise Invalid("starting_after is for streams: add stream=true.", field="starting_after")
-    delivery = _Delivery(gateway, request, identity, ref)
+    response = _Response(gateway, request, identity, ref)
     if stream:
-        return await delivery.stream(-1 if starting_after is None else starting_after)  # type: ignore[return-value]
-    return await delivery.now()
+        return await response.stream(-1 if starting_after is None else starting_after)  # type: ignore[return-value]
+    return await response.now()
 
 
 @router.post("/{response_id}/cancel")
@@ -116,12 +115,8 @@ async def cancel_response(
     request: Request, gateway: GatewayDependency, identity: ProtocolWriter, ref: ResponseId
 ) -> ResponseObject:
     """Stop the answer, which keeps its text so far. Without effect on one that has ended."""
-    await gateway.turns.stop(identity, ref)
-    delivery = _Delivery(gateway, request, identity, ref)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_STOP_SECONDS):
-            await delivery.wait_for_end()
-    return await delivery.now()
+    await stop_and_wait(gateway, identity, ref, StreamRequest.of(request, identity.principal, ref.chat_id))
+    return await _Response(gateway, request, identity, ref).now()
 
 
 @router.delete("/{response_id}")
@@ -215,42 +210,24 @@ def _check_output(message: Message) -> None:
         raise errors.answer_failed(message)
 
 
-class _Delivery:
-    """Sends one response to one client.
+class _Response:
+    """A response, as one client reads it.
 
     Args:
-        stops: The answer stops when the client disconnects before its end.
-        deletes: The chat is deleted after that, or once the response is delivered.
-        from_key: The same request again returns the same response.
+        delivery: To the client that asked for the answer; None: this client reads what another request asked for.
     """
 
     def __init__(
-        self,
-        gateway: Gateway,
-        request: Request,
-        identity: Identity,
-        ref: AnswerRef,
-        *,
-        stops: bool = False,
-        deletes: bool = False,
-        from_key: bool = False,
+        self, gateway: Gateway, request: Request, identity: Identity, ref: AnswerRef, delivery: Delivery | None = None
     ) -> None:
         self._gateway = gateway
         self._request = request
         self._identity = identity
         self._ref = ref
-        self._stops = stops
-        self._deletes = deletes
-        self._from_key = from_key
+        self._delivery = delivery or Delivery(gateway, identity, ref, stops=False, deletes=False, from_key=False)
+        self._reader = StreamRequest.of(request, identity.principal, ref.chat_id)
         self._begin: bytes | None = b""
         """The events before the first output; None once the response has started."""
-
-    async def submit(self, turn: NewTurn, *, new_chat: bool) -> None:
-        try:
-            await self._gateway.turns.submit(self._identity, turn, new_chat=new_chat)
-        except OutcomeUnknown:
-            await self._give_up()
-            raise
 
     async def now(self) -> ResponseObject:
         """Return the response as it is stored."""
@@ -259,23 +236,17 @@ class _Delivery:
     async def whole(self) -> ResponseObject:
         """Return the response once it has ended. Raises AnswerFailed: it failed before it had output."""
         try:
-            await cancel_on_disconnect(self._request, self.wait_for_end())
+            await cancel_on_disconnect(self._request, self._gateway.answers.wait_until_ended(self._ref, self._reader))
             turn = await self._turn()
         except ClientDisconnect:
-            await self._abandon()
+            await self._delivery.abandon()
             raise
         except GatewayError:
-            await self._give_up()
+            await self._delivery.give_up()
             raise
-        await self._delivered()
+        await self._delivery.complete()
         _check_output(turn.answer or turn.prompt)
         return response_object(turn, self._ref.message_id)
-
-    async def wait_for_end(self) -> None:
-        """Return when the answer has ended."""
-        async with contextlib.aclosing(self._read(-1)) as events:
-            async for _ in events:
-                pass
 
     async def stream(self, after: int = -1, *, waits: bool = False) -> EventResponse:
         """Return the events after a number as a stream.
@@ -286,11 +257,13 @@ class _Delivery:
         try:
             turn = await self._turn()
         except GatewayError:
-            await self._give_up()
+            await self._delivery.give_up()
             raise
         events = ResponseEvents(turn, self._ref.message_id, after)
         encoded = self._encoded(events, after, waits=waits)
-        response = EventResponse(encoded, error_event=events.error_event, abandoned=self._abandon, preface=self._start)
+        response = EventResponse(
+            encoded, error_event=events.error_event, abandoned=self._delivery.abandon, preface=self._start
+        )
         await response.wait_for_first(self._request, _FIRST_SECONDS)
         return response
 
@@ -309,7 +282,7 @@ class _Delivery:
             yield begin
         ended = False
         try:
-            async with contextlib.aclosing(self._read(after)) as answer:
+            async with contextlib.aclosing(self._gateway.answers.read(self._ref, self._reader, after=after)) as answer:
                 async for event in answer:
                     ended = isinstance(event, Ended)
                     encoded = b"".join(map(encode, events.translate(event)))
@@ -322,32 +295,9 @@ class _Delivery:
                     yield encoded
         except GatewayError:
             # A stream that has started is continued by its response's id, as long as the response is stored.
-            if not ended and (self._begin is not None or self._deletes):
-                await self._give_up()
+            if not ended and (self._begin is not None or self._delivery.deletes):
+                await self._delivery.give_up()
             raise
         finally:
             if ended:  # also one that failed
-                await self._delivered()
-
-    def _read(self, after: int) -> AsyncGenerator[AnswerEvent, None]:
-        reader = StreamRequest.of(self._request, self._identity.principal, self._ref.chat_id)
-        return self._gateway.answers.read(self._ref, reader, after=after)
-
-    async def _give_up(self) -> None:
-        """Stop an answer that cannot be read to its end, unless the client, who is about to know, can ask for it again:
-        the SDKs send the request again by themselves."""
-        if not self._from_key:
-            await self._abandon()
-
-    async def _abandon(self) -> None:
-        """Stop the answer if that was asked for: nobody reads it."""
-        with contextlib.suppress(GatewayError):
-            if self._stops:
-                await self._gateway.turns.stop(self._identity, self._ref)
-        await self._delivered()
-
-    async def _delivered(self) -> None:
-        """Delete the chat of a response that is not to be stored."""
-        if self._deletes:
-            with contextlib.suppress(GatewayError):
-                await self._gateway.turns.delete(self._identity, self._ref)
+                await self._delivery.complete()
