@@ -21,6 +21,7 @@ from parley.contracts.completion import CompletionRequest, WhenBusy
 from parley.contracts.decoding import MAX_NESTING, nests_too_deeply
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.limits import MAX_PAGE, MAX_TURN_BYTES
+from parley.contracts.resources import Message
 
 if TYPE_CHECKING:
     from gateway.auth.authentication import Identity
@@ -92,6 +93,29 @@ class Turns:
         return await self._store.ask(
             rpc.GetTurn(user_id=identity.user_id, chat_id=ref.chat_id, message_id=ref.message_id)
         )
+
+    async def regenerate(
+        self, identity: "Identity", chat_id: str, message_id: str, *, answer_id: str, model: str | None
+    ) -> Message:
+        """Ask for another answer, next to an answer that ended or to a prompt, and return it.
+
+        The same ``answer_id`` again changes nothing.
+
+        Raises:
+            NotFound: there is no such message, or it is not this user's to see.
+            Forbidden: the user may only read the chat, or may not use the model.
+            Conflict: an answer is running in the chat, or the prompt is queued.
+            TooMany: a limit is reached.
+            Unavailable: chat-store does not answer.
+        """
+        request = rpc.Regenerate(
+            user_id=identity.user_id,
+            chat_id=chat_id,
+            message_id=message_id,
+            answer_id=answer_id,
+            model=check_model(model, identity, self._models),
+        )
+        return (await self._store.ask(request)).message
 
     async def stop(self, identity: "Identity", ref: AnswerRef) -> None:
         """Stop the answer, or delete its prompt while that is queued; nothing happens when it has ended.

@@ -7,7 +7,6 @@ from gateway.context import Gateway
 from gateway.http.event_stream import StreamRequest
 from gateway.protocols.branch import Branch
 from gateway.protocols.stopping import stop_and_wait
-from parley.contracts import rpc
 from parley.contracts.completion import WhenBusy
 from parley.contracts.resources import Message
 
@@ -34,16 +33,10 @@ async def regenerate(
         TooMany: a limit is reached.
         Unavailable: chat-store or push does not answer.
     """
-    command = rpc.Regenerate(
-        user_id=identity.user_id,
-        chat_id=message.chat_id,
-        message_id=message.id,
-        answer_id=answer_id,
-        model=check_model(model, identity, gateway.models),
-    )
+    check_model(model, identity, gateway.models)  # before an answer is stopped for nothing
     running = branch.answer_to_stop(message, when_busy)
     # The same request again, by its Idempotency-Key, has the answer that runs.
     if running is not None and running.id != answer_id:
         ref = AnswerRef(chat_id=running.chat_id, message_id=running.id)
         await stop_and_wait(gateway, identity, ref, reader)
-    await gateway.store.ask(command)
+    await gateway.turns.regenerate(identity, message.chat_id, message.id, answer_id=answer_id, model=model)

@@ -7,7 +7,6 @@ from starlette.requests import Request
 
 from gateway.answers.turns import NewTurn
 from gateway.auth.authentication import Reader, Writer
-from gateway.auth.model_access import check_model
 from gateway.context import GatewayDependency
 from gateway.errors import Conflict
 from gateway.http.requests import Before, ChatId, JsonBody, Limit, MessageId, check_new_id
@@ -87,15 +86,9 @@ async def regenerate(
     body: Annotated[NewAnswer, Depends(JsonBody(NewAnswer, optional=True))],
 ) -> Accepted:
     """Ask for another answer next to ``message_id``, an answer that ended or a prompt."""
-    command = rpc.Regenerate(
-        user_id=identity.user_id,
-        chat_id=chat_id,
-        message_id=message_id,
-        answer_id=check_new_id(body.id, "id") or new_id(),
-        model=check_model(body.model, identity, gateway.models),
-    )
+    answer_id = check_new_id(body.id, "id") or new_id()
     with tracing.span(f"POST {MESSAGES}{REGENERATE}", kind="server", parent=request.headers):
-        answer = (await gateway.store.ask(command)).message
+        answer = await gateway.turns.regenerate(identity, chat_id, message_id, answer_id=answer_id, model=body.model)
     return Accepted(chat_id=chat_id, message_id=answer.id)
 
 
