@@ -96,17 +96,5 @@ async def _refused(nc: Client) -> None:
 
 
 async def _doctor(server: NatsServer) -> str:
-    target = Target(
-        nats_url=server.url,
-        database_url="",
-        secret_key="",
-        openai_base_url="",
-        openai_api_key="",
-        model="",
-        nats_monitor_url="",
-        ports={},
-        stack=None,
-        secrets=None,
-    )
-    report = await nats_check.check(target, time.time)
+    report = await nats_check.check(Target(nats_url=server.url), time.time)
     return "\n".join(finding.text for finding in report.findings)

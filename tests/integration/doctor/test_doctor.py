@@ -193,19 +193,7 @@ def test_settings_are_compared_even_where_those_are_missing_that_a_stack_sets(mo
     for name in ("NATS_URL", "DATABASE_URL", "SECRET_KEY", "SECRETS_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AUTH_MODES", "oidc")
-    target = targets.Target(
-        nats_url="",
-        database_url="",
-        secret_key="",
-        openai_base_url="",
-        openai_api_key="",
-        model="",
-        nats_monitor_url="",
-        ports={},
-        stack=None,
-        secrets=None,
-    )
-    found = settings_check.check(target).findings
+    found = settings_check.check(targets.Target()).findings
     assert any("OIDC_ISSUER must be set" in finding.text and finding.level == "problem" for finding in found)
     assert any("SECRET_KEY is not set" in finding.text and finding.level == "note" for finding in found)
 
@@ -474,18 +462,8 @@ async def _provider_findings(
     handler = type("Handler", (_Provider,), {"answers": answers})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        target = targets.Target(
-            nats_url="",
-            database_url="",
-            secret_key="",
-            openai_base_url=f"http://127.0.0.1:{server.server_address[1]}/v1",
-            openai_api_key=key,
-            model=model,
-            nats_monitor_url="",
-            ports={},
-            stack=None,
-            secrets=None,
-        )
+        url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+        target = targets.Target(openai_base_url=url, openai_api_key=key, model=model)
         report = await provider_check.check(target)
         server.shutdown()
     return report.findings

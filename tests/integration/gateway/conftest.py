@@ -65,6 +65,30 @@ def gateway(module_nats_url: str) -> Iterator[Running]:
         yield Running(process.health_url, push_port, process)
 
 
+@asynccontextmanager
+async def store_on(url: str) -> AsyncIterator[tuple[Client, FakeStore]]:
+    nc = await connect(url, name="test")
+    try:
+        async with FakeStore(nc) as store:
+            yield nc, store
+    finally:
+        await nc.close()
+
+
+@asynccontextmanager
+async def gateway_alone(nats_url: str) -> AsyncIterator[tuple[FakePush, FakeStore, ServiceProcess, "User"]]:
+    """A gateway that a test may end, with a push and a chat-store of its own, and a guest."""
+    await asyncio.to_thread(provisioned, nats_url)
+    push_port = free_port()
+    async with (
+        FakePush(KEY, push_port) as push,
+        store_on(nats_url) as (_, store),
+        run_service("gateway", environment(nats_url, push_port)) as process,
+        signed_in(process.health_url) as user,
+    ):
+        yield push, store, process, user
+
+
 @pytest.fixture
 async def nc(module_nats_url: str) -> AsyncIterator[Client]:
     client = await connect(module_nats_url, name="test")

@@ -10,9 +10,7 @@ import pytest
 
 from parley_cli.embedded.nats import NatsServer
 from parley_cli.embedded.ports import free_port
-from tests.integration.gateway.conftest import KEY, environment, provisioned, signed_in
-from tests.integration.gateway.fake_push import FakePush
-from tests.integration.gateway.test_outages import store_on
+from tests.integration.gateway.conftest import environment, gateway_alone, provisioned, signed_in, store_on
 from tests.support.service import run_service
 from tests.support.waiting import eventually
 
@@ -81,14 +79,7 @@ async def test_two_gateways_share_a_port_and_either_may_stop(nats_url: str) -> N
 
 
 async def test_sigterm_finishes_requests_and_tells_streams_to_reconnect(nats_server: NatsServer) -> None:
-    await asyncio.to_thread(provisioned, nats_server.url)
-    push_port = free_port()
-    async with (
-        FakePush(KEY, push_port) as push,
-        store_on(nats_server.url) as (_, store),
-        run_service("gateway", environment(nats_server.url, push_port)) as process,
-        signed_in(process.health_url) as user,
-    ):
+    async with gateway_alone(nats_server.url) as (push, store, process, user):
         chat_id = await user.new_chat()
         async with user.http.stream("GET", f"/v1/chats/{chat_id}/stream") as stream:
             assert stream.status_code == 200

@@ -2,18 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
 import httpx
 import pytest
 from nats.aio.client import Client
 
 from parley.contracts.ids import new_id
-from parley.runtime.nats.connect import connect
 from parley.runtime.nats.provision import provision
 from parley_cli.embedded.nats import NatsServer
 from parley_cli.embedded.ports import free_port
-from tests.integration.gateway.conftest import Running, User, environment, prompts_of, provisioned, signed_in
+from tests.integration.gateway.conftest import Running, User, environment, prompts_of, provisioned, signed_in, store_on
 from tests.support.chat_store.fake import FakeStore
 from tests.support.service import ServiceProcess, run_service
 from tests.support.waiting import eventually
@@ -34,16 +33,6 @@ async def user(gateway: Running, nc: Client) -> AsyncIterator[User]:
         async with FakeStore(nc):
             user = await stack.enter_async_context(signed_in(gateway.url))
         yield user
-
-
-@asynccontextmanager
-async def store_on(url: str) -> AsyncIterator[tuple[Client, FakeStore]]:
-    nc = await connect(url, name="test")
-    try:
-        async with FakeStore(nc) as store:
-            yield nc, store
-    finally:
-        await nc.close()
 
 
 def assert_try_again(answer: httpx.Response) -> None:

@@ -14,14 +14,11 @@ import pytest
 from parley.contracts import rpc
 from parley.contracts.ids import new_id
 from parley_cli.embedded.nats import NatsServer
-from parley_cli.embedded.ports import free_port
-from tests.integration.gateway.conftest import KEY, User, environment, provisioned, signed_in
+from tests.integration.gateway.conftest import User, gateway_alone
 from tests.integration.gateway.fake_push import FakePush
 from tests.integration.gateway.test_completions import COMPLETIONS, Completion, answer, body, running
-from tests.integration.gateway.test_outages import store_on
 from tests.integration.gateway.test_stream import ANSWER
 from tests.support.chat_store.fake import FakeStore
-from tests.support.service import run_service
 from tests.support.waiting import eventually
 
 RESPONSES = "/openai/v1/responses"
@@ -105,14 +102,7 @@ async def test_a_prompt_that_may_have_been_accepted_is_taken_back(user: User, st
 
 
 async def test_sigterm_stops_the_answers_that_nobody_can_ask_for_again(nats_server: NatsServer) -> None:
-    await asyncio.to_thread(provisioned, nats_server.url)
-    push_port = free_port()
-    async with (
-        FakePush(KEY, push_port) as push,
-        store_on(nats_server.url) as (_, store),
-        run_service("gateway", environment(nats_server.url, push_port)) as process,
-        signed_in(process.health_url) as user,
-    ):
+    async with gateway_alone(nats_server.url) as (push, store, process, user):
         store.chats.answer_to = answer
 
         async def stream(headers: dict[str, str]) -> Completion:

@@ -9,6 +9,7 @@ from parley.contracts import rpc
 from parley.contracts.access import identity
 from parley.contracts.access.identity import ApiKey, Principal, SessionInfo, User
 from tests.support.chat_store.part import Part, not_found
+from tests.support.users import guest
 
 
 class FakeIdentities(Part):
@@ -76,18 +77,7 @@ class FakeIdentities(Part):
         now = datetime.now(UTC)
         return self.users.setdefault(
             user_id,
-            User(
-                id=user_id,
-                issuer=None,
-                subject=None,
-                email=None,
-                name=None,
-                role="user",
-                groups=[],
-                disabled=False,
-                created_at=now,
-                last_seen_at=now,
-            ),
+            guest(user_id, created_at=now, last_seen_at=now),
         )
 
     def _resolve_session(self, request: identity.ResolveSession) -> Any:

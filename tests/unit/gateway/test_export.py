@@ -7,9 +7,9 @@ from typing import Any
 from gateway.bus.export import Export
 from parley.contracts import rpc
 from parley.contracts.access import identity
-from parley.contracts.access.identity import User
 from parley.contracts.completion import CompletionRequest, ContextMessage, ToolCall
 from parley.contracts.resources import Chat, Message
+from tests.support.users import guest
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CHAT = Chat(
@@ -77,19 +77,7 @@ class Store:
 
 
 async def test_an_export_has_the_completions_of_prompts_and_the_tools_of_answers() -> None:
-    user = User(
-        id="ann",
-        issuer=None,
-        subject=None,
-        email=None,
-        name=None,
-        role="user",
-        groups=[],
-        disabled=False,
-        created_at=NOW,
-        last_seen_at=NOW,
-    )
-    export = Export(Store(), user)  # type: ignore[arg-type]
+    export = Export(Store(), guest("ann"))  # type: ignore[arg-type]
     document = json.loads(b"".join([chunk async for chunk in export.chunks()]))
     assert document["complete"]
     answer, prompt = document["chats"][0]["messages"]

@@ -1,16 +1,16 @@
 """The whole policy: every role and action in a chat, and every kind of principal and action of an account."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from itertools import combinations
 from typing import get_args
 
 import pytest
 
 from parley.contracts.access import policy
-from parley.contracts.access.identity import ALL_SCOPES, Principal, Scope, User, UserRole
+from parley.contracts.access.identity import ALL_SCOPES, Principal, Scope, UserRole
 from parley.contracts.access.policy import AccountAction, ChatAction
 from parley.contracts.resources import Role
+from tests.support.users import guest
 
 ROLES: tuple[Role | None, ...] = (*get_args(Role), None)
 
@@ -43,19 +43,7 @@ def test_a_queued_prompt_is_deleted_by_the_owner_and_by_its_author_who_may_write
 def principal(
     role: UserRole = "user", *, scopes: tuple[Scope, ...] = ALL_SCOPES, key: bool = False, disabled: bool = False
 ) -> Principal:
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    user = User(
-        id="ann",
-        issuer=None,
-        subject=None,
-        email=None,
-        name=None,
-        role=role,
-        groups=[],
-        disabled=disabled,
-        created_at=now,
-        last_seen_at=now,
-    )
+    user = guest("ann", role=role, disabled=disabled)
     return Principal(user=user, session_id=None if key else "session", key_id="key" if key else None, scopes=scopes)
 
 

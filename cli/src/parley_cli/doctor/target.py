@@ -37,17 +37,17 @@ class Target:
         services: Host and health port of services elsewhere, by name.
     """
 
-    nats_url: str
-    database_url: str
-    secret_key: str
-    openai_base_url: str
-    openai_api_key: str
-    model: str
-    nats_monitor_url: str
-    ports: Mapping[str, int]
+    nats_url: str = ""
+    database_url: str = ""
+    secret_key: str = ""
+    openai_base_url: str = ""
+    openai_api_key: str = ""
+    model: str = ""
+    nats_monitor_url: str = ""
+    ports: Mapping[str, int] = field(default_factory=dict)
     services: Mapping[str, tuple[str, int]] = field(default_factory=dict)
-    stack: State | None
-    secrets: Secrets | None
+    stack: State | None = None
+    secrets: Secrets | None = None
 
 
 def find_target(
