@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from functools import partial
 
 from starlette.types import ASGIApp
 
@@ -176,25 +174,20 @@ def build_app(gateway: Gateway) -> ASGIApp:
     problems.install(app)
     settings = gateway.settings
     addresses = RateLimiter(settings.requests_per_second_per_address, settings.requests_burst_per_address)
-    return RequestMiddleware(
-        app,
-        settings.proxies,
-        settings.base_path,
-        lambda address: addresses.admit(address, gateway.now()),
-        partial(_allow_origins, origins=sorted(settings.origins)) if settings.origins else None,
+    wrapped: ASGIApp = RequestMiddleware(
+        app, settings.proxies, settings.base_path, lambda address: addresses.admit(address, gateway.now())
     )
+    if settings.origins:
+        from starlette.middleware.cors import CORSMiddleware
 
-
-def _allow_origins(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
-    """Let pages of other origins use ``app``, with whatever headers their clients send."""
-    from starlette.middleware.cors import CORSMiddleware
-
-    return CORSMiddleware(
-        app,
-        allow_origins=origins,
-        allow_credentials=True,
-        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-        allow_headers=["*"],
-        expose_headers=CORS_RESPONSE_HEADERS,
-        max_age=CORS_SECONDS,
-    )
+        # Outside of all else: a page of another origin reads every response, refusals and errors included.
+        wrapped = CORSMiddleware(
+            wrapped,
+            allow_origins=sorted(settings.origins),
+            allow_credentials=True,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=CORS_RESPONSE_HEADERS,
+            max_age=CORS_SECONDS,
+        )
+    return wrapped

@@ -39,15 +39,9 @@ class RequestMiddleware:
         proxies: TrustedProxies,
         base_path: str = "",
         admit_address: Callable[[str], float] = lambda _: 0.0,
-        allow_origins: Callable[[ASGIApp], ASGIApp] | None = None,
     ) -> None:
-        """
-        Args:
-            admit_address: Counts a request of an address; returns the seconds to wait when it has too many.
-            allow_origins: Lets pages of other origins read what an application responds; None: there are none.
-        """
-        self._allow_origins = allow_origins or (lambda app: app)
-        self._app = self._allow_origins(app)
+        """Args: admit_address: Counts a request of an address; returns the seconds to wait when it has too many."""
+        self._app = app
         self._base_path = base_path
         self._proxies = proxies
         self._admit_address = admit_address
@@ -75,12 +69,12 @@ class RequestMiddleware:
                     request_id=request.id,
                     retry_after=wait,
                 )
-                await self._allow_origins(response)(scope, receive, request.send)
+                await response(scope, receive, request.send)
             elif _content_length(scope) > (most := max_body_bytes(scope["path"])):
                 response = error_response(
                     scope["path"], 413, "too_large", f"The body is longer than {most} bytes.", request_id=request.id
                 )
-                await self._allow_origins(response)(scope, receive, request.send)
+                await response(scope, receive, request.send)
             else:
                 await self._app(scope, receive, request.send)
         except ClientDisconnect:
@@ -91,7 +85,7 @@ class RequestMiddleware:
                 response = error_response(
                     scope["path"], 500, "internal", "Something went wrong here.", request_id=request.id
                 )
-                await self._allow_origins(response)(scope, receive, request.send)
+                await response(scope, receive, request.send)
         finally:
             request.done()
 
