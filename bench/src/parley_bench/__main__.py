@@ -25,7 +25,7 @@ SCENARIOS = {
     "delay": "added delay and CPU per token, 10 to 500 answers",
     "ladder": "the most answers whose p99 of added delay is at most 100 ms",
     "peers": "the same answers from common architectures",
-    "completions": "CPU per token through the OpenAI API, beside the socket and a bare proxy",
+    "completions": "CPU per token through the OpenAI API, compared with the socket and a bare proxy",
     "fanout": "CPU per delivered frame, up to 2,000 readers and 2,000 rooms",
     "slow-reader": "one reader stops for 30 s",
     "reconnect": "2,000 sockets reconnect at once",

@@ -296,14 +296,14 @@ def test_the_seconds_until_the_next_try_are_not_announced(scripted: BrowserConte
     )
     notice = page.get_by_test_id("retrying")
     expect(notice).to_contain_text(re.compile(r"in \d+ s"))
-    heard = notice.evaluate(
+    announced = notice.evaluate(
         """(notice) => {
             const copy = notice.cloneNode(true);
             for (const hidden of copy.querySelectorAll("[aria-hidden]")) hidden.remove();
             return copy.textContent;
         }"""
     )
-    assert not re.search(r"\d", heard)
+    assert not re.search(r"\d", announced)
 
 
 # --- the list of chats, and long prompts ------------------------------

@@ -25,16 +25,16 @@ def make_slow(tab: Page) -> None:
 
 def begin_sessions_together(tabs: list[Page], url: str) -> list[str]:
     """Open the page in all tabs; no session begins before all are open. Return the user of each tab's session."""
-    held: list[Route] = []
-    holding = True
+    waiting: list[Route] = []
+    blocked = True
 
-    def hold(route: Route) -> None:
-        if holding:
-            held.append(route)
+    def block(route: Route) -> None:
+        if blocked:
+            waiting.append(route)
         else:
             route.continue_()
 
-    tabs[0].context.route(SESSION, hold)
+    tabs[0].context.route(SESSION, block)
     with ExitStack() as expected:
         sessions = [expected.enter_context(tab.expect_response(SESSION)) for tab in tabs]
         # Side by side: a tab waits only so long for another one's session.
@@ -45,8 +45,8 @@ def begin_sessions_together(tabs: list[Page], url: str) -> list[str]:
             make_slow(tab)
         # By then every tab that does not wait for another one has asked.
         tabs[0].wait_for_timeout(LATENCY)
-        holding = False
-        for route in held:
+        blocked = False
+        for route in waiting:
             route.continue_()
     return [session.value.json()["user_id"] for session in sessions]
 

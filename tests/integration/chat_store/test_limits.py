@@ -429,7 +429,7 @@ async def test_what_a_prompt_asks_for_beside_text_takes_its_part_of_the_queue(
         assert turn.answer.error.code == "queue_full"
 
 
-# --- the ledger -----------------------------------------------------------------------------------------------------
+# --- usage and cost -------------------------------------------------------------------------------------------------
 
 
 async def test_usage_is_summed_by_model_or_by_day_with_its_cost(start_store: StartStore, neighbour: Neighbour) -> None:

@@ -244,14 +244,14 @@ async def test_it_waits_for_a_migration_that_comes_later(nats_url: str, empty_da
 
 async def test_it_waits_for_a_role_that_comes_later(nats_url: str, database_url: str, empty_database_url: str) -> None:
     assert (await asyncio.to_thread(migrate, nats_url, database_url)).returncode == 0
-    early = urlsplit(database_url)._replace(path="/made_later").geturl()
-    settings = environment(nats_url, early) | {"MIGRATION_WAIT": "60"}
+    missing = urlsplit(database_url)._replace(path="/made_later").geturl()
+    settings = environment(nats_url, missing) | {"MIGRATION_WAIT": "60"}
     async with run_service("chat_store", settings, ready=False) as service:
         await eventually(lambda: "Not ready: Postgres has no such database" in service.log, deadline=30)
         connection = await asyncpg.connect(empty_database_url)
         await connection.execute("CREATE DATABASE made_later")
         try:
-            assert (await asyncio.to_thread(migrate, nats_url, early)).returncode == 0
+            assert (await asyncio.to_thread(migrate, nats_url, missing)).returncode == 0
             await asyncio.to_thread(service.wait_ready)
             await asyncio.to_thread(service.stop)
         finally:

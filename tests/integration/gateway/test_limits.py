@@ -1,4 +1,4 @@
-"""Rates of users and addresses, the early refusal of prompts, and the allowed models."""
+"""Rates of users and addresses, the refusal of prompts at the gateway, and the allowed models."""
 
 import json
 from collections.abc import AsyncIterator

@@ -23,7 +23,7 @@ from parley.contracts.events import PromptSubmitted
 from parley.contracts.streams import CHAT_STORE_PROMPTS
 
 
-class Told:
+class CountingPublisher:
     """A publisher that counts what it announces."""
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ def intake() -> Intake[PromptSubmitted]:
         kind=PromptSubmitted,
         command=submit,
         js=cast(JetStreamContext, None),
-        publisher=cast(Publisher, Told()),
+        publisher=cast(Publisher, CountingPublisher()),
         reject=reject,
         refusals=refusals,
     )

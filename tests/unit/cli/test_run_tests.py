@@ -38,12 +38,12 @@ def _nothing_runs() -> None:
 def test_a_tier_starts_in_its_turn_once_there_is_room(tmp_path: Path) -> None:
     room = threading.Event()
     first = _Run(Tier("first", processes=AT_ONCE - 1), tmp_path, room)
-    beside = _Run(Tier("beside", processes=1), tmp_path)
+    small = _Run(Tier("small", processes=1), tmp_path)
     large = _Run(Tier("large", processes=AT_ONCE), tmp_path)
     last = _Run(Tier("last", processes=1), tmp_path)
     threading.Timer(0.05, room.set).start()
-    run_at_once([first, beside, large, last])
-    assert sorted(_Run.started[:2]) == ["beside", "first"]
+    run_at_once([first, small, large, last])
+    assert sorted(_Run.started[:2]) == ["first", "small"]
     assert _Run.started[2:] == ["large", "last"]
 
 

@@ -1,4 +1,4 @@
-"""The early refusal of prompts that are over a limit of their user or chat (docs/decisions/0055)."""
+"""The gateway's refusal of prompts that are over a limit of their user or chat (docs/decisions/0055)."""
 
 import time
 from typing import Final
