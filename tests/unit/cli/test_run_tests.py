@@ -61,6 +61,11 @@ def test_every_tier_fits_in() -> None:
     assert all(tier.processes <= AT_ONCE for tier in run_tests.TIERS)
 
 
-def test_a_tier_without_tests_fails_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_tier_without_tests_fails_the_run_and_the_counts_go_to_the_file_that_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    counts = tmp_path / "counts"
+    monkeypatch.setenv("TEST_COUNTS", str(counts))
     assert summarise({"unit": Outcome(passed=2), "chaos": Outcome(failed=1, note="no test was found")}) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "2 passed, 1 failed"
+    assert counts.read_text() == "2 1 0\n"
