@@ -158,6 +158,13 @@ async def test_a_stream_that_does_not_end_after_its_finish_reason_is_waited_for_
     assert run.provider.closed == 1
 
 
+@pytest.mark.parametrize("last", [chunk("stop") + DONE, chunk("stop"), DONE])
+async def test_a_connection_that_breaks_off_after_the_end_of_the_answer_is_no_error(ended: Ended, last: bytes) -> None:
+    run = Run([chunk(content="Late."), last, error_mapping.CONNECTION_LOST.error("reset")])
+    end = await ended(run)
+    assert (end.outcome, end.text, len(run.provider.asked)) == ("complete", "Late.", 1)
+
+
 async def test_text_after_an_early_finish_reason_is_part_of_the_answer(ended: Ended) -> None:
     end = await ended(Run([chunk("stop", reasoning="Hm."), 0.05, chunk(content="Late."), chunk("stop"), DONE]))
     assert (end.text, end.reasoning) == ("Late.", "Hm.")

@@ -23,6 +23,7 @@ from llm_worker.generation.tool_rounds import ToolRounds
 from llm_worker.provider import error_mapping, finish_reason, messages
 from llm_worker.provider.completion import CompletionDecoder, Piece
 from llm_worker.provider.tool_calls import ToolCallDecoder
+from parley.contracts.completion import ToolCall
 from parley.contracts.live import READ_AT
 from parley.contracts.rpc import Claimed
 from parley.runtime import tracing
@@ -188,10 +189,7 @@ class Attempt:
         members = messages.request_members(parameters, conversation)
         content = self._answer.content
         calls = content.tool_calls
-        decoder = ToolCallDecoder(
-            first_index=len(calls), taken_ids=[call.id for call in calls], server_of=self._rounds.server_of
-        )
-        completion = CompletionDecoder(model=model, think_tag=not settings.keeps_think_tag(model), calls=decoder)
+        completion = self._decoder(model, calls)
         tokens_before = content.tokens
         idle = IdleTimeout(settings.first_token_timeout)
         requested_tokens: int | None = None
@@ -219,14 +217,24 @@ class Attempt:
                         idle.set_limit(limit)
                     if content.full or completion.error is not None:
                         break
+        except ProviderError:
+            # Servers that close the connection without the end of the body have still sent the whole answer.
+            if not completion.ended:
+                raise
         finally:
             if self._lease.is_valid() and not content.full:
                 self._add(completion.close(), {})
             if requested_tokens is not None:
                 written = content.tokens - tokens_before
                 self._answer.book(requested_tokens, written, completion.input_tokens, completion.output_tokens)
-        has_calls = len(content.tool_calls) > len(calls)
-        return self._outcome(completion, idle, has_calls=has_calls)
+        return self._outcome(completion, idle, has_calls=len(content.tool_calls) > len(calls))
+
+    def _decoder(self, model: str, calls: list[ToolCall]) -> CompletionDecoder:
+        decoder = ToolCallDecoder(
+            first_index=len(calls), taken_ids=[call.id for call in calls], server_of=self._rounds.server_of
+        )
+        think_tag = not self._dependencies.settings.keeps_think_tag(model)
+        return CompletionDecoder(model=model, think_tag=think_tag, calls=decoder)
 
     def _add(self, pieces: list[Piece], headers: dict[str, str]) -> None:
         # Before every delta: after a suspension of this process, bytes may be read before anything else runs, and text
