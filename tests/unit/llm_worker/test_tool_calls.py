@@ -124,6 +124,28 @@ CET = '{"zone":"CET"}'
             [CLOCK],
             id="the whole call again at its end",
         ),
+        pytest.param(
+            [*FRAGMENTS, [entry(0, arguments=UTC)]],
+            [CLOCK],
+            id="the whole arguments again at their end",
+        ),
+        pytest.param(
+            [[entry(0, "a", "clock", "")], [entry(0, "b", "", '{"zo')], [entry(0, "c", arguments='ne":"UTC"}')]],
+            [CLOCK],
+            id="an id of its own in each chunk",
+        ),
+        pytest.param(
+            [
+                [entry(0, "a", "clock", ""), entry(0, "b", "dice", "")],
+                [entry(0, "a", arguments=UTC)],
+                [entry(0, "b", arguments="{}")],
+            ],
+            [CLOCK, ("b", "dice", "{}")],
+            id="one index, in turn by their ids",
+        ),
+        pytest.param(
+            [[entry(0, "x" * 2000, "clock", UTC)]], [("x" * 2000, "clock", UTC)], id="an id with a thought signature"
+        ),
         pytest.param([[entry(0, "a", "clock", {"zone": "UTC"})]], [CLOCK], id="an object"),
         pytest.param(
             [[entry(0, "a", "clock", {"zone": "UTC"})], [entry(0, "a", "clock", {"zone": "UTC"})]],

@@ -182,6 +182,30 @@ async def test_arguments_that_are_no_object_are_not_run_and_not_sent_again(
     assert asked.provider.asked[1][2]["messages"][1]["tool_calls"][0]["function"]["arguments"] == "{}"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [("null", {}), (" ", {}), (json.dumps('{"zone": "UTC"}'), {"zone": "UTC"})],
+    ids=["null", "blank", "encoded twice"],
+)
+async def test_arguments_in_another_form_are_run_and_sent_as_an_object(
+    ended: Ended, store: Store, arguments: str, wanted: dict[str, str]
+) -> None:
+    server = Server()
+    asked = run(server, calls("a", arguments=arguments), LATE)
+    await ended(asked)
+    assert [called for _, called, _ in server.called] == [wanted]
+    again = asked.provider.asked[1][2]["messages"][1]["tool_calls"][0]["function"]["arguments"]
+    assert json.loads(again) == wanted
+
+
+async def test_a_name_that_no_tool_can_have_is_not_sent_as_it_is(ended: Ended, store: Store) -> None:
+    asked = run(Server(), calls("a", name="functions.clock<|channel|>json"), LATE)
+    end = await ended(asked)
+    assert end.tool_calls[0].name == "functions.clock<|channel|>json"
+    function = asked.provider.asked[1][2]["messages"][1]["tool_calls"][0]["function"]
+    assert function["name"] == "functions_clock__channel__json"
+
+
 async def test_a_call_of_a_tool_that_nobody_has_is_for_the_model_to_deal_with(ended: Ended, store: Store) -> None:
     server = Server()
     asked = run(server, calls("a", name="sundial"), LATE)

@@ -7,6 +7,7 @@ completed call; a call that was running is repeated with the same idempotency ke
 import asyncio
 import json
 import logging
+import re
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -22,7 +23,7 @@ from llm_worker.generation.content import Run, pieces_of
 from llm_worker.generation.dependencies import Dependencies
 from llm_worker.generation.lease import Lease
 from llm_worker.provider import finish_reason
-from llm_worker.tools.toolbox import UNKNOWN, Tool, Toolbox, client_tools
+from llm_worker.tools.toolbox import MAX_NAME, UNKNOWN, Tool, Toolbox, client_tools
 from parley.contracts.completion import ToolCall
 from parley.contracts.rpc import Claimed, ContextMessage, StoreToolRound
 from parley.runtime import tracing
@@ -251,12 +252,18 @@ class ToolRounds:
 
 def messages_of(text: str, calls: list[ToolCall]) -> list[ContextMessage]:
     """Return a round as messages for the provider."""
-    # Providers that parse the arguments refuse the request unless they are a JSON object.
-    readable = [
-        call if _arguments(call) is not None else msgspec.structs.replace(call, arguments="{}") for call in calls
-    ]
+    readable = [_readable(call) for call in calls]
     results = [ContextMessage(role="tool", content=call.result or "", tool_call_id=call.id) for call in calls]
     return [ContextMessage(role="assistant", content=text, tool_calls=readable), *results]
+
+
+def _readable(call: ToolCall) -> ToolCall:
+    """Return a call that providers accept: with a name that a tool can have, and arguments that are a JSON object."""
+    arguments = call.arguments
+    if (value := _arguments(call)) is None or not arguments.lstrip().startswith("{"):
+        arguments = json.dumps(value or {}, ensure_ascii=False)
+    name = re.sub(r"[^a-zA-Z0-9_-]", "_", call.name)[:MAX_NAME]
+    return msgspec.structs.replace(call, name=name, arguments=arguments)
 
 
 def tokens_of_rounds(claim: Claimed) -> list[int]:
@@ -285,6 +292,11 @@ def _arguments(call: ToolCall) -> dict[str, Any] | None:
     """Return the arguments of a call; None: they are not a JSON object."""
     try:
         value = json.loads(call.arguments or "{}")
+        if isinstance(value, str):
+            # vLLM and others encode the arguments of some models twice.
+            value = json.loads(value)
+        if value is None:
+            return {}
         # Half of a surrogate pair cannot be sent, and would end the connection to the server.
         json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):

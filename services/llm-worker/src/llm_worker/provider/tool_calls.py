@@ -2,7 +2,7 @@
 
 The API documents entries with an index: the first has the id and the name, and each a fragment of the arguments.
 Providers leave out the id or the index, give all calls one index, repeat the id and the name with each fragment, and
-send whole calls, or arguments that are an object.
+send whole calls, or arguments that are an object, or give each fragment an id of its own.
 """
 
 import json
@@ -17,6 +17,8 @@ from parley.contracts.completion import ToolCall, ToolDelta
 from parley.contracts.text import storable
 
 _MAX_NAME: Final = 200
+_MAX_ID: Final = 64 * 1024
+"""LiteLLM's ids contain what Google's models need with the next request: a thousand characters and more."""
 _NO_IDS: Final = frozenset({"", "null", "None"})
 
 
@@ -37,6 +39,7 @@ class _Call:
     """A call, as far as it has arrived. It begins with its name."""
 
     provider_id: str
+    provider_index: int | None
     name: str = ""
     index: int | None = None
     arguments: list[str] = field(default_factory=list)
@@ -64,7 +67,7 @@ class _Call:
         """Whether an entry is the whole call again, and not its next fragment."""
         if entry.whole:
             return bool(self.arguments)
-        return bool(entry.name and entry.arguments) and self.is_complete and self.arguments == [entry.arguments]
+        return bool(entry.arguments) and self.is_complete and self.arguments == [entry.arguments]
 
 
 class ToolCallDecoder:
@@ -161,7 +164,7 @@ class ToolCallDecoder:
         call.unsent = ""
 
     def _start(self, entry: _Entry) -> _Call:
-        call = _Call(provider_id=entry.id)
+        call = _Call(provider_id=entry.id, provider_index=entry.index)
         self._calls.append(call)
         if entry.index is not None:
             self._by_index[entry.index] = call
@@ -174,14 +177,19 @@ class ToolCallDecoder:
         last = self._calls[-1] if self._calls else None
         if entry.index is not None:
             found = self._by_index.get(entry.index)
-            if found is None and not entry.name:
-                found = self._by_id.get(entry.id) if entry.id else last
+            known = self._by_id.get(entry.id)
+            if known is not None and known.provider_index == entry.index:
+                found = known
+            elif found is None and not entry.name:
+                found = known if entry.id else last
         else:
             found = self._by_id.get(entry.id, last)
         if found is None:
             return None
         if entry.id and found.provider_id:
-            return found if entry.id == found.provider_id else None
+            # A call begins with its name: without one, another id was made for a fragment.
+            is_fragment = bool(entry.arguments) and not entry.name and not found.is_complete
+            return found if entry.id == found.provider_id or is_fragment else None
         if entry.name and found.name and (entry.name != found.name or found.is_complete):
             return None
         return found
@@ -200,7 +208,7 @@ def _entry_of(value: Mapping[str, Any]) -> _Entry:
     whole = not isinstance(arguments, str)
     if whole:
         arguments = json.dumps(arguments, ensure_ascii=False, separators=(",", ":")) if arguments else ""
-    identity = _word(value.get("id"))
+    identity = _word(value.get("id"), _MAX_ID)
     return _Entry(
         index=chunks.count(value.get("index")),
         id="" if identity in _NO_IDS else identity,
@@ -210,9 +218,9 @@ def _entry_of(value: Mapping[str, Any]) -> _Entry:
     )
 
 
-def _word(value: Any) -> str:
+def _word(value: Any, limit: int = _MAX_NAME) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
         return ""
-    return storable(value.strip()[:_MAX_NAME].encode(errors="replace").decode())
+    return storable(value.strip()[:limit].encode(errors="replace").decode())

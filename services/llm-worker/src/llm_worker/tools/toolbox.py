@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 UNKNOWN: Final = "unknown"
 """In place of the server of a call whose tool nobody has: it fails like one of Parley's, and the model goes on."""
 
-_MAX_NAME: Final = 64
+MAX_NAME: Final = 64
 """The length of a tool's name that all providers accept."""
 
 _MAX_TOOLS: Final = 128
@@ -131,9 +131,9 @@ def _name(server: ToolServer, tool: ListedTool, taken: Collection[str]) -> str |
     digest = hashlib.sha256(tool.name.encode(errors="replace")).hexdigest()[:8]
     for name in (tool.name, f"{server.name}_{tool.name}"):
         name = re.sub(r"[^a-zA-Z0-9_-]", "_", name)
-        if len(name) > _MAX_NAME:
+        if len(name) > MAX_NAME:
             # What is cut off may be the only difference between two tools.
-            name = f"{name[: _MAX_NAME - len(digest) - 1]}_{digest}"
+            name = f"{name[: MAX_NAME - len(digest) - 1]}_{digest}"
         if name not in taken:
             return name
     return None
