@@ -13,6 +13,7 @@ from llm_worker.settings import WorkerSettings
 from llm_worker.tools import toolbox
 from llm_worker.tools.configuration import ToolServer, parse
 from llm_worker.tools.connection import ListedTool, ServerConnection, text_of
+from llm_worker.tools.schemas import accepted
 from llm_worker.tools.session import Session
 from llm_worker.tools.toolbox import UNKNOWN, ToolServers, client_tools
 from tests.support.waiting import eventually
@@ -82,7 +83,7 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
             self.name = server.name
 
         async def list_tools(self) -> list[ListedTool]:
-            return [ListedTool(tool, f"Does {tool}.", {"type": "object"}) for tool in offered.get(self.name, [])]
+            return [ListedTool(tool, f"Does {tool}.", accepted({})) for tool in offered.get(self.name, [])]
 
     monkeypatch.setattr(toolbox, "ServerConnection", Connection)
     return offered
@@ -108,7 +109,6 @@ async def test_a_model_gets_the_offered_tools_of_its_servers(listed: dict[str, l
         "function": {
             "name": "read",
             "description": "Does read.",
-            # OpenAI's API refuses the whole request where a schema has none.
             "parameters": {"type": "object", "properties": {}},
         },
     }
@@ -160,9 +160,48 @@ async def test_no_request_has_more_tools_than_providers_accept(
 @pytest.mark.parametrize(
     "schema", [{"type": "object"}, {"type": "object", "properties": None}, {}, {"properties": {}}, {"type": "string"}]
 )
-async def test_a_schema_that_providers_refuse_is_mended(schema: dict[str, Any]) -> None:
-    definition = toolbox._definition("now", ListedTool("now", "", schema))
-    assert definition["function"]["parameters"] == {"type": "object", "properties": {}}
+def test_a_schema_that_providers_refuse_is_mended(schema: dict[str, Any]) -> None:
+    assert accepted(schema) == {"type": "object", "properties": {}}
+
+
+def test_a_schema_that_combines_others_is_one_object_with_their_properties() -> None:
+    text = {"type": "string"}
+    create = {"type": "object", "properties": {"kind": {"const": "create"}, "name": text}, "required": ["kind", "name"]}
+    delete = {"type": "object", "properties": {"kind": {"const": "delete"}, "id": text}, "required": ["kind", "id"]}
+    whole = {"properties": {"note": text}, "required": ["note"], "oneOf": [create, delete], "not": {"required": ["x"]}}
+    assert accepted(whole) == {
+        "type": "object",
+        "properties": {
+            "note": text,
+            "kind": {"anyOf": [{"const": "create"}, {"const": "delete"}]},
+            "name": text,
+            "id": text,
+        },
+        "required": ["note"],
+    }
+    alternatives = {"type": "object", "properties": {"a": text}, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}
+    assert accepted(alternatives) == {"type": "object", "properties": {"a": text}}
+
+
+def test_every_array_in_a_schema_has_items() -> None:
+    array = {"type": "array"}
+    mended = {"type": "array", "items": {}}
+    nested = {"type": "object", "properties": {"list": array}}
+    properties = {"a": array, "b": {"type": ["array", "null"]}, "c": {"anyOf": [array, nested]}, "type": array}
+    given = {"type": "object", "properties": properties, "$defs": {"d": array}, "default": {"type": "array"}}
+    assert accepted(given) == {
+        "type": "object",
+        "properties": {
+            "a": mended,
+            "b": {"type": ["array", "null"], "items": {}},
+            "c": {"anyOf": [mended, {"type": "object", "properties": {"list": mended}}]},
+            "type": mended,
+        },
+        "$defs": {"d": mended},
+        "default": {"type": "array"},
+    }
+    has_items = {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "number"}}}}
+    assert accepted(has_items) == has_items
 
 
 def test_the_clients_tools_are_known_by_their_names() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llm_worker.errors import ToolServerError
 from llm_worker.tools.configuration import ToolServer
+from llm_worker.tools.schemas import accepted
 from llm_worker.tools.session import CONNECT_TIMEOUT, Session
 from parley.contracts.text import storable
 from parley.runtime import tasks
@@ -36,7 +37,7 @@ _MAX_PAGES: Final = 20
 
 
 class ListedTool(NamedTuple):
-    """A tool that a server offers, with the JSON schema of its arguments."""
+    """A tool that a server offers, with the JSON schema of its arguments, as providers accept it."""
 
     name: str
     description: str
@@ -166,7 +167,8 @@ class ServerConnection:
                     for _ in range(_MAX_PAGES):
                         page = await client.list_tools(cursor=cursor)
                         found += [
-                            ListedTool(tool.name, tool.description or "", tool.input_schema) for tool in page.tools
+                            ListedTool(tool.name, tool.description or "", accepted(tool.input_schema))
+                            for tool in page.tools
                         ]
                         cursor = page.next_cursor
                         if cursor is None:

@@ -140,9 +140,5 @@ def _name(server: ToolServer, tool: ListedTool, taken: Collection[str]) -> str |
 
 
 def _definition(name: str, tool: ListedTool) -> dict[str, Any]:
-    schema = tool.schema
-    if schema.get("type") != "object" or not isinstance(schema.get("properties"), dict):
-        # OpenAI's API refuses a request with one such tool. Servers leave the members out where there are no arguments.
-        properties = schema.get("properties")
-        schema = {**schema, "type": "object", "properties": properties if isinstance(properties, dict) else {}}
-    return {"type": "function", "function": {"name": name, "description": tool.description, "parameters": schema}}
+    function = {"name": name, "description": tool.description, "parameters": tool.schema}
+    return {"type": "function", "function": function}
