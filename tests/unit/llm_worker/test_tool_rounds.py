@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from llm_worker.errors import LeaseLost, ToolServerError
+from llm_worker.errors import LeaseLost, ProviderError, ToolServerError
 from llm_worker.generation import tool_rounds
 from llm_worker.generation.content import ENDED_BEFORE
+from llm_worker.provider import error_mapping
 from llm_worker.tools.configuration import ToolServer
 from llm_worker.tools.connection import ToolResult
 from llm_worker.tools.toolbox import UNKNOWN, Tool, Toolbox
@@ -34,6 +35,7 @@ class Server:
         self.answers = answers or ("Noon.",)
         self.settings = ToolServer(name="time", command=("unused",), **settings)
         self.called: list[tuple[str, dict[str, Any], str]] = []
+        self.refused: list[str] = []
 
     async def call(self, tool: str, arguments: dict[str, Any], *, key: str) -> ToolResult:
         self.called.append((tool, arguments, key))
@@ -41,6 +43,9 @@ class Server:
         if isinstance(answer, Exception):
             raise answer
         return ToolResult(answer, failed=False) if isinstance(answer, str) else await answer()
+
+    def refuse(self, model: str) -> None:
+        self.refused.append(model)
 
     async def toolbox(self, model: str, *, taken: set[str]) -> Toolbox:
         definition = {"type": "function", "function": {"name": "clock"}}
@@ -87,7 +92,9 @@ def calls(*ids: str, name: str = "clock", arguments: str = '{"zone":"UTC"}', tex
 LATE = [chunk(content="Late."), chunk("stop"), COUNT, DONE]
 
 
-def run(server: Server, *scripts: Sequence[bytes], rounds: Sequence[ToolRound] = (), **settings: Any) -> Run:
+def run(
+    server: Server, *scripts: Sequence[bytes] | ProviderError, rounds: Sequence[ToolRound] = (), **settings: Any
+) -> Run:
     built = Run(*scripts, **settings)
     built.generation._dependencies.__dict__["tools"] = server
     built.claims.rounds = list(rounds)
@@ -327,6 +334,30 @@ async def test_a_tool_of_the_client_goes_before_one_of_the_same_name(ended: Ende
     end = await ended(asked)
     assert end.tool_calls[0].server is None
     assert asked.provider.asked[0][2]["tools"] == [own("clock")]
+
+
+NO_TOOLS = error_mapping.from_status(400, b'{"error": "gemma3 does not support tools"}', {}, model="m")
+
+
+async def test_a_model_that_takes_no_tools_is_asked_without_parleys(ended: Ended, store: Store) -> None:
+    server = Server()
+    asked = run(server, NO_TOOLS, LATE)
+    end = await ended(asked)
+    assert (end.outcome, end.text, end.attempt, server.refused) == ("complete", "Late.", 1, ["m"])
+    assert ["tools" in members for _, _, members in asked.provider.asked] == [True, False]
+
+
+@pytest.mark.parametrize("scripts", [[NO_TOOLS], [calls("a"), NO_TOOLS]], ids=["the client's", "after a call"])
+async def test_a_model_that_takes_no_tools_fails_an_answer_that_needs_them(
+    ended: Ended, store: Store, scripts: list[Any]
+) -> None:
+    asked = run(Server(), *scripts)
+    if len(scripts) == 1:
+        asked.claims.parameters = {"tools": [{"type": "function", "function": {"name": "clock"}}]}
+    end = await ended(asked)
+    assert end.error is not None
+    assert (end.error.retryable, "cannot call tools" in end.error.message) == (False, True)
+    assert len(asked.provider.asked) == len(scripts)
 
 
 async def test_a_required_call_is_required_once(ended: Ended, store: Store) -> None:

@@ -59,6 +59,19 @@ def test_secrets_are_not_shown() -> None:
     assert [server.name for server in read.tool_servers] == ["a"]
 
 
+async def test_a_model_that_refused_tools_is_offered_none_for_a_while(
+    listed: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed["a"] = ["search"]
+    tools = ToolServers([ToolServer(name="a", url=URL)])
+    tools.refuse("gemma3")
+    assert not (await tools.toolbox("gemma3")).tools
+    assert (await tools.toolbox("gpt-5")).tools
+    monkeypatch.setattr(toolbox, "_REFUSED_SECONDS", 0.0)
+    tools.refuse("gemma3")
+    assert (await tools.toolbox("gemma3")).tools
+
+
 def test_without_the_setting_there_are_no_servers() -> None:
     assert settings().tool_servers == ()
     assert settings(mcp_servers="").tool_servers == ()

@@ -52,3 +52,7 @@ class ProviderError(WorkerError):
     def as_message_error(self) -> MessageError:
         """Return the part that readers get."""
         return MessageError(code=self.code, message=self.message, retryable=self.retryable)
+
+
+class ToolsRefused(ProviderError):
+    """The model does not accept a request with tools."""

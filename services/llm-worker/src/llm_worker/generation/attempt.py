@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 from llm_worker import metrics
-from llm_worker.errors import LeaseLost, ProviderError
+from llm_worker.errors import LeaseLost, ProviderError, ToolsRefused
 from llm_worker.generation import context
 from llm_worker.generation.answer import Answer
 from llm_worker.generation.approvals import Approvals
@@ -137,9 +137,12 @@ class Attempt:
                 log.exception("An answer failed unexpectedly", extra=self._log_fields)
                 failure = error_mapping.INTERNAL.error(repr(error))
             self._report(failure)
+            has_begun = self._answer.content.seq > self._round_seq
+            if isinstance(failure, ToolsRefused) and not has_begun and self._rounds.drop_tools():
+                continue
             if not failure.transient:
                 return Outcome(kind="failed", error=failure)
-            if self._answer.content.seq > self._round_seq:
+            if has_begun:
                 return failure
             delay = _retry_delay(backoff, failure)
             if time.monotonic() + delay > give_up_at:

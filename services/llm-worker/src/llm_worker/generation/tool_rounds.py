@@ -104,6 +104,15 @@ class ToolRounds:
                 await self._run_round()
         self._mark = self._answer.content.mark()
 
+    def drop_tools(self) -> bool:
+        """Offer no tools to a model that does not accept them; False: Parley's were not offered, or one was called."""
+        model = self._answer.model
+        if model is None or self._toolbox is None or not self._toolbox.tools or self.number:
+            return False
+        self._dependencies.tools.refuse(model)
+        self._toolbox = Toolbox({}, self._toolbox.client)
+        return True
+
     def parameters(self) -> dict[str, Any]:
         """Return the parameters of the next request: the prompt's own, and Parley's tools."""
         parameters = dict(self._claim.parameters)

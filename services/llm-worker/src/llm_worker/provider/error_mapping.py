@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from llm_worker.errors import ProviderError
+from llm_worker.errors import ProviderError, ToolsRefused
 from llm_worker.provider.error_body import ErrorBody
 from llm_worker.provider.error_rules import Kind, kind_of
 
@@ -24,12 +24,13 @@ class ErrorTemplate:
     transient: bool = False
     retryable: bool = True
     advice: str = ""
+    error_type: type[ProviderError] = ProviderError
 
     def error(
         self, detail: str = "", *, status: int | None = None, retry_after: float | None = None, **values: object
     ) -> ProviderError:
         """Return the exception, with ``values`` in place of the placeholders."""
-        return ProviderError(
+        return self.error_type(
             self.code,
             self.message.format(**values) if values else self.message,
             transient=self.transient,
@@ -52,6 +53,18 @@ _BY_KIND: Final[Mapping[Kind, ErrorTemplate]] = {
         "content_refused",
         "The model provider's content rules do not allow this answer. Try to put it in other words.",
         retryable=False,
+    ),
+    Kind.NO_TOOLS: ErrorTemplate(
+        "provider_error",
+        "This model cannot call tools. Choose another one.",
+        retryable=False,
+        advice="Parley's own tools are left out now; models of an entry of MCP_SERVERS names those that get them.",
+        error_type=ToolsRefused,
+    ),
+    Kind.TOOL_CALL: ErrorTemplate(
+        "provider_unavailable",
+        "The model called a tool in a form that its provider cannot read. Please try again, or choose another model.",
+        transient=True,
     ),
     Kind.QUOTA: ErrorTemplate(
         "rate_limited",

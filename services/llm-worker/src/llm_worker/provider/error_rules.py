@@ -15,6 +15,8 @@ class Kind(Enum):
 
     REGION = auto()
     REFUSED = auto()
+    NO_TOOLS = auto()
+    TOOL_CALL = auto()
     QUOTA = auto()
     TOO_MUCH_A_MINUTE = auto()
     TOO_LONG = auto()
@@ -69,11 +71,22 @@ RULES: Final = (
         },
     ),
     _rule(
+        Kind.NO_TOOLS,
+        {400, 404, 422, 500},
+        {
+            r"(does not|doesn'?t|not) support (\w+ )?(tools?|functions?)( (use|calling|calls?))?\b": "Ollama, Bedrock",
+            r"(tools?|(tool|function) (use|calling))\W{0,2} (is|are) not (enabled|supported)": "Google, Mistral, Groq",
+            r"endpoints found that support tool": "OpenRouter",
+            r"enable-auto-tool-choice|tools param requires|unsupported param: tools": "vLLM, llama.cpp",
+        },
+    ),
+    _rule(Kind.TOOL_CALL, {400, 422, 500}, {r"tool_use_failed|output_parse_failed": "Groq, error codes"}),
+    _rule(
         Kind.QUOTA,
-        {400, 401, 402, 403, 429},
+        {400, 401, 402, 403, 412, 429},
         {
             r"insufficient[_ ](quota|balance|credit|funds?)": "OpenAI, DeepSeek, OpenRouter",
-            r"exceeded_current_quota|account[^.]{0,30} suspended|recharge|access_terminated": "Moonshot",
+            r"exceeded_current_quota|account[^.]{0,30} suspended|recharge|access_terminated": "Moonshot, Fireworks",
             r"billing[_ ](hard[_ ]limit|not[_ ]active|account)|billing (quota|limit)": "OpenAI, error codes",
             r"account (is |has been |was )?(deactivated|disabled|overdue|in arrears)": "OpenAI, Baidu",
             r"arrearage|overdue.payment": "Alibaba DashScope, error codes",
@@ -84,7 +97,7 @@ RULES: Final = (
             r"payment required|top up|upgrade to a paid": "Together, Fireworks",
             r"exceeded your monthly": "Hugging Face, Cohere",
             r"budget[_ ]?(has been )?exceeded|exceeded budget": "LiteLLM",
-            r"per[ _-]?day|daily (limit|quota)|per[ _-]?month|monthly (limit|quota)": "Gemini, Groq, OpenRouter",
+            r"per[ _-]?day|daily (limit|quota)|(per[ _-]?|/ ?)month|monthly (limit|quota)": "Gemini, Groq, OpenRouter",
             r"余额不足|欠费|额度": "Zhipu 1113, Baidu",
         },
     ),
@@ -174,7 +187,8 @@ RULES: Final = (
         {r"overload|temporarily|try again later|at capacity|unavailable|timed? ?out": "gateways that pass an error on"},
     ),
     _rule(Kind.KEY, {403}),
-    _rule(Kind.UNAVAILABLE, {408, 409, 424, 425, *range(500, 600)}),
+    # 498: Groq, no capacity; 499: Google, cancelled
+    _rule(Kind.UNAVAILABLE, {408, 409, 424, 425, 498, 499, *range(500, 600)}),
 )
 
 _QUOTA_OR_RATE: Final = re.compile(

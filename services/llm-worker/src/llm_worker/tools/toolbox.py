@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 import re
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -18,6 +19,9 @@ UNKNOWN: Final = "unknown"
 
 MAX_NAME: Final = 64
 """The length of a tool's name that all providers accept."""
+
+_REFUSED_SECONDS: Final = 600.0
+"""How long a model that refused tools is offered none."""
 
 _MAX_TOOLS: Final = 128
 """Of one request, with the client's own; OpenAI's API refuses one with more."""
@@ -76,6 +80,7 @@ class ToolServers:
     def __init__(self, servers: Sequence[ToolServer]) -> None:
         self._servers = [(server, ServerConnection(server)) for server in servers]
         self._left_out: set[str] = set()
+        self._refused: dict[str, float] = {}
 
     async def __aenter__(self) -> "ToolServers":
         return self
@@ -87,12 +92,20 @@ class ToolServers:
         """Connect to the servers, so that the first answer does not wait for them."""
         await asyncio.gather(*(connection.list_tools() for _, connection in self._servers))
 
+    def refuse(self, model: str) -> None:
+        """Offer no tools to a model that does not accept them, until it may have changed."""
+        now = time.monotonic()
+        self._refused = {name: until for name, until in self._refused.items() if until > now}
+        self._refused[model] = now + _REFUSED_SECONDS
+
     async def toolbox(self, model: str, *, taken: Collection[str] = ()) -> Toolbox:
         """Return the tools for a model. Of a server that does not respond, the last known ones are offered.
 
         Args:
             taken: Names of the client's own tools.
         """
+        if self._refused.get(model, 0.0) > time.monotonic():
+            return Toolbox({}, taken)
         chosen = [(server, connection) for server, connection in self._servers if server.is_for(model)]
         listed = await asyncio.gather(*(connection.list_tools() for _, connection in chosen))
         tools: dict[str, Tool] = {}
