@@ -1,6 +1,7 @@
 """What the gateway caches of identities goes when they end, also when the event of that is lost."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -226,3 +227,20 @@ async def test_many_principals_are_checked_in_batches_that_fit_a_request(store: 
         await eventually(lambda: len(identities) == 2499)
     asked = [request for request in store.asked if isinstance(request, FindRevoked)]
     assert [len(request.session_ids) for request in asked] == [1000, 1000, 500]
+
+
+async def test_what_is_too_old_to_be_used_is_dropped_by_the_next_check_and_not_asked_about(
+    store: Store, identities: Identities, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now, time=time.time))
+    monkeypatch.setattr(module, "CHECK_SECONDS", 0.02)
+    for _ in range(3):
+        await identities.by_session_secret(store.session())
+    now += module.STALE_SECONDS
+    await identities.by_session_secret(store.session())
+    async with watching(identities):
+        await eventually(lambda: store.count(FindRevoked) >= 1)
+    asked = [request for request in store.asked if isinstance(request, FindRevoked)]
+    assert {len(request.session_ids) for request in asked} == {1}
+    assert len(identities) == 1

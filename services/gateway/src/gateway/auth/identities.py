@@ -183,7 +183,13 @@ class Identities:
                 wait = RETRY_SECONDS
 
     async def _check(self) -> None:
-        """Ask chat-store which of the cached principals have ended, and drop them. Raises: Unavailable."""
+        """Drop the principals that are too old to be used, and those that have ended, as chat-store knows.
+
+        Raises: Unavailable.
+        """
+        oldest = time.monotonic() - STALE_SECONDS
+        for key in [key for key, cached in self._cached.items() if cached.since <= oldest]:
+            self._drop(key)
         rest = iter(tuple(self._cached.items()))
         while chunk := dict(itertools.islice(rest, _CHUNK)):
             ids = {key: _ids(cached.principal) for key, cached in chunk.items()}
