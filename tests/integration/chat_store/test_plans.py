@@ -9,7 +9,9 @@ import asyncpg
 import msgspec
 import pytest
 
+from chat_store.events.erasure import FIRST_ID
 from chat_store.storage import changes, chats, limits, messages, pool, usage
+from chat_store.storage.administration import erasure
 from chat_store.storage.identity import sessions
 
 
@@ -28,6 +30,16 @@ async def _plan(connection: asyncpg.Connection[asyncpg.Record], statement: str, 
     for node in nodes:
         nodes += node.get("Plans", [])
     return nodes
+
+
+async def _run(connection: asyncpg.Connection[asyncpg.Record], statement: str, *values: str) -> tuple[int, int]:
+    """Carry the statement out; return how many rows it returned or changed, and how many blocks it read."""
+    await connection.execute(f"PREPARE planned AS {statement}")
+    text = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE planned({', '.join(values)})")
+    await connection.execute("DEALLOCATE planned")
+    plan = msgspec.json.decode(text)[0]["Plan"]
+    changed = plan["Plans"][0] if plan["Node Type"] == "ModifyTable" else plan
+    return changed["Actual Rows"], plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
 
 
 async def test_a_page_of_messages_begins_in_the_index(connection: asyncpg.Connection[asyncpg.Record]) -> None:
@@ -62,13 +74,44 @@ async def test_a_page_of_chats_costs_a_page_however_many_there_are(
         ANALYZE;
         """
     )
-    await connection.execute(f"PREPARE page AS {chats.LIST_CHATS}")
-    read = await connection.fetchval(
-        "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE page('ann', now(), gen_random_uuid(), 50)"
+    rows, blocks = await _run(connection, chats.LIST_CHATS, "'ann'", "now()", "gen_random_uuid()", "50")
+    assert rows == 50
+    assert blocks < 1000
+
+
+async def test_a_page_of_old_chats_costs_a_page_however_many_there_are(
+    connection: asyncpg.Connection[asyncpg.Record],
+) -> None:
+    await connection.execute(
+        """
+        INSERT INTO chats (id, owner_id, created_at, updated_at, version)
+        SELECT gen_random_uuid(), 'ann', now(), now() - interval '2 days', 1 FROM generate_series(1, 20000);
+        ANALYZE;
+        """
     )
-    plan = msgspec.json.decode(read)[0]["Plan"]
-    assert plan["Actual Rows"] == 50
-    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 1000
+    first = f"'{FIRST_ID}'"
+    rows, blocks = await _run(connection, erasure.OLD_CHATS, first, "now() - interval '1 day'", "20")
+    assert rows == 20
+    assert blocks < 100
+
+
+async def test_ended_sessions_are_removed_without_reading_the_others(
+    connection: asyncpg.Connection[asyncpg.Record],
+) -> None:
+    await connection.execute(
+        """
+        INSERT INTO users (id, created_at, last_seen_at) VALUES ('ann', now(), now());
+        INSERT INTO sessions (id, user_id, secret_digest, method, address, user_agent, created_at, last_used_at,
+            idle_seconds, expires_at, ends_at)
+        SELECT lpad(to_hex(number), 32, '0')::uuid, 'ann', number::text, 'guest', '', '', now(), now(), 60,
+            now() + (number - 600) * interval '1 minute', now()
+        FROM generate_series(1, 20000) number;
+        ANALYZE;
+        """
+    )
+    rows, blocks = await _run(connection, sessions.FORGET_ENDED, "now()", "50")
+    assert rows == 50
+    assert blocks < 200
 
 
 async def test_the_sessions_that_a_provider_ends_are_looked_up(
@@ -112,18 +155,15 @@ async def test_what_limits_ask_costs_what_they_count_however_much_was_sent_and_u
         ANALYZE;
         """
     )
-    for statement, values in (
+    for statement, *values in (
         (limits.USERS_WAITING, "100"),
         (limits.NEXT_WAITING, "'ann'"),
         (limits.COUNT_RUNNING, "'ann'"),
-        (limits.GET_ACCOUNT, "'ann', now() - interval '1 day'"),
-        (usage.USAGE_BY_DAY, "'ann', now() - interval '1 day', now()"),
+        (limits.GET_ACCOUNT, "'ann'", "now() - interval '1 day'"),
+        (usage.USAGE_BY_DAY, "'ann'", "now() - interval '1 day'", "now()"),
     ):
-        await connection.execute(f"PREPARE asked AS {statement}")
-        read = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE asked({values})")
-        plan = msgspec.json.decode(read)[0]["Plan"]
-        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 100, statement
-        await connection.execute("DEALLOCATE asked")
+        _, blocks = await _run(connection, statement, *values)
+        assert blocks < 100, statement
 
 
 async def test_no_page_has_a_condition_that_may_be_left_out() -> None:

@@ -141,9 +141,9 @@ async def is_emptied(connection: Connection, chat_id: str, message_id: str) -> b
 
 
 # Ordered by id, which begins with the time of creation: an index on the last change would be updated by every
-# message.
+# message. By the column and not by the text that is returned: that would sort all chats for each page.
 OLD_CHATS: Final = """
-SELECT id::text FROM chats WHERE id > $1::uuid AND updated_at < $2 ORDER BY id LIMIT $3
+SELECT id::text FROM chats WHERE id > $1::uuid AND updated_at < $2 ORDER BY chats.id LIMIT $3
 """
 
 
