@@ -10,7 +10,7 @@ import secrets
 import time
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qs, parse_qsl, unquote_plus, urlencode, urlsplit
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -53,6 +53,8 @@ class OidcProvider:
         metadata: Instead of what its metadata has.
         bodies: Responses by path, instead of its own.
         dripping: Path whose response has no end, and comes byte by byte.
+        client: The client's id and secret.
+        decodes: Whether it decodes them, as RFC 6749 (section 2.3.1) asks for and many providers do not.
     """
 
     def __init__(self) -> None:
@@ -65,6 +67,8 @@ class OidcProvider:
         self.metadata: dict[str, Any] = {}
         self.bodies: dict[str, bytes] = {}
         self.dripping: str | None = None
+        self.client = (CLIENT_ID, CLIENT_SECRET)
+        self.decodes = True
         self._codes: dict[str, dict[str, str]] = {}
         self._tokens: set[str] = set()
         self._serving: set[asyncio.Task[Any]] = set()
@@ -93,7 +97,7 @@ class OidcProvider:
         query = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
         assert address.startswith(f"{self.issuer}/authorize?")
         assert query["response_type"] == "code"
-        assert query["client_id"] == CLIENT_ID
+        assert query["client_id"] == self.client[0]
         assert query["code_challenge_method"] == "S256"
         code = secrets.token_urlsafe(16)
         self._codes[code] = query
@@ -102,7 +106,7 @@ class OidcProvider:
     def id_token(self, nonce: str, **claims: Any) -> dict[str, Any]:
         now = int(time.time())
         times = {"iat": now, "exp": now + 300}
-        return {"iss": self.issuer, "aud": CLIENT_ID, "nonce": nonce, **times, **self.claims, **claims}
+        return {"iss": self.issuer, "aud": self.client[0], "nonce": nonce, **times, **self.claims, **claims}
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -162,8 +166,8 @@ class OidcProvider:
                 return 401, {}
 
     def _exchange(self, headers: dict[str, str], form: dict[str, str]) -> tuple[int, dict[str, Any]]:
-        expected = base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
-        if headers.get("authorization") != f"Basic {expected}":
+        given = base64.b64decode(headers.get("authorization", "").removeprefix("Basic ")).decode().partition(":")[::2]
+        if (tuple(map(unquote_plus, given)) if self.decodes else given) != self.client:
             return 401, {"error": "invalid_client"}
         # A code is good once.
         query = self._codes.pop(form.get("code", ""), None)

@@ -23,7 +23,7 @@ class OpenIdProvider(Program):
     """
 
     client_id = "parley"
-    client_secret = "the secret of a test's client"
+    client_secret = "the secret+of/a%20test's client"
 
     def __init__(self, folder: Path) -> None:
         port = free_port()

@@ -12,7 +12,7 @@ from gateway.auth import oidc, signing_keys
 from parley.contracts.access.identity import digest
 from parley.runtime.tokens import cookie_name
 from tests.support.chat_store.identities import FakeIdentities
-from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, OidcProvider, SigningKey
+from tests.support.oidc_provider import CLIENT_ID, OidcProvider, SigningKey
 from tests.unit.gateway.apps import KEY, SECRET, USER, app, client, with_session
 
 COOKIE = cookie_name(KEY)
@@ -35,8 +35,8 @@ def signing_in(provider: OidcProvider, identities: FakeIdentities | None = None,
         identities=identities or FakeIdentities(),
         auth_modes="oidc",
         oidc_issuer=provider.issuer,
-        oidc_client_id=CLIENT_ID,
-        oidc_client_secret=CLIENT_SECRET,
+        oidc_client_id=provider.client[0],
+        oidc_client_secret=provider.client[1],
         oidc_name="Example ID",
         **more,
     )
@@ -67,6 +67,22 @@ async def test_a_user_signs_in_with_the_profile_that_the_provider_gives(provider
     assert (session["user"]["guest"], session["user"]["name"]) == (False, "Ada Lovelace")
     assert (session["user"]["email"], session["user"]["role"]) == ("ada@example.com", "user")
     assert session["new_guest"] is False
+
+
+@pytest.mark.parametrize(
+    ("client_id", "client_secret", "decodes"),
+    [
+        ("https://chat.example/", "a+b/c%2Fd=:\u00e9 \u0142", True),
+        # A provider that does not decode has what it can have.
+        ("parley.prod", "a/b=&?c:d", False),
+    ],
+)
+async def test_a_client_may_have_any_id_and_secret(
+    provider: OidcProvider, client_id: str, client_secret: str, decodes: bool
+) -> None:
+    provider.client, provider.decodes = (client_id, client_secret), decodes
+    async with client(signing_in(provider)) as http:
+        assert (await sign_in(http, provider)).headers["location"] == "/"
 
 
 async def test_the_config_names_the_provider(provider: OidcProvider) -> None:
@@ -390,3 +406,12 @@ async def test_signing_out_names_where_the_providers_session_ends(provider: Oidc
     assert query["post_logout_redirect_uri"] == ["http://chat.test/"]
     assert ("id_token_hint" in query) is (path == "/v1/session")
     assert again.status_code == 401
+
+
+async def test_no_id_token_of_an_earlier_sign_in_is_a_hint(provider: OidcProvider) -> None:
+    async with client(signing_in(provider)) as http:
+        await sign_in(http, provider)
+        provider.claims["groups"] = ["x" * 100 for _ in range(40)]  # too large for a cookie
+        await sign_in(http, provider)
+        answer = await http.delete("/v1/session")
+    assert "id_token_hint" not in parse_qs(urlsplit(answer.json()["logout_url"]).query)

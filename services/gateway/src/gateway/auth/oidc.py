@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 
 SIGN_IN_SECONDS: Final = 600.0
 """Seconds that a user may take at the provider."""
+
+_AS_IT_IS: Final = "!\"#$&'()*,/;<=>?@[\\]^`{|} "
+"""What is not encoded in a client's id or secret, in addition to what never is: decoding leaves it as it is, and some
+providers do not decode."""
 
 _METADATA_SECONDS: Final = 3600.0
 _TIMEOUT: Final = 10.0
@@ -237,13 +241,17 @@ class OidcProvider:
         return token["id_token"], claims
 
     def _authenticated_client(self, metadata: ProviderMetadata) -> Any:
-        secret = self._settings.oidc_client_secret
-        has_basic = "client_secret_basic" in metadata.token_endpoint_auth_methods_supported
-        method = "client_secret_basic" if has_basic else "client_secret_post"
+        client_id, secret = self._settings.oidc_client_id, self._settings.oidc_client_secret
+        client_secret = None if secret is None else secret.get_secret_value()
+        method = "none" if client_secret is None else "client_secret_post"
+        if client_secret is not None and "client_secret_basic" in metadata.token_endpoint_auth_methods_supported:
+            # RFC 6749, section 2.3.1, which Authlib leaves to its caller.
+            method = "client_secret_basic"
+            client_id, client_secret = quote(client_id, _AS_IT_IS), quote(client_secret, f"{_AS_IT_IS}:")
         return self._client(
-            client_id=self._settings.oidc_client_id,
-            client_secret=None if secret is None else secret.get_secret_value(),
-            token_endpoint_auth_method="none" if secret is None else method,
+            client_id=client_id,
+            client_secret=client_secret,
+            token_endpoint_auth_method=method,
             timeout=None,
             verify=tls_context(),
         )

@@ -178,16 +178,17 @@ async def _start_session(request: Request, response: Response, gateway: Gateway,
     if guest_id is not None:
         gateway.identities.revoke(contract.Revoked(user_id=guest_id))
     request.state.user_id = principal.user.id
-    if len(found.id_token) <= _MAX_COOKIE_BYTES:
-        _set_cookie(
-            response,
-            request,
-            gateway,
-            name=id_token_cookie(gateway),
-            value=found.id_token,
-            path=id_token_path(gateway),
-            seconds=gateway.settings.session_max_seconds,
-        )
+    # One that is too large takes the place of an earlier sign-in's, too.
+    fits = len(found.id_token) <= _MAX_COOKIE_BYTES
+    _set_cookie(
+        response,
+        request,
+        gateway,
+        name=id_token_cookie(gateway),
+        value=found.id_token if fits else "",
+        path=id_token_path(gateway),
+        seconds=gateway.settings.session_max_seconds if fits else 0,
+    )
 
 
 def _provider(gateway: Gateway) -> OidcProvider:
