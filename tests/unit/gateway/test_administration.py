@@ -147,7 +147,8 @@ async def test_usage_is_summed_up_between_two_days() -> None:
     async with administering(directory) as http:
         days = {"from": "2026-11-01", "to": "2026-11-30", "user": OTHER}
         items = (await http.get("/v1/admin/usage", params=days)).json()["items"]
-        assert (await http.get("/v1/admin/usage", params={"from": "yesterday"})).status_code == 422
+        for wrong in ({"from": "yesterday"}, {"to": "86400"}, {"from": "2026-11-02", "to": "2026-11-01"}):
+            assert (await http.get("/v1/admin/usage", params=wrong)).status_code == 422
     assert [(one["user_id"], one["usage"]["model"], one["usage"]["output_tokens"]) for one in items] == [
         (OTHER, "demo", 3)
     ]

@@ -32,13 +32,18 @@ From = Annotated[_Day | None, Query(alias="from", description="The first day, in
 To = Annotated[_Day | None, Query(alias="to", description="The last day, in UTC.")]
 
 
+def check_days(from_day: date | None, to_day: date | None) -> None:
+    """Raises: Invalid: the days are in the wrong order."""
+    if from_day is not None and to_day is not None and from_day > to_day:
+        raise Invalid("from must not be after to.")
+
+
 @router.get("/v1/usage")
 async def show_usage(
     gateway: GatewayDependency, identity: Reader, from_day: From = None, to_day: To = None
 ) -> Page[TokenUsage]:
     """Sum up the tokens of the user's answers, by model; with `from` or `to`, by day and model."""
-    if from_day is not None and to_day is not None and from_day > to_day:
-        raise Invalid("from must not be after to.")
+    check_days(from_day, to_day)
     by_day = from_day is not None or to_day is not None
     request = rpc.GetUsage(user_id=identity.user_id, by_day=by_day, from_day=from_day, to_day=to_day)
     return Page(items=(await gateway.store.ask(request)).items)

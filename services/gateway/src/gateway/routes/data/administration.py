@@ -1,6 +1,5 @@
 """Users, and the API keys and usage of all users, for administrators."""
 
-from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
@@ -11,6 +10,7 @@ from gateway.errors import NotFound
 from gateway.http.requests import Before, JsonBody, KeyId, Limit, MemberId
 from gateway.http.routing import StructRoute, raises
 from gateway.routes.schemas import Nothing, Page, UserChange
+from gateway.routes.usage import From, To, check_days
 from parley.contracts import rpc
 from parley.contracts.access import identity as contract
 from parley.contracts.access.identity import User
@@ -85,12 +85,13 @@ async def list_usage(
     gateway: GatewayDependency,
     identity: Administrator,
     user_id: OfUser = None,
-    from_day: Annotated[date | None, Query(alias="from", description="The first day (UTC) that counts.")] = None,
-    to_day: Annotated[date | None, Query(alias="to", description="The last day (UTC) that counts.")] = None,
+    from_day: From = None,
+    to_day: To = None,
     before: Before = None,
     limit: Limit = 50,
 ) -> Page[UsageOfUser]:
     """Sum up the tokens of all users, by user and model; `erased` stands for all erased users."""
+    check_days(from_day, to_day)
     request = rpc.ListUsage(user_id=user_id, from_day=from_day, to_day=to_day, before=before, limit=limit)
     usage = await gateway.store.ask(request)
     return Page(items=usage.items, next=usage.next)
