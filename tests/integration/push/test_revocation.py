@@ -147,3 +147,32 @@ async def test_while_chat_store_is_away_sockets_stay_open(backend: Backend, url:
     async with reading(url, issued_for={"session_id": new_id()}) as reader:
         await eventually(lambda: backend.asked["find_revoked"] > 0, deadline=DEADLINE)
         assert reader.closed is None
+
+
+async def test_a_stream_that_its_client_leaves_while_its_session_is_checked_harms_no_other(
+    backend: Backend, push: ServiceProcess
+) -> None:
+    chat, session_id = backend.new_chat("ann", "ben"), new_id()
+    checking, left = asyncio.Event(), asyncio.Event()
+    async with reading(url_of(push), "ben") as other, asyncio.timeout(DEADLINE):
+        await other.follow(chat)
+        await eventually(lambda: backend.asked["find_revoked"] > 0, deadline=DEADLINE)
+        before = backend.asked["find_revoked"]
+
+        async def hold_the_check() -> None:
+            if backend.asked["find_revoked"] > before:
+                checking.set()
+                await left.wait()
+
+        backend.store.before_reply = hold_the_check
+        backend.revoked.add(session_id)  # the event is lost
+        token = access_token(session_id=session_id)
+        async with streaming(push, chat, authorization=f"Bearer {token}") as stream:
+            await stream.snapshot()
+            await checking.wait()
+        await eventually(lambda: f"{chat}/stream 200" in push.log, deadline=DEADLINE)
+        left.set()
+        await backend.answer(chat, 2)
+        version = backend.chats[chat].version
+        await eventually(lambda: other.clients[chat].version == version or other.closed is not None)
+        assert other.closed is None

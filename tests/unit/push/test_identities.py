@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -40,11 +40,13 @@ class Store:
         self.revoked: set[str] = set()
         self.asked: list[FindRevoked] = []
         self.away = False
+        self.before_reply: Callable[[], object] = lambda: None
 
     async def ask(self, request: Any, *, timeout: float, subject: str | None = None) -> Any:
         self.asked.append(request)
         if self.away:
             raise BusUnavailable("away")
+        self.before_reply()
         return RevokedReply(
             session_ids=[one for one in request.session_ids if one in self.revoked],
             key_ids=[one for one in request.key_ids if one in self.revoked],
@@ -135,6 +137,17 @@ async def test_the_user_of_a_connection_without_a_session_or_key_is_checked() ->
         identities.reconnected()
         await eventually(lambda: named.ended)
         assert not other.ended
+
+
+async def test_a_connection_that_is_closed_while_it_is_checked_is_not_ended() -> None:
+    store = Store()
+    store.revoked = {"s-1", "s-3"}
+    identities = identities_of(store)
+    left, stays = Connection(identities, ANN_1), Connection(identities, BEN)
+    store.before_reply = lambda: identities.remove(left, "ann")
+    async with watching(identities):
+        await eventually(lambda: stays.ended)
+    assert not left.ended
 
 
 async def test_an_event_that_does_not_decode_has_all_checked() -> None:

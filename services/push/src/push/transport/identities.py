@@ -155,7 +155,12 @@ class Identities:
                 return False
             for holder in chunk:
                 self._unchecked.pop(holder, None)
-            self._end(holder for holder, identity in chunk.items() if reply.concerns(*identity.ids))
+            self._end(
+                holder
+                for holder, identity in chunk.items()
+                # Meanwhile its client may have closed it: nothing can be written any more.
+                if holder in self._of_user.get(identity.user_id, {}) and reply.concerns(*identity.ids)
+            )
         return True
 
     def _end(self, holders: Iterable[Holder]) -> None:
