@@ -403,6 +403,42 @@ async def test_a_refusal_of_stream_options_holds_for_its_model_alone() -> None:
         ]
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "Missing `reasoning_content` field in the assistant message at message index 2.",
+        "thinking is enabled but reasoning_content is missing in assistant tool call message at index 2",
+    ],
+)
+async def test_reasoning_is_sent_back_only_to_models_that_require_it(refusal: str) -> None:
+    async def picky(server: Server, request: Request, reader: asyncio.StreamReader, writer: Any) -> None:
+        answers = [message for message in request.body["messages"] if message["role"] == "assistant"]
+        lacks = request.body["model"] == "deepseek" and not all(one.get("reasoning_content") for one in answers)
+        strict = request.body["model"] == "groq" and any("reasoning_content" in one for one in answers)
+        if lacks or strict:
+            writer.write(
+                response(400, json.dumps({"error": {"message": refusal if lacks else "unsupported"}}).encode())
+            )
+        else:
+            writer.write(WHOLE)
+
+    calling: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": [], "reasoning_content": "Hm."}
+    members = {"messages": [*QUESTION["messages"], calling, {"role": "assistant", "content": "Noon."}]}
+    async with Server(picky) as server, provider(server.url) as asked:
+        for model in ("deepseek", "groq", "deepseek"):
+            async with asked.stream(model, members) as reads:
+                assert b"".join([read async for read in reads]) == EVENT
+        sent = [[one.get("reasoning_content") for one in request.body["messages"][1:]] for request in server.requests]
+        assert sent == [[None, None], ["Hm.", " "], [None, None], ["Hm.", " "]]
+
+
+async def test_a_server_that_refuses_both_shapes_is_asked_twice() -> None:
+    refused = b'{"error": {"message": "reasoning_content is wrong"}}'
+    async with Server(response(400, refused)) as server, provider(server.url) as asked:
+        assert (await refusal(asked)).code == "provider_error"
+        assert len(server.requests) == 2
+
+
 async def test_a_refusal_counts_only_once_the_request_without_it_succeeded() -> None:
     async def broken(server: Server, request: Request, reader: asyncio.StreamReader, writer: Any) -> None:
         writer.write(response(400, b'{"error": {"message": "stream_options and all else is wrong"}}'))

@@ -127,6 +127,12 @@ async def test_the_model_gets_the_result_of_its_call_and_answers(ended: Ended, s
     assert end.usage == Usage(input_tokens=14, output_tokens=6), "of both requests"
 
 
+async def test_the_reasoning_before_a_call_goes_with_it(ended: Ended, store: Store) -> None:
+    asked = run(Server(), [chunk(reasoning="Hm."), *calls("a")], LATE)
+    await ended(asked)
+    assert asked.provider.asked[1][2]["messages"][1]["reasoning_content"] == "Hm."
+
+
 async def test_a_round_is_stored_before_its_call_runs_and_after_it(ended: Ended, store: Store) -> None:
     async def look() -> ToolResult:
         assert store.statuses == [(0, ["running", "called"])]

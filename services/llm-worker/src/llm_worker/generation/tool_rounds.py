@@ -23,8 +23,9 @@ from llm_worker.generation.content import Run, pieces_of
 from llm_worker.generation.dependencies import Dependencies
 from llm_worker.generation.lease import Lease
 from llm_worker.provider import finish_reason
+from llm_worker.provider.messages import Calling
 from llm_worker.tools.toolbox import MAX_NAME, UNKNOWN, Tool, Toolbox, client_tools
-from parley.contracts.completion import ToolCall
+from parley.contracts.completion import ToolCall, ToolRound
 from parley.contracts.rpc import Claimed, ContextMessage, StoreToolRound
 from parley.runtime import tracing
 from parley.runtime.backoff import Backoff
@@ -161,7 +162,7 @@ class ToolRounds:
         if pending:
             await self._store()
         self.is_over = any(call.server is None for call in stored.calls)
-        self.context += messages_of(stored.text, stored.calls)
+        self.context += messages_of(stored)
         self.number += 1
 
     async def _run_call(self, call: ToolCall, position: int) -> None:
@@ -259,11 +260,16 @@ class ToolRounds:
             await asyncio.sleep(backoff.next_delay())
 
 
-def messages_of(text: str, calls: list[ToolCall]) -> list[ContextMessage]:
+def messages_of(stored: ToolRound) -> list[ContextMessage]:
     """Return a round as messages for the provider."""
-    readable = [_readable(call) for call in calls]
-    results = [ContextMessage(role="tool", content=call.result or "", tool_call_id=call.id) for call in calls]
-    return [ContextMessage(role="assistant", content=text, tool_calls=readable), *results]
+    called = Calling(
+        role="assistant",
+        content=stored.text,
+        tool_calls=[_readable(call) for call in stored.calls],
+        reasoning=stored.reasoning,
+    )
+    results = [ContextMessage(role="tool", content=call.result or "", tool_call_id=call.id) for call in stored.calls]
+    return [called, *results]
 
 
 def _readable(call: ToolCall) -> ToolCall:
@@ -280,7 +286,7 @@ def tokens_of_rounds(claim: Claimed) -> list[int]:
     sizes: list[int] = []
     total = 0
     for stored in claim.rounds:
-        total += sum(map(context.tokens_of, messages_of(stored.text, stored.calls)))
+        total += sum(map(context.tokens_of, messages_of(stored)))
         sizes.append(total)
     return sizes
 

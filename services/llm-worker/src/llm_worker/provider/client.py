@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from llm_worker.errors import ProviderError
 from llm_worker.provider import error_mapping, models
+from llm_worker.provider.messages import RequestShape
 
 if TYPE_CHECKING:
     import httpx2
@@ -60,8 +61,8 @@ class Provider:
         self._connections = connections
         self._connect_timeout = connect_timeout
         self._client: openai.AsyncOpenAI
-        # Models whose server accepts requests only without stream_options, the least recently used first.
-        self._without_usage: OrderedDict[str, None] = OrderedDict()
+        # Of models whose server refuses the documented shape, the least recently used first.
+        self._shapes: OrderedDict[str, RequestShape] = OrderedDict()
 
     async def __aenter__(self) -> "Provider":
         await asyncio.to_thread(importlib.import_module, "openai.resources.chat.completions")
@@ -140,24 +141,29 @@ class Provider:
         self, stack: contextlib.AsyncExitStack, model: str, members: Mapping[str, Any]
     ) -> "AsyncAPIResponse[Any]":
         create: Any = self._client.chat.completions.with_streaming_response.create
-        # As extra_body: the client would validate each message against its types, 0.2 ms each, and block the event loop
-        # for a long chat.
-        body = {"model": model, "messages": [], "stream": True, "extra_body": members}
-        if model in self._without_usage:
-            self._without_usage.move_to_end(model)
-            response: AsyncAPIResponse[Any] = await stack.enter_async_context(create(**body))
-            return response
-        try:
-            response = await stack.enter_async_context(create(**body, stream_options={"include_usage": True}))
-            return response  # noqa: RET504
-        except _ErrorStatus as error:
-            if error.status not in (400, 422) or b"stream_options" not in error.body:
-                raise
-        response = await stack.enter_async_context(create(**body))
-        log.info("The provider does not know stream_options for %r: its usage is estimated", model[:100])
-        self._without_usage[model] = None
-        if len(self._without_usage) > _MAX_REMEMBERED:
-            self._without_usage.popitem(last=False)
+        shape = known = self._shapes.get(model, RequestShape())
+        tried = {shape}
+        while True:
+            # As extra_body: the client would validate each message against its types, 0.2 ms each, and block the event
+            # loop for a long chat.
+            request = create(model=model, messages=[], stream=True, extra_body=shape.apply(members))
+            try:
+                response: AsyncAPIResponse[Any] = await stack.enter_async_context(request)
+                break
+            except _ErrorStatus as error:
+                shape = shape.instead(error.status, error.body)
+                if shape in tried:
+                    raise
+                tried.add(shape)
+        if shape != known:
+            log.info("The provider accepts requests for %r only as %s", model[:100], shape)
+        if shape != RequestShape():
+            self._shapes[model] = shape
+            self._shapes.move_to_end(model)
+            if len(self._shapes) > _MAX_REMEMBERED:
+                self._shapes.popitem(last=False)
+        else:
+            self._shapes.pop(model, None)
         return response
 
     def _require_key(self) -> None:

@@ -1,12 +1,57 @@
 """Writes messages in the shape of the chat completions API. No I/O."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from parley.contracts.completion import ContentPart, ContextMessage, TextPart, ToolCall
 
 OWN_MEMBERS: Final = frozenset({"model", "messages", "stream", "stream_options", "n"})
 """The members of a request that the worker sets itself, whatever a prompt's parameters say."""
+
+_REASONING: Final = "reasoning_content"
+
+
+class Calling(ContextMessage, frozen=True, kw_only=True):
+    """An answer so far, with its calls of tools; ``reasoning`` is sent to the models that require it."""
+
+    reasoning: str = ""
+
+
+@dataclass(frozen=True)
+class RequestShape:
+    """How a request differs from the documented one, because a model's server refuses that.
+
+    Attributes:
+        has_usage: It has ``stream_options``, which older servers do not know.
+        has_reasoning: Its answers have ``reasoning_content``: DeepSeek and Moonshot refuse a call of a tool without the
+            reasoning before it. Other servers refuse the member.
+    """
+
+    has_usage: bool = True
+    has_reasoning: bool = False
+
+    def apply(self, members: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the members of a request in this shape."""
+        messages = [self._answer(one) if one["role"] == "assistant" else one for one in members["messages"]]
+        usage = {"stream_options": {"include_usage": True}} if self.has_usage else {}
+        return {**members, "messages": messages, **usage}
+
+    def instead(self, status: int, body: bytes) -> "RequestShape":
+        """Return the shape to try after an error; itself if the error is not about the shape."""
+        if status not in (400, 422):
+            return self
+        if self.has_usage and b"stream_options" in body:
+            return replace(self, has_usage=False)
+        if _REASONING.encode() in body:
+            return replace(self, has_reasoning=not self.has_reasoning)
+        return self
+
+    def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        if self.has_reasoning:
+            # A blank is the least that all of them accept where there was no reasoning, or it is not known any more.
+            return {_REASONING: " ", **message}
+        return {name: value for name, value in message.items() if name != _REASONING}
 
 
 def request_members(parameters: Mapping[str, Any], messages: list[ContextMessage]) -> dict[str, Any]:
@@ -22,6 +67,8 @@ def _message(message: ContextMessage) -> dict[str, Any]:
     if message.tool_calls:
         found["content"] = content or None
         found["tool_calls"] = [_call(call) for call in message.tool_calls]
+    if isinstance(message, Calling) and message.reasoning:
+        found[_REASONING] = message.reasoning
     if message.name is not None:
         found["name"] = message.name
     if message.tool_call_id is not None:
