@@ -240,10 +240,12 @@ export class Parley {
    */
   private async applyUser(user: StoredUser, newGuest: boolean): Promise<void> {
     const { store } = this.environment;
+    // A page shows another chat from now on.
+    const { shown } = this.drafts;
     const before = await store.setUser(user);
     const replaced = before.guest && (newGuest || !user.guest);
     if (!replaced || before.id === "" || before.id === user.id) return;
-    await store.transfer(before.id, user.id, this.drafts.shown);
+    await store.transfer(before.id, user.id, shown);
     this.drafts.reset();
   }
 

@@ -54,6 +54,21 @@ def test_a_send_without_a_session_says_so_and_starting_over_keeps_what_was_writt
     done(page)
 
 
+def test_what_was_sent_after_the_cookie_was_deleted_is_the_draft_that_the_page_shows(context: BrowserContext) -> None:
+    page = context.new_page()
+    page.goto("/")
+    choose(page, "demo-fast")
+    send(page, "Hello")
+    done(page)
+    context.clear_cookies()
+    send(page, "Are you there?")
+    expect(page.get_by_test_id("composer")).to_have_value("Are you there?")
+    expect(page.get_by_test_id("user-changed")).to_contain_text("has a new session")
+    page.get_by_test_id("composer").press("Enter")
+    done(page)
+    expect(page.get_by_test_id("chat-item")).to_have_count(1)
+
+
 def test_tabs_that_start_over_at_once_are_one_new_guest_and_the_others_follow(context: BrowserContext) -> None:
     tabs = [context.new_page() for _ in range(3)]
     for tab in tabs:

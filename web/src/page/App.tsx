@@ -49,6 +49,16 @@ export function App() {
     };
   }, [parley]);
 
+  useEffect(
+    () =>
+      parley.http.sessions.subscribe(() => {
+        // A new guest's in place of a good or a lost one: what the user before did not send is the draft of a new chat.
+        const replaced = parley.session.getSnapshot() !== "unknown";
+        if (replaced && parley.http.session?.new_guest === true) open(null);
+      }),
+    [parley, open],
+  );
+
   const closeMenu = useStableCallback(() => {
     if (!menuOpen) return;
     // The page behind the open list is inert: it can take the focus only after the list is closed.

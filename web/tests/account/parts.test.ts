@@ -49,6 +49,7 @@ describe("a user agent", () => {
 
 describe("a past time", () => {
   it.each([
+    [-5 * 3600, "just now"],
     [30, "just now"],
     [5 * 60, "5 minutes ago"],
     [3 * 3600, "3 hours ago"],

@@ -2,16 +2,15 @@
 
 import { json, problem } from "parley-client/testing";
 import { act } from "react";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { ConnectionNotice } from "../../src/page/session/ConnectionNotice";
 import { find, PageSetup } from "../support/page";
 
 const page = PageSetup.use();
-const opened = vi.fn();
 
 describe("the connection notice", () => {
   it("shows a lost session at once, and starts over on request", async () => {
-    await page.render(<ConnectionNotice onOpen={opened} />);
+    await page.render(<ConnectionNotice />);
     page.server.overrides.set("POST /v1/session", ({ body }) =>
       (body as { start_over?: boolean }).start_over
         ? json({ user_id: "new", access_token: "t", expires_at: "2100-01-01T00:00:00Z" })
@@ -22,14 +21,14 @@ describe("the connection notice", () => {
     expect(find("connection")?.textContent).toContain("not valid here");
     await act(async () => find("start-over")?.click());
     await page.pass(50);
-    expect(opened).toHaveBeenCalledWith(null);
+    expect(page.parley.http.user.getSnapshot()).toBe("new");
     expect(find("connection")?.textContent).toBe("");
   });
 
   it("shows that guests are not allowed, and not that it connects", async () => {
     page.server.overrides.set("POST /v1/session", () => problem(403, "guests_not_allowed"));
     page.reconnect();
-    await page.render(<ConnectionNotice onOpen={opened} />);
+    await page.render(<ConnectionNotice />);
     await page.pass(60_000);
     expect(find("connection")?.dataset.session).toBe("refused");
     expect(find("connection")?.textContent).toContain("does not allow guests");
@@ -37,7 +36,7 @@ describe("the connection notice", () => {
   });
 
   it("is hidden for a short disconnection, and shows reconnecting for a longer one", async () => {
-    await page.render(<ConnectionNotice onOpen={opened} />);
+    await page.render(<ConnectionNotice />);
     expect(find("connection")?.dataset.status).toBe("online");
     page.server.unreachable = true;
     act(() => page.server.socket.cut());
@@ -53,7 +52,7 @@ describe("the connection notice", () => {
   });
 
   it("offers to connect again after a refusal", async () => {
-    await page.render(<ConnectionNotice onOpen={opened} />);
+    await page.render(<ConnectionNotice />);
     act(() => page.server.socket.cut(4401));
     await page.pass(1_500);
     await act(async () => document.querySelector("button")?.click());

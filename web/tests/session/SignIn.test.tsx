@@ -24,7 +24,7 @@ describe("a session that ended", () => {
   it("of a user asks to sign in again, and offers nothing that would lose it", async () => {
     page.server.overrides.set("POST /v1/session", () => problem(401, "token_invalid"));
     await startSession();
-    await page.render(<ConnectionNotice onOpen={() => undefined} />);
+    await page.render(<ConnectionNotice />);
     await page.pass(50);
     expect(find("connection")?.textContent).toContain("Your session has ended. What you wrote is kept.");
     expect(find("sign-in")?.textContent).toBe("Sign in again");

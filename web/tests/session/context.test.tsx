@@ -1,8 +1,8 @@
 // @vitest-environment jsdom
 
-import { CHAT } from "parley-client/testing";
+import { CHAT, problem } from "parley-client/testing";
 import { describe, expect, it } from "vitest";
-import { useObservable } from "../../src/page/session/context";
+import { useConfig, useObservable } from "../../src/page/session/context";
 import { find, PageSetup } from "../support/page";
 
 const page = PageSetup.use();
@@ -27,5 +27,22 @@ describe("rendering", () => {
     await page.pass(50);
     expect(renders - before).toBe(1);
     expect(find("probe")?.textContent).toHaveLength(1001);
+  });
+});
+
+describe("the configuration", () => {
+  function Configured() {
+    return <p data-testid="configured">{useConfig()?.push_url}</p>;
+  }
+
+  it("is requested until the server returns it", async () => {
+    page.server.overrides.set("GET /v1/config", () => problem(503, "unavailable"));
+    page.reconnect();
+    await page.render(<Configured />);
+    await page.pass(50);
+    expect(find("configured")?.textContent).toBe("");
+    page.server.overrides.clear();
+    await page.pass(10_000);
+    expect(find("configured")?.textContent).toBe("/ws");
   });
 });

@@ -4,6 +4,7 @@ import { type Chat, Http, type Member, type PresentUser } from "parley-client";
 import { aMessage, CHAT, json, problem } from "parley-client/testing";
 import { act } from "react";
 import { describe, expect, it, vi } from "vitest";
+import { useObservable } from "../../src/page/session/context";
 import { Invitations } from "../../src/page/sharing/Invitations";
 import { Presence } from "../../src/page/sharing/Presence";
 import { ShareDialog } from "../../src/page/sharing/ShareDialog";
@@ -179,6 +180,25 @@ describe("the role in a chat", () => {
     await page.render(<Probe owner="ada" />);
     await page.pass(50);
     expect(find("probe")?.textContent).toBe("reader");
+  });
+});
+
+describe("a role that the owner changes", () => {
+  function Probe() {
+    return <p data-testid="probe">{useRole(useObservable(page.parley.watch(CHAT)).state.chat)}</p>;
+  }
+
+  it("is read again", async () => {
+    members({ user_id: "ada", role: "owner" }, { user_id: "u", role: "reader" });
+    await page.render(<Probe />);
+    await page.pass(100);
+    expect(find("probe")?.textContent).toBe("reader");
+    members({ user_id: "ada", role: "owner" }, { user_id: "u", role: "writer" });
+    const { room } = page.server;
+    room.version += 1;
+    act(() => page.server.publish([{ type: "chat", chat_id: CHAT, version: room.version, chat: room.chat }]));
+    await page.pass(100);
+    expect(find("probe")?.textContent).toBe("writer");
   });
 });
 

@@ -176,7 +176,6 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
           entries={entries}
           key={chat.id}
           loadingOlder={snapshot?.loadingOlder === true}
-          more={snapshot !== null && snapshot.state.next !== null}
           onAction={runAction}
           onChoose={choose}
           onEdit={edit}
@@ -203,7 +202,7 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
             <Presence chatId={snapshot.state.chat_id} users={snapshot.presence} />
           )}
           <SignInNotices />
-          <ConnectionNotice onOpen={onOpen} />
+          <ConnectionNotice />
           {notice !== null && (
             <p
               className="mb-2 rounded-md bg-destructive-soft px-3 py-2 text-destructive text-sm"

@@ -16,8 +16,6 @@ interface TranscriptProps {
   readonly running: boolean;
   /** Whether the user may only read the chat. */
   readonly readOnly: boolean;
-  /** Whether there are older messages to load. */
-  readonly more: boolean;
   readonly loadingOlder: boolean;
   readonly route: Route;
   onAction(action: Promise<void>): void;
@@ -33,7 +31,6 @@ export function Transcript({
   entries,
   running,
   readOnly,
-  more,
   loadingOlder,
   route,
   onAction,
@@ -46,7 +43,10 @@ export function Transcript({
   const { following, jump, release } = useAutoScroll(scroller, content);
   useSavedScrollPosition(chat.id, scroller, following);
   useScrollAnchor(scroller, entries[0]?.id ?? null);
-  useOlderMessages(chat, more && !loadingOlder, sentinel, scroller);
+  const next = state?.next ?? null;
+  const more = next !== null;
+  const loadOlder = useStableCallback(() => onAction(chat.loadOlder()));
+  useOlderMessages(next, loadOlder, sentinel, scroller);
 
   // A message that the reader just sent is always scrolled into view.
   const newest = entries.at(-1);
@@ -98,8 +98,8 @@ export function Transcript({
     more,
     loadingOlder,
     onKnown: choose,
-    onMissing: () => {
-      if (messageId !== null) onAction(Promise.reject(new Error("This message is no longer in the chat.")));
+    onFailed: (error) => {
+      if (messageId !== null) onAction(Promise.reject(error));
     },
   });
 
@@ -115,9 +115,13 @@ export function Transcript({
           <div aria-hidden="true" className="h-px" ref={sentinel} />
           {more && (
             <p className="py-3 text-center text-muted-foreground text-sm">
-              <span className="print:hidden">
-                {loadingOlder ? "Loading older messages…" : "Older messages above"}
-              </span>
+              {loadingOlder ? (
+                <span className="print:hidden">Loading older messages…</span>
+              ) : (
+                <button className="link-button print:hidden" onClick={loadOlder} type="button">
+                  Load older messages
+                </button>
+              )}
               <span className="hidden print:inline">
                 Older messages are not printed. Press Ctrl P or ⌘P to print all messages.
               </span>
@@ -176,7 +180,8 @@ interface MessageToLoad {
   readonly more: boolean;
   readonly loadingOlder: boolean;
   onKnown(id: string): void;
-  onMissing(): void;
+  /** Called when it cannot be loaded, or is not in the chat. */
+  onFailed(error: unknown): void;
 }
 
 /** Loads older messages until a message is there, and shows its branch; once for each visit. */
@@ -185,39 +190,43 @@ function useLoadMessage(chat: WatchedChat, wanted: MessageToLoad): void {
   /** The visit whose message was rendered, or could not be loaded: afterwards the reader chooses the branch. */
   const done = useRef<string | null>(null);
   const onKnown = useStableCallback(wanted.onKnown);
-  const onMissing = useStableCallback(wanted.onMissing);
+  const onFailed = useStableCallback(wanted.onFailed);
 
   useEffect(() => {
     if (id === null) done.current = visit;
     if (id === null || done.current === visit) return;
     if (known) onKnown(id);
-    else if (!more) onMissing();
+    else if (!more) onFailed(new Error("This message is no longer in the chat."));
     else if (!loadingOlder) {
-      chat.loadOlder().catch(() => {
+      chat.loadOlder().catch((error: unknown) => {
         done.current = visit;
+        onFailed(error);
       });
     }
-  }, [chat, id, visit, known, more, loadingOlder, onKnown, onMissing]);
+  }, [chat, id, visit, known, more, loadingOlder, onKnown, onFailed]);
 }
 
-/** Loads older messages when the first loaded one comes near the view. */
+/**
+ * Loads older messages when the first loaded one comes near the view: once for each `next`, so that an error is not
+ * answered with another request.
+ */
 function useOlderMessages(
-  chat: WatchedChat,
-  wanted: boolean,
+  next: string | null,
+  load: () => void,
   sentinel: RefObject<HTMLElement | null>,
   scroller: RefObject<HTMLElement | null>,
 ) {
   useEffect(() => {
     const target = sentinel.current;
-    if (!wanted || target === null) return;
+    if (next === null || target === null) return;
     const observer = new IntersectionObserver(
       ([entry]) => {
         // After an error, scrolling here again retries.
-        if (entry?.isIntersecting) chat.loadOlder().catch(() => undefined);
+        if (entry?.isIntersecting) load();
       },
       { root: scroller.current, rootMargin: "1200px 0px 0px 0px" },
     );
     observer.observe(target);
     return () => observer.disconnect();
-  }, [chat, wanted, sentinel, scroller]);
+  }, [next, load, sentinel, scroller]);
 }

@@ -90,7 +90,9 @@ export function UnavailablePage({ deleted, onNewChat }: UnavailablePageProps) {
       data-testid="unavailable"
     >
       <p className="font-medium">
-        {deleted ? "This chat was deleted." : "This chat does not exist, or it is not shared with you."}
+        {deleted
+          ? "This chat was deleted, or it is not shared with you any more."
+          : "This chat does not exist, or it is not shared with you."}
       </p>
       <button className="button" onClick={onNewChat} type="button">
         Start a new chat

@@ -7,12 +7,8 @@ import { SignInButton } from "./signIn";
 /** Milliseconds of disconnection before the notice is shown. */
 const NOTICE_DELAY = 1_000;
 
-interface ConnectionNoticeProps {
-  onOpen(chatId: string | null): void;
-}
-
 /** Shows that the connection is lost, which the page retries by itself, or that there is no session. */
-export function ConnectionNotice({ onOpen }: ConnectionNoticeProps) {
+export function ConnectionNotice() {
   const parley = useParley();
   const { status, transport, refusal } = useObservable(parley.connection);
   const session = useObservable(parley.session);
@@ -48,7 +44,7 @@ export function ConnectionNotice({ onOpen }: ConnectionNoticeProps) {
             className={`size-2 shrink-0 rounded-full ${status === "offline" || session === "refused" ? "bg-muted-foreground" : "animate-pulse bg-amber-500"}`}
           />
           {problem?.message ?? messageFor(status, refusal)}
-          {problem?.remedy === "start-over" && <StartOverButton onOpen={onOpen} />}
+          {problem?.remedy === "start-over" && <StartOverButton />}
           {problem?.remedy === "sign-in" && (
             <SignInButton className="link-button shrink-0 font-medium" label="Sign in again" />
           )}

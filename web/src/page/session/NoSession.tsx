@@ -31,19 +31,12 @@ export function useSessionProblem(): SessionProblem | null {
   return guest ? LOST : ENDED;
 }
 
-interface StartOverButtonProps {
-  onOpen(chatId: string | null): void;
-}
-
 /** Starts a new guest's session; unsent messages become the draft of a new chat. */
-export function StartOverButton({ onOpen }: StartOverButtonProps) {
+export function StartOverButton() {
   const parley = useParley();
   const startOver = () => {
     // After an error the session stays lost, and its notice stays.
-    parley.startOver().then(
-      (newGuest) => newGuest && onOpen(null),
-      () => undefined,
-    );
+    parley.startOver().catch(() => undefined);
   };
   return (
     <button className="link-button shrink-0" data-testid="start-over" onClick={startOver} type="button">

@@ -13,7 +13,7 @@ export function SignInNotices() {
   );
 }
 
-/** Shows that another tab signed in another user, whom this page now belongs to. */
+/** Shows that this page now belongs to another user: another tab signed in, or the session of a guest was lost. */
 function UserChangeNotice() {
   const parley = useParley();
   const { id, guest } = useObservable(parley.user);
@@ -24,17 +24,17 @@ function UserChangeNotice() {
   useEffect(() => {
     // The last user of the browser is shown before the server has named the user of the session.
     if (session !== "good" || id === "") return;
-    // A new guest asked for it.
-    if (before.current !== "" && before.current !== id && !guest) setShown(true);
+    if (before.current !== "" && before.current !== id) setShown(true);
     before.current = id;
-  }, [id, guest, session]);
+  }, [id, session]);
 
   if (!shown) return null;
   const user = parley.http.session?.user;
   return (
     <Notice onHide={() => setShown(false)} testid="user-changed">
-      This browser is now signed in as {user?.name || user?.email || "another user"}. What the user before did
-      not send is kept for them.
+      {guest
+        ? "This browser has a new session, without the chats of the one before. What was not sent is the draft of a new chat."
+        : `This browser is now signed in as ${user?.name || user?.email || "another user"}. What the user before did not send is kept for them.`}
     </Notice>
   );
 }

@@ -10,18 +10,28 @@ export function useParley(): Parley {
   return parley;
 }
 
+/** Milliseconds until the configuration is requested again after an error. */
+const CONFIG_RETRY_DELAY = 5_000;
+
 /** Returns the server's configuration; null until it is known. */
 export function useConfig(): Config | null {
   const parley = useParley();
   const [config, setConfig] = useState<Config | null>(null);
   useEffect(() => {
     let current = true;
-    parley.config().then(
-      (loaded) => current && setConfig(loaded),
-      () => undefined,
-    );
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const load = () => {
+      parley.config().then(
+        (loaded) => current && setConfig(loaded),
+        () => {
+          if (current) timer = setTimeout(load, CONFIG_RETRY_DELAY);
+        },
+      );
+    };
+    load();
     return () => {
       current = false;
+      clearTimeout(timer);
     };
   }, [parley]);
   return config;

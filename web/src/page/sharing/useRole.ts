@@ -9,8 +9,10 @@ export function useRole(chat: Chat | null): Role | null {
   const [found, setFound] = useState<{ readonly key: string; readonly role: Role } | null>(null);
   const owner = chat?.owner_id === userId;
   const chatId = chat?.id ?? null;
+  const version = chat?.version;
   const key = `${userId} ${chatId} ${chat?.owner_id}`;
 
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a change of the role is a change of the chat
   useEffect(() => {
     if (chatId === null || owner || userId === "") return;
     let current = true;
@@ -31,7 +33,7 @@ export function useRole(chat: Chat | null): Role | null {
       current = false;
       document.removeEventListener("visibilitychange", load);
     };
-  }, [parley, chatId, owner, userId, key]);
+  }, [parley, chatId, owner, userId, key, version]);
 
   if (chat === null) return null;
   if (owner) return "owner";

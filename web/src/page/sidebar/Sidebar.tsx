@@ -137,7 +137,7 @@ export function Sidebar({ chatId, open, collapsed, onChoose, onClose, onCollapse
           )}
           {noSession !== null && noSession.remedy !== "sign-in" && (
             <p className="px-3 py-2 text-muted-foreground text-sm" data-testid="sidebar-problem">
-              {noSession.message} {noSession.remedy === "start-over" && <StartOverButton onOpen={onChoose} />}
+              {noSession.message} {noSession.remedy === "start-over" && <StartOverButton />}
             </p>
           )}
           {loaded && items.length === 0 && noSession === null && (

@@ -7,10 +7,10 @@ const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 const clock = new Intl.DateTimeFormat("en", { timeStyle: "short" });
 const date = new Intl.DateTimeFormat("en", { dateStyle: "medium" });
 
-/** Returns a past time relative to `now` ("5 minutes ago"); from a week on, its date. */
+/** Returns a past time relative to `now` ("5 minutes ago"), "just now" by a clock that is behind; from a week on, its date. */
 export function timeAgo(time: string, now = Date.now()): string {
-  const seconds = (Date.parse(time) - now) / 1000;
-  const size = Math.abs(seconds);
+  const seconds = Math.min(0, (Date.parse(time) - now) / 1000);
+  const size = -seconds;
   if (size < MINUTE) return "just now";
   if (size < HOUR) return relative.format(Math.round(seconds / MINUTE), "minute");
   if (size < DAY) return relative.format(Math.round(seconds / HOUR), "hour");
