@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-TOOLS = ("echo", "environment", "exit", "large", "latin", "log", "sleep")
+TOOLS = ("echo", "environment", "exit", "large", "latin", "log", "sleep", "typed")
 
 
 def write(data: bytes) -> None:
@@ -68,7 +68,8 @@ def main() -> None:
             info = {"name": "broken", "version": "1"}
             reply(request, result={"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": info})
         elif method == "tools/list":
-            tools = [{"name": name, "inputSchema": {"type": "object"}} for name in TOOLS]
+            tools: list[dict[str, Any]] = [{"name": name, "inputSchema": {"type": "object"}} for name in TOOLS]
+            tools[-1]["outputSchema"] = {"type": "object", "required": ["time"]}
             reply(request, result={"tools": tools})
         elif method == "tools/call":
             call(request)

@@ -117,6 +117,12 @@ async def test_what_is_no_message_or_no_utf_8_harms_nothing(program: Start, mode
     assert len(noisy.pids) == 1
 
 
+async def test_a_result_without_what_the_tool_declares_of_it_is_a_result(program: Start) -> None:
+    typed = program(timeout=START)
+    await typed.connection.list_tools()
+    assert await typed.call("typed") == "Noon."
+
+
 @pytest.mark.parametrize("id_last", [False, True])
 async def test_a_result_that_is_too_large_fails_its_call_alone(program: Start, id_last: bool) -> None:
     large = program(timeout=START)
@@ -215,6 +221,7 @@ class HttpServer:
     Attributes:
         status: Of all responses; None: those of a server that works.
         hold: While it is clear, calls of ``wait`` have no response.
+        lists: Requests for its tools.
     """
 
     def __init__(self) -> None:
@@ -223,6 +230,7 @@ class HttpServer:
         self.status: int | None = None
         self.hold = asyncio.Event()
         self.waiting = 0
+        self.lists = 0
 
     @property
     def url(self) -> str:
@@ -246,6 +254,7 @@ class HttpServer:
             error = {"code": -32001, "message": "Session not found"}
             return web.json_response({"jsonrpc": "2.0", "id": message["id"], "error": error}, status=404)
         if message["method"] == "tools/list":
+            self.lists += 1
             return self._reply(message, {"tools": [{"name": "echo", "inputSchema": {"type": "object"}}]})
         return await self._call(request, message)
 
@@ -359,6 +368,7 @@ async def test_a_server_that_lost_its_sessions_is_called_again_at_once(http: Htt
     assert await call("echo") == "Noon."
     http.sessions.clear()
     assert await call("echo") == "Noon."
+    assert http.lists == 0, "a result does not wait for a list"
 
 
 @pytest.mark.parametrize("status", [307, 401, 404, 500])

@@ -214,7 +214,7 @@ class ServerConnection:
 
         name = self._server.name
         if not isinstance(error, MCPError):
-            # Output that does not fit the tool's schema, an answer that is none.
+            # An answer that is none.
             log.warning("A result of the tool server %s is unreadable: %s", name, type(error).__name__)
             raise ToolServerError(f"The tool server {name} sent an unreadable result.") from error
         if error.code == INVALID_REQUEST and "Session terminated" in error.message:

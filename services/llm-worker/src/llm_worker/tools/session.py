@@ -129,6 +129,7 @@ class Session:
                 await stack.enter_async_context(client)
             finally:
                 self._opening = None
+        client.session.validate_tool_result = _accept  # type: ignore[method-assign]
         self.note_response()
         self._client.set_result(client)
 
@@ -160,3 +161,10 @@ class Session:
         http = self._http = transports.IsolatingClient(headers=server.headers, timeout=timeout)
         await stack.enter_async_context(http)
         return streamable_http_client(server.url, http_client=http, max_sse_event_size=transports.MAX_MESSAGE_BYTES)
+
+
+async def _accept(name: str, result: Any) -> None:
+    """Accept any result of a tool: as text, a model can use one that is not as the tool's ``outputSchema`` says, too.
+
+    The SDK would refuse it, and on a new connection it would ask for the list of tools before it returns a result.
+    """
