@@ -108,6 +108,7 @@ class _SignOut(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.send_response(303)
+        self.send_header("X-Scheme", self.headers["X-Forwarded-Proto"])
         self.send_header("Location", f"/?id_token_hint={'t' * 3800}")
         self.send_header("Set-Cookie", f"id={'t' * 3800}; HttpOnly")
         self.send_header("Content-Length", "0")
@@ -118,14 +119,20 @@ class _SignOut(BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize(("name", "base"), [("nginx.conf", ""), ("below-a-path.conf", "/chat")])
-def test_the_cookies_of_a_sign_in_are_passed_on(name: str, base: str, tmp_path: Path) -> None:
+def test_the_cookies_and_the_scheme_of_a_sign_in_are_passed_on(name: str, base: str, tmp_path: Path) -> None:
     if nginx_program() is None:
         pytest.skip("nginx is not installed (Debian: nginx-light), so the proxy was not tried")
     with ThreadingHTTPServer((LOOPBACK, 0), _SignOut) as gateway:
         threading.Thread(target=gateway.serve_forever, daemon=True).start()
         port = gateway.server_address[1]
         with Proxy(tmp_path / "proxy", gateway=port, push=port, config=name) as proxy:
-            response = httpx.get(f"{proxy.url}{base}/v1/auth/oidc/callback", trust_env=False)
+            url = f"{proxy.url}{base}/v1/auth/oidc/callback"
+            response = httpx.get(url, trust_env=False)
+            schemes = [
+                httpx.get(url, headers={"x-forwarded-proto": said}, trust_env=False).headers["x-scheme"]
+                for said in ("https", "HTTPS, http", "http, https", "httpsx", "")
+            ]
         gateway.shutdown()
     assert response.status_code == 303
     assert len(response.headers["set-cookie"]) > 3800
+    assert schemes == ["https", "https", "http", "http", "http"], "as a proxy before it says"

@@ -51,6 +51,17 @@ async def test_over_https_the_cookie_goes_over_https_only() -> None:
     assert "Secure" in answer.headers["set-cookie"]
 
 
+@pytest.mark.parametrize("said", ["https", "https,http", "https, https", "HTTPS", "http", "http, https", ""])
+async def test_a_trusted_proxy_says_what_the_browsers_scheme_is(said: str) -> None:
+    headers = {"x-forwarded-proto": said}  # of several proxies, each may append its own
+    async with client(app(trusted_proxies="127.0.0.1"), headers=headers) as http:
+        answer = await http.post("/v1/session", json={})
+    assert ("Secure" in answer.headers["set-cookie"]) is said.lower().startswith("https")
+    async with client(app(), headers=headers) as http:
+        answer = await http.post("/v1/session", json={})
+    assert "Secure" not in answer.headers["set-cookie"], "it is not trusted"
+
+
 async def test_where_the_public_address_is_https_the_cookie_goes_over_https_only() -> None:
     async with client(app(public_url="https://chat.example.com")) as http:
         answer = await http.post("/v1/session", json={})

@@ -101,7 +101,7 @@ class RequestMiddleware:
         headers = Headers(scope=scope)
         client = self._proxies.client(peer, headers.getlist("x-forwarded-for"))
         scope["client"] = (client or peer, port)
-        scheme = headers.get("x-forwarded-proto", "").strip()
+        scheme = headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
         if scheme in ("http", "https"):
             scope["scheme"] = scheme
         return client
