@@ -246,6 +246,17 @@ def test_a_call_that_is_cut_off_keeps_what_came() -> None:
     )
 
 
+def test_the_extra_content_of_a_call_comes_with_it() -> None:
+    extra = {"google": {"thought_signature": "sig\0"}}
+    sent = [chunk(tool_calls=[{**entry(0, "a", "clock", UTC), "extra_content": extra}]), chunk("tool_calls")]
+    (call,) = read(*sent).tool_calls
+    assert call.extra_content is not None
+    assert json.loads(call.extra_content) == extra
+    for odd in ({}, "sig", None, {"google": "x" * 100_000}):
+        (call,) = read(chunk(tool_calls=[{**entry(0, "a", "clock", UTC), "extra_content": odd}])).tool_calls
+        assert call.extra_content is None
+
+
 def test_halves_of_a_character_in_arguments_are_joined_and_nul_is_replaced() -> None:
     def say(arguments: bytes) -> bytes:
         call = b'{"index":0,"id":"a","function":{"name":"f","arguments":"%b"}}' % arguments

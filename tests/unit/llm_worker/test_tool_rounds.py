@@ -133,6 +133,15 @@ async def test_the_reasoning_before_a_call_goes_with_it(ended: Ended, store: Sto
     assert asked.provider.asked[1][2]["messages"][1]["reasoning_content"] == "Hm."
 
 
+async def test_the_extra_content_of_a_call_goes_back_with_it(ended: Ended, store: Store) -> None:
+    extra = {"google": {"thought_signature": "sig"}}
+    call = {"index": 0, "id": "a", "function": {"name": "clock", "arguments": "{}"}, "extra_content": extra}
+    asked = run(Server(), [chunk(tool_calls=[call]), chunk("tool_calls"), DONE], LATE)
+    await ended(asked)
+    assert asked.provider.asked[1][2]["messages"][1]["tool_calls"][0]["extra_content"] == extra
+    assert all(request.round.calls[0].extra_content for request in store.stored), "a takeover sends it, too"
+
+
 async def test_a_round_is_stored_before_its_call_runs_and_after_it(ended: Ended, store: Store) -> None:
     async def look() -> ToolResult:
         assert store.statuses == [(0, ["running", "called"])]

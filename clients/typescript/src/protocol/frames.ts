@@ -99,6 +99,8 @@ export interface ToolCall {
   readonly result?: string | null;
   /** How long it ran. */
   readonly seconds?: number | null;
+  /** A JSON object of the provider, which gets it back with the call: Google's thought signature, without which Gemini refuses the result. */
+  readonly extra_content?: string | null;
 }
 
 /** A run of an answer, in the order in which the model wrote. */
@@ -485,6 +487,10 @@ export const SCHEMAS = {
       ],
       seconds: [
         "number",
+        "null"
+      ],
+      extra_content: [
+        "string",
         "null"
       ]
     }

@@ -46,6 +46,8 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         status: ``called`` is the last one of a client's tool.
         result: Text, or JSON as text; null until there is one. Of a failed call, why.
         seconds: How long it ran.
+        extra_content: A JSON object of the provider, which gets it back with the call: Google's thought signature,
+            without which Gemini refuses the result.
     """
 
     id: str
@@ -55,6 +57,7 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: ToolStatus = "called"
     result: str | None = None
     seconds: float | None = None
+    extra_content: str | None = None
 
 
 class ToolDelta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -141,6 +141,26 @@ def test_what_the_sdks_add_to_an_answer_is_not_sent() -> None:
     ]
 
 
+def test_extra_content_of_a_call_goes_to_the_client_and_back() -> None:
+    extra = {"google": {"thought_signature": "sig"}}
+    call = ToolCall(id="a", name="look", arguments="{}", extra_content='{"google":{"thought_signature":"sig"}}')
+    (begun,) = [
+        entry
+        for chunk in chunks_of([e.PartStarted(number=1, index=0, kind="tool", call=call)])
+        for entry in chunk["choices"][0]["delta"].get("tool_calls", ())
+    ]
+    whole = msgspec.to_builtins(completion_of(answer(tool_calls=[call]), "demo"))["choices"][0]["message"]["tool_calls"]
+    assert begun["extra_content"] == whole[0]["extra_content"] == extra
+    made = turn(
+        messages=[
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "tool_calls": whole},
+            {"role": "tool", "tool_call_id": "a", "content": "a dot"},
+        ]
+    )
+    assert made.completion.context[1].tool_calls == [call]
+
+
 def test_every_parameter_may_be_null() -> None:
     names = {name for kind in CREATE for name in kind.__annotations__} - {"model", "messages"}
     assert {"store", "moderation", "prompt_cache_options"} < names

@@ -173,7 +173,7 @@ class AttemptContent:
             self._append_run(ToolDelta(index=delta.index, arguments=arguments), runs)
             return
         call = delta.call
-        self._remaining -= _CALL_BYTES + json_size(call.id) + json_size(call.name)
+        self._remaining -= _CALL_BYTES + json_size(call.id) + json_size(call.name) + json_size(call.extra_content or "")
         if self._remaining < 0:
             self.full = True
             return

@@ -1,5 +1,6 @@
 """Writes messages in the shape of the chat completions API. No I/O."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -10,6 +11,7 @@ OWN_MEMBERS: Final = frozenset({"model", "messages", "stream", "stream_options",
 """The members of a request that the worker sets itself, whatever a prompt's parameters say."""
 
 _REASONING: Final = "reasoning_content"
+_EXTRA: Final = "extra_content"
 
 
 class Calling(ContextMessage, frozen=True, kw_only=True):
@@ -26,10 +28,13 @@ class RequestShape:
         has_usage: It has ``stream_options``, which older servers do not know.
         has_reasoning: Its answers have ``reasoning_content``: DeepSeek and Moonshot refuse a call of a tool without the
             reasoning before it. Other servers refuse the member.
+        has_extra_content: Its calls have the ``extra_content`` that came with them, from another server if the chat has
+            changed its model.
     """
 
     has_usage: bool = True
     has_reasoning: bool = False
+    has_extra_content: bool = True
 
     def apply(self, members: Mapping[str, Any]) -> dict[str, Any]:
         """Return the members of a request in this shape."""
@@ -45,13 +50,21 @@ class RequestShape:
             return replace(self, has_usage=False)
         if _REASONING.encode() in body:
             return replace(self, has_reasoning=not self.has_reasoning)
+        if self.has_extra_content and _EXTRA.encode() in body:
+            return replace(self, has_extra_content=False)
         return self
 
     def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        if not self.has_extra_content and "tool_calls" in message:
+            message = {**message, "tool_calls": [_without(call, _EXTRA) for call in message["tool_calls"]]}
         if self.has_reasoning:
             # A blank is the least that all of them accept where there was no reasoning, or it is not known any more.
             return {_REASONING: " ", **message}
-        return {name: value for name, value in message.items() if name != _REASONING}
+        return _without(message, _REASONING)
+
+
+def _without(members: dict[str, Any], name: str) -> dict[str, Any]:
+    return {each: value for each, value in members.items() if each != name}
 
 
 def request_members(parameters: Mapping[str, Any], messages: list[ContextMessage]) -> dict[str, Any]:
@@ -88,4 +101,5 @@ def _part(part: ContentPart) -> dict[str, Any]:
 def _call(call: ToolCall) -> dict[str, Any]:
     # Servers that parse the arguments refuse empty ones.
     function = {"name": call.name, "arguments": call.arguments.strip() or "{}"}
-    return {"id": call.id, "type": "function", "function": function}
+    found = {"id": call.id, "type": "function", "function": function}
+    return found if call.extra_content is None else {**found, _EXTRA: json.loads(call.extra_content)}

@@ -18,7 +18,8 @@ from parley.contracts.text import storable
 
 _MAX_NAME: Final = 200
 _MAX_ID: Final = 64 * 1024
-"""LiteLLM's ids contain what Google's models need with the next request: a thousand characters and more."""
+"""Of an id, and of ``extra_content``. Either may hold the thought signature of Google's models, a thousand characters
+and more; LiteLLM puts it into the id."""
 _NO_IDS: Final = frozenset({"", "null", "None"})
 
 
@@ -32,6 +33,7 @@ class _Entry:
     arguments: str
     whole: bool
     """The arguments were an object, and not a fragment of text."""
+    extra_content: str | None
 
 
 @dataclass(kw_only=True, eq=False)
@@ -45,6 +47,7 @@ class _Call:
     arguments: list[str] = field(default_factory=list)
     unsent: str = ""
     waiting: str = ""
+    extra_content: str | None = None
 
     def append(self, arguments: str) -> None:
         if arguments:
@@ -134,6 +137,7 @@ class ToolCallDecoder:
         elif call.is_repeated_by(entry):
             return
         call.name = call.name or entry.name
+        call.extra_content = call.extra_content or entry.extra_content
         text, call.waiting = join(call.waiting, entry.arguments)
         call.append(storable(text))
         if call in self._calls[: self._done]:
@@ -155,6 +159,7 @@ class ToolCallDecoder:
                 name=call.name,
                 arguments=call.unsent,
                 server=self._server_of(call.name),
+                extra_content=call.extra_content,
             )
             deltas.append(ToolDelta(index=call.index, call=begun))
         elif call.index is not None and call.unsent:
@@ -215,7 +220,16 @@ def _entry_of(value: Mapping[str, Any]) -> _Entry:
         name=_word(function.get("name")),
         arguments=arguments,
         whole=whole and bool(arguments),
+        extra_content=_extra_content_of(value),
     )
+
+
+def _extra_content_of(value: Mapping[str, Any]) -> str | None:
+    extra = value.get("extra_content")
+    if not isinstance(extra, dict) or not extra:
+        return None
+    text = json.dumps(extra, separators=(",", ":"))
+    return text if len(text) <= _MAX_ID else None
 
 
 def _word(value: Any, limit: int = _MAX_NAME) -> str:

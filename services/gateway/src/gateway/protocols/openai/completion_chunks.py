@@ -30,9 +30,12 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FunctionToolCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A call. ``extra_content`` is an extension of Google, whose models need it with the call's result."""
+
     id: str
     function: Function
     type: Literal["function"] = "function"
+    extra_content: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 class CompletionMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -81,7 +84,11 @@ def completion_of(message: Message, model: str) -> ChatCompletion:
     """Return an answer that has ended. Raises AnswerFailed: it is not complete."""
     _require_complete(message)
     calls = [
-        FunctionToolCall(id=call.id, function=Function(name=call.name, arguments=call.arguments))
+        FunctionToolCall(
+            id=call.id,
+            function=Function(name=call.name, arguments=call.arguments),
+            extra_content=msgspec.json.decode(call.extra_content) if call.extra_content else msgspec.UNSET,
+        )
         for call in message.tool_calls
         if _is_clients(call)
     ]
@@ -204,7 +211,8 @@ def _is_clients(call: ToolCall) -> bool:
 
 
 def _begun(index: int, call: ToolCall) -> dict[str, Any]:
-    return {"index": index, "id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}}
+    found = {"index": index, "id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}}
+    return found if call.extra_content is None else {**found, "extra_content": msgspec.json.decode(call.extra_content)}
 
 
 def _arguments(index: int, text: str) -> dict[str, Any]:

@@ -68,10 +68,15 @@ class FunctionCall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class CalledFunction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Attributes:
+    extra_content: The provider's own, as it came with the call.
+    """
+
     id: str
     function: FunctionCall
     type: Literal["function"] = "function"
     index: int | None = None
+    extra_content: dict[str, Any] | None = None
 
 
 class _Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="role"):
@@ -264,7 +269,12 @@ def _in_context(index: int, message: InputMessage) -> ContextMessage:
             return ContextMessage(role="user", content=content, parts=parts, name=message.name)
         case AssistantMessage():
             calls = [
-                ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
+                ToolCall(
+                    id=call.id,
+                    name=call.function.name,
+                    arguments=call.function.arguments,
+                    extra_content=msgspec.json.encode(call.extra_content).decode() if call.extra_content else None,
+                )
                 for call in message.tool_calls or ()
             ]
             content = _text(message.content or "") or message.refusal or ""
