@@ -176,7 +176,7 @@ def test_messages_have_the_shape_of_the_api() -> None:
     context = [
         message("system", "Be brief."),
         ContextMessage(role="user", content="This?", parts=[TextPart(text="This?"), image, ImagePart(url="data:,")]),
-        ContextMessage(role="assistant", content="", tool_calls=[ToolCall(id="a", name="f", arguments='{"x":1}')]),
+        ContextMessage(role="assistant", content="\n", tool_calls=[ToolCall(id="a", name="f", arguments='{"x":1}')]),
         result("a", "7"),
         ContextMessage(role="assistant", content="So", tool_calls=[ToolCall(id="b", name="g")]),
         result("b", ""),

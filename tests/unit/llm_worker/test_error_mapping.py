@@ -44,6 +44,12 @@ LONG, REFUSED, KEY, MODEL, LIMITED, AWAY, REQUEST = (
         (404, b"404 page not found", MODEL, False),
         (400, openai("no", "model_not_found"), MODEL, False),
         (400, openai("Model Not Exist"), MODEL, False),
+        (
+            400,
+            {"code": 20012, "message": "Model does not exist. Please check it carefully.", "data": None},
+            MODEL,
+            False,
+        ),
         (400, openai("gpt-99 is not a valid model ID", 400), MODEL, False),
         (403, openai("Project p does not have access to model m", "model_not_found"), MODEL, False),
         (410, openai("The model m has been retired"), MODEL, False),

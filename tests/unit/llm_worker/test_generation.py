@@ -128,6 +128,11 @@ async def test_an_answer_that_calls_a_tool_ends_with_its_calls(ended: Ended, las
     assert (await run.generation.snapshot()).tool_calls == end.tool_calls
 
 
+async def test_an_answer_that_promises_calls_and_has_none_ends_with_its_text(ended: Ended) -> None:
+    end = await ended(Run([chunk(content="Late."), chunk("tool_calls"), DONE]))
+    assert (end.outcome, end.text, end.finish_reason) == ("complete", "Late.", "stop")
+
+
 async def test_an_answer_that_goes_on_after_a_call_has_a_layout(ended: Ended) -> None:
     end = await ended(Run([chunk(content="La"), TIME, chunk(content="te."), chunk("stop"), DONE]))
     assert (end.text, end.layout) == ("Late.", [Span("text", 2), Span("tool"), Span("text", 3)])

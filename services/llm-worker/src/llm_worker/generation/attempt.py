@@ -275,6 +275,9 @@ class Attempt:
             return Outcome(kind="failed", error=error, finish_reason=reason)
         if has_calls and reason not in (finish_reason.LENGTH, finish_reason.CONTENT_FILTER):
             reason = finish_reason.TOOL_CALLS
+        elif reason == finish_reason.TOOL_CALLS:
+            # Clients that wait for calls to run would ask again and again.
+            reason = finish_reason.STOP
         if content.seq == self._round_seq and not content.text and reason != finish_reason.LENGTH:
             error = error_mapping.EMPTY.error(f"finish_reason {reason}")
             return Outcome(kind="failed", error=error, finish_reason=reason)

@@ -159,7 +159,7 @@ RULES: Final = (
         {
             r"model[_ ]not[_ ](found|exist|available|supported)|model_not_found": "OpenAI, DeepSeek",
             r"(unknown|invalid|no such|unsupported)[_ ]model\b": "Mistral, Alibaba DashScope",
-            r"model\W+\S+ ((does not|doesn'?t) exist|(is )?not (found|available|supported))": "vLLM, Ollama, Groq",
+            r"model\W+(\S+ )?((does not|doesn'?t) exist|(is )?not (found|available|supported))": "vLLM, Ollama, Groq",
             r"models/\S+ is not found": "Google Gemini",
             r"not a valid model|no endpoints found|no allowed providers": "OpenRouter",
             r"no healthy deployment|passed in model=|invalid model name": "LiteLLM",

@@ -78,7 +78,8 @@ def _message(message: ContextMessage) -> dict[str, Any]:
     content: Any = [_part(part) for part in message.parts] or message.content
     found: dict[str, Any] = {"role": message.role, "content": content}
     if message.tool_calls:
-        found["content"] = content or None
+        # Amazon's and Anthropic's servers refuse a blank text.
+        found["content"] = content if message.parts or message.content.strip() else None
         found["tool_calls"] = [_call(call) for call in message.tool_calls]
     if isinstance(message, Calling) and message.reasoning:
         found[_REASONING] = message.reasoning
