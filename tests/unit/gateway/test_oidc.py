@@ -374,10 +374,20 @@ async def test_a_group_makes_administrators_at_each_sign_in(
     assert user.role == role
 
 
-async def test_groups_may_be_within_another_claim(provider: OidcProvider) -> None:
+@pytest.mark.parametrize(
+    ("name", "claims"),
+    [
+        ("realm_access.roles", {"realm_access": {"roles": ["staff"]}}),
+        # Keycloak: the roles of a client, by its id
+        ("resource_access.chat.example.roles", {"resource_access": {"chat.example": {"roles": ["staff"]}}}),
+        # Zitadel: an object, with the organizations that a role is of
+        ("urn:zitadel:iam:org:project:roles", {"urn:zitadel:iam:org:project:roles": {"staff": {"27": "chat.example"}}}),
+    ],
+)
+async def test_groups_may_be_within_another_claim(provider: OidcProvider, name: str, claims: dict[str, Any]) -> None:
     identities = FakeIdentities()
-    provider.claims["realm_access"] = {"roles": ["staff"]}
-    async with client(signing_in(provider, identities, oidc_groups_claim="realm_access.roles")) as http:
+    provider.claims |= claims
+    async with client(signing_in(provider, identities, oidc_groups_claim=name)) as http:
         await sign_in(http, provider)
     [user] = identities.users.values()
     assert user.groups == ["staff"]

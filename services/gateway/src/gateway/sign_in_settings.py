@@ -50,7 +50,10 @@ class SignInSettings(ServiceSettings):
     oidc_client_id: str = Field("", description="the client that is registered with the provider")
     oidc_client_secret: Secret[str] | None = Field(None, description="its secret; unset: a public client")
     oidc_scopes: str = Field("openid profile email", description="scopes to ask for, separated by spaces")
-    oidc_groups_claim: str = Field("groups", description="claim with the user's groups; a dot leads into an object")
+    oidc_groups_claim: str = Field(
+        "groups",
+        description="claim with the user's groups, a list or an object with their names; a dot leads into an object",
+    )
     oidc_admin_group: str | None = Field(
         None, description="group whose members are administrators, and nobody else; unset: sign-in changes no role"
     )

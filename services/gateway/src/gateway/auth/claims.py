@@ -1,6 +1,7 @@
 """What the claims of an identity provider state about a user."""
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,7 +25,8 @@ class ClaimNames:
     """The names of an issuer's claims that are not standardized.
 
     Attributes:
-        groups: Claim with a list of groups or roles; a dot leads into an object, as in ``realm_access.roles``.
+        groups: Claim with a list of groups or roles, or an object with their names; a dot leads into an object, as in
+            ``realm_access.roles``.
         admin_group: Its members are administrators, and all others are not; None: claims do not change roles.
     """
 
@@ -88,17 +90,19 @@ def _role(groups: tuple[str, ...], admin_group: str) -> UserRole:
 
 
 def _claim(claims: Mapping[str, Any], path: str) -> Any:
-    # A claim's name may be a URL (Auth0), dots included.
+    """Return the claim that a path leads to, if there is one. A dot may be part of a name, such as a URL (Auth0)."""
     if path in claims:
         return claims[path]
-    value: Any = claims
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
+    for dot in re.finditer(r"\.", path):
+        inner = claims.get(path[: dot.start()])
+        if isinstance(inner, Mapping) and (found := _claim(inner, path[dot.end() :])) is not None:
+            return found
+    return None
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    values = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+    """Return the texts of a list, or the names of an object's members (Zitadel's roles)."""
+    values = [value] if isinstance(value, str) else value if isinstance(value, list | dict) else []
     return tuple(filter(None, map(_text, values)))
 
 
