@@ -147,8 +147,8 @@ async def test_what_limits_ask_costs_what_they_count_however_much_was_sent_and_u
             now(), 1, number
         FROM chats, generate_series(1, 10) number;
         INSERT INTO generations (id, chat_id, message_id, user_id, status, attempt, released, request, requested_at,
-            created_at)
-        SELECT gen_random_uuid(), chat_id, id, 'ann', 'complete', 1, 0, 1, now(), now() FROM messages;
+            created_at, ended_at)
+        SELECT gen_random_uuid(), chat_id, id, 'ann', 'complete', 1, 0, 1, now(), now(), now() FROM messages;
         INSERT INTO usage (generation_id, chat_id, user_id, model, input_tokens, output_tokens, created_at)
         SELECT gen_random_uuid(), gen_random_uuid(), 'ann', 'demo', 1, 1, now() - number * interval '1 hour'
         FROM generate_series(1, 20000) number;
@@ -164,6 +164,50 @@ async def test_what_limits_ask_costs_what_they_count_however_much_was_sent_and_u
     ):
         _, blocks = await _run(connection, statement, *values)
         assert blocks < 100, statement
+
+
+async def test_what_runs_and_waits_is_looked_up_also_when_statistics_know_of_none(
+    connection: asyncpg.Connection[asyncpg.Record],
+) -> None:
+    """Of a large table the statistics hardly ever know of the few rows that are active."""
+    await connection.execute(
+        """
+        INSERT INTO chats (id, owner_id, created_at, updated_at, version)
+        SELECT lpad(to_hex(number), 32, '0')::uuid, 'ann', now(), now(), 1 FROM generate_series(1, 10000) number;
+        INSERT INTO messages (chat_id, id, placement, role, author_id, content, reasoning, status, created_at, version,
+            position)
+        SELECT id, gen_random_uuid(), 'tip', 'user', 'ann', 'hello', '', 'sent', now(), 1, number
+        FROM chats, generate_series(1, 5) number;
+        INSERT INTO generations (id, chat_id, message_id, user_id, status, attempt, released, request, requested_at,
+            created_at, ended_at)
+        SELECT id, chat_id, id, 'ann', 'complete', 1, 0, 1, now(), now(), now() FROM messages;
+        """
+    )
+    await connection.execute("VACUUM ANALYZE")
+    # Not committed, so that no analysis in the background sees it.
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute(
+        """
+        INSERT INTO generations (id, chat_id, message_id, user_id, status, attempt, released, request, requested_at,
+            created_at)
+        SELECT chat_id, chat_id, id, 'ann', 'running', 1, 0, 1, now(), now() FROM messages
+        WHERE position = 1 ORDER BY chat_id LIMIT 5000;
+        INSERT INTO messages (chat_id, id, placement, role, author_id, content, reasoning, status, created_at, version,
+            position)
+        SELECT id, gen_random_uuid(), 'tip', 'user', 'ann', 'hello', '', 'queued', now(), 1, 6 FROM chats
+        ORDER BY id DESC LIMIT 1000;
+        """
+    )
+    named = """'[{"chat_id": "00000000-0000-0000-0000-0000000007d0", "messages": [], "users": []}]'"""
+    rows, blocks = await _run(connection, changes.LOAD_STATES, named, "true")
+    assert rows == 1
+    assert blocks < 100
+    for statement, value in ((limits.USERS_WAITING, "100"), (limits.NEXT_WAITING, "'ann'")):
+        rows, blocks = await _run(connection, statement, value)
+        assert rows == 1
+        assert blocks < 10_000, statement
+    await transaction.rollback()
 
 
 async def test_no_page_has_a_condition_that_may_be_left_out() -> None:

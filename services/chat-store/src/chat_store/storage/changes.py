@@ -77,7 +77,8 @@ SELECT row_to_json(state) FROM (
     JOIN chats ON chats.id = asked.chat_id
     LEFT JOIN LATERAL (
         SELECT {GENERATION_RECORD} FROM generations g
-        WHERE g.chat_id = chats.id AND g.status IN ('requested', 'running')
+        -- OFFSET 0 keeps this a look-up: a join, planned when nothing ran, would read all that runs for each chat.
+        WHERE g.chat_id = chats.id AND g.status IN ('requested', 'running') OFFSET 0
     ) active ON true
 ) state
 """

@@ -15,11 +15,15 @@ LOCK_KEY: Final = 0x696E64657865  # "indexe"
 INDEXES: Final = {
     # What a user wrote, for erasing it.
     "messages_by_author": "messages (author_id, chat_id) WHERE author_id IS NOT NULL",
-    # What the limits of a user count.
-    "generations_active_by_user": "generations (user_id) WHERE status IN ('requested', 'running')",
+    # What the limits of a user count. Not by the status, as generations_one_active is: where the statistics know of no
+    # active row, look-ups by chat would read all of this one.
+    "generations_unended_by_user": "generations (user_id) WHERE ended_at IS NULL",
     "usage_by_time": "usage (user_id, created_at)",
 }
 """By name, what each is on."""
+
+REPLACED: Final = ("generations_active_by_user",)
+"""Indexes that the same step created before."""
 
 _IS_VALID: Final = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)"
 
@@ -38,6 +42,8 @@ async def ensure(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
                 await connection.execute(f"DROP INDEX CONCURRENTLY {name}")
             await connection.execute(f"CREATE INDEX CONCURRENTLY {name} ON {definition}")
             log.info("Created the index %s", name)
+        for name in REPLACED:
+            await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
     finally:
         if not connection.is_closed():
             await connection.execute("SELECT pg_advisory_unlock($1)", LOCK_KEY)

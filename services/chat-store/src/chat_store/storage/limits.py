@@ -155,7 +155,7 @@ async def locked(connection: Connection, user_id: str) -> AsyncIterator[None]:
             await connection.execute("SELECT pg_advisory_unlock($1, hashtext($2))", _LOCK_SPACE, user_id)
 
 
-COUNT_RUNNING: Final = "SELECT count(*) FROM generations WHERE user_id = $1 AND status IN ('requested', 'running')"
+COUNT_RUNNING: Final = "SELECT count(*) FROM generations WHERE user_id = $1 AND ended_at IS NULL"
 
 
 async def count_running(connection: Connection, user_id: str) -> int:
@@ -164,11 +164,14 @@ async def count_running(connection: Connection, user_id: str) -> int:
 
 
 # Only the first prompt of each queue, and only of chats without an active answer, whose end starts the next one.
+# OFFSET 0 keeps each NOT EXISTS a look-up: as joins, planned when nothing waited, all rows would be compared with all.
 _WAITING: Final = """
 FROM messages m WHERE m.status = 'queued'
-AND NOT EXISTS (SELECT FROM generations g WHERE g.chat_id = m.chat_id AND g.status IN ('requested', 'running'))
 AND NOT EXISTS (
-    SELECT FROM messages q WHERE q.chat_id = m.chat_id AND q.status = 'queued' AND q.position < m.position
+    SELECT FROM generations g WHERE g.chat_id = m.chat_id AND g.status IN ('requested', 'running') OFFSET 0
+)
+AND NOT EXISTS (
+    SELECT FROM messages q WHERE q.chat_id = m.chat_id AND q.status = 'queued' AND q.position < m.position OFFSET 0
 )
 """
 NEXT_WAITING: Final = f"SELECT m.chat_id::text {_WAITING} AND m.author_id = $1 ORDER BY m.created_at, m.id LIMIT 1"
