@@ -397,6 +397,14 @@ def test_a_call_of_parleys_is_shown_as_it_goes_and_the_next_one_waits_for_its_re
     ]
 
 
+def test_the_extra_content_of_a_call_begins_with_it() -> None:
+    call = ToolCall(id="a", name="look", arguments="{}", extra_content='{"google":{}}')
+    room = Room(1, [ToolDelta(index=0, call=call)])
+    for sent in ([PENDING, *room.live()], [in_message(room.stored())]):
+        (started,) = [event for event in read(sent) if isinstance(event, e.PartStarted)]
+        assert started.call == msgspec.structs.replace(call, arguments="")
+
+
 def test_waiting_for_the_provider_is_no_event_of_its_own_number() -> None:
     numbers = AnswerNumbers(ANSWER)
     numbers.apply(PENDING)

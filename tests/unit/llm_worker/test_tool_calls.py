@@ -257,6 +257,24 @@ def test_the_extra_content_of_a_call_comes_with_it() -> None:
         assert call.extra_content is None
 
 
+@pytest.mark.parametrize("order", ["together", "before", "after"])
+def test_encrypted_reasoning_belongs_to_the_call_with_its_id(order: str) -> None:
+    signature = {"type": "reasoning.encrypted", "data": "sig", "id": "a", "format": "google-gemini-v1", "index": 0}
+    details = [{"type": "reasoning.text", "text": "Hm."}, {**signature, "id": "rs_1"}, signature]
+    calls = [entry(0, "a", "clock", UTC), entry(1, "b", "dice", "{}")]
+    parts: list[dict[str, Any]] = [{"tool_calls": calls}, {"reasoning_details": details}]
+    if order == "before":
+        parts.reverse()
+    elif order == "together":
+        parts = [parts[0] | parts[1]]
+    content = read(*(chunk(**part) for part in parts), chunk("tool_calls"))
+    assert calls_of(content) == [CLOCK, ("b", "dice", "{}")]
+    assert [json.loads(call.extra_content or "null") for call in content.tool_calls] == [
+        {"reasoning_details": [signature]},
+        None,
+    ]
+
+
 def test_halves_of_a_character_in_arguments_are_joined_and_nul_is_replaced() -> None:
     def say(arguments: bytes) -> bytes:
         call = b'{"index":0,"id":"a","function":{"name":"f","arguments":"%b"}}' % arguments

@@ -142,6 +142,17 @@ async def test_the_extra_content_of_a_call_goes_back_with_it(ended: Ended, store
     assert all(request.round.calls[0].extra_content for request in store.stored), "a takeover sends it, too"
 
 
+async def test_encrypted_reasoning_goes_back_in_its_message(ended: Ended, store: Store) -> None:
+    signature = {"type": "reasoning.encrypted", "data": "sig", "id": "a"}
+    script = calls("a")
+    asked = run(Server(), [script[0], chunk(reasoning_details=[signature]), *script[1:]], LATE)
+    await ended(asked)
+    answer = asked.provider.asked[1][2]["messages"][1]
+    assert answer["reasoning_details"] == [signature]
+    assert "extra_content" not in answer["tool_calls"][0]
+    assert answer["tool_calls"][0]["function"]["arguments"] == '{"zone":"UTC"}'
+
+
 async def test_a_round_is_stored_before_its_call_runs_and_after_it(ended: Ended, store: Store) -> None:
     async def look() -> ToolResult:
         assert store.statuses == [(0, ["running", "called"])]

@@ -257,7 +257,8 @@ class _Call:
 
     def started(self) -> ToolCall:
         """Return the call as it was when it started, without arguments."""
-        return ToolCall(id=self.call.id, name=self.call.name, server=self.call.server)
+        call = self.call
+        return ToolCall(id=call.id, name=call.name, server=call.server, extra_content=call.extra_content)
 
 
 class _Parts:

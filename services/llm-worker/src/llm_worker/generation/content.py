@@ -173,6 +173,10 @@ class AttemptContent:
             self._append_run(ToolDelta(index=delta.index, arguments=arguments), runs)
             return
         call = delta.call
+        if delta.index < len(self._calls):
+            self._remaining -= json_size(call.extra_content or "")
+            runs += self.change_call(call.id, extra_content=call.extra_content)
+            return
         self._remaining -= _CALL_BYTES + json_size(call.id) + json_size(call.name) + json_size(call.extra_content or "")
         if self._remaining < 0:
             self.full = True

@@ -66,6 +66,7 @@ class Chunk(NamedTuple):
     Attributes:
         text: May begin or end with a lone surrogate.
         tool_calls: The entries, as the provider sent them.
+        encrypted: The encrypted entries of ``reasoning_details``: OpenRouter's thought signatures of calls.
         finish_reason: None where the provider gave none, or nothing.
         error: The object or text that reports an error; None when none is reported.
     """
@@ -73,6 +74,7 @@ class Chunk(NamedTuple):
     text: str = ""
     reasoning: str = ""
     tool_calls: Sequence[Any] = ()
+    encrypted: Sequence[dict[str, Any]] = ()
     finish_reason: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -142,6 +144,7 @@ def _chunk_of(chunk: Mapping[str, Any]) -> Chunk:
         text=text,
         reasoning=reasoning,
         tool_calls=calls,
+        encrypted=_encrypted(choice),
         finish_reason=_reason(choice.get("finish_reason")),
         input_tokens=_first_count(usage, "prompt_tokens", "input_tokens"),
         output_tokens=_first_count(usage, "completion_tokens", "output_tokens"),
@@ -215,6 +218,14 @@ def _details(details: Any) -> str:
     return "".join(
         _text(entry.get("text")) or _text(entry.get("summary")) for entry in details if isinstance(entry, dict)
     )
+
+
+def _encrypted(choice: Mapping[str, Any]) -> list[dict[str, Any]]:
+    delta = choice.get("delta", choice.get("message"))
+    details = delta.get("reasoning_details") if isinstance(delta, dict) else None
+    if not isinstance(details, list):
+        return []
+    return [entry for entry in details if isinstance(entry, dict) and entry.get("type") == "reasoning.encrypted"]
 
 
 def _reason(value: Any) -> str | None:

@@ -221,6 +221,8 @@ class CompletionDecoder:
             self._pieces.add_lenient(_TEXT, chunk.text, pieces)
         if chunk.tool_calls:
             self._add_calls(chunk.tool_calls, pieces)
+        if chunk.encrypted:
+            self._pieces.add_encrypted(chunk.encrypted, pieces)
         if chunk.finish_reason is not None:
             self.finish_reason = finish_reason.normalized(chunk.finish_reason)
         if chunk.input_tokens is not None:
@@ -296,6 +298,9 @@ class _PieceDecoder:
         self._verbatim = False
         if self._after_calls and self._calls.is_complete:
             self._end_calls(pieces, regular=False)
+
+    def add_encrypted(self, entries: Sequence[dict[str, Any]], pieces: list[Piece]) -> None:
+        pieces += [Piece("tool", "", delta) for delta in self._calls.add_encrypted(entries)]
 
     def close(self, pieces: list[Piece], *, regular: bool) -> None:
         self._end_calls(pieces, regular=regular)

@@ -12,6 +12,8 @@ OWN_MEMBERS: Final = frozenset({"model", "messages", "stream", "stream_options",
 
 _REASONING: Final = "reasoning_content"
 _EXTRA: Final = "extra_content"
+_DETAILS: Final = "reasoning_details"
+"""OpenRouter's place of the extra content: the message, and not its calls."""
 
 
 class Calling(ContextMessage, frozen=True, kw_only=True):
@@ -28,8 +30,8 @@ class RequestShape:
         has_usage: It has ``stream_options``, which older servers do not know.
         has_reasoning: Its answers have ``reasoning_content``: DeepSeek and Moonshot refuse a call of a tool without the
             reasoning before it. Other servers refuse the member.
-        has_extra_content: Its calls have the ``extra_content`` that came with them, from another server if the chat has
-            changed its model.
+        has_extra_content: Its calls have the ``extra_content`` that came with them, or its answers their encrypted
+            ``reasoning_details``; from another server if the chat has changed its model.
     """
 
     has_usage: bool = True
@@ -50,13 +52,14 @@ class RequestShape:
             return replace(self, has_usage=False)
         if _REASONING.encode() in body:
             return replace(self, has_reasoning=not self.has_reasoning)
-        if self.has_extra_content and _EXTRA.encode() in body:
+        if self.has_extra_content and (_EXTRA.encode() in body or _DETAILS.encode() in body):
             return replace(self, has_extra_content=False)
         return self
 
     def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
         if not self.has_extra_content and "tool_calls" in message:
-            message = {**message, "tool_calls": [_without(call, _EXTRA) for call in message["tool_calls"]]}
+            calls = [_without(call, _EXTRA) for call in message["tool_calls"]]
+            message = {**_without(message, _DETAILS), "tool_calls": calls}
         if self.has_reasoning:
             # A blank is the least that all of them accept where there was no reasoning, or it is not known any more.
             return {_REASONING: " ", **message}
@@ -80,7 +83,10 @@ def _message(message: ContextMessage) -> dict[str, Any]:
     if message.tool_calls:
         # Amazon's and Anthropic's servers refuse a blank text.
         found["content"] = content if message.parts or message.content.strip() else None
-        found["tool_calls"] = [_call(call) for call in message.tool_calls]
+        extras = [json.loads(call.extra_content or "{}") for call in message.tool_calls]
+        if details := [entry for extra in extras for entry in extra.pop(_DETAILS, ())]:
+            found[_DETAILS] = details
+        found["tool_calls"] = [_call(call, extra) for call, extra in zip(message.tool_calls, extras, strict=True)]
     if isinstance(message, Calling) and message.reasoning:
         found[_REASONING] = message.reasoning
     if message.name is not None:
@@ -99,8 +105,8 @@ def _part(part: ContentPart) -> dict[str, Any]:
     return {"type": "image_url", "image_url": image}
 
 
-def _call(call: ToolCall) -> dict[str, Any]:
+def _call(call: ToolCall, extra: dict[str, Any]) -> dict[str, Any]:
     # Servers that parse the arguments refuse empty ones.
     function = {"name": call.name, "arguments": call.arguments.strip() or "{}"}
     found = {"id": call.id, "type": "function", "function": function}
-    return found if call.extra_content is None else {**found, _EXTRA: json.loads(call.extra_content)}
+    return {**found, _EXTRA: extra} if extra else found

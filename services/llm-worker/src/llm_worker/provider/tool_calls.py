@@ -42,6 +42,7 @@ class _Call:
 
     provider_id: str
     provider_index: int | None
+    id: str = ""
     name: str = ""
     index: int | None = None
     arguments: list[str] = field(default_factory=list)
@@ -99,6 +100,7 @@ class ToolCallDecoder:
         self._done = 0
         self._by_index: dict[int, _Call] = {}
         self._by_id: dict[str, _Call] = {}
+        self._before_call: tuple[str, str | None] = ("", None)
 
     def feed(self, entries: Iterable[Any]) -> list[ToolDelta]:
         """Return the news of a chunk's entries."""
@@ -106,6 +108,24 @@ class ToolCallDecoder:
         for value in entries:
             if isinstance(value, Mapping):
                 self._add(_entry_of(value), deltas)
+        return deltas
+
+    def add_encrypted(self, entries: Iterable[Mapping[str, Any]]) -> list[ToolDelta]:
+        """Add encrypted reasoning to the extra content of the call that it belongs to, by the call's id."""
+        deltas: list[ToolDelta] = []
+        for entry in entries:
+            identity = _word(entry.get("id"), _MAX_ID)
+            extra = _extra_content_of({"extra_content": {"reasoning_details": [entry]}})
+            call = self._by_id.get(identity)
+            if call is None:
+                # It may be that of the next call; other reasoning has an id, too.
+                self._before_call = (identity, extra)
+            elif call.extra_content is None and extra is not None:
+                call.extra_content = extra
+                if call.index is None:
+                    continue
+                changed = ToolCall(id=call.id, name=call.name, extra_content=extra)
+                deltas.append(ToolDelta(index=call.index, call=changed))
         return deltas
 
     @property
@@ -154,8 +174,9 @@ class ToolCallDecoder:
         if call.index is None and call.name:
             call.index = self._next_index
             self._next_index += 1
+            call.id = self._unique(call.provider_id)
             begun = ToolCall(
-                id=self._unique(call.provider_id),
+                id=call.id,
                 name=call.name,
                 arguments=call.unsent,
                 server=self._server_of(call.name),
@@ -170,6 +191,8 @@ class ToolCallDecoder:
 
     def _start(self, entry: _Entry) -> _Call:
         call = _Call(provider_id=entry.id, provider_index=entry.index)
+        if entry.id and entry.id == self._before_call[0]:
+            call.extra_content = self._before_call[1]
         self._calls.append(call)
         if entry.index is not None:
             self._by_index[entry.index] = call
