@@ -1,6 +1,7 @@
 """Bearer tokens of another issuer (``AUTH_MODES=jwt``)."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -199,6 +200,28 @@ async def test_a_new_key_verifies_after_the_issuer_replaced_it(issuer: OidcProvi
     issuer.rotate()
     assert (await outcome(asgi, issuer.key.sign(claims(issuer))))[0] == 200
     assert await outcome(asgi, old.sign(claims(issuer, name="late"))) == (401, "token_invalid")
+
+
+@pytest.mark.parametrize("name", ["first", None])
+async def test_of_several_keys_of_one_name_that_of_the_algorithm_verifies(
+    issuer: OidcProvider, name: str | None
+) -> None:
+    # An issuer may publish one key once for each algorithm.
+    published = [{**issuer.key.published, "alg": algorithm} for algorithm in ("RS512", "RS256", "PS256")]
+    issuer.bodies["/keys"] = json.dumps({"keys": published}).encode()
+    bearer = jwt.encode(claims(issuer), issuer.key.private, algorithm="RS256", headers={"kid": name} if name else None)
+    assert await outcome(accepting(issuer), bearer) == (200, None)
+
+
+async def test_keys_are_fetched_again_where_the_issuer_had_none(
+    issuer: OidcProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signing_keys, "REFETCH_SECONDS", 0.0)
+    asgi = accepting(issuer)
+    issuer.bodies["/keys"] = b'{"keys": []}'
+    assert await outcome(asgi, issuer.key.sign(claims(issuer))) == (503, "unavailable")
+    del issuer.bodies["/keys"]
+    assert await outcome(asgi, issuer.key.sign(claims(issuer))) == (200, None)
 
 
 async def test_while_the_issuer_is_down_known_keys_verify(issuer: OidcProvider) -> None:

@@ -140,15 +140,20 @@ class PublishedKeys:
                 return
             # A shared secret that is published is not secret.
             self._keys = [key for key in keys if key.get("use", "sig") == "sig" and key.get("kty") != "oct"]
-            self._fetched_at = self._tried_at
+            if self._keys:
+                self._fetched_at = self._tried_at
+            else:
+                log.warning("The identity provider publishes no key that verifies signatures")
 
     def _lookup(self, key_id: str | None, algorithm: str) -> PyJWK | None:
-        # RFC 7517 does not require a name: without one, the issuer must have a single key.
-        named = [key for key in self._keys if key_id in (None, key.get("kid"))]
-        if not named or (key_id is None and len(named) > 1):
+        # RFC 7517 does not require a name: without one, the issuer must have a single key for the algorithm. A key
+        # without `alg` is for the algorithms of its type; PyJWK raises an error for another.
+        usable = [
+            key for key in self._keys if key_id in (None, key.get("kid")) and (key.get("alg") or algorithm) == algorithm
+        ]
+        if not usable or (key_id is None and len(usable) > 1):
             return None
-        # A key without `alg` is for the algorithms of its type; PyJWK raises an error for another.
-        return PyJWK(named[0], named[0].get("alg") or algorithm)
+        return PyJWK(usable[0], algorithm)
 
 
 async def verify(
