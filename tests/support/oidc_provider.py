@@ -156,6 +156,8 @@ class OidcProvider:
                     "id_token_signing_alg_values_supported": ["RS256"],
                     **self.metadata,
                 }
+            case "/keys" if headers.get("accept") not in ("*/*", "application/jwk-set+json"):
+                return 406, {}  # that is the type of a JWK set
             case "/keys":
                 return 200, {"keys": [key.published for key in self.published]}
             case "/token":

@@ -53,7 +53,7 @@ async def fetch_json(url: str) -> dict[str, Any]:
         async with (
             asyncio.timeout(_FETCH_SECONDS),
             httpx2.AsyncClient(timeout=None, verify=tls_context()) as http,
-            http.stream("GET", url, headers={"accept": "application/json"}) as response,
+            http.stream("GET", url) as response,
         ):
             async for chunk in response.raise_for_status().aiter_bytes():
                 body += chunk
