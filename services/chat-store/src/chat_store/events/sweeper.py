@@ -209,8 +209,9 @@ class Sweeper:
                 pass
             if self._forget_guests_after is not None:
                 unseen_since = now - self._forget_guests_after
-                while await users.forget_guests(connection, unseen_since=unseen_since, limit=BATCH) == BATCH:
-                    pass
+                after: tuple[datetime, str] | None = users.LONGEST_AGO
+                while after is not None:
+                    after = await users.forget_guests(connection, unseen_since=unseen_since, after=after, limit=BATCH)
 
     async def _owners(self) -> None:
         now = datetime.now(UTC)
