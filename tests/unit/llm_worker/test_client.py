@@ -432,17 +432,17 @@ async def test_reasoning_is_sent_back_only_to_models_that_require_it(refusal: st
         assert sent == [[None, None], ["Hm.", " "], [None, None], ["Hm.", " "]]
 
 
-async def test_extra_content_of_another_server_is_left_out_where_it_is_refused() -> None:
+@pytest.mark.parametrize("name", ["messages[1].tool_calls[0].extra_content", "messages[1].reasoning_details"])
+async def test_extra_content_of_another_server_is_left_out_where_it_is_refused(name: str) -> None:
     async def strict(server: Server, request: Request, reader: asyncio.StreamReader, writer: Any) -> None:
-        refused = "extra_content" in request.body["messages"][1]["tool_calls"][0]
-        writer.write(
-            response(400, b"Unknown parameter: 'messages[1].tool_calls[0].extra_content'") if refused else WHOLE
-        )
+        message = request.body["messages"][1]
+        refused = "reasoning_details" in message or "extra_content" in message["tool_calls"][0]
+        writer.write(response(400, f"Unknown parameter: {name}".encode()) if refused else WHOLE)
 
     calls = [{"id": "a", "extra_content": {"google": {"thought_signature": "sig"}}}]
-    members: dict[str, Any] = {"messages": [*QUESTION["messages"], {"role": "assistant", "tool_calls": calls}]}
+    calling = {"role": "assistant", "tool_calls": calls, "reasoning_details": [{"type": "reasoning.encrypted"}]}
     async with Server(strict) as server, provider(server.url) as asked:
-        async with asked.stream("m", members) as reads:
+        async with asked.stream("m", {"messages": [*QUESTION["messages"], calling]}) as reads:
             assert b"".join([read async for read in reads]) == EVENT
         assert server.requests[1].body["messages"][1]["tool_calls"] == [{"id": "a"}]
 

@@ -109,7 +109,6 @@ LONG, REFUSED, KEY, MODEL, LIMITED, AWAY, REQUEST = (
         (400, google("Function calling is not enabled for models/gemma-3-27b-it", "INVALID_ARGUMENT"), REQUEST, False),
         (404, openai("No endpoints found that support tool use.", 404), REQUEST, False),
         (500, {"error": {"code": 500, "message": "tools param requires --jinja flag"}}, REQUEST, False),
-        (400, openai("Failed to call a function.", "tool_use_failed"), AWAY, True),
         # what passes
         (500, openai("sorry", type="server_error"), AWAY, True),
         (503, b"<html>unavailable</html>", AWAY, True),
@@ -164,6 +163,11 @@ def test_advice_is_for_operators_only() -> None:
     for got in (failure(401, b""), failure(400, openai("", "context_length_exceeded")), error_mapping.NO_KEY.error()):
         assert not any(name in got.message for name in ("OPENAI_", "MODEL", "CONTEXT_TOKENS"))
         assert "OPENAI_" in got.advice or "CONTEXT_TOKENS" in got.advice
+
+
+def test_a_call_that_the_provider_cannot_read_may_be_another_the_next_time() -> None:
+    error = failure(400, openai("Failed to call a function.", "tool_use_failed"))
+    assert (error.code, error.transient, error.retryable) == (REQUEST, False, True)
 
 
 def test_a_missing_model_is_named() -> None:

@@ -62,9 +62,8 @@ _BY_KIND: Final[Mapping[Kind, ErrorTemplate]] = {
         error_type=ToolsRefused,
     ),
     Kind.TOOL_CALL: ErrorTemplate(
-        "provider_unavailable",
+        "provider_error",
         "The model called a tool in a form that its provider cannot read. Please try again, or choose another model.",
-        transient=True,
     ),
     Kind.QUOTA: ErrorTemplate(
         "rate_limited",
