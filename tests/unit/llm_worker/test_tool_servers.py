@@ -243,6 +243,7 @@ def content(**fields: Any) -> SimpleNamespace:
         ([content(type="resource_link", uri="file:///a", mime_type=None)], None, "[resource_link: file:///a]"),
         ([content(type="text", text="a")], {"b": 1}, "a"),
         ([], {"b": "ü"}, '{"b": "ü"}'),
+        ([content(type="text", text=" ")], {"b": 1}, '{"b": 1}'),
         ([], None, ""),
     ],
 )

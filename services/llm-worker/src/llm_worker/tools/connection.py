@@ -243,10 +243,10 @@ class _SessionExpired(Exception):
 
 def text_of(result: Any) -> str:
     """Return a result of the SDK as text: its texts, or JSON if there is only structured content."""
-    texts = [_text_of_block(block) for block in result.content]
-    if not texts and result.structured_content is not None:
+    text = "\n".join(map(_text_of_block, result.content))
+    if not text.strip() and result.structured_content is not None:
         return json.dumps(result.structured_content, ensure_ascii=False)
-    return "\n".join(texts)
+    return text
 
 
 def _text_of_block(block: Any) -> str:
