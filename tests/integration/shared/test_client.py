@@ -12,8 +12,12 @@ import pytest
 from nats.aio.msg import Msg
 from nats.aio.transport import TcpTransport
 
+from parley.contracts.streams import CHAT_STORE_PROMPTS
+from parley.runtime.nats import pull
 from parley.runtime.nats.client import ReconnectingClient
 from parley.runtime.nats.connect import connect, connect_options
+from parley.runtime.nats.pull import PullConsumer
+from parley.runtime.tasks import end
 from parley_cli.embedded.nats import NatsServer
 from tests.support.pausing import pause
 from tests.support.waiting import eventually
@@ -186,3 +190,30 @@ async def _until_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
         pass
     finally:
         writer.close()
+
+
+@pytest.mark.parametrize("how", ["killed", "paused"])
+async def test_a_consumer_that_is_closed_while_the_server_is_away_leaves_no_subscription(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(pull, "_DRAIN_TIMEOUT", 0.2)
+    async with connected(nats_server.url) as client:
+        before = set(client._subs)
+        consumer = PullConsumer(client, CHAT_STORE_PROMPTS)
+        waiting = asyncio.create_task(consumer.next())
+        await eventually(lambda: set(client._subs) > before)
+        await end(waiting)
+        if how == "killed":
+            nats_server.kill()
+            await eventually(lambda: not client.is_connected)
+        else:
+            pause(nats_server.process.pid)
+        try:
+            await consumer.close()
+        finally:
+            if how == "killed":
+                nats_server.start()
+            else:
+                nats_server.process.send_signal(signal.SIGCONT)
+        await eventually(lambda: client.is_connected)
+        assert set(client._subs) == before

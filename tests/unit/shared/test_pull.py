@@ -21,6 +21,7 @@ class FakeClient:
     """
 
     is_connected = True
+    _id = 1
 
     def __init__(self, *, failures: int = 0, silent: bool = False) -> None:
         self.failures = failures
@@ -41,6 +42,10 @@ class FakeClient:
 
     async def unsubscribe(self) -> None:
         """The subscription ends."""
+
+    def _stop_processing(self) -> None: ...
+
+    def _remove_sub(self, sid: int) -> None: ...
 
     async def publish(self, subject: str, payload: bytes = b"", reply: str = "") -> None:
         if subject == "ack":

@@ -104,13 +104,19 @@ class PullConsumer:
         self._closing = True
         self._outstanding = 0
         subscription, self._subscription = self._subscription, None
-        if subscription is not None and self._nc.is_connected:
+        if subscription is not None:
             try:
-                # Without an interest in the inbox the server drops the request; what it sent before arrives meanwhile.
-                async with asyncio.timeout(_DRAIN_TIMEOUT):
-                    await subscription.drain()  # type: ignore[no-untyped-call]
+                if self._nc.is_connected:
+                    # Without an interest in the inbox the server drops the request; what it sent before arrives
+                    # meanwhile.
+                    async with asyncio.timeout(_DRAIN_TIMEOUT):
+                        await subscription.drain()  # type: ignore[no-untyped-call]
             except TRANSIENT_ERRORS as error:
                 log.debug("%s: draining: %r", self._subject, error)
+            finally:
+                # The client keeps one that it could not drain, and subscribes again at each reconnect.
+                subscription._stop_processing()
+                self._nc._remove_sub(subscription._id)
         await self._nak_arrived()
 
     async def _next(self) -> list[Fetched]:
