@@ -251,6 +251,7 @@ def test_the_last_event_needs_no_empty_line_but_must_be_whole() -> None:
         (event({"detail": "Unauthorized"}), "provider_auth"),
         (event({"choices": [{"delta": {}, "error": {"message": "gone", "code": 502}}]}), "provider_unavailable"),
         (event({"base_resp": {"status_code": 1004, "status_msg": "login fail"}}), "provider_auth"),
+        (event({"choices": [{"delta": {}}], "x_groq": {"id": "x", "error": "over_capacity"}}), "provider_unavailable"),
         (event([{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}]), "rate_limited"),
         (b'event: error\ndata: {"message": "went away"}\n\n', "provider_unavailable"),
         (b"event: error\ndata: went away\n\n", "provider_unavailable"),

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from llm_worker.errors import ProviderError
+from llm_worker.errors import ProviderError, ToolsRefused
 from llm_worker.provider import error_mapping
 from llm_worker.provider.error_body import ErrorBody
 
@@ -163,6 +163,23 @@ def test_advice_is_for_operators_only() -> None:
     for got in (failure(401, b""), failure(400, openai("", "context_length_exceeded")), error_mapping.NO_KEY.error()):
         assert not any(name in got.message for name in ("OPENAI_", "MODEL", "CONTEXT_TOKENS"))
         assert "OPENAI_" in got.advice or "CONTEXT_TOKENS" in got.advice
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Unknown name \"const\" at 'tools[0].function_declarations[9].parameters': Cannot find field.",
+        "Invalid schema for function 'look': object schema missing properties.",
+        "tools.80.custom.input_schema: input_schema does not support oneOf at the top level",
+        "Invalid 'tools[1].function.name': string does not match pattern.",
+        "Invalid 'tools': array too long. Expected an array with maximum length 128.",
+    ],
+)
+def test_definitions_of_tools_that_are_refused_are_named(message: str) -> None:
+    error = failure(400, openai(message))
+    assert isinstance(error, ToolsRefused)
+    assert "definitions of the tools" in error.message
+    assert not isinstance(failure(400, openai("Invalid 'messages[1].tool_calls[0].function.name'")), ToolsRefused)
 
 
 def test_a_call_that_the_provider_cannot_read_may_be_another_the_next_time() -> None:

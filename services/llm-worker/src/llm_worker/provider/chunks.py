@@ -54,6 +54,7 @@ class UsualChunk(msgspec.Struct, gc=False):
     usage: UsualUsage | None = None
     error: Any = None
     base_resp: Any = None
+    x_groq: Any = None
 
 
 decode_usual = msgspec.json.Decoder(UsualChunk).decode
@@ -243,6 +244,9 @@ def _error_of(chunk: Mapping[str, Any], choice: Mapping[str, Any]) -> Any:
         # Other fields of the chunk, such as a status, may be all that identifies the error.
         if has_content(error):
             return chunk if error is not choice.get("error") else error
+    groq = chunk.get("x_groq")
+    if isinstance(groq, dict) and has_content(groq.get("error")):
+        return groq
     base = chunk.get("base_resp")  # MiniMax's
     if isinstance(base, dict) and count(base.get("status_code")) != 0 and has_content(base):
         return chunk

@@ -61,6 +61,14 @@ _BY_KIND: Final[Mapping[Kind, ErrorTemplate]] = {
         advice="Parley's own tools are left out now; models of an entry of MCP_SERVERS names those that get them.",
         error_type=ToolsRefused,
     ),
+    Kind.TOOLS: ErrorTemplate(
+        "provider_error",
+        "The model provider does not accept the definitions of the tools. Choose another model, or ask whoever runs "
+        "this server.",
+        retryable=False,
+        advice="Parley's own tools are left out now; tools of an entry of MCP_SERVERS names those that are offered.",
+        error_type=ToolsRefused,
+    ),
     Kind.TOOL_CALL: ErrorTemplate(
         "provider_error",
         "The model called a tool in a form that its provider cannot read. Please try again, or choose another model.",

@@ -16,6 +16,7 @@ class Kind(Enum):
     REGION = auto()
     REFUSED = auto()
     NO_TOOLS = auto()
+    TOOLS = auto()
     TOOL_CALL = auto()
     QUOTA = auto()
     TOO_MUCH_A_MINUTE = auto()
@@ -78,6 +79,14 @@ RULES: Final = (
             r"(tools?|(tool|function) (use|calling))\W{0,2} (is|are) not (enabled|supported)": "Google, Mistral, Groq",
             r"endpoints found that support tool": "OpenRouter",
             r"enable-auto-tool-choice|tools param requires|unsupported param: tools": "vLLM, llama.cpp",
+        },
+    ),
+    _rule(
+        Kind.TOOLS,
+        {400, 422},
+        {
+            r"\btools\W{0,2}[\[.]\d|function_declarations": "OpenAI, Anthropic, Google",
+            r"invalid schema for function|invalid 'tools'|invalid_function_parameters": "OpenAI",
         },
     ),
     _rule(Kind.TOOL_CALL, {400, 422, 500}, {r"tool_use_failed|output_parse_failed": "Groq, error codes"}),
