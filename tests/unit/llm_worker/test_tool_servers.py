@@ -217,6 +217,17 @@ def test_every_array_in_a_schema_has_items() -> None:
     assert accepted(has_items) == has_items
 
 
+def test_what_is_no_schema_is_left_out_of_one() -> None:
+    count = {"description": "How many", "default": None, "enum": [None, 1]}
+    properties = {"count": {**count, "type": "int", "items": None}, "type": "object", "list": [], "any": True}
+    nested = {"type": "object", "properties": {"count": {"type": "str"}}, "required": None}
+    given = {"type": "object", "properties": {**properties, "nested": nested}, "required": None}
+    assert accepted(given) == {
+        "type": "object",
+        "properties": {"count": count, "any": True, "nested": {"type": "object", "properties": {"count": {}}}},
+    }
+
+
 def test_the_clients_tools_are_known_by_their_names() -> None:
     tools = [{"function": {"name": "a"}}, {"custom": {"name": "b"}}, 7, {"function": 7}, {}]
     assert client_tools({"tools": tools}) == {"a", "b"}
