@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from parley.contracts.frames import CloseCode
 from parley.contracts.ids import new_id
 from parley.runtime.tokens import KeyRing
 from push.bus.request_limiter import RequestLimiter
@@ -31,14 +32,17 @@ KEYS = KeyRing(["k" * 40])
 
 
 class Transport:
-    """A transport that keeps what is written."""
+    """A transport that keeps what is written, until it is ``closed``; then it behaves as uvloop's."""
 
     def __init__(self) -> None:
         self.written = b""
         self.aborted = False
         self.ended = False
+        self.closed = False
 
     def write(self, data: bytes) -> None:
+        if self.closed:
+            raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
         self.written += data
 
     def write_eof(self) -> None:
@@ -48,7 +52,7 @@ class Transport:
         self.aborted = True
 
     def is_closing(self) -> bool:
-        return self.aborted
+        return self.aborted or self.closed
 
     def get_write_buffer_size(self) -> int:
         return 0
@@ -145,6 +149,15 @@ async def test_it_ends_with_the_session() -> None:
     assert b'"code":"session_ended"' in transport.written
     assert b": connect again\n\n" not in transport.written
     assert transport.written.endswith(b"0\r\n\r\n")
+
+
+async def test_the_end_of_one_whose_client_has_left_writes_nothing() -> None:
+    """A drain goes through all connections that there were when it began."""
+    stream, transport = opened()
+    transport.closed = True
+    stream.connection_lost(None)
+    stream.close(CloseCode.DRAINING)
+    assert b": connect again" not in transport.written
 
 
 async def test_a_peer_that_goes_on_sending_is_dropped() -> None:

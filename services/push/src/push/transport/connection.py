@@ -60,6 +60,8 @@ class Connection(asyncio.Protocol):
 
     def write_long(self, data: bytes) -> None:
         """Send bytes of any length, in pieces as the peer takes them; the rest waits here, not copied."""
+        if self._transport.is_closing():
+            return  # uvloop's transports raise an error once they are closed
         if self._unsent or len(data) > PIECE or not data:
             self._unsent.append(memoryview(data))
             self._write_unsent()
