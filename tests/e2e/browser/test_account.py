@@ -206,6 +206,17 @@ def test_the_tabs_of_the_dialogue_are_chosen_with_the_arrow_keys(context: Browse
     expect(page.get_by_test_id("open-account")).to_be_focused()
 
 
+def test_a_dialogue_that_did_not_load_opens_with_the_next_click(context: BrowserContext, server: ScriptedPage) -> None:
+    server.lost.add("/assets/AccountDialog-")
+    page = open_page(context)
+    page.get_by_test_id("open-account").click()
+    expect(page.get_by_test_id("reload")).to_be_visible()
+    server.lost.clear()
+    page.get_by_test_id("open-account").click()
+    expect(page.get_by_test_id("account")).to_be_visible()
+    expect(page.get_by_test_id("reload")).to_have_count(0)
+
+
 def test_an_error_of_the_server_is_shown_in_the_dialogue(context: BrowserContext, server: ScriptedPage) -> None:
     detail = "You have as many keys as you may have."
     context.route(

@@ -179,6 +179,8 @@ def test_text_finds_its_direction_and_wide_blocks_scroll_within_themselves(
         block.focus()
         expect(block).to_be_focused()
         assert block.evaluate("e => e.scrollWidth > e.clientWidth")
+    tools_end = page.locator(".code-tools").evaluate("e => e.getBoundingClientRect().bottom")
+    assert tools_end <= page.locator(".code-block code").evaluate("e => e.getBoundingClientRect().top")
     sizes = [
         page.locator(f".markdown h{level}").evaluate("e => getComputedStyle(e).fontSize") for level in (1, 2, 3, 4)
     ]

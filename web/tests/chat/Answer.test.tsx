@@ -43,6 +43,11 @@ describe("an answer", () => {
     );
   const error = (retryable: boolean) => ({ code: "rate_limited", message: "Later.", retryable });
 
+  it("says that it has no text", async () => {
+    await show({});
+    expect(find("message-assistant")?.textContent).toContain("This answer has no text.");
+  });
+
   it("offers Retry where that can help", async () => {
     await show({ status: "failed", error: error(true) });
     expect(find("retry")).not.toBeNull();

@@ -9,23 +9,34 @@ import { find, PageSetup } from "../support/page";
 
 const page = PageSetup.use();
 
+const draw = () => {
+  const chat = page.parley.watch(CHAT);
+  const [entry] = entriesOf(chat.getSnapshot(), null).filter(({ kind }) => kind === "prompt");
+  return page.render(
+    <ul>
+      <Prompt
+        readOnly={false}
+        chat={chat}
+        entry={entry as PromptEntry}
+        onAction={() => undefined}
+        onChoose={() => undefined}
+        onEdit={() => undefined}
+      />
+    </ul>,
+  );
+};
+
+describe("a message without a text, such as an image alone", () => {
+  it("is shown as such", async () => {
+    page.server.act({ do: "ask", text: "" });
+    page.parley.watch(CHAT).subscribe(() => undefined);
+    await page.pass(50);
+    await draw();
+    expect(find("message-user")?.textContent).toContain("This message has no text.");
+  });
+});
+
 describe("a message that is not sent yet", () => {
-  const draw = () => {
-    const chat = page.parley.watch(CHAT);
-    const [entry] = entriesOf(chat.getSnapshot(), null).filter(({ kind }) => kind === "prompt");
-    return page.render(
-      <ul>
-        <Prompt
-          readOnly={false}
-          chat={chat}
-          entry={entry as PromptEntry}
-          onAction={() => undefined}
-          onChoose={() => undefined}
-          onEdit={() => undefined}
-        />
-      </ul>,
-    );
-  };
   const POST = `POST /v1/chats/${CHAT}/messages`;
 
   it("is shown as waiting for the network, and can be discarded", async () => {
@@ -57,7 +68,7 @@ describe("a message that is not sent yet", () => {
     page.parley.watch(CHAT).send("Hello");
     await page.pass(50);
     await draw();
-    expect(find("limited")?.textContent).toBe("It is too_many_prompts. It is sent in 20 seconds.");
+    expect(find("limited")?.textContent).toBe("It is too_many_prompts. The next attempt is in 20 seconds.");
   });
 
   it("is shown with the time after which a spent budget allows it", async () => {

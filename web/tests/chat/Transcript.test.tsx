@@ -91,3 +91,19 @@ describe("older messages", () => {
     expect(find("notice")?.textContent).toBe("It is unavailable.");
   });
 });
+
+describe("the error of an action", () => {
+  it("goes when the connection is back", async () => {
+    await open();
+    page.server.unreachable = true;
+    act(() => page.server.socket.cut());
+    await page.pass(1_000);
+    await act(async () => find("stop")?.click());
+    await page.pass(50);
+    expect(find("notice")?.textContent).toBe("The server cannot be reached.");
+    page.server.unreachable = false;
+    await page.pass(20_000);
+    expect(find("connection")?.dataset.status).toBe("online");
+    expect(find("notice")).toBeNull();
+  });
+});

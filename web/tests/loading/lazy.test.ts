@@ -44,5 +44,6 @@ describe("a lazy module", () => {
     expect(loadFailed.getSnapshot()).toBe(true);
     load.mockResolvedValue("here");
     await expect(part.get()).resolves.toBe("here");
+    expect(loadFailed.getSnapshot()).toBe(false);
   });
 });

@@ -105,6 +105,9 @@ export const Answer = memo(
           </div>
         )}
         {status === "stopped" && <p className="mt-1 text-muted-foreground text-sm">Stopped.</p>}
+        {status === "complete" && parts.length === 0 && (
+          <p className="text-muted-foreground text-sm">This answer has no text.</p>
+        )}
         {status === "complete" && FINISH_NOTES[message.finish_reason ?? ""] !== undefined && (
           <p className="mt-1 text-muted-foreground text-sm" data-testid="ending">
             {FINISH_NOTES[message.finish_reason ?? ""]}

@@ -51,6 +51,7 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
   const chat = useMemo(() => (chatId === null ? null : parley.watch(chatId)), [parley, chatId]);
   const snapshot = useObservable<ChatSnapshot | null>(chat ?? NOTHING);
   const sessionProblem = useSessionProblem();
+  const online = useObservable(parley.connection).status === "online";
   const draft = parley.drafts.of(chatId);
   // Not useObservable: a typed character has to be rendered before the next key.
   const text = useSyncExternalStore(draft.subscribe, draft.getSnapshot);
@@ -75,11 +76,11 @@ export function ChatPage({ route, sidebarCollapsed, covered, onOpen, onMenu }: C
     document.title = title === null ? "Parley" : `${title} · Parley`;
   }, [title]);
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a notice belongs to one chat
-  useEffect(() => {
-    setNotice(null);
-    setRenaming(false);
-  }, [chatId]);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a title is edited in one chat
+  useEffect(() => setRenaming(false), [chatId]);
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a notice belongs to one chat and one connection
+  useEffect(() => setNotice(null), [chatId, online]);
 
   /** Runs an action and shows its error. */
   const runAction = (action: Promise<void>) => {

@@ -133,7 +133,7 @@ function Waiting({ entry, onDiscard }: WaitingProps) {
     <>
       {limited ? (
         <span data-testid="limited">
-          {problem} It is sent {whenFrom(retryAt)}.
+          {problem} The next attempt is {whenFrom(retryAt)}.
         </span>
       ) : (
         <span>{status === "offline" ? "Sent when you are online again" : "Waiting to be sent"}</span>
@@ -191,6 +191,8 @@ const FIRST_CHARACTERS = 900;
 /** A prompt's text; a long one is truncated until it is expanded. */
 function PromptText({ text, faded }: { readonly text: string; readonly faded: boolean }) {
   const [whole, setWhole] = useState(false);
+  // A program sent an image alone, or its author was erased.
+  if (text === "") return <p className="bubble text-muted-foreground italic">This message has no text.</p>;
   const long = text.length > FIRST_CHARACTERS || text.split("\n", FIRST_LINES + 1).length > FIRST_LINES;
   return (
     <div className={`bubble ${faded ? "opacity-70" : ""}`}>

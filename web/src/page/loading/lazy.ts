@@ -1,11 +1,13 @@
 import { Subject } from "parley-client";
 import { useEffect, useState } from "react";
+import { useStableCallback } from "../ui/useStableCallback";
 
 /** Milliseconds before the second attempt to load a module. */
 const RETRY_DELAY = 1_000;
 
 /** Whether a module could not be loaded, for example because the server has a newer version. */
 export const loadFailed = new Subject(false);
+const failedModules = new Set<LazyModule<unknown>>();
 
 /** The address of a module in a browser's error message. */
 const ADDRESS = /https?:\/\/[^\s?]+\.js/;
@@ -36,10 +38,13 @@ export class LazyModule<Module> {
       .then(
         (module) => {
           this.module = module;
+          failedModules.delete(this);
+          loadFailed.set(failedModules.size > 0);
           return module;
         },
         (error: unknown) => {
           this.loading = null;
+          failedModules.add(this);
           loadFailed.set(true);
           throw error;
         },
@@ -55,19 +60,28 @@ export class LazyModule<Module> {
   }
 }
 
-/** Returns a module, loaded when `wanted`; null until it is loaded, and when it cannot be. */
-export function useLazyModule<Module>(part: LazyModule<Module>, wanted = true): Module | null {
+/**
+ * Returns a module, loaded when `wanted`; null until it is loaded, and when it cannot be.
+ *
+ * @param onFailed Called when it cannot be loaded; it is requested again when `wanted` changes to true again.
+ */
+export function useLazyModule<Module>(
+  part: LazyModule<Module>,
+  wanted = true,
+  onFailed: () => void = () => undefined,
+): Module | null {
   const [module, setModule] = useState(part.module);
+  const failed = useStableCallback(onFailed);
   useEffect(() => {
     if (!wanted || module !== null) return;
     let current = true;
     part.get().then(
       (loaded) => current && setModule(loaded),
-      () => undefined,
+      () => current && failed(),
     );
     return () => {
       current = false;
     };
-  }, [part, wanted, module]);
+  }, [part, wanted, module, failed]);
   return module;
 }

@@ -23,7 +23,7 @@ export const Code = memo(function Code({ language, text }: CodeProps) {
       <div className="code-tools" data-language={language}>
         <CopyButton className="code-copy" label="Copy the code" text={text} />
       </div>
-      <pre aria-label={language === "" ? "Code" : `Code, ${language}`} dir="ltr" role="region" tabIndex={0}>
+      <pre aria-label={language === "" ? "Code" : `Code, ${language}`} dir="ltr" role="group" tabIndex={0}>
         <code>
           {lines === null
             ? text

@@ -28,7 +28,7 @@ export const Diagram = memo(function Diagram({ text }: { readonly text: string }
   if (drawing?.of !== text) return <Code language="mermaid" text={text} />;
   return (
     <figure className="diagram">
-      <div aria-label="Diagram" className="diagram-picture" role="region" tabIndex={0}>
+      <div aria-label="Diagram" className="diagram-picture" role="group" tabIndex={0}>
         <img alt={text} height={drawing.height} src={drawing.src} width={drawing.width} />
       </div>
       <details>

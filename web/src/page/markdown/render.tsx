@@ -89,7 +89,7 @@ const Element = memo(function Element({ node, top }: ElementProps) {
       );
     case "table":
       return (
-        <div aria-label="Table" className="table-block" dir="auto" role="region" tabIndex={0}>
+        <div aria-label="Table" className="table-block" dir="auto" role="group" tabIndex={0}>
           <table>{drawAll(withoutSpace(children))}</table>
         </div>
       );
@@ -129,7 +129,7 @@ const Element = memo(function Element({ node, top }: ElementProps) {
       );
     case "pre":
       return (
-        <pre {...shared} aria-label="Preformatted text" role="region" tabIndex={0}>
+        <pre {...shared} aria-label="Preformatted text" role="group" tabIndex={0}>
           {drawAll(children)}
         </pre>
       );

@@ -15,7 +15,7 @@ export function AccountButton() {
   // A server of the version before has no accounts.
   const known = useConfig()?.auth !== undefined;
   const [open, setOpen] = useState(false);
-  const dialog = useLazyModule(accountDialog, open);
+  const dialog = useLazyModule(accountDialog, open, () => setOpen(false));
   if (session !== "good" || !known) return null;
   const user = parley.http.session?.user;
   return (

@@ -16,7 +16,7 @@ interface ShareButtonProps {
 /** Opens the dialogue with the members and links of a chat. */
 export function ShareButton({ chat, branch, onLeft }: ShareButtonProps) {
   const [open, setOpen] = useState(false);
-  const dialog = useLazyModule(shareDialog, open);
+  const dialog = useLazyModule(shareDialog, open, () => setOpen(false));
   return (
     <>
       <button

@@ -67,7 +67,7 @@ function SharedMessage({ message }: { readonly message: SharedChat["messages"][n
         <h2 className="sr-only">Question</h2>
         <div className="bubble">
           <p className="bubble-text" dir="auto">
-            {content}
+            {content || "This message has no text."}
           </p>
         </div>
       </li>
