@@ -246,6 +246,16 @@ def test_a_call_that_is_cut_off_keeps_what_came() -> None:
     )
 
 
+@pytest.mark.parametrize("ids", [{}, {"id": "other"}], ids=["one id", "another id in each chunk"])
+def test_arguments_are_not_joined_at_each_fragment(ids: dict[str, str]) -> None:
+    decoder = ToolCallDecoder()
+    decoder.feed([entry(0, "a", "f", '{"code":"')])
+    for _ in range(100):
+        decoder.feed([entry(0, arguments="x = {1}; ") | ids])
+    (call,) = decoder._calls
+    assert len(call.arguments) == 101
+
+
 def test_the_extra_content_of_a_call_comes_with_it() -> None:
     extra = {"google": {"thought_signature": "sig\0"}}
     sent = [chunk(tool_calls=[{**entry(0, "a", "clock", UTC), "extra_content": extra}]), chunk("tool_calls")]

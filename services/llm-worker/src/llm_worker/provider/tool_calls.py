@@ -46,6 +46,7 @@ class _Call:
     name: str = ""
     index: int | None = None
     arguments: list[str] = field(default_factory=list)
+    size: int = 0
     unsent: str = ""
     waiting: str = ""
     extra_content: str | None = None
@@ -53,11 +54,15 @@ class _Call:
     def append(self, arguments: str) -> None:
         if arguments:
             self.arguments.append(arguments)
+            self.size += len(arguments)
             self.unsent += arguments
 
     @property
     def is_complete(self) -> bool:
         """Whether the arguments are a whole object."""
+        last = self.arguments[-1].rstrip() if self.arguments else ""
+        if last and not last.endswith("}"):
+            return False  # before they are joined: at each fragment, that would cost the square of their size
         text = "".join(self.arguments)
         self.arguments[:] = [text]
         if not text.rstrip().endswith("}"):
@@ -71,7 +76,8 @@ class _Call:
         """Whether an entry is the whole call again, and not its next fragment."""
         if entry.whole:
             return bool(self.arguments)
-        return bool(entry.arguments) and self.is_complete and self.arguments == [entry.arguments]
+        is_as_long = bool(entry.arguments) and len(entry.arguments) == self.size
+        return is_as_long and self.is_complete and self.arguments == [entry.arguments]
 
 
 class ToolCallDecoder:
