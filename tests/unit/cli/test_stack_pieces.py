@@ -10,10 +10,14 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from chat_store.storage import indexes, schema, search_index
+from parley.contracts import streams
 from parley.contracts.access.permissions import USERS
+from parley.runtime.nats import provision
 from parley_cli.embedded import ports
 from parley_cli.embedded.ports import LOOPBACK, PortSet, free_port, is_free
 from parley_cli.local_model import server as local_model
@@ -130,6 +134,21 @@ def test_a_stamp_holds_for_all_places_or_for_none(tmp_path: Path) -> None:
     assert not stamp.is_current(), "the streams were removed by hand"
     stamp.set()
     (places[1] / "migrated").write_text("of an earlier version")
+    assert not stamp.is_current()
+
+
+@pytest.mark.parametrize("part", [schema, indexes, search_index, streams, provision])
+def test_a_stack_is_migrated_again_when_a_part_of_the_migration_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: ModuleType
+) -> None:
+    stamp = MigrationStamp([tmp_path])
+    stamp.set()
+    read = Path.read_bytes
+
+    def read_changed(file: Path) -> bytes:
+        return read(file) + (b"# changed" if str(file) == part.__file__ else b"")
+
+    monkeypatch.setattr(Path, "read_bytes", read_changed)
     assert not stamp.is_current()
 
 

@@ -26,6 +26,8 @@ _REASON = "chat-store: "
 _SOURCES = (
     ("chat_store.storage", "migrations"),
     ("chat_store.storage", "schema.py"),
+    ("chat_store.storage", "indexes.py"),
+    ("chat_store.storage", "search_index.py"),
     ("parley.contracts", "streams.py"),
     ("parley.contracts", "subjects.py"),
     ("parley.runtime.nats", "provision.py"),
