@@ -65,7 +65,7 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """The method and the reason of each refused sign-in."""
     found: list[tuple[str, str]] = []
 
-    async def note(self: Audit, method: str, reason: str, *, address: str, request_id: str | None) -> None:
+    async def note(self: Audit, method: str, reason: str, *, address: str, request_id: str | None, **_: object) -> None:
         assert address == "127.0.0.1"
         assert request_id is not None
         found.append((method, reason))

@@ -165,8 +165,9 @@ async def test_an_algorithm_that_is_not_allowed_is_refused(issuer: OidcProvider)
     assert await outcome(accepting(issuer), bearer) == (401, "token_invalid")
 
 
-async def test_another_key_of_the_same_name_is_refused(issuer: OidcProvider) -> None:
+async def test_another_key_of_the_same_name_is_refused(issuer: OidcProvider, caplog: pytest.LogCaptureFixture) -> None:
     assert await outcome(accepting(issuer), SigningKey("first").sign(claims(issuer))) == (401, "token_invalid")
+    assert "Signature verification failed" in caplog.text
 
 
 async def test_an_altered_token_is_refused(issuer: OidcProvider) -> None:

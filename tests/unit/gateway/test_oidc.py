@@ -229,10 +229,13 @@ async def test_an_id_token_for_somebody_else_is_refused(provider: OidcProvider, 
         assert error_of(await sign_in(http, provider)) == "failed"
 
 
-async def test_an_id_token_of_an_unknown_key_is_refused(provider: OidcProvider) -> None:
+async def test_an_id_token_of_an_unknown_key_is_refused(
+    provider: OidcProvider, caplog: pytest.LogCaptureFixture
+) -> None:
     provider.key = SigningKey(provider.key.id)
     async with client(signing_in(provider)) as http:
         assert error_of(await sign_in(http, provider)) == "failed"
+    assert "Signature verification failed" in caplog.text
 
 
 async def test_user_info_of_somebody_else_is_refused(provider: OidcProvider) -> None:
@@ -271,12 +274,16 @@ async def test_a_disabled_user_is_refused(provider: OidcProvider) -> None:
     assert answer.headers["location"] == "/?a=1&sign_in_error=disabled#/chat"
 
 
-async def test_a_sign_in_that_the_person_cancels_leads_back(provider: OidcProvider) -> None:
+@pytest.mark.parametrize(("error", "code"), [("access_denied", "access_denied"), ("invalid_scope", "failed")])
+async def test_a_sign_in_that_the_provider_or_the_person_refuses_leads_back(
+    provider: OidcProvider, error: str, code: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async with client(signing_in(provider)) as http:
         callback = urlsplit(await begin(http, provider, "/#/chat"))
         state = parse_qs(callback.query)["state"][0]
-        answer = await http.get(f"{callback.path}?error=access_denied&state={state}")
-    assert answer.headers["location"] == "/?sign_in_error=access_denied#/chat"
+        answer = await http.get(f"{callback.path}?error={error}&error_description=Not+so&state={state}")
+    assert answer.headers["location"] == f"/?sign_in_error={code}#/chat"
+    assert f"['{error}', 'Not so']" in caplog.text
 
 
 async def test_a_sign_in_while_the_provider_is_down_leads_back(provider: OidcProvider) -> None:

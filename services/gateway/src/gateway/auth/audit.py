@@ -34,18 +34,27 @@ class Audit:
         self._bus = bus
         self._addresses = RateLimiter(_PER_SECOND, _BURST)
 
-    async def sign_in_refused(self, method: Method, reason: str, *, address: str, request_id: str | None) -> None:
+    async def sign_in_refused(
+        self,
+        method: Method,
+        reason: str,
+        *,
+        address: str,
+        request_id: str | None,
+        cause: BaseException | None = None,
+    ) -> None:
         """Publish that a sign-in was refused.
 
         Args:
             reason: A problem's code, or what the page gets as ``sign_in_error``.
+            cause: Why a token is not valid; for the log only.
             request_id: Names the log line, which has the address: the event contains no personal data.
         """
         REFUSED_SIGN_INS.labels(method, reason).inc()
         if self._addresses.admit(group_of(address), time.monotonic()):
             return
         details = {"method": method, "address": address, "request_id": request_id}
-        log.warning("A sign-in was refused: %s", reason, extra=details)
+        log.warning("A sign-in was refused: %s", f"{reason}: {cause!r}" if cause else reason, extra=details)
         if not self._bus.is_up:
             return
         event = AuditEvent(

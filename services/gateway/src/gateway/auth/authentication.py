@@ -92,7 +92,11 @@ async def _audited(request: Request, gateway: Gateway, method: Method | None) ->
     except (NotAuthenticated, Forbidden) as refusal:
         if method is not None:
             await gateway.audit.sign_in_refused(
-                method, refusal.code, address=address_of(request), request_id=request_id_of(request)
+                method,
+                refusal.code,
+                address=address_of(request),
+                request_id=request_id_of(request),
+                cause=refusal.__cause__,
             )
         raise
 

@@ -209,6 +209,7 @@ class OidcProvider:
         from authlib.integrations.base_client.errors import OAuthError
 
         if "error" in query:
+            log.warning("The identity provider refused a sign-in: %r", [query["error"], query.get("error_description")])
             raise SignInFailed("access_denied" if query["error"] == "access_denied" else "failed")
         metadata = await self._read_metadata()
         # RFC 9207: a response must not come from another provider.
@@ -236,7 +237,7 @@ class OidcProvider:
         except (OAuthError, GatewayError, KeyError, ValueError, AttributeError, TypeError, RecursionError) as error:
             if isinstance(error, Unavailable):
                 raise
-            log.warning("A sign-in was refused: %r", error)
+            log.warning("A sign-in was refused: %r", error.__cause__ or error)
             raise SignInFailed("failed") from error
         return token["id_token"], claims
 

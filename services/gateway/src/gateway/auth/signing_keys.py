@@ -187,8 +187,8 @@ async def verify(
             leeway=LEEWAY,
             options={"require": ["iss", "aud", *required]},
         )
-    except jwt.ExpiredSignatureError:
-        raise NotAuthenticated("The token has expired.", code="token_expired") from None
-    except (jwt.PyJWTError, UnicodeError, ValueError, TypeError, OverflowError):
-        raise NotAuthenticated("The token is not valid.", code="token_invalid") from None
+    except jwt.ExpiredSignatureError as error:
+        raise NotAuthenticated("The token has expired.", code="token_expired") from error
+    except (jwt.PyJWTError, UnicodeError, ValueError, TypeError, OverflowError) as error:
+        raise NotAuthenticated("The token is not valid.", code="token_invalid") from error
     return claims
