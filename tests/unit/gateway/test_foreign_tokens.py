@@ -160,9 +160,12 @@ async def test_a_public_key_is_no_shared_secret(issuer: OidcProvider) -> None:
     assert (await outcome(with_key, issuer.key.sign(claims(issuer))))[0] == 200
 
 
-async def test_an_algorithm_that_is_not_allowed_is_refused(issuer: OidcProvider) -> None:
+async def test_an_algorithm_that_is_not_allowed_is_refused(
+    issuer: OidcProvider, caplog: pytest.LogCaptureFixture
+) -> None:
     bearer = jwt.encode(claims(issuer), issuer.key.private, algorithm="RS512", headers={"kid": "first"})
     assert await outcome(accepting(issuer), bearer) == (401, "token_invalid")
+    assert "The algorithm 'RS512' is not accepted" in caplog.text
 
 
 async def test_another_key_of_the_same_name_is_refused(issuer: OidcProvider, caplog: pytest.LogCaptureFixture) -> None:
@@ -183,7 +186,7 @@ async def test_a_secret_may_sign_where_it_is_the_only_key(issuer: OidcProvider) 
 
 
 async def test_unknown_keys_are_fetched_at_a_bounded_rate(
-    issuer: OidcProvider, monkeypatch: pytest.MonkeyPatch
+    issuer: OidcProvider, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(signing_keys, "REFETCH_SECONDS", 3000.0)
     asgi = accepting(issuer)
@@ -192,6 +195,7 @@ async def test_unknown_keys_are_fetched_at_a_bounded_rate(
     for _ in range(5):
         assert await outcome(asgi, stranger) == (401, "token_invalid")
     assert issuer.fetches["/keys"] == 2, "once for the unknown key, and not again soon"
+    assert "The issuer publishes no such key" in caplog.text
 
 
 async def test_a_new_key_verifies_after_the_issuer_replaced_it(issuer: OidcProvider) -> None:

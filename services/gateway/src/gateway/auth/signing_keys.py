@@ -70,7 +70,7 @@ class KeySource(Protocol):
     """Finds the key that a token names."""
 
     async def find(self, key_id: str | None, algorithm: str) -> Any:
-        """Return the key. Raises: NotAuthenticated (there is none), Unavailable (it could not be fetched)."""
+        """Return the key. Raises: jwt.InvalidKeyError (there is none), Unavailable (it could not be fetched)."""
 
 
 class FixedKey:
@@ -104,7 +104,7 @@ class PublishedKeys:
         Keys that were fetched before are used while the issuer does not respond.
 
         Raises:
-            NotAuthenticated: the issuer has no such key.
+            jwt.InvalidKeyError: the issuer has no such key.
             Unavailable: the keys were never fetched, and cannot be now.
         """
         if self._is_stale(time.monotonic()):
@@ -116,7 +116,7 @@ class PublishedKeys:
         if found is None:
             if not self._keys:
                 raise Unavailable("The keys of the identity provider cannot be fetched at the moment.")
-            raise NotAuthenticated("The token is not valid.", code="token_invalid")
+            raise jwt.InvalidKeyError("The issuer publishes no such key")
         return found
 
     def _is_stale(self, now: float) -> bool:
@@ -175,7 +175,7 @@ async def verify(
         header = jwt.get_unverified_header(token)
         algorithm = str(header.get("alg"))
         if algorithm not in algorithms:
-            raise jwt.InvalidAlgorithmError
+            raise jwt.InvalidAlgorithmError(f"The algorithm {algorithm[:16]!r} is not accepted")
         key = await keys.find(header.get("kid"), algorithm)
         claims: dict[str, Any] = jwt.decode(
             token,
