@@ -1,10 +1,15 @@
 """The export of a user: one document, with what prompts asked for in addition to text."""
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from gateway.bus.export import Export
+from gateway.errors import Unavailable
+from gateway.routes.data.own import ExportResponse
 from parley.contracts import rpc
 from parley.contracts.access import identity
 from parley.contracts.completion import CompletionRequest, ContextMessage, ToolCall
@@ -50,10 +55,18 @@ def _message(message_id: str, role: Any, **fields: Any) -> Message:
 
 
 class Store:
-    """Has one chat with one turn."""
+    """Has one chat with one turn.
+
+    Attributes:
+        away: There is no reply about messages.
+    """
+
+    away = False
 
     async def ask(self, request: Any) -> Any:
         match request:
+            case rpc.ListMessages() if self.away:
+                raise Unavailable("away")
             case rpc.ListChats():
                 return rpc.ChatList(items=[CHAT], next=None)
             case rpc.CheckAccess():
@@ -88,3 +101,23 @@ async def test_an_export_has_the_completions_of_prompts_and_the_tools_of_answers
     }
     assert answer["tool_calls"][0]["result"] == "rain"
     assert "completion" not in answer
+
+
+async def test_an_export_that_breaks_off_has_no_last_member_and_one_line_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store, running, sent = Store(), {"ann"}, list[dict[str, Any]]()
+    store.away = True
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    response = ExportResponse(Export(store, guest("ann")), running)  # type: ignore[arg-type]
+    await response({"type": "http", "asgi": {"spec_version": "2.0"}}, receive, send)
+    assert all(message["more_body"] for message in sent[1:]), "the server closes the connection"
+    assert b"complete" not in b"".join(message["body"] for message in sent[1:])
+    assert [(record.levelname, record.exc_info) for record in caplog.records] == [("WARNING", None)]
+    assert not running

@@ -1,5 +1,6 @@
 """The user's own data: everything as one document, and its erasure."""
 
+import logging
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -10,11 +11,13 @@ from starlette.types import Receive, Scope, Send
 from gateway.auth.authentication import Account, AccountReader, delete_cookies
 from gateway.bus.export import Export
 from gateway.context import GatewayDependency
-from gateway.errors import TooMany
+from gateway.errors import GatewayError, TooMany
 from gateway.http.requests import JsonBody
 from gateway.http.routing import StructRoute, raises
 from gateway.routes.schemas import Erasure, Nothing
 from parley.contracts import rpc
+
+log = logging.getLogger(__name__)
 
 
 class ExportResponse(StreamingResponse):
@@ -34,6 +37,9 @@ class ExportResponse(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
+        except GatewayError as error:
+            # Too late for a problem: the server closes the connection of a response that is not complete.
+            log.warning("An export broke off: %s", error.detail, extra={"user_id": self._user_id})
         finally:
             self._running.discard(self._user_id)
 
