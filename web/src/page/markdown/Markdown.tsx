@@ -65,7 +65,7 @@ function jump(event: MouseEvent<HTMLElement>): void {
   const target = [...event.currentTarget.querySelectorAll<HTMLElement>("[data-anchor]")].find(
     ({ dataset }) => dataset.anchor === name || dataset.anchor === name.toLowerCase(),
   );
-  target?.scrollIntoView({ block: "start", behavior: "smooth" });
+  target?.scrollIntoView({ block: "start" });
   target?.focus({ preventScroll: true });
 }
 

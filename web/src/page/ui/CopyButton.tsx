@@ -1,12 +1,14 @@
 import { useEffect, useState } from "react";
 import { copyText } from "./clipboard";
-import { CheckIcon, CopyIcon } from "./icons";
+import { AlertIcon, CheckIcon, CopyIcon } from "./icons";
 
 interface CopyButtonProps {
   readonly text: string;
   readonly label: string;
   readonly className?: string;
 }
+
+const OUTCOMES = { copied: "Copied", refused: "The browser does not allow copying" };
 
 /** Copies a text to the clipboard and shows the outcome for a moment. */
 export function CopyButton({ text, label, className = "" }: CopyButtonProps) {
@@ -16,10 +18,11 @@ export function CopyButton({ text, label, className = "" }: CopyButtonProps) {
     const timer = setTimeout(() => setOutcome(null), 2000);
     return () => clearTimeout(timer);
   }, [outcome]);
-  const copied = outcome === "copied";
+  const shown = outcome === null ? label : OUTCOMES[outcome];
+  const Icon = outcome === null ? CopyIcon : outcome === "copied" ? CheckIcon : AlertIcon;
   return (
     <button
-      aria-label={copied ? "Copied" : outcome === "refused" ? "The browser does not allow copying" : label}
+      aria-label={shown}
       className={`icon-button ${className}`}
       onClick={() =>
         copyText(text).then(
@@ -27,10 +30,10 @@ export function CopyButton({ text, label, className = "" }: CopyButtonProps) {
           () => setOutcome("refused"),
         )
       }
-      title={label}
+      title={shown}
       type="button"
     >
-      {copied ? <CheckIcon className="size-4" /> : <CopyIcon className="size-4" />}
+      <Icon className="size-4" />
     </button>
   );
 }
