@@ -447,6 +447,24 @@ async def test_extra_content_of_another_server_is_left_out_where_it_is_refused(n
         assert server.requests[1].body["messages"][1]["tool_calls"] == [{"id": "a"}]
 
 
+@pytest.mark.parametrize("status", [400, 500])
+async def test_messages_of_the_system_go_first_where_the_model_requires_it(status: int) -> None:
+    async def qwen(server: Server, request: Request, reader: asyncio.StreamReader, writer: Any) -> None:
+        refused = any(message["role"] == "system" for message in request.body["messages"][1:])
+        error = b'{"error": {"message": "Jinja Exception: System message must be at the beginning."}}'
+        writer.write(response(status, error) if refused else WHOLE)
+
+    later = {"role": "system", "content": "Be brief."}
+    messages = [{"role": "system", "content": "Be kind."}, *QUESTION["messages"], later, *QUESTION["messages"]]
+    async with Server(qwen) as server, provider(server.url) as asked:
+        async with asked.stream("m", {"messages": messages}) as reads:
+            assert b"".join([read async for read in reads]) == EVENT
+        system = {"role": "system", "content": "Be kind.\n\nBe brief."}
+        assert server.requests[1].body["messages"] == [system, *QUESTION["messages"], *QUESTION["messages"]]
+        await answer(asked)
+        assert server.requests[2].body["messages"] == QUESTION["messages"]
+
+
 async def test_a_server_that_refuses_both_shapes_is_asked_twice() -> None:
     refused = b'{"error": {"message": "reasoning_content is wrong"}}'
     async with Server(response(400, refused)) as server, provider(server.url) as asked:

@@ -12,6 +12,7 @@ OWN_MEMBERS: Final = frozenset({"model", "messages", "stream", "stream_options",
 
 _REASONING: Final = "reasoning_content"
 _EXTRA: Final = "extra_content"
+_LATER_SYSTEM: Final = b"System message must be at the beginning"
 _DETAILS: Final = "reasoning_details"
 """OpenRouter's place of the extra content: the message, and not its calls."""
 
@@ -32,20 +33,29 @@ class RequestShape:
             reasoning before it. Other servers refuse the member.
         has_extra_content: Its calls have the ``extra_content`` that came with them, or its answers their encrypted
             ``reasoning_details``; from another server if the chat has changed its model.
+        has_later_system: Its messages of the system are where they were written. The templates of Qwen's models accept
+            one, at the beginning.
     """
 
     has_usage: bool = True
     has_reasoning: bool = False
     has_extra_content: bool = True
+    has_later_system: bool = True
 
     def apply(self, members: Mapping[str, Any]) -> dict[str, Any]:
         """Return the members of a request in this shape."""
         messages = [self._answer(one) if one["role"] == "assistant" else one for one in members["messages"]]
+        system = [one["content"] for one in messages if one["role"] == "system"]
+        if system and not self.has_later_system:
+            text = "\n\n".join(system)
+            messages = [{"role": "system", "content": text}, *(one for one in messages if one["role"] != "system")]
         usage = {"stream_options": {"include_usage": True}} if self.has_usage else {}
         return {**members, "messages": messages, **usage}
 
     def instead(self, status: int, body: bytes) -> "RequestShape":
         """Return the shape to try after an error; itself if the error is not about the shape."""
+        if _LATER_SYSTEM in body:  # llama.cpp's status is 500
+            return replace(self, has_later_system=False)
         if status not in (400, 422):
             return self
         if self.has_usage and b"stream_options" in body:
