@@ -11,11 +11,12 @@ const page = PageSetup.use();
 
 describe("an answer", () => {
   const decideToolCall = vi.fn(() => Promise.resolve());
+  const regenerate = vi.fn(() => Promise.resolve());
   const show = (message: Partial<Message>) =>
     page.render(
       <Answer
         busy={false}
-        chat={{ regenerate: vi.fn(), decideToolCall } as unknown as WatchedChat}
+        chat={{ regenerate, decideToolCall } as unknown as WatchedChat}
         generation={null}
         message={
           {
@@ -42,6 +43,15 @@ describe("an answer", () => {
       />,
     );
   const error = (retryable: boolean) => ({ code: "rate_limited", message: "Later.", retryable });
+
+  it("is requested once by a double click", async () => {
+    await show({ content: "Done." });
+    for (const detail of [1, 2]) {
+      const click = new MouseEvent("click", { bubbles: true, detail });
+      await act(async () => find("regenerate")?.dispatchEvent(click));
+    }
+    expect(regenerate).toHaveBeenCalledTimes(1);
+  });
 
   it("says that it has no text", async () => {
     await show({});

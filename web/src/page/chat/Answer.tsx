@@ -8,7 +8,7 @@ import {
   textOf,
   type WatchedChat,
 } from "parley-client";
-import { memo, useEffect, useState } from "react";
+import { type MouseEvent, memo, useEffect, useState } from "react";
 import { ErrorBoundary } from "../loading/ErrorBoundary";
 import { Markdown } from "../markdown/Markdown";
 import { CopyButton } from "../ui/CopyButton";
@@ -45,7 +45,10 @@ export const Answer = memo(
     const text = textOf({ message, generation });
     const reasoning = reasoningOf({ message, generation });
     const parts = partsOf({ message, generation });
-    const retry = () => onAction(chat.regenerate(id));
+    const retry = (event: MouseEvent) => {
+      // The second click of a double click would be refused: an answer runs then.
+      if (event.detail <= 1) onAction(chat.regenerate(id));
+    };
     const decide = (callId: string, approve: boolean) => {
       const decision = chat.decideToolCall(id, callId, approve);
       onAction(decision);
