@@ -21,7 +21,6 @@ class FakeClient:
     """
 
     is_connected = True
-    _id = 1
 
     def __init__(self, *, failures: int = 0, silent: bool = False) -> None:
         self.failures = failures
@@ -42,10 +41,6 @@ class FakeClient:
 
     async def unsubscribe(self) -> None:
         """The subscription ends."""
-
-    def _stop_processing(self) -> None: ...
-
-    def _remove_sub(self, sid: int) -> None: ...
 
     async def publish(self, subject: str, payload: bytes = b"", reply: str = "") -> None:
         if subject == "ack":

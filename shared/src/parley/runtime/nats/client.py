@@ -44,7 +44,11 @@ class ReconnectingClient(Client):  # type: ignore[misc,unused-ignore]
     async def _connect_to_server(self, server: Any) -> None:
         if self._transport is None and server.uri.scheme not in ("ws", "wss"):
             self._transport = _Transport()  # type: ignore[no-untyped-call]
-        await super()._connect_to_server(server)
+        # A cancellation that is lost here would have the reconnecting go on for ever, and its process never end.
+        await keep_cancellation(super()._connect_to_server(server))
+
+    async def _process_connect_init(self) -> None:
+        await keep_cancellation(super()._process_connect_init())
 
     async def _attempt_reconnect(self) -> None:
         while True:

@@ -111,12 +111,11 @@ class PullConsumer:
                     # meanwhile.
                     async with asyncio.timeout(_DRAIN_TIMEOUT):
                         await subscription.drain()  # type: ignore[no-untyped-call]
+                else:
+                    # Otherwise the client would subscribe again at each reconnect.
+                    await subscription.unsubscribe()
             except TRANSIENT_ERRORS as error:
                 log.debug("%s: draining: %r", self._subject, error)
-            finally:
-                # The client keeps one that it could not drain, and subscribes again at each reconnect.
-                subscription._stop_processing()
-                self._nc._remove_sub(subscription._id)
         await self._nak_arrived()
 
     async def _next(self) -> list[Fetched]:
