@@ -97,7 +97,7 @@ async def _parley(*arguments: str, code: int = 0) -> str:
 
 
 @asynccontextmanager
-async def _crowd(stack: RunningStack, count: int) -> AsyncIterator[list[Person]]:
+async def _people(stack: RunningStack, count: int) -> AsyncIterator[list[Person]]:
     people = []
     for _ in range(count):
         client = stack.client()
@@ -119,7 +119,7 @@ async def test_every_message_accepted_before_a_backup_under_load_is_there_and_an
     tmp_path: Path,
 ) -> None:
     folder, paused_file, live_file = tmp_path / "data", tmp_path / "paused.backup", tmp_path / "live.backup"
-    async with RunningStack(folder) as stack, _crowd(stack, 8) as people:
+    async with RunningStack(folder) as stack, _people(stack, 8) as people:
         await eventually(lambda: sum(len(person.accepted) for person in people) > 60, what="load")
         # What is accepted now is in its stream only, for as long as nobody stores it.
         paused = stack.state.processes["chat-store"].pid

@@ -30,9 +30,9 @@ def user_of(page: Page) -> str:
     return user
 
 
-def test_a_send_without_a_session_says_so_and_starting_over_keeps_what_was_written(context: BrowserContext) -> None:
-    page = context.new_page()
-    page.goto("/")
+def test_a_send_without_a_session_says_so_and_starting_over_keeps_what_was_written(
+    context: BrowserContext, page: Page
+) -> None:
     choose(page, "demo-fast")
     send(page, "Hello")
     done(page)
@@ -54,9 +54,9 @@ def test_a_send_without_a_session_says_so_and_starting_over_keeps_what_was_writt
     done(page)
 
 
-def test_what_was_sent_after_the_cookie_was_deleted_is_the_draft_that_the_page_shows(context: BrowserContext) -> None:
-    page = context.new_page()
-    page.goto("/")
+def test_what_was_sent_after_the_cookie_was_deleted_is_the_draft_that_the_page_shows(
+    context: BrowserContext, page: Page
+) -> None:
     choose(page, "demo-fast")
     send(page, "Hello")
     done(page)

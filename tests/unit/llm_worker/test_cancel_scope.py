@@ -110,5 +110,5 @@ async def test_the_timeout_expires_also_after_a_suspension() -> None:
     timeout = IdleTimeout(0.3)
     async with timeout:
         time.sleep(1.5)  # noqa: ASYNC251
-        await asyncio.sleep(30)
+        await asyncio.Event().wait()
     assert timeout.expired
