@@ -99,6 +99,19 @@ async def test_a_prompt_that_is_asked_for_again_counts_once(neighbour: Neighbour
 
 
 @pytest.mark.usefixtures("three_a_minute")
+async def test_a_prompt_that_takes_the_last_place_is_admitted_to_each_who_asks_at_the_same_time(
+    neighbour: Neighbour,
+) -> None:
+    chat_id = await neighbour.chat()
+    for user_id in [f"user-{number}" for number in range(20)]:
+        for _ in range(2):
+            await neighbour.ask(admit(user_id, chat_id))
+        last = admit(user_id, chat_id)
+        assert await asyncio.gather(*(outcome_of(neighbour, last) for _ in range(10))) == [None] * 10
+        assert await outcome_of(neighbour, admit(user_id, chat_id)) == "too_many_prompts"
+
+
+@pytest.mark.usefixtures("three_a_minute")
 async def test_prompts_that_nobody_was_asked_about_are_rejected_over_the_limit_and_their_author_sees_why(
     neighbour: Neighbour,
 ) -> None:
@@ -149,6 +162,19 @@ async def test_prompts_of_who_is_no_member_take_no_place_in_the_queue(
         for _ in range(4):
             await outcome_of(neighbour, admit("mallory", chat_id))
         assert await outcome_of(neighbour, admit("ann", chat_id)) is None
+
+
+async def test_a_prompt_that_takes_the_last_place_of_a_queue_is_admitted_to_each_who_asks_at_the_same_time(
+    start_store: StartStore, neighbour: Neighbour
+) -> None:
+    async with start_store(QUEUED_PROMPTS_PER_CHAT="1"), start_store(QUEUED_PROMPTS_PER_CHAT="1"):
+        for _ in range(10):
+            chat_id = await neighbour.chat()
+            await neighbour.say(chat_id)
+            await neighbour.request_for(chat_id)
+            last = admit("ann", chat_id)
+            assert await asyncio.gather(*(outcome_of(neighbour, last) for _ in range(10))) == [None] * 10
+            assert await outcome_of(neighbour, admit("ann", chat_id)) == "queue_full"
 
 
 @pytest.mark.usefixtures("three_a_minute")
@@ -304,6 +330,25 @@ async def test_prompts_over_the_limit_of_running_answers_wait_and_start_in_order
             await neighbour.request_for(chats[number + 2])
             waiting = ["queued"] * (2 - number)
             assert await by_status(neighbour, chats) == ["sent"] * (number + 3) + waiting
+
+
+async def test_another_answer_that_takes_the_last_place_is_admitted_to_each_who_asks_at_the_same_time(
+    start_store: StartStore, neighbour: Neighbour
+) -> None:
+    async with start_store(ANSWERS_PER_USER="1"), start_store(ANSWERS_PER_USER="1"):
+        for number in range(10):
+            user_id = f"user-{number}"
+            chat_id = await neighbour.chat(user_id)
+            prompt_id = await neighbour.say(chat_id, user_id=user_id)
+            claimed = await neighbour.claimed(await neighbour.request_for(chat_id))
+            await neighbour.finish(claimed)
+
+            async def ended(chat_id: str = chat_id, user_id: str = user_id) -> bool:
+                return (await neighbour.messages(chat_id, user_id=user_id))[-1].status == "complete"
+
+            await eventually(ended)
+            again = rpc.Regenerate(user_id=user_id, chat_id=chat_id, message_id=prompt_id, answer_id=ids.new_id())
+            assert await asyncio.gather(*(outcome_of(neighbour, again) for _ in range(10))) == [None] * 10
 
 
 async def test_no_more_answers_run_than_allowed_whatever_is_sent_at_once(

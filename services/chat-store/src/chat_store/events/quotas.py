@@ -43,7 +43,8 @@ class Quotas:
                     model = request.model or await counts.model_of_chat(connection, chat_id)
                     await self._check_call(connection, request.user_id, model)
                 if limits.limits_queues:
-                    rules.check_queue(limits, await counts.get_queue(connection, chat_id), new=request.bytes)
+                    queue = await counts.get_queue(connection, chat_id, besides=message_id)
+                    rules.check_queue(limits, queue, new=request.bytes)
                 await self._count(connection, chat_id, message_id, request.user_id, request.bytes)
 
     async def refusals(self, prompts: Sequence[PromptSubmitted]) -> dict[str, str]:
@@ -93,9 +94,11 @@ class Quotas:
             yield
             return
         async with counts.locked(connection, user_id):
-            with _counted():
-                if await counts.count_running(connection, user_id) >= limits.answers_per_user:
-                    raise rules.too_many_answers(limits.answers_per_user)
+            # A repeat of this request may have created the answer while this one waited for the lock.
+            if not await messages.exists(connection, request.chat_id, request.answer_id):
+                with _counted():
+                    if await counts.count_running(connection, user_id) >= limits.answers_per_user:
+                        raise rules.too_many_answers(limits.answers_per_user)
             yield
 
     @asynccontextmanager

@@ -46,7 +46,8 @@ SELECT row_to_json(r) FROM (
         SELECT {PROMPT_BYTES} AS bytes FROM messages WHERE chat_id = $1 AND status = 'queued'
         UNION ALL
         SELECT bytes FROM prompt_admissions a
-        WHERE chat_id = $1 AND admitted_at BETWEEN now() - $2::interval AND now() + $2::interval
+        WHERE chat_id = $1 AND message_id <> $3
+        AND admitted_at BETWEEN now() - $2::interval AND now() + $2::interval
         AND EXISTS (SELECT FROM members m WHERE m.chat_id = a.chat_id AND m.user_id = a.user_id)
         AND NOT EXISTS (SELECT FROM messages m WHERE m.chat_id = a.chat_id AND m.id = a.message_id)
     ) waiting
@@ -54,9 +55,9 @@ SELECT row_to_json(r) FROM (
 """
 
 
-async def get_queue(connection: Connection, chat_id: str) -> Queue:
-    """Return the queue of a chat, including prompts that are admitted and not stored yet."""
-    return msgspec.json.decode(await connection.fetchval(GET_QUEUE, chat_id, _ADMITTED_FOR), type=Queue)
+async def get_queue(connection: Connection, chat_id: str, *, besides: str) -> Queue:
+    """Return the queue of a chat, including prompts that are admitted and not stored yet, but not ``besides``."""
+    return msgspec.json.decode(await connection.fetchval(GET_QUEUE, chat_id, _ADMITTED_FOR, besides), type=Queue)
 
 
 MODEL_OF_CHAT: Final = "SELECT model FROM chats WHERE id = $1"
@@ -122,9 +123,11 @@ async def admit(
         False when there were as many; nothing is counted then. A prompt that was counted before is not counted again.
     """
     try:
-        return bool(await connection.fetchval(ADMIT, chat_id, message_id, user_id, size, at, limit, WINDOW))
+        counted = await connection.fetchval(ADMIT, chat_id, message_id, user_id, size, at, limit, WINDOW)
     except asyncpg.UniqueViolationError:
         return True  # a concurrent transaction has counted it, and the statement changed nothing
+    # The last place may be the same prompt's: a concurrent transaction took it while this one waited for the lock.
+    return bool(counted) or bool(await are_admitted(connection, [(chat_id, message_id)]))
 
 
 NEXT_PLACE: Final = """
