@@ -218,26 +218,30 @@ def pieces_of(
 
 
 def _joined(spans: Iterable[tuple[PartKind, list[str]]], kind: PartKind) -> str:
-    found: list[str] = []
-    for span_kind, texts in spans:
-        if span_kind == kind:
-            if len(texts) > 1:
-                texts[:] = ["".join(texts)]
-            found += texts
+    found = [_join(texts) for span_kind, texts in spans if span_kind == kind]
     return found[0] if len(found) == 1 else "".join(found)
 
 
-def _layout_of(spans: Iterable[tuple[PartKind, list[str]]]) -> list[Span]:
+def _join(texts: list[str]) -> str:
+    """Join the texts of a span in place: the next time, only what was added since is joined to them."""
+    if len(texts) > 1:
+        texts[:] = ["".join(texts)]
+    return texts[0] if texts else ""
+
+
+def _layout_of(spans: Sequence[tuple[PartKind, list[str]]]) -> list[Span]:
     """The order of text, reasoning and calls; empty where it is reasoning, text, calls."""
+    order = [_ORDER.index(kind) for kind, _ in spans]
+    if order == sorted(order):
+        return []
     found: list[Span] = []
     for kind, texts in spans:
-        length = sum(map(len, texts))
+        length = len(_join(texts))
         if found and kind != "tool" and found[-1].kind == kind:
             found[-1] = Span(kind, found[-1].length + length)
         else:
             found.append(Span(kind, length))
-    order = [_ORDER.index(span.kind) for span in found]
-    return [] if order == sorted(order) else found
+    return found
 
 
 def _with_arguments(delta: ToolDelta, arguments: str) -> ToolDelta:
