@@ -289,7 +289,7 @@ async def test_stop_ends_a_running_call(ended: Ended, store: Store) -> None:
         nonlocal cancelled
         asked.generation.stop()
         try:
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         except asyncio.CancelledError:
             cancelled = True
             raise

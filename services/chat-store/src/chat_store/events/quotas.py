@@ -43,7 +43,7 @@ class Quotas:
                     model = request.model or await counts.model_of_chat(connection, chat_id)
                     await self._check_call(connection, request.user_id, model)
                 if limits.limits_queues:
-                    queue = await counts.get_queue(connection, chat_id, besides=message_id)
+                    queue = await counts.get_queue(connection, chat_id, excluding=message_id)
                     rules.check_queue(limits, queue, new=request.bytes)
                 await self._count(connection, chat_id, message_id, request.user_id, request.bytes)
 

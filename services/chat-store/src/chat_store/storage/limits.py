@@ -55,9 +55,9 @@ SELECT row_to_json(r) FROM (
 """
 
 
-async def get_queue(connection: Connection, chat_id: str, *, besides: str) -> Queue:
-    """Return the queue of a chat, including prompts that are admitted and not stored yet, but not ``besides``."""
-    return msgspec.json.decode(await connection.fetchval(GET_QUEUE, chat_id, _ADMITTED_FOR, besides), type=Queue)
+async def get_queue(connection: Connection, chat_id: str, *, excluding: str) -> Queue:
+    """Return the queue of a chat, with prompts that are admitted and not stored yet; of those not ``excluding``."""
+    return msgspec.json.decode(await connection.fetchval(GET_QUEUE, chat_id, _ADMITTED_FOR, excluding), type=Queue)
 
 
 MODEL_OF_CHAT: Final = "SELECT model FROM chats WHERE id = $1"
