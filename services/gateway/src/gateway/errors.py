@@ -22,12 +22,14 @@ class GatewayError(Exception):
         self,
         detail: str,
         *,
+        status: int | None = None,
         code: str | None = None,
         retry_after: float | None = None,
         field: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
+        self.status = status or self.status
         self.detail = detail
         self.code = code or self.default_code
         self.retry_after = retry_after

@@ -6,19 +6,19 @@ parser in small chunks and only while no request is queued; :class:`Connections`
 """
 
 import asyncio
+import functools
 import http
 from dataclasses import dataclass, field
 from typing import Any
 
 import httptools
-import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from gateway.errors import GatewayError, Malformed, TooLarge, TooMany
 from gateway.http.problems import error_response
 from gateway.metrics import CONNECTIONS, CONNECTIONS_ENDED
-from parley.contracts.problems import MEDIA_TYPE, Problem
 from parley.runtime.forwarded import TrustedProxies, group_of
 
 MAX_HEAD_BYTES = 32 * 1024
@@ -34,17 +34,11 @@ _LINGER_BYTES = 1024 * 1024
 """How much is read and discarded after a refusal: a connection that is closed with unread data is reset, and its client
 may not see the response (RFC 9112 §9.6)."""
 
-_TOO_MANY_BODY = msgspec.json.encode(
-    Problem(title="Too Many Requests", status=429, detail="Too many connections from this address.", code="too_many")
-)
-_TOO_MANY = (
-    b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 5\r\ncontent-type: %s\r\ncontent-length: %d\r\n"
-    b"connection: close\r\ncache-control: no-store\r\n\r\n%s"
-) % (MEDIA_TYPE.encode(), len(_TOO_MANY_BODY), _TOO_MANY_BODY)
+_TOO_MANY = TooMany("Too many connections from this address.", retry_after=5)
 REFUSALS = {
-    400: ("malformed", "This is not HTTP."),
-    414: ("too_large", f"The address is longer than {MAX_URL_BYTES} bytes."),
-    431: ("too_large", f"The headers are longer than {MAX_HEAD_BYTES} bytes, or more than {MAX_HEADERS}."),
+    400: Malformed("This is not HTTP."),
+    414: TooLarge(f"The address is longer than {MAX_URL_BYTES} bytes.", status=414),
+    431: TooLarge(f"The headers are longer than {MAX_HEAD_BYTES} bytes, or more than {MAX_HEADERS}.", status=431),
 }
 
 
@@ -175,7 +169,7 @@ class Connection(HttpToolsProtocol):
         self._admitted = self._connections.admit(self, address)
         if not self._admitted:
             CONNECTIONS_ENDED.labels("too_many").inc()
-            transport.write(_TOO_MANY)
+            transport.write(_last_response(_TOO_MANY))
             transport.close()
             return
         super().connection_made(transport)
@@ -339,7 +333,7 @@ class Connection(HttpToolsProtocol):
             return
         self._refusal = status
         self._unread, self._fed = b"", 0
-        CONNECTIONS_ENDED.labels(REFUSALS[status][0]).inc()
+        CONNECTIONS_ENDED.labels(REFUSALS[status].code).inc()
         cycle = self._responding
         if cycle is None:
             self._write_refusal()
@@ -358,16 +352,21 @@ class Connection(HttpToolsProtocol):
             self._write_refusal()
 
     def _write_refusal(self) -> None:
-        code, detail = REFUSALS[self._refusal]
-        headers = {"Connection": "close", "Cache-Control": "no-store"}
-        response = error_response("", self._refusal, code, detail, request_id=None, headers=headers)
-        head = b"".join(b"%b: %b\r\n" % header for header in response.raw_headers)
-        status = f"{self._refusal} {http.HTTPStatus(self._refusal).phrase}".encode()
-        self.transport.write(b"HTTP/1.1 %b\r\n%b\r\n%b" % (status, head, bytes(response.body)))
+        self.transport.write(_last_response(REFUSALS[self._refusal]))
         self.transport.write_eof()
         self._set_idle(_LINGER_SECONDS)
         self.flow.unparsed = False
         self.flow.resume_reading()
+
+
+@functools.cache
+def _last_response(error: GatewayError) -> bytes:
+    """Encode an error as the response that ends its connection."""
+    response = error_response("", error)
+    response.headers.update({"Connection": "close", "Cache-Control": "no-store"})
+    head = b"".join(b"%b: %b\r\n" % header for header in response.raw_headers)
+    phrase = http.HTTPStatus(error.status).phrase.encode()
+    return b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (error.status, phrase, head, bytes(response.body))
 
 
 def _close_delimited(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:

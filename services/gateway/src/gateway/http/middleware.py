@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.errors import TooMany
+from gateway.errors import GatewayError, InternalError, TooLarge, TooMany
 from gateway.http.problems import error_response
 from gateway.http.requests import max_body_bytes
 from gateway.metrics import RATE_LIMITED, REQUEST_SECONDS, REQUESTS
@@ -58,36 +58,28 @@ class RequestMiddleware:
             scope["raw_path"] = below(self._base_path, scope["raw_path"].decode("latin-1")).encode("latin-1")
         request = _Request(scope, send)
         try:
-            wait = 0.0 if client is None or scope["path"] in _QUIET else self._admit_address(group_of(client))
-            if wait:
-                RATE_LIMITED.labels("address").inc()
-                response = error_response(
-                    scope["path"],
-                    TooMany.status,
-                    "too_many_requests",
-                    "Too many requests from this address. Wait a moment.",
-                    request_id=request.id,
-                    retry_after=wait,
-                )
-                await response(scope, receive, request.send)
-            elif _content_length(scope) > (most := max_body_bytes(scope["path"])):
-                response = error_response(
-                    scope["path"], 413, "too_large", f"The body is longer than {most} bytes.", request_id=request.id
-                )
-                await response(scope, receive, request.send)
-            else:
-                await self._app(scope, receive, request.send)
+            refusal = self._refusal(scope, client)
+            app = self._app if refusal is None else error_response(scope["path"], refusal, request.id)
+            await app(scope, receive, request.send)
         except ClientDisconnect:
             request.status = _CLIENT_CLOSED
         except Exception:
             log.exception("A request failed", extra={"request_id": request.id})
             if request.status == 0:
-                response = error_response(
-                    scope["path"], 500, "internal", "Something went wrong here.", request_id=request.id
-                )
+                response = error_response(scope["path"], InternalError("Something went wrong here."), request.id)
                 await response(scope, receive, request.send)
         finally:
             request.done()
+
+    def _refusal(self, scope: Scope, client: str | None) -> GatewayError | None:
+        """Return why a request is refused by its address or its head; None: it is not."""
+        if client is not None and scope["path"] not in _QUIET and (wait := self._admit_address(group_of(client))):
+            RATE_LIMITED.labels("address").inc()
+            detail = "Too many requests from this address. Wait a moment."
+            return TooMany(detail, code="too_many_requests", retry_after=wait)
+        if _content_length(scope) > (most := max_body_bytes(scope["path"])):
+            return TooLarge(f"The body is longer than {most} bytes.")
+        return None
 
     def _apply_forwarded(self, scope: Scope) -> str | None:
         """Replace a trusted proxy's address and scheme by those of its client.

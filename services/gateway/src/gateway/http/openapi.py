@@ -109,11 +109,11 @@ def _describe_operation(
         name, status_of_error, response = _error(error, route.path, reference_of)
         problems[name] = response
         responses.setdefault(str(status_of_error), {"$ref": f"#/components/responses/{name}"})
-    for refusal, (_, detail) in REFUSALS.items():
-        if str(refusal) not in responses:
-            name = _REFUSAL_NAMES[refusal]
-            problems[name] = _problem_response(detail, reference_of[Problem])
-            responses[str(refusal)] = {"$ref": f"#/components/responses/{name}"}
+    for status_of_refusal, refusal in REFUSALS.items():
+        if str(status_of_refusal) not in responses:
+            name = _REFUSAL_NAMES[status_of_refusal]
+            problems[name] = _problem_response(refusal.detail, reference_of[Problem])
+            responses[str(status_of_refusal)] = {"$ref": f"#/components/responses/{name}"}
     operation["responses"] = dict(sorted(responses.items()))
     if NotAuthenticated in errors:
         operation["security"] = [{name: []} for name in _SECURITY_SCHEMES]

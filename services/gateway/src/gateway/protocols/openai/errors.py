@@ -1,7 +1,5 @@
 """Errors of OpenAI's API: the only mapping of the gateway's errors, and of an answer's, to its statuses and codes."""
 
-import math
-from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -82,20 +80,16 @@ class AnswerFailed(GatewayError):
     status = 500
     default_code = "internal"
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
-        super().__init__(detail, code=code)
-        self.status = status
-
 
 def answer_failed(message: Message) -> AnswerFailed:
     """Return the error for an answer that failed or was stopped, or for a prompt that was rejected or deleted."""
     if message.error is None:
-        return AnswerFailed(409, "answer_stopped", "The answer was stopped before its end.")
+        return AnswerFailed("The answer was stopped before its end.", status=409, code="answer_stopped")
     code = message.error.code
     status = _ANSWERS.get(code, 502 if message.error.retryable else 400)
     if code == "rate_limited" and not message.error.retryable:
         code = "insufficient_quota"
-    return AnswerFailed(status, code, message.error.message)
+    return AnswerFailed(message.error.message, status=status, code=code)
 
 
 def attempt_dropped() -> AnswerFailed:
@@ -104,40 +98,29 @@ def attempt_dropped() -> AnswerFailed:
         "The answer was cut off, and is generated again. "
         "The same request with the same Idempotency-Key returns the whole answer."
     )
-    return AnswerFailed(_ANSWERS["attempt_dropped"], "attempt_dropped", detail)
+    return AnswerFailed(detail, status=_ANSWERS["attempt_dropped"], code="attempt_dropped")
 
 
-def body(status: int, code: str, detail: str, field: str | None = None) -> bytes:
-    """Encode an error. ``code`` is ours, ``field`` the member of the request that is wrong."""
-    status = STATUSES.get(status, status)
-    code = _CODES.get(code, code)
+def body(error: GatewayError) -> bytes:
+    """Encode an error."""
+    status = STATUSES.get(error.status, error.status)
+    code = _CODES.get(error.code, error.code)
     kind = "server_error" if status >= 500 else _TYPES.get(status, "invalid_request_error")
     if code == "insufficient_quota":
         kind = code
-    return msgspec.json.encode(ApiErrorBody(error=ApiError(message=detail, type=kind, param=field, code=code)))
+    api_error = ApiError(message=error.detail, type=kind, param=error.field, code=code)
+    return msgspec.json.encode(ApiErrorBody(error=api_error))
 
 
-def response(
-    status: int,
-    code: str,
-    detail: str,
-    *,
-    field: str | None = None,
-    retry_after: float | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> Response:
+def response(error: GatewayError, headers: dict[str, str]) -> Response:
     """Render an error."""
-    content = body(status, code, detail, field)
-    status = 404 if code == "no_such_model" else STATUSES.get(status, status)
-    headers = dict(headers or {})
-    if retry_after is not None:
-        headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
+    status = 404 if error.code == "no_such_model" else STATUSES.get(error.status, error.status)
     if status == 409:
         # The SDKs treat a 409 as a lock timeout and would send the request again.
-        headers["x-should-retry"] = "false"
-    return Response(content, status, headers, "application/json")
+        headers = {**headers, "x-should-retry": "false"}
+    return Response(body(error), status, headers, "application/json")
 
 
 def event(error: GatewayError) -> bytes:
     """Encode an error within a stream, as a server-sent event that the SDKs raise."""
-    return b"data: %b\n\n" % body(error.status, error.code, error.detail, error.field)
+    return b"data: %b\n\n" % body(error)

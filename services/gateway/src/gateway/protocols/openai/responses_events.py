@@ -207,7 +207,7 @@ class ResponseEvents:
 
     def error_event(self, error: GatewayError) -> bytes:
         """Encode an error that ends the stream early: it is no event of the response and repeats the last number."""
-        body = errors.body(error.status, error.code, error.detail, error.field)
+        body = errors.body(error)
         return b'event: error\ndata: {"type":"error","sequence_number":%d,%b\n\n' % (max(self._last, 0), body[1:])
 
 
