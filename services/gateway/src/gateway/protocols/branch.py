@@ -1,23 +1,25 @@
 """The position in a stored chat of a client that sends its whole conversation with each request."""
 
 import contextlib
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import dropwhile, pairwise
 from typing import Any, Literal
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from gateway.bus.store_client import StoreClient
 from gateway.errors import Conflict, NotFound
 from parley.contracts import rpc
 from parley.contracts.completion import WhenBusy
+from parley.contracts.ids import derived_id
 from parley.contracts.limits import MAX_PAGE
 from parley.contracts.resources import Chat, Message
 
-__all__ = ["Branch", "Given", "read_branch"]
-
-_RUNNING = ("pending", "streaming")
+RUNNING = ("pending", "streaming")
+"""The states of an answer that has not ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +115,7 @@ class Branch:
         It is one to that message; or any, or none, as the client chose.
         """
         replaced = self.messages if when_busy in ("interrupt", "rollback") else self.answers_from(message)[-1:]
-        running = [each for each in replaced if each.status in _RUNNING]
+        running = [each for each in replaced if each.status in RUNNING]
         return running[-1] if running and when_busy != "reject" else None
 
     def parent_for(self, given: Sequence[Given]) -> str | None | UnsetType:
@@ -172,6 +174,21 @@ async def read_branch(store: StoreClient, user_id: str, chat_id: str, given: Seq
         return Branch()
     page = await store.ask(rpc.ListMessages(user_id=user_id, chat_id=chat_id, limit=MAX_PAGE))
     return Branch(chat=chat, messages=page.items)
+
+
+def prompt_id_of(protocol: str, user_id: str, chat_id: str, message_id: str, content: Any) -> str:
+    """Return the id of a user's message. One that was edited has its id still, and is another message.
+
+    The order of the members is not the client's to keep: a page's database may have sorted them.
+    """
+    digest = hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
+    return derived_id(user_id, f"{protocol} message", f"{chat_id}\n{message_id}\n{digest}")
+
+
+def results_id_of(protocol: str, user_id: str, answer: Message, results: Sequence[dict[str, Any]]) -> str:
+    """Return the id of the prompt with the results of tools: the same results again are the same turn."""
+    digest = hashlib.sha256(msgspec.json.encode(results)).hexdigest()
+    return derived_id(user_id, f"{protocol} results", f"{answer.id}\n{digest}")
 
 
 def _results(answer: Message, outputs: Mapping[str, str]) -> list[dict[str, Any]]:

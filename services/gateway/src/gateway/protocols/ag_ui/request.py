@@ -1,7 +1,5 @@
 """The input of an AG-UI run, and its translation to a turn. No I/O."""
 
-import dataclasses
-import hashlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -10,9 +8,9 @@ from msgspec import UnsetType
 
 from gateway.answers.turns import NewTurn
 from gateway.errors import Invalid
-from gateway.protocols.branch import Branch, Given
-from gateway.protocols.openai.completion_request import completion_request, new_turn
-from gateway.protocols.options import Options, TurnIds
+from gateway.protocols.branch import Branch, Given, prompt_id_of, results_id_of
+from gateway.protocols.openai.completion_request import turn_of
+from gateway.protocols.options import Options
 from parley.contracts.ids import derived_id, is_id
 from parley.contracts.resources import Message
 
@@ -125,7 +123,7 @@ def new_prompt(
         content = [_part(part, f"messages[{len(run.messages) - 1}].content[{at}]") for at, part in enumerate(content)]
     message_id = _prompt_id(user_id, chat_id, newest)
     messages = [*results, {"role": "user", "content": content}]
-    return _turn(run, user_id, chat_id, message_id, messages, options, parent_id)
+    return _turn(run, user_id, messages, chat_id, message_id, parent_id, options)
 
 
 def new_results(run: RunInput, user_id: str, branch: Branch, message: Message, options: Options) -> NewTurn:
@@ -138,9 +136,8 @@ def new_results(run: RunInput, user_id: str, branch: Branch, message: Message, o
         Conflict: that answer does not wait for them.
     """
     answer, results = branch.results_for(message, outputs_of(run))
-    digest = hashlib.sha256(msgspec.json.encode(results)).hexdigest()
-    prompt_id = derived_id(user_id, "ag-ui results", f"{answer.id}\n{digest}")
-    return _turn(run, user_id, answer.chat_id, prompt_id, results, options, answer.id)
+    prompt_id = results_id_of("ag-ui", user_id, answer, results)
+    return _turn(run, user_id, results, answer.chat_id, prompt_id, answer.id, options)
 
 
 def outputs_of(run: RunInput) -> dict[str, str]:
@@ -151,26 +148,29 @@ def outputs_of(run: RunInput) -> dict[str, str]:
 def _turn(
     run: RunInput,
     user_id: str,
+    messages: list[dict[str, Any]],
     chat_id: str,
     message_id: str,
-    messages: list[dict[str, Any]],
-    options: Options,
     parent_id: str | None | UnsetType,
+    options: Options,
 ) -> NewTurn:
     system = [message.content for message in run.messages if message.role in ("system", "developer")]
     system += [f"{entry.description}\n{entry.value}" for entry in run.context or ()]
     tools = [{"type": "function", "function": _function(tool)} for tool in run.tools or ()]
-    parameters = run.props.parameters | ({"tools": tools} if tools else {})
-    messages = [{"role": "system", "content": text} for text in system] + messages
-    ids = TurnIds(chat_id=chat_id, message_id=message_id, answer_id=answer_id_of(user_id, chat_id, run.run_id))
-    turn = new_turn(completion_request(parameters, run.props.model, messages), ids, options)
-    return dataclasses.replace(turn, chat_id=chat_id, model=run.props.model, parent_id=parent_id)
+    return turn_of(
+        run.props.parameters | ({"tools": tools} if tools else {}),
+        [{"role": "system", "content": text} for text in system] + messages,
+        chat_id=chat_id,
+        message_id=message_id,
+        answer_id=answer_id_of(user_id, chat_id, run.run_id),
+        model=run.props.model,
+        parent_id=parent_id,
+        options=options,
+    )
 
 
 def _prompt_id(user_id: str, chat_id: str, message: InputMessage) -> str:
-    """Return the id of a user's message. One that was edited has its id still, and is another message."""
-    digest = hashlib.sha256(msgspec.json.encode(message.content, order="deterministic")).hexdigest()
-    return derived_id(user_id, "ag-ui message", f"{chat_id}\n{message.id}\n{digest}")
+    return prompt_id_of("ag-ui", user_id, chat_id, message.id, message.content)
 
 
 def _function(tool: Tool) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.answers.reader import AnswerRef
-from gateway.answers.turns import NewTurn
 from gateway.auth.authentication import Identity, ProtocolReader, ProtocolWriter
 from gateway.context import Gateway, GatewayDependency
 from gateway.errors import Conflict, Invalid, NotFound
@@ -30,7 +29,7 @@ from gateway.protocols.ag_ui.request import (
 )
 from gateway.protocols.branch import Branch, read_branch
 from gateway.protocols.options import Options, check_new_chat
-from gateway.protocols.regeneration import regenerate
+from gateway.protocols.stopping import regenerate
 from parley.contracts.completion import WhenBusy
 from parley.contracts.resources import Message
 from parley.runtime import tracing
@@ -129,10 +128,7 @@ class _Run:
             turn = new_results(body, user_id, branch, newest, options)
         else:
             raise Invalid("The last message must be the user's, or the result of a tool.", field="messages")
-        return await self._submit(turn, new_chat=branch.chat is None)
-
-    async def _submit(self, turn: NewTurn, *, new_chat: bool) -> str:
-        await self.gateway.turns.submit(self.identity, turn, new_chat=new_chat)
+        await self.gateway.turns.submit(self.identity, turn, new_chat=branch.chat is None)
         return turn.message_id
 
     async def _answer_again(self, branch: Branch, prompt: Message, body: RunInput, when_busy: WhenBusy) -> str:

@@ -1,7 +1,5 @@
 """A request of the AI SDK's chat transport, and its translation to a turn. No I/O."""
 
-import dataclasses
-import hashlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -10,9 +8,9 @@ from msgspec import UNSET, UnsetType
 
 from gateway.answers.turns import NewTurn
 from gateway.errors import Invalid
-from gateway.protocols.branch import Branch, Given
-from gateway.protocols.openai.completion_request import completion_request, new_turn
-from gateway.protocols.options import Options, TurnIds
+from gateway.protocols.branch import Branch, Given, prompt_id_of, results_id_of
+from gateway.protocols.openai.completion_request import turn_of
+from gateway.protocols.options import Options
 from parley.contracts.ids import derived_id, is_id
 from parley.contracts.resources import Message
 
@@ -93,8 +91,8 @@ def new_prompt(
     index = len(request.messages) - 1
     content = [_content(part, f"messages[{index}].parts[{at}]") for at, part in enumerate(request.messages[-1].parts)]
     message = {"role": "user", "content": [part for part in content if part is not None]}
-    ids = TurnIds(chat_id=chat_id, message_id=_prompt_id(user_id, chat_id, request.messages[-1]), answer_id="")
-    return _turn(request, [*results, message], ids, options, parent_id)
+    message_id = _prompt_id(user_id, chat_id, request.messages[-1])
+    return _turn(request, [*results, message], chat_id, message_id, parent_id, options)
 
 
 def new_results(request: ChatRequest, user_id: str, branch: Branch, message: Message, options: Options) -> NewTurn:
@@ -107,11 +105,8 @@ def new_results(request: ChatRequest, user_id: str, branch: Branch, message: Mes
         Conflict: no answer waits for them.
     """
     answer, results = branch.results_for(message, outputs_of(request.messages[-1:]))
-    # The same results again are the same turn.
-    digest = hashlib.sha256(msgspec.json.encode(results)).hexdigest()
-    prompt_id = derived_id(user_id, "ai-sdk results", f"{answer.id}\n{digest}")
-    ids = TurnIds(chat_id=answer.chat_id, message_id=prompt_id, answer_id="")
-    return _turn(request, results, ids, options, answer.id)
+    prompt_id = results_id_of("ai-sdk", user_id, answer, results)
+    return _turn(request, results, answer.chat_id, prompt_id, answer.id, options)
 
 
 def outputs_of(messages: Sequence[UIMessage]) -> dict[str, str]:
@@ -123,26 +118,30 @@ def outputs_of(messages: Sequence[UIMessage]) -> dict[str, str]:
 def _turn(
     request: ChatRequest,
     messages: list[dict[str, Any]],
-    ids: TurnIds,
-    options: Options,
+    chat_id: str,
+    message_id: str,
     parent_id: str | None | UnsetType,
+    options: Options,
 ) -> NewTurn:
     system = [
         {"role": "system", "content": _text(message, f"messages[{index}]")}
         for index, message in enumerate(request.messages)
         if message.role == "system"
     ]
-    turn = new_turn(completion_request(request.parameters, request.model, system + messages), ids, options)
-    return dataclasses.replace(turn, chat_id=ids.chat_id, answer_id=None, model=request.model, parent_id=parent_id)
+    return turn_of(
+        request.parameters,
+        system + messages,
+        chat_id=chat_id,
+        message_id=message_id,
+        answer_id=None,
+        model=request.model,
+        parent_id=parent_id,
+        options=options,
+    )
 
 
 def _prompt_id(user_id: str, chat_id: str, message: UIMessage) -> str:
-    """Return the id of a user's message. One that was edited has its id still, and is another message.
-
-    The order of the members is not the client's to keep: a page's database may have sorted them.
-    """
-    digest = hashlib.sha256(msgspec.json.encode(message.parts, order="deterministic")).hexdigest()
-    return derived_id(user_id, "ai-sdk message", f"{chat_id}\n{message.id}\n{digest}")
+    return prompt_id_of("ai-sdk", user_id, chat_id, message.id, message.parts)
 
 
 def _text(message: UIMessage, place: str) -> str:

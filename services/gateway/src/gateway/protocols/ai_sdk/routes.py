@@ -28,9 +28,9 @@ from gateway.protocols.ai_sdk.request import (
     new_results,
     outputs_of,
 )
-from gateway.protocols.branch import Branch, Given, read_branch
+from gateway.protocols.branch import RUNNING, Branch, Given, read_branch
 from gateway.protocols.options import Options, TurnIds, check_new_chat
-from gateway.protocols.regeneration import regenerate
+from gateway.protocols.stopping import regenerate
 from parley.contracts import rpc
 from parley.contracts.completion import ContextMessage
 from parley.contracts.resources import Message
@@ -76,7 +76,7 @@ async def resume_chat(request: Request, gateway: GatewayDependency, identity: Pr
     """Stream the running answer from its beginning; 204 without one."""
     chat_id = chat_id_of(identity.user_id, chat_id)
     branch = await read_branch(gateway.store, identity.user_id, chat_id, ())
-    running = [message for message in branch.messages if message.status in ("pending", "streaming")]
+    running = [message for message in branch.messages if message.status in RUNNING]
     if not running:
         return Response(status_code=204)
     reading = _Reading(gateway, request, identity, chat_id)

@@ -3,14 +3,15 @@
 Parameters that a provider may support are passed on unchanged; what Parley does not support is refused, never ignored.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import msgspec
+from msgspec import UnsetType
 
 from gateway.answers.turns import NewTurn
 from gateway.errors import Invalid
-from gateway.protocols.openai.content import check_tools, image
 from gateway.protocols.options import Options, TurnIds
 from parley.contracts.completion import (
     CompletionRequest,
@@ -195,15 +196,33 @@ _REFUSED: Final = (
 )
 
 
-def completion_request(
-    parameters: dict[str, Any], model: str | None, messages: list[dict[str, Any]]
-) -> ChatCompletionRequest:
-    """Return the equivalent of another protocol's request. Raises Invalid: a parameter is not supported."""
+def turn_of(
+    parameters: dict[str, Any],
+    messages: list[dict[str, Any]],
+    *,
+    chat_id: str,
+    message_id: str,
+    answer_id: str | None,
+    model: str | None,
+    parent_id: str | None | UnsetType,
+    options: Options,
+) -> NewTurn:
+    """Return the turn of another protocol's request.
+
+    Args:
+        parameters, messages: In the form of a chat completion.
+        answer_id, model, parent_id: As in :class:`NewTurn`.
+
+    Raises:
+        Invalid: a parameter or a message is not supported.
+    """
     members = {**parameters, "model": model or "", "messages": messages}
     try:
-        return msgspec.convert(members, ChatCompletionRequest)
+        request = msgspec.convert(members, ChatCompletionRequest)
     except msgspec.ValidationError as error:
         raise Invalid(f"parameters: {error}", field="parameters") from None
+    turn = new_turn(request, TurnIds(chat_id=chat_id, message_id=message_id, answer_id=answer_id or ""), options)
+    return dataclasses.replace(turn, chat_id=chat_id, answer_id=answer_id, model=model, parent_id=parent_id)
 
 
 def new_turn(request: ChatCompletionRequest, ids: TurnIds, options: Options) -> NewTurn:
@@ -252,7 +271,13 @@ def _check(request: ChatCompletionRequest) -> None:
         raise Invalid("Only one choice is supported: n must be 1.", code="unsupported_parameter", field="n")
     if request.modalities not in (None, ["text"]):
         raise Invalid("Only text is supported.", code="unsupported_parameter", field="modalities")
-    check_tools(request.tools)
+    for index, tool in enumerate(request.tools or ()):
+        if tool.get("type") != "function":
+            raise Invalid(
+                f"Only tools of the type function are supported, not {tool.get('type')!r}.",
+                code="unsupported_parameter",
+                field=f"tools[{index}].type",
+            )
 
 
 def _parameters(request: ChatCompletionRequest) -> dict[str, Any]:
@@ -298,6 +323,13 @@ def _content(index: int, message: InputMessage) -> tuple[str, list[ContentPart]]
         for at, part in enumerate(message.content)
     ]
     return text, parts if any(isinstance(part, ImagePart) for part in parts) else []
+
+
+def image(url: str, detail: str | None, field: str) -> ImagePart:
+    """Return an image of a request. Raises Invalid."""
+    if not url.startswith(("https://", "data:image/")):
+        raise Invalid("An image must be an https: address, or a data: address of an image.", field=field)
+    return ImagePart(url=url, detail=detail)
 
 
 def _text(content: str | Sequence[TextContent | RefusalContent]) -> str:

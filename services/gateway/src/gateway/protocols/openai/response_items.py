@@ -11,7 +11,7 @@ from gateway.answers.numbering import ANSWERED, AnswerNumbers
 from gateway.answers.reader import AnswerRef
 from gateway.errors import Invalid, NotFound
 from gateway.http.requests import invalid
-from gateway.protocols.openai.content import image
+from gateway.protocols.openai.completion_request import image
 from gateway.protocols.openai.responses_ids import ItemPrefix, item_id
 from parley.contracts import rpc
 from parley.contracts.completion import (
