@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 from starlette.types import ASGIApp
 
@@ -116,8 +117,8 @@ def build_gateway(settings: Settings) -> Gateway:
         store=store,
         identities=identities,
         audit=Audit(bus),
-        foreign_tokens=ForeignTokens.of(settings, identities) if "jwt" in settings.modes else None,
-        proxy_users=ProxyUsers.of(settings, identities) if "proxy" in settings.modes else None,
+        foreign_tokens=ForeignTokens(settings, identities) if "jwt" in settings.modes else None,
+        proxy_users=ProxyUsers(settings, identities) if "proxy" in settings.modes else None,
         oidc=OidcProvider(settings, keys) if "oidc" in settings.modes else None,
         turns=Turns(store, Admission(store), PromptPublisher(bus, store, settings.publish_seconds), settings.catalog),
         answers=AnswerReader(store, streams),
@@ -175,7 +176,7 @@ def build_app(gateway: Gateway) -> ASGIApp:
     settings = gateway.settings
     addresses = RateLimiter(settings.requests_per_second_per_address, settings.requests_burst_per_address)
     wrapped: ASGIApp = RequestMiddleware(
-        app, settings.proxies, settings.base_path, lambda address: addresses.admit(address, gateway.now())
+        app, settings.proxies, settings.base_path, lambda address: addresses.admit(address, time.monotonic())
     )
     if settings.origins:
         from starlette.middleware.cors import CORSMiddleware

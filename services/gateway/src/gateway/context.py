@@ -1,6 +1,5 @@
 """The context of the routes: built once by :mod:`gateway.app`, injected by a dependency."""
 
-import time
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -54,9 +53,6 @@ class Gateway:
     requests: RateLimiter
     shared: RateLimiter
     exports: set[str]
-
-    def now(self) -> float:
-        return time.monotonic()
 
     async def problems(self) -> dict[str, str]:
         """Why this process is not ready, by name of the dependency."""

@@ -4,8 +4,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import Depends
 from starlette.requests import Request
@@ -17,7 +16,6 @@ from gateway.errors import Forbidden, NotAuthenticated, OtherUser, TooMany, Unav
 from gateway.http.problems import request_id_of
 from gateway.http.requests import is_json
 from gateway.http.routing import raises
-from gateway.metrics import RATE_LIMITED
 from parley.contracts.access import policy
 from parley.contracts.access.identity import API_KEY_PREFIX, External, Principal, UserRole
 from parley.contracts.access.policy import AccountAction
@@ -47,11 +45,6 @@ class Identity:
     @property
     def role(self) -> UserRole:
         return self.principal.user.role
-
-    @property
-    def ends_at(self) -> datetime | None:
-        """When the session or the API key ends."""
-        return self.principal.expires_at
 
 
 @raises(NotAuthenticated, Forbidden, Unavailable)
@@ -129,7 +122,12 @@ async def _principal_of_token(token: str, gateway: Gateway) -> Principal:
     if method == "jwt":
         assert gateway.foreign_tokens is not None
         return await gateway.foreign_tokens.find(token)
-    claims = verify(token, "access", gateway)
+    try:
+        claims = _verify(token, "access", gateway)
+    except TokenExpired:
+        raise NotAuthenticated("The access token has expired. Get a new one.", code="token_expired") from None
+    except TokenInvalid:
+        raise NotAuthenticated("The token is not valid.", code="token_invalid") from None
     if claims.session_id is None:
         raise NotAuthenticated("The token is not valid.", code="token_invalid")
     return await gateway.identities.by_session_id(claims.session_id)
@@ -161,28 +159,18 @@ def earlier_user(request: Request, gateway: Gateway) -> str | None:
     if token is None or _JWT.fullmatch(token) is None:
         return None
     try:
-        return gateway.keys.verify("session", token).user_id
-    except TokenNotYet:
-        raise Unavailable("The clocks of two servers differ. Try again soon.", retry_after=5) from None
+        return _verify(token, "session", gateway).user_id
     except TokenInvalid:
         return None
 
 
-def verify(token: str, kind: Kind, gateway: Gateway) -> Claims:
-    """Return the claims of a token that a gateway issued.
-
-    Raises:
-        NotAuthenticated, Unavailable: as :func:`identify`.
-    """
+def _verify(token: str, kind: Kind, gateway: Gateway) -> Claims:
+    """Return the claims of a token that a gateway issued. Raises: TokenInvalid, Unavailable (as :func:`identify`)."""
     try:
         return gateway.keys.verify(kind, token)
-    except TokenExpired:
-        raise NotAuthenticated("The access token has expired. Get a new one.", code="token_expired") from None
     except TokenNotYet:
         # Not 401: the token is valid once the clocks agree, or at another gateway.
         raise Unavailable("The clocks of two servers differ. Try again soon.", retry_after=5) from None
-    except TokenInvalid:
-        raise NotAuthenticated("The token is not valid.", code="token_invalid") from None
 
 
 async def authorize(request: Request, gateway: Gateway, action: AccountAction) -> Identity:
@@ -201,10 +189,8 @@ async def authorize(request: Request, gateway: Gateway, action: AccountAction) -
     if meant is not None and meant != identity.user_id:
         raise OtherUser("The session is another user's. Start a session to learn whose.")
     request.state.user_id = identity.user_id
-    wait = gateway.requests.admit(identity.user_id, gateway.now())
-    if wait:
-        RATE_LIMITED.labels("requests").inc()
-        raise TooMany("You are making too many requests. Wait a moment.", code="too_many_requests", retry_after=wait)
+    detail = "You are making too many requests. Wait a moment."
+    gateway.requests.require(identity.user_id, "requests", detail, code="too_many_requests")
     if not policy.may(identity.principal, action):
         raise _refusal(identity.principal, action)
     return identity
@@ -230,71 +216,49 @@ async def authorize_write(request: Request, gateway: Gateway, action: AccountAct
     identity = await authorize(request, gateway, action)
     if identity.via != "bearer":
         check_csrf(request, gateway)
-    wait = gateway.writes.admit(identity.user_id, gateway.now())
-    if wait:
-        RATE_LIMITED.labels("writes").inc()
-        raise TooMany("You are sending too fast. Wait a moment.", retry_after=wait)
+    gateway.writes.require(identity.user_id, "writes", "You are sending too fast. Wait a moment.")
     return identity
 
 
-@raises(NotAuthenticated, Forbidden, OtherUser, Unavailable)
-async def reader(request: Request, gateway: GatewayDependency) -> Identity:
-    """The dependency of a route that only reads."""
-    return await authorize(request, gateway, "read")
+def _reading(action: AccountAction) -> Any:
+    """Return the dependency of routes that only read."""
+
+    @raises(NotAuthenticated, Forbidden, OtherUser, Unavailable)
+    async def authorized(request: Request, gateway: GatewayDependency) -> Identity:
+        return await authorize(request, gateway, action)
+
+    return Depends(authorized)
+
+
+def _writing(action: AccountAction) -> Any:
+    """Return the dependency of routes that write."""
+
+    @raises(NotAuthenticated, Forbidden, OtherUser, UnsupportedMediaType, TooMany, Unavailable)
+    async def authorized(request: Request, gateway: GatewayDependency) -> Identity:
+        return await authorize_write(request, gateway, action)
+
+    return Depends(authorized)
 
 
 @raises(NotAuthenticated, Forbidden, OtherUser, UnsupportedMediaType, TooMany, Unavailable)
-async def writer(request: Request, gateway: GatewayDependency) -> Identity:
-    """The dependency of a route that writes."""
-    return await authorize_write(request, gateway, "write")
-
-
-@raises(NotAuthenticated, Forbidden, OtherUser, UnsupportedMediaType, TooMany, Unavailable)
-async def ticket_holder(request: Request, gateway: GatewayDependency) -> Identity:
-    """The dependency of the route that creates push tickets: they allow reading, but are limited in rate as writes."""
-    return await authorize_write(request, gateway, "read")
-
-
-@raises(NotAuthenticated, Forbidden, OtherUser, Unavailable)
-async def account_reader(request: Request, gateway: GatewayDependency) -> Identity:
-    """The dependency of a route that reads about the user's own account; not with an API key."""
-    return await authorize(request, gateway, "account")
-
-
-@raises(NotAuthenticated, Forbidden, OtherUser, UnsupportedMediaType, TooMany, Unavailable)
-async def account(request: Request, gateway: GatewayDependency) -> Identity:
-    """The dependency of a route that changes the user's own account; not with an API key."""
-    return await authorize_write(request, gateway, "account")
-
-
-@raises(NotAuthenticated, Forbidden, OtherUser, UnsupportedMediaType, TooMany, Unavailable)
-async def administrator(request: Request, gateway: GatewayDependency) -> Identity:
-    """The dependency of a route for administrators."""
+async def _administrator(request: Request, gateway: GatewayDependency) -> Identity:
     if request.method in ("GET", "HEAD"):
         return await authorize(request, gateway, "administer")
     return await authorize_write(request, gateway, "administer")
 
 
-@raises(NotAuthenticated, Forbidden, OtherUser, Unavailable)
-async def protocol_reader(request: Request, gateway: GatewayDependency) -> Identity:
-    """The dependency of a route of another protocol that only reads."""
-    return await authorize(request, gateway, "openai")
-
-
-@raises(NotAuthenticated, Forbidden, OtherUser, UnsupportedMediaType, TooMany, Unavailable)
-async def protocol_writer(request: Request, gateway: GatewayDependency) -> Identity:
-    """The dependency of a route of another protocol that writes."""
-    return await authorize_write(request, gateway, "openai")
-
-
-Reader = Annotated[Identity, Depends(reader)]
-Writer = Annotated[Identity, Depends(writer)]
-TicketHolder = Annotated[Identity, Depends(ticket_holder)]
-AccountReader = Annotated[Identity, Depends(account_reader)]
-Account = Annotated[Identity, Depends(account)]
-ProtocolReader = Annotated[Identity, Depends(protocol_reader)]
-ProtocolWriter = Annotated[Identity, Depends(protocol_writer)]
-Administrator = Annotated[Identity, Depends(administrator)]
+Reader = Annotated[Identity, _reading("read")]
+Writer = Annotated[Identity, _writing("write")]
+TicketHolder = Annotated[Identity, _writing("read")]
+"""For the route that creates push tickets: they allow reading, but are limited in rate as writes."""
+AccountReader = Annotated[Identity, _reading("account")]
+"""For a route about the user's own account; not with an API key."""
+Account = Annotated[Identity, _writing("account")]
+"""For a route that changes the user's own account; not with an API key."""
+ProtocolReader = Annotated[Identity, _reading("openai")]
+"""For a route of another protocol."""
+ProtocolWriter = Annotated[Identity, _writing("openai")]
+Administrator = Annotated[Identity, Depends(_administrator)]
 
 
 def check_csrf(request: Request, gateway: Gateway) -> None:
@@ -328,26 +292,27 @@ def check_origin(request: Request, gateway: Gateway) -> None:
         raise Forbidden("This page may not do that here.", code="cross_origin")
 
 
-def set_cookie(response: Response, request: Request, gateway: Gateway, secret: str) -> None:
+def set_session_cookie(response: Response, request: Request, gateway: Gateway, secret: str) -> None:
     """Set the session's cookie, which expires when the session would end unused."""
-    response.set_cookie(
-        gateway.cookie_names[0],
-        secret,
-        max_age=int(gateway.settings.session_seconds),
-        path=gateway.settings.base_path or "/",
-        httponly=True,
-        samesite="lax",
-        secure=is_secure(request, gateway),
-    )
+    path, seconds = gateway.settings.base_path or "/", gateway.settings.session_seconds
+    set_cookie(response, request, gateway, name=gateway.cookie_names[0], value=secret, path=path, seconds=seconds)
 
 
-def is_secure(request: Request, gateway: Gateway) -> bool:
-    """Whether browsers reach the page by HTTPS, which a proxy in front need not say (``X-Forwarded-Proto``)."""
-    return gateway.settings.public_url.startswith("https:") or request.url.scheme == "https"
-
-
-def delete_cookies(response: Response, request: Request, gateway: Gateway) -> None:
+def delete_session_cookies(response: Response, request: Request, gateway: Gateway) -> None:
     """Delete the session's cookie under each of its names."""
     for name in gateway.cookie_names:
         if name in request.cookies:
-            response.delete_cookie(name, path=gateway.settings.base_path or "/", httponly=True, samesite="lax")
+            delete_cookie(response, name, gateway.settings.base_path or "/")
+
+
+def set_cookie(
+    response: Response, request: Request, gateway: Gateway, *, name: str, value: str, path: str, seconds: float
+) -> None:
+    """Set a cookie that no script and no other site's form can use."""
+    # A proxy in front need not say that browsers reach the page by HTTPS (X-Forwarded-Proto).
+    secure = gateway.settings.public_url.startswith("https:") or request.url.scheme == "https"
+    response.set_cookie(name, value, max_age=int(seconds), path=path, httponly=True, samesite="lax", secure=secure)
+
+
+def delete_cookie(response: Response, name: str, path: str) -> None:
+    response.delete_cookie(name, path=path, httponly=True, samesite="lax")

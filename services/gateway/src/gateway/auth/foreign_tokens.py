@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any
 
 from gateway.auth import signing_keys
 from gateway.auth.claims import ClaimNames
@@ -15,44 +15,19 @@ from parley.runtime.tokens import LEEWAY
 
 
 class ForeignTokens:
-    """Verifies the tokens of one issuer and resolves their users. Principals are cached as all others.
+    """Verifies the tokens of one issuer and resolves their users. Principals are cached as all others."""
 
-    Attributes:
-        issuer: Its tokens' ``iss``.
-    """
-
-    def __init__(
-        self,
-        identities: Identities,
-        keys: KeySource,
-        names: ClaimNames,
-        *,
-        issuer: str,
-        audience: str,
-        algorithms: tuple[str, ...],
-    ) -> None:
-        self.issuer = issuer
+    def __init__(self, settings: SignInSettings, identities: Identities) -> None:
         self._identities = identities
-        self._keys = keys
-        self._names = names
-        self._audience = audience
-        self._algorithms = algorithms
-
-    @classmethod
-    def of(cls, settings: SignInSettings, identities: Identities) -> Self:
-        keys: KeySource
+        self._keys: KeySource
         if settings.jwt_key is not None:
-            keys = FixedKey(settings.jwt_key.get_secret_value())
+            self._keys = FixedKey(settings.jwt_key.get_secret_value())
         else:
-            keys = PublishedKeys(lambda: fetch_json(settings.jwt_jwks_url))
-        return cls(
-            identities,
-            keys,
-            ClaimNames(settings.jwt_groups_claim, settings.jwt_admin_group),
-            issuer=settings.jwt_issuer,
-            audience=settings.jwt_audience,
-            algorithms=tuple(split(settings.jwt_algorithms)),
-        )
+            self._keys = PublishedKeys(lambda: fetch_json(settings.jwt_jwks_url))
+        self._names = ClaimNames(settings.jwt_groups_claim, settings.jwt_admin_group)
+        self._issuer = settings.jwt_issuer
+        self._audience = settings.jwt_audience
+        self._algorithms = split(settings.jwt_algorithms)
 
     async def find(self, token: str) -> Principal:
         """Return the token's user, who is created at the first token. The principal expires with the token.
@@ -67,9 +42,9 @@ class ForeignTokens:
         if cached is not None:
             return cached
         claims = await signing_keys.verify(
-            token, self._keys, issuer=self.issuer, audience=self._audience, algorithms=self._algorithms
+            token, self._keys, issuer=self._issuer, audience=self._audience, algorithms=self._algorithms
         )
-        external = self._names.external(self.issuer, claims)
+        external = self._names.external(self._issuer, claims)
         return await self._identities.by_external(key, external, _end_of(claims))
 
 

@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from gateway.errors import Malformed
+from parley.contracts.access.identity import EndProviderSessions
 from parley.contracts.text import is_storable
 from parley.runtime.tokens import LEEWAY
 
@@ -20,26 +20,8 @@ REQUIRED: Final = ("iat", "jti", "events")
 _MAX_LENGTH: Final = 255
 
 
-@dataclass(frozen=True, kw_only=True)
-class Logout:
-    """The sessions that a logout token ends.
-
-    Attributes:
-        subject: None: the user of the provider's session.
-        provider_session: None: all sessions of the subject.
-        token_id: The ``jti``, to be used once.
-        expires_at: When the token is no longer valid.
-    """
-
-    issuer: str
-    subject: str | None
-    provider_session: str | None
-    token_id: str
-    expires_at: datetime
-
-
-def read(claims: Mapping[str, Any]) -> Logout:
-    """Return the content of a token whose signature, issuer, audience and times have been verified (section 2.6).
+def read(claims: Mapping[str, Any]) -> EndProviderSessions:
+    """Return the request of a token whose signature, issuer, audience and times have been verified (section 2.6).
 
     Raises:
         Malformed: it is not a logout token, or too old.
@@ -58,9 +40,9 @@ def read(claims: Mapping[str, Any]) -> Logout:
     issued_at = float(claims["iat"])
     if issued_at + MAX_AGE + LEEWAY < time.time():
         raise refused("it was issued too long ago")
-    return Logout(
+    return EndProviderSessions(
         issuer=claims["iss"],
-        subject=subject,
+        provider_subject=subject,
         provider_session=provider_session,
         token_id=token_id,
         expires_at=datetime.fromtimestamp(issued_at + MAX_AGE + 2 * LEEWAY, UTC),

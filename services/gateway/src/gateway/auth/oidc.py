@@ -18,11 +18,10 @@ import msgspec
 
 from gateway.auth import logout_token
 from gateway.auth.claims import ClaimNames
-from gateway.auth.logout_token import Logout
 from gateway.auth.signing_keys import SIGNING_ALGORITHMS, PublishedKeys, fetch_json, tls_context, verify
 from gateway.errors import GatewayError, NotAuthenticated, Unavailable
 from gateway.sign_in_settings import SignInSettings
-from parley.contracts.access.identity import External
+from parley.contracts.access.identity import EndProviderSessions, External
 from parley.runtime.tokens import KeyRing, TokenInvalid
 
 log = logging.getLogger(__name__)
@@ -149,8 +148,8 @@ class OidcProvider:
             raise SignInFailed("failed", state["return_to"]) from error
         return SignIn(external, id_token, state["return_to"], logout_token.session_of(claims))
 
-    async def read_logout(self, token: str) -> Logout:
-        """Return whose sessions the provider ends by a logout token.
+    async def read_logout(self, token: str) -> EndProviderSessions:
+        """Return the request of a logout token, by which the provider ends sessions.
 
         Raises:
             Malformed: the token is not valid.

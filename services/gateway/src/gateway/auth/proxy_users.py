@@ -2,13 +2,13 @@
 
 import contextlib
 import hashlib
-from typing import Final, Self
+from typing import Final
 
 from starlette.requests import Request
 
 from gateway.auth.claims import external_user
 from gateway.auth.identities import Identities
-from gateway.sign_in_settings import SignInSettings
+from gateway.sign_in_settings import SignInSettings, split
 from parley.contracts.access.identity import External, Principal
 from parley.runtime.forwarded import TrustedProxies
 
@@ -16,34 +16,18 @@ ISSUER: Final = "proxy"
 
 
 class ProxyUsers:
-    """Accepts the user header of requests whose connection comes from the proxy's own address.
+    """Accepts the user header of requests whose connection comes from the proxy's own address."""
 
-    Args:
-        headers: The names of the headers with the user, e-mail address, name and groups (comma-separated).
-    """
-
-    def __init__(
-        self,
-        identities: Identities,
-        networks: TrustedProxies,
-        headers: tuple[str, str, str, str],
-        admin_group: str | None,
-    ) -> None:
+    def __init__(self, settings: SignInSettings, identities: Identities) -> None:
         self._identities = identities
-        self._networks = networks
-        self._headers = headers
-        self._admin_group = admin_group
-
-    @classmethod
-    def of(cls, settings: SignInSettings, identities: Identities) -> Self:
-        headers = (
+        self._networks = TrustedProxies(settings.auth_proxy_networks)
+        self._headers = (
             settings.auth_proxy_user_header,
             settings.auth_proxy_email_header,
             settings.auth_proxy_name_header,
             settings.auth_proxy_groups_header,
         )
-        networks = TrustedProxies(settings.auth_proxy_networks)
-        return cls(identities, networks, headers, settings.auth_proxy_admin_group)
+        self._admin_group = settings.auth_proxy_admin_group
 
     def external(self, request: Request) -> External | None:
         """Return the user whom the proxy names; None: it names nobody, or the request does not come from it.
@@ -59,14 +43,14 @@ class ProxyUsers:
             subject,
             email=email,
             name=name,
-            groups=tuple(group.strip() for group in (groups or "").split(",") if group.strip()),
+            groups=tuple(split(groups or "")),
             admin_group=self._admin_group,
         )
 
     async def find(self, external: External) -> Principal:
         """Return the user, who is created at the first request. Raises as :meth:`Identities.by_external`."""
         key = f"proxy {hashlib.sha256(repr(external).encode()).hexdigest()}"
-        return self._identities.fresh(key) or await self._identities.by_external(key, external, None)
+        return await self._identities.by_external(key, external, None)
 
 
 def _text(request: Request, header: str) -> str | None:

@@ -1,5 +1,10 @@
 """A rate limiter: the generic cell rate algorithm (ITU-T I.371), one number per key. No I/O."""
 
+import time
+
+from gateway.errors import TooMany
+from gateway.metrics import RATE_LIMITED
+
 _SWEEP_EVERY = 4096
 
 
@@ -18,6 +23,13 @@ class RateLimiter:
 
     def __len__(self) -> int:
         return len(self._due)
+
+    def require(self, key: str, limit: str, detail: str, *, code: str | None = None) -> None:
+        """Count one. Raises TooMany, counted by the metric under ``limit``."""
+        wait = self.admit(key, time.monotonic())
+        if wait:
+            RATE_LIMITED.labels(limit).inc()
+            raise TooMany(detail, code=code, retry_after=wait)
 
     def admit(self, key: str, now: float) -> float:
         """Count one and return 0.0, or return the seconds to wait (and count nothing)."""

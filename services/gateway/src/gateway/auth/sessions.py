@@ -7,7 +7,13 @@ from typing import Final, Literal
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.auth.authentication import address_of, principal_of_cookie, session_cookie, set_cookie
+from gateway.auth.authentication import (
+    address_of,
+    delete_cookie,
+    principal_of_cookie,
+    session_cookie,
+    set_session_cookie,
+)
 from gateway.context import Gateway
 from gateway.errors import Forbidden, NotAuthenticated, Unavailable
 from parley.contracts.access import identity as contract
@@ -59,7 +65,7 @@ async def start(
         )
     )
     gateway.identities.add_session(secret, reply.principal)
-    set_cookie(response, request, gateway, secret)
+    set_session_cookie(response, request, gateway, secret)
     if replaced is not None:
         # Nobody but who has copied its cookie could use it. A guest who signs in has none any more.
         ended = contract.EndSessions(user_id=replaced.user.id, session_id=replaced.session_id)
@@ -92,7 +98,7 @@ async def logout_url(principal: Principal, request: Request, response: Response,
     hint = id_token_cookie(gateway)
     id_token = request.cookies.get(hint)
     if id_token is not None:
-        response.delete_cookie(hint, path=id_token_path(gateway), httponly=True, samesite="lax")
+        delete_cookie(response, hint, id_token_path(gateway))
     return await provider.logout_url(page_address(request, gateway), id_token)
 
 

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from gateway.auth.authentication import address_of, check_origin, is_secure
-from gateway.auth.logout_token import Logout, refused
+from gateway.auth.authentication import address_of, check_origin, delete_cookie, set_cookie
+from gateway.auth.logout_token import refused
 from gateway.auth.oidc import SIGN_IN_SECONDS, OidcProvider, SignIn, SignInFailed
 from gateway.auth.sessions import id_token_cookie, id_token_path, page_address, session_before, start
 from gateway.context import Gateway, GatewayDependency
@@ -69,8 +69,8 @@ async def sign_in(
         address, state, signed_state = await provider.begin(_callback_address(request, gateway), return_to)
     except Unavailable:
         return _failed(SignInFailed("unavailable", return_to), gateway)
-    response = RedirectResponse(address, 303, {"Cache-Control": "no-store"})
-    _set_cookie(
+    response = _redirect(address)
+    set_cookie(
         response,
         request,
         gateway,
@@ -79,9 +79,10 @@ async def sign_in(
         path=_cookie_path(gateway),
         seconds=SIGN_IN_SECONDS,
     )
+    sign_ins = [name for name in request.cookies if name.startswith(_state_prefix(gateway))]
     # Browsers send the oldest cookie first (RFC 6265, section 5.4).
-    for name in _state_cookies(request, gateway)[: 1 - _MAX_SIGN_INS]:
-        _delete_state(response, gateway, name)
+    for name in sign_ins[: 1 - _MAX_SIGN_INS]:
+        delete_cookie(response, name, _cookie_path(gateway))
     return response
 
 
@@ -96,7 +97,7 @@ async def finish_sign_in(request: Request, gateway: GatewayDependency) -> Respon
         if signed_state is None:
             raise SignInFailed("expired")
         found = await provider.complete(signed_state, request.query_params, _callback_address(request, gateway))
-        response: Response = RedirectResponse(found.return_to, 303, {"Cache-Control": "no-store"})
+        response = _redirect(found.return_to)
         await _start_session(request, response, gateway, found)
     except SignInFailed as failure:
         if failure.code != "unavailable":
@@ -104,7 +105,7 @@ async def finish_sign_in(request: Request, gateway: GatewayDependency) -> Respon
                 "oidc", failure.code, address=address_of(request), request_id=request_id_of(request)
             )
         response = _failed(failure, gateway)
-    _delete_state(response, gateway, cookie)
+    delete_cookie(response, cookie, _cookie_path(gateway))
     return response
 
 
@@ -119,24 +120,16 @@ async def end_provider_sessions(request: Request, gateway: GatewayDependency) ->
     check_origin(request, gateway)
     token = await _logout_token(request)
     try:
-        await _end_sessions(await provider.read_logout(token), gateway)
+        await _end_sessions(token, provider, gateway)
     except Malformed as error:
         log.warning("A logout of the identity provider was refused: %s", error.detail)
         raise
     return Response(headers={"Cache-Control": "no-store"})
 
 
-async def _end_sessions(logout: Logout, gateway: Gateway) -> None:
+async def _end_sessions(token: str, provider: OidcProvider, gateway: Gateway) -> None:
     try:
-        await gateway.store.ask(
-            contract.EndProviderSessions(
-                issuer=logout.issuer,
-                provider_subject=logout.subject,
-                provider_session=logout.provider_session,
-                token_id=logout.token_id,
-                expires_at=logout.expires_at,
-            )
-        )
+        await gateway.store.ask(await provider.read_logout(token))
     except Conflict:
         raise refused("it was used before") from None
 
@@ -180,7 +173,7 @@ async def _start_session(request: Request, response: Response, gateway: Gateway,
     request.state.user_id = principal.user.id
     # One that is too large takes the place of an earlier sign-in's, too.
     fits = len(found.id_token) <= _MAX_COOKIE_BYTES
-    _set_cookie(
+    set_cookie(
         response,
         request,
         gateway,
@@ -209,7 +202,10 @@ def _failed(failure: SignInFailed, gateway: Gateway) -> Response:
     """Redirect to the page, with the error that it shows."""
     parts = urlsplit(failure.return_to or f"{gateway.settings.base_path}/")
     query = "&".join(filter(None, (parts.query, urlencode({"sign_in_error": failure.code}))))
-    address = urlunsplit((parts.scheme, parts.netloc, parts.path, query, parts.fragment))
+    return _redirect(urlunsplit((parts.scheme, parts.netloc, parts.path, query, parts.fragment)))
+
+
+def _redirect(address: str) -> Response:
     return RedirectResponse(address, 303, {"Cache-Control": "no-store"})
 
 
@@ -222,31 +218,9 @@ def _state_cookie(gateway: Gateway, state: str) -> str:
     return f"{_state_prefix(gateway)}{contract.digest(state)[:8]}"
 
 
-def _state_cookies(request: Request, gateway: Gateway) -> list[str]:
-    return [name for name in request.cookies if name.startswith(_state_prefix(gateway))]
-
-
 def _state_prefix(gateway: Gateway) -> str:
     return f"{gateway.cookie_names[0]}_sign_in_"
 
 
-def _delete_state(response: Response, gateway: Gateway, name: str) -> None:
-    response.delete_cookie(name, path=_cookie_path(gateway), httponly=True, samesite="lax")
-
-
 def _cookie_path(gateway: Gateway) -> str:
     return f"{gateway.settings.base_path}/v1/auth/oidc"
-
-
-def _set_cookie(
-    response: Response, request: Request, gateway: Gateway, *, name: str, value: str, path: str, seconds: float
-) -> None:
-    response.set_cookie(
-        name,
-        value,
-        max_age=int(seconds),
-        path=path,
-        httponly=True,
-        samesite="lax",
-        secure=is_secure(request, gateway),
-    )

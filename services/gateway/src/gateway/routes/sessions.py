@@ -16,18 +16,17 @@ from gateway.auth.authentication import (
     bearer_token,
     check_csrf,
     check_origin,
-    delete_cookies,
+    delete_session_cookies,
     earlier_user,
     identify,
     session_cookie,
-    set_cookie,
+    set_session_cookie,
 )
 from gateway.auth.sessions import logout_url, start
 from gateway.context import Gateway, GatewayDependency
 from gateway.errors import Forbidden, NotAuthenticated, TooMany, Unavailable, UnsupportedMediaType
 from gateway.http.requests import JsonBody, SessionId
 from gateway.http.routing import StructRoute, raises
-from gateway.metrics import RATE_LIMITED
 from gateway.routes.schemas import EndedSession, Me, NewSession, Page, PushTicket, Session, SessionSummary
 from parley.contracts.access import identity as contract
 from parley.contracts.access.identity import Principal
@@ -63,7 +62,7 @@ async def start_session(
     else:
         principal = current.principal
         if current.via != "bearer" and (cookie := session_cookie(request, gateway)) is not None:
-            set_cookie(response, request, gateway, cookie)
+            set_session_cookie(response, request, gateway, cookie)
     request.state.user_id = principal.user.id
     return _session(gateway, principal, new_guest=current is None and earlier is None)
 
@@ -74,7 +73,7 @@ async def end_session(request: Request, gateway: GatewayDependency, response: Re
     """Sign out: end the session that the request carries, if there is one, and remove its cookie."""
     if bearer_token(request) is None:
         check_origin(request, gateway)
-    delete_cookies(response, request, gateway)
+    delete_session_cookies(response, request, gateway)
     try:
         identity = await identify(request, gateway)
     except NotAuthenticated:
@@ -107,7 +106,7 @@ async def end_sessions(
         await _end(gateway, identity.principal, except_id=identity.principal.session_id)
         return EndedSession()
     await _end(gateway, identity.principal)
-    delete_cookies(response, request, gateway)
+    delete_session_cookies(response, request, gateway)
     return EndedSession(logout_url=await logout_url(identity.principal, request, response, gateway))
 
 
@@ -182,7 +181,5 @@ def _is_from_browser(request: Request) -> bool:
 def _check_guests(request: Request, gateway: Gateway) -> None:
     if "guest" not in gateway.settings.modes:
         raise Forbidden("Guests are not allowed here. Sign in first.", code="guests_not_allowed")
-    wait = gateway.guests.admit(group_of(address_of(request)), gateway.now())
-    if wait:
-        RATE_LIMITED.labels("guests").inc()
-        raise TooMany("Too many new guests from this address. Wait a moment.", retry_after=wait)
+    address = group_of(address_of(request))
+    gateway.guests.require(address, "guests", "Too many new guests from this address. Wait a moment.")

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from gateway.auth.authentication import Account, AccountReader, delete_cookies
+from gateway.auth.authentication import Account, AccountReader, delete_session_cookies
 from gateway.bus.export import Export
 from gateway.context import GatewayDependency
 from gateway.errors import GatewayError, TooMany
@@ -75,5 +75,5 @@ async def erase_me(
 ) -> Nothing:
     """Erase the user: sessions and keys at once, chats and messages within minutes. This cannot be undone."""
     await gateway.store.ask(rpc.EraseUser(user_id=identity.user_id, actor_id=identity.user_id))
-    delete_cookies(response, request, gateway)
+    delete_session_cookies(response, request, gateway)
     return Nothing()

@@ -7,12 +7,11 @@ from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.auth.authentication import Reader, Writer, address_of, reader
+from gateway.auth.authentication import Reader, Writer, address_of, authorize
 from gateway.context import GatewayDependency
 from gateway.errors import Conflict, Forbidden, NotAuthenticated, NotFound, TooMany, Unavailable
 from gateway.http.requests import ChatId, JsonBody, ShareId, check_id
 from gateway.http.routing import StructRoute, raises
-from gateway.metrics import RATE_LIMITED
 from gateway.routes.schemas import CreatedShareLink, NewShareLink, Page, SharedChat
 from parley.contracts import rpc
 from parley.contracts.access.identity import digest
@@ -90,11 +89,9 @@ async def show_shared(
     if mode == "off":
         raise NotFound(NO_LINK)
     if mode == "members":
-        await reader(request, gateway)
-    wait = gateway.shared.admit(group_of(address_of(request)), gateway.now())
-    if wait:
-        RATE_LIMITED.labels("shared").inc()
-        raise TooMany("Too many requests from this address. Wait a moment.", retry_after=wait)
+        await authorize(request, gateway, "read")
+    address = group_of(address_of(request))
+    gateway.shared.require(address, "shared", "Too many requests from this address. Wait a moment.")
     shown = await gateway.store.ask(rpc.GetShared(token_digest=digest(token), after=after))
     response.headers.update(_HEADERS)
     return SharedChat(title=shown.title, messages=shown.items, next=shown.next)
