@@ -39,52 +39,28 @@ Before = Annotated[str | None, Query(max_length=1024, description="`next` of the
 _UNKNOWN_FIELD = re.compile(r"unknown field `([^`]*)`")
 _PLACE = re.compile(r" - at `\$([^`]*)`$")
 
-_PathId = Annotated[str, Path(json_schema_extra={"format": "uuid", "pattern": ID_PATTERN})]
+
+def _path_id(name: str, what: str) -> Any:
+    """Return the dependency that reads an id from the path."""
+
+    @raises(NotFound)
+    async def checked(
+        value: Annotated[str, Path(alias=name, json_schema_extra={"format": "uuid", "pattern": ID_PATTERN})],
+    ) -> str:
+        # Other text names nothing, and must not get into a subject.
+        if not is_id(value):
+            raise NotFound(f"There is no such {what}.")
+        return value
+
+    return Depends(checked)
 
 
-@raises(NotFound)
-async def _chat_id(chat_id: _PathId) -> str:
-    return _checked_id(chat_id, "chat")
-
-
-@raises(NotFound)
-async def _message_id(message_id: _PathId) -> str:
-    return _checked_id(message_id, "message")
-
-
-@raises(NotFound)
-async def _member_id(user_id: _PathId) -> str:
-    return _checked_id(user_id, "user")
-
-
-@raises(NotFound)
-async def _share_id(share_id: _PathId) -> str:
-    return _checked_id(share_id, "link")
-
-
-@raises(NotFound)
-async def _session_id(session_id: _PathId) -> str:
-    return _checked_id(session_id, "session")
-
-
-@raises(NotFound)
-async def _key_id(key_id: _PathId) -> str:
-    return _checked_id(key_id, "API key")
-
-
-ChatId = Annotated[str, Depends(_chat_id)]
-MessageId = Annotated[str, Depends(_message_id)]
-MemberId = Annotated[str, Depends(_member_id)]
-SessionId = Annotated[str, Depends(_session_id)]
-KeyId = Annotated[str, Depends(_key_id)]
-ShareId = Annotated[str, Depends(_share_id)]
-
-
-def _checked_id(value: str, what: str) -> str:
-    # Other text names nothing, and must not get into a subject.
-    if not is_id(value):
-        raise NotFound(f"There is no such {what}.")
-    return value
+ChatId = Annotated[str, _path_id("chat_id", "chat")]
+MessageId = Annotated[str, _path_id("message_id", "message")]
+MemberId = Annotated[str, _path_id("user_id", "user")]
+SessionId = Annotated[str, _path_id("session_id", "session")]
+KeyId = Annotated[str, _path_id("key_id", "API key")]
+ShareId = Annotated[str, _path_id("share_id", "link")]
 
 
 async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
