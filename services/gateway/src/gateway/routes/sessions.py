@@ -1,5 +1,6 @@
 """Sessions, the user of a session, and push tickets."""
 
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
@@ -31,6 +32,7 @@ from gateway.routes.schemas import EndedSession, Me, NewSession, Page, PushTicke
 from parley.contracts.access import identity as contract
 from parley.contracts.access.identity import Principal
 from parley.runtime.forwarded import group_of
+from parley.runtime.tokens import Kind
 
 TICKET_SECONDS = 60.0
 
@@ -125,15 +127,7 @@ async def show_me(gateway: GatewayDependency, identity: Reader) -> Me:
 @router.post("/push-ticket")
 async def create_ticket(gateway: GatewayDependency, identity: TicketHolder) -> PushTicket:
     """Create a ticket that authenticates one socket."""
-    principal = identity.principal
-    ticket, expires_at = gateway.keys.issue(
-        "ticket",
-        identity.user_id,
-        TICKET_SECONDS,
-        session_id=principal.session_id,
-        key_id=principal.key_id,
-        ends_at=principal.expires_at,
-    )
+    ticket, expires_at = _issue(gateway, "ticket", identity.principal, TICKET_SECONDS)
     return PushTicket(ticket=ticket, expires_at=expires_at)
 
 
@@ -157,19 +151,25 @@ async def _end(gateway: Gateway, principal: Principal, **which: str | None) -> N
 
 
 def _session(gateway: Gateway, principal: Principal, *, new_guest: bool) -> Session:
-    token, expires_at = gateway.keys.issue(
-        "access",
-        principal.user.id,
-        gateway.settings.access_token_seconds,
-        session_id=principal.session_id,
-        ends_at=principal.expires_at,
-    )
+    token, expires_at = _issue(gateway, "access", principal, gateway.settings.access_token_seconds)
     return Session(
         user_id=principal.user.id,
         access_token=token,
         expires_at=expires_at,
         new_guest=new_guest,
         user=Me.of(principal),
+    )
+
+
+def _issue(gateway: Gateway, kind: Kind, principal: Principal, seconds: float) -> tuple[str, datetime]:
+    """Return a token that ends with the session or the API key, and when it expires."""
+    return gateway.keys.issue(
+        kind,
+        principal.user.id,
+        seconds,
+        session_id=principal.session_id,
+        key_id=principal.key_id,
+        ends_at=principal.expires_at,
     )
 
 

@@ -21,7 +21,7 @@ from gateway.protocols.options import TurnIds
 from gateway.routes.schemas import Model, Title
 from parley.contracts import rpc
 from parley.contracts.limits import MAX_PAGE
-from parley.contracts.resources import Chat, Message
+from parley.contracts.resources import Message
 
 PATH: Final = "/openai/v1/conversations"
 _CONVERSATION: Final = "/{conversation_id}"
@@ -88,9 +88,7 @@ async def create_conversation(
     """Create a conversation; the same ``Idempotency-Key`` returns the same one."""
     metadata = _checked(gateway, identity, body.metadata or ConversationMetadata())
     chat_id = TurnIds.of(identity.user_id, request.headers).chat_id
-    return _conversation(
-        (await gateway.store.ask(rpc.CreateChat(user_id=identity.user_id, chat_id=chat_id, **metadata))).chat
-    )
+    return await _conversation(gateway, rpc.CreateChat(user_id=identity.user_id, chat_id=chat_id, **metadata))
 
 
 @router.get(_CONVERSATION)
@@ -99,7 +97,7 @@ async def show_conversation(
     gateway: GatewayDependency, identity: ProtocolReader, chat_id: ConversationId
 ) -> Conversation:
     """Show a conversation."""
-    return _conversation((await gateway.store.ask(rpc.GetChat(user_id=identity.user_id, chat_id=chat_id))).chat)
+    return await _conversation(gateway, rpc.GetChat(user_id=identity.user_id, chat_id=chat_id))
 
 
 @router.post(_CONVERSATION)
@@ -112,9 +110,7 @@ async def change_conversation(
 ) -> Conversation:
     """Change the title, the model or the system prompt of a conversation, which are its metadata."""
     metadata = _checked(gateway, identity, body.metadata)
-    return _conversation(
-        (await gateway.store.ask(rpc.UpdateChat(user_id=identity.user_id, chat_id=chat_id, **metadata))).chat
-    )
+    return await _conversation(gateway, rpc.UpdateChat(user_id=identity.user_id, chat_id=chat_id, **metadata))
 
 
 @router.delete(_CONVERSATION)
@@ -175,7 +171,8 @@ def _checked(gateway: Gateway, identity: Identity, metadata: ConversationMetadat
     return {name: value for name, value in msgspec.structs.asdict(metadata).items() if value is not None}
 
 
-def _conversation(chat: Chat) -> Conversation:
+async def _conversation(gateway: Gateway, request: rpc.Request[rpc.ChatReply]) -> Conversation:
+    chat = (await gateway.store.ask(request)).chat
     members = {"title": chat.title, "model": chat.model, "system_prompt": chat.system_prompt}
     return Conversation(
         id=conversation_id(chat.id),

@@ -2,11 +2,11 @@
 
 import contextlib
 from collections.abc import AsyncGenerator
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Path, Query
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from gateway.answers.events import AttemptStarted, Ended, Requested
 from gateway.answers.reader import AnswerRef
@@ -15,11 +15,10 @@ from gateway.auth.authentication import Identity, ProtocolReader, ProtocolWriter
 from gateway.context import Gateway, GatewayDependency
 from gateway.errors import Conflict, GatewayError, Invalid, NotFound, TooMany, Unavailable
 from gateway.http.event_response import EventResponse
-from gateway.http.event_stream import StreamRequest
 from gateway.http.requests import JsonBody, cancel_on_disconnect
 from gateway.http.routing import StructRoute, raises
 from gateway.protocols.openai import errors
-from gateway.protocols.openai.delivery import Delivery
+from gateway.protocols.openai.delivery import STREAMED, Delivery
 from gateway.protocols.openai.response_items import Item, input_items, item_of, references
 from gateway.protocols.openai.response_lists import After, Includes, ItemPage, Limit, Order, item_page
 from gateway.protocols.openai.responses_events import ResponseEvents, encode
@@ -38,8 +37,6 @@ PATH: Final = "/openai/v1/responses"
 _FIRST_SECONDS: Final = 1.0
 """How long a stream waits for output before it starts: an error until then is the response's status."""
 
-_STREAMED: Final[dict[int | str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
-
 router = APIRouter(prefix=PATH, tags=["OpenAI"], route_class=StructRoute)
 
 
@@ -57,7 +54,7 @@ class DeletedResponse(msgspec.Struct, frozen=True, kw_only=True):
 ResponseId = Annotated[AnswerRef, Depends(_answer_ref)]
 
 
-@router.post("", responses=_STREAMED)
+@router.post("", responses=STREAMED)
 @raises(NotFound, Conflict)
 async def create_response(
     request: Request,
@@ -70,23 +67,23 @@ async def create_response(
     ids = TurnIds.of(identity.user_id, request.headers)
     with tracing.span(f"POST {PATH}", kind="server", parent=request.headers):
         turn, is_new = await _new_turn(gateway, identity, body, options, ids)
-        ref = AnswerRef(chat_id=turn.chat_id, message_id=ids.answer_id)
         delivery = Delivery(
-            gateway,
-            identity,
-            ref,
+            gateway=gateway,
+            request=request,
+            identity=identity,
+            ref=AnswerRef(chat_id=turn.chat_id, message_id=ids.answer_id),
             stops=not (body.background or options.detach),
             deletes=not body.is_stored,
             from_key=ids.from_key,
         )
         await delivery.submit(turn, new_chat=is_new)
-    response = _Response(gateway, request, identity, ref, delivery)
+    response = _Response(delivery)
     if body.stream:
         return await response.stream(waits=not body.background)  # type: ignore[return-value]
     return await (response.now() if body.background else response.whole())
 
 
-@router.get("/{response_id}", responses=_STREAMED)
+@router.get("/{response_id}", responses=STREAMED)
 @raises(NotFound, TooMany, Unavailable)
 async def show_response(
     request: Request,
@@ -103,7 +100,7 @@ async def show_response(
         raise Invalid("Obfuscation is not supported.", field="include_obfuscation")
     if starting_after is not None and not stream:
         raise Invalid("starting_after is for streams: add stream=true.", field="starting_after")
-    response = _Response(gateway, request, identity, ref)
+    response = _Response(Delivery(gateway=gateway, request=request, identity=identity, ref=ref))
     if stream:
         return await response.stream(-1 if starting_after is None else starting_after)  # type: ignore[return-value]
     return await response.now()
@@ -115,8 +112,9 @@ async def cancel_response(
     request: Request, gateway: GatewayDependency, identity: ProtocolWriter, ref: ResponseId
 ) -> ResponseObject:
     """Stop the answer, which keeps its text so far. Without effect on one that has ended."""
-    await stop_and_wait(gateway, identity, ref, StreamRequest.of(request, identity.principal, ref.chat_id))
-    return await _Response(gateway, request, identity, ref).now()
+    delivery = Delivery(gateway=gateway, request=request, identity=identity, ref=ref)
+    await stop_and_wait(gateway, identity, ref, delivery.reader)
+    return await _Response(delivery).now()
 
 
 @router.delete("/{response_id}")
@@ -211,21 +209,12 @@ def _check_output(message: Message) -> None:
 
 
 class _Response:
-    """A response, as one client reads it.
+    """A response, as one client reads it, which may not be the one that asked for the answer."""
 
-    Args:
-        delivery: To the client that asked for the answer; None: this client reads what another request asked for.
-    """
-
-    def __init__(
-        self, gateway: Gateway, request: Request, identity: Identity, ref: AnswerRef, delivery: Delivery | None = None
-    ) -> None:
-        self._gateway = gateway
-        self._request = request
-        self._identity = identity
-        self._ref = ref
-        self._delivery = delivery or Delivery(gateway, identity, ref, stops=False, deletes=False, from_key=False)
-        self._reader = StreamRequest.of(request, identity.principal, ref.chat_id)
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+        self._answers = delivery.gateway.answers
+        self._ref = delivery.ref
         self._begin: bytes | None = b""
         """The events before the first output; None once the response has started."""
 
@@ -235,16 +224,10 @@ class _Response:
 
     async def whole(self) -> ResponseObject:
         """Return the response once it has ended. Raises AnswerFailed: it failed before it had output."""
-        try:
-            await cancel_on_disconnect(self._request, self._gateway.answers.wait_until_ended(self._ref, self._reader))
+        delivery = self._delivery
+        async with delivery.whole():
+            await cancel_on_disconnect(delivery.request, self._answers.wait_until_ended(self._ref, delivery.reader))
             turn = await self._turn()
-        except ClientDisconnect:
-            await self._delivery.abandon()
-            raise
-        except GatewayError:
-            await self._delivery.give_up()
-            raise
-        await self._delivery.complete()
         _check_output(turn.answer or turn.prompt)
         return response_object(turn, self._ref.message_id)
 
@@ -264,11 +247,11 @@ class _Response:
         response = EventResponse(
             encoded, error_event=events.error_event, abandoned=self._delivery.abandon, preface=self._start
         )
-        await response.wait_for_first(self._request, _FIRST_SECONDS)
+        await response.wait_for_first(self._delivery.request, _FIRST_SECONDS)
         return response
 
     async def _turn(self) -> rpc.TurnReply:
-        return await self._gateway.turns.get(self._identity, self._ref)
+        return await self._delivery.gateway.turns.get(self._delivery.identity, self._ref)
 
     def _start(self) -> bytes:
         begin, self._begin = self._begin or b"", None
@@ -282,7 +265,8 @@ class _Response:
             yield begin
         ended = False
         try:
-            async with contextlib.aclosing(self._gateway.answers.read(self._ref, self._reader, after=after)) as answer:
+            events_of_answer = self._answers.read(self._ref, self._delivery.reader, after=after)
+            async with contextlib.aclosing(events_of_answer) as answer:
                 async for event in answer:
                     ended = isinstance(event, Ended)
                     encoded = b"".join(map(encode, events.translate(event)))

@@ -1,7 +1,7 @@
 """The ids of responses, conversations and items: they encode the chat, the message and the position of the part."""
 
 import base64
-import binascii
+import contextlib
 import re
 import struct
 import uuid
@@ -13,7 +13,9 @@ from parley.contracts.ids import is_id
 
 ItemPrefix = Literal["msg", "rs", "fc", "fco", "mcp"]
 
-_ITEM_PREFIX: Final = re.compile(r"(?:msg|rs|fc|fco|mcp)_")
+_RESPONSE: Final = re.compile("resp_")
+_CONVERSATION: Final = re.compile("conv_")
+_ITEM: Final = re.compile("(?:msg|rs|fc|fco|mcp)_")
 _PLACE: Final = struct.Struct(">II")
 """The attempt and the index of an item."""
 
@@ -39,56 +41,37 @@ def item_id(prefix: ItemPrefix, message: AnswerRef, attempt: int, index: int) ->
 
 
 def answer_of(response: str) -> AnswerRef:
-    """Return the answer that a response's id names.
-
-    Raises:
-        NotFound: the id names nothing.
-    """
-    ids = _decode(response, "resp_", 2)
-    if ids is None:
-        raise NotFound(f"There is no response {response!r}.")
-    return AnswerRef(chat_id=ids[0], message_id=ids[1])
+    """Return the answer that a response's id names. Raises: NotFound: it names nothing."""
+    chat_id, answer_id = _decode("response", response, _RESPONSE, 2)
+    return AnswerRef(chat_id=chat_id, message_id=answer_id)
 
 
 def chat_of(conversation: str) -> str:
-    """Return the chat that a conversation's id names.
-
-    Raises:
-        NotFound: the id names nothing.
-    """
-    ids = _decode(conversation, "conv_", 1)
-    if ids is None:
-        raise NotFound(f"There is no conversation {conversation!r}.")
-    return ids[0]
+    """Return the chat that a conversation's id names. Raises: NotFound: it names nothing."""
+    return _decode("conversation", conversation, _CONVERSATION, 1)[0]
 
 
 def message_of(item: str) -> AnswerRef:
-    """Return the message that an item's id names.
-
-    Raises:
-        NotFound: the id names nothing.
-    """
-    prefix = _ITEM_PREFIX.match(item)
-    ids = _decode(item, prefix[0], 2, extra=_PLACE.size) if prefix else None
-    if ids is None:
-        raise NotFound(f"There is no item {item!r}.")
-    return AnswerRef(chat_id=ids[0], message_id=ids[1])
+    """Return the message that an item's id names. Raises: NotFound: it names nothing."""
+    chat_id, message_id = _decode("item", item, _ITEM, 2, extra=_PLACE.size)
+    return AnswerRef(chat_id=chat_id, message_id=message_id)
 
 
 def _encode(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-def _decode(text: str, prefix: str, count: int, *, extra: int = 0) -> list[str] | None:
-    """Return the UUIDs that ``text`` has behind its prefix, before ``extra`` bytes; None: it is not of this kind."""
-    if not text.startswith(prefix):
-        return None
-    encoded = text.removeprefix(prefix)
-    try:
-        data = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    if len(data) != 16 * count + extra:
-        return None
-    ids = [str(uuid.UUID(bytes=data[at : at + 16])) for at in range(0, 16 * count, 16)]
-    return ids if all(map(is_id, ids)) else None
+def _decode(kind: str, text: str, prefix: re.Pattern[str], count: int, *, extra: int = 0) -> list[str]:
+    """Return the UUIDs that ``text`` has behind its prefix, before ``extra`` bytes.
+
+    Raises:
+        NotFound: it is not an id of this kind.
+    """
+    if (found := prefix.match(text)) is not None:
+        encoded = text[found.end() :]
+        with contextlib.suppress(ValueError):
+            data = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
+            ids = [str(uuid.UUID(bytes=data[at : at + 16])) for at in range(0, 16 * count, 16)]
+            if len(data) == 16 * count + extra and all(map(is_id, ids)):
+                return ids
+    raise NotFound(f"There is no {kind} {text!r}.")
