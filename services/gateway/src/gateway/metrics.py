@@ -2,17 +2,19 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
 REQUESTS = Counter("parley_gateway_requests_total", "Requests answered", ["method", "route", "status"])
 REQUEST_SECONDS = Histogram(
     "parley_gateway_request_seconds",
     "From the request's head to the end of its answer (streams of events left out)",
     ["route"],
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+    buckets=_SECONDS,
 )
 PUBLISH_SECONDS = Histogram(
     "parley_gateway_publish_seconds",
     "From a prompt to the acknowledgement of its stream",
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+    buckets=_SECONDS,
 )
 PUBLISH_FAILURES = Counter(
     "parley_gateway_publish_failures_total", "Prompts that were not acknowledged in time and got a 503"

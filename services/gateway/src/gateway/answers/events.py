@@ -21,6 +21,9 @@ LAST: Final = (1 << 53) - 1
 NUMBERS: Final = 4
 """How many numbers an event other than :class:`PartDelta` has: a protocol may translate it to several events, numbered
 from the event's own number. A reader who has only some of these is given the event again."""
+CALL_ENDED: Final = frozenset({"complete", "failed", "denied"})
+"""The states of a call that has a result."""
+
 _ATTEMPT: Final = 1 << 32
 _DROPPED: Final = 0xC000_0000
 _ENDED: Final = 0xE000_0000

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from gateway.answers.events import (
+    CALL_ENDED,
     NUMBERS,
     REQUESTED,
     AnswerEvent,
@@ -35,8 +36,6 @@ UNANSWERED: Final = frozenset({"rejected", "deleted"})
 """The states of a prompt that gets no answer."""
 
 _NONE: Final[Mapping[PartKind, int]] = {"text": 0, "reasoning": 0}
-
-_CALL_ENDED: Final = frozenset({"complete", "failed", "denied"})
 
 
 class Gap(Exception):
@@ -176,7 +175,7 @@ class AnswerNumbers:
                 case Retrying():
                     unsent.append(event)
                     continue
-                case CallChanged() if event.call.status not in _CALL_ENDED:
+                case CallChanged() if event.call.status not in CALL_ENDED:
                     unsent.append(event)
                     continue
                 case Ended():
@@ -253,7 +252,7 @@ class _Call:
 
     @property
     def has_ended(self) -> bool:
-        return self.call.status in _CALL_ENDED
+        return self.call.status in CALL_ENDED
 
     def started(self) -> ToolCall:
         """Return the call as it was when it started, without arguments."""

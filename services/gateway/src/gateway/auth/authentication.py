@@ -67,7 +67,7 @@ async def identify(request: Request, gateway: Gateway) -> Identity | None:
             if (named := gateway.proxy_users.external(request)) is not None:
                 return Identity(await _principal_of_proxy(named, request, gateway), "proxy")
     cookie = session_cookie(request, gateway)
-    return None if cookie is None else Identity(await principal_of_cookie(cookie, gateway), "cookie")
+    return None if cookie is None else Identity(await _principal_of_cookie(cookie, gateway), "cookie")
 
 
 def _method_of(token: str, gateway: Gateway) -> Method | None:
@@ -94,8 +94,7 @@ async def _audited(request: Request, gateway: Gateway, method: Method | None) ->
         raise
 
 
-async def principal_of_cookie(cookie: str, gateway: Gateway) -> Principal:
-    """Return the principal of a session's cookie. Raises as :func:`identify`."""
+async def _principal_of_cookie(cookie: str, gateway: Gateway) -> Principal:
     if _SECRET.fullmatch(cookie) is None:
         raise NotAuthenticated("The session has ended. Start a new one.", code="session_ended")
     return await gateway.identities.by_session_secret(cookie)
@@ -105,14 +104,23 @@ async def _principal_of_proxy(named: External, request: Request, gateway: Gatewa
     """Return the principal of the user whom the proxy names, or of the browser's session if it is that user's."""
     assert gateway.proxy_users is not None
     principal = await gateway.proxy_users.find(named)
+    session = await session_before(request, gateway)
+    return principal if session is None or session.user.id != principal.user.id else session
+
+
+async def session_before(request: Request, gateway: Gateway) -> Principal | None:
+    """Return the principal of the browser's session; None when it has none, or one that has ended.
+
+    Raises:
+        Unavailable: chat-store does not answer.
+    """
     cookie = session_cookie(request, gateway)
     if cookie is None:
-        return principal
+        return None
     try:
-        session = await principal_of_cookie(cookie, gateway)
+        return await _principal_of_cookie(cookie, gateway)
     except (NotAuthenticated, Forbidden):
-        return principal
-    return session if session.user.id == principal.user.id else principal
+        return None
 
 
 async def _principal_of_token(token: str, gateway: Gateway) -> Principal:

@@ -74,7 +74,9 @@ def external_user(
             f"The user's id must have 1 to {_MAX_SUBJECT} characters that can be stored.", code="token_invalid"
         )
     groups = tuple(group for group in groups if len(group) <= _MAX_LENGTH)
-    role = None if admin_group is None else _role(groups, admin_group)
+    role: UserRole | None = None
+    if admin_group is not None:
+        role = "administrator" if admin_group in groups else "user"
     return External(
         issuer=issuer,
         subject=subject,
@@ -83,10 +85,6 @@ def external_user(
         groups=groups[:_MAX_GROUPS],
         role=role,
     )
-
-
-def _role(groups: tuple[str, ...], admin_group: str) -> UserRole:
-    return "administrator" if admin_group in groups else "user"
 
 
 def _claim(claims: Mapping[str, Any], path: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from gateway.auth import signing_keys
 from gateway.auth.claims import ClaimNames
 from gateway.auth.identities import Identities
-from gateway.auth.signing_keys import FixedKey, KeySource, PublishedKeys, fetch_json
+from gateway.auth.signing_keys import FixedKey, PublishedKeys, fetch_json
 from gateway.sign_in_settings import SignInSettings, split
 from parley.contracts.access.identity import Principal
 from parley.runtime.tokens import LEEWAY
@@ -19,7 +19,7 @@ class ForeignTokens:
 
     def __init__(self, settings: SignInSettings, identities: Identities) -> None:
         self._identities = identities
-        self._keys: KeySource
+        self._keys: FixedKey | PublishedKeys
         if settings.jwt_key is not None:
             self._keys = FixedKey(settings.jwt_key.get_secret_value())
         else:

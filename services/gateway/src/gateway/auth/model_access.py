@@ -4,15 +4,10 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import Forbidden, Invalid
 from gateway.http.requests import check_text
-from parley.contracts.access.models import AllowedModel, ModelCatalog
+from parley.contracts.access.models import ModelCatalog
 
 if TYPE_CHECKING:
     from gateway.auth.authentication import Identity
-
-
-def models_of(identity: "Identity", models: ModelCatalog) -> list[AllowedModel]:
-    """Return the models of the setting that the user may use."""
-    return models.of_user(identity.groups, identity.role)
 
 
 def check_model(model: str | None, identity: "Identity", models: ModelCatalog) -> str | None:

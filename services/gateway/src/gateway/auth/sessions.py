@@ -10,12 +10,11 @@ from starlette.responses import Response
 from gateway.auth.authentication import (
     address_of,
     delete_cookie,
-    principal_of_cookie,
-    session_cookie,
+    session_before,
     set_session_cookie,
 )
 from gateway.context import Gateway
-from gateway.errors import Forbidden, NotAuthenticated, Unavailable
+from gateway.errors import Unavailable
 from parley.contracts.access import identity as contract
 from parley.contracts.access.identity import External, Principal
 from parley.contracts.ids import new_id
@@ -73,21 +72,6 @@ async def start(
             await gateway.store.ask(ended)
         gateway.identities.revoke(contract.Revoked(user_id=replaced.user.id, session_id=replaced.session_id))
     return reply.principal
-
-
-async def session_before(request: Request, gateway: Gateway) -> Principal | None:
-    """Return the principal of the browser's session; None when it has none, or one that has ended.
-
-    Raises:
-        Unavailable: chat-store does not answer.
-    """
-    cookie = session_cookie(request, gateway)
-    if cookie is None:
-        return None
-    try:
-        return await principal_of_cookie(cookie, gateway)
-    except (NotAuthenticated, Forbidden):
-        return None
 
 
 async def logout_url(principal: Principal, request: Request, response: Response, gateway: Gateway) -> str | None:

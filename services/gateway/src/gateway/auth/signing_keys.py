@@ -6,7 +6,7 @@ import logging
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import jwt
 import msgspec
@@ -66,20 +66,13 @@ async def fetch_json(url: str) -> dict[str, Any]:
         raise Unavailable(f"The identity provider sends no JSON object: {url}: {error}") from error
 
 
-class KeySource(Protocol):
-    """Finds the key that a token names."""
-
-    async def find(self, key_id: str | None, algorithm: str) -> Any:
-        """Return the key. Raises: jwt.InvalidKeyError (there is none), Unavailable (it could not be fetched)."""
-
-
 class FixedKey:
     """The one key of an issuer that publishes none: a public key (PEM), or a secret for HS256."""
 
     def __init__(self, key: str) -> None:
         self._key = key
 
-    async def find(self, key_id: str | None, algorithm: str) -> Any:
+    async def find(self, key_id: str | None, algorithm: str) -> str:
         return self._key
 
 
@@ -158,7 +151,7 @@ class PublishedKeys:
 
 async def verify(
     token: str,
-    keys: KeySource,
+    keys: FixedKey | PublishedKeys,
     *,
     issuer: str,
     audience: str,

@@ -153,4 +153,4 @@ class Bus:
 
 
 def _unavailable() -> Unavailable:
-    return Unavailable("Messages cannot be accepted now. Nothing is lost; try again soon.", code="unavailable")
+    return Unavailable("Messages cannot be accepted now. Nothing is lost; try again soon.")

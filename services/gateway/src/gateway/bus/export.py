@@ -17,6 +17,8 @@ from parley.contracts.resources import Chat, Message
 
 VERSION: Final = 1
 
+_encode = msgspec.json.Encoder().encode
+
 
 class Export:
     """The export of one user; see :meth:`chunks`."""
@@ -111,7 +113,3 @@ class Export:
 def _with_completion(message: Message, completion: CompletionRequest | None) -> bytes:
     encoded = _encode(message)
     return encoded if completion is None else encoded[:-1] + b',"completion":' + _encode(completion) + b"}"
-
-
-def _encode(value: Any) -> bytes:
-    return msgspec.json.encode(value)

@@ -8,7 +8,8 @@ parser in small chunks and only while no request is queued; :class:`Connections`
 import asyncio
 import functools
 import http
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import httptools
@@ -55,7 +56,7 @@ class ConnectionLimits:
     head_seconds: float
     keep_alive_seconds: float
     write_seconds: float
-    trusted: TrustedProxies = field(default_factory=lambda: TrustedProxies(""))
+    trusted: TrustedProxies
 
 
 class Connections:
@@ -64,7 +65,7 @@ class Connections:
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
         self._open: dict[Connection, str] = {}
-        self._of_address: dict[str, int] = {}
+        self._of_address = Counter[str]()
         # Without a request in progress, the one that waits longest first.
         self._idle: dict[Connection, None] = {}
 
@@ -74,7 +75,7 @@ class Connections:
         At the limit for all, the connection that has waited longest for a request is closed for the new one.
         """
         key = "" if self.limits.trusted.trusts(address) else group_of(address)
-        if key and self._of_address.get(key, 0) >= self.limits.max_connections_per_address:
+        if key and self._of_address[key] >= self.limits.max_connections_per_address:
             return False
         if len(self._open) >= self.limits.max_connections:
             oldest = next(iter(self._idle), None)
@@ -83,7 +84,7 @@ class Connections:
             oldest.end("too_many")
             self.remove(oldest)
         self._open[connection] = key
-        self._of_address[key] = self._of_address.get(key, 0) + 1
+        self._of_address[key] += 1
         CONNECTIONS.set(len(self._open))
         return True
 

@@ -245,7 +245,7 @@ class EventStream:
     async def close(self) -> None:
         """Release the connection to push. Called whatever happened."""
         self._owner.forget(self)
-        await self._disconnect()
+        self._disconnect()
 
     async def _forward(self) -> AsyncIterator[bytes]:
         """Yield what push sends, until the response is complete.
@@ -297,7 +297,7 @@ class EventStream:
         Raises:
             PushRefused: the user may not read the chat any more, or the session has ended.
         """
-        await self._disconnect()
+        self._disconnect()
         # With jitter: a push that drains sends many streams away at once.
         backoff = Backoff(0.1, 3.0)
         ends = time.time() + _RECONNECT_SECONDS
@@ -322,7 +322,7 @@ class EventStream:
             return True
         return False
 
-    async def _disconnect(self) -> None:
+    def _disconnect(self) -> None:
         response, self._response = self._response, None
         if response is not None:
             response.close()

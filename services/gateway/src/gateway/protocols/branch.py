@@ -3,7 +3,8 @@
 import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import dropwhile, pairwise
 from typing import Any, Literal
 
@@ -46,10 +47,10 @@ class Branch:
 
     chat: Chat | None = None
     messages: Sequence[Message] = ()
-    _by_id: dict[str, Message] = field(init=False, default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self._by_id.update((message.id, message) for message in self.messages)
+    @cached_property
+    def _by_id(self) -> dict[str, Message]:
+        return {message.id: message for message in self.messages}
 
     def find(self, given: Given) -> Message | None:
         """Return the stored message."""

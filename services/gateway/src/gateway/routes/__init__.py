@@ -1,1 +1,1 @@
-"""The routes of design §5.2, one module per resource; each has ``add_routes``."""
+"""The routes of Parley's own interface, one module per resource; each has a ``router``."""

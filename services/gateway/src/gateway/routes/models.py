@@ -3,7 +3,6 @@
 from fastapi import APIRouter
 
 from gateway.auth.authentication import Reader
-from gateway.auth.model_access import models_of
 from gateway.context import GatewayDependency
 from gateway.http.routing import StructRoute
 from gateway.routes.schemas import Models, OfferedModel
@@ -17,7 +16,7 @@ async def list_models(gateway: GatewayDependency, identity: Reader) -> Models:
     if not gateway.models:
         offered = await gateway.store.list_models()
         return Models(items=offered.items, default=offered.default)
-    usable = models_of(identity, gateway.models)
+    usable = gateway.models.of_user(identity.groups, identity.role)
     default = gateway.models.default_of_user(identity.groups, identity.role)
     return Models(
         items=[model.name for model in usable],

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from gateway.auth.authentication import address_of, check_origin, delete_cookie, set_cookie
+from gateway.auth.authentication import address_of, check_origin, delete_cookie, session_before, set_cookie
 from gateway.auth.logout_token import refused
 from gateway.auth.oidc import SIGN_IN_SECONDS, OidcProvider, SignIn, SignInFailed
-from gateway.auth.sessions import id_token_cookie, id_token_path, page_address, session_before, start
+from gateway.auth.sessions import id_token_cookie, id_token_path, page_address, start
 from gateway.context import Gateway, GatewayDependency
 from gateway.errors import (
     Conflict,

@@ -4,11 +4,12 @@ The protocol: https://docs.ag-ui.com (version 1). The ``id`` of each event is it
 (``Last-Event-ID``).
 """
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from gateway.answers.events import (
+    CALL_ENDED,
     AnswerEvent,
     AttemptStarted,
     CallChanged,
@@ -22,8 +23,6 @@ from gateway.answers.events import (
 from gateway.errors import GatewayError, Unavailable
 from parley.contracts.completion import ToolCall
 from parley.contracts.resources import Message
-
-_RESULTS: Final = frozenset({"complete", "failed", "denied"})
 
 _encode = msgspec.json.Encoder().encode
 
@@ -119,7 +118,7 @@ class RunEvents:
 
     def _change(self, event: CallChanged) -> bytes:
         call = event.call
-        if call.status not in _RESULTS:
+        if call.status not in CALL_ENDED:
             # Not numbered: only the current status is reported.
             value = {"toolCallId": call.id, "status": call.status}
             return b"data: %b\n\n" % _encode({"type": "CUSTOM", "name": "parley.tool_call", "value": value})

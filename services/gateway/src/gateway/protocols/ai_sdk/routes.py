@@ -11,7 +11,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.answers.reader import AnswerRef
-from gateway.answers.turns import NewTurn
 from gateway.auth.authentication import Identity, ProtocolReader, ProtocolWriter
 from gateway.context import Gateway, GatewayDependency
 from gateway.errors import Conflict, Invalid, NotFound
@@ -61,13 +60,16 @@ async def chat(
     before = branch.before_newest(given)
     branch.check([*before, given[-1]] if newest is not None or given[-1].role == "assistant" else before)
     asking = _Asking(gateway, request, identity, body, branch)
+    reading = _Reading(gateway, request, identity, chat_id)
     with tracing.span(f"POST {PATH}", kind="server", parent=request.headers):
         if newest is not None and body.trigger == "regenerate-message" and newest.status != "queued":
-            reading = await asking.again(newest)
+            answer_id = await asking.again(newest)
         elif newest is not None and newest.role == "assistant":
-            reading = await asking.with_results(newest)
+            answer_id = await asking.with_results(newest)
+            reading.message_id = newest.id
         else:
-            reading = await asking.with_prompt(chat_id, before)
+            answer_id = await asking.with_prompt(chat_id, before)
+    reading.answers.append((answer_id, ()))
     return await reading.response()
 
 
@@ -93,7 +95,7 @@ async def stop_ai_sdk_chat(gateway: GatewayDependency, identity: ProtocolWriter,
 
 @dataclass(frozen=True)
 class _Asking:
-    """Asks for the answer to one request."""
+    """Asks for the answer to one request. Each method returns the id of the answer or of its prompt."""
 
     gateway: Gateway
     request: Request
@@ -101,23 +103,23 @@ class _Asking:
     body: ChatRequest
     branch: Branch
 
-    async def with_prompt(self, chat_id: str, before: Sequence[Given]) -> "_Reading":
+    async def with_prompt(self, chat_id: str, before: Sequence[Given]) -> str:
         """Submit the newest message. Without effect if it was submitted before."""
         parent_id = self.branch.parent_for(before)
         if self.body.message_id == self.body.messages[-1].id and not before:
             parent_id = None  # another version of the first message
         results = self.branch.results_before(before, outputs_of(self.body.messages[-2:-1]))
         turn = new_prompt(self.body, self.identity.user_id, chat_id, self._options(), parent_id, results)
-        return await self._submit(turn, new_chat=self.branch.chat is None)
+        await self.gateway.turns.submit(self.identity, turn, new_chat=self.branch.chat is None)
+        return turn.message_id
 
-    async def with_results(self, answer: Message) -> "_Reading":
+    async def with_results(self, answer: Message) -> str:
         """Submit the results of tools; their answer continues the same UI message."""
         turn = new_results(self.body, self.identity.user_id, self.branch, answer, self._options())
-        reading = await self._submit(turn)
-        reading.message_id = answer.id
-        return reading
+        await self.gateway.turns.submit(self.identity, turn)
+        return turn.message_id
 
-    async def again(self, message: Message) -> "_Reading":
+    async def again(self, message: Message) -> str:
         """Request another answer to a prompt, or next to an answer."""
         answer_id = TurnIds.of(self.identity.user_id, self.request.headers).answer_id
         reader = StreamRequest.of(self.request, self.identity.principal, message.chat_id)
@@ -131,19 +133,10 @@ class _Asking:
             model=self.body.model,
             when_busy=self._options().when_busy,
         )
-        return self._reading(message.chat_id, answer_id)
-
-    async def _submit(self, turn: NewTurn, *, new_chat: bool = False) -> "_Reading":
-        await self.gateway.turns.submit(self.identity, turn, new_chat=new_chat)
-        return self._reading(turn.chat_id, turn.message_id)
+        return answer_id
 
     def _options(self) -> Options:
         return Options.of(self.request.headers, self.body.metadata)
-
-    def _reading(self, chat_id: str, message_id: str) -> "_Reading":
-        reading = _Reading(self.gateway, self.request, self.identity, chat_id)
-        reading.answers.append((message_id, ()))
-        return reading
 
 
 @dataclass

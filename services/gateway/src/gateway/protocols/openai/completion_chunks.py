@@ -178,21 +178,17 @@ class CompletionChunks:
     def _delta(self, delta: dict[str, Any]) -> bytes:
         return self._chunk(_encode(delta))
 
-    def _chunk(self, delta: bytes) -> bytes:
-        return b'%b,"choices":[{"index":0,"delta":%b,"logprobs":null,"finish_reason":null}]%b' % (
+    def _chunk(self, delta: bytes, finish_reason: bytes = b"null") -> bytes:
+        return b'%b,"choices":[{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b}]%b' % (
             self._head,
             delta,
+            finish_reason,
             self._tail,
         )
 
     def _end(self, message: Message) -> bytes:
         _require_complete(message)
-        reason = _encode(_finish_reason(message))
-        last = b'%b,"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":%b}]%b' % (
-            self._head,
-            reason,
-            self._tail,
-        )
+        last = self._chunk(b"{}", _encode(_finish_reason(message)))
         usage = b""
         if self._include_usage:
             usage = b'%b,"choices":[],"usage":%b}\n\n' % (self._head, _encode(_usage(message.usage)))

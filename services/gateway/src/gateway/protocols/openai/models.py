@@ -6,7 +6,6 @@ import msgspec
 from fastapi import APIRouter
 
 from gateway.auth.authentication import Identity, ProtocolReader
-from gateway.auth.model_access import models_of
 from gateway.context import Gateway, GatewayDependency
 from gateway.errors import NotFound
 from gateway.http.routing import StructRoute, raises
@@ -45,5 +44,5 @@ async def show_api_model(gateway: GatewayDependency, identity: ProtocolReader, m
 
 async def _names(gateway: Gateway, identity: Identity) -> list[str]:
     if gateway.models:
-        return [model.name for model in models_of(identity, gateway.models)]
+        return [model.name for model in gateway.models.of_user(identity.groups, identity.role)]
     return (await gateway.store.list_models()).items

@@ -1,7 +1,7 @@
 """Items of OpenAI's Responses: the input as messages for the provider, and prompts and answers as items. No I/O."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import msgspec
@@ -259,44 +259,36 @@ class Part:
     call: ToolCall | None = None
 
 
-@dataclass(kw_only=True)
-class Parts:
-    """The parts of an answer that has ended, and the attempt that they are of."""
-
-    attempt: int = 0
-    items: list[Part] = field(default_factory=list)
-
-
-def parts_of(answer: Message) -> Parts:
-    """Return the parts of an answer, numbered as in its events; none while it runs."""
-    parts = Parts()
+def parts_of(answer: Message) -> tuple[int, list[Part]]:
+    """Return an answer's attempt and its parts, numbered as in its events; no parts while it runs."""
+    attempt, parts = 0, list[Part]()
     calls = {call.id: call for call in answer.tool_calls}
     for event in AnswerNumbers(answer.id).stored(answer):
         match event:
             case AttemptStarted():
-                parts.attempt = event.attempt
+                attempt = event.attempt
             case PartStarted():
                 call = event.call and calls.get(event.call.id, event.call)
-                parts.items.append(Part(kind=event.kind, call=call))
+                parts.append(Part(kind=event.kind, call=call))
             case PartDelta():
-                parts.items[event.index].text += event.text
+                parts[event.index].text += event.text
             case _:
                 pass
-    return parts
+    return attempt, parts
 
 
 def output_items(answer: Message | None) -> list[Item]:
     """Return an answer as items: one for each dropped attempt, then its parts when they are stored."""
     if answer is None:
         return []
-    parts = parts_of(answer)
+    current, parts = parts_of(answer)
     ref = AnswerRef(chat_id=answer.chat_id, message_id=answer.id)
-    items = [dropped_item(ref, attempt) for attempt in range(1, parts.attempt)]
+    items = [dropped_item(ref, attempt) for attempt in range(1, current)]
     whole = answer.status == "complete" and answer.finish_reason not in ("length", "content_filter")
-    last = len(parts.items) - 1
-    for index, part in enumerate(parts.items):
+    last = len(parts) - 1
+    for index, part in enumerate(parts):
         status = "completed" if whole or index < last or answer.status not in ANSWERED else "incomplete"
-        items.append(part_item(part, ref, parts.attempt, index, status))
+        items.append(part_item(part, ref, current, index, status))
     return items
 
 

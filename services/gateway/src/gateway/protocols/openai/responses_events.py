@@ -154,7 +154,7 @@ class ResponseEvents:
     def _end(self, event: Ended) -> Iterator[Item]:
         """End all items of the attempt, from the stored answer: done means stored. Then the response."""
         answer = event.message if event.message.role == "assistant" else None
-        parts = parts_of(answer).items if answer is not None else []
+        parts = [] if answer is None else parts_of(answer)[1]
         turn = msgspec.structs.replace(
             self._turn, **({"prompt": event.message} if answer is None else {"answer": answer})
         )

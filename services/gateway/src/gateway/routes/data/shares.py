@@ -3,6 +3,7 @@
 import secrets
 from typing import Annotated, Final
 
+import msgspec
 from fastapi import APIRouter, Depends, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
@@ -60,9 +61,7 @@ async def create_share_link(
     )
     link = (await gateway.store.ask(request)).link
     response.headers["Location"] = f"{gateway.settings.base_path}/v1/shared/{token}"
-    return CreatedShareLink(
-        id=link.id, chat_id=link.chat_id, live=link.live, tip_id=link.tip_id, created_at=link.created_at, token=token
-    )
+    return CreatedShareLink(**msgspec.structs.asdict(link), token=token)
 
 
 @router.delete("/chats/{chat_id}/shares/{share_id}", status_code=204)
