@@ -9,7 +9,6 @@ import asyncio
 import functools
 import http
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 import httptools
@@ -20,7 +19,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from gateway.errors import GatewayError, Malformed, TooLarge, TooMany
 from gateway.http.problems import error_response
 from gateway.metrics import CONNECTIONS, CONNECTIONS_ENDED
-from parley.runtime.forwarded import TrustedProxies, group_of
+from gateway.settings import Settings
+from parley.runtime.forwarded import group_of
 
 MAX_HEAD_BYTES = 32 * 1024
 """Request line and headers; likewise the trailers, and what frames two pieces of a chunked body."""
@@ -43,41 +43,27 @@ REFUSALS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConnectionLimits:
-    """See the settings of the same names.
-
-    Attributes:
-        trusted: Proxies. Each has many clients, so the limit for one address does not apply to theirs.
-    """
-
-    max_connections: int
-    max_connections_per_address: int
-    head_seconds: float
-    keep_alive_seconds: float
-    write_seconds: float
-    trusted: TrustedProxies
-
-
 class Connections:
-    """All connections of this process."""
+    """All connections of this process, which can have ``most`` at once."""
 
-    def __init__(self, limits: ConnectionLimits) -> None:
-        self.limits = limits
+    def __init__(self, settings: Settings, most: int) -> None:
+        self.settings = settings
+        self._most = most
+        self._trusted = settings.proxies
         self._open: dict[Connection, str] = {}
         self._of_address = Counter[str]()
         # Without a request in progress, the one that waits longest first.
         self._idle: dict[Connection, None] = {}
 
     def admit(self, connection: "Connection", address: str) -> bool:
-        """Count a new connection, or return False when its address has too many.
+        """Count a new connection, or return False when its address has too many. A trusted proxy has many clients.
 
         At the limit for all, the connection that has waited longest for a request is closed for the new one.
         """
-        key = "" if self.limits.trusted.trusts(address) else group_of(address)
-        if key and self._of_address[key] >= self.limits.max_connections_per_address:
+        key = "" if self._trusted.trusts(address) else group_of(address)
+        if key and self._of_address[key] >= self.settings.max_connections_per_address:
             return False
-        if len(self._open) >= self.limits.max_connections:
+        if len(self._open) >= self._most:
             oldest = next(iter(self._idle), None)
             if oldest is None:
                 return False
@@ -148,7 +134,7 @@ class Connection(HttpToolsProtocol):
     def __init__(self, connections: Connections, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._connections = connections
-        self._limits = connections.limits
+        self._settings = connections.settings
         self._admitted = False
         self.deadline: float | None = None
         self._unread = b""
@@ -175,7 +161,7 @@ class Connection(HttpToolsProtocol):
             return
         super().connection_made(transport)
         self.flow = _Flow(transport)
-        self._set_idle(self._limits.head_seconds)
+        self._set_idle(self._settings.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.remove(self)
@@ -203,12 +189,12 @@ class Connection(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._set_deadline(self._limits.write_seconds)
+        self._set_deadline(self._settings.write_seconds)
 
     def resume_writing(self) -> None:
         super().resume_writing()
         if self._responding is None:
-            self._set_idle(self._limits.keep_alive_seconds)
+            self._set_idle(self._settings.keep_alive_seconds)
         else:
             self.deadline = None
 
@@ -218,7 +204,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self._in_head = self._in_message = True
         if self._responding is None:
-            self._set_deadline(self._limits.head_seconds)
+            self._set_deadline(self._settings.head_seconds)
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -257,14 +243,14 @@ class Connection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if self.transport.is_closing():
             # The time to flush its buffer.
-            self._set_deadline(self._limits.write_seconds)
+            self._set_deadline(self._settings.write_seconds)
             return
         if self.pipeline:
             return
         self._feed()
         if self._responding is None and not self._refusal:
             # The rest of a body that is not read has the timeout of a head.
-            self._set_idle(self._limits.head_seconds if self._in_message else self._limits.keep_alive_seconds)
+            self._set_idle(self._settings.head_seconds if self._in_message else self._settings.keep_alive_seconds)
         elif self._responding is None:
             self._write_refusal()
 

@@ -12,7 +12,7 @@ from gateway.errors import GatewayError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_encoder = msgspec.json.Encoder()
+_encode = msgspec.json.Encoder().encode
 
 
 def raises(*errors: type[GatewayError]) -> Callable[[F], F]:
@@ -50,13 +50,11 @@ def _respond(endpoint: Callable[..., Awaitable[Any]], status: int) -> Callable[.
             return body
         given: Response | None = values.get("response")
         code = (given and given.status_code) or status
-        response = Response(status_code=code) if body is None else json_response(body, code)
+        response = Response(status_code=code)
+        if body is not None:
+            response = Response(_encode(body), code, media_type="application/json")
         if given is not None:
             response.raw_headers.extend(given.raw_headers)
         return response
 
     return respond
-
-
-def json_response(body: Any, status: int = 200) -> Response:
-    return Response(_encoder.encode(body), status, media_type="application/json")

@@ -12,7 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from gateway.errors import StartupError
-from gateway.http.connection_limits import Connection, ConnectionLimits, Connections
+from gateway.http.connection_limits import Connection, Connections
 from gateway.settings import Settings
 from parley.runtime import tasks
 
@@ -32,7 +32,7 @@ class HttpServer:
             StartupError: another program has the port.
         """
         self._listener = bind(settings.host, settings.port)
-        self._connections = Connections(_limits(settings))
+        self._connections = Connections(settings, min(settings.max_connections, _max_connections()))
         self._server = _Server(
             uvicorn.Config(
                 app,
@@ -74,17 +74,6 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Generator[None, None, None]:
         # Signals are the life cycle's (parley.runtime.lifecycle).
         yield
-
-
-def _limits(settings: Settings) -> ConnectionLimits:
-    return ConnectionLimits(
-        max_connections=min(settings.max_connections, _max_connections()),
-        max_connections_per_address=settings.max_connections_per_address,
-        head_seconds=settings.head_seconds,
-        keep_alive_seconds=settings.keep_alive_seconds,
-        write_seconds=settings.write_seconds,
-        trusted=settings.proxies,
-    )
 
 
 def _max_connections() -> int:

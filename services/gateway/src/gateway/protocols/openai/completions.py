@@ -1,6 +1,5 @@
 """``/openai/v1/chat/completions``."""
 
-import contextlib
 from collections.abc import AsyncGenerator
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from gateway.auth.authentication import ProtocolWriter
 from gateway.context import GatewayDependency
 from gateway.errors import Conflict, GatewayError, NotFound
 from gateway.http.event_response import EventResponse
-from gateway.http.requests import JsonBody, cancel_on_disconnect
+from gateway.http.requests import JsonBody
 from gateway.http.routing import StructRoute, raises
 from gateway.protocols.openai import errors
 from gateway.protocols.openai.completion_chunks import ChatCompletion, CompletionChunks, completion_of
@@ -55,7 +54,7 @@ async def create_chat_completion(
         await response.wait_for_first(request)
         return response  # type: ignore[return-value]
     async with delivery.whole():
-        message = await cancel_on_disconnect(request, gateway.answers.wait_until_ended(delivery.ref, delivery.reader))
+        message = await delivery.wait()
     return completion_of(message, body.model)
 
 
@@ -64,7 +63,7 @@ async def _chunks(delivery: Delivery, body: ChatCompletionRequest) -> AsyncGener
     chunks = CompletionChunks(body.model, include_usage=options is not None and bool(options.include_usage))
     ended = False
     try:
-        async with contextlib.aclosing(delivery.gateway.answers.read(delivery.ref, delivery.reader)) as events:
+        async with delivery.events() as events:
             async for event in events:
                 ended = isinstance(event, Ended)
                 if encoded := chunks.encode(event):

@@ -2,17 +2,21 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from starlette.requests import ClientDisconnect, Request
 
+from gateway.answers.events import AnswerEvent
 from gateway.answers.reader import AnswerRef
 from gateway.answers.turns import NewTurn
 from gateway.auth.authentication import Identity
 from gateway.context import Gateway
 from gateway.errors import GatewayError, OutcomeUnknown
 from gateway.http.event_stream import StreamRequest
+from gateway.http.requests import cancel_on_disconnect
+from parley.contracts.resources import Message
 
 STREAMED: Final[dict[int | str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
 """The additional response of a route whose answer may be a stream, for the OpenAPI document."""
@@ -48,9 +52,17 @@ class Delivery:
             await self.give_up()
             raise
 
+    def events(self, after: int = -1) -> AbstractAsyncContextManager[AsyncIterator[AnswerEvent]]:
+        """Return the answer's events, closed at the end of the context. Raises as ``AnswerReader.read``."""
+        return contextlib.aclosing(self.gateway.answers.read(self.ref, self.reader, after=after))
+
+    async def wait(self) -> Message:
+        """Return the answer when it has ended. Raises ClientDisconnect, and as ``AnswerReader.read``."""
+        return await cancel_on_disconnect(self.request, self.gateway.answers.wait_until_ended(self.ref, self.reader))
+
     @contextlib.asynccontextmanager
     async def whole(self) -> AsyncIterator[None]:
-        """Deliver the answer, also one that failed, which is read to its end within this context."""
+        """Deliver the answer, also one that failed, which is read to its end within the context."""
         try:
             yield
         except ClientDisconnect:

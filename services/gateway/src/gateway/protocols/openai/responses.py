@@ -1,11 +1,11 @@
 """``/openai/v1/responses``: a response is an answer in an ordinary chat (docs/decisions/0071)."""
 
-import contextlib
 from collections.abc import AsyncGenerator
 from typing import Annotated, Final, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Path, Query
+from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 
 from gateway.answers.events import AttemptStarted, Ended, Requested
@@ -15,7 +15,7 @@ from gateway.auth.authentication import Identity, ProtocolReader, ProtocolWriter
 from gateway.context import Gateway, GatewayDependency
 from gateway.errors import Conflict, GatewayError, Invalid, NotFound, TooMany, Unavailable
 from gateway.http.event_response import EventResponse
-from gateway.http.requests import JsonBody, cancel_on_disconnect
+from gateway.http.requests import JsonBody
 from gateway.http.routing import StructRoute, raises
 from gateway.protocols.openai import errors
 from gateway.protocols.openai.delivery import STREAMED, Delivery
@@ -149,7 +149,8 @@ async def _new_turn(
     """Return the turn of a request, and whether it begins a chat."""
     body = await _with_references(gateway, identity, body)
     content, completion = body.prompt_and_completion(options.metadata)
-    chat_id, parent_id = options.chat_id, msgspec.UNSET
+    chat_id = options.chat_id
+    parent_id: str | UnsetType = UNSET
     if options.chat_id is not None and (body.conversation or body.previous_response_id):
         raise Invalid("The chat is named twice.", field="metadata.parley.chat_id")
     if options.chat_id is not None and not body.is_stored:
@@ -158,7 +159,7 @@ async def _new_turn(
         chat_id = chat_of(body.conversation_id)
     elif body.previous_response_id is not None:
         previous = await _previous(gateway, identity, body.previous_response_id)
-        chat_id, parent_id = previous.chat_id, previous.message_id  # type: ignore[assignment]
+        chat_id, parent_id = previous.chat_id, previous.message_id
     turn = NewTurn(
         chat_id=chat_id or ids.chat_id,
         message_id=ids.message_id,
@@ -213,7 +214,6 @@ class _Response:
 
     def __init__(self, delivery: Delivery) -> None:
         self._delivery = delivery
-        self._answers = delivery.gateway.answers
         self._ref = delivery.ref
         self._begin: bytes | None = b""
         """The events before the first output; None once the response has started."""
@@ -224,9 +224,8 @@ class _Response:
 
     async def whole(self) -> ResponseObject:
         """Return the response once it has ended. Raises AnswerFailed: it failed before it had output."""
-        delivery = self._delivery
-        async with delivery.whole():
-            await cancel_on_disconnect(delivery.request, self._answers.wait_until_ended(self._ref, delivery.reader))
+        async with self._delivery.whole():
+            await self._delivery.wait()
             turn = await self._turn()
         _check_output(turn.answer or turn.prompt)
         return response_object(turn, self._ref.message_id)
@@ -265,8 +264,7 @@ class _Response:
             yield begin
         ended = False
         try:
-            events_of_answer = self._answers.read(self._ref, self._delivery.reader, after=after)
-            async with contextlib.aclosing(events_of_answer) as answer:
+            async with self._delivery.events(after) as answer:
                 async for event in answer:
                     ended = isinstance(event, Ended)
                     encoded = b"".join(map(encode, events.translate(event)))
