@@ -1,7 +1,5 @@
 """The composition root: builds push from its settings and runs it."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging
@@ -24,8 +22,6 @@ from push.transport.origins import Origins
 from push.transport.server import Server
 from push.transport.session import SessionContext
 from push.transport.tickets import Tickets
-
-__all__ = ["run"]
 
 log = logging.getLogger(__name__)
 

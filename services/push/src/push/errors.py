@@ -4,14 +4,10 @@
 ``NotAuthenticated`` (4401), ``TooMany`` (4429). ``HttpError`` carries a status and the fields of a problem.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import ClassVar
 
 from parley.contracts.frames import CloseCode
-
-__all__ = ["BadFrame", "HttpError", "NotAuthenticated", "Refused", "StartupError", "TicketExpired", "TooMany"]
 
 
 class StartupError(Exception):

@@ -3,8 +3,6 @@
 Counts of the delta path are plain numbers (:class:`push.rooms.readers.Counters`), read when somebody scrapes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
@@ -12,8 +10,6 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
-
-__all__ = ["ADDED_DELAY", "CLOSED", "REQUESTS", "Counts", "publish"]
 
 REQUESTS: Final = Counter(
     "parley_push_requests",

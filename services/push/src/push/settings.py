@@ -6,8 +6,6 @@ from parley.runtime.forwarded import TrustedProxies
 from parley.runtime.key_settings import KeySettings
 from parley.runtime.settings import check_base_path
 
-__all__ = ["Settings"]
-
 
 class Settings(KeySettings):
     """``HOST`` in the environment sets ``host``, and so on."""

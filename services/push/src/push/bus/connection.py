@@ -1,7 +1,5 @@
 """NATS as push uses it: live subjects in, requests out."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -19,8 +17,6 @@ from parley.runtime.nats.errors import TRANSIENT_ERRORS, BusUnavailable
 from parley.runtime.nats.requests import ask
 from push.bus.delta_headers import DeltaHeaders, parse_headers
 
-__all__ = ["Bus", "Handler", "LiveClient", "LiveSubscription"]
-
 log = logging.getLogger(__name__)
 
 Reply = TypeVar("Reply")
@@ -37,7 +33,7 @@ class LiveParser(Parser):  # type: ignore[misc,unused-ignore]
     goes on.
     """
 
-    def __init__(self, client: LiveClient) -> None:
+    def __init__(self, client: "LiveClient") -> None:
         super().__init__(client)
         self._client = client
 
@@ -79,7 +75,7 @@ class LiveClient(ReconnectingClient):
         self._live: dict[int, Handler] = {}
         self._ps = LiveParser(self)
 
-    async def subscribe_live(self, subject: str, handler: Handler) -> LiveSubscription:
+    async def subscribe_live(self, subject: str, handler: Handler) -> "LiveSubscription":
         """Call ``handler`` for each message.
 
         At most once. After a reconnect it goes on by itself; what came in between is lost.
@@ -135,7 +131,7 @@ class Bus:
         *,
         on_reconnected: Callable[[], Awaitable[None]],
         on_closed: Callable[[], Awaitable[None]],
-    ) -> Bus:
+    ) -> "Bus":
         """Connect; waits while no server answers yet."""
         client = LiveClient()
         options = connect_options(url, "push", on_closed=on_closed, on_reconnected=on_reconnected)
@@ -149,7 +145,7 @@ class Bus:
     async def close(self) -> None:
         await self._client.close()
 
-    async def subscribe(self, subject: str, handler: Handler) -> LiveSubscription:
+    async def subscribe(self, subject: str, handler: Handler) -> "LiveSubscription":
         """Pass all live messages of a subject to ``handler``. At most once.
 
         The server has the subscription before it receives any request made after this: what a reply does not contain

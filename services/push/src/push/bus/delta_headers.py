@@ -1,14 +1,10 @@
 """What the headers of a live message say in addition to its text."""
 
-from __future__ import annotations
-
 import contextlib
 from typing import Final, NamedTuple
 
 from parley.contracts.live import READ_AT
 from parley.runtime import tracing
-
-__all__ = ["DeltaHeaders", "parse_headers"]
 
 _TRACEPARENT: Final = tracing.TRACEPARENT.encode()
 _READ_AT: Final = READ_AT.lower().encode()

@@ -1,7 +1,5 @@
 """All rooms' requests of a process: at most so many at once, with backoff while chat-store is unavailable."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging
@@ -13,8 +11,6 @@ from parley.contracts.rpc import Request
 from parley.runtime.backoff import Backoff
 from parley.runtime.nats.errors import BusUnavailable, RpcRefused
 from push.metrics import REQUESTS
-
-__all__ = ["RequestBus", "RequestLimiter", "new_backoff"]
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,6 @@ No input or output. Sizes stay near those of the text itself: one byte buffer in
 each delta boundary.
 """
 
-from __future__ import annotations
-
 from array import array
 from bisect import bisect_left, bisect_right
 from typing import Literal, NamedTuple
@@ -16,8 +14,6 @@ from parley.contracts.assembly import default_layout, extend_layout, is_default,
 from parley.contracts.completion import Span, ToolCall, ToolDelta
 from parley.contracts.frames import Cursor, Kind
 from parley.contracts.rpc import GenerationSnapshot
-
-__all__ = ["AnswerText", "Run"]
 
 Status = Literal["requested", "running", "retrying"]
 

@@ -1,7 +1,5 @@
 """What takes one reader from its cursor to now, built once for all readers at the same position. No I/O."""
 
-from __future__ import annotations
-
 from typing import Final
 
 from parley.contracts.frames import Cursor
@@ -9,8 +7,6 @@ from push.rooms import frames
 from push.rooms.frames import MAX_TEXT, Position
 from push.rooms.framing import Frames
 from push.rooms.state import ChatState
-
-__all__ = ["CatchUp"]
 
 _MAX_BUILT: Final = 1024 * 1024
 """Bytes of JSON that are kept for others who are at the same place; and the most that one snapshot may have."""

@@ -1,7 +1,5 @@
 """The users' lists of chats: changes, sent to those of their sockets that asked for them."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from typing import Final, Protocol
@@ -17,8 +15,6 @@ from parley.runtime.tasks import Tasks
 from push.bus.connection import Handler
 from push.bus.request_limiter import new_backoff
 from push.rooms.framing import encode
-
-__all__ = ["RELIST", "ChatLists", "ListReader"]
 
 log = logging.getLogger(__name__)
 

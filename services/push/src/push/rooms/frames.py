@@ -1,7 +1,5 @@
 """The frames that a room sends, each with the cursor of a reader who has it. No I/O."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -21,20 +19,6 @@ from parley.contracts.resources import Chat, Message
 from push.rooms.answer_text import AnswerText
 from push.rooms.framing import Frames
 from push.rooms.history import History
-
-__all__ = [
-    "MAX_TEXT",
-    "Position",
-    "changes",
-    "cursor",
-    "deltas",
-    "gone",
-    "not_found",
-    "snapshot",
-    "started",
-    "unavailable",
-]
-
 
 MAX_TEXT: Final = 64 * 1024
 """About how much running text one frame of a catch-up holds. More follows when the reader has taken that."""

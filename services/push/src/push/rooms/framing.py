@@ -4,8 +4,6 @@ A server's websocket frames are not masked (RFC 6455 §5.1) and no extension is 
 socket. An event's ``id`` is the cursor of a reader who has the event, so it is shared, too.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from struct import Struct
 from typing import Final
@@ -13,8 +11,6 @@ from typing import Final
 import msgspec
 
 from parley.contracts.frames import Cursor, ServerFrame
-
-__all__ = ["PING", "Frames", "encode", "text_frame"]
 
 _TEXT: Final = 0x81  # FIN, opcode 1
 _LENGTH_16: Final = Struct("!BBH")
@@ -56,7 +52,7 @@ class Frames:
         self._events: bytes | None = None
 
     @classmethod
-    def of(cls, *items: tuple[ServerFrame, Cursor | None]) -> Frames:
+    def of(cls, *items: tuple[ServerFrame, Cursor | None]) -> "Frames":
         return cls([(_encoder.encode(frame), cursor) for frame, cursor in items])
 
     def __len__(self) -> int:

@@ -3,8 +3,6 @@
 No input or output.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from parley.contracts.access.policy import ChatAction, may_in_chat
@@ -12,8 +10,6 @@ from parley.contracts.limits import MAX_PAGE, MAX_REPLY_BYTES
 from parley.contracts.live import Changed
 from parley.contracts.resources import Chat, Message, Role
 from parley.contracts.rpc import SyncReply
-
-__all__ = ["History"]
 
 _MAX_PAGE = MAX_PAGE // 2
 """Messages of the newest page, as chat-store cuts it."""

@@ -7,16 +7,12 @@ process that publishes for the first time is published to, so that both know of 
 moves a reader's cursor, or happens in a chat with one member (``docs/decisions/0054``).
 """
 
-from __future__ import annotations
-
 from collections.abc import Set
 from typing import Final
 
 from parley.contracts.frames import Presence, PresenceState, PresentUser
 from parley.contracts.live import PresenceReport
 from push.rooms.framing import Frames
-
-__all__ = ["RoomPresence"]
 
 PUBLISH_INTERVAL: Final = 2.0
 HEARTBEAT: Final = 15.0

@@ -3,14 +3,10 @@
 No input or output: a reader writes through a function that it was given.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from parley.contracts.frames import Cursor
 from push.rooms.framing import Frames
-
-__all__ = ["Reader"]
 
 
 def _ignore() -> None:

@@ -1,7 +1,5 @@
 """The readers of a room: who they are, what each of them has, and what they are sent. No I/O."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,8 +12,6 @@ from push.rooms.frames import MAX_TEXT
 from push.rooms.framing import Frames, text_frame
 from push.rooms.reader import Reader
 from push.rooms.state import ChatState
-
-__all__ = ["Counters", "Readers"]
 
 
 @dataclass(slots=True)

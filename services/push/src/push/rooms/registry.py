@@ -1,7 +1,5 @@
 """All rooms of this process, and what keeps them true: flushing, anti-entropy, silence, reconnects."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import logging
@@ -17,8 +15,6 @@ from push.rooms.reader import Reader
 from push.rooms.readers import Counters
 from push.rooms.room import Room
 from push.rooms.room_sync import LiveBus, RoomSync
-
-__all__ = ["RoomBus", "Rooms", "Timing"]
 
 log = logging.getLogger(__name__)
 

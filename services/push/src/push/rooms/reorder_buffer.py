@@ -1,13 +1,9 @@
 """Live messages that came before the room could apply them. No I/O."""
 
-from __future__ import annotations
-
 from typing import Final, TypeVar
 
 from parley.contracts.frames import Delta, Generation
 from parley.contracts.live import Changed
-
-__all__ = ["ReorderBuffer"]
 
 _MAX_ITEMS: Final = 256
 _MAX_ENDED: Final = 8

@@ -8,8 +8,6 @@ cursors, :class:`Room` is the live state and the handling of gaps. The invariant
     the room's position as its cursor, any other has one of its own and is sent nothing until it can be brought to now.
 """
 
-from __future__ import annotations
-
 from collections.abc import Set
 
 from parley.contracts.access.policy import ChatAction
@@ -24,8 +22,6 @@ from push.rooms.readers import Counters, Readers
 from push.rooms.reorder_buffer import ReorderBuffer
 from push.rooms.state import ChatState
 from push.rooms.sync_requests import AnswerRequest, Request, SyncRequest
-
-__all__ = ["Room"]
 
 
 class Room:

@@ -1,7 +1,5 @@
 """Synchronises one room: its subscription, its requests, and what silence means."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time
@@ -24,8 +22,6 @@ from push.bus.request_limiter import RequestLimiter, new_backoff
 from push.rooms.presence import RoomPresence
 from push.rooms.room import Room
 from push.rooms.sync_requests import AnswerRequest, SyncRequest
-
-__all__ = ["LiveBus", "RoomSync", "Unsubscribe"]
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +80,7 @@ class RoomSync:
         tasks: Tasks,
         limiter: RequestLimiter,
         flush_soon: Callable[[Room], None],
-        on_news: Callable[[RoomSync], None],
+        on_news: Callable[["RoomSync"], None],
         *,
         quiet_after: float,
         process_id: str,

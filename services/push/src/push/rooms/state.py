@@ -1,14 +1,10 @@
 """What one room knows of its chat. No I/O."""
 
-from __future__ import annotations
-
 from parley.contracts.frames import Cursor
 from push.rooms import frames
 from push.rooms.answer_text import AnswerText
 from push.rooms.history import History
 from push.rooms.sync_requests import Resync
-
-__all__ = ["ChatState"]
 
 
 class ChatState:

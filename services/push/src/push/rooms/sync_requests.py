@@ -1,12 +1,8 @@
 """What a room asks, and which replies are newer than some event. No I/O."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from push.rooms.reader import Reader
-
-__all__ = ["AnswerRequest", "Request", "Resync", "SyncRequest"]
 
 
 class SyncRequest(NamedTuple):

@@ -1,14 +1,10 @@
 """A connection without its protocol: a write buffer with limits, a timer, the address that it is counted for."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol, cast
-
-__all__ = ["HIGH_WATER", "PIECE", "Connection", "ConnectionOwner"]
 
 HIGH_WATER: Final = 64 * 1024
 """Bytes in a write buffer above which a connection gets nothing more until it is down to a quarter."""
@@ -23,7 +19,7 @@ _MAX_UNSENT: Final = 1000
 class ConnectionOwner(Protocol):
     """What a connection reports to; see :class:`push.transport.server.Server`."""
 
-    def closed(self, connection: Connection) -> None: ...
+    def closed(self, connection: "Connection") -> None: ...
 
 
 class Connection(asyncio.Protocol):
@@ -51,7 +47,7 @@ class Connection(asyncio.Protocol):
         found = self._transport.get_extra_info("peername")
         return str(found[0]) if isinstance(found, tuple) else ""
 
-    def take_over(self, other: Connection) -> None:
+    def take_over(self, other: "Connection") -> None:
         """Become the protocol of ``other``'s transport; ``other`` must not use it any more."""
         other._cancel_timer()
         self._transport = other._transport

@@ -1,7 +1,5 @@
 """Cursors as clients send them: in ``watch``, and as the id of the last event. No I/O."""
 
-from __future__ import annotations
-
 from typing import Final
 
 import msgspec
@@ -9,8 +7,6 @@ import msgspec
 from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.frames import Cursor
 from push.errors import BadFrame
-
-__all__ = ["check_cursor", "parse_event_id"]
 
 _MAX_NUMBER: Final = 2**53  # what a JavaScript client can count to
 _MAX_ID: Final = 64

@@ -5,8 +5,6 @@ A second transport of the rooms, for networks that break websockets. h11 parses 
 gets a problem instead. A slow reader is paused like a slow socket: it costs a cursor, not a queue.
 """
 
-from __future__ import annotations
-
 import http
 import logging
 from typing import Final, Protocol
@@ -26,8 +24,6 @@ from push.transport.connection import Connection, ConnectionOwner
 from push.transport.http_request import StreamRequest
 from push.transport.identities import Identity
 from push.transport.session import SessionContext
-
-__all__ = ["EventStream"]
 
 log = logging.getLogger("push.access")
 

@@ -1,7 +1,5 @@
 """The request for a stream of events: who sends it, and from which page. No I/O."""
 
-from __future__ import annotations
-
 from urllib.parse import parse_qsl
 
 import h11
@@ -13,8 +11,6 @@ from parley.runtime.http_headers import CORS_REQUEST_HEADERS, CORS_RESPONSE_HEAD
 from push.errors import HttpError
 from push.transport.cursors import parse_event_id
 from push.transport.origins import Origins
-
-__all__ = ["StreamRequest"]
 
 
 class StreamRequest:

@@ -5,8 +5,6 @@ cannot reach is asked for (``rpc.store.find_revoked``): a connection that was op
 revocation is checked within seconds, and all connections each half minute and after a reconnect to NATS.
 """
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import logging
@@ -22,8 +20,6 @@ from parley.contracts.decoding import UNDECODABLE
 from parley.runtime.nats.errors import BusUnavailable, RpcRefused
 from parley.runtime.tokens import Claims
 from push.bus.request_limiter import RequestLimiter
-
-__all__ = ["Holder", "Identities", "Identity"]
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +41,7 @@ class Identity:
     ends_at: float | None = None
 
     @classmethod
-    def of(cls, claims: Claims) -> Identity:
+    def of(cls, claims: Claims) -> "Identity":
         """Return who a token was issued to."""
         ends_at = claims.ends_at
         return cls(claims.user_id, claims.session_id, claims.key_id, None if ends_at is None else ends_at.timestamp())

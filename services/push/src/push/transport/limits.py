@@ -1,13 +1,9 @@
 """How much one user, one address and one socket may ask for, and what the process itself has."""
 
-from __future__ import annotations
-
 import resource
 from typing import Final
 
 from push.errors import TooMany
-
-__all__ = ["Count", "FrameRate", "sockets_that_fit"]
 
 _OTHER_FILES: Final = 300
 """Open files that are no sockets of readers: NATS, the health server, and connections that are only refused."""

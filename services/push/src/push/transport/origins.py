@@ -4,12 +4,8 @@ A socket is authenticated by a ticket that a page of another origin cannot get, 
 strange pages from opening sockets at all. Programs send no ``Origin`` and pass.
 """
 
-from __future__ import annotations
-
 from ipaddress import ip_address
 from urllib.parse import urlsplit
-
-__all__ = ["Origins"]
 
 
 def _host(netloc: str) -> str | None:

@@ -1,7 +1,5 @@
 """The server of one process, for websockets and streams of events: who may connect, pings for all, and the drain."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import http
@@ -22,8 +20,6 @@ from push.transport.event_stream import EventStream
 from push.transport.limits import Count
 from push.transport.session import Session, SessionContext
 from push.transport.websocket import Socket
-
-__all__ = ["Server"]
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,5 @@
 """What one socket may do: authenticate, then watch chats."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from functools import partial
@@ -36,8 +34,6 @@ from push.transport.identities import Identities, Identity
 from push.transport.limits import Count, FrameRate
 from push.transport.origins import Origins
 from push.transport.tickets import Tickets
-
-__all__ = ["Session", "SessionContext", "SocketWriter"]
 
 log = logging.getLogger(__name__)
 

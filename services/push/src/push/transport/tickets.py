@@ -6,8 +6,6 @@ takes, and for its whole minute while NATS is away. That is enough for what it i
 passing, and a socket costs no request (``docs/decisions/0019``).
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import time
@@ -18,8 +16,6 @@ import msgspec
 
 from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.live import TicketUsed
-
-__all__ = ["Tickets"]
 
 log = logging.getLogger(__name__)
 

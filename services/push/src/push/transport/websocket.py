@@ -14,8 +14,6 @@ The handshake is given to the protocol alone, and what follows it only once it w
 before it knows whether the handshake is accepted, and fails on whatever comes after one that is refused.
 """
 
-from __future__ import annotations
-
 import asyncio
 import http
 import re
@@ -32,8 +30,6 @@ from push.errors import BadFrame, Refused
 from push.metrics import CLOSED
 from push.rooms.framing import PING, encode
 from push.transport.connection import Connection, ConnectionOwner
-
-__all__ = ["Handler", "Socket", "SocketOwner"]
 
 _MAX_HEAD: Final = 16 * 1024
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
@@ -67,16 +63,16 @@ class SocketOwner(ConnectionOwner, Protocol):
     max_frame_bytes: int
     auth_timeout: float
 
-    def admit(self, socket: Socket) -> bool:
+    def admit(self, socket: "Socket") -> bool:
         """Count a connection. False: there are too many, and it is dropped."""
 
-    def hand_over(self, socket: Socket, head: bytes, rest: bytes) -> bool:
+    def hand_over(self, socket: "Socket", head: bytes, rest: bytes) -> bool:
         """Give the connection to another protocol than websocket's, if the request asks for one."""
 
-    def refuse(self, socket: Socket, request: Request) -> tuple[http.HTTPStatus, str] | None:
+    def refuse(self, socket: "Socket", request: Request) -> tuple[http.HTTPStatus, str] | None:
         """Return why a handshake is refused, or None."""
 
-    def open(self, socket: Socket) -> Handler: ...
+    def open(self, socket: "Socket") -> Handler: ...
 
 
 class Socket(Connection):
