@@ -151,7 +151,7 @@ def test_a_status_and_its_body_become_a_code(status: int, body: Any, code: str, 
     ],
 )
 def test_an_error_within_an_answer_is_the_status_that_it_stands_for(error: Any, code: str) -> None:
-    assert error_mapping.from_stream(error).code == code
+    assert error_mapping.from_stream(error, model="").code == code
 
 
 def test_what_the_user_wrote_does_not_decide_what_the_error_is() -> None:

@@ -116,7 +116,7 @@ async def test_a_model_gets_the_offered_tools_of_its_servers(listed: dict[str, l
     assert names(found) == [("search", "a", "search"), ("read", "b", "read")]
     assert [found.server_of(tool) for tool in ("search", "read", "none")] == ["a", "b", UNKNOWN]
     assert (await tools.toolbox("gpt-5", taken={"own"})).server_of("own") is None
-    assert toolbox.Toolbox().server_of("none") is None
+    assert toolbox.Toolbox({}, ()).server_of("none") is None
     assert found.definitions[1] == {
         "type": "function",
         "function": {

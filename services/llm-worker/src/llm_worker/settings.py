@@ -42,12 +42,13 @@ class WorkerSettings(MigratedServiceSettings):
     @field_validator("openai_base_url")
     @classmethod
     def _is_http(cls, value: str | None) -> str | None:
-        if value is not None and not value.lower().startswith(("http://", "https://")):
+        if value is None:
+            return None
+        if not value.lower().startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
-        if value is not None and urlsplit(value).hostname is None:
+        if urlsplit(value).hostname is None:
             raise ValueError("names no host")
-        if value is not None:
-            urlsplit(value).port  # noqa: B018  # raises ValueError
+        urlsplit(value).port  # noqa: B018  # raises ValueError
         return value
 
     @field_validator("openai_api_key")

@@ -50,30 +50,22 @@ class Answer:
         )
 
     def book(
-        self, requested_tokens: int, written_tokens: int, input_tokens: int | None, output_tokens: int | None
+        self,
+        requested_tokens: int,
+        written_tokens: int,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
     ) -> None:
-        """Add the tokens of a request that the provider answered. Missing counts are estimated.
+        """Add the tokens of a request that the provider answered, here or to another worker.
 
         Args:
             requested_tokens: The estimated size of the context.
             written_tokens: The estimated size of what the model wrote.
-            input_tokens, output_tokens: As the provider counted them.
+            input_tokens, output_tokens: As the provider counted them. The estimates count where it did not.
         """
-        estimated = input_tokens is None or output_tokens is None
-        if input_tokens is None:
-            input_tokens = requested_tokens
-        if output_tokens is None:
-            output_tokens = written_tokens
-        self._add(input_tokens, output_tokens, estimated=estimated)
-
-    def book_estimate(self, requested_tokens: int, output_tokens: int) -> None:
-        """Add the estimated tokens of a request that another worker made."""
-        self._add(requested_tokens, output_tokens, estimated=True)
-
-    def _add(self, input_tokens: int, output_tokens: int, *, estimated: bool) -> None:
         before = self.usage or Usage(input_tokens=0, output_tokens=0)
         self.usage = Usage(
-            input_tokens=before.input_tokens + input_tokens,
-            output_tokens=before.output_tokens + output_tokens,
-            estimated=before.estimated or estimated,
+            input_tokens=before.input_tokens + (requested_tokens if input_tokens is None else input_tokens),
+            output_tokens=before.output_tokens + (written_tokens if output_tokens is None else output_tokens),
+            estimated=before.estimated or input_tokens is None or output_tokens is None,
         )

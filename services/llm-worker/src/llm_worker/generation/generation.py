@@ -146,9 +146,9 @@ class Generation:
             return
         requested_tokens = sum(map(context.tokens_of, claim.context)) + context.tokens_of_parameters(claim.parameters)
         for round_tokens in tokens_of_rounds(claim):
-            self._answer.book_estimate(requested_tokens + round_tokens, 0)
+            self._answer.book(requested_tokens + round_tokens, 0)
         for attempt in stored:
-            self._answer.book_estimate(requested_tokens, attempt.tokens)
+            self._answer.book(requested_tokens, attempt.tokens)
 
     async def _await_reply(self, claiming: asyncio.Task[Claimed | None]) -> None:
         """Store the attempt of a claim that was in flight at the cancellation, so that it can be released."""

@@ -172,7 +172,7 @@ class ToolRounds:
         if tool is None or refusal is not None:
             self._change(call, status="failed", result=refusal)
             return
-        if tool.needs_approval and call.status != "running":
+        if tool.server.needs_approval(tool.tool) and call.status != "running":
             self._change(call, status="awaiting_approval")
             if not await self._is_approved(call, tool.server.approval_timeout):
                 self._change(call, status="denied", result=DENIED)

@@ -204,7 +204,7 @@ def from_status(status: int, body: bytes, headers: Mapping[str, str], *, model: 
     return _error(status, reported, model=model, retry_after=max(delays, default=None))
 
 
-def from_stream(error: Any, *, model: str = "") -> ProviderError:
+def from_stream(error: Any, *, model: str) -> ProviderError:
     """Return the error that a response of status 200 reports: as the status that it stands for.
 
     Args:

@@ -6,7 +6,7 @@ import logging
 import re
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from llm_worker.tools.configuration import ToolServer
@@ -42,10 +42,6 @@ class Tool:
     connection: ServerConnection
     definition: dict[str, Any]
 
-    @property
-    def needs_approval(self) -> bool:
-        return self.server.needs_approval(self.tool)
-
 
 @dataclass(frozen=True)
 class Toolbox:
@@ -55,8 +51,8 @@ class Toolbox:
         client: The names of the client's own tools.
     """
 
-    tools: Mapping[str, Tool] = field(default_factory=dict)
-    client: Collection[str] = ()
+    tools: Mapping[str, Tool]
+    client: Collection[str]
 
     def server_of(self, name: str) -> str | None:
         """Return the name of the server of a tool; None for one that is left to the client.
