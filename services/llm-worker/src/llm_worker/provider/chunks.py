@@ -9,7 +9,7 @@ decode.
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -37,9 +37,9 @@ class UsualDelta(msgspec.Struct, gc=False):
 class UsualChoice(msgspec.Struct, gc=False):
     delta: UsualDelta
     finish_reason: str | None = None
-    index: int = 0
-    text: Any = None
-    error: Any = None
+    index: Literal[0] = 0
+    text: None = None
+    error: None = None
 
 
 class UsualUsage(msgspec.Struct, gc=False):
@@ -48,13 +48,13 @@ class UsualUsage(msgspec.Struct, gc=False):
 
 
 class UsualChunk(msgspec.Struct, gc=False):
-    """A chunk in which every field that is read has the type that the API documents."""
+    """A chunk in which every field that is read has the type that the API documents, and none reports an error."""
 
-    choices: list[UsualChoice]
+    choices: tuple[UsualChoice]
     usage: UsualUsage | None = None
-    error: Any = None
-    base_resp: Any = None
-    x_groq: Any = None
+    error: None = None
+    base_resp: None = None
+    x_groq: None = None
 
 
 decode_usual = msgspec.json.Decoder(UsualChunk).decode

@@ -180,14 +180,10 @@ class CompletionDecoder:
     def _apply_usual(self, chunk: chunks.UsualChunk, pieces: list[Piece]) -> bool:
         """Apply a chunk of the API's documented shape. If it holds more than is read here, do nothing and return
         False."""
-        if len(chunk.choices) != 1 or not (chunk.error is chunk.base_resp is chunk.x_groq is None):
-            return False
         choice = chunk.choices[0]
         delta = choice.delta
         reasoning = delta.reasoning_content or delta.reasoning
         if not reasoning and delta.reasoning_details is not None:
-            return False
-        if choice.index or choice.text is not None or choice.error is not None:
             return False
         if reasoning:
             self.progress += 1

@@ -15,6 +15,9 @@ MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
 """The most that one event may hold; a model's chunk is a few hundred bytes."""
 
 _BOM: Final = b"\xef\xbb\xbf"
+_CR: Final = ord("\r")
+_LF: Final = ord("\n")
+"""Numbers: Python finds a number in bytes ten times as fast as bytes in bytes."""
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -46,11 +49,13 @@ class EventDecoder:
         """Decode the bytes of one read and return the events that it completed."""
         if self.overflowed:
             return []
-        if b"\r" in chunk or self._after_cr:
+        if _CR in chunk or self._after_cr:
             chunk = self._with_line_feeds(chunk)
-        if not self._buffer and self._started and chunk.startswith(b"data: ") and _ends_with_first_line(chunk):
+        size = len(chunk) - 2
+        is_line = chunk.find(_LF) == size and chunk.endswith(b"\n\n") and chunk.startswith(b"data: ")
+        if is_line and self._started and not self._buffer and size <= self._max_event_bytes:
             # One whole event of one line: nearly every read while the model is slower than this process.
-            return [Event(b"", chunk[6:-2])] if len(chunk) - 2 <= self._max_event_bytes else self._overflow()
+            return [Event(b"", chunk[6:size])]
         if not chunk:
             return []
         if not self._ends_event(chunk):
@@ -136,7 +141,3 @@ def _event_of(block: bytes) -> Event | None:
         elif field == b"event":
             name = value
     return Event(name, b"\n".join(data)) if data else None
-
-
-def _ends_with_first_line(chunk: bytes) -> bool:
-    return chunk.endswith(b"\n\n") and chunk.find(b"\n") == len(chunk) - 2
