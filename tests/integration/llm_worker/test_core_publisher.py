@@ -38,7 +38,7 @@ async def test_frames_keep_their_order_whatever_else_is_published(nats_url: str)
     await wait_until_processed(receiver)
     publisher = CorePublisher(sender)
     for number in range(3000):
-        publisher.publish("live.a.delta", b"%d" % number)
+        publisher.publish(b"live.a.delta", b"%d" % number)
         if number % 3 == 0:
             await sender.publish("live.a.other", b"%d" % number)
         if number % 7 == 0:
@@ -57,8 +57,8 @@ async def test_bodies_and_headers_arrive_as_they_were(nats_url: str) -> None:
     publisher = CorePublisher(nc)
     bodies = [b"", b"\r\nPUB x 1\r\na\r\n", "🦜".encode(), bytes(range(256)) * 1000]
     for body in bodies:
-        publisher.publish("live.a.delta", body)
-        publisher.publish("live.a.delta", body, {"traceparent": "00-1-2-01", "other": "b"})
+        publisher.publish(b"live.a.delta", body)
+        publisher.publish(b"live.a.delta", body, {"traceparent": "00-1-2-01", "other": "b"})
     for body in bodies:
         plain, headed = await subscription.next_msg(5), await subscription.next_msg(5)
         assert (plain.data, plain.headers) == (body, None)
@@ -73,11 +73,11 @@ async def test_without_a_connection_frames_are_dropped(nats_server: NatsServer) 
     await wait_until_processed(nc)
     nats_server.kill()
     await eventually(lambda: not nc.is_connected)
-    publisher.publish("live.a.delta", b"lost")
+    publisher.publish(b"live.a.delta", b"lost")
     nats_server.start()
     await eventually(lambda: nc.is_connected)
     await wait_until_processed(nc)
-    publisher.publish("live.a.delta", b"kept")
+    publisher.publish(b"live.a.delta", b"kept")
     assert (await subscription.next_msg(5)).data == b"kept"
     await nc.close()
 
@@ -98,12 +98,12 @@ async def test_frames_are_dropped_above_the_high_water_mark(
     pause(nats_server.process.pid)
     try:
         for _ in range(100):
-            publisher.publish("live.a.delta", b"x" * 1_000_000)
+            publisher.publish(b"live.a.delta", b"x" * 1_000_000)
             await asyncio.sleep(0.001)
     finally:
         nats_server.process.send_signal(signal.SIGCONT)
     await sender.flush(timeout=30)
-    publisher.publish("live.a.delta", b"last")
+    publisher.publish(b"live.a.delta", b"last")
     await eventually(lambda: got and got[-1] == b"l")
     assert 1 <= len(got) < 100
     await sender.close()

@@ -110,7 +110,7 @@ class Live:
         self.frames: list[dict[str, Any]] = []
         self.on_frame: Callable[[], None] = lambda: None
 
-    def publish(self, subject: str, payload: bytes, headers: object = None) -> None:
+    def publish(self, subject: bytes, payload: bytes, headers: object = None) -> None:
         self.frames.append(msgspec.json.decode(payload))
         self.on_frame()
 

@@ -14,7 +14,6 @@ from llm_worker.generation import context
 from llm_worker.generation.answer import Answer
 from llm_worker.generation.approvals import Approvals
 from llm_worker.generation.cancel_scope import IdleTimeout
-from llm_worker.generation.content import Run
 from llm_worker.generation.dependencies import Dependencies
 from llm_worker.generation.lease import Lease
 from llm_worker.generation.live import LivePublisher
@@ -74,15 +73,8 @@ class Attempt:
         self._dependencies = dependencies
         self._backoff = backoff
         self._live = LivePublisher(dependencies.core, answer)
-        self._segments = SegmentWriter(
-            dependencies.js,
-            dependencies.segments,
-            answer.content,
-            chat_id=answer.chat_id,
-            generation_id=answer.generation_id,
-            attempt=answer.attempt,
-        )
-        self._rounds = ToolRounds(claim, answer, lease, dependencies, approvals, self._publish)
+        self._segments = SegmentWriter(dependencies.js, dependencies.segments, answer)
+        self._rounds = ToolRounds(claim, answer, lease, dependencies, approvals, self._live.deltas)
         self._round_seq = 0
         self._log_fields = {"chat_id": answer.chat_id, "generation_id": answer.generation_id}
 
@@ -244,12 +236,7 @@ class Attempt:
         # of an attempt whose lease has expired must not be published.
         self._lease.check()
         metrics.TOKEN_PATH.tokens += len(pieces)
-        self._publish(self._answer.content.add(pieces), headers)
-
-    def _publish(self, runs: list[Run], headers: dict[str, str] | None = None) -> None:
-        for run in runs:
-            self._segments.add(run)
-            self._live.delta(run, headers)
+        self._live.deltas(self._answer.content.add(pieces), headers)
 
     def _outcome(self, completion: CompletionDecoder, idle: IdleTimeout, *, has_calls: bool) -> Outcome:
         """Return how the answer ended.

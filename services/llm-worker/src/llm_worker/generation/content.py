@@ -4,7 +4,7 @@ One read, one delta (``docs/decisions/0003``): each read from the provider becom
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
@@ -24,7 +24,7 @@ _ORDER: Final[tuple[PartKind, ...]] = ("reasoning", "text", "tool")
 _encode = msgspec.json.Encoder().encode
 
 
-class Run(NamedTuple):
+class Run(msgspec.Struct, frozen=True, gc=False):
     """Consecutive pieces of one kind. ``from_``–``to`` number the model's chunks in it, from 1, without a gap.
 
     A change of a tool call is a run without text.
@@ -83,8 +83,7 @@ class AttemptContent:
     @property
     def tokens(self) -> int:
         """The estimated number of tokens that the model wrote."""
-        calls = sum(map(context.tokens_of_call, self.tool_calls))
-        return context.tokens_in(self.text) + context.tokens_in(self.reasoning) + calls
+        return context.tokens_written(self.text, self.reasoning, self.tool_calls)
 
     def add(self, pieces: Iterable[Piece]) -> list[Run]:
         """Append the pieces of one read and return the runs that they make."""

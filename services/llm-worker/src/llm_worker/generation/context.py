@@ -1,6 +1,6 @@
 """Fitting a conversation into the model's budget. No I/O."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -29,12 +29,17 @@ def tokens_in(text: str) -> int:
 def tokens_of(message: ContextMessage) -> int:
     """Estimate a message's tokens."""
     content = sum(map(_tokens_of_part, message.parts)) if message.parts else tokens_in(message.content)
-    return content + sum(map(tokens_of_call, message.tool_calls)) + _TOKENS_PER_MESSAGE
+    return content + sum(map(_tokens_of_call, message.tool_calls)) + _TOKENS_PER_MESSAGE
 
 
-def tokens_of_call(call: ToolCall) -> int:
+def _tokens_of_call(call: ToolCall) -> int:
     """Estimate the tokens of a call, as the model writes it: without its result."""
     return tokens_in(call.name) + tokens_in(call.arguments) + _TOKENS_PER_CALL
+
+
+def tokens_written(text: str, reasoning: str, calls: Iterable[ToolCall]) -> int:
+    """Estimate the tokens of what a model wrote."""
+    return tokens_in(text) + tokens_in(reasoning) + sum(map(_tokens_of_call, calls))
 
 
 def tokens_of_parameters(parameters: Mapping[str, Any]) -> int:

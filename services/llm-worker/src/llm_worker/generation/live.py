@@ -34,14 +34,14 @@ class CorePublisher:
         self._loop = asyncio.get_running_loop()
         self._commands: list[bytes] = []
 
-    def publish(self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None) -> None:
+    def publish(self, subject: bytes, payload: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Publish at the end of this turn of the event loop. Subject and headers are not validated."""
         if headers:
             head = _encode_headers(headers)
-            sizes = (subject.encode(), len(head), len(head) + len(payload))
+            sizes = (subject, len(head), len(head) + len(payload))
             command = b"HPUB %b %d %d\r\n%b%b\r\n" % (*sizes, head, payload)
         else:
-            command = b"PUB %b %d\r\n%b\r\n" % (subject.encode(), len(payload), payload)
+            command = b"PUB %b %d\r\n%b\r\n" % (subject, len(payload), payload)
         if not self._commands:
             self._loop.call_soon(self._flush)
         self._commands.append(command)
@@ -73,27 +73,29 @@ class LivePublisher:
     def __init__(self, publisher: CorePublisher, answer: Answer) -> None:
         self._publisher = publisher
         self._answer = answer
-        self._delta_subject = subjects.live_delta(answer.chat_id)
-        self._generation_subject = subjects.live_generation(answer.chat_id)
+        self._delta_subject = subjects.live_delta(answer.chat_id).encode()
+        self._generation_subject = subjects.live_generation(answer.chat_id).encode()
 
-    def delta(self, run: Run, headers: dict[str, str] | None) -> None:
-        """Publish new text, or news of a tool call.
+    def deltas(self, runs: list[Run], headers: dict[str, str] | None = None) -> None:
+        """Publish new text and news of tool calls.
 
         Args:
             headers: The span, with the first text of an attempt; the time of the read, about once a second; else none.
         """
         answer = self._answer
-        frame = Delta(
-            chat_id=answer.chat_id,
-            generation_id=answer.generation_id,
-            attempt=answer.attempt,
-            from_=run.from_,
-            to=run.to,
-            kind=run.kind,
-            text=run.text,
-            tool=run.tool,
-        )
-        self._publish(self._delta_subject, _encode(frame), headers)
+        for run in runs:
+            frame = Delta(
+                chat_id=answer.chat_id,
+                generation_id=answer.generation_id,
+                attempt=answer.attempt,
+                from_=run.from_,
+                to=run.to,
+                kind=run.kind,
+                text=run.text,
+                tool=run.tool,
+            )
+            self._publisher.publish(self._delta_subject, _encode(frame), headers)
+        metrics.TOKEN_PATH.deltas += len(runs)
 
     def generation(self, status: Literal["started", "retrying"], *, retry_at: datetime | None = None) -> None:
         """Publish that an attempt started, or when the next one will."""
@@ -106,8 +108,5 @@ class LivePublisher:
             status=status,
             retry_at=retry_at,
         )
-        self._publish(self._generation_subject, _encode(frame))
-
-    def _publish(self, subject: str, payload: bytes, headers: dict[str, str] | None = None) -> None:
-        self._publisher.publish(subject, payload, headers)
+        self._publisher.publish(self._generation_subject, _encode(frame))
         metrics.TOKEN_PATH.deltas += 1

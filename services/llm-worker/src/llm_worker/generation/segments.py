@@ -12,7 +12,7 @@ import nats.js.errors
 from nats.js import JetStreamContext
 
 from llm_worker.generation import context
-from llm_worker.generation.content import AttemptContent, Run
+from llm_worker.generation.answer import Answer
 from parley.contracts import subjects
 from parley.contracts.completion import Span, ToolCall
 from parley.contracts.decoding import UNDECODABLE
@@ -44,8 +44,7 @@ class StoredAttempt(NamedTuple):
     @property
     def tokens(self) -> int:
         """The estimated number of tokens that the model wrote."""
-        calls = sum(map(context.tokens_of_call, self.tool_calls))
-        return context.tokens_in(self.text) + context.tokens_in(self.reasoning) + calls
+        return context.tokens_written(self.text, self.reasoning, self.tool_calls)
 
 
 class SegmentInterval:
@@ -70,30 +69,18 @@ class SegmentWriter:
     written: the end carries the whole.
 
     Args:
-        content: Of the attempt; its runs are added here in the same turn of the event loop.
+        answer: Whose current attempt it is.
     """
 
-    def __init__(
-        self,
-        js: JetStreamContext,
-        interval: SegmentInterval,
-        content: AttemptContent,
-        *,
-        chat_id: str,
-        generation_id: str,
-        attempt: int,
-    ) -> None:
+    def __init__(self, js: JetStreamContext, interval: SegmentInterval, answer: Answer) -> None:
         self._js = js
         self._interval = interval
-        self._chat_id = chat_id
-        self._generation_id = generation_id
-        self._content = content
-        self._attempt = attempt
-        self._from = 1
-        self._to = 0
-        self._text: list[str] = []
-        self._reasoning: list[str] = []
-        self._calls_changed = False
+        self._answer = answer
+        # What the segments so far contain.
+        self._seq = 0
+        self._text_length = 0
+        self._reasoning_length = 0
+        self._calls: list[ToolCall] = []
         self._task: asyncio.Task[None]
 
     async def __aenter__(self) -> "SegmentWriter":
@@ -105,19 +92,12 @@ class SegmentWriter:
         if not self._task.cancelled() and (error := self._task.exception()) is not None:
             log.error("Segments are no longer written", exc_info=error)
 
-    def add(self, run: Run) -> None:
-        """Add what is new to the next segment."""
-        (self._text if run.kind == "text" else self._reasoning).append(run.text)
-        if run.tool is not None:
-            self._calls_changed = True
-        self._to = run.to
-
     async def _write(self) -> None:
         self._interval.writers += 1
         try:
             while True:
                 await asyncio.sleep(self._interval.seconds)
-                if self._to >= self._from:
+                if self._answer.content.seq > self._seq:
                     await self._publish(self._cut())
         finally:
             self._interval.writers -= 1
@@ -132,22 +112,22 @@ class SegmentWriter:
                 log.debug("Segment: %r", error)
 
     def _cut(self) -> GenerationSegment:
+        answer, content = self._answer, self._answer.content
+        text, reasoning, calls = content.text, content.reasoning, content.tool_calls
         segment = GenerationSegment(
-            chat_id=self._chat_id,
+            chat_id=answer.chat_id,
             occurred_at=datetime.now(UTC),
-            generation_id=self._generation_id,
-            attempt=self._attempt,
-            from_=self._from,
-            to=self._to,
-            text="".join(self._text),
-            reasoning="".join(self._reasoning),
-            tool_calls=self._content.tool_calls if self._calls_changed else [],
-            layout=self._content.layout,
+            generation_id=answer.generation_id,
+            attempt=answer.attempt,
+            from_=self._seq + 1,
+            to=content.seq,
+            text=text[self._text_length :],
+            reasoning=reasoning[self._reasoning_length :],
+            tool_calls=calls if calls != self._calls else [],
+            layout=content.layout,
         )
-        self._calls_changed = False
-        self._from = self._to + 1
-        self._text.clear()
-        self._reasoning.clear()
+        self._seq = content.seq
+        self._text_length, self._reasoning_length, self._calls = len(text), len(reasoning), calls
         return segment
 
 
