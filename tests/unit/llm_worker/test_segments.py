@@ -1,13 +1,19 @@
 """The stored segments of a generation are assembled to text."""
 
 from datetime import UTC, datetime
+from typing import cast
 
 import msgspec
 import pytest
+from nats.js import JetStreamContext
 
-from llm_worker.generation.segments import SegmentInterval, StoredAttempt, assemble
-from parley.contracts.completion import Span, ToolCall
+from llm_worker.generation import segments
+from llm_worker.generation.answer import Answer
+from llm_worker.generation.segments import SegmentInterval, SegmentWriter, StoredAttempt, assemble
+from llm_worker.provider.completion import Piece
+from parley.contracts.completion import Span, ToolCall, ToolDelta
 from parley.contracts.events import GenerationSegment
+from tests.support.waiting import eventually
 
 
 def segment(attempt: int, from_: int, to: int, text: str = "", reasoning: str = "") -> GenerationSegment:
@@ -64,3 +70,27 @@ def test_the_interval_grows_with_the_number_of_writers(writers: int, seconds: fl
     interval = SegmentInterval()
     interval.writers = writers
     assert interval.seconds == seconds
+
+
+async def test_each_segment_is_what_came_since_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored: list[GenerationSegment] = []
+
+    async def publish(js: object, segment: GenerationSegment, **_: object) -> None:
+        stored.append(segment)
+
+    monkeypatch.setattr(segments, "publish_durable", publish)
+    monkeypatch.setattr(segments, "_MIN_INTERVAL", 0.001)
+    answer = Answer(chat_id="c", generation_id="g", message_id="m")
+    call = ToolCall(id="a", name="clock", arguments="{}")
+    async with SegmentWriter(cast(JetStreamContext, None), SegmentInterval(), answer):
+        answer.content.add([Piece("reasoning", "Hm."), Piece("text", "It "), Piece("text", "is ")])
+        await eventually(lambda: len(stored) == 1)
+        answer.content.add([Piece("tool", "", ToolDelta(index=0, call=call)), Piece("text", "noon")])
+        await eventually(lambda: len(stored) == 2)
+        answer.content.add([Piece("text", ".")])
+        await eventually(lambda: len(stored) == 3)
+    assert [(each.from_, each.to) for each in stored] == [(1, 3), (4, 5), (6, 6)]
+    assert [each.text for each in stored] == ["It is ", "noon", "."]
+    assert [each.reasoning for each in stored] == ["Hm.", "", ""]
+    assert [each.tool_calls for each in stored] == [[], [call], []]
+    assert assemble(stored) == StoredAttempt(0, "It is noon.", "Hm.", (call,), tuple(answer.content.layout))
