@@ -11,12 +11,11 @@ import msgspec
 from parley.contracts.frames import Delta, Generation, Kind
 from parley.contracts.live import Changed
 from parley.contracts.rpc import GenerationSnapshot, SyncReply
-from push.rooms.reader import Reader
-from push.rooms.readers import Counters
+from push.metrics import Counters
 from push.rooms.room import Room
 from push.rooms.sync_requests import AnswerRequest, Request, SyncRequest
 from tests.support.chat_store.scripted_chat import CHAT_ID, ScriptedChat
-from tests.unit.push.world import Client
+from tests.unit.push.world import Client, make_reader
 
 Live = Changed | Generation | Delta
 
@@ -53,7 +52,7 @@ class Seat:
         self.client = client
         self.push = push
         self.pause_after = -1
-        self.reader = Reader("ann", self._write, client.cursor, events=client.events)
+        self.reader = make_reader("ann", self._write, client.cursor, events=client.events)
         push.room.readers.join(self.reader)
 
     def _write(self, data: bytes) -> None:

@@ -13,22 +13,22 @@ from parley.contracts.frames import CloseCode
 from parley.contracts.ids import new_id
 from parley.runtime.tokens import KeyRing
 from push.bus.request_limiter import RequestLimiter
+from push.metrics import Counters
 from push.rooms.chat_lists import ChatLists
 from push.rooms.reader import Reader
-from push.rooms.readers import Counters
 from push.rooms.registry import Rooms
 from push.rooms.room import Room
+from push.settings import Settings
 from push.transport import event_stream as module
 from push.transport.connection import Connection
 from push.transport.event_stream import EventStream
 from push.transport.identities import Identities
-from push.transport.origins import Origins
 from push.transport.session import SessionContext
 from push.transport.tickets import Tickets
 from tests.support.chat_store.scripted_chat import ScriptedChat
 from tests.support.waiting import eventually
 
-KEYS = KeyRing(["k" * 40])
+KEY = "k" * 40
 
 
 class Transport:
@@ -96,22 +96,12 @@ class OneRoom:
 
 def opened(*, ends_at: datetime | None = None) -> tuple[EventStream, Transport]:
     rooms = cast(Rooms, OneRoom(ScriptedChat()))
-    context = SessionContext(
-        rooms,
-        cast(ChatLists, None),
-        cast(Tickets, None),
-        Identities(cast(RequestLimiter, None)),
-        keys=KEYS,
-        origins=Origins(""),
-        max_sockets_per_user=5,
-        max_chats_per_user=5,
-        max_chats_per_socket=5,
-        frames_per_second=10,
-        frames_burst=10,
-    )
+    settings = Settings.model_validate({"nats_url": "nats://127.0.0.1", "secret_key": KEY})
+    identities = Identities(cast(RequestLimiter, None))
+    context = SessionContext(rooms, cast(ChatLists, None), cast(Tickets, None), identities, settings)
     stream, transport = EventStream(Owner(), context, new_id()), Transport()
     stream.connection_made(cast(asyncio.Transport, transport))
-    token = KEYS.issue("access", "ann", 60, ends_at=ends_at)[0]
+    token = KeyRing([KEY]).issue("access", "ann", 60, ends_at=ends_at)[0]
     stream.data_received(f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
     assert b'"type":"snapshot"' in transport.written
     return stream, transport

@@ -5,13 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from parley.contracts.frames import ChatFrame, Cursor, Delta, Generation, MessageFrame, Snapshot
+from push.metrics import Counters
 from push.rooms.framing import text_frame
 from push.rooms.reader import Reader
-from push.rooms.readers import Counters
 from push.rooms.room import Room
 from push.rooms.sync_requests import AnswerRequest, SyncRequest
 from tests.support.chat_store.scripted_chat import CHAT_ID, ScriptedChat
-from tests.unit.push.world import Client
+from tests.unit.push.world import Client, make_reader
 
 
 class Scene:
@@ -24,7 +24,7 @@ class Scene:
 
     def enter(self, client: Client | None = None, user: str = "ann") -> tuple[Client, Reader]:
         client = client or Client()
-        reader = Reader(user, client.write, client.cursor)
+        reader = make_reader(user, client.write, client.cursor)
         self.room.readers.join(reader)
         self.answer()
         return client, reader
@@ -103,7 +103,7 @@ def test_snapshots_are_built_once_for_joiners_at_the_same_place() -> None:
     scene.say(5)
     written: list[bytes] = []
     for _ in range(3):
-        scene.room.readers.join(Reader("ann", written.append))
+        scene.room.readers.join(make_reader("ann", written.append))
     assert written[0] is written[1] is written[2]
 
 
@@ -135,7 +135,7 @@ def test_many_cursors_cost_one_request() -> None:
         client = Client()
         client.version = version
         clients.append(client)
-        scene.room.readers.join(Reader("ann", client.write, Cursor(version=version)))
+        scene.room.readers.join(make_reader("ann", client.write, Cursor(version=version)))
     scene.answer()
     assert [request.after for request in scene.asked if isinstance(request, SyncRequest)] == [cursors[0]]
     for client in clients:
@@ -285,7 +285,7 @@ def test_who_waited_for_the_worker_is_not_sent_twice_what_came_meanwhile() -> No
     client = Client()
     cursor = Cursor(version=scene.store.version, generation_id=scene.store.ref.generation_id, attempt=9, seq=1)
     client.version = cursor.version
-    scene.room.readers.join(Reader("ann", client.write, cursor))
+    scene.room.readers.join(make_reader("ann", client.write, cursor))
     assert client.frames == []
     assert isinstance(scene.room.next_request(), AnswerRequest)
     scene.say(2)
@@ -314,7 +314,7 @@ def test_a_change_that_comes_while_another_is_asked_about_is_asked_about_too() -
 def test_a_change_that_comes_before_the_first_answer_is_kept() -> None:
     scene = Scene()
     client = Client()
-    scene.room.readers.join(Reader("ann", client.write))
+    scene.room.readers.join(make_reader("ann", client.write))
     request = scene.room.next_request()
     assert isinstance(request, SyncRequest)
     reply = scene.store.sync(request.after)
@@ -371,7 +371,7 @@ def test_cursors_that_nobody_was_given_are_one_place() -> None:
     written: list[bytes] = []
     for number in range(200):
         cursor = Cursor(version=scene.room.version, generation_id=f"invented-{number}", attempt=1, seq=number)
-        scene.room.readers.join(Reader("ann", written.append, cursor))
+        scene.room.readers.join(make_reader("ann", written.append, cursor))
     assert len({id(data) for data in written}) == 1
     for number in range(200):
         ref = scene.store.ref
@@ -379,7 +379,7 @@ def test_cursors_that_nobody_was_given_are_one_place() -> None:
         cursor = Cursor(
             version=scene.room.version, generation_id=ref.generation_id, attempt=1, seq=6 + number
         )  # further than anybody is
-        scene.room.readers.join(Reader("ann", written.append, cursor))
+        scene.room.readers.join(make_reader("ann", written.append, cursor))
     assert len(scene.room.readers.catch_up) <= 2
 
 

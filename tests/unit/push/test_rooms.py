@@ -18,13 +18,12 @@ from parley.runtime.nats.errors import BusUnavailable, NoResponder, RpcRefused
 from parley.runtime.tasks import end
 from push.bus.connection import Handler
 from push.bus.delta_headers import DeltaHeaders
-from push.metrics import ADDED_DELAY
+from push.metrics import ADDED_DELAY, Counters
 from push.rooms.reader import Reader
-from push.rooms.readers import Counters
 from push.rooms.registry import Rooms, Timing
 from tests.support.chat_store.scripted_chat import ScriptedChat
 from tests.support.waiting import eventually
-from tests.unit.push.world import Client
+from tests.unit.push.world import Client, make_reader
 
 Reply = TypeVar("Reply")
 
@@ -61,8 +60,8 @@ class FakeBus:
         self.subscriptions += 1
         return FakeSubscription(self, chat_id)
 
-    async def publish_presence(self, report: PresenceReport) -> None:
-        self.followed[report.chat_id](f"live.{report.chat_id}.presence".encode(), msgspec.json.encode(report), None)
+    async def publish(self, subject: str, event: PresenceReport) -> None:
+        self.followed[event.chat_id](subject.encode(), msgspec.json.encode(event), None)
 
     async def ask(self, request: rpc.Request[Reply], *, timeout: float, subject: str | None = None) -> Reply:
         match request:
@@ -133,7 +132,7 @@ async def running(bus: FakeBus, **timing: float) -> AsyncIterator[Rooms]:
 
 def join(rooms: Rooms, chat_id: str, user: str = "ann") -> tuple[Client, Reader]:
     client = Client()
-    reader = Reader(user, client.write)
+    reader = make_reader(user, client.write)
     rooms.join(rooms.room(chat_id), reader)
     return client, reader
 
@@ -269,7 +268,7 @@ async def test_a_reconnect_compares_at_once_and_asks_the_workers() -> None:
         await eventually(lambda: all(client.version > 0 for client in clients))
         store.say("text", 4)
         quiet.rename()
-        await rooms.reconnected()
+        rooms.reconnected()
         await eventually(lambda: clients[0].running is not None and clients[0].running.seq == 4)
         await eventually(lambda: clients[1].version == 2)
 

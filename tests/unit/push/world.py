@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 
@@ -23,10 +24,18 @@ from parley.contracts.frames import (
     Snapshot,
 )
 from parley.contracts.resources import Chat, Message
+from push.rooms.reader import Reader
 from push.transport.cursors import parse_event_id
 from tests.support.chat_store.scripted_chat import Said
 
 _server_frame = msgspec.json.Decoder(ServerFrame)
+
+
+def make_reader(
+    user_id: str, write: Callable[[bytes], object], cursor: Cursor | None = None, *, events: bool = False
+) -> Reader:
+    """Return a reader whose connection can take more."""
+    return Reader(user_id, write, cursor, write_long=write, dropped=lambda: None, events=events, writable=True)
 
 
 def unframe(data: bytes) -> list[ServerFrame]:

@@ -1,6 +1,5 @@
 """Run push: ``python -m push``."""
 
-import asyncio
 import logging
 import sys
 
@@ -21,11 +20,8 @@ def main() -> int:
     import_nats(settings.nats_url)
     from push.app import run
 
-    async def serve(stop: asyncio.Event) -> None:
-        await run(settings, stop)
-
     try:
-        return lifecycle.run(serve)
+        return lifecycle.run(lambda stop: run(settings, stop))
     except StartupError as error:
         log.critical("%s", error)
         return 1

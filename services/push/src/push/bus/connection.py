@@ -2,13 +2,12 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import msgspec
 from nats.aio.subscription import Subscription
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
-from parley.contracts import subjects
 from parley.contracts.live import PresenceReport, TicketUsed
 from parley.contracts.rpc import Request
 from parley.runtime.nats.client import ReconnectingClient
@@ -121,22 +120,16 @@ class LiveSubscription:
 class Bus:
     """A connection to NATS that comes back by itself."""
 
-    def __init__(self, client: LiveClient) -> None:
-        self._client = client
+    def __init__(self) -> None:
+        self._client = LiveClient()
 
-    @classmethod
     async def connect(
-        cls,
-        url: str,
-        *,
-        on_reconnected: Callable[[], Awaitable[None]],
-        on_closed: Callable[[], Awaitable[None]],
-    ) -> "Bus":
-        """Connect; waits while no server answers yet."""
-        client = LiveClient()
+        self, url: str, *, on_reconnected: Callable[[], Awaitable[None]], on_closed: Callable[[], Awaitable[None]]
+    ) -> Self:
+        """Connect, and return itself; waits while no server answers yet."""
         options = connect_options(url, "push", on_closed=on_closed, on_reconnected=on_reconnected)
-        await client.connect(**options)
-        return cls(client)
+        await self._client.connect(**options)
+        return self
 
     @property
     def connected(self) -> bool:
@@ -159,15 +152,8 @@ class Bus:
         except TRANSIENT_ERRORS as error:
             raise BusUnavailable(f"not subscribed: {error!r}") from error
 
-    async def publish_used_ticket(self, used: TicketUsed) -> None:
-        """Report a used ticket to all push processes. At most once."""
-        await self._publish(subjects.CTL_TICKET_USED, used)
-
-    async def publish_presence(self, report: PresenceReport) -> None:
-        """Report who reads a chat here to all push processes. At most once."""
-        await self._publish(subjects.live_presence(report.chat_id), report)
-
-    async def _publish(self, subject: str, event: PresenceReport | TicketUsed) -> None:
+    async def publish(self, subject: str, event: PresenceReport | TicketUsed) -> None:
+        """Report an event to all push processes. At most once."""
         if not self.connected:
             return
         try:

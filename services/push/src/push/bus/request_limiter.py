@@ -53,25 +53,22 @@ class RequestLimiter:
         """
         name, timeout = _REQUESTS[type(request)]
         outcome = "cancelled"
+        failure: BusUnavailable | None = None
         try:
             async with self._limit:
                 reply = await self._bus.ask(request, timeout=timeout, subject=subject)
             outcome = "ok"
+            return reply
         except RpcRefused as refusal:
             outcome = refusal.code
-            if subject is None:
-                self._note_store(None)
             raise
         except BusUnavailable as error:
-            outcome = "unavailable"
-            if subject is None:
-                self._note_store(error)
+            outcome, failure = "unavailable", error
             raise
         finally:
             REQUESTS.labels(name, outcome).inc()
-        if subject is None:
-            self._note_store(None)
-        return reply
+            if subject is None and outcome != "cancelled":
+                self._note_store(failure)
 
     async def wait(self, seconds: float) -> None:
         """Wait so long, or until chat-store is available again."""

@@ -12,7 +12,7 @@ from parley.contracts.frames import Invitations, Listed, Relist
 from parley.contracts.live import InvitationsChanged, ListChanged
 from parley.runtime.nats.errors import BusUnavailable
 from parley.runtime.tasks import Tasks
-from push.bus.connection import Handler
+from push.bus.connection import Bus, LiveSubscription
 from push.bus.request_limiter import new_backoff
 from push.rooms.framing import encode
 
@@ -37,24 +37,12 @@ class ListReader(Protocol):
         """Take a frame about the list. One that cannot be written is dropped, and ``Relist`` sent later."""
 
 
-class Unsubscribe(Protocol):
-    """See :class:`push.bus.connection.LiveSubscription`."""
-
-    async def unsubscribe(self) -> None: ...
-
-
-class ListBus(Protocol):
-    """What lists need of :class:`push.bus.connection.Bus`."""
-
-    async def subscribe(self, subject: str, handler: Handler, /) -> Unsubscribe: ...
-
-
 class _ChatList:
     """One user's list: one subscription, however many sockets the user has here."""
 
     def __init__(self) -> None:
         self.readers: set[ListReader] = set()
-        self.subscription: Unsubscribe | None = None
+        self.subscription: LiveSubscription | None = None
 
     def receive(self, _subject: bytes, payload: bytes, _headers: object = None) -> None:
         try:
@@ -80,7 +68,7 @@ class ChatLists:
     to a reader who could not take more) readers are sent ``Relist``.
     """
 
-    def __init__(self, bus: ListBus) -> None:
+    def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._lists: dict[str, _ChatList] = {}
         self._tasks = Tasks()

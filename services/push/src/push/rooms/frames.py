@@ -5,16 +5,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from parley.contracts.frames import (
-    ChatFrame,
-    Cursor,
-    Delta,
-    Error,
-    Generation,
-    MessageFrame,
-    RunningAnswer,
-    Snapshot,
-)
+from parley.contracts.frames import ChatFrame, Cursor, Delta, Error, Generation, MessageFrame, RunningAnswer, Snapshot
 from parley.contracts.resources import Chat, Message
 from push.rooms.answer_text import AnswerText
 from push.rooms.framing import Frames

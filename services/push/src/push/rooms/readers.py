@@ -1,10 +1,10 @@
 """The readers of a room: who they are, what each of them has, and what they are sent. No I/O."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from parley.contracts.frames import Cursor
 from parley.contracts.resources import Message
+from push.metrics import Counters
 from push.rooms import frames
 from push.rooms.answer_text import AnswerText
 from push.rooms.catch_up import CatchUp
@@ -12,16 +12,6 @@ from push.rooms.frames import MAX_TEXT
 from push.rooms.framing import Frames, text_frame
 from push.rooms.reader import Reader
 from push.rooms.state import ChatState
-
-
-@dataclass(slots=True)
-class Counters:
-    """What all rooms of a process did, as plain numbers: the path of a delta has no time for more."""
-
-    deltas: int = 0
-    frames: int = 0
-    bytes: int = 0
-    gaps: int = 0
 
 
 class FanOut:

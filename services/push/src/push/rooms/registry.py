@@ -4,17 +4,18 @@ import asyncio
 import itertools
 import logging
 import random
-from typing import Final, Protocol
+from dataclasses import dataclass
+from typing import Final
 
 from parley.contracts import rpc
 from parley.contracts.ids import new_id
 from parley.runtime.nats.errors import BusUnavailable, RpcRefused
 from parley.runtime.tasks import Tasks
-from push.bus.request_limiter import RequestBus, RequestLimiter, new_backoff
+from push.bus.request_limiter import RequestLimiter, new_backoff
+from push.metrics import Counters
 from push.rooms.reader import Reader
-from push.rooms.readers import Counters
 from push.rooms.room import Room
-from push.rooms.room_sync import LiveBus, RoomSync
+from push.rooms.room_sync import RoomBus, RoomSync
 
 log = logging.getLogger(__name__)
 
@@ -22,13 +23,7 @@ _CHUNK: Final = 1000
 _MAX_REQUESTS: Final = 64
 
 
-class RoomBus(LiveBus, RequestBus, Protocol):
-    """What rooms need of :class:`push.bus.connection.Bus`."""
-
-    @property
-    def connected(self) -> bool: ...
-
-
+@dataclass(frozen=True, kw_only=True)
 class Timing:
     """Times in seconds.
 
@@ -40,29 +35,20 @@ class Timing:
         snapshot_timeout: How long a reader waits for a first snapshot before it is sent ``unavailable``.
     """
 
-    def __init__(
-        self,
-        *,
-        tick: float = 0.5,
-        quiet: float = 5.0,
-        check: float = 15.0,
-        linger: float = 5.0,
-        snapshot_timeout: float = 10.0,
-    ) -> None:
-        self.tick = tick
-        self.quiet = quiet
-        self.check = check
-        self.linger = linger
-        self.snapshot_timeout = snapshot_timeout
+    tick: float = 0.5
+    quiet: float
+    check: float
+    linger: float = 5.0
+    snapshot_timeout: float = 10.0
 
 
 class Rooms:
     """Rooms by chat. ``watch_clock`` and ``check_versions`` keep them; a session needs the rest."""
 
-    def __init__(self, bus: RoomBus, counters: Counters, timing: Timing | None = None) -> None:
+    def __init__(self, bus: RoomBus, counters: Counters, timing: Timing) -> None:
         self._bus = bus
         self._counters = counters
-        self._timing = timing or Timing()
+        self._timing = timing
         self._rooms: dict[str, RoomSync] = {}
         self._tasks = Tasks()
         self._process_id = new_id()
@@ -169,7 +155,7 @@ class Rooms:
         """Ask nothing more."""
         await self._tasks.close()
 
-    async def reconnected(self) -> None:
+    def reconnected(self) -> None:
         """NATS is back: whatever came live meanwhile is lost."""
         self._limiter.retry_now()
         for sync in tuple(self._rooms.values()):

@@ -15,10 +15,11 @@ from parley.contracts.frames import Cursor, Delta, Generation
 from parley.contracts.live import Changed
 from parley.contracts.resources import GenerationRef
 from parley.contracts.rpc import GenerationSnapshot, SyncReply
+from push.metrics import Counters
 from push.rooms.answer_text import AnswerText
 from push.rooms.framing import Frames
 from push.rooms.history import History
-from push.rooms.readers import Counters, Readers
+from push.rooms.readers import Readers
 from push.rooms.reorder_buffer import ReorderBuffer
 from push.rooms.state import ChatState
 from push.rooms.sync_requests import AnswerRequest, Request, SyncRequest

@@ -18,7 +18,7 @@ from parley.runtime.tasks import Tasks, end
 from push import metrics
 from push.bus.connection import Handler
 from push.bus.delta_headers import DeltaHeaders
-from push.bus.request_limiter import RequestLimiter, new_backoff
+from push.bus.request_limiter import RequestBus, RequestLimiter, new_backoff
 from push.rooms.presence import RoomPresence
 from push.rooms.room import Room
 from push.rooms.sync_requests import AnswerRequest, SyncRequest
@@ -32,15 +32,20 @@ _presence = msgspec.json.Decoder(PresenceReport)
 
 
 class Unsubscribe(Protocol):
+    """See :class:`push.bus.connection.LiveSubscription`."""
+
     async def unsubscribe(self) -> None: ...
 
 
-class LiveBus(Protocol):
-    """What a room needs of :class:`push.bus.connection.Bus`."""
+class RoomBus(RequestBus, Protocol):
+    """What rooms need of :class:`push.bus.connection.Bus`."""
+
+    @property
+    def connected(self) -> bool: ...
 
     async def subscribe(self, subject: str, handler: Handler) -> Unsubscribe: ...
 
-    async def publish_presence(self, report: PresenceReport) -> None: ...
+    async def publish(self, subject: str, event: PresenceReport) -> None: ...
 
 
 class RoomSync:
@@ -76,7 +81,7 @@ class RoomSync:
     def __init__(
         self,
         room: Room,
-        bus: LiveBus,
+        bus: RoomBus,
         tasks: Tasks,
         limiter: RequestLimiter,
         flush_soon: Callable[[Room], None],
@@ -132,7 +137,7 @@ class RoomSync:
         room, presence = self.room, self.presence
         report = presence.step(room.readers.user_ids() if len(room.members) > 1 else frozenset(), room.members, now)
         if report is not None:
-            self._tasks.start(self._bus.publish_presence(report))
+            self._tasks.start(self._bus.publish(subjects.live_presence(report.chat_id), report))
         if presence.frames is not None:
             room.readers.send_presence(presence.number, presence.frames)
 

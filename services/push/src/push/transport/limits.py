@@ -1,9 +1,12 @@
 """How much one user, one address and one socket may ask for, and what the process itself has."""
 
+import logging
 import resource
 from typing import Final
 
 from push.errors import TooMany
+
+log = logging.getLogger(__name__)
 
 _OTHER_FILES: Final = 300
 """Open files that are no sockets of readers: NATS, the health server, and connections that are only refused."""
@@ -19,7 +22,11 @@ def sockets_that_fit(wanted: int) -> int:
     if soft != resource.RLIM_INFINITY and soft < needed:
         soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - _OTHER_FILES))
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    fitting = max(1, soft - _OTHER_FILES)
+    log.warning("Taking %d sockets and not MAX_SOCKETS: the system allows no more open files", fitting)
+    return fitting
 
 
 class Count:
@@ -45,9 +52,9 @@ class Count:
             raise TooMany(f"too many {self._what}")
         self._counts[owner] = count + 1
 
-    def remove(self, owner: str, number: int = 1) -> None:
-        """Take ``number`` back; an owner with none left is forgotten."""
-        count = self._counts[owner] - number
+    def remove(self, owner: str) -> None:
+        """Take one back; an owner with none left is forgotten."""
+        count = self._counts[owner] - 1
         if count:
             self._counts[owner] = count
         else:

@@ -15,9 +15,10 @@ from parley.contracts.frames import CloseCode
 from parley.runtime.forwarded import TrustedProxies, group_of
 from parley.runtime.settings import below
 from push.errors import TooMany
+from push.settings import Settings
 from push.transport.connection import Connection
 from push.transport.event_stream import EventStream
-from push.transport.limits import Count
+from push.transport.limits import Count, sockets_that_fit
 from push.transport.session import Session, SessionContext
 from push.transport.websocket import Socket
 
@@ -56,33 +57,22 @@ class Server:
     is counted for the client that it names in the handshake.
     """
 
-    def __init__(
-        self,
-        context: SessionContext,
-        *,
-        proxies: TrustedProxies,
-        max_sockets: int,
-        max_sockets_per_address: int,
-        max_frame_bytes: int,
-        auth_timeout: float,
-        ping_interval: float,
-        base_path: str = "",
-    ) -> None:
-        self._base_path = base_path
+    def __init__(self, context: SessionContext, settings: Settings) -> None:
         self._context = context
-        self._proxies = proxies
-        self._max_sockets = max_sockets
-        self._max_per_address = max_sockets_per_address
-        self._addresses = Count(max_sockets_per_address + _REFUSED_AT_ONCE, "connections")
-        self.max_frame_bytes = max_frame_bytes
-        self.auth_timeout = auth_timeout
-        self._ping_interval = ping_interval
+        self._base_path = settings.base_path
+        self._proxies = TrustedProxies(settings.trusted_proxies)
+        self._max_sockets = sockets_that_fit(settings.max_sockets)
+        self._max_per_address = settings.max_sockets_per_address
+        self._addresses = Count(settings.max_sockets_per_address + _REFUSED_AT_ONCE, "connections")
+        self.max_frame_bytes = settings.max_frame_bytes
+        self.auth_timeout = settings.auth_timeout
+        self._ping_interval = settings.ping_interval
         self._sockets: dict[Connection, None] = {}
         self._server: asyncio.Server | None = None
         self._draining = False
         self._empty = asyncio.Event()
         # Sockets by the slot of the interval in which they are pinged: one timer for all, spread over time.
-        self._slots: list[dict[Socket, None]] = [{} for _ in range(max(1, math.ceil(ping_interval)))]
+        self._slots: list[dict[Socket, None]] = [{} for _ in range(max(1, math.ceil(settings.ping_interval)))]
         self._slot = 0
 
     @property

@@ -29,6 +29,7 @@ from push.rooms.chat_lists import RELIST, ChatLists
 from push.rooms.reader import Reader
 from push.rooms.registry import Rooms
 from push.rooms.room import Room
+from push.settings import Settings
 from push.transport.cursors import check_cursor
 from push.transport.identities import Identities, Identity
 from push.transport.limits import Count, FrameRate
@@ -58,31 +59,17 @@ class SessionContext:
     """What all sessions and streams of events of a process share."""
 
     def __init__(
-        self,
-        rooms: Rooms,
-        lists: ChatLists,
-        tickets: Tickets,
-        identities: Identities,
-        *,
-        keys: tokens.KeyRing,
-        origins: Origins,
-        max_sockets_per_user: int,
-        max_chats_per_user: int,
-        max_chats_per_socket: int,
-        frames_per_second: float,
-        frames_burst: int,
+        self, rooms: Rooms, lists: ChatLists, tickets: Tickets, identities: Identities, settings: Settings
     ) -> None:
         self.rooms = rooms
         self.lists = lists
         self.tickets = tickets
         self.identities = identities
-        self.keys = keys
-        self.origins = origins
-        self.sockets = Count(max_sockets_per_user, "sockets")
-        self.chats = Count(max_chats_per_user, "chats")
-        self.max_chats = max_chats_per_socket
-        self.frames_per_second = frames_per_second
-        self.frames_burst = frames_burst
+        self.settings = settings
+        self.keys = settings.key_ring
+        self.origins = Origins(settings.allowed_origins)
+        self.sockets = Count(settings.max_sockets_per_user, "sockets")
+        self.chats = Count(settings.max_chats_per_user, "chats")
         self.clock = asyncio.get_running_loop().time
         self.sessions: dict[str, set[Session]] = {}
 
@@ -106,7 +93,8 @@ class Session:
     def __init__(self, context: SessionContext, socket: SocketWriter) -> None:
         self._context = context
         self._socket = socket
-        self._rate = FrameRate(context.frames_per_second, context.frames_burst, context.clock())
+        settings = context.settings
+        self._rate = FrameRate(settings.frames_per_second, settings.frames_burst, context.clock())
         self._user_id: str | None = None
         self._watched: dict[str, tuple[Room, Reader]] = {}
         self._writable = True
@@ -221,8 +209,8 @@ class Session:
             self._refuse("not_found", "There is no such chat, or you are not a member of it.", chat_id)
             return
         self._forget(chat_id)
-        if len(self._watched) >= self._context.max_chats:
-            self._refuse("too_many", f"A socket watches at most {self._context.max_chats} chats.", chat_id)
+        if len(self._watched) >= (most := self._context.settings.max_chats_per_socket):
+            self._refuse("too_many", f"A socket watches at most {most} chats.", chat_id)
             return
         try:
             self._context.chats.add(user_id)

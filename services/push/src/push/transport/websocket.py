@@ -30,31 +30,12 @@ from push.errors import BadFrame, Refused
 from push.metrics import CLOSED
 from push.rooms.framing import PING, encode
 from push.transport.connection import Connection, ConnectionOwner
+from push.transport.session import Session
 
 _MAX_HEAD: Final = 16 * 1024
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _CLOSE_TIMEOUT: Final = 3.0
 _MISSED_PINGS: Final = 2
-
-
-class Handler(Protocol):
-    """What a socket calls; see :class:`push.transport.session.Session`."""
-
-    @property
-    def authenticated(self) -> bool: ...
-
-    def arrived(self) -> None:
-        """A frame of any kind arrived. Raises :class:`Refused` when there are too many."""
-
-    def message(self, payload: bytes) -> None:
-        """Handle a text message. Raises :class:`Refused`."""
-
-    def pause(self) -> None: ...
-
-    def resume(self) -> None: ...
-
-    def left(self) -> None:
-        """The socket sends nothing more. Called once."""
 
 
 class SocketOwner(ConnectionOwner, Protocol):
@@ -72,7 +53,7 @@ class SocketOwner(ConnectionOwner, Protocol):
     def refuse(self, socket: "Socket", request: Request) -> tuple[http.HTTPStatus, str] | None:
         """Return why a handshake is refused, or None."""
 
-    def open(self, socket: "Socket") -> Handler: ...
+    def open(self, socket: "Socket") -> Session: ...
 
 
 class Socket(Connection):
@@ -83,14 +64,14 @@ class Socket(Connection):
             ``left`` and is not paused: this is the path of a delta.
     """
 
-    __slots__ = ("_ending", "_fragments", "_handler", "_head", "_missed", "_protocol", "write")
+    __slots__ = ("_ending", "_fragments", "_head", "_missed", "_protocol", "_session", "write")
 
     _owner: SocketOwner
     write: Callable[[bytes], None]
 
     def __init__(self, owner: SocketOwner) -> None:
         super().__init__(owner)
-        self._handler: Handler | None = None
+        self._session: Session | None = None
         self._fragments: list[bytes] | None = None
         self._missed = 0
         # The timer limits the time until it has authenticated, and the time of its closing handshake.
@@ -127,17 +108,17 @@ class Socket(Connection):
         self.write_long(PING)
 
     def leave(self) -> None:
-        handler, self._handler = self._handler, None
-        if handler is not None:
-            handler.left()
+        session, self._session = self._session, None
+        if session is not None:
+            session.left()
 
     def paused(self) -> None:
-        if self._handler is not None:
-            self._handler.pause()
+        if self._session is not None:
+            self._session.pause()
 
     def resumed(self) -> None:
-        if self._handler is not None:
-            self._handler.resume()
+        if self._session is not None:
+            self._session.resume()
 
     # --- asyncio.Protocol --------------------------------------------------------------------------------------------
 
@@ -202,7 +183,7 @@ class Socket(Connection):
                     self._handshake(event)
         self._send()
         if self._protocol.state is State.OPEN:
-            self._handler = self._owner.open(self)
+            self._session = self._owner.open(self)
         else:
             self._end_soon()
         return rest
@@ -220,23 +201,23 @@ class Socket(Connection):
         self._protocol.send_response(response)
 
     def _frame(self, frame: Frame) -> None:
-        handler = self._handler
-        if handler is None:
+        session = self._session
+        if session is None:
             return  # left: what is still in the pipe does not matter
-        handler.arrived()
+        session.arrived()
         if frame.opcode is Opcode.TEXT:
             if frame.fin:
-                handler.message(bytes(frame.data))
+                session.message(bytes(frame.data))
             else:
                 self._fragments = [bytes(frame.data)]
         elif frame.opcode is Opcode.CONT and self._fragments is not None:
             self._fragments.append(bytes(frame.data))
             if frame.fin:
                 payload, self._fragments = b"".join(self._fragments), None
-                handler.message(payload)
+                session.message(payload)
         elif frame.opcode is Opcode.BINARY:
             raise BadFrame("binary frames are not understood")
-        if handler.authenticated and not self._ending:
+        if session.authenticated and not self._ending:
             self._cancel_timer()
 
     def _too_late(self) -> None:
