@@ -20,8 +20,6 @@ class FanOut:
     Sockets and streams of events are apart: they are sent the same frames, framed differently.
     """
 
-    __slots__ = ("_counters", "_groups", "_readers")
-
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
         self._readers: dict[Reader, None] = {}
@@ -91,20 +89,6 @@ class Readers:
         admitted: Somebody was let in. Until then the room serves nobody.
         catch_up: Builds what takes a reader to now.
     """
-
-    __slots__ = (
-        "_all",
-        "_counters",
-        "_dirty",
-        "_live",
-        "_single",
-        "_state",
-        "_waiting",
-        "admitted",
-        "catch_up",
-        "epoch",
-        "sent",
-    )
 
     def __init__(self, state: ChatState, counters: Counters) -> None:
         self._state = state

@@ -34,8 +34,6 @@ class Room:
         gone: The chat does not exist; the room has no readers and will not get any.
     """
 
-    __slots__ = ("_buffer", "_state", "chat_id", "counters", "gone", "readers", "saw_traffic")
-
     def __init__(self, chat_id: str, counters: Counters) -> None:
         self.chat_id = chat_id
         self.counters = counters

@@ -65,23 +65,6 @@ class StreamOwner(ConnectionOwner, Protocol):
 class EventStream(Connection):
     """A connection from its request on."""
 
-    __slots__ = (
-        "_chat_id",
-        "_context",
-        "_counted",
-        "_ended",
-        "_http",
-        "_ignored",
-        "_paused_at",
-        "_reader",
-        "_request",
-        "_room",
-        "_started_at",
-        "_status",
-        "_user_id",
-        "_written_at",
-    )
-
     _owner: StreamOwner
 
     def __init__(self, owner: StreamOwner, context: SessionContext, chat_id: str) -> None:
