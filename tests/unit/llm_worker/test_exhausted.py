@@ -76,14 +76,14 @@ async def test_stored_text_is_kept_when_the_first_read_fails(
 ) -> None:
     tries = 0
 
-    async def read_last_attempt(*_: Any, **__: Any) -> segments.StoredAttempt:
+    async def read_attempts(*_: Any, **__: Any) -> list[segments.StoredAttempt]:
         nonlocal tries
         tries += 1
-        if tries == 1:
+        if tries <= 2:  # to book the tokens, and for the text
             raise BusUnavailable("segments")
-        return segments.StoredAttempt(MAX_ATTEMPTS, "half of", "thinking")
+        return [segments.StoredAttempt(MAX_ATTEMPTS, "half of", "thinking")]
 
-    monkeypatch.setattr(segments, "read_last_attempt", read_last_attempt)
+    monkeypatch.setattr(segments, "read_attempts", read_attempts)
     await run()
     (end,) = published
     assert (end.outcome, end.text, end.reasoning) == ("failed", "half of", "thinking")
@@ -92,10 +92,10 @@ async def test_stored_text_is_kept_when_the_first_read_fails(
 async def test_an_answer_ends_when_its_stored_text_cannot_be_read(
     published: list[GenerationFinished], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def read_last_attempt(*_: Any, **__: Any) -> segments.StoredAttempt:
+    async def read_attempts(*_: Any, **__: Any) -> list[segments.StoredAttempt]:
         raise BusUnavailable("segments")
 
-    monkeypatch.setattr(segments, "read_last_attempt", read_last_attempt)
+    monkeypatch.setattr(segments, "read_attempts", read_attempts)
     await run()
     (end,) = published
     assert (end.outcome, end.text) == ("failed", "")
@@ -105,12 +105,8 @@ async def test_an_answer_ends_when_its_stored_text_cannot_be_read(
 
 
 async def test_an_answer_that_chat_store_does_not_let_the_provider_be_called_for_ends_with_its_error_and_no_usage(
-    published: list[GenerationFinished], monkeypatch: pytest.MonkeyPatch
+    published: list[GenerationFinished],
 ) -> None:
-    async def read_last_attempt(*_: Any, **__: Any) -> None:
-        return None
-
-    monkeypatch.setattr(segments, "read_last_attempt", read_last_attempt)
     refused = MessageError(code="budget_spent", message="Your tokens for today are used up.", retryable=True)
     await run(refused)
     (end,) = published
@@ -120,17 +116,12 @@ async def test_an_answer_that_chat_store_does_not_let_the_provider_be_called_for
 async def test_what_other_workers_stored_before_they_died_is_booked_as_an_estimate(
     published: list[GenerationFinished], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    newest = segments.StoredAttempt(2, "of eight", "")
+    own = segments.StoredAttempt(MAX_ATTEMPTS + 1, "which was booked here", "")
 
-    async def read_attempts(*_: Any, before: int, **__: Any) -> list[segments.StoredAttempt]:
-        assert before == MAX_ATTEMPTS + 1
-        return [segments.StoredAttempt(1, "half", "thinking"), newest]
-
-    async def read_last_attempt(*_: Any, **__: Any) -> segments.StoredAttempt:
-        return newest
+    async def read_attempts(*_: Any, **__: Any) -> list[segments.StoredAttempt]:
+        return [segments.StoredAttempt(1, "half", "thinking"), segments.StoredAttempt(2, "of eight", ""), own]
 
     monkeypatch.setattr(segments, "read_attempts", read_attempts)
-    monkeypatch.setattr(segments, "read_last_attempt", read_last_attempt)
     await run()
     (end,) = published
     assert end.usage == Usage(input_tokens=0, output_tokens=1 + 2 + 2, estimated=True)

@@ -135,19 +135,14 @@ class Generation:
     async def _book_attempts_before(self, claim: Claimed) -> None:
         """Book what other workers requested before they died or released the answer, by what they stored of it."""
         try:
-            stored = await segments.read_attempts(
-                self._dependencies.js,
-                chat_id=self._answer.chat_id,
-                generation_id=self._answer.generation_id,
-                before=claim.attempt,
-            )
+            stored = await self._read_attempts()
         except BusUnavailable as error:
             log.warning("The tokens of earlier attempts are not booked: %s", error, extra=self._log_fields)
             return
         requested_tokens = sum(map(context.tokens_of, claim.context)) + context.tokens_of_parameters(claim.parameters)
         for round_tokens in tokens_of_rounds(claim):
             self._answer.book(requested_tokens + round_tokens, 0)
-        for attempt in stored:
+        for attempt in (one for one in stored if one.attempt < claim.attempt):
             self._answer.book(requested_tokens, attempt.tokens)
 
     async def _await_reply(self, claiming: asyncio.Task[Claimed | None]) -> None:
@@ -200,9 +195,7 @@ class Generation:
                 await asyncio.sleep(_RECONNECT_INTERVAL)  # until the lease expires
                 continue
             try:
-                return await segments.read_last_attempt(
-                    self._dependencies.js, chat_id=self._answer.chat_id, generation_id=self._answer.generation_id
-                )
+                return next(reversed(await self._read_attempts()), None)
             except BusUnavailable as error:
                 failures += 1
                 if failures >= _MAX_SEGMENT_READS:
@@ -210,6 +203,11 @@ class Generation:
                     return None
                 log.debug("Retrying to read segments: %r", error)
             await asyncio.sleep(backoff.next_delay())
+
+    async def _read_attempts(self) -> list[segments.StoredAttempt]:
+        return await segments.read_attempts(
+            self._dependencies.js, chat_id=self._answer.chat_id, generation_id=self._answer.generation_id
+        )
 
     async def _finish(self, outcome: Outcome) -> None:
         """Publish the end and return once it is stored.

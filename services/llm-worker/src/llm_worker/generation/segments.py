@@ -131,12 +131,7 @@ class SegmentWriter:
         return segment
 
 
-def assemble(segments: Iterable[GenerationSegment]) -> StoredAttempt | None:
-    """Return the newest attempt that has segments, up to the first gap. No I/O."""
-    return next(reversed(assemble_all(segments)), None)
-
-
-def assemble_all(segments: Iterable[GenerationSegment]) -> list[StoredAttempt]:
+def assemble(segments: Iterable[GenerationSegment]) -> list[StoredAttempt]:
     """Return each attempt that has segments, up to the first gap, the oldest attempt first. No I/O."""
     stored: list[StoredAttempt] = []
     attempts: dict[int, dict[int, GenerationSegment]] = {}
@@ -162,30 +157,17 @@ def assemble_all(segments: Iterable[GenerationSegment]) -> list[StoredAttempt]:
     return stored
 
 
-async def read_last_attempt(js: JetStreamContext, *, chat_id: str, generation_id: str) -> StoredAttempt | None:
-    """Read what is stored of a generation's newest attempt; None when there is nothing.
+async def read_attempts(js: JetStreamContext, *, chat_id: str, generation_id: str) -> list[StoredAttempt]:
+    """Read what is stored of a generation's attempts, the oldest first.
 
     Raises:
         BusUnavailable: it could not be read.
     """
-    return assemble(await _read_generation(js, chat_id, generation_id))
-
-
-async def read_attempts(js: JetStreamContext, *, chat_id: str, generation_id: str, before: int) -> list[StoredAttempt]:
-    """Read what is stored of each attempt before that one.
-
-    Raises:
-        BusUnavailable: it could not be read.
-    """
-    stored = await _read_generation(js, chat_id, generation_id)
-    return assemble_all(segment for segment in stored if segment.attempt < before)
-
-
-async def _read_generation(js: JetStreamContext, chat_id: str, generation_id: str) -> list[GenerationSegment]:
     try:
-        return [segment for segment in await _read(js, chat_id) if segment.generation_id == generation_id]
+        stored = await _read(js, chat_id)
     except TRANSIENT_ERRORS as error:
         raise BusUnavailable(f"segments of {generation_id}: {error!r}") from error
+    return assemble(segment for segment in stored if segment.generation_id == generation_id)
 
 
 async def _read(js: JetStreamContext, chat_id: str) -> list[GenerationSegment]:
