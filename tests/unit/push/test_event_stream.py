@@ -23,6 +23,7 @@ from push.transport import event_stream as module
 from push.transport.connection import Connection
 from push.transport.event_stream import EventStream
 from push.transport.identities import Identities
+from push.transport.server import Server
 from push.transport.session import SessionContext
 from push.transport.tickets import Tickets
 from tests.support.chat_store.scripted_chat import ScriptedChat
@@ -99,7 +100,7 @@ def opened(*, ends_at: datetime | None = None) -> tuple[EventStream, Transport]:
     settings = Settings.model_validate({"nats_url": "nats://127.0.0.1", "secret_key": KEY})
     identities = Identities(cast(RequestLimiter, None))
     context = SessionContext(rooms, cast(ChatLists, None), cast(Tickets, None), identities, settings)
-    stream, transport = EventStream(Owner(), context, new_id()), Transport()
+    stream, transport = EventStream(cast(Server, Owner()), context, new_id()), Transport()
     stream.connection_made(cast(asyncio.Transport, transport))
     token = KeyRing([KEY]).issue("access", "ann", 60, ends_at=ends_at)[0]
     stream.data_received(f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())

@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 from parley.contracts.frames import CloseCode
@@ -44,6 +45,7 @@ class TooMany(Refused):
     code = CloseCode.TOO_MANY
 
 
+@dataclass(eq=False)
 class HttpError(Exception):
     """A request for a stream of events is refused.
 
@@ -53,18 +55,9 @@ class HttpError(Exception):
         retry_after: Seconds after which the same request may succeed.
     """
 
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        detail: str,
-        *,
-        retry_after: int | None = None,
-        headers: Sequence[tuple[bytes, bytes]] = (),
-    ) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.code = code
-        self.detail = detail
-        self.retry_after = retry_after
-        self.headers = headers
+    status: int
+    code: str
+    detail: str
+    _: KW_ONLY
+    retry_after: int | None = None
+    headers: Sequence[tuple[bytes, bytes]] = ()

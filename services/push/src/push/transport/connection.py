@@ -4,7 +4,10 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
+
+if TYPE_CHECKING:
+    from push.transport.server import Server
 
 HIGH_WATER: Final = 64 * 1024
 """Bytes in a write buffer above which a connection gets nothing more until it is down to a quarter."""
@@ -16,12 +19,6 @@ _MAX_UNSENT: Final = 1000
 """Small frames (pongs, refusals) that wait for a long one; a peer that causes more and reads none is dropped."""
 
 
-class ConnectionOwner(Protocol):
-    """What a connection reports to; see :class:`push.transport.server.Server`."""
-
-    def closed(self, connection: "Connection") -> None: ...
-
-
 class Connection(asyncio.Protocol):
     """A connection with flow control.
 
@@ -29,12 +26,12 @@ class Connection(asyncio.Protocol):
         address: Whom the connection is counted for; see :class:`push.transport.server.Server`.
     """
 
-    __slots__ = ("_full", "_owner", "_timer", "_transport", "_unsent", "address")
+    __slots__ = ("_full", "_server", "_timer", "_transport", "_unsent", "address")
 
     _transport: asyncio.Transport
 
-    def __init__(self, owner: ConnectionOwner) -> None:
-        self._owner = owner
+    def __init__(self, server: "Server") -> None:
+        self._server = server
         self._timer: asyncio.TimerHandle | None = None
         # What waits until the transport takes more, in order; empty bytes: the end.
         self._unsent: deque[memoryview] = deque()
@@ -107,7 +104,7 @@ class Connection(asyncio.Protocol):
         self.leave()
         self._cancel_timer()
         self._unsent.clear()
-        self._owner.closed(self)
+        self._server.closed(self)
 
     def pause_writing(self) -> None:
         self._full = True

@@ -7,7 +7,7 @@ gets a problem instead. A slow reader is paused like a slow socket: it costs a c
 
 import http
 import logging
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import h11
 import msgspec
@@ -20,10 +20,13 @@ from push.errors import HttpError, TooMany
 from push.metrics import CLOSED
 from push.rooms.reader import Reader
 from push.rooms.room import Room
-from push.transport.connection import Connection, ConnectionOwner
+from push.transport.connection import Connection
 from push.transport.http_request import StreamRequest
 from push.transport.identities import Identity
 from push.transport.session import SessionContext
+
+if TYPE_CHECKING:
+    from push.transport.server import Server
 
 log = logging.getLogger("push.access")
 
@@ -54,21 +57,11 @@ _HEADERS: Final = [
 ]
 
 
-class StreamOwner(ConnectionOwner, Protocol):
-    """What a stream asks; see :class:`push.transport.server.Server`."""
-
-    def refuse_connection(
-        self, connection: Connection, forwarded_for: list[str]
-    ) -> tuple[http.HTTPStatus, str] | None: ...
-
-
 class EventStream(Connection):
     """A connection from its request on."""
 
-    _owner: StreamOwner
-
-    def __init__(self, owner: StreamOwner, context: SessionContext, chat_id: str) -> None:
-        super().__init__(owner)
+    def __init__(self, server: "Server", context: SessionContext, chat_id: str) -> None:
+        super().__init__(server)
         self._context = context
         self._chat_id = chat_id
         self._http = h11.Connection(h11.SERVER)
@@ -153,7 +146,7 @@ class EventStream(Connection):
         Raises:
             HttpError: the request is refused.
         """
-        refusal = self._owner.refuse_connection(self, request.headers(b"x-forwarded-for"))
+        refusal = self._server.refuse_connection(self, request.headers(b"x-forwarded-for"))
         if refusal is not None:
             status, text = refusal
             code = "too_many" if status == http.HTTPStatus.TOO_MANY_REQUESTS else "unavailable"

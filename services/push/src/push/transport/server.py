@@ -145,6 +145,7 @@ class Server:
     # --- called by connections ---------------------------------------------------------------------------------------
 
     def admit(self, socket: Socket) -> bool:
+        """Count a connection. False: there are too many, and it is dropped."""
         if len(self._sockets) >= self._max_sockets + _REFUSED_AT_ONCE:
             return False
         if not self._proxies.trusts(socket.peer) and not self._count(socket, socket.peer):
@@ -186,6 +187,7 @@ class Server:
         return None
 
     def refuse(self, socket: Socket, request: Request) -> tuple[http.HTTPStatus, str] | None:
+        """Return why a handshake is refused, or None."""
         refusal = self.refuse_connection(socket, request.headers.get_all("X-Forwarded-For"))
         if refusal is not None:
             return refusal

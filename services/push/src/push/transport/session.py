@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -36,23 +36,14 @@ from push.transport.limits import Count, FrameRate
 from push.transport.origins import Origins
 from push.transport.tickets import Tickets
 
+if TYPE_CHECKING:
+    from push.transport.websocket import Socket
+
 log = logging.getLogger(__name__)
 
 _TYPING_INTERVAL: Final = 1.0
 _client_frame = msgspec.json.Decoder(ClientFrame)
 _rejected = msgspec.json.Decoder(PromptRejected)
-
-
-class SocketWriter(Protocol):
-    """What a session needs of :class:`push.transport.websocket.Socket`."""
-
-    def write(self, frames: bytes, /) -> None: ...
-
-    def write_long(self, frames: bytes, /) -> None: ...
-
-    def send(self, frame: ServerFrame) -> None: ...
-
-    def close(self, code: int, reason: str = "") -> None: ...
 
 
 class SessionContext:
@@ -90,7 +81,7 @@ class Session:
 
     __slots__ = ("_context", "_missed", "_rate", "_socket", "_typed_at", "_user_id", "_watched", "_writable")
 
-    def __init__(self, context: SessionContext, socket: SocketWriter) -> None:
+    def __init__(self, context: SessionContext, socket: "Socket") -> None:
         self._context = context
         self._socket = socket
         settings = context.settings

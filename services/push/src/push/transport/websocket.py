@@ -18,7 +18,7 @@ import asyncio
 import http
 import re
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
@@ -29,31 +29,16 @@ from parley.contracts.frames import CloseCode, ServerFrame
 from push.errors import BadFrame, Refused
 from push.metrics import CLOSED
 from push.rooms.framing import PING, encode
-from push.transport.connection import Connection, ConnectionOwner
+from push.transport.connection import Connection
 from push.transport.session import Session
+
+if TYPE_CHECKING:
+    from push.transport.server import Server
 
 _MAX_HEAD: Final = 16 * 1024
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _CLOSE_TIMEOUT: Final = 3.0
 _MISSED_PINGS: Final = 2
-
-
-class SocketOwner(ConnectionOwner, Protocol):
-    """What a socket asks; see :class:`push.transport.server.Server`."""
-
-    max_frame_bytes: int
-    auth_timeout: float
-
-    def admit(self, socket: "Socket") -> bool:
-        """Count a connection. False: there are too many, and it is dropped."""
-
-    def hand_over(self, socket: "Socket", head: bytes, rest: bytes) -> bool:
-        """Give the connection to another protocol than websocket's, if the request asks for one."""
-
-    def refuse(self, socket: "Socket", request: Request) -> tuple[http.HTTPStatus, str] | None:
-        """Return why a handshake is refused, or None."""
-
-    def open(self, socket: "Socket") -> Session: ...
 
 
 class Socket(Connection):
@@ -66,17 +51,16 @@ class Socket(Connection):
 
     __slots__ = ("_ending", "_fragments", "_head", "_missed", "_protocol", "_session", "write")
 
-    _owner: SocketOwner
     write: Callable[[bytes], None]
 
-    def __init__(self, owner: SocketOwner) -> None:
-        super().__init__(owner)
+    def __init__(self, server: "Server") -> None:
+        super().__init__(server)
         self._session: Session | None = None
         self._fragments: list[bytes] | None = None
         self._missed = 0
         # The timer limits the time until it has authenticated, and the time of its closing handshake.
         self._ending = False
-        self._protocol = ServerProtocol(max_size=owner.max_frame_bytes)
+        self._protocol = ServerProtocol(max_size=server.max_frame_bytes)
         # The request until it is whole; None afterwards.
         self._head: bytearray | None = bytearray()
 
@@ -125,10 +109,10 @@ class Socket(Connection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.write = self._transport.write
-        if not self._owner.admit(self):
+        if not self._server.admit(self):
             self._transport.abort()
             return
-        self._start_timer(self._owner.auth_timeout, self._too_late)
+        self._start_timer(self._server.auth_timeout, self._too_late)
 
     def data_received(self, data: bytes) -> None:
         self._missed = 0
@@ -174,7 +158,7 @@ class Socket(Connection):
         if end > _MAX_HEAD:
             too_large = http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
             self._protocol.send_response(self._protocol.reject(too_large, "The request is too long.\n"))
-        elif self._owner.hand_over(self, head, rest):
+        elif self._server.hand_over(self, head, rest):
             return b""
         else:
             self._protocol.receive_data(head)
@@ -183,13 +167,13 @@ class Socket(Connection):
                     self._handshake(event)
         self._send()
         if self._protocol.state is State.OPEN:
-            self._session = self._owner.open(self)
+            self._session = self._server.open(self)
         else:
             self._end_soon()
         return rest
 
     def _handshake(self, request: Request) -> None:
-        refusal = self._owner.refuse(self, request)
+        refusal = self._server.refuse(self, request)
         response: Response
         if refusal is not None:
             status, text = refusal
