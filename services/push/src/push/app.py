@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
-    """Serve sockets until ``stop`` is set, then send them elsewhere and return.
+    """Serve sockets until ``stop`` is set, then drain and return.
 
     Raises:
         StartupError: the address is taken, or NATS closed the connection for good.

@@ -231,16 +231,9 @@ def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> floa
 
     The longer of both where both are given; None when neither names a time in the future.
     """
-    found = [
-        seconds
-        for seconds in (
-            _seconds(headers.get("retry-after-ms", ""), unit=0.001),
-            _seconds(headers.get("retry-after", "")),
-            _until(headers.get("retry-after", ""), now),
-        )
-        if seconds is not None and seconds > 0
-    ]
-    return max(found, default=None)
+    value = headers.get("retry-after", "")
+    found = (_seconds(headers.get("retry-after-ms", ""), unit=0.001), _seconds(value), _until(value, now))
+    return max((seconds for seconds in found if seconds is not None and seconds > 0), default=None)
 
 
 def _seconds(value: str, *, unit: float = 1.0) -> float | None:

@@ -25,11 +25,11 @@ Handler = Callable[[bytes, bytes, DeltaHeaders | None], None]
 
 
 class LiveParser(Parser):  # type: ignore[misc,unused-ignore]
-    """The client's parser, which takes whole live messages without its detours.
+    """The client's parser, with a short cut for whole live messages.
 
-    It matches each message against a pattern, keeps it in parts and shifts its buffer twice: three times what a room
-    does with a delta. A read nearly always holds whole messages; from the first thing on that is not one, the library
-    goes on.
+    The library's parser matches each message against a pattern, keeps it in parts and shifts its buffer twice: three
+    times what a room does with a delta. A read nearly always holds whole live messages; what follows the last of them
+    is parsed by the library.
     """
 
     def __init__(self, client: "LiveClient") -> None:
@@ -64,7 +64,7 @@ class LiveClient(ReconnectingClient):
     """A NATS client that hands live messages to their room at once.
 
     nats-py puts each message of a subscription into its queue, for a task of its own to take it out: that is one task
-    per room, and most of the price of a delta. Deltas are handled without waiting for anything, so the reading task may
+    per room, and most of the cost of a delta. Deltas are handled without waiting for anything, so the reading task may
     do it. ``_process_msg`` is where the client's parser hands over a message; all else stays the library's, other
     subscriptions too.
     """
@@ -118,7 +118,7 @@ class LiveSubscription:
 
 
 class Bus:
-    """A connection to NATS that comes back by itself."""
+    """A connection to NATS that reconnects by itself."""
 
     def __init__(self) -> None:
         self._client = LiveClient()

@@ -1,4 +1,4 @@
-"""How much one user, one address and one socket may ask for, and what the process itself has."""
+"""Limits of users, addresses and sockets, and of the open files of the process."""
 
 import logging
 import resource

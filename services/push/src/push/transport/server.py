@@ -115,9 +115,9 @@ class Server:
                 sock.ping()
 
     async def drain(self, seconds: float) -> None:
-        """Take no more sockets and send those that are here elsewhere, a few at a time; return when all are gone.
+        """Accept no more sockets and close the open ones in batches; return when all are closed.
 
-        Clients reconnect with jitter on top; the batches keep the other processes from being overrun.
+        Clients reconnect elsewhere, with jitter; the batches keep the other processes from being overloaded.
         """
         self._draining = True
         if self._server is not None:

@@ -82,7 +82,7 @@ class Socket(Connection):
             self._end_soon()
 
     def ping(self) -> None:
-        """Ask for a sign of life; end the socket when the last ones went unanswered."""
+        """Send a ping; close the socket when the last ones were not answered."""
         if self._protocol.state is not State.OPEN:
             return
         if self._missed >= _MISSED_PINGS:
@@ -187,7 +187,7 @@ class Socket(Connection):
     def _frame(self, frame: Frame) -> None:
         session = self._session
         if session is None:
-            return  # left: what is still in the pipe does not matter
+            return  # it has left its rooms: what the peer still sends does not matter
         session.arrived()
         if frame.opcode is Opcode.TEXT:
             if frame.fin:
