@@ -13,7 +13,7 @@ from chat_store.rpc.routing import handles
 from chat_store.storage.administration import audit
 from chat_store.storage.identity import api_keys, users
 from chat_store.storage.identity.api_keys import MAX_KEYS
-from chat_store.storage.identity.sessions import EXTEND_AFTER
+from chat_store.storage.identity.users import EXTEND_AFTER
 from parley.contracts import ids
 from parley.contracts.access.audit import AuditEvent, AuditKind
 from parley.contracts.access.identity import (

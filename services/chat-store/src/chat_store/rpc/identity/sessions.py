@@ -13,9 +13,10 @@ from chat_store.errors import Conflict, Contended, Forbidden, Invalid, NotFound
 from chat_store.rpc.context import Store
 from chat_store.rpc.routing import handles
 from chat_store.storage.administration import audit
-from chat_store.storage.identity import api_keys, guests, sessions, sign_in, users
+from chat_store.storage.identity import api_keys, guests, sessions, users
 from chat_store.storage.identity.guests import MovedChat
-from chat_store.storage.identity.sessions import EXTEND_AFTER, MAX_SESSIONS, StoredSession
+from chat_store.storage.identity.sessions import MAX_SESSIONS, StoredSession
+from chat_store.storage.identity.users import EXTEND_AFTER
 from chat_store.storage.rows import Connection
 from parley.contracts import ids
 from parley.contracts.access.audit import AuditEvent
@@ -132,7 +133,7 @@ async def _end_guest(connection: Connection, guest_id: str) -> list[Revoked]:
 
 async def _user_of(connection: Connection, request: StartSession, *, now: datetime) -> User:
     if request.external is not None:
-        return await sign_in.find_external(
+        return await users.sign_in(
             connection, request.external, new_user_id=request.new_user_id, guest_id=request.guest_id, now=now
         )
     user_id = request.user_id or request.new_user_id
@@ -170,7 +171,7 @@ async def resolve_external(request: ResolveExternal, store: Store) -> PrincipalR
     external = _storable(request.external)
 
     async def resolve(connection: Connection) -> User:
-        return await sign_in.find_external(connection, external, new_user_id=request.new_user_id, now=datetime.now(UTC))
+        return await users.sign_in(connection, external, new_user_id=request.new_user_id, now=datetime.now(UTC))
 
     user = await _in_transaction(store, resolve)
     require_enabled(user)

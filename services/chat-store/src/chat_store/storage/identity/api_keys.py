@@ -6,8 +6,7 @@ from typing import Final
 
 import msgspec
 
-from chat_store.storage.identity.sessions import EXTEND_AFTER
-from chat_store.storage.identity.users import USER
+from chat_store.storage.identity.users import EXTEND_AFTER, USER
 from chat_store.storage.rows import Connection, decode_rows
 from parley.contracts.access.identity import ApiKey, CreateApiKey, User
 

@@ -1,20 +1,17 @@
 """Sessions. One that has ended is deleted or expired."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 import msgspec
 
-from chat_store.storage.identity.users import USER
+from chat_store.storage.identity.users import EXTEND_AFTER, USER
 from chat_store.storage.rows import Connection, decode_rows
 from parley.contracts.access.identity import SessionInfo, StartSession, User
 
 MAX_SESSIONS: Final = 100
 """The maximum number of sessions of one user. Another one ends the least recently used."""
-
-EXTEND_AFTER: Final = timedelta(minutes=1)
-"""The shortest time between two updates of the last use of a session, a user or a key."""
 
 
 class StoredSession(msgspec.Struct, frozen=True, kw_only=True):

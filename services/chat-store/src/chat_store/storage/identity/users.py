@@ -1,7 +1,7 @@
 """Users: guests, and those of an identity provider, of another issuer's tokens or of a proxy."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -9,6 +9,9 @@ import msgspec
 from chat_store.domain.cursors import BeforeUser
 from chat_store.storage.rows import Connection, decode_rows
 from parley.contracts.access.identity import External, User, UserRole
+
+EXTEND_AFTER: Final = timedelta(minutes=1)
+"""The shortest time between two updates of the last use of a session, a user or a key."""
 
 USER: Final = """u.id, u.issuer, u.subject, u.email, u.name, u.role, u.groups, u.disabled, u.created_at,
     u.last_seen_at, u.erase_requested_at IS NOT NULL AS erased"""
@@ -42,22 +45,16 @@ async def create_guest(connection: Connection, user_id: str, *, now: datetime) -
 FIND_EXTERNAL: Final = f"""
 SELECT row_to_json(r) FROM (SELECT {USER} FROM users u WHERE u.issuer = $1 AND u.subject = $2) r
 """
-
-
-async def find_external(connection: Connection, issuer: str, subject: str) -> User | None:
-    return _decode(await connection.fetchval(FIND_EXTERNAL, issuer, subject))
-
-
 # Missing members of the profile stay as they were; groups are those of the last sign-in.
 _PROFILE: Final = """email = coalesce($3, u.email), name = coalesce($4, u.name), role = coalesce($5, u.role),
     groups = $6, last_seen_at = $7"""
-
 UPDATE_EXTERNAL: Final = f"""
 UPDATE users u SET {_PROFILE} WHERE u.issuer = $1 AND u.subject = $2
 """
 IDENTIFY_GUEST: Final = f"""
 UPDATE users u SET issuer = $1, subject = $2, {_PROFILE} WHERE u.id = $8 AND u.issuer IS NULL AND NOT u.disabled
 """
+# An external user who was created meanwhile keeps that id.
 CREATE_EXTERNAL: Final = f"""
 INSERT INTO users AS u (issuer, subject, email, name, role, groups, created_at, last_seen_at, id)
 VALUES ($1, $2, $3, $4, coalesce($5, 'user'), $6, $7, $7, $8)
@@ -65,28 +62,21 @@ ON CONFLICT (issuer, subject) WHERE issuer IS NOT NULL DO UPDATE SET {_PROFILE}
 """
 
 
-async def update_external(connection: Connection, external: External, *, now: datetime) -> None:
-    """Store the provider's profile."""
-    await connection.execute(UPDATE_EXTERNAL, *_profile(external, now))
+async def sign_in(
+    connection: Connection, external: External, *, new_user_id: str, guest_id: str | None = None, now: datetime
+) -> User:
+    """Return the external user with the provider's profile.
 
-
-async def identify_guest(connection: Connection, guest_id: str, external: External, *, now: datetime) -> bool:
-    """Turn a guest into the external user. Return whether that guest exists.
+    Args:
+        guest_id: The guest who signs in and becomes the external user when there is none yet.
 
     Raises:
-        asyncpg.UniqueViolationError: the external user has been created meanwhile.
+        asyncpg.UniqueViolationError: the user has been created meanwhile; the transaction can be repeated.
     """
-    status = await connection.execute(IDENTIFY_GUEST, *_profile(external, now), guest_id)
-    return status.endswith(" 1")
-
-
-async def create_external(connection: Connection, user_id: str, external: External, *, now: datetime) -> None:
-    """Create the external user. One who was created meanwhile keeps that id."""
-    await connection.execute(CREATE_EXTERNAL, *_profile(external, now), user_id)
-
-
-def _profile(external: External, now: datetime) -> tuple[object, ...]:
-    return (
+    found = await _find_external(connection, external)
+    if found is not None and _is_current(found, external, now):
+        return found
+    profile = (
         external.issuer,
         external.subject,
         external.email,
@@ -94,6 +84,29 @@ def _profile(external: External, now: datetime) -> tuple[object, ...]:
         external.role,
         list(external.groups),
         now,
+    )
+    if found is not None:
+        await connection.execute(UPDATE_EXTERNAL, *profile)
+    elif guest_id is None or await connection.execute(IDENTIFY_GUEST, *profile, guest_id) != "UPDATE 1":
+        await connection.execute(CREATE_EXTERNAL, *profile, new_user_id)
+    stored = await _find_external(connection, external)
+    if stored is None:
+        raise AssertionError("an external user is not there after it was stored")
+    return stored
+
+
+async def _find_external(connection: Connection, external: External) -> User | None:
+    return _decode(await connection.fetchval(FIND_EXTERNAL, external.issuer, external.subject))
+
+
+def _is_current(user: User, external: External, now: datetime) -> bool:
+    """Return whether nothing has to be written: the user was seen just now and has the same profile."""
+    return (
+        now - user.last_seen_at < EXTEND_AFTER
+        and external.email in (None, user.email)
+        and external.name in (None, user.name)
+        and external.role in (None, user.role)
+        and list(external.groups) == user.groups
     )
 
 
