@@ -40,9 +40,11 @@ class FakeStore:
     def __init__(self) -> None:
         self.errors: list[Exception] = []
         self.calls = 0
+        self.user_id = ""
 
-    def read(self) -> list[Any]:
+    def read(self, request: rpc.GetUsage) -> list[Any]:
         self.calls += 1
+        self.user_id = request.user_id
         if self.errors:
             raise self.errors.pop(0)
         return []
@@ -59,7 +61,7 @@ async def broker(fake_store: FakeStore) -> AsyncIterator[NatsBroker]:
 
     @routing.handles(router, rpc.GetUsage)
     async def usage(request: rpc.GetUsage, store: Store) -> rpc.UsageReply:
-        return rpc.UsageReply(items=cast(FakeStore, store).read())
+        return rpc.UsageReply(items=cast(FakeStore, store).read(request))
 
     broker = NatsBroker(serializer=None, logger=None)
     broker.context.set_global("store", fake_store)
@@ -77,6 +79,11 @@ async def ask(broker: NatsBroker, body: bytes | None = None) -> rpc.UsageReply |
 async def test_a_handler_gets_the_decoded_request_and_the_context(broker: NatsBroker, fake_store: FakeStore) -> None:
     assert await ask(broker) == rpc.UsageReply(items=[])
     assert fake_store.calls == 1
+
+
+async def test_a_nul_which_postgres_cannot_store_reaches_no_handler(broker: NatsBroker, fake_store: FakeStore) -> None:
+    await ask(broker, msgspec.json.encode(rpc.GetUsage(user_id="a\x00b \\u0000")))
+    assert fake_store.user_id == "a\ufffdb \\u0000", "a backslash and what follows is text"
 
 
 async def test_a_request_that_does_not_decode_is_invalid(broker: NatsBroker, fake_store: FakeStore) -> None:

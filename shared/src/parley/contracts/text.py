@@ -8,6 +8,9 @@ import msgspec
 
 T = TypeVar("T")
 
+NUL: Final = b"\\u0000"
+"""How JSON spells NUL, which Postgres' text cannot hold."""
+
 _NOT_STORABLE: Final = re.compile("[\0\ud800-\udfff]")
 _UNSEEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zs", "Zl", "Zp"})
 _UNSEEN: Final = frozenset(
@@ -38,7 +41,7 @@ def storable(text: str) -> str:
 
 def storable_json(value: T, kind: type[T]) -> T:
     """As :func:`storable`, for every text within ``value``, which is of the type ``kind``."""
-    if b"\\u0000" not in msgspec.json.encode(value):
+    if NUL not in msgspec.json.encode(value):
         return value
     return msgspec.convert(_storable(msgspec.to_builtins(value)), kind)
 

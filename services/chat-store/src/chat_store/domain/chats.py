@@ -5,7 +5,6 @@ import msgspec
 from chat_store.domain.conversation import Conversation
 from chat_store.errors import Invalid, NoSuchMessage
 from parley.contracts.rpc import UpdateChat
-from parley.contracts.text import storable
 
 
 def update(conversation: Conversation, request: UpdateChat) -> None:
@@ -22,7 +21,7 @@ def update(conversation: Conversation, request: UpdateChat) -> None:
         if tip.status in ("queued", "deleted"):
             raise Invalid("The tip must be a message of this chat.")
     wanted = {
-        name: storable(value) if isinstance(value, str) else value
+        name: value
         for name in ("title", "model", "system_prompt", "tip_id")
         if (value := getattr(request, name)) is not msgspec.UNSET and value != getattr(conversation.chat, name)
     }

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 
 from faststream.nats import NatsRouter
-from msgspec.structs import replace
 
 from chat_store.domain import cursors
 from chat_store.domain.cursors import BeforeKey, BeforeUsage
@@ -15,22 +14,19 @@ from chat_store.storage.administration import audit, directory, erasure
 from chat_store.storage.identity import users
 from parley.contracts import rpc
 from parley.contracts.access.identity import Revoked
-from parley.contracts.text import storable
 
 router = NatsRouter()
 
 
 @handles(router, rpc.EraseUser)
 async def erase_user(request: rpc.EraseUser, store: Store) -> rpc.Done:
-    user_id = storable(request.user_id)
     async with store.database.connection() as connection, connection.transaction():
-        if not await users.lock_user(connection, user_id):
+        if not await users.lock_user(connection, request.user_id):
             raise NotFound(NO_USER)
-        if await erasure.request(connection, user_id, now=datetime.now(UTC)):
-            await audit.record(
-                connection, audit.event("user_erased", actor_id=storable(request.actor_id), user_id=user_id)
-            )
-    await store.publisher.revoke(Revoked(user_id=user_id, disabled=True))
+        if await erasure.request(connection, request.user_id, now=datetime.now(UTC)):
+            erased = audit.event("user_erased", actor_id=request.actor_id, user_id=request.user_id)
+            await audit.record(connection, erased)
+    await store.publisher.revoke(Revoked(user_id=request.user_id, disabled=True))
     return rpc.Done()
 
 
@@ -38,9 +34,8 @@ async def erase_user(request: rpc.EraseUser, store: Store) -> rpc.Done:
 async def find_api_keys(request: rpc.FindApiKeys, store: Store) -> rpc.KeyOfUserList:
     before = directory.NEWEST if request.before is None else cursors.decode(request.before, BeforeKey)
     limit = page_size(request.limit)
-    user_id = None if request.user_id is None else storable(request.user_id)
     async with store.database.connection() as connection:
-        found = await directory.find_keys(connection, user_id=user_id, before=before, limit=limit + 1)
+        found = await directory.find_keys(connection, user_id=request.user_id, before=before, limit=limit + 1)
     items, following = found[:limit], None
     if len(found) > limit:
         last = items[-1].key
@@ -52,8 +47,6 @@ async def find_api_keys(request: rpc.FindApiKeys, store: Store) -> rpc.KeyOfUser
 async def list_usage(request: rpc.ListUsage, store: Store) -> rpc.UsageOfUserList:
     after = BeforeUsage("", "") if request.before is None else cursors.decode(request.before, BeforeUsage)
     limit = page_size(request.limit)
-    if request.user_id is not None:
-        request = replace(request, user_id=storable(request.user_id))
     async with store.database.connection() as connection:
         found = await directory.list_usage(connection, request, after=after, limit=limit + 1)
     items, following = found[:limit], None

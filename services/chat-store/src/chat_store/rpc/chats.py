@@ -16,7 +16,6 @@ from chat_store.storage import chats, members, usage
 from chat_store.storage.administration import audit
 from parley.contracts import ids, limits, rpc
 from parley.contracts.access import policy
-from parley.contracts.text import storable
 
 router = NatsRouter()
 
@@ -37,9 +36,6 @@ async def check_access(request: rpc.CheckAccess, store: Store) -> rpc.AccessRepl
 async def create_chat(request: rpc.CreateChat, store: Store) -> rpc.ChatReply:
     if not ids.is_id(request.chat_id):
         raise Invalid("A chat's id is a UUID in lower case.")
-    title, model, system_prompt = (
-        None if text is None else storable(text) for text in (request.title, request.model, request.system_prompt)
-    )
     async with (
         store.database.connection() as connection,
         store.quotas.creating_chat(connection, request.chat_id, request.user_id),
@@ -48,9 +44,9 @@ async def create_chat(request: rpc.CreateChat, store: Store) -> rpc.ChatReply:
             connection,
             request.chat_id,
             owner_id=request.user_id,
-            title=title,
-            model=model,
-            system_prompt=system_prompt,
+            title=request.title,
+            model=request.model,
+            system_prompt=request.system_prompt,
             now=datetime.now(UTC),
         )
         chat = await chats.get_chat(connection, request.chat_id)

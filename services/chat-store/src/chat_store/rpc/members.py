@@ -17,7 +17,6 @@ from parley.contracts import limits, rpc
 from parley.contracts.access import policy
 from parley.contracts.access.audit import AuditEvent, AuditKind
 from parley.contracts.resources import Member, Role
-from parley.contracts.text import storable
 
 NO_INVITATION: Final = "There is no such invitation."
 
@@ -40,53 +39,47 @@ async def list_members(request: rpc.ListMembers, store: Store) -> rpc.MemberList
 
 @handles(router, rpc.PutMember)
 async def put_member(request: rpc.PutMember, store: Store) -> rpc.MemberReply:
-    member_id = storable(request.member_id)
-
     def run(conversation: Conversation) -> MemberRecord | InvitationRecord:
-        return rules.put(conversation, request.user_id, member_id, request.role)
+        return rules.put(conversation, request.user_id, request.member_id, request.role)
 
     check_ids(request.chat_id)
 
     def audited(stored: MemberRecord | InvitationRecord) -> list[AuditEvent]:
         kind: AuditKind = "member_invited" if isinstance(stored, InvitationRecord) else "role_changed"
-        return [_audited(kind, request, member_id, role=stored.role)]
+        return [_audited(kind, request, request.member_id, role=stored.role)]
 
-    stored = await store.change(request.chat_id, run, users=[request.user_id, member_id], audited=audited)
+    stored = await store.change(request.chat_id, run, users=[request.user_id, request.member_id], audited=audited)
     return rpc.MemberReply(member=await _resource(store, stored))
 
 
 @handles(router, rpc.DeleteMember)
 async def delete_member(request: rpc.DeleteMember, store: Store) -> rpc.Done:
-    member_id = storable(request.member_id)
-
     def run(conversation: Conversation) -> rpc.Done:
-        rules.remove(conversation, request.user_id, member_id)
+        rules.remove(conversation, request.user_id, request.member_id)
         return rpc.Done()
 
     check_ids(request.chat_id)
     return await store.change(
         request.chat_id,
         run,
-        users=[request.user_id, member_id],
-        audited=lambda _: [_audited("member_removed", request, member_id)],
+        users=[request.user_id, request.member_id],
+        audited=lambda _: [_audited("member_removed", request, request.member_id)],
     )
 
 
 @handles(router, rpc.HandOver)
 async def hand_over(request: rpc.HandOver, store: Store) -> rpc.ChatReply:
-    member_id = storable(request.member_id)
-
     def run(conversation: Conversation) -> rpc.ChatReply:
-        rules.hand_over(conversation, request.user_id, member_id)
+        rules.hand_over(conversation, request.user_id, request.member_id)
         return rpc.ChatReply(chat=conversation.chat.resource(running=conversation.running))
 
     check_ids(request.chat_id)
     return await store.change(
         request.chat_id,
         run,
-        users=[request.user_id, member_id],
+        users=[request.user_id, request.member_id],
         within=lambda connection: store.quotas.handing_over(connection, request),
-        audited=lambda _: [_audited("owner_changed", request, member_id, role="owner")],
+        audited=lambda _: [_audited("owner_changed", request, request.member_id, role="owner")],
     )
 
 

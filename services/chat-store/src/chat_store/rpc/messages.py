@@ -13,7 +13,6 @@ from chat_store.storage import members, messages
 from parley.contracts import ids, rpc
 from parley.contracts.access import policy
 from parley.contracts.resources import Message, Role
-from parley.contracts.text import storable
 from parley.runtime import tracing
 
 router = NatsRouter()
@@ -68,7 +67,7 @@ async def regenerate(request: rpc.Regenerate, store: Store) -> rpc.MessageReply:
             request.user_id,
             request.message_id,
             answer_id=request.answer_id,
-            model=None if request.model is None else storable(request.model),
+            model=request.model,
             traceparent=tracing.inject().get(tracing.TRACEPARENT),
         )
         return rpc.MessageReply(message=answer.resource())

@@ -19,6 +19,7 @@ from chat_store import metrics
 from chat_store.errors import Invalid, StoreError, Unavailable, describe, is_outage
 from parley.contracts import rpc, subjects
 from parley.contracts.decoding import UNDECODABLE
+from parley.contracts.text import NUL, storable_json
 from parley.runtime import tracing
 from parley.runtime.nats.requests import has_expired
 
@@ -39,13 +40,15 @@ Next = Callable[[StreamMessage[Msg]], Awaitable[Any]]
 def handles(router: NatsRouter, request: type[rpc.StoreRequest[Any]]) -> Callable[[Handler], Handler]:
     """Return a decorator that subscribes a handler to ``request``, in the queue group of chat-store.
 
-    The handler gets the decoded request and returns the reply, or raises a :class:`StoreError`.
+    The handler gets the decoded request, which Postgres can store (:func:`storable_json`), and returns the reply, or
+    raises a :class:`StoreError`.
     """
     body_decoder = msgspec.json.Decoder(request)
 
     async def decode(message: NatsMessage) -> rpc.StoreRequest[Any]:
         try:
-            return body_decoder.decode(message.body)  # type: ignore[no-any-return]
+            decoded = body_decoder.decode(message.body)
+            return storable_json(decoded, request) if NUL in message.body else decoded
         except UNDECODABLE as error:
             raise Invalid(f"The request does not decode: {error}") from error
 

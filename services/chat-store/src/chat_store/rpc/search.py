@@ -7,7 +7,6 @@ from chat_store.domain.cursors import BeforeHit
 from chat_store.rpc.context import Store, page_size
 from chat_store.rpc.routing import handles
 from parley.contracts import rpc
-from parley.contracts.text import storable
 
 router = NatsRouter()
 
@@ -17,7 +16,7 @@ async def search_messages(request: rpc.Search, store: Store) -> rpc.SearchReply:
     """Return the messages with every word of the query, first those with the query as a whole."""
     before = None if request.before is None else cursors.decode(request.before, BeforeHit)
     limit = page_size(request.limit)
-    query = search.read(storable(request.query))
+    query = search.read(request.query)
     if query is None:
         return rpc.SearchReply(items=[], next=None)
     found = await store.searches.run(

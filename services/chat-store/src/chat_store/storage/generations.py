@@ -9,10 +9,8 @@ import msgspec
 from chat_store.domain.records import GenerationRecord
 from chat_store.domain.tool_rounds import StoredRound
 from chat_store.storage.rows import GENERATION_RECORD, Connection, decode_rows, encode_rows
-from parley.contracts.completion import ToolRound
 from parley.contracts.resources import GenerationRef
 from parley.contracts.rpc import StoreToolRound
-from parley.contracts.text import storable_json
 
 GET_ACTIVE: Final = """
 SELECT row_to_json(r) FROM (
@@ -135,7 +133,7 @@ async def store_tool_round(connection: Connection, request: StoreToolRound) -> d
     Returns:
         What was decided about its calls; None: the attempt is not the current one.
     """
-    content = msgspec.json.encode(storable_json(request.round, ToolRound)).decode()
+    content = msgspec.json.encode(request.round).decode()
     decisions = await connection.fetchval(
         STORE_TOOL_ROUND, request.generation_id, request.chat_id, request.attempt, request.number, content
     )

@@ -28,7 +28,6 @@ from parley.contracts.access.identity import (
     Revoked,
 )
 from parley.contracts.requests import Done
-from parley.contracts.text import storable
 
 NO_KEY: Final = "There is no such API key."
 NO_USER: Final = "There is no such user."
@@ -40,7 +39,7 @@ router = NatsRouter()
 async def resolve_api_key(request: ResolveApiKey, store: Store) -> PrincipalReply:
     now = datetime.now(UTC)
     async with store.database.connection() as connection:
-        stored = await api_keys.get_key(connection, storable(request.prefix), now=now)
+        stored = await api_keys.get_key(connection, request.prefix, now=now)
         if stored is None or not hmac.compare_digest(stored.secret_digest.encode(), request.secret_digest.encode()):
             raise NotFound(NO_KEY)
         require_enabled(stored.user)

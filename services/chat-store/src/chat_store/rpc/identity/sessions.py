@@ -23,7 +23,6 @@ from parley.contracts.access.audit import AuditEvent
 from parley.contracts.access.identity import (
     EndProviderSessions,
     EndSessions,
-    External,
     FindRevoked,
     ListSessions,
     Principal,
@@ -38,7 +37,6 @@ from parley.contracts.access.identity import (
     digest,
 )
 from parley.contracts.requests import Done
-from parley.contracts.text import storable
 
 R = TypeVar("R")
 
@@ -56,14 +54,6 @@ router = NatsRouter()
 async def start_session(request: StartSession, store: Store) -> PrincipalReply:
     if not ids.is_id(request.session_id) or not ids.is_id(request.new_user_id):
         raise Invalid("The ids of a session and of a user are UUIDs in lower case.")
-    request = replace(
-        request,
-        address=storable(request.address),
-        user_agent=storable(request.user_agent),
-        external=None if request.external is None else _storable(request.external),
-        provider_session=None if request.provider_session is None else storable(request.provider_session),
-    )
-
     started = await _in_transaction(store, lambda connection: _start(connection, request))
     if started.moved:
         await store.publisher.announce_moved(started.moved, guest_id=request.guest_id or "")
@@ -114,7 +104,7 @@ def _signed_in(request: StartSession, user_id: str) -> AuditEvent:
         actor_id=user_id,
         user_id=user_id,
         session_id=request.session_id,
-        method=storable(request.method),
+        method=request.method,
     )
 
 
@@ -168,10 +158,11 @@ async def resolve_session(request: ResolveSession, store: Store) -> PrincipalRep
 async def resolve_external(request: ResolveExternal, store: Store) -> PrincipalReply:
     if not ids.is_id(request.new_user_id):
         raise Invalid("A user's id is a UUID in lower case.")
-    external = _storable(request.external)
 
     async def resolve(connection: Connection) -> User:
-        return await users.sign_in(connection, external, new_user_id=request.new_user_id, now=datetime.now(UTC))
+        return await users.sign_in(
+            connection, request.external, new_user_id=request.new_user_id, now=datetime.now(UTC)
+        )
 
     user = await _in_transaction(store, resolve)
     require_enabled(user)
@@ -211,9 +202,9 @@ async def end_provider_sessions(request: EndProviderSessions, store: Store) -> D
             raise Conflict("This logout token was used before.")
         ended = await sessions.end_provider_sessions(
             connection,
-            storable(request.issuer),
-            subject=None if request.provider_subject is None else storable(request.provider_subject),
-            provider_session=None if request.provider_session is None else storable(request.provider_session),
+            request.issuer,
+            subject=request.provider_subject,
+            provider_session=request.provider_session,
         )
         await audit.record(
             connection,
@@ -250,17 +241,6 @@ def require_enabled(user: User) -> None:
 
 def _principal(session: StoredSession) -> Principal:
     return Principal(user=session.user, session_id=session.id, expires_at=session.expires_at)
-
-
-def _storable(external: External) -> External:
-    return replace(
-        external,
-        issuer=storable(external.issuer),
-        subject=storable(external.subject),
-        email=None if external.email is None else storable(external.email),
-        name=None if external.name is None else storable(external.name),
-        groups=tuple(map(storable, external.groups)),
-    )
 
 
 async def _in_transaction(store: Store, run: Callable[[Connection], Awaitable[R]]) -> R:

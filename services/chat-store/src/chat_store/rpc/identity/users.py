@@ -12,7 +12,6 @@ from chat_store.storage.administration import audit
 from chat_store.storage.identity import users
 from parley.contracts.access.audit import AuditEvent, AuditKind
 from parley.contracts.access.identity import GetUser, ListUsers, Revoked, UpdateUser, User, UserList, UserReply
-from parley.contracts.text import storable
 
 router = NatsRouter()
 
@@ -20,7 +19,7 @@ router = NatsRouter()
 @handles(router, GetUser)
 async def get_user(request: GetUser, store: Store) -> UserReply:
     async with store.database.connection() as connection:
-        user = await users.get_user(connection, storable(request.user_id))
+        user = await users.get_user(connection, request.user_id)
     if user is None:
         raise NotFound(NO_USER)
     return UserReply(user=user)
@@ -29,10 +28,9 @@ async def get_user(request: GetUser, store: Store) -> UserReply:
 @handles(router, ListUsers)
 async def list_users(request: ListUsers, store: Store) -> UserList:
     before = users.NEWEST if request.before is None else cursors.decode(request.before, BeforeUser)
-    query = None if request.query is None else storable(request.query)
     limit = page_size(request.limit)
     async with store.database.connection() as connection:
-        found = await users.list_users(connection, query=query, before=before, limit=limit + 1)
+        found = await users.list_users(connection, query=request.query, before=before, limit=limit + 1)
     items = found[:limit]
     following = None
     if len(found) > limit:
@@ -43,10 +41,9 @@ async def list_users(request: ListUsers, store: Store) -> UserList:
 @handles(router, UpdateUser)
 async def update_user(request: UpdateUser, store: Store) -> UserReply:
     async with store.database.connection() as connection, connection.transaction():
-        user_id = storable(request.user_id)
-        await users.lock_user(connection, user_id)
-        before = await users.get_user(connection, user_id)
-        user = await users.update_user(connection, user_id, disabled=request.disabled, role=request.role)
+        await users.lock_user(connection, request.user_id)
+        before = await users.get_user(connection, request.user_id)
+        user = await users.update_user(connection, request.user_id, disabled=request.disabled, role=request.role)
         if before is not None and user is not None:
             await audit.record(connection, *_audited(before, user, request.actor_id))
     if before is None or user is None:
