@@ -46,7 +46,7 @@ class Store:
             if chat_id in self.fails:
                 raise self.fails[chat_id]
         self.batches.append(chats)
-        return Outcome(results=["started"] * len(chats), missing=frozenset(), changes=[])
+        return Outcome(results=["started"] * len(chats), changes=[])
 
 
 def stored(count: int) -> tuple[list[str], list[RawStreamMsg]]:

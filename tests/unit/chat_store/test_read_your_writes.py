@@ -49,7 +49,7 @@ async def attempts(stream: FakeStream, author_id: str | None) -> int:
 
     database = SimpleNamespace(connection=contextlib.nullcontext)
     accepted = Accepted(cast(Any, stream), cast(Any, database))
-    await accepted.carry_out(CHAT, attempt, again=lambda _: True, author_id=lambda: author_id)
+    await accepted.carry_out(CHAT, attempt, again=lambda _: True, author_id=lambda _: author_id)
     return count
 
 

@@ -16,7 +16,7 @@ from chat_store.events.quotas import Quotas
 from chat_store.events.starter import Starter
 from chat_store.events.subscribers import Advisories, Finished, Prompts
 from chat_store.events.sweeper import Sweeper
-from chat_store.rpc import administration, chats, generations, limits, members, messages, rooms, search, shares, turns
+from chat_store.rpc import administration, chats, generations, limits, members, messages, rooms, shares
 from chat_store.rpc.context import RequestContext
 from chat_store.rpc.identity import api_keys, sessions, users
 from chat_store.rpc.read_your_writes import Accepted
@@ -54,9 +54,7 @@ ROUTERS: Final = (
     shares.router,
     chats.router,
     messages.router,
-    turns.router,
     members.router,
-    search.router,
     rooms.router,
     generations.router,
     limits.router,

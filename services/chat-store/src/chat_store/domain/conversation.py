@@ -12,6 +12,7 @@ persist and what to publish. The invariants:
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -33,11 +34,25 @@ from parley.contracts.access.policy import ChatAction
 from parley.contracts.resources import Role
 
 
-def forbidden(action: ChatAction) -> str:
-    """Return why a member whose role does not allow the action is refused."""
-    if policy.may_in_chat("writer", action):
-        return "You may read this chat, and not write to it."
-    return "Only the chat's owner may do this."
+NO_CHAT: Final = "There is no such chat."
+
+
+def check_role(role: Role | None, action: ChatAction) -> Role:
+    """Return a user's role in a chat, which allows the action.
+
+    Raises:
+        NotFound: the chat is not this user's.
+        Forbidden: it is, and the role does not allow the action.
+    """
+    if role is None or not policy.may_in_chat(role, "read"):
+        raise NotFound(NO_CHAT)
+    if not policy.may_in_chat(role, action):
+        raise Forbidden(
+            "You may read this chat, and not write to it."
+            if policy.may_in_chat("writer", action)
+            else "Only the chat's owner may do this."
+        )
+    return role
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,18 +206,8 @@ class Conversation:
         return None if member is None else member.role
 
     def require(self, user_id: str, action: ChatAction) -> Role:
-        """Return the user's role, which allows the action.
-
-        Raises:
-            NotFound: the chat is not this user's.
-            Forbidden: it is, and the role does not allow the action.
-        """
-        role = self.role_of(user_id)
-        if role is None or not policy.may_in_chat(role, "read"):
-            raise NotFound("There is no such chat.")
-        if not policy.may_in_chat(role, action):
-            raise Forbidden(forbidden(action))
-        return role
+        """As :func:`check_role`, for the role of the user."""
+        return check_role(self.role_of(user_id), action)
 
     def changes(self) -> Changes | None:
         """Return what to persist and publish; None when nothing changed."""

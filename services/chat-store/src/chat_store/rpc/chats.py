@@ -7,15 +7,14 @@ from faststream.nats import NatsRouter
 
 from chat_store.domain import chats as rules
 from chat_store.domain import cursors
-from chat_store.domain.conversation import Conversation, forbidden
+from chat_store.domain.conversation import NO_CHAT, Conversation, check_role
 from chat_store.domain.cursors import BeforeChat
-from chat_store.errors import Conflict, Forbidden, Invalid, NoSuchMessage, NotFound
-from chat_store.rpc.context import NO_CHAT, Store, check_ids, page_size
+from chat_store.errors import Conflict, Invalid, NoSuchMessage, NotFound
+from chat_store.rpc.context import Store, check_ids, page_size
 from chat_store.rpc.routing import handles
 from chat_store.storage import chats, members, usage
 from chat_store.storage.administration import audit
 from parley.contracts import ids, limits, rpc
-from parley.contracts.access import policy
 
 router = NatsRouter()
 
@@ -25,11 +24,7 @@ async def check_access(request: rpc.CheckAccess, store: Store) -> rpc.AccessRepl
     check_ids(request.chat_id)
     async with store.database.connection() as connection:
         role = await members.role_of(connection, request.chat_id, request.user_id)
-    if role is None or not policy.may_in_chat(role, "read"):
-        raise NotFound(NO_CHAT)
-    if not policy.may_in_chat(role, request.action):
-        raise Forbidden(forbidden(request.action))
-    return rpc.AccessReply(role=role)
+    return rpc.AccessReply(role=check_role(role, request.action))
 
 
 @handles(router, rpc.CreateChat)

@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 
 from faststream import Context
 
-from chat_store.domain.conversation import Conversation
+from chat_store.domain.conversation import NO_CHAT, Conversation
 from chat_store.errors import NoSuchMessage, NotFound
 from chat_store.events.publisher import Publisher
 from chat_store.events.quotas import Quotas
@@ -22,8 +22,6 @@ from parley.contracts import ids, limits
 from parley.contracts.access.audit import AuditEvent
 
 R = TypeVar("R")
-
-NO_CHAT = "There is no such chat."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,12 @@ from msgspec.structs import replace
 
 from chat_store.domain import context
 from chat_store.domain import generations as rules
-from chat_store.domain.conversation import Conversation, forbidden
+from chat_store.domain.conversation import Conversation, check_role
 from chat_store.domain.tool_rounds import StoredRound, decide, decisions_of
-from chat_store.errors import Conflict, Forbidden, NoSuchMessage, NotFound
-from chat_store.rpc.context import NO_CHAT, Store, check_ids
+from chat_store.errors import Conflict, NoSuchMessage
+from chat_store.rpc.context import Store, check_ids
 from chat_store.rpc.routing import handles
 from chat_store.storage import generations, members, messages, transactions
-from chat_store.storage.rows import Connection
 from chat_store.storage.transactions import Command
 from parley.contracts import ids, rpc
 from parley.contracts.access import policy
@@ -36,12 +35,6 @@ _NOT_A_MEMBER: Final = MessageError(
 )
 
 
-async def _may_still_write(connection: Connection, chat_id: str, user_id: str) -> bool:
-    """Whether the provider may still be called for a user: the prompt may have waited since it was accepted."""
-    role = await members.role_of_enabled(connection, chat_id, user_id)
-    return policy.may_in_chat(role, "write")
-
-
 @handles(router, rpc.Claim)
 async def claim(request: rpc.Claim, store: Store) -> rpc.Claimed | rpc.ClaimRefused:
     def run(conversation: Conversation) -> tuple[rules.Claimed, str | None] | None:
@@ -61,7 +54,8 @@ async def claim(request: rpc.Claim, store: Store) -> rpc.Claimed | rpc.ClaimRefu
         verdict, model, error = claimed.verdict, claimed.answer.model, None
         if verdict == "stream":
             user_id = claimed.generation.user_id
-            if await _may_still_write(connection, request.chat_id, user_id):
+            # The prompt may have waited since it was accepted.
+            if policy.may_in_chat(await members.role_of_enabled(connection, request.chat_id, user_id), "write"):
                 model, error = await store.quotas.check_call(connection, user_id, model)
             else:
                 error = _NOT_A_MEMBER
@@ -107,11 +101,7 @@ async def decide_tool_call(request: rpc.DecideToolCall, store: Store) -> rpc.Don
     chat_id, message_id = request.chat_id, request.message_id
     check_ids(chat_id, message_id)
     async with store.database.connection() as connection, connection.transaction():
-        role = await members.role_of(connection, chat_id, request.user_id)
-        if not policy.may_in_chat(role, "read"):
-            raise NotFound(NO_CHAT)
-        if not policy.may_in_chat(role, "write"):
-            raise Forbidden(forbidden("write"))
+        check_role(await members.role_of(connection, chat_id, request.user_id), "write")
         generation_id = await generations.lock_active(connection, chat_id, message_id)
         if generation_id is None:
             if await messages.exists(connection, chat_id, message_id):

@@ -5,10 +5,10 @@ from typing import Final
 from faststream.nats import NatsRouter
 
 from chat_store.domain import members as rules
-from chat_store.domain.conversation import Conversation
+from chat_store.domain.conversation import Conversation, check_role
 from chat_store.domain.records import InvitationRecord, MemberRecord
 from chat_store.errors import NotFound
-from chat_store.rpc.context import NO_CHAT, Store, check_ids
+from chat_store.rpc.context import Store, check_ids
 from chat_store.rpc.routing import handles
 from chat_store.storage import members
 from chat_store.storage.administration import audit
@@ -29,9 +29,7 @@ async def list_members(request: rpc.ListMembers, store: Store) -> rpc.MemberList
     async with store.database.connection() as connection:
         found = await members.list_members(connection, request.chat_id)
     roles = {member.user_id: member.role for member in found if member.status == "member"}
-    role = roles.get(request.user_id)
-    if not policy.may_in_chat(role, "read"):
-        raise NotFound(NO_CHAT)
+    role = check_role(roles.get(request.user_id), "read")
     if not policy.may_in_chat(role, "invite"):
         found = [member for member in found if member.status == "member"]
     return rpc.MemberList(items=found)
@@ -39,16 +37,17 @@ async def list_members(request: rpc.ListMembers, store: Store) -> rpc.MemberList
 
 @handles(router, rpc.PutMember)
 async def put_member(request: rpc.PutMember, store: Store) -> rpc.MemberReply:
-    def run(conversation: Conversation) -> MemberRecord | InvitationRecord:
-        return rules.put(conversation, request.user_id, request.member_id, request.role)
-
-    check_ids(request.chat_id)
-
     def audited(stored: MemberRecord | InvitationRecord) -> list[AuditEvent]:
         kind: AuditKind = "member_invited" if isinstance(stored, InvitationRecord) else "role_changed"
         return [_audited(kind, request, request.member_id, role=stored.role)]
 
-    stored = await store.change(request.chat_id, run, users=[request.user_id, request.member_id], audited=audited)
+    check_ids(request.chat_id)
+    stored = await store.change(
+        request.chat_id,
+        lambda conversation: rules.put(conversation, request.user_id, request.member_id, request.role),
+        users=[request.user_id, request.member_id],
+        audited=audited,
+    )
     return rpc.MemberReply(member=await _resource(store, stored))
 
 

@@ -1,19 +1,28 @@
-"""Requests about messages, and Stop."""
+"""Requests about messages and turns, Stop, and search."""
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import msgspec
 from faststream.nats import NatsRouter
+from msgspec.structs import replace
 
-from chat_store.domain import cursors, generations, prompts
-from chat_store.domain.conversation import Conversation
-from chat_store.domain.cursors import BeforeMessage
-from chat_store.errors import Invalid, NoSuchMessage, NotFound
+from chat_store.domain import cursors, generations, prompts, search
+from chat_store.domain.conversation import Conversation, check_role
+from chat_store.domain.cursors import BeforeHit, BeforeMessage
+from chat_store.errors import Invalid, NoSuchMessage
 from chat_store.rpc import pages
-from chat_store.rpc.context import NO_CHAT, Store, check_ids, page_size
+from chat_store.rpc.context import Store, check_ids, page_size
 from chat_store.rpc.routing import handles
 from chat_store.storage import members, messages
-from parley.contracts import ids, rpc
+from chat_store.storage.messages import Turn
+from chat_store.storage.rows import Connection
+from parley.contracts import ids, limits, rpc
 from parley.contracts.access import policy
 from parley.contracts.resources import Message, Role
 from parley.runtime import tracing
+
+T = TypeVar("T")
 
 router = NatsRouter()
 
@@ -23,9 +32,7 @@ async def list_messages(request: rpc.ListMessages, store: Store) -> rpc.MessageL
     check_ids(request.chat_id)
     before = None if request.before is None else cursors.decode(request.before, BeforeMessage).position
     async with store.database.connection() as connection:
-        role = await members.role_of(connection, request.chat_id, request.user_id)
-        if not policy.may_in_chat(role, "read"):
-            raise NotFound(NO_CHAT)
+        check_role(await members.role_of(connection, request.chat_id, request.user_id), "read")
         page = await pages.newest(
             connection,
             request.chat_id,
@@ -38,24 +45,73 @@ async def list_messages(request: rpc.ListMessages, store: Store) -> rpc.MessageL
 
 @handles(router, rpc.GetMessage)
 async def get_message(request: rpc.GetMessage, store: Store) -> rpc.MessageReply:
-    role: Role | None = None
+    async def read(connection: Connection, _: Role | None) -> Message | None:
+        return await messages.get_message(connection, request.chat_id, request.message_id, user_id=request.user_id)
 
-    async def read() -> Message | None:
-        nonlocal role
+    return rpc.MessageReply(message=await _read(store, request, read))
+
+
+@handles(router, rpc.GetTurn)
+async def get_turn(request: rpc.GetTurn, store: Store) -> rpc.TurnReply:
+    async def read(connection: Connection, role: Role | None) -> Turn | Message | None:
+        chat_id, message_id, user_id = request.chat_id, request.message_id, request.user_id
+        found = None
+        if policy.may_in_chat(role, "read"):
+            found = await messages.get_turn(connection, chat_id, message_id)
+        if found is not None and found.prompt.author_id == user_id:
+            return found
+        # Also a rejected prompt that has the id of another user's message.
+        return await messages.get_rejected(connection, chat_id, message_id, user_id=user_id) or found
+
+    found = await _read(store, request, read)
+    if isinstance(found, Message):
+        return rpc.TurnReply(prompt=found, answer=None, completion=None, chat_version=0)
+    return _fitted(found, without_answer=request.without_answer)
+
+
+async def _read(
+    store: Store,
+    request: rpc.GetMessage | rpc.GetTurn,
+    read: Callable[[Connection, Role | None], Awaitable[T | None]],
+) -> T:
+    """Return what ``read`` finds with the user's role, also of a prompt that is accepted and not stored yet.
+
+    Raises:
+        NoSuchMessage: it finds nothing.
+    """
+
+    async def attempt() -> tuple[Role | None, T | None]:
         async with store.database.connection() as connection:
             role = await members.role_of(connection, request.chat_id, request.user_id)
-            return await messages.get_message(connection, request.chat_id, request.message_id, user_id=request.user_id)
+            return role, await read(connection, role)
 
     check_ids(request.chat_id, request.message_id)
-    found = await store.accepted.carry_out(
+    _, found = await store.accepted.carry_out(
         request.chat_id,
-        read,
-        again=lambda message: message is None,
-        author_id=lambda: None if policy.may_in_chat(role, "read") else request.user_id,
+        attempt,
+        again=lambda result: result[1] is None,
+        author_id=lambda result: None if policy.may_in_chat(result[0], "read") else request.user_id,
     )
     if found is None:
         raise NoSuchMessage
-    return rpc.MessageReply(message=found)
+    return found
+
+
+def _fitted(turn: Turn, *, without_answer: bool) -> rpc.TurnReply:
+    """Return the reply, without what does not fit into it next to the answer."""
+    reply = rpc.TurnReply(
+        prompt=turn.prompt,
+        answer=None if without_answer else turn.answer,
+        completion=turn.completion,
+        chat_version=turn.chat_version,
+    )
+    if without_answer or len(msgspec.json.encode(reply)) <= limits.MAX_REPLY_BYTES:
+        return reply
+    if turn.completion is not None:
+        reply = replace(reply, completion=replace(turn.completion, context=[], parts=[]), cut=True)
+    if len(msgspec.json.encode(reply)) <= limits.MAX_REPLY_BYTES:
+        return reply
+    return replace(reply, completion=None, prompt=replace(turn.prompt, content=""), cut=True)
 
 
 @handles(router, rpc.Regenerate)
@@ -115,3 +171,33 @@ async def stop(request: rpc.Stop, store: Store) -> rpc.Done:
         again=lambda was_running: not named and not was_running,
     )
     return rpc.Done()
+
+
+@handles(router, rpc.Search)
+async def search_messages(request: rpc.Search, store: Store) -> rpc.SearchReply:
+    """Return the messages with every word of the query, first those with the query as a whole."""
+    before = None if request.before is None else cursors.decode(request.before, BeforeHit)
+    limit = page_size(request.limit)
+    query = search.read(request.query)
+    if query is None:
+        return rpc.SearchReply(items=[], next=None)
+    found = await store.searches.run(
+        request.user_id, query, search_id=request.search_id, before=before, limit=limit + 1
+    )
+    following = None
+    if len(found) > limit:
+        last = found[limit - 1]
+        following = cursors.encode(
+            BeforeHit(rank=last.rank, created_at=last.created_at, chat_id=last.chat_id, message_id=last.message_id)
+        )
+    items = [
+        rpc.SearchHit(
+            chat_id=row.chat_id,
+            chat_title=row.chat_title,
+            message_id=row.message_id,
+            role=row.role,
+            excerpt=search.excerpt(row.around, query),
+        )
+        for row in found[:limit]
+    ]
+    return rpc.SearchReply(items=items, next=following)

@@ -45,21 +45,21 @@ class Accepted:
         attempt: Callable[[], Awaitable[R]],
         *,
         again: Callable[[R], bool],
-        author_id: Callable[[], str | None] = lambda: None,
+        author_id: Callable[[R], str | None] = lambda _: None,
     ) -> R:
         """Return what ``attempt`` does once it finds what was accepted in the chat before this call.
 
         Args:
             attempt: Tried at once, and again when a prompt of the chat, which it did not find, has been stored.
             again: Whether a result may be due to such a prompt.
-            author_id: Asked after the first attempt. If it names a user, only the user's own prompt is waited for: who
-                is no member learns nothing by how long a reply takes.
+            author_id: If it returns a user for such a result, only the user's own prompt is waited for: who is no
+                member learns nothing by how long a reply takes.
 
         Raises:
             Unavailable: it is not stored in time, or the stream cannot be asked.
         """
         result = await attempt()
-        if again(result) and await self._wait(chat_id, author_id()):
+        if again(result) and await self._wait(chat_id, author_id(result)):
             result = await attempt()
         return result
 

@@ -3,9 +3,10 @@
 import msgspec
 from faststream.nats import NatsRouter
 
+from chat_store.domain.conversation import NO_CHAT
 from chat_store.errors import NotFound
 from chat_store.rpc import pages
-from chat_store.rpc.context import NO_CHAT, Store, check_ids
+from chat_store.rpc.context import Store, check_ids
 from chat_store.rpc.routing import handles
 from chat_store.storage import chats, generations, members, messages
 from parley.contracts import ids, limits, rpc

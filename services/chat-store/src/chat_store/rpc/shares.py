@@ -6,14 +6,13 @@ from typing import Final
 import msgspec
 from faststream.nats import NatsRouter
 
-from chat_store.errors import Conflict, Forbidden, Invalid, NotFound
-from chat_store.rpc.context import NO_CHAT, Store, check_ids
+from chat_store.domain.conversation import check_role
+from chat_store.errors import Conflict, Invalid, NotFound
+from chat_store.rpc.context import Store, check_ids
 from chat_store.rpc.routing import handles
 from chat_store.storage import members, shares
 from chat_store.storage.administration import audit
-from chat_store.storage.rows import Connection
 from parley.contracts import ids, limits, rpc
-from parley.contracts.access.policy import may_in_chat
 
 NO_LINK: Final = "There is no such link."
 _PAGE: Final = 200
@@ -29,7 +28,7 @@ async def create_share_link(request: rpc.CreateShareLink, store: Store) -> rpc.S
     if not ids.is_id(request.share_id):
         raise Invalid("A link's id is a UUID in lower case.")
     async with store.database.connection() as connection, connection.transaction():
-        await _require_owner(connection, request.user_id, request.chat_id)
+        check_role(await members.role_of(connection, request.chat_id, request.user_id), "share")
         if await shares.add_link(connection, request, now=datetime.now(UTC)):
             created = audit.event(
                 "share_created", actor_id=request.user_id, chat_id=request.chat_id, share_id=request.share_id
@@ -48,7 +47,7 @@ async def create_share_link(request: rpc.CreateShareLink, store: Store) -> rpc.S
 async def list_share_links(request: rpc.ListShareLinks, store: Store) -> rpc.ShareLinkList:
     check_ids(request.chat_id)
     async with store.database.connection() as connection:
-        await _require_owner(connection, request.user_id, request.chat_id)
+        check_role(await members.role_of(connection, request.chat_id, request.user_id), "share")
         return rpc.ShareLinkList(items=await shares.list_links(connection, request.chat_id))
 
 
@@ -56,7 +55,7 @@ async def list_share_links(request: rpc.ListShareLinks, store: Store) -> rpc.Sha
 async def revoke_share_link(request: rpc.RevokeShareLink, store: Store) -> rpc.Done:
     check_ids(request.chat_id, request.share_id)
     async with store.database.connection() as connection, connection.transaction():
-        await _require_owner(connection, request.user_id, request.chat_id)
+        check_role(await members.role_of(connection, request.chat_id, request.user_id), "share")
         if await shares.revoke_link(connection, request.chat_id, request.share_id):
             revoked = audit.event(
                 "share_revoked", actor_id=request.user_id, chat_id=request.chat_id, share_id=request.share_id
@@ -90,12 +89,3 @@ async def get_shared(request: rpc.GetShared, store: Store) -> rpc.SharedReply:
         page.append(message)
         last = position
     return rpc.SharedReply(title=link.title, items=page, next=last)
-
-
-async def _require_owner(connection: Connection, user_id: str, chat_id: str) -> None:
-    """Raises: NotFound: the chat is not this user's. Forbidden: the user may not share it."""
-    role = await members.role_of(connection, chat_id, user_id)
-    if role is None:
-        raise NotFound(NO_CHAT)
-    if not may_in_chat(role, "share"):
-        raise Forbidden("Only the chat's owner may do this.")

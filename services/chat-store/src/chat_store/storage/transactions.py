@@ -47,12 +47,10 @@ class Outcome(Generic[R]):
 
     Attributes:
         results: What each command returned, in their order; None where the chat does not exist.
-        missing: Chats that do not exist.
         changes: One for each chat that changed: what to publish.
     """
 
     results: list[R | None]
-    missing: frozenset[str]
     changes: list[Changes]
 
 
@@ -87,15 +85,14 @@ async def execute(connection: Connection, commands: Sequence[Command[R]]) -> Out
 async def _execute(connection: Connection, commands: Sequence[Command[R]], written: list[Changes]) -> Outcome[R]:
     """As :func:`execute`; adds what is written to ``written``, also when it fails later."""
     results: list[R | None] = [None] * len(commands)
-    missing: set[str] = set()
     pending = list(enumerate(commands))
     for _ in range(MAX_TRIES):
-        made = await _decide(connection, pending, results, missing)
+        made = await _decide(connection, pending, results)
         applied = await changes.apply(connection, list(made.values()), now=datetime.now(UTC)) if made else {}
         written.extend(replace(made[chat_id], members=members) for chat_id, members in applied.items())
         pending = [one for one in pending if one[1].chat_id in made and one[1].chat_id not in applied]
         if not pending:
-            return Outcome(results=results, missing=frozenset(missing), changes=written)
+            return Outcome(results=results, changes=written)
         await asyncio.sleep(random.uniform(0, MAX_PAUSE))
     raise Contended
 
@@ -104,7 +101,6 @@ async def _decide(
     connection: Connection,
     pending: Sequence[tuple[int, Command[R]]],
     results: list[R | None],
-    missing: set[str],
 ) -> dict[str, Changes]:
     """Load, let the rules decide, and return what is to be written, by chat."""
     states = await changes.load_states(
@@ -115,12 +111,9 @@ async def _decide(
     now = datetime.now(UTC)
     conversations = {state.chat.id: Conversation(state, now=now) for state in states}
     for number, command in pending:
-        conversation = conversations.get(command.chat_id)
-        if conversation is None:
-            missing.add(command.chat_id)
-            continue
-        conversation.defers = command.defers
-        results[number] = command.run(conversation)
+        if (conversation := conversations.get(command.chat_id)) is not None:
+            conversation.defers = command.defers
+            results[number] = command.run(conversation)
     return {
         chat_id: change
         for chat_id, conversation in conversations.items()
