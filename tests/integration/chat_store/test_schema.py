@@ -306,8 +306,8 @@ async def test_every_membership_knows_when_its_chat_changed_last_whoever_writes(
         await connection.execute(member, new, "ben", "member")
 
         async def order() -> list[str]:
-            page = await chats.list_chats(connection, "ann", before=None, limit=9)
-            later = [BeforeChat(updated_at=one.updated_at.isoformat(), id=one.id) for one in page]
+            page = await chats.list_chats(connection, "ann", before=BeforeChat.first_page(), limit=9)
+            later = [BeforeChat(one.updated_at, one.id) for one in page]
             for place, before in enumerate(later, 1):
                 assert await chats.list_chats(connection, "ann", before=before, limit=9) == page[place:]
             return [one.id for one in page]

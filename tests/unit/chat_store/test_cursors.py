@@ -2,6 +2,7 @@
 
 import base64
 import json
+from datetime import datetime
 
 import pytest
 from hypothesis import given
@@ -86,5 +87,6 @@ def test_what_no_list_gave_is_no_cursor(forged: str) -> None:
 
 
 def test_cursors_of_real_places_are_taken() -> None:
-    for place in (BeforeChat(TIME, ID), BeforeHit(0, TIME, ID, ID), BeforeHit(9, TIME, ID, ID)):
+    time = datetime.fromisoformat(TIME)
+    for place in (BeforeChat(time, ID), BeforeHit(0, time, ID, ID), BeforeHit(9, time, ID, ID)):
         assert cursors.decode(cursors.encode(place), type(place)) == place

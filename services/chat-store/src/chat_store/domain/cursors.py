@@ -3,7 +3,7 @@
 import base64
 import binascii
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar
+from typing import Annotated, Self, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -19,8 +19,10 @@ def encode(place: msgspec.Struct) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(place)).rstrip(b"=").decode()
 
 
-def decode(cursor: str, place_type: type[T]) -> T:
+def decode(cursor: str | None, place_type: type[T]) -> T | None:
     """Raises: Invalid: not a cursor of this list."""
+    if cursor is None:
+        return None
     try:
         data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         return msgspec.json.decode(data, type=place_type)
@@ -34,15 +36,36 @@ class BeforeMessage(msgspec.Struct, frozen=True, array_like=True, tag="m", forbi
     position: Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
-class BeforeChat(msgspec.Struct, frozen=True, array_like=True, tag="c", forbid_unknown_fields=True):
-    """Chats updated before this time (RFC 3339), or at it with a lower id."""
+class _Before(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What has an earlier time, or the same one and a lower id."""
 
-    updated_at: str
+    time: datetime
     id: str
 
+    @classmethod
+    def first_page(cls) -> Self:
+        """Return the cursor that everything comes after: a condition that may be left out could not use an index."""
+        return cls(datetime(9998, 12, 31, tzinfo=UTC), "00000000-0000-7000-8000-000000000000")
+
     def __post_init__(self) -> None:
-        _check_time(self.updated_at)
+        _check_time(self.time)
         _check_ids(self.id)
+
+
+class BeforeChat(_Before, frozen=True, tag="c"):
+    """Chats, by the time of their last change."""
+
+
+class BeforeKey(_Before, frozen=True, tag="k"):
+    """API keys, by the time of their creation."""
+
+
+class BeforeUser(_Before, frozen=True, tag="u"):
+    """Users, by the time of their creation. The ids of an earlier version may be any text."""
+
+    def __post_init__(self) -> None:
+        _check_time(self.time)
+        _check_text(self.id)
 
 
 class BeforeHit(msgspec.Struct, frozen=True, array_like=True, tag="s", forbid_unknown_fields=True):
@@ -53,36 +76,13 @@ class BeforeHit(msgspec.Struct, frozen=True, array_like=True, tag="s", forbid_un
     """
 
     rank: Annotated[int, Meta(ge=0, le=9)]
-    created_at: str
+    created_at: datetime
     chat_id: str
     message_id: str
 
     def __post_init__(self) -> None:
         _check_time(self.created_at)
         _check_ids(self.chat_id, self.message_id)
-
-
-class BeforeUser(msgspec.Struct, frozen=True, array_like=True, tag="u", forbid_unknown_fields=True):
-    """Users created before this time, or at it with a lower id."""
-
-    created_at: str
-    id: str
-
-    def __post_init__(self) -> None:
-        _check_time(self.created_at)
-        if "\x00" in self.id:
-            raise ValueError("not an id")
-
-
-class BeforeKey(msgspec.Struct, frozen=True, array_like=True, tag="k", forbid_unknown_fields=True):
-    """API keys created before this time, or at it with a lower id."""
-
-    created_at: str
-    id: str
-
-    def __post_init__(self) -> None:
-        _check_time(self.created_at)
-        _check_ids(self.id)
 
 
 class BeforeUsage(msgspec.Struct, frozen=True, array_like=True, tag="g", forbid_unknown_fields=True):
@@ -92,14 +92,12 @@ class BeforeUsage(msgspec.Struct, frozen=True, array_like=True, tag="g", forbid_
     model: str
 
     def __post_init__(self) -> None:
-        if "\x00" in self.user_id + self.model:
-            raise ValueError("not an id")
+        _check_text(self.user_id + self.model)
 
 
-def _check_time(text: str) -> None:
-    """Raises: ValueError: not in the format of cursors, or outside the range of Postgres and Python."""
+def _check_time(time: datetime) -> None:
+    """Raises: ValueError: without a time zone, or outside the range of Postgres and Python."""
     try:
-        time = msgspec.convert(text, datetime)
         in_range = time.tzinfo is not None and 1970 <= time.astimezone(UTC).year < 9999
     except OverflowError:
         in_range = False
@@ -109,4 +107,9 @@ def _check_time(text: str) -> None:
 
 def _check_ids(*ids: str) -> None:
     if not all(map(is_id, ids)):
+        raise ValueError("not an id")
+
+
+def _check_text(text: str) -> None:
+    if "\x00" in text:
         raise ValueError("not an id")

@@ -7,6 +7,7 @@ from faststream.nats import NatsRouter
 from chat_store.domain import cursors
 from chat_store.domain.cursors import BeforeKey, BeforeUsage
 from chat_store.errors import NotFound
+from chat_store.rpc import pages
 from chat_store.rpc.context import Store, page_size
 from chat_store.rpc.identity.api_keys import NO_USER
 from chat_store.rpc.routing import handles
@@ -32,24 +33,19 @@ async def erase_user(request: rpc.EraseUser, store: Store) -> rpc.Done:
 
 @handles(router, rpc.FindApiKeys)
 async def find_api_keys(request: rpc.FindApiKeys, store: Store) -> rpc.KeyOfUserList:
-    before = directory.NEWEST if request.before is None else cursors.decode(request.before, BeforeKey)
+    before = cursors.decode(request.before, BeforeKey) or BeforeKey.first_page()
     limit = page_size(request.limit)
     async with store.database.connection() as connection:
         found = await directory.find_keys(connection, user_id=request.user_id, before=before, limit=limit + 1)
-    items, following = found[:limit], None
-    if len(found) > limit:
-        last = items[-1].key
-        following = cursors.encode(BeforeKey(created_at=last.created_at.isoformat(), id=last.id))
+    items, following = pages.cut(found, limit, lambda last: BeforeKey(last.key.created_at, last.key.id))
     return rpc.KeyOfUserList(items=items, next=following)
 
 
 @handles(router, rpc.ListUsage)
 async def list_usage(request: rpc.ListUsage, store: Store) -> rpc.UsageOfUserList:
-    after = BeforeUsage("", "") if request.before is None else cursors.decode(request.before, BeforeUsage)
+    after = cursors.decode(request.before, BeforeUsage) or BeforeUsage("", "")
     limit = page_size(request.limit)
     async with store.database.connection() as connection:
         found = await directory.list_usage(connection, request, after=after, limit=limit + 1)
-    items, following = found[:limit], None
-    if len(found) > limit:
-        following = cursors.encode(BeforeUsage(items[-1].user_id, items[-1].usage.model))
+    items, following = pages.cut(found, limit, lambda last: BeforeUsage(last.user_id, last.usage.model))
     return rpc.UsageOfUserList(items=items, next=following)

@@ -10,6 +10,7 @@ from chat_store.domain import cursors
 from chat_store.domain.conversation import NO_CHAT, Conversation, check_role
 from chat_store.domain.cursors import BeforeChat
 from chat_store.errors import Conflict, Invalid, NoSuchMessage, NotFound
+from chat_store.rpc import pages
 from chat_store.rpc.context import Store, check_ids, page_size
 from chat_store.rpc.routing import handles
 from chat_store.storage import chats, members, usage
@@ -64,17 +65,14 @@ async def get_chat(request: rpc.GetChat, store: Store) -> rpc.ChatReply:
 
 @handles(router, rpc.ListChats)
 async def list_chats(request: rpc.ListChats, store: Store) -> rpc.ChatList:
-    before = None if request.before is None else cursors.decode(request.before, BeforeChat)
+    before = cursors.decode(request.before, BeforeChat) or BeforeChat.first_page()
     limit = page_size(request.limit)
     async with store.database.connection() as connection:
         found = await chats.list_chats(connection, request.user_id, before=before, limit=limit + 1)
-    items = found[:limit]
-    while len(items) > 1 and len(msgspec.json.encode(items)) > limits.MAX_REPLY_BYTES:
-        items = items[: len(items) // 2]
-    following = None
-    if len(items) < len(found):
-        last = items[-1]
-        following = cursors.encode(BeforeChat(updated_at=last.updated_at.isoformat(), id=last.id))
+    size = min(limit, len(found))
+    while size > 1 and len(msgspec.json.encode(found[:size])) > limits.MAX_REPLY_BYTES:
+        size //= 2
+    items, following = pages.cut(found, size, lambda last: BeforeChat(last.updated_at, last.id))
     return rpc.ChatList(items=items, next=following)
 
 

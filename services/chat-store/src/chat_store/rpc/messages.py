@@ -30,13 +30,13 @@ router = NatsRouter()
 @handles(router, rpc.ListMessages)
 async def list_messages(request: rpc.ListMessages, store: Store) -> rpc.MessageList:
     check_ids(request.chat_id)
-    before = None if request.before is None else cursors.decode(request.before, BeforeMessage).position
+    before = cursors.decode(request.before, BeforeMessage)
     async with store.database.connection() as connection:
         check_role(await members.role_of(connection, request.chat_id, request.user_id), "read")
         page = await pages.newest(
             connection,
             request.chat_id,
-            before=before,
+            before=None if before is None else before.position,
             limit=page_size(request.limit),
             completions=request.completions,
         )
@@ -176,7 +176,7 @@ async def stop(request: rpc.Stop, store: Store) -> rpc.Done:
 @handles(router, rpc.Search)
 async def search_messages(request: rpc.Search, store: Store) -> rpc.SearchReply:
     """Return the messages with every word of the query, first those with the query as a whole."""
-    before = None if request.before is None else cursors.decode(request.before, BeforeHit)
+    before = cursors.decode(request.before, BeforeHit)
     limit = page_size(request.limit)
     query = search.read(request.query)
     if query is None:
@@ -184,12 +184,9 @@ async def search_messages(request: rpc.Search, store: Store) -> rpc.SearchReply:
     found = await store.searches.run(
         request.user_id, query, search_id=request.search_id, before=before, limit=limit + 1
     )
-    following = None
-    if len(found) > limit:
-        last = found[limit - 1]
-        following = cursors.encode(
-            BeforeHit(rank=last.rank, created_at=last.created_at, chat_id=last.chat_id, message_id=last.message_id)
-        )
+    rows, following = pages.cut(
+        found, limit, lambda last: BeforeHit(last.rank, last.created_at, last.chat_id, last.message_id)
+    )
     items = [
         rpc.SearchHit(
             chat_id=row.chat_id,
@@ -198,6 +195,6 @@ async def search_messages(request: rpc.Search, store: Store) -> rpc.SearchReply:
             role=row.role,
             excerpt=search.excerpt(row.around, query),
         )
-        for row in found[:limit]
+        for row in rows
     ]
     return rpc.SearchReply(items=items, next=following)

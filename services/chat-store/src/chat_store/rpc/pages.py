@@ -1,6 +1,7 @@
-"""Pages of messages, cut so that a reply fits into NATS' payload."""
+"""Pages of lists; those of messages are cut so that a reply fits into NATS' payload."""
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -13,8 +14,16 @@ from parley.contracts import limits
 from parley.contracts.completion import CompletionRequest
 from parley.contracts.resources import Message
 
+T = TypeVar("T")
+
 _RESERVE: Final = 8 * 1024
 """Bytes of a reply that are neither messages nor the chat."""
+
+
+def cut(found: list[T], limit: int, place: Callable[[T], msgspec.Struct]) -> tuple[list[T], str | None]:
+    """Return at most ``limit`` items of what was found, which is one more if there is a next page, and its cursor."""
+    items = found[:limit]
+    return items, cursors.encode(place(items[-1])) if len(found) > limit else None
 
 
 class MessagePage(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """Chats, and what is left of deleted ones."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -8,10 +8,6 @@ import msgspec
 from chat_store.domain.cursors import BeforeChat
 from chat_store.storage.rows import CHAT, Connection, decode_rows
 from parley.contracts.resources import Chat
-
-LAST_TIME: Final = datetime(9999, 12, 31, tzinfo=UTC)
-
-LAST_ID: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 CREATE_CHAT: Final = """
 WITH new_chat AS (
@@ -64,11 +60,8 @@ SELECT row_to_json(r) FROM (
 """
 
 
-async def list_chats(connection: Connection, user_id: str, *, before: BeforeChat | None, limit: int) -> list[Chat]:
-    # The first page comes before everything: a condition that may be left out could not use an index.
-    updated_at = LAST_TIME if before is None else msgspec.convert(before.updated_at, datetime)
-    chat_id = LAST_ID if before is None else before.id
-    return decode_rows(await connection.fetch(LIST_CHATS, user_id, updated_at, chat_id, limit), Chat)
+async def list_chats(connection: Connection, user_id: str, *, before: BeforeChat, limit: int) -> list[Chat]:
+    return decode_rows(await connection.fetch(LIST_CHATS, user_id, before.time, before.id, limit), Chat)
 
 
 MOVED: Final = """

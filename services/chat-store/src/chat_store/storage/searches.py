@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, Final, Literal
 
 import asyncpg
@@ -32,14 +33,14 @@ _BOUNDS = "SET LOCAL statement_timeout = {milliseconds}; SET LOCAL plan_cache_mo
 # $2 is what was asked for, $3 its words (each has to occur), $4 the longest of them, which an index may look up. What
 # holds all of $2 as it stands comes first, and of that, what holds it as a word of its own, and as it is spelt.
 SEARCH: Final = """
-SELECT hit.chat_id::text, c.title, hit.id::text, hit.role, hit.rank, to_json(hit.created_at)::text,
+SELECT hit.chat_id::text, c.title AS chat_title, hit.id::text AS message_id, hit.role, hit.rank, hit.created_at,
     substr(hit.content, greatest(1, coalesce(
         nullif(strpos(hit.content, $2), 0),
         nullif(strpos(upper(hit.content), upper($2)), 0),
         -- Folding changes lengths: about where it is.
         (coalesce(nullif(strpos(hit.folded, hit.phrase), 0), strpos(hit.folded, hit.word))::real
             * length(hit.content) / greatest(1, length(hit.folded)))::int
-    ) - $10), 2 * $10)
+    ) - $10), 2 * $10) AS around
 FROM (
     SELECT m.chat_id, m.id, m.role, m.content, m.folded, m.created_at, asked.phrase, asked.words[1] AS word,
         CASE
@@ -54,7 +55,7 @@ FROM (
     AND NOT EXISTS (SELECT FROM unnest(asked.words) AS word WHERE strpos(m.folded, word) = 0)
 ) hit JOIN chats c ON c.id = hit.chat_id
 WHERE $5::int IS NULL OR (hit.rank, hit.created_at, hit.chat_id, hit.id)
-    < ($5, $6::text::timestamptz, $7::uuid, $8::uuid)
+    < ($5, $6::timestamptz, $7::uuid, $8::uuid)
 ORDER BY hit.rank DESC, hit.created_at DESC, hit.chat_id DESC, hit.id DESC LIMIT $9
 """
 
@@ -65,7 +66,7 @@ class SearchRow(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str
     role: Literal["user", "assistant"]
     rank: int
-    created_at: str
+    created_at: datetime
     around: str
 
 
@@ -166,19 +167,8 @@ async def search(
     connection: Connection, user_id: str, asked: Asked, *, before: BeforeHit | None, limit: int
 ) -> list[SearchRow]:
     """Return the messages that hold every word of ``asked``, the best match first."""
-    place: tuple[int | None, str | None, str | None, str | None] = (None, None, None, None)
+    place: tuple[int | None, datetime | None, str | None, str | None] = (None, None, None, None)
     if before is not None:
         place = (before.rank, before.created_at, before.chat_id, before.message_id)
     rows = await connection.fetch(SEARCH, user_id, asked.phrase, asked.words, asked.words[0], *place, limit, AROUND)
-    return [
-        SearchRow(
-            chat_id=row[0],
-            chat_title=row[1],
-            message_id=row[2],
-            role=row[3],
-            rank=row[4],
-            created_at=msgspec.json.decode(row[5], type=str),
-            around=row[6],
-        )
-        for row in rows
-    ]
+    return [SearchRow(**row) for row in rows]

@@ -5,6 +5,7 @@ from faststream.nats import NatsRouter
 from chat_store.domain import cursors
 from chat_store.domain.cursors import BeforeUser
 from chat_store.errors import NotFound
+from chat_store.rpc import pages
 from chat_store.rpc.context import Store, page_size
 from chat_store.rpc.identity.api_keys import NO_USER
 from chat_store.rpc.routing import handles
@@ -27,14 +28,11 @@ async def get_user(request: GetUser, store: Store) -> UserReply:
 
 @handles(router, ListUsers)
 async def list_users(request: ListUsers, store: Store) -> UserList:
-    before = users.NEWEST if request.before is None else cursors.decode(request.before, BeforeUser)
+    before = cursors.decode(request.before, BeforeUser) or BeforeUser.first_page()
     limit = page_size(request.limit)
     async with store.database.connection() as connection:
         found = await users.list_users(connection, query=request.query, before=before, limit=limit + 1)
-    items = found[:limit]
-    following = None
-    if len(found) > limit:
-        following = cursors.encode(BeforeUser(created_at=items[-1].created_at.isoformat(), id=items[-1].id))
+    items, following = pages.cut(found, limit, lambda last: BeforeUser(last.created_at, last.id))
     return UserList(items=items, next=following)
 
 

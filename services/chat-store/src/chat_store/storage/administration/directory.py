@@ -1,17 +1,12 @@
 """API keys and usage of all users, for administrators."""
 
-from datetime import datetime
 from typing import Final
-
-import msgspec
 
 from chat_store.domain.cursors import BeforeKey, BeforeUsage
 from chat_store.storage.identity.api_keys import KEY
 from chat_store.storage.rows import Connection, decode_rows
 from chat_store.storage.usage import SUMS
 from parley.contracts.rpc import KeyOfUser, ListUsage, UsageOfUser
-
-NEWEST: Final = BeforeKey(created_at="9998-12-31T00:00:00+00:00", id="00000000-0000-7000-8000-000000000000")
 
 FIND_KEYS: Final = f"""
 SELECT row_to_json(r) FROM (
@@ -23,8 +18,7 @@ SELECT row_to_json(r) FROM (
 
 
 async def find_keys(connection: Connection, *, user_id: str | None, before: BeforeKey, limit: int) -> list[KeyOfUser]:
-    created_at = msgspec.convert(before.created_at, datetime)
-    return decode_rows(await connection.fetch(FIND_KEYS, created_at, before.id, user_id, limit), KeyOfUser)
+    return decode_rows(await connection.fetch(FIND_KEYS, before.time, before.id, user_id, limit), KeyOfUser)
 
 
 LIST_USAGE: Final = f"""

@@ -133,8 +133,7 @@ async def list_users(connection: Connection, *, query: str | None, before: Befor
     pattern = None
     if query is not None:
         pattern = "%" + query.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
-    created_at = msgspec.convert(before.created_at, datetime)
-    return decode_rows(await connection.fetch(LIST_USERS, created_at, before.id, pattern, limit), User)
+    return decode_rows(await connection.fetch(LIST_USERS, before.time, before.id, pattern, limit), User)
 
 
 UPDATE_USER: Final = f"""
@@ -190,10 +189,6 @@ async def forget_guests(
     """Delete those of the next ``limit`` guests who own nothing and were not seen since; return where to continue."""
     row = await connection.fetchrow(FORGET_GUESTS, unseen_since, *after, limit)
     return None if row is None else (row[0], row[1])
-
-
-NEWEST: Final = BeforeUser(created_at="9998-12-31T00:00:00+00:00", id="")
-"""Before which all users come."""
 
 
 def _decode(row: str | None) -> User | None:
