@@ -1,5 +1,7 @@
 """The rules of a chat, one by one."""
 
+import functools
+
 import pytest
 
 from chat_store.domain import chats, generations, prompts
@@ -367,13 +369,15 @@ def test_a_request_is_repeated_once_for_each_that_led_nowhere(tables: Tables) ->
     assert len(tables.history) == 2
 
 
-def test_giving_up_fails_the_answer_and_goes_on_with_the_queue(tables: Tables) -> None:
+def test_after_the_last_request_the_answer_fails_and_the_queue_goes_on(tables: Tables) -> None:
     tables.submit()
     waiting = tables.submit()
     generation = tables.active
     assert generation is not None
-    tables.run(lambda chat: generations.give_up(chat, generation.id, GAVE_UP))
-    assert tables.messages[generation.message_id].error == GAVE_UP
+    for request in range(1, generations.MAX_REQUESTS + 1):
+        assert tables.messages[generation.message_id].error is None
+        tables.run(functools.partial(generations.request_again, generation_id=generation.id, request=request))
+    assert tables.messages[generation.message_id].error == generations.NO_WORKER
     assert tables.messages[waiting].status == "sent"
 
 

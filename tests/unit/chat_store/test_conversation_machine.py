@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Literal
 
@@ -25,10 +26,7 @@ from chat_store.domain.records import GenerationRecord
 from chat_store.errors import Conflict, NotFound
 from parley.contracts import limits
 from parley.contracts.completion import WhenBusy
-from parley.contracts.resources import MessageError
 from tests.unit.chat_store.tables import Tables
-
-GAVE_UP = MessageError(code="attempts_exhausted", message="No worker.", retryable=True)
 
 
 class Turns(RuleBasedStateMachine):
@@ -242,10 +240,11 @@ class Turns(RuleBasedStateMachine):
 
     @precondition(lambda self: self.answering is not None)
     @rule()
-    def give_up(self) -> None:
+    def request_until_it_fails(self) -> None:
         generation = self.tables.active
         assert generation is not None
-        self.tables.run(lambda chat: generations.give_up(chat, generation.id, GAVE_UP))
+        for request in range(generation.request, generations.MAX_REQUESTS + 1):
+            self.tables.run(functools.partial(generations.request_again, generation_id=generation.id, request=request))
         self.end()
 
     @rule(request=st.integers(min_value=1, max_value=3))

@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 
-from chat_store.domain.rejections import Rejection
 from chat_store.errors import Unavailable
 from chat_store.events.processing import REPLAY_BATCH, Intake, Unreadable, decode
 from chat_store.events.publisher import Publisher
 from chat_store.events.subscribers import submit
+from chat_store.storage.pool import Database
 from chat_store.storage.transactions import Command, Outcome
 from parley.contracts import ids
 from parley.contracts.completion import CompletionRequest, WhenBusy
@@ -70,11 +70,8 @@ def stored(count: int) -> tuple[list[str], list[RawStreamMsg]]:
 
 @pytest.fixture
 def intake() -> Intake[PromptSubmitted]:
-    async def reject(_rejections: Sequence[Rejection]) -> None:
-        raise AssertionError("nothing is rejected")
-
-    async def refusals(_prompts: Sequence[PromptSubmitted]) -> dict[str, str]:
-        return {}
+    async def refusals(_prompts: Sequence[PromptSubmitted]) -> set[str]:
+        return set()
 
     return Intake(
         CHAT_STORE_PROMPTS,
@@ -82,7 +79,7 @@ def intake() -> Intake[PromptSubmitted]:
         command=submit,
         js=cast(JetStreamContext, None),
         publisher=cast(Publisher, CountingPublisher()),
-        reject=reject,
+        database=cast(Database, None),  # nothing is rejected
         refusals=refusals,
     )
 

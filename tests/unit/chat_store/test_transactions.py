@@ -53,12 +53,6 @@ async def test_what_was_written_before_an_error_comes_with_it() -> None:
 async def test_what_was_written_before_an_outage_is_announced_at_once() -> None:
     announced: list[Any] = []
 
-    async def nobody(_: Any) -> None:
-        raise AssertionError("no prompt was refused")
-
-    async def none_refused(_: Any) -> dict[str, str]:
-        return {}
-
     class Publisher:
         async def announce(self, changes: list[Any], **_: Any) -> None:
             announced.extend(changes)
@@ -66,11 +60,10 @@ async def test_what_was_written_before_an_outage_is_announced_at_once() -> None:
     intake: Intake[PromptSubmitted] = Intake(
         CHAT_STORE_PROMPTS,
         kind=PromptSubmitted,
-        command=lambda event, trace, refusal: COMMANDS[0],
+        command=lambda event, trace, refused: COMMANDS[0],
         js=None,  # type: ignore[arg-type]
         publisher=Publisher(),  # type: ignore[arg-type]
-        reject=nobody,
-        refusals=none_refused,
+        database=None,  # type: ignore[arg-type]
     )
     with pytest.raises(asyncpg.ConnectionDoesNotExistError):
         await intake._run(COMMANDS, lambda commands: transactions.execute(None, commands))  # type: ignore[arg-type]

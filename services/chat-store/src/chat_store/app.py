@@ -10,7 +10,7 @@ from faststream.nats import NatsRouter
 from nats.aio.client import Client
 
 from chat_store.errors import CannotServe, SchemaTooOld, Unavailable, describe, is_outage
-from chat_store.events.leadership import lead_whenever_possible
+from chat_store.events.leadership import Leader, lead_whenever_possible
 from chat_store.events.publisher import Publisher
 from chat_store.events.quotas import Quotas
 from chat_store.events.starter import Starter
@@ -168,21 +168,24 @@ class ChatStore:
         prompts = Prompts(nc, js, database, publisher, quotas, batch=settings.prompt_batch, grace=grace)
         finished = Finished(nc, js, database, publisher, quotas.limits, batch=settings.prompt_batch, grace=grace)
         advisories = Advisories(nc, js, database, publisher, grace=grace)
-        forget_guests_after = timedelta(days=settings.forget_guests_after) if settings.forget_guests_after else None
-        sweeper = Sweeper(
-            nc,
-            js,
-            database,
-            publisher,
-            finished,
-            orphan_after=settings.orphan_after,
-            forget_guests_after=forget_guests_after,
-            retention=timedelta(days=settings.retention_days) if settings.retention_days else None,
-        )
+
+        async def sweep(_: Leader) -> None:
+            sweeper = Sweeper(
+                nc,
+                js,
+                database,
+                publisher,
+                finished,
+                orphan_after=settings.orphan_after,
+                forget_guests_after=_days(settings.forget_guests_after),
+                retention=_days(settings.retention_days),
+            )
+            await sweeper.run()
+
         self._consumers = (prompts, finished, advisories)
         broker = await self._serve_requests(nc, publisher, Accepted(js, database), quotas)
         consuming = [
-            asyncio.create_task(lead_whenever_possible(database, prompts.run, lambda _: sweeper.run()), name="leader"),
+            asyncio.create_task(lead_whenever_possible(database, prompts.run, sweep), name="leader"),
             asyncio.create_task(finished.run(), name="finished"),
             asyncio.create_task(advisories.run(), name="advisories"),
         ]
@@ -246,7 +249,7 @@ class ChatStore:
 
     async def _on_reconnected(self) -> None:
         for consumer in self._consumers:
-            consumer.renew()
+            consumer.pull.renew()
 
     async def _jetstream_problem(self) -> str | None:
         return None if self._nc is None else await jetstream.check(self._nc, _NEEDS)
@@ -256,3 +259,7 @@ class ChatStore:
         if self._nc is None or not self._nc.is_connected:
             problems["nats"] = "NATS is not connected."
         return problems or ({} if self._serving else {"chat-store": "It is starting."})
+
+
+def _days(count: float) -> timedelta | None:
+    return timedelta(days=count) if count else None

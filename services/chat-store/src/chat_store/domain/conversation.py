@@ -33,7 +33,6 @@ from parley.contracts.access import policy
 from parley.contracts.access.policy import ChatAction
 from parley.contracts.resources import Role
 
-
 NO_CHAT: Final = "There is no such chat."
 
 

@@ -1,6 +1,6 @@
-"""Rules for generations: claim, release, finish, stop, give up, request again."""
+"""Rules for generations: claim, release, finish, stop, request again."""
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -16,6 +16,13 @@ from parley.contracts.completion import ToolCall
 from parley.contracts.events import GenerationFinished
 from parley.contracts.resources import MessageError
 from parley.contracts.text import storable, storable_json
+
+MAX_REQUESTS: Final = 5
+"""How often an answer is requested before it ends as failed: each request has ``max_deliver`` deliveries."""
+
+NO_WORKER: Final = MessageError(
+    code="attempts_exhausted", message="No worker could bring this answer to an end. Try again.", retryable=True
+)
 
 Verdict = Literal["stream", "stop_requested", "exhausted"]
 
@@ -145,17 +152,18 @@ def _names_active(conversation: Conversation, message_id: str) -> bool:
     return conversation.answer.id == target.id or first
 
 
-def give_up(conversation: Conversation, generation_id: str, error: MessageError) -> None:
-    """Fail a generation that no worker has finished."""
-    if conversation.active_generation(generation_id) is not None:
-        answers.end(conversation, "failed", error=error)
-        answers.start_next(conversation)
-
-
 def request_again(conversation: Conversation, generation_id: str, *, request: int) -> None:
-    """Request the answer again, unless that was done; ``request`` is the number of the request without a result."""
+    """Request the answer again, or fail it when that was done often enough.
+
+    Args:
+        request: The number of the request that had no result; after a later one, nothing happens.
+    """
     active = conversation.active_generation(generation_id)
     if active is None or active.request != request:
+        return
+    if request >= MAX_REQUESTS:
+        answers.end(conversation, "failed", error=NO_WORKER)
+        answers.start_next(conversation)
         return
     conversation.request = conversation.put_generation(
         replace(active, request=request + 1, requested_at=conversation.now, request_seq=None), visible=False

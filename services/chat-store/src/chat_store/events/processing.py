@@ -11,9 +11,10 @@ idempotent. A batch that fails through the fault of one event is gone through on
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 from nats.aio.msg import Msg
@@ -33,6 +34,8 @@ from chat_store.domain.rejections import (
 )
 from chat_store.errors import is_outage
 from chat_store.events.publisher import Publisher
+from chat_store.storage import messages as stored_messages
+from chat_store.storage.pool import Database
 from chat_store.storage.transactions import Command, Interrupted, Outcome
 from parley.contracts import ids
 from parley.contracts.decoding import MAX_NESTING, UNDECODABLE, nests_too_deeply
@@ -52,20 +55,13 @@ MAX_FAILURES: Final = 5
 REPLAY_BATCH: Final = 256
 """Events in one transaction when another consumer's unacknowledged events are processed."""
 
-Item = TypeVar("Item")
+M = TypeVar("M", Msg, RawStreamMsg)
 E = TypeVar("E", PromptSubmitted, GenerationFinished)
 Execute = Callable[[Sequence[Command[str]]], Awaitable[Outcome[str]]]
-Reject = Callable[[Sequence[Rejection]], Awaitable[None]]
 
 _NO_CHAT: Final = "no_chat"
-_CODES: Final = {
-    _NO_CHAT: CHAT_NOT_FOUND,
-    "not_a_member": NOT_A_MEMBER,
-    "read_only": READ_ONLY,
-    "id_taken": ID_TAKEN,
-    TOO_MANY_PROMPTS: TOO_MANY_PROMPTS,
-    EMPTY: EMPTY,
-    CHAT_BUSY: CHAT_BUSY,
+_CODES: Final = {_NO_CHAT: CHAT_NOT_FOUND} | {
+    code: code for code in (NOT_A_MEMBER, READ_ONLY, ID_TAKEN, TOO_MANY_PROMPTS, EMPTY, CHAT_BUSY)
 }
 """Why a prompt was not stored, by what came of its command."""
 _NOTHING_NEW: Final = frozenset({"stale", "duplicate"})
@@ -101,15 +97,23 @@ def _check_prompt(event: PromptSubmitted) -> None:
         raise Unreadable(f"the completion has more than {MAX_NESTING} levels")
 
 
+class _Item(NamedTuple, Generic[M, E]):
+    """A message with its event, and the command that carries the event out."""
+
+    message: M
+    event: E
+    command: Command[str]
+
+
 class Intake(Generic[E]):
     """Handles the events of one consumer.
 
     Args:
         kind: The event.
-        command: Makes the command that carries an event out, given its ``traceparent`` and the code of its refusal;
-            it returns a word for the metrics.
-        reject: Stores and publishes that prompts were rejected, before they are acknowledged.
-        refusals: Counts events within the limits of their users; returns the codes of the refused, by event id.
+        command: Makes the command that carries an event out, given its ``traceparent`` and whether it is refused; it
+            returns a word for the metrics.
+        database: Stores that prompts were rejected, before that is published and they are acknowledged.
+        refusals: Counts prompts within the limits of their users; returns the ids of the refused events.
     """
 
     def __init__(
@@ -117,19 +121,19 @@ class Intake(Generic[E]):
         spec: ConsumerSpec,
         *,
         kind: type[E],
-        command: Callable[[E, str | None, str | None], Command[str]],
+        command: Callable[[E, str | None, bool], Command[str]],
         js: JetStreamContext,
         publisher: Publisher,
-        reject: Reject,
-        refusals: Callable[[Sequence[E]], Awaitable[Mapping[str, str]]],
+        database: Database,
+        refusals: Callable[[Sequence[E]], Awaitable[set[str]]] | None = None,
     ) -> None:
         self._spec = spec
-        self._reject = reject
         self._kind: type[E] = kind
-        self._make: Callable[[E, str | None, str | None], Command[str]] = command
-        self._refusals: Callable[[Sequence[E]], Awaitable[Mapping[str, str]]] = refusals
+        self._make: Callable[[E, str | None, bool], Command[str]] = command
+        self._refusals: Callable[[Sequence[E]], Awaitable[set[str]]] | None = refusals
         self._js = js
         self._publisher = publisher
+        self._database = database
         # From the start at zero: the first one raises an alert, too.
         metrics.EVENTS.labels(spec.name, "dead_letter")
 
@@ -147,9 +151,7 @@ class Intake(Generic[E]):
                 batch.append((message, decode(message.data, self._kind)))
             except Unreadable as error:
                 await self._dead_letter(message, str(error))
-        made = await self._commands(batch)
-        commands = [(message, command, event) for (message, event), command in zip(batch, made, strict=True)]
-        for part in _one_end_per_chat(commands, lambda item: item[1]):
+        for part in _one_end_per_chat(await self._items(batch)):
             await self._handle_part(part, execute)
 
     async def replay(self, stored: Sequence[RawStreamMsg], execute: Execute) -> int:
@@ -169,21 +171,22 @@ class Intake(Generic[E]):
             except Unreadable:
                 continue
         for begin in range(0, len(decoded), REPLAY_BATCH):
-            some = decoded[begin : begin + REPLAY_BATCH]
-            batch = list(zip([event for _, event in some], await self._commands(some), strict=True))
-            for part in _one_end_per_chat(batch, lambda item: item[1]):
+            for part in _one_end_per_chat(await self._items(decoded[begin : begin + REPLAY_BATCH])):
                 due += await self._replay_part(part, execute)
         return due
 
-    async def _commands(self, batch: "Sequence[tuple[Msg | RawStreamMsg, E]]") -> list[Command[str]]:
-        refused = await self._refusals([event for _, event in batch])
-        return [self._make(event, _traceparent(message), refused.get(event.id)) for message, event in batch]
+    async def _items(self, batch: Sequence[tuple[M, E]]) -> list[_Item[M, E]]:
+        refused = set() if self._refusals is None else await self._refusals([event for _, event in batch])
+        return [
+            _Item(message, event, self._make(event, _traceparent(message), event.id in refused))
+            for message, event in batch
+        ]
 
-    async def _replay_part(self, part: "list[tuple[E, Command[str]]]", execute: Execute) -> int:
+    async def _replay_part(self, part: list[_Item[RawStreamMsg, E]], execute: Execute) -> int:
         try:
-            outcome = await self._run([command for _, command in part], execute)
+            outcome = await self._run([item.command for item in part], execute)
             await self._publisher.announce(outcome.changes)
-            await self._reject_dropped([event for event, _ in part], outcome)
+            await self._reject_dropped(part, outcome)
         except Exception as error:
             if is_outage(error):
                 raise
@@ -193,7 +196,7 @@ class Intake(Generic[E]):
             return sum([await self._replay_part([one], execute) for one in part])
         return sum(result is not None and result not in _NOTHING_NEW for result in outcome.results)
 
-    async def _run(self, commands: "list[Command[str]]", execute: Execute) -> Outcome[str]:
+    async def _run(self, commands: list[Command[str]], execute: Execute) -> Outcome[str]:
         """Run commands; what was written before an error is announced before that is raised."""
         try:
             return await execute(commands)
@@ -201,27 +204,27 @@ class Intake(Generic[E]):
             await self._publisher.announce(interrupted.changes)
             raise interrupted.error from None
 
-    async def _handle_part(self, part: "list[tuple[Msg, Command[str], E]]", execute: Execute) -> None:
+    async def _handle_part(self, part: list[_Item[Msg, E]], execute: Execute) -> None:
         try:
             await self._commit(part, execute)
         except Exception as error:
             if is_outage(error):
                 raise
             if len(part) == 1:
-                await self._failed(part[0][0], error)
+                await self._failed(part[0].message, error)
                 return
             for one in part:
                 await self._handle_part([one], execute)
 
-    async def _commit(self, part: "list[tuple[Msg, Command[str], E]]", execute: Execute) -> None:
+    async def _commit(self, part: list[_Item[Msg, E]], execute: Execute) -> None:
         began, began_at = time.perf_counter(), time.time_ns()
-        outcome = await self._run([command for _, command, _ in part], execute)
+        outcome = await self._run([item.command for item in part], execute)
         metrics.BATCH_SECONDS.labels(self._spec.name).observe(time.perf_counter() - began)
         metrics.BATCH_SIZE.labels(self._spec.name).observe(len(part))
         await self._publisher.announce(outcome.changes, traces=self._traces(part, outcome, began_at))
-        await self._reject_dropped([event for _, _, event in part], outcome)
+        await self._reject_dropped(part, outcome)
         now = datetime.now(UTC)
-        for (message, command, event), result in zip(part, outcome.results, strict=True):
+        for (message, event, command), result in zip(part, outcome.results, strict=True):
             word = result or _NO_CHAT
             metrics.EVENTS.labels(self._spec.name, word).inc()
             if isinstance(event, GenerationFinished) and word == event.outcome:
@@ -236,26 +239,29 @@ class Intake(Generic[E]):
                 metrics.PROMPT_DELAY.observe(max(0.0, (now - event.occurred_at).total_seconds()))
             await _acknowledge(message)
 
-    async def _reject_dropped(self, events: Sequence[E], outcome: Outcome[str]) -> None:
+    async def _reject_dropped(self, part: list[_Item[M, E]], outcome: Outcome[str]) -> None:
         """Reject the prompts that were not stored."""
         rejections = [
-            Rejection(prompt=event, code=_CODES[word])
-            for event, result in zip(events, outcome.results, strict=True)
-            if isinstance(event, PromptSubmitted) and (word := result or _NO_CHAT) in _CODES
+            Rejection(prompt=item.event, code=_CODES[word])
+            for item, result in zip(part, outcome.results, strict=True)
+            if isinstance(item.event, PromptSubmitted) and (word := result or _NO_CHAT) in _CODES
         ]
         if rejections:
             await self._reject(rejections)
 
-    def _traces(
-        self, part: "list[tuple[Msg, Command[str], E]]", outcome: Outcome[str], began_at: int
-    ) -> dict[str, dict[str, str]]:
+    async def _reject(self, rejections: Sequence[Rejection]) -> None:
+        async with self._database.connection() as connection:
+            await stored_messages.add_rejections(connection, rejections, now=datetime.now(UTC))
+        await self._publisher.reject(rejections)
+
+    def _traces(self, part: list[_Item[Msg, E]], outcome: Outcome[str], began_at: int) -> dict[str, dict[str, str]]:
         """Trace the handling of each event, in the trace of its prompt.
 
         Returns:
             By chat, the headers of the span that the request of an answer belongs to.
         """
         traces = {}
-        for (message, command, _), result in zip(part, outcome.results, strict=True):
+        for (message, _, command), result in zip(part, outcome.results, strict=True):
             with tracing.span(
                 f"{self._spec.name} process",
                 kind="consumer",
@@ -306,16 +312,11 @@ async def _acknowledge(message: Msg) -> None:
         log.debug("Acknowledging: %r", error)
 
 
-def _one_end_per_chat(batch: Sequence[Item], command_of: Callable[[Item], Command[str]]) -> list[list[Item]]:
+def _one_end_per_chat(batch: Sequence[_Item[M, E]]) -> list[list[_Item[M, E]]]:
     """Split a batch so that no transaction has two commands for one chat that may end its generation."""
-    parts: list[list[Item]] = []
-    depth: dict[str, int] = {}
+    parts: defaultdict[int, list[_Item[M, E]]] = defaultdict(list)
+    ends: Counter[str] = Counter()
     for item in batch:
-        command = command_of(item)
-        part = depth.get(command.chat_id, 0)
-        if command.ends:
-            depth[command.chat_id] = part + 1
-        while len(parts) <= part:
-            parts.append([])
-        parts[part].append(item)
-    return parts
+        parts[ends[item.command.chat_id]].append(item)
+        ends[item.command.chat_id] += item.command.ends
+    return list(parts.values())

@@ -47,15 +47,15 @@ class Quotas:
                     rules.check_queue(limits, queue, new=request.bytes)
                 await self._count(connection, chat_id, message_id, request.user_id, request.bytes)
 
-    async def refusals(self, prompts: Sequence[PromptSubmitted]) -> dict[str, str]:
-        """Count the prompts that were accepted while nobody could be asked; return the codes of the refused, by event.
+    async def refusals(self, prompts: Sequence[PromptSubmitted]) -> set[str]:
+        """Count the prompts that were accepted while nobody could be asked; return the ids of the refused events.
 
         Each is counted at the time when it was sent.
         """
         limit = self.limits.prompts_per_minute
         if not limit or not prompts:
-            return {}
-        refused = {}
+            return set()
+        refused = set()
         async with self._database.connection() as connection:
             known = await counts.are_admitted(connection, [(one.chat_id, one.message_id) for one in prompts])
             for one in prompts:
@@ -68,7 +68,7 @@ class Quotas:
                     at=one.occurred_at,
                     limit=limit,
                 ):
-                    refused[one.id] = TOO_MANY_PROMPTS
+                    refused.add(one.id)
                     metrics.REFUSED.labels(TOO_MANY_PROMPTS).inc()
         return refused
 

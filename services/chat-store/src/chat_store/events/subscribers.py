@@ -8,8 +8,7 @@ import asyncio
 import contextlib
 import functools
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -22,19 +21,17 @@ from nats.js.api import RawStreamMsg
 from chat_store.domain import generations, prompts
 from chat_store.domain.conversation import Conversation
 from chat_store.domain.limits import NO_LIMITS, Limits
-from chat_store.domain.rejections import Rejection
 from chat_store.errors import describe, is_outage
 from chat_store.events.leadership import Leader
 from chat_store.events.processing import Execute, Intake
 from chat_store.events.publisher import Publisher
 from chat_store.events.quotas import Quotas
-from chat_store.storage import messages, transactions
+from chat_store.storage import transactions
 from chat_store.storage.pool import Database
 from chat_store.storage.transactions import Command, Outcome
 from parley.contracts import subjects
 from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.events import GenerationFinished, GenerationRequested, PromptSubmitted
-from parley.contracts.resources import MessageError
 from parley.contracts.streams import (
     CHAT,
     CHAT_STORE_ADVISORIES,
@@ -42,6 +39,7 @@ from parley.contracts.streams import (
     CHAT_STORE_PROMPTS,
     LLM_WORKER_REQUESTS,
 )
+from parley.runtime import tasks
 from parley.runtime.nats.errors import TRANSIENT_ERRORS
 from parley.runtime.nats.pull import PullConsumer, keep_in_progress, nak_all
 from parley.runtime.tasks import finish_despite_cancellation
@@ -56,53 +54,30 @@ UNACKNOWLEDGED_TIMEOUT: Final = 5.0
 UNACKNOWLEDGED_TRIES: Final = 4
 """Tries after which it is worth a line that this is not known."""
 
-MAX_REQUESTS: Final = 5
-"""How often an answer is requested before it ends as failed: each request has ``max_deliver`` deliveries."""
-
-NO_WORKER: Final = MessageError(
-    code="attempts_exhausted", message="No worker could bring this answer to an end. Try again.", retryable=True
-)
-
 
 def submit(
-    event: PromptSubmitted, traceparent: str | None, refusal: str | None, *, limits: Limits = NO_LIMITS
+    event: PromptSubmitted, traceparent: str | None, refused: bool, *, limits: Limits = NO_LIMITS
 ) -> Command[str]:
     """The command that stores a prompt, or refuses it for a limit of its author."""
-    named = [event.message_id]
-    if isinstance(event.parent_id, str):
-        named.append(event.parent_id)
-    if event.answer_id is not None:
-        named.append(event.answer_id)
     return Command(
         chat_id=event.chat_id,
         run=lambda conversation: prompts.submit(
-            conversation, event, traceparent=traceparent, limits=limits, refused=refusal is not None
+            conversation, event, traceparent=traceparent, limits=limits, refused=refused
         ),
-        messages=named,
+        messages=[one for one in (event.message_id, event.parent_id, event.answer_id) if isinstance(one, str)],
         users=[event.user_id],
         ends=event.when_busy in ("interrupt", "rollback"),
         defers=bool(limits.answers_per_user),
     )
 
 
-def finish(
-    event: GenerationFinished, _traceparent: str | None, _refusal: str | None, *, limits: Limits
-) -> Command[str]:
+def finish(event: GenerationFinished, _traceparent: str | None, _refused: bool, *, limits: Limits) -> Command[str]:
     """The command that ends a generation; what starts then belongs to a trace of its own."""
 
     def run(conversation: Conversation) -> str:
         return event.outcome if generations.finish(conversation, event, catalog=limits.catalog) else "stale"
 
     return Command(chat_id=event.chat_id, run=run, ends=True, defers=bool(limits.answers_per_user))
-
-
-async def _no_rejection(_rejections: Sequence[Rejection]) -> None:
-    """The end of an answer has no author who waits for it."""
-
-
-async def _no_refusal(_ends: Sequence[GenerationFinished]) -> Mapping[str, str]:
-    """The end of an answer is within every limit."""
-    return {}
 
 
 class Prompts:
@@ -120,30 +95,25 @@ class Prompts:
         grace: float,
     ) -> None:
         self._js = js
-        self._database = database
-        self._publisher = publisher
         self._grace = grace
         self._delivered = 0  # the consumer's number of the newest delivery that is dealt with
-        self._pull = PullConsumer(nc, CHAT_STORE_PROMPTS, batch=batch)
+        self.pull = PullConsumer(nc, CHAT_STORE_PROMPTS, batch=batch)
         self._intake = Intake(
             CHAT_STORE_PROMPTS,
             kind=PromptSubmitted,
             command=functools.partial(submit, limits=quotas.limits),
             js=js,
             publisher=publisher,
-            reject=self._reject,
+            database=database,
             refusals=quotas.refusals,
         )
-
-    def renew(self) -> None:
-        self._pull.renew()
 
     async def run(self, leader: Leader) -> None:
         """Take prompts in while ``leader`` leads. Raises: Exception: Postgres is away."""
         await self._catch_up(leader.execute)
         try:
             while True:
-                messages = await self._pull.next_batch()
+                messages = await self.pull.next_batch()
                 if not messages:
                     # What the server sent on the connection before may not have arrived.
                     await self._catch_up(leader.execute)
@@ -156,7 +126,7 @@ class Prompts:
                 finally:
                     await nak_all(messages)
         finally:
-            await self._pull.close()
+            await self.pull.close()
 
     def _come_next(self, messages: list[Msg]) -> bool:
         """Whether no delivery is missing before or between these: the consumer numbers them, and we alone take them.
@@ -166,11 +136,6 @@ class Prompts:
         """
         numbers = [message.metadata.sequence.consumer for message in messages]
         return numbers == list(range(self._delivered + 1, self._delivered + 1 + len(numbers)))
-
-    async def _reject(self, rejections: Sequence[Rejection]) -> None:
-        async with self._database.connection() as connection:
-            await messages.add_rejections(connection, rejections, now=datetime.now(UTC))
-        await self._publisher.reject(rejections)
 
     async def _catch_up(self, execute: Execute) -> None:
         """Carry out first what was delivered and is not acknowledged, by whomever.
@@ -239,25 +204,21 @@ class Finished:
     ) -> None:
         self._database = database
         self._grace = grace
-        self._pull = PullConsumer(nc, CHAT_STORE_FINISHED, batch=batch)
+        self.pull = PullConsumer(nc, CHAT_STORE_FINISHED, batch=batch)
         self._intake = Intake(
             CHAT_STORE_FINISHED,
             kind=GenerationFinished,
             command=functools.partial(finish, limits=limits),
             js=js,
             publisher=publisher,
-            reject=_no_rejection,
-            refusals=_no_refusal,
+            database=database,
         )
-
-    def renew(self) -> None:
-        self._pull.renew()
 
     async def run(self) -> None:
         """Until cancelled; during an outage of Postgres the messages are kept in progress."""
         try:
             while True:
-                messages = await self._pull.next_batch()
+                messages = await self.pull.next_batch()
                 if not messages:
                     continue
                 try:
@@ -265,11 +226,12 @@ class Finished:
                 finally:
                     await nak_all(messages)
         finally:
-            await self._pull.close()
+            await self.pull.close()
 
     async def _until_handled(self, messages: list[Msg]) -> None:
         level = logging.WARNING
-        async with _kept_alive(messages, CHAT_STORE_FINISHED.ack_wait):
+        heartbeat = asyncio.create_task(keep_in_progress(messages, every=CHAT_STORE_FINISHED.ack_wait / 3))
+        try:
             while True:
                 try:
                     await self._intake.handle(messages, self._execute)
@@ -280,6 +242,8 @@ class Finished:
                     log.log(level, "The ends of answers wait: %s", describe(error))
                     level = logging.DEBUG
                 await asyncio.sleep(OUTAGE_RETRY_DELAY)
+        finally:
+            await tasks.end(heartbeat)
 
     async def replay(self, ends: Sequence[RawStreamMsg]) -> int:
         """Process ends in the stream that were delivered and are not acknowledged; return how many changed something.
@@ -312,20 +276,17 @@ class Advisories:
         self._database = database
         self._publisher = publisher
         self._grace = grace
-        self._pull = PullConsumer(nc, CHAT_STORE_ADVISORIES, batch=16)
-
-    def renew(self) -> None:
-        self._pull.renew()
+        self.pull = PullConsumer(nc, CHAT_STORE_ADVISORIES, batch=16)
 
     async def run(self) -> None:
         """Until cancelled."""
         try:
             while True:
-                messages = await self._pull.next_batch()
+                messages = await self.pull.next_batch()
                 for message in messages:
                     await finish_despite_cancellation(self._handle(message), self._grace)
         finally:
-            await self._pull.close()
+            await self.pull.close()
 
     async def _handle(self, message: Msg) -> None:
         try:
@@ -355,30 +316,13 @@ class Advisories:
 async def again_or_fail(
     database: Database, publisher: Publisher, chat_id: str, generation_id: str, request: int
 ) -> None:
-    """Request an answer once more after its ``request``-th request led nowhere; at last let it fail."""
-
-    def run(conversation: Conversation) -> None:
-        active = conversation.active
-        if active is None or active.id != generation_id or active.request != request:
-            return
-        if request >= MAX_REQUESTS:
-            generations.give_up(conversation, generation_id, NO_WORKER)
-        else:
-            generations.request_again(conversation, generation_id, request=request)
-
+    """Carry out :func:`chat_store.domain.generations.request_again`."""
+    command = Command(
+        chat_id=chat_id,
+        run=lambda conversation: generations.request_again(conversation, generation_id, request=request),
+        ends=True,
+        defers=publisher.starter.defers,
+    )
     async with database.connection() as connection:
-        outcome = await transactions.execute(
-            connection, [Command(chat_id=chat_id, run=run, ends=True, defers=publisher.starter.defers)]
-        )
+        outcome = await transactions.execute(connection, [command])
     await publisher.announce(outcome.changes)
-
-
-@contextlib.asynccontextmanager
-async def _kept_alive(messages: list[Msg], ack_wait: float) -> AsyncIterator[None]:
-    beat = asyncio.create_task(keep_in_progress(messages, every=ack_wait / 3))
-    try:
-        yield
-    finally:
-        beat.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await beat

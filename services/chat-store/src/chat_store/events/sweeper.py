@@ -98,13 +98,11 @@ class UnacknowledgedEnds:
             now: By the monotonic clock.
         """
         self._seen.append((now, delivered))
-        last = 0
-        while self._seen and self._seen[0][0] <= now - UNACKNOWLEDGED_FOR:
-            last = self._seen[0][1]
-            if len(self._seen) > 1 and self._seen[1][0] <= now - UNACKNOWLEDGED_FOR:
-                self._seen.popleft()
-            else:
-                break
+        while len(self._seen) > 1 and self._seen[1][0] <= now - UNACKNOWLEDGED_FOR:
+            self._seen.popleft()
+        seen_at, last = self._seen[0]
+        if seen_at > now - UNACKNOWLEDGED_FOR:
+            return None
         after = max(floor, self._done)
         return (after, last) if last > after else None
 
@@ -114,7 +112,7 @@ class UnacknowledgedEnds:
 
 
 class Sweeper:
-    """Repairs what events and requests leave behind; see the module.
+    """Repairs what events and requests leave behind, during one leadership; see the module.
 
     Args:
         orphan_after: Seconds of an owner's silence after which an answer is requested again.
@@ -132,7 +130,7 @@ class Sweeper:
         *,
         orphan_after: float,
         forget_guests_after: timedelta | None,
-        retention: timedelta | None = None,
+        retention: timedelta | None,
     ) -> None:
         self._nc = nc
         self._js = js
@@ -151,9 +149,6 @@ class Sweeper:
 
     async def run(self) -> None:
         """Until cancelled; whether Postgres is away is for the leader to notice."""
-        self._orphans = Orphans(self._nc)
-        self._absences.clear()
-        self._unacknowledged_ends = UnacknowledgedEnds()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._each(TICK, self._urgent))

@@ -63,7 +63,7 @@ async def get_turn(request: rpc.GetTurn, store: Store) -> rpc.TurnReply:
         # Also a rejected prompt that has the id of another user's message.
         return await messages.get_rejected(connection, chat_id, message_id, user_id=user_id) or found
 
-    found = await _read(store, request, read)
+    found: Turn | Message = await _read(store, request, read)
     if isinstance(found, Message):
         return rpc.TurnReply(prompt=found, answer=None, completion=None, chat_version=0)
     return _fitted(found, without_answer=request.without_answer)

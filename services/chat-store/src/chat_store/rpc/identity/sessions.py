@@ -160,9 +160,7 @@ async def resolve_external(request: ResolveExternal, store: Store) -> PrincipalR
         raise Invalid("A user's id is a UUID in lower case.")
 
     async def resolve(connection: Connection) -> User:
-        return await users.sign_in(
-            connection, request.external, new_user_id=request.new_user_id, now=datetime.now(UTC)
-        )
+        return await users.sign_in(connection, request.external, new_user_id=request.new_user_id, now=datetime.now(UTC))
 
     user = await _in_transaction(store, resolve)
     require_enabled(user)
