@@ -30,7 +30,6 @@ class StreamSpec:
     max_age: float
     duplicate_window: float = 2 * MINUTE
     max_msgs_per_subject: int = -1
-    max_bytes: int = -1
     discard: Literal["new", "old"] = "new"
     persist: Literal["durable", "async"] = "durable"
     description: str = ""

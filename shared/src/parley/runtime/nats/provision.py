@@ -7,10 +7,11 @@ nothing can be lost by that, and reported where it could.
 
 import asyncio
 import dataclasses
+import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import nats.js.errors
 from nats.aio.client import Client
@@ -135,17 +136,7 @@ async def provision(nc: Client, *, replicas: int = 1, ack_wait: float | None = N
         Differs: something exists with settings that are not changed here; the message names them and the fix. Nothing
             is changed then.
     """
-    js = nc.jetstream(timeout=10)
-    consumers = tuple(
-        dataclasses.replace(consumer, ack_wait=ack_wait)
-        if consumer is LLM_WORKER_REQUESTS and ack_wait is not None
-        else consumer
-        for consumer in CONSUMERS
-    )
-    wanted: list[_Declared] = [
-        *(_Stream(js, stream, replicas) for stream in STREAMS),
-        *(_Consumer(js, consumer) for consumer in consumers),
-    ]
+    wanted = _declared(nc.jetstream(timeout=10), replicas=replicas, ack_wait=ack_wait)
     for one in wanted:
         for finding in one.findings(await one.existing(), chosen=True):
             if not finding.mends:
@@ -157,7 +148,7 @@ async def provision(nc: Client, *, replicas: int = 1, ack_wait: float | None = N
             await _create(one)
             done.append(one.name)
         elif findings := one.findings(existing, chosen=True):
-            await one.mend(existing)
+            await one.update(one.mended(existing))
             done += [finding.text for finding in findings]
     return done
 
@@ -166,7 +157,7 @@ async def _create(one: "_Declared") -> None:
     outage = OutageLog(log, f"The {one.what} can be created")
     while True:
         try:
-            await one.create()
+            await one.create(one.wanted)
         except nats.js.errors.APIError as error:
             if error.err_code != _NO_SUITABLE_PEERS:
                 raise
@@ -182,13 +173,8 @@ async def inspect(nc: Client) -> list[Finding]:
 
     The number of copies and ``ack_wait`` are not compared: each installation chooses them.
     """
-    js = nc.jetstream(timeout=5)
     found: list[Finding] = []
-    declared: list[_Declared] = [
-        *(_Stream(js, stream, 1) for stream in STREAMS),
-        *(_Consumer(js, consumer) for consumer in CONSUMERS),
-    ]
-    for one in declared:
+    for one in _declared(nc.jetstream(timeout=5)):
         existing = await one.existing()
         if existing is None:
             found.append(Finding(f"The {one.what} does not exist.", True))
@@ -197,30 +183,65 @@ async def inspect(nc: Client) -> list[Finding]:
     return found
 
 
-class _Declared(Protocol):
-    """A stream or a consumer as it is declared; ``existing`` is its configuration on the server."""
+@dataclass(frozen=True, kw_only=True)
+class _Declared:
+    """A stream or a consumer as it is declared.
+
+    Attributes:
+        wanted: The declared configuration; ``existing`` is the one on the server.
+        info: Asks the server for it.
+        create, update: Send the server a configuration.
+    """
 
     name: str
     what: str
+    fields: tuple[_Field, ...]
+    wanted: Any
+    info: Callable[[], Awaitable[Any]]
+    create: Callable[[Any], Awaitable[object]]
+    update: Callable[[Any], Awaitable[object]]
 
-    async def existing(self) -> Any | None: ...
+    async def existing(self) -> Any | None:
+        try:
+            return (await self.info()).config
+        except nats.js.errors.NotFoundError:
+            return None
 
-    def findings(self, existing: Any | None, *, chosen: bool) -> list[Finding]: ...
+    def findings(self, existing: Any | None, *, chosen: bool) -> list[Finding]:
+        return [
+            Finding(
+                f"The {self.what} exists with other settings: {field.name} is {_shown(current)}, "
+                f"wanted {_shown(wanted)}.",
+                field.mends(current, wanted),
+            )
+            for field, current, wanted in self._differences(existing)
+            if chosen or not field.chosen
+        ]
 
-    async def create(self) -> None: ...
+    def mended(self, existing: Any) -> Any:
+        """Return what exists, with what is declared where it differs: what an installation chose for itself stays."""
+        return dataclasses.replace(existing, **{field.name: wanted for field, _, wanted in self._differences(existing)})
 
-    async def mend(self, existing: Any) -> None: ...
+    def _differences(self, existing: Any | None) -> Iterator[tuple[_Field, Any, Any]]:
+        for field in self.fields if existing is not None else ():
+            current, wanted = getattr(existing, field.name), getattr(self.wanted, field.name)
+            if not field.fits(current, wanted):
+                yield field, current, wanted
 
 
-class _Stream:
-    """The declaration of a stream, compared with what exists."""
+def _declared(js: JetStreamContext, *, replicas: int = 1, ack_wait: float | None = None) -> list[_Declared]:
+    return [
+        *(_stream(js, stream, replicas) for stream in STREAMS),
+        *(_consumer(js, consumer, ack_wait if consumer is LLM_WORKER_REQUESTS else None) for consumer in CONSUMERS),
+    ]
 
-    def __init__(self, js: JetStreamContext, spec: StreamSpec, replicas: int) -> None:
-        self.name = spec.name
-        self.what = f"stream {spec.name}"
-        self._js = js
-        self._fields = _STREAM if spec.discard == "new" else (*_STREAM, *_LIMITS)
-        self._wanted = api.StreamConfig(
+
+def _stream(js: JetStreamContext, spec: StreamSpec, replicas: int) -> _Declared:
+    return _Declared(
+        name=spec.name,
+        what=f"stream {spec.name}",
+        fields=_STREAM if spec.discard == "new" else (*_STREAM, *_LIMITS),
+        wanted=api.StreamConfig(
             name=spec.name,
             description=spec.description,
             subjects=list(spec.subjects),
@@ -228,91 +249,41 @@ class _Stream:
             storage=api.StorageType.FILE,
             discard=api.DiscardPolicy.NEW if spec.discard == "new" else api.DiscardPolicy.OLD,
             max_age=spec.max_age,
-            max_bytes=spec.max_bytes,
+            max_bytes=-1,
             max_msgs_per_subject=spec.max_msgs_per_subject,
             duplicate_window=spec.duplicate_window,
             num_replicas=replicas,
             # The server takes asynchronous persistence only where it keeps a single copy.
             persist_mode=api.PersistMode.ASYNC if spec.persist == "async" and replicas == 1 else None,
-        )
-
-    async def existing(self) -> Any | None:
-        try:
-            return (await self._js.stream_info(self.name)).config
-        except nats.js.errors.NotFoundError:
-            return None
-
-    def findings(self, existing: Any | None, *, chosen: bool) -> list[Finding]:
-        return _findings(self.what, self._fields, existing, self._wanted, chosen=chosen)
-
-    async def create(self) -> None:
-        await self._js.add_stream(self._wanted)
-
-    async def mend(self, existing: Any) -> None:
-        await self._js.update_stream(_mended(self._fields, existing, self._wanted))
+        ),
+        info=functools.partial(js.stream_info, spec.name),
+        create=js.add_stream,
+        update=js.update_stream,
+    )
 
 
-class _Consumer:
-    """The declaration of a durable consumer, compared with what exists."""
-
-    def __init__(self, js: JetStreamContext, spec: ConsumerSpec) -> None:
-        self.name = spec.name
-        self.what = f"consumer {spec.name} of {spec.stream}"
-        self._stream = spec.stream
-        self._js = js
-        self._wanted = api.ConsumerConfig(
+def _consumer(js: JetStreamContext, spec: ConsumerSpec, ack_wait: float | None) -> _Declared:
+    # The server takes the creation of one that exists as an update.
+    put = functools.partial(js.add_consumer, spec.stream)
+    return _Declared(
+        name=spec.name,
+        what=f"consumer {spec.name} of {spec.stream}",
+        fields=_CONSUMER,
+        wanted=api.ConsumerConfig(
             durable_name=spec.name,
             description=spec.description,
             filter_subject=spec.filter_subject,
             ack_policy=api.AckPolicy.EXPLICIT,
             deliver_policy=api.DeliverPolicy.ALL,
-            ack_wait=spec.ack_wait,
+            ack_wait=ack_wait or spec.ack_wait,
             max_deliver=spec.max_deliver,
             max_ack_pending=spec.max_ack_pending,
-        )
-
-    async def existing(self) -> Any | None:
-        try:
-            return (await self._js.consumer_info(self._stream, self.name)).config
-        except nats.js.errors.NotFoundError:
-            return None
-
-    def findings(self, existing: Any | None, *, chosen: bool) -> list[Finding]:
-        return _findings(self.what, _CONSUMER, existing, self._wanted, chosen=chosen)
-
-    async def create(self) -> None:
-        await self._js.add_consumer(self._stream, self._wanted)
-
-    async def mend(self, existing: Any) -> None:
-        # The server takes the creation of one that exists as an update.
-        await self._js.add_consumer(self._stream, _mended(_CONSUMER, existing, self._wanted))
-
-
-def _findings(what: str, fields: tuple[_Field, ...], existing: Any, wanted: Any, *, chosen: bool) -> list[Finding]:
-    if existing is None:
-        return []
-    return [
-        Finding(
-            f"The {what} exists with other settings: {field.name} is {_shown(getattr(existing, field.name))}, "
-            f"wanted {_shown(getattr(wanted, field.name))}.",
-            field.mends(getattr(existing, field.name), getattr(wanted, field.name)),
-        )
-        for field in fields
-        if (chosen or not field.chosen) and not field.fits(getattr(existing, field.name), getattr(wanted, field.name))
-    ]
+        ),
+        info=functools.partial(js.consumer_info, spec.stream, spec.name),
+        create=put,
+        update=put,
+    )
 
 
 def _shown(value: Any) -> str:
     return "not set" if value is None else str(getattr(value, "value", value))
-
-
-def _mended(fields: tuple[_Field, ...], existing: Any, wanted: Any) -> Any:
-    """What exists, with what is declared where it differs: what an installation chose for itself stays."""
-    return dataclasses.replace(
-        existing,
-        **{
-            field.name: getattr(wanted, field.name)
-            for field in fields
-            if not field.fits(getattr(existing, field.name), getattr(wanted, field.name))
-        },
-    )
