@@ -21,10 +21,9 @@ from chat_store.storage.rows import (
     MESSAGE_RECORD,
     PROMPT_BYTES,
     Connection,
-    decode_rows,
     encode_rows,
+    fetch_all,
 )
-from parley.contracts.text import storable
 
 
 class Named(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,13 +89,13 @@ async def load_states(connection: Connection, named: Sequence[Named], *, with_qu
     Args:
         with_queue: Load the first queued prompt too (for commands that may end a generation).
     """
-    return decode_rows(await connection.fetch(LOAD_STATES, encode_rows(named), with_queue), State)
+    return await fetch_all(connection, State, LOAD_STATES, encode_rows(named), with_queue)
 
 
 # Returns the chats that were changed, with their members until then. The others were changed by somebody else
 # meanwhile: nothing is written of them.
 # Locked in the order of the ids, or two batches could wait for each other.
-APPLY: Final = """
+APPLY: Final = f"""
 WITH locked AS MATERIALIZED (
     SELECT chats.id FROM chats JOIN json_to_recordset($1) AS r(id uuid, revision bigint) ON r.id = chats.id
     WHERE chats.revision = r.revision - 1
@@ -185,8 +184,8 @@ WITH locked AS MATERIALIZED (
     WHERE r.chat_id = changed_chats.id AND invitations.chat_id = r.chat_id AND invitations.user_id = r.user_id
 ), new_rejections AS (
     INSERT INTO rejected_prompts (chat_id, message_id, user_id, code, rejected_at)
-    SELECT r.*, now() FROM changed_chats
-    JOIN json_to_recordset($9) AS r(chat_id uuid, message_id uuid, user_id text, code text)
+    SELECT r.*, '{CHAT_BUSY}', now() FROM changed_chats
+    JOIN json_to_recordset($9) AS r(chat_id uuid, message_id uuid, user_id text)
     ON r.chat_id = changed_chats.id
     ON CONFLICT (chat_id, message_id, user_id) DO UPDATE SET code = excluded.code
 )
@@ -219,16 +218,7 @@ def _rows_of(changes: Sequence[Changes]) -> list[str]:
         [{"chat_id": change.chat.id, "user_id": one} for change in changes for one in change.members_removed],
         [invitation for change in changes for invitation in change.invitations_changed],
         [{"chat_id": change.chat.id, "user_id": one} for change in changes for one in change.invitations_removed],
-        [
-            {
-                "chat_id": rejection.chat_id,
-                "message_id": rejection.message_id,
-                "user_id": storable(rejection.user_id),
-                "code": CHAT_BUSY,
-            }
-            for change in changes
-            for rejection in change.rejected
-        ],
+        [rejection for change in changes for rejection in change.rejected],
     ]
     return [encode_rows(rows) for rows in tables]
 

@@ -3,10 +3,8 @@
 from datetime import datetime
 from typing import Final
 
-import msgspec
-
 from chat_store.domain.cursors import BeforeChat
-from chat_store.storage.rows import CHAT, Connection, decode_rows
+from chat_store.storage.rows import CHAT, Connection, fetch_all, fetch_one
 from parley.contracts.resources import Chat
 
 CREATE_CHAT: Final = """
@@ -44,8 +42,7 @@ SELECT row_to_json(r) FROM (
 
 async def get_chat(connection: Connection, chat_id: str, *, user_id: str | None = None) -> Chat | None:
     """The chat; with ``user_id`` only when that is one of its members."""
-    row = await connection.fetchval(GET_CHAT, chat_id, user_id)
-    return None if row is None else msgspec.json.decode(row, type=Chat)
+    return await fetch_one(connection, Chat, GET_CHAT, chat_id, user_id)
 
 
 # A membership repeats when its chat changed last, so that an index has a user's chats in order.
@@ -61,7 +58,7 @@ SELECT row_to_json(r) FROM (
 
 
 async def list_chats(connection: Connection, user_id: str, *, before: BeforeChat, limit: int) -> list[Chat]:
-    return decode_rows(await connection.fetch(LIST_CHATS, user_id, before.time, before.id, limit), Chat)
+    return await fetch_all(connection, Chat, LIST_CHATS, user_id, before.time, before.id, limit)
 
 
 MOVED: Final = """

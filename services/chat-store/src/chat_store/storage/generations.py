@@ -8,7 +8,7 @@ import msgspec
 
 from chat_store.domain.records import GenerationRecord
 from chat_store.domain.tool_rounds import StoredRound
-from chat_store.storage.rows import GENERATION_RECORD, Connection, decode_rows, encode_rows
+from chat_store.storage.rows import GENERATION_RECORD, Connection, encode_rows, fetch_all, fetch_one
 from parley.contracts.resources import GenerationRef
 from parley.contracts.rpc import StoreToolRound
 
@@ -21,8 +21,7 @@ SELECT row_to_json(r) FROM (
 
 
 async def get_active(connection: Connection, chat_id: str) -> GenerationRef | None:
-    row = await connection.fetchval(GET_ACTIVE, chat_id)
-    return None if row is None else msgspec.json.decode(row, type=GenerationRef)
+    return await fetch_one(connection, GenerationRef, GET_ACTIVE, chat_id)
 
 
 CHAT_OF_GENERATION: Final = "SELECT chat_id::text FROM generations WHERE id = $1"
@@ -60,7 +59,7 @@ SELECT row_to_json(g) FROM (
 
 async def unpublished(connection: Connection, *, before: datetime, limit: int) -> list[GenerationRecord]:
     """Active generations whose request is not known to be stored, though it was due ``before``."""
-    return decode_rows(await connection.fetch(UNPUBLISHED, before, limit), GenerationRecord)
+    return await fetch_all(connection, GenerationRecord, UNPUBLISHED, before, limit)
 
 
 OLDEST_REQUEST: Final = "SELECT min(requested_at) FROM generations WHERE status = 'requested'"
@@ -97,7 +96,7 @@ async def active_since(
     connection: Connection, *, claimed_before: datetime, requested_before: datetime
 ) -> list[GenerationRecord]:
     """Return the generations that were claimed, or that have waited for a claim, since before those moments."""
-    return decode_rows(await connection.fetch(ACTIVE_SINCE, claimed_before, requested_before), GenerationRecord)
+    return await fetch_all(connection, GenerationRecord, ACTIVE_SINCE, claimed_before, requested_before)
 
 
 REQUEST_ANEW: Final = """
@@ -150,7 +149,7 @@ SELECT row_to_json(r) FROM (
 
 async def list_tool_rounds(connection: Connection, generation_id: str) -> list[StoredRound]:
     """Return the rounds of a running answer in their order."""
-    return decode_rows(await connection.fetch(LIST_TOOL_ROUNDS, generation_id), StoredRound)
+    return await fetch_all(connection, StoredRound, LIST_TOOL_ROUNDS, generation_id)
 
 
 LOCK_ACTIVE: Final = """

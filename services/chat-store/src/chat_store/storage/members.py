@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from chat_store.storage.rows import MEMBER_ROLE, Connection, decode_rows
+from chat_store.storage.rows import MEMBER_ROLE, Connection, fetch_all
 from parley.contracts.resources import Invitation, Member, Role
 
 ROLE_OF: Final = f"SELECT {MEMBER_ROLE} FROM members WHERE chat_id = $1 AND user_id = $2"
@@ -37,7 +37,7 @@ SELECT row_to_json(r) FROM (
 
 async def list_members(connection: Connection, chat_id: str) -> list[Member]:
     """Return the members of a chat and the users who are invited to it."""
-    return decode_rows(await connection.fetch(LIST_MEMBERS, chat_id), Member)
+    return await fetch_all(connection, Member, LIST_MEMBERS, chat_id)
 
 
 LIST_INVITATIONS: Final = """
@@ -51,7 +51,7 @@ SELECT row_to_json(r) FROM (
 
 async def list_invitations(connection: Connection, user_id: str, *, limit: int) -> list[Invitation]:
     """Return the newest invitations of a user."""
-    return decode_rows(await connection.fetch(LIST_INVITATIONS, user_id, limit), Invitation)
+    return await fetch_all(connection, Invitation, LIST_INVITATIONS, user_id, limit)
 
 
 ROLES: Final = f"SELECT user_id, {MEMBER_ROLE} FROM members WHERE chat_id = $1"

@@ -8,7 +8,7 @@ import msgspec
 
 from chat_store.domain.context import Said
 from chat_store.domain.rejections import Rejection, rejected_message
-from chat_store.storage.rows import MESSAGE, MESSAGE_BYTES, PROMPT_BYTES, Connection, decode_rows, encode_rows
+from chat_store.storage.rows import MESSAGE, MESSAGE_BYTES, PROMPT_BYTES, Connection, encode_rows, fetch_all, fetch_one
 from parley.contracts.completion import CompletionRequest
 from parley.contracts.resources import Message
 from parley.contracts.text import storable
@@ -34,10 +34,8 @@ SELECT code, rejected_at FROM rejected_prompts WHERE chat_id = $1 AND message_id
 
 async def get_message(connection: Connection, chat_id: str, message_id: str, *, user_id: str) -> Message | None:
     """The message, if the user may read it; a prompt of the user's that was rejected, as ``rejected``."""
-    row = await connection.fetchval(GET_MESSAGE, chat_id, message_id, user_id)
-    if row is not None:
-        return msgspec.json.decode(row, type=Message)
-    return await get_rejected(connection, chat_id, message_id, user_id=user_id)
+    found = await fetch_one(connection, Message, GET_MESSAGE, chat_id, message_id, user_id)
+    return found or await get_rejected(connection, chat_id, message_id, user_id=user_id)
 
 
 async def get_rejected(connection: Connection, chat_id: str, message_id: str, *, user_id: str) -> Message | None:
@@ -89,8 +87,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
 async def get_turn(connection: Connection, chat_id: str, message_id: str) -> Turn | None:
     """Return the turn of a prompt or of an answer; deleted prompts have one, too."""
-    row = await connection.fetchval(GET_TURN, chat_id, message_id)
-    return None if row is None else msgspec.json.decode(row, type=Turn)
+    return await fetch_one(connection, Turn, GET_TURN, chat_id, message_id)
 
 
 # Sizes are summed before a row's text is read, so that a page of long answers is cut short here and not in memory.
@@ -157,8 +154,8 @@ async def messages_changed_since(
     count = await connection.fetchval(COUNT_CHANGED_SINCE, chat_id, version, limit + 1)
     if count > limit:
         return None
-    rows = await connection.fetch(MESSAGES_CHANGED_SINCE, chat_id, version, limit, max_bytes)
-    return decode_rows(rows, Message) if len(rows) == count else None
+    found = await fetch_all(connection, Message, MESSAGES_CHANGED_SINCE, chat_id, version, limit, max_bytes)
+    return found if len(found) == count else None
 
 
 ANY_MESSAGE_BEFORE: Final = """
@@ -192,7 +189,7 @@ SELECT row_to_json(r) FROM (
 
 async def branch(connection: Connection, chat_id: str, message_id: str, *, max_bytes: int) -> list[Said]:
     """Return the branch from the root to ``message_id``, oldest first; of a long branch, the newest ``max_bytes``."""
-    return decode_rows(await connection.fetch(BRANCH, chat_id, message_id, max_bytes), Said)
+    return await fetch_all(connection, Said, BRANCH, chat_id, message_id, max_bytes)
 
 
 EXISTS: Final = "SELECT EXISTS (SELECT FROM messages WHERE chat_id = $1 AND id = $2)"

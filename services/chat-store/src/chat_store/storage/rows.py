@@ -1,6 +1,6 @@
 """Rows as JSON: a column has one name from the database to the reader."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
@@ -42,6 +42,12 @@ def encode_rows(rows: Iterable[msgspec.Struct | dict[str, Any]]) -> str:
     return msgspec.json.encode(list(rows)).decode()
 
 
-def decode_rows(rows: Sequence[asyncpg.Record], kind: type[T]) -> list[T]:
-    """Decode rows whose only column is JSON."""
-    return [msgspec.json.decode(row[0], type=kind) for row in rows]
+async def fetch_one(connection: Connection, kind: type[T], statement: str, *arguments: object) -> T | None:
+    """Run a statement whose only column is JSON, and decode the first row; None: there is none."""
+    row = await connection.fetchval(statement, *arguments)
+    return None if row is None else msgspec.json.decode(row, type=kind)
+
+
+async def fetch_all(connection: Connection, kind: type[T], statement: str, *arguments: object) -> list[T]:
+    """As :func:`fetch_one`, for all rows."""
+    return [msgspec.json.decode(row[0], type=kind) for row in await connection.fetch(statement, *arguments)]

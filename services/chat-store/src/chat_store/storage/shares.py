@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from chat_store.storage.rows import Connection, decode_rows
+from chat_store.storage.rows import Connection, fetch_all, fetch_one
 from parley.contracts.rpc import CreateShareLink, SharedMessage, ShareLink
 
 MAX_LINKS: Final = 100
@@ -49,7 +49,7 @@ SELECT row_to_json(r) FROM (
 
 
 async def list_links(connection: Connection, chat_id: str) -> list[ShareLink]:
-    return decode_rows(await connection.fetch(LIST_LINKS, chat_id), ShareLink)
+    return await fetch_all(connection, ShareLink, LIST_LINKS, chat_id)
 
 
 REVOKE_LINK: Final = "DELETE FROM share_links WHERE chat_id = $1 AND id = $2"
@@ -77,8 +77,7 @@ class LinkedChat(ShareLink, frozen=True, kw_only=True):
 
 
 async def find_link(connection: Connection, token_digest: str) -> LinkedChat | None:
-    row = await connection.fetchval(FIND_LINK, token_digest)
-    return None if row is None else msgspec.json.decode(row, type=LinkedChat)
+    return await fetch_one(connection, LinkedChat, FIND_LINK, token_digest)
 
 
 NEWEST_BELOW: Final = """

@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, time
 from typing import Final
 
-from chat_store.storage.rows import Connection, decode_rows
+from chat_store.storage.rows import Connection, fetch_all
 from parley.contracts.resources import TokenUsage
 from parley.contracts.rpc import GetUsage
 
@@ -26,4 +26,4 @@ async def get_usage(connection: Connection, request: GetUsage) -> list[TokenUsag
     begin = datetime.combine(request.from_day or date.min, time(), UTC)
     end = datetime.combine(request.to_day or date.max, time.max, UTC)
     statement = USAGE_BY_DAY if request.by_day else USAGE_BY_MODEL
-    return decode_rows(await connection.fetch(statement, request.user_id, begin, end), TokenUsage)
+    return await fetch_all(connection, TokenUsage, statement, request.user_id, begin, end)

@@ -4,7 +4,7 @@ from typing import Final
 
 from chat_store.domain.cursors import BeforeKey, BeforeUsage
 from chat_store.storage.identity.api_keys import KEY
-from chat_store.storage.rows import Connection, decode_rows
+from chat_store.storage.rows import Connection, fetch_all
 from chat_store.storage.usage import SUMS
 from parley.contracts.rpc import KeyOfUser, ListUsage, UsageOfUser
 
@@ -18,7 +18,7 @@ SELECT row_to_json(r) FROM (
 
 
 async def find_keys(connection: Connection, *, user_id: str | None, before: BeforeKey, limit: int) -> list[KeyOfUser]:
-    return decode_rows(await connection.fetch(FIND_KEYS, before.time, before.id, user_id, limit), KeyOfUser)
+    return await fetch_all(connection, KeyOfUser, FIND_KEYS, before.time, before.id, user_id, limit)
 
 
 LIST_USAGE: Final = f"""
@@ -38,7 +38,5 @@ async def list_usage(
     connection: Connection, request: ListUsage, *, after: BeforeUsage, limit: int
 ) -> list[UsageOfUser]:
     """Return the sums by user and model, in that order."""
-    rows = await connection.fetch(
-        LIST_USAGE, request.user_id, request.from_day, request.to_day, after.user_id, after.model, limit
-    )
-    return decode_rows(rows, UsageOfUser)
+    arguments = (request.user_id, request.from_day, request.to_day, after.user_id, after.model, limit)
+    return await fetch_all(connection, UsageOfUser, LIST_USAGE, *arguments)

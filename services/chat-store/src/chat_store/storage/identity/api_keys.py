@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from chat_store.storage.identity.users import EXTEND_AFTER, USER
-from chat_store.storage.rows import Connection, decode_rows
+from chat_store.storage.rows import Connection, fetch_all, fetch_one
 from parley.contracts.access.identity import ApiKey, CreateApiKey, User
 
 MAX_KEYS: Final = 100
@@ -36,8 +36,7 @@ SELECT row_to_json(r) FROM (
 
 async def get_key(connection: Connection, prefix: str, *, now: datetime) -> StoredKey | None:
     """Return the key with this prefix, unless it has expired."""
-    row = await connection.fetchval(GET_KEY, prefix, now)
-    return None if row is None else msgspec.json.decode(row, type=StoredKey)
+    return await fetch_one(connection, StoredKey, GET_KEY, prefix, now)
 
 
 ADD_KEY: Final = """
@@ -78,7 +77,7 @@ SELECT row_to_json(r) FROM (
 
 
 async def list_keys(connection: Connection, user_id: str) -> list[ApiKey]:
-    return decode_rows(await connection.fetch(LIST_KEYS, user_id), ApiKey)
+    return await fetch_all(connection, ApiKey, LIST_KEYS, user_id)
 
 
 REVOKE_KEY: Final = "DELETE FROM api_keys WHERE ($1::text IS NULL OR user_id = $1) AND id = $2 RETURNING user_id"

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from chat_store.storage.identity.users import EXTEND_AFTER, USER
-from chat_store.storage.rows import Connection, decode_rows
+from chat_store.storage.rows import Connection, fetch_all, fetch_one
 from parley.contracts.access.identity import SessionInfo, StartSession, User
 
 MAX_SESSIONS: Final = 100
@@ -38,8 +38,7 @@ async def get_session(
     connection: Connection, *, session_id: str | None = None, secret_digest: str | None = None, now: datetime
 ) -> StoredSession | None:
     """The session with this id, or this digest of its secret, if it has not ended."""
-    row = await connection.fetchval(GET_SESSION, session_id, secret_digest, now)
-    return None if row is None else msgspec.json.decode(row, type=StoredSession)
+    return await fetch_one(connection, StoredSession, GET_SESSION, session_id, secret_digest, now)
 
 
 ADD_SESSION: Final = """
@@ -106,7 +105,7 @@ SELECT row_to_json(r) FROM (
 
 
 async def list_sessions(connection: Connection, user_id: str, *, now: datetime) -> list[SessionInfo]:
-    return decode_rows(await connection.fetch(LIST_SESSIONS, user_id, now), SessionInfo)
+    return await fetch_all(connection, SessionInfo, LIST_SESSIONS, user_id, now)
 
 
 END_SESSIONS: Final = """

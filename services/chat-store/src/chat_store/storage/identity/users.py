@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-import msgspec
-
 from chat_store.domain.cursors import BeforeUser
-from chat_store.storage.rows import Connection, decode_rows
+from chat_store.storage.rows import Connection, fetch_all, fetch_one
 from parley.contracts.access.identity import External, User, UserRole
 
 EXTEND_AFTER: Final = timedelta(minutes=1)
@@ -20,7 +18,7 @@ GET_USER: Final = f"SELECT row_to_json(r) FROM (SELECT {USER} FROM users u WHERE
 
 
 async def get_user(connection: Connection, user_id: str) -> User | None:
-    return _decode(await connection.fetchval(GET_USER, user_id))
+    return await fetch_one(connection, User, GET_USER, user_id)
 
 
 # Serializes the transactions that count and add sessions and keys of one user.
@@ -96,7 +94,7 @@ async def sign_in(
 
 
 async def _find_external(connection: Connection, external: External) -> User | None:
-    return _decode(await connection.fetchval(FIND_EXTERNAL, external.issuer, external.subject))
+    return await fetch_one(connection, User, FIND_EXTERNAL, external.issuer, external.subject)
 
 
 def _is_current(user: User, external: External, now: datetime) -> bool:
@@ -133,7 +131,7 @@ async def list_users(connection: Connection, *, query: str | None, before: Befor
     pattern = None
     if query is not None:
         pattern = "%" + query.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_") + "%"
-    return decode_rows(await connection.fetch(LIST_USERS, before.time, before.id, pattern, limit), User)
+    return await fetch_all(connection, User, LIST_USERS, before.time, before.id, pattern, limit)
 
 
 UPDATE_USER: Final = f"""
@@ -148,7 +146,7 @@ SELECT row_to_json(r) FROM (SELECT {USER} FROM u) r
 async def update_user(
     connection: Connection, user_id: str, *, disabled: bool | None, role: UserRole | None
 ) -> User | None:
-    return _decode(await connection.fetchval(UPDATE_USER, user_id, disabled, role))
+    return await fetch_one(connection, User, UPDATE_USER, user_id, disabled, role)
 
 
 FIND_DISABLED: Final = "SELECT id FROM users WHERE id = ANY($1::text[]) AND disabled"
@@ -189,7 +187,3 @@ async def forget_guests(
     """Delete those of the next ``limit`` guests who own nothing and were not seen since; return where to continue."""
     row = await connection.fetchrow(FORGET_GUESTS, unseen_since, *after, limit)
     return None if row is None else (row[0], row[1])
-
-
-def _decode(row: str | None) -> User | None:
-    return None if row is None else msgspec.json.decode(row, type=User)
