@@ -77,23 +77,23 @@ def _new_answer(conversation: Conversation, prompt_id: str, *, answer_id: str, m
     )
 
 
+def _place(conversation: Conversation, prompt: MessageRecord) -> None:
+    """Place a prompt in the tree."""
+    parent_id = conversation.chat.tip_id if prompt.placement == "tip" else prompt.parent_id
+    position = conversation.next_position()
+    conversation.put_message(replace(prompt, status="sent", parent_id=parent_id, position=position, answer_id=None))
+
+
 def start(conversation: Conversation, prompt: MessageRecord) -> None:
     """Place the prompt in the tree and request its answer."""
-    sent = replace(
-        prompt,
-        status="sent",
-        parent_id=conversation.chat.tip_id if prompt.placement == "tip" else prompt.parent_id,
-        position=conversation.next_position(),
-        answer_id=None,
-    )
-    conversation.put_message(sent)
+    _place(conversation, prompt)
     request_answer(
         conversation,
-        sent.id,
+        prompt.id,
         answer_id=_id_of_answer(conversation, prompt),
-        user_id=sent.author_id or conversation.chat.owner_id,
-        model=sent.model or conversation.chat.model,
-        traceparent=sent.traceparent,
+        user_id=prompt.author_id or conversation.chat.owner_id,
+        model=prompt.model or conversation.chat.model,
+        traceparent=prompt.traceparent,
     )
 
 
@@ -104,9 +104,7 @@ def end_unanswered(
     error: MessageError | None = None,
 ) -> None:
     """Place a prompt in the tree with an answer that ended before its generation. It can be regenerated."""
-    parent_id = conversation.chat.tip_id if prompt.placement == "tip" else prompt.parent_id
-    position = conversation.next_position()
-    conversation.put_message(replace(prompt, status="sent", parent_id=parent_id, position=position, answer_id=None))
+    _place(conversation, prompt)
     answer_id = _id_of_answer(conversation, prompt)
     answer = _new_answer(conversation, prompt.id, answer_id=answer_id, model=prompt.model)
     conversation.put_message(replace(answer, status=status, error=error))

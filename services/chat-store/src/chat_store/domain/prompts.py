@@ -130,7 +130,7 @@ def _enqueue(conversation: Conversation, message: MessageRecord, limits: Limits,
     """Queue the prompt behind the others, or before them; return whether the queue had room for it."""
     size = prompt_bytes(message.content, message.completion)
     if not has_room(limits, prompts=conversation.queued, size=conversation.queued_bytes, new=size):
-        _refuse(conversation, message)
+        answers.end_unanswered(conversation, message, "failed", error_of_call(queue_full()))
         return False
     if conversation.active is None and (first or conversation.queued == 0):
         conversation.waiting = message.author_id
@@ -158,11 +158,6 @@ def _place(
     if parent is None or parent.status in ("queued", "deleted"):
         return "tip", None
     return "fixed", parent_id
-
-
-def _refuse(conversation: Conversation, prompt: MessageRecord) -> None:
-    """Store a prompt that the full queue refuses, with a failed answer that contains the error."""
-    answers.end_unanswered(conversation, prompt, "failed", error_of_call(queue_full()))
 
 
 def regenerate(

@@ -85,25 +85,7 @@ class MessageRecord(msgspec.Struct, frozen=True, kw_only=True):
     layout: list[Span] = []
 
     def resource(self) -> Message:
-        return Message(
-            id=self.id,
-            chat_id=self.chat_id,
-            parent_id=self.parent_id,
-            role=self.role,
-            author_id=self.author_id,
-            content=self.content,
-            reasoning=self.reasoning,
-            status=self.status,
-            model=self.model,
-            error=self.error,
-            usage=self.usage,
-            created_at=self.created_at,
-            version=self.version,
-            finish_reason=self.finish_reason,
-            attempt=self.attempt,
-            tool_calls=self.tool_calls,
-            layout=self.layout,
-        )
+        return msgspec.convert(self, Message, from_attributes=True)
 
 
 class GenerationRecord(msgspec.Struct, frozen=True, kw_only=True):

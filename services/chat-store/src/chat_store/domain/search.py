@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from bisect import bisect_left
 from typing import Final
 
 import msgspec
@@ -50,21 +51,8 @@ def _find(text: str, phrase: str) -> int | None:
     wanted = _folded(phrase)
     if wanted not in _folded(text):
         return None
-    low, high = 0, len(text)
-    while low < high:
-        middle = (low + high) // 2
-        if wanted in _folded(text[:middle]):
-            high = middle
-        else:
-            low = middle + 1
-    end, low, high = low, 0, low
-    while low < high:
-        middle = (low + high + 1) // 2
-        if wanted in _folded(text[middle:end]):
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    end = bisect_left(range(len(text)), True, key=lambda cut: wanted in _folded(text[:cut]))
+    return bisect_left(range(end + 1), True, key=lambda cut: wanted not in _folded(text[cut:end])) - 1
 
 
 def _folded(text: str) -> str:
