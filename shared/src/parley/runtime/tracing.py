@@ -8,7 +8,7 @@ travels as W3C ``traceparent``, in the headers of NATS messages. Spans name subj
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
 Headers = Mapping[str, str]
@@ -16,17 +16,9 @@ Headers = Mapping[str, str]
 TRACEPARENT = "traceparent"
 
 
-class Span(Protocol):
-    """What a caller may do with a span in progress."""
+class Span:
+    """A span in progress. This one, of a process that is not traced, ignores what it is told."""
 
-    def set_attribute(self, key: str, value: Any) -> None: ...
-
-    def add_event(self, name: str) -> None: ...
-
-    def fail(self, reason: str) -> None: ...
-
-
-class _NoSpan:
     def set_attribute(self, key: str, value: Any) -> None:
         pass
 
@@ -37,7 +29,7 @@ class _NoSpan:
         pass
 
 
-_NO_SPAN = _NoSpan()
+_NO_SPAN = Span()
 _tracer: Any = None
 _provider: Any = None
 

@@ -74,12 +74,7 @@ from parley.contracts.rpc.messages import (
     Stop,
     TurnReply,
 )
-from parley.contracts.rpc.rooms import (
-    Sync,
-    SyncReply,
-    Versions,
-    VersionsReply,
-)
+from parley.contracts.rpc.rooms import Sync, SyncReply, Versions, VersionsReply
 from parley.contracts.rpc.shares import (
     CreateShareLink,
     GetShared,
