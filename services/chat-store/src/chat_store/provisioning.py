@@ -5,8 +5,6 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
-import asyncpg
-
 from chat_store.errors import CannotServe, describe
 from chat_store.settings import MigrateSettings
 from chat_store.storage import indexes, pool, schema, search_index
@@ -67,7 +65,7 @@ async def _connect(url: str) -> pool.Session:
             return connection
         except ValueError as error:
             raise CannotServe(f"DATABASE_URL is not as it must be: {error}.") from error
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except pool.CONNECT_ERRORS as error:
             outage.report(describe(error))
         await asyncio.sleep(_CONNECT_AGAIN)
 

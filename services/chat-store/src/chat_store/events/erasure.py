@@ -6,7 +6,6 @@ usage is anonymised. All of it is repeated later, for events that were in flight
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
@@ -18,7 +17,6 @@ from nats.js.api import RawStreamMsg
 
 from chat_store.domain import chats as chat_rules
 from chat_store.domain import erasure as rules
-from chat_store.domain.conversation import Conversation
 from chat_store.events.publisher import Publisher
 from chat_store.events.purge import again_at
 from chat_store.storage import transactions
@@ -130,8 +128,13 @@ class Eraser:
         async with self._database.connection() as connection:
             queued = await erasure.queued(connection, chat_id, user_id)
             await erasure.purge_streams_of(connection, chat_id, now=datetime.now(UTC))
-        leaves = _with(rules.leave, user_id)
-        await self._change(Command(chat_id=chat_id, run=leaves, messages=queued, users=[user_id]))
+        leave: Command[None] = Command(
+            chat_id=chat_id,
+            run=lambda conversation: rules.leave(conversation, user_id),
+            messages=queued,
+            users=[user_id],
+        )
+        await self._change(leave)
         async with self._database.connection() as connection:
             written = await erasure.written(connection, chat_id, user_id, limit=MESSAGES)
             await erasure.anonymise_generations(connection, chat_id, user_id)
@@ -183,7 +186,3 @@ class Eraser:
             return False
         async with self._database.connection() as connection:
             return await erasure.is_emptied(connection, letter.chat_id, letter.message_id)
-
-
-def _with(rule: Callable[[Conversation, str], R], user_id: str) -> Callable[[Conversation], R]:
-    return lambda conversation: rule(conversation, user_id)

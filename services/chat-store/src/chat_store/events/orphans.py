@@ -132,9 +132,5 @@ class Orphans:
 
 
 def _newest_of_each_worker(running: Iterable[GenerationRecord]) -> list[GenerationRecord]:
-    newest: dict[str | None, GenerationRecord] = {}
-    for one in running:
-        other = newest.get(one.worker_id)
-        if other is None or (other.claimed_at and one.claimed_at and one.claimed_at > other.claimed_at):
-            newest[one.worker_id] = one
-    return list(newest.values())
+    oldest_first = sorted(running, key=lambda one: one.claimed_at or one.created_at)
+    return list({one.worker_id: one for one in oldest_first}.values())

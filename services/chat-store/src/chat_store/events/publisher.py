@@ -7,7 +7,7 @@ is null). So nothing waits for the acknowledgement.
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 PUBLISH_DEADLINE: Final = 10.0
 """Seconds after which a request is left to the sweeper."""
 
-_STOP: Final = msgspec.json.encode(StopSignal())
+_NO_TRACES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType({})
 
 
 class Publisher:
@@ -58,7 +58,7 @@ class Publisher:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def announce(
-        self, changes: Sequence[Changes], *, traces: Mapping[str, Mapping[str, str]] | None = None
+        self, changes: Sequence[Changes], *, traces: Mapping[str, Mapping[str, str]] = _NO_TRACES
     ) -> None:
         """Publish changes to readers and stop signals to workers, and, without waiting for it, request answers.
 
@@ -73,12 +73,13 @@ class Publisher:
                 await self._send(subjects.live_changed(change.chat.id), encode_changed(change))
             if change.visible and change.listed:
                 await self._publish_to_lists(change)
-            await self._publish_to_invited(change)
+            invited = [*(one.user_id for one in change.invitations_changed), *change.invitations_removed]
+            await self._send_to_users(InvitationsChanged(chat_id=change.chat.id), invited)
             if change.stop is not None:
                 await self.signal_stop(change.stop)
         requested = [change.request for change in changes if change.request is not None]
         if requested:
-            self._spawn(self.request(requested, traces=traces or {}))
+            self._spawn(self.request(requested, traces=traces))
         for user_id in self.starter.users_of(changes):
             self._spawn(self.start_waiting(user_id))
 
@@ -96,24 +97,14 @@ class Publisher:
 
     async def announce_new(self, chat: Chat) -> None:
         """Publish a new chat to its owner's lists. At most once."""
-        created = ListChanged(chat_id=chat.id, version=chat.version, chat=chat.summary())
-        await self._send(subjects.user_chats(chat.owner_id), msgspec.json.encode(created))
+        await self._send_to_users(_listed(chat), [chat.owner_id])
 
     async def _publish_to_lists(self, change: Changes) -> None:
-        running = change.active is not None
-        chat = None if change.deleted else change.chat.resource(running=running).summary()
-        shown = ListChanged(chat_id=change.chat.id, version=change.chat.version, chat=chat)
-        gone = msgspec.json.encode(msgspec.structs.replace(shown, chat=None))
-        payload = msgspec.json.encode(shown)
+        listed = _listed(change.chat.resource(running=change.active is not None))
+        unlisted = msgspec.structs.replace(listed, chat=None)
         members = {*change.members, *(member.user_id for member in change.members_changed)}
-        for user_id in members:
-            await self._send(subjects.user_chats(user_id), gone if user_id in change.members_removed else payload)
-
-    async def _publish_to_invited(self, change: Changes) -> None:
-        invited = [invitation.user_id for invitation in change.invitations_changed]
-        payload = msgspec.json.encode(InvitationsChanged(chat_id=change.chat.id))
-        for user_id in (*invited, *change.invitations_removed):
-            await self._send(subjects.user_chats(user_id), payload)
+        await self._send_to_users(unlisted, members.intersection(change.members_removed))
+        await self._send_to_users(unlisted if change.deleted else listed, members.difference(change.members_removed))
 
     async def announce_moved(self, moved: Sequence[MovedChat], *, guest_id: str) -> None:
         """Publish chats that a guest gave to the user who has signed in. At most once; repaired by versions."""
@@ -130,9 +121,7 @@ class Publisher:
                 roles=one.members,
             )
             await self._send(subjects.live_changed(chat.id), msgspec.json.encode(changed))
-            shown = ListChanged(chat_id=chat.id, version=chat.version, chat=chat.summary())
-            for user_id in one.members:
-                await self._send(subjects.user_chats(user_id), msgspec.json.encode(shown))
+            await self._send_to_users(_listed(chat), one.members)
 
     async def reject(self, rejections: Sequence[Rejection]) -> None:
         """Publish to authors that their prompts were not stored. At most once; ``get_message`` reports it later."""
@@ -147,7 +136,7 @@ class Publisher:
 
     async def signal_stop(self, generation_id: str) -> None:
         """Signal the generation's worker to stop. At most once; the sweeper repeats it each second."""
-        await self._send(subjects.ctl_generation_stop(generation_id), _STOP)
+        await self._send(subjects.ctl_generation_stop(generation_id), msgspec.json.encode(StopSignal()))
 
     async def signal_decided(self, generation_id: str, call_id: str, *, approved: bool) -> None:
         """Signal that a call of a tool was decided. At most once; a worker that waits stores its round again."""
@@ -155,7 +144,7 @@ class Publisher:
         await self._send(subjects.ctl_generation_decided(generation_id), decided)
 
     async def request(
-        self, requested: Sequence[GenerationRecord], *, traces: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+        self, requested: Sequence[GenerationRecord], *, traces: Mapping[str, Mapping[str, str]] = _NO_TRACES
     ) -> None:
         """Publish the requests and note where they are stored. What fails is left to the sweeper."""
         stored = await asyncio.gather(
@@ -192,6 +181,11 @@ class Publisher:
             return None
         return generation, stored.seq
 
+    async def _send_to_users(self, message: ListChanged | InvitationsChanged, user_ids: Iterable[str]) -> None:
+        payload = msgspec.json.encode(message)
+        for user_id in user_ids:
+            await self._send(subjects.user_chats(user_id), payload)
+
     async def _send(self, subject: str, payload: bytes) -> None:
         try:
             await self._nc.publish(subject, payload)
@@ -205,6 +199,10 @@ class Publisher:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+
+
+def _listed(chat: Chat) -> ListChanged:
+    return ListChanged(chat_id=chat.id, version=chat.version, chat=chat.summary())
 
 
 def encode_changed(change: Changes) -> bytes:

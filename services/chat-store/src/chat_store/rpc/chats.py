@@ -101,7 +101,7 @@ async def delete_chat(request: rpc.DeleteChat, store: Store) -> rpc.Done:
     check_ids(request.chat_id)
     deleted = audit.event("chat_deleted", actor_id=request.user_id, chat_id=request.chat_id, reason="owner")
     try:
-        return await store.change(request.chat_id, run, users=[request.user_id], audited=lambda _: [deleted])
+        return await store.change(request.chat_id, run, users=[request.user_id], audited=lambda _: deleted)
     except NotFound:
         async with store.database.connection() as connection:
             if await chats.owner_of_deleted(connection, request.chat_id) == request.user_id:

@@ -17,7 +17,7 @@ from chat_store.storage.administration import audit
 from chat_store.storage.pool import Database
 from chat_store.storage.rows import Connection
 from chat_store.storage.searches import Searches
-from chat_store.storage.transactions import Command, Outcome
+from chat_store.storage.transactions import Command
 from parley.contracts import ids, limits
 from parley.contracts.access.audit import AuditEvent
 
@@ -44,7 +44,7 @@ class RequestContext:
         ends: bool = False,
         again: Callable[[R], bool] = lambda _: False,
         within: Callable[[Connection], AbstractAsyncContextManager[None]] = lambda _: nullcontext(),
-        audited: Callable[[R], Sequence[AuditEvent]] | None = None,
+        audited: Callable[[R], AuditEvent] | None = None,
     ) -> R:
         """Change a chat and announce the change.
 
@@ -54,7 +54,7 @@ class RequestContext:
             run, messages, users, ends: See :class:`chat_store.storage.transactions.Command`.
             again: Whether a prompt that is accepted and not stored yet may change the result.
             within: A context in which the change is made, such as a limit's.
-            audited: Returns the audit events of a change, committed with it; for commands that change no message.
+            audited: Returns the audit event of a change, committed with it; for commands that change no message.
 
         Raises:
             NotFound: there is no such chat, or no such message in it.
@@ -81,31 +81,21 @@ class RequestContext:
         self,
         command: Command[R],
         within: Callable[[Connection], AbstractAsyncContextManager[None]],
-        audited: Callable[[R], Sequence[AuditEvent]] | None,
+        audited: Callable[[R], AuditEvent] | None,
     ) -> R | NoSuchMessage:
         async with self.database.connection() as connection, within(connection):
             try:
-                outcome = await _execute(connection, command, audited)
+                async with nullcontext() if audited is None else connection.transaction():
+                    outcome = await transactions.execute(connection, [command])
+                    result = outcome.results[0]
+                    if audited is not None and outcome.changes and result is not None:
+                        await audit.record(connection, audited(result))
             except NoSuchMessage as missing:
                 return missing
-        result = outcome.results[0]
         if result is None:
             raise NotFound(NO_CHAT)
         await self.publisher.announce(outcome.changes)
         return result
-
-
-async def _execute(
-    connection: Connection, command: Command[R], audited: Callable[[R], Sequence[AuditEvent]] | None
-) -> Outcome[R]:
-    if audited is None:
-        return await transactions.execute(connection, [command])
-    async with connection.transaction():
-        outcome = await transactions.execute(connection, [command])
-        result = outcome.results[0]
-        if outcome.changes and result is not None:
-            await audit.record(connection, *audited(result))
-    return outcome
 
 
 Store = Annotated[RequestContext, Context("store")]

@@ -37,9 +37,9 @@ async def list_members(request: rpc.ListMembers, store: Store) -> rpc.MemberList
 
 @handles(router, rpc.PutMember)
 async def put_member(request: rpc.PutMember, store: Store) -> rpc.MemberReply:
-    def audited(stored: MemberRecord | InvitationRecord) -> list[AuditEvent]:
+    def audited(stored: MemberRecord | InvitationRecord) -> AuditEvent:
         kind: AuditKind = "member_invited" if isinstance(stored, InvitationRecord) else "role_changed"
-        return [_audited(kind, request, request.member_id, role=stored.role)]
+        return _audited(kind, request, request.member_id, role=stored.role)
 
     check_ids(request.chat_id)
     stored = await store.change(
@@ -62,7 +62,7 @@ async def delete_member(request: rpc.DeleteMember, store: Store) -> rpc.Done:
         request.chat_id,
         run,
         users=[request.user_id, request.member_id],
-        audited=lambda _: [_audited("member_removed", request, request.member_id)],
+        audited=lambda _: _audited("member_removed", request, request.member_id),
     )
 
 
@@ -78,7 +78,7 @@ async def hand_over(request: rpc.HandOver, store: Store) -> rpc.ChatReply:
         run,
         users=[request.user_id, request.member_id],
         within=lambda connection: store.quotas.handing_over(connection, request),
-        audited=lambda _: [_audited("owner_changed", request, request.member_id, role="owner")],
+        audited=lambda _: _audited("owner_changed", request, request.member_id, role="owner"),
     )
 
 
@@ -97,7 +97,7 @@ async def accept_invitation(request: rpc.AcceptInvitation, store: Store) -> rpc.
             request.chat_id,
             lambda conversation: rules.accept(conversation, request.user_id),
             users=[request.user_id],
-            audited=lambda member: [_audited("member_accepted", request, request.user_id, role=member.role)],
+            audited=lambda member: _audited("member_accepted", request, request.user_id, role=member.role),
         )
     except NotFound as missing:
         raise NotFound(NO_INVITATION) from missing
@@ -116,7 +116,7 @@ async def decline_invitation(request: rpc.DeclineInvitation, store: Store) -> rp
             request.chat_id,
             run,
             users=[request.user_id],
-            audited=lambda _: [_audited("member_removed", request, request.user_id)],
+            audited=lambda _: _audited("member_removed", request, request.user_id),
         )
     except NotFound:
         return rpc.Done()

@@ -29,6 +29,8 @@ SESSION_SETTINGS: Final = {
     "enable_seqscan": "off",
 }
 CONNECT_TIMEOUT: Final = 3.0
+CONNECT_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+"""What an attempt to connect may raise: Postgres is away, or refuses."""
 _RELEASE_TIMEOUT: Final = 5.0
 _PROBE_TIMEOUT: Final = 2.0
 _CLOSE_TIMEOUT: Final = 5.0
@@ -129,21 +131,18 @@ class Database:
             CannotServe: the URL is none.
         """
         try:
-            self._pool = await self._make_pool()
+            self._pool = await asyncpg.create_pool(
+                self._url,
+                # No floor: asyncpg would restore it by itself, loudly, all through an outage.
+                min_size=0,
+                max_size=self._size,
+                timeout=CONNECT_TIMEOUT,
+                command_timeout=self._command_timeout,
+                connection_class=_Connection,
+                init=_set_up,
+            )
         except ValueError as error:
             raise CannotServe(f"DATABASE_URL is not as it must be: {error}.") from error
-
-    def _make_pool(self) -> "asyncpg.Pool[asyncpg.Record]":
-        return asyncpg.create_pool(
-            self._url,
-            # No floor: asyncpg would restore it by itself, loudly, all through an outage.
-            min_size=0,
-            max_size=self._size,
-            timeout=CONNECT_TIMEOUT,
-            command_timeout=self._command_timeout,
-            connection_class=_Connection,
-            init=_set_up,
-        )
 
     async def wait_until_usable(self) -> None:
         """Return once Postgres answers; :meth:`problem` reports why it does not.
@@ -155,7 +154,7 @@ class Database:
             try:
                 await check_server(self._url)
                 return
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            except CONNECT_ERRORS as error:
                 log.debug("Postgres cannot be used yet: %s", describe(error))
             await asyncio.sleep(_CONNECT_AGAIN)
 
@@ -174,7 +173,7 @@ class Database:
             raise Unavailable
         try:
             connection = await self._pool.acquire(timeout=self._acquire_timeout)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except CONNECT_ERRORS as error:
             # Whatever it is: nothing of a message has been sent.
             raise Unavailable from error
         try:

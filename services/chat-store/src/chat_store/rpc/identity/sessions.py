@@ -19,7 +19,6 @@ from chat_store.storage.identity.sessions import MAX_SESSIONS, StoredSession
 from chat_store.storage.identity.users import EXTEND_AFTER
 from chat_store.storage.rows import Connection
 from parley.contracts import ids
-from parley.contracts.access.audit import AuditEvent
 from parley.contracts.access.identity import (
     EndProviderSessions,
     EndSessions,
@@ -91,21 +90,14 @@ async def _start(connection: Connection, request: StartSession) -> _Started:
         revoked += [Revoked(user_id=user.id, session_id=one) for one in ended]
         await sessions.add_session(connection, request, user.id, now=now)
         if request.method != GUEST:
-            await audit.record(connection, _signed_in(request, user.id))
+            signed_in = audit.event(
+                "sign_in", actor_id=user.id, user_id=user.id, session_id=request.session_id, method=request.method
+            )
+            await audit.record(connection, signed_in)
         session = await sessions.get_session(connection, session_id=request.session_id, now=now)
     if session is None or session.secret_digest != request.secret_digest:
         raise Conflict("This session id has been used.")
     return _Started(session=session, revoked=revoked, moved=moved)
-
-
-def _signed_in(request: StartSession, user_id: str) -> AuditEvent:
-    return audit.event(
-        "sign_in",
-        actor_id=user_id,
-        user_id=user_id,
-        session_id=request.session_id,
-        method=request.method,
-    )
 
 
 async def _end_guest(connection: Connection, guest_id: str) -> list[Revoked]:
