@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Final
 
 import nats.js.errors
 from nats.js import JetStreamContext
@@ -14,8 +14,6 @@ from parley.contracts.streams import ConsumerSpec, StreamSpec
 from parley.runtime.nats.errors import TRANSIENT_ERRORS, NotProvisioned
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 _CHECK_INTERVAL: Final = 0.25
 
@@ -37,10 +35,17 @@ async def require(
     """
 
     async def check() -> None:
-        for stream in streams:
-            await _until_answered(stream.name, check_stream, js, stream)
-        for consumer in consumers:
-            await _until_answered(consumer.name, check_consumer, js, consumer)
+        while True:
+            try:
+                for stream in streams:
+                    await check_stream(js, stream)
+                for consumer in consumers:
+                    await check_consumer(js, consumer)
+                return
+            except TRANSIENT_ERRORS as error:
+                # A server that has just started does not answer for JetStream yet.
+                log.debug("Streams and consumers cannot be checked yet: %r", error)
+            await asyncio.sleep(_CHECK_INTERVAL)
 
     await until_migrated(check, NotProvisioned, seconds=wait)
 
@@ -61,19 +66,6 @@ async def until_migrated(
             if not warned:
                 log.warning("Waiting up to %g s for the migration: %s", seconds, error)
                 warned = True
-        await asyncio.sleep(_CHECK_INTERVAL)
-
-
-async def _until_answered(
-    name: str, check: Callable[[JetStreamContext, T], Awaitable[object]], js: JetStreamContext, spec: T
-) -> None:
-    while True:
-        try:
-            await check(js, spec)
-            return
-        except TRANSIENT_ERRORS as error:
-            # A server that has just started does not answer for JetStream yet.
-            log.debug("%s cannot be checked yet: %r", name, error)
         await asyncio.sleep(_CHECK_INTERVAL)
 
 
