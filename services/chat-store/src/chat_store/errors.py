@@ -11,13 +11,20 @@ from parley.contracts.limits import MODEL_NOT_ALLOWED
 class StoreError(Exception):
     """A request that is not carried out. ``str()`` is for people.
 
+    Args:
+        message: Instead of that of the class.
+
     Attributes:
         reason: As in :class:`parley.contracts.rpc.RpcError`.
     """
 
     code = "internal"
+    message = ""
     retry_after: float | None = None
     reason: str | None = None
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or self.message)
 
 
 class NotFound(StoreError):
@@ -29,8 +36,7 @@ class NotFound(StoreError):
 class NoSuchMessage(NotFound):
     """The chat is the caller's, and the message is not in it; it may be accepted and not stored yet."""
 
-    def __init__(self) -> None:
-        super().__init__("There is no such message.")
+    message = "There is no such message."
 
 
 class Forbidden(StoreError):
@@ -83,20 +89,16 @@ class LimitReached(TooMany):
 class TooManySearches(TooMany):
     """One user's searches wait for each other."""
 
+    message = "Your other searches have not ended yet. Wait for them, then search again."
     retry_after = 1.0
-
-    def __init__(self) -> None:
-        super().__init__("Your other searches have not ended yet. Wait for them, then search again.")
 
 
 class SearchesBusy(StoreError):
     """All connections for searches are taken, by other users."""
 
     code = "unavailable"
+    message = "Too many people search at the moment. Try again in a moment."
     retry_after = 2.0
-
-    def __init__(self) -> None:
-        super().__init__("Too many people search at the moment. Try again in a moment.")
 
 
 class SearchTooSlow(StoreError):
@@ -113,29 +115,23 @@ class SearchCancelled(StoreError):
     """Whoever searched does not wait for the answer any more."""
 
     code = "too_many"
-
-    def __init__(self) -> None:
-        super().__init__("The search was cancelled.")
+    message = "The search was cancelled."
 
 
 class Unavailable(StoreError):
     """Postgres does not answer."""
 
     code = "unavailable"
+    message = "The database does not answer. Try again in a moment."
     retry_after = 2.0
-
-    def __init__(self, message: str = "The database does not answer. Try again in a moment.") -> None:
-        super().__init__(message)
 
 
 class Contended(StoreError):
     """Others changed the chat again and again."""
 
     code = "unavailable"
+    message = "The chat is busy. Try again in a moment."
     retry_after = 1.0
-
-    def __init__(self) -> None:
-        super().__init__("The chat is busy. Try again in a moment.")
 
 
 class SchemaMismatch(Exception):

@@ -18,31 +18,29 @@ EMPTY: Final = "empty"
 CHAT_BUSY: Final = "chat_busy"
 NOT_STORED: Final = "not_stored"
 
-_ERRORS: Final = {
-    CHAT_NOT_FOUND: MessageError(code=CHAT_NOT_FOUND, message="The chat does not exist any more.", retryable=False),
-    NOT_A_MEMBER: MessageError(code=NOT_A_MEMBER, message="You may not write to this chat any more.", retryable=False),
-    READ_ONLY: MessageError(code=READ_ONLY, message="You may read this chat, and not write to it.", retryable=False),
-    ID_TAKEN: MessageError(
-        code=ID_TAKEN, message="Another message has this id. Send this one with a new id.", retryable=False
-    ),
-    TOO_MANY_PROMPTS: MessageError(
+_ERRORS: Final = (
+    MessageError(code=CHAT_NOT_FOUND, message="The chat does not exist any more.", retryable=False),
+    MessageError(code=NOT_A_MEMBER, message="You may not write to this chat any more.", retryable=False),
+    MessageError(code=READ_ONLY, message="You may read this chat, and not write to it.", retryable=False),
+    MessageError(code=ID_TAKEN, message="Another message has this id. Send this one with a new id.", retryable=False),
+    MessageError(
         code=TOO_MANY_PROMPTS, message="You sent too many messages in a minute. Send it again.", retryable=True
     ),
-    EMPTY: MessageError(code=EMPTY, message="The message is empty.", retryable=False),
-    CHAT_BUSY: MessageError(
+    MessageError(code=EMPTY, message="The message is empty.", retryable=False),
+    MessageError(
         code=CHAT_BUSY,
         message="An answer is running in this chat. Send the message again when the answer has ended.",
         retryable=True,
     ),
-    NOT_STORED: MessageError(
-        code=NOT_STORED, message="The message could not be stored. Send it again with a new id.", retryable=True
-    ),
-}
+)
+_NOT_STORED: Final = MessageError(
+    code=NOT_STORED, message="The message could not be stored. Send it again with a new id.", retryable=True
+)
 
 
 def error_of(code: str) -> MessageError:
     """Return the error for the author. An unknown code is one of a newer version."""
-    return _ERRORS.get(code, _ERRORS[NOT_STORED])
+    return next((error for error in _ERRORS if error.code == code), _NOT_STORED)
 
 
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):
