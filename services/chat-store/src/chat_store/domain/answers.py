@@ -77,7 +77,7 @@ def _new_answer(conversation: Conversation, prompt_id: str, *, answer_id: str, m
     )
 
 
-def _place(conversation: Conversation, prompt: MessageRecord) -> None:
+def _place_in_tree(conversation: Conversation, prompt: MessageRecord) -> None:
     """Place a prompt in the tree."""
     parent_id = conversation.chat.tip_id if prompt.placement == "tip" else prompt.parent_id
     position = conversation.next_position()
@@ -86,7 +86,7 @@ def _place(conversation: Conversation, prompt: MessageRecord) -> None:
 
 def start(conversation: Conversation, prompt: MessageRecord) -> None:
     """Place the prompt in the tree and request its answer."""
-    _place(conversation, prompt)
+    _place_in_tree(conversation, prompt)
     request_answer(
         conversation,
         prompt.id,
@@ -104,7 +104,7 @@ def end_unanswered(
     error: MessageError | None = None,
 ) -> None:
     """Place a prompt in the tree with an answer that ended before its generation. It can be regenerated."""
-    _place(conversation, prompt)
+    _place_in_tree(conversation, prompt)
     answer_id = _id_of_answer(conversation, prompt)
     answer = _new_answer(conversation, prompt.id, answer_id=answer_id, model=prompt.model)
     conversation.put_message(replace(answer, status=status, error=error))

@@ -89,7 +89,7 @@ class Eraser:
         async with self._database.connection() as connection:
             own = await erasure.own_chats(connection, user_id, limit=CHATS)
         for chat_id in own:
-            await self.delete_chat(chat_id, reason="erasure", actor_id=SYSTEM)
+            await self.delete_chat(chat_id, reason="erasure")
         if own:
             return False
         async with self._database.connection() as connection:
@@ -98,13 +98,13 @@ class Eraser:
         # An answer that is being stopped is emptied in a later round.
         return not any(emptied)
 
-    async def delete_chat(self, chat_id: str, *, reason: str, actor_id: str) -> None:
+    async def delete_chat(self, chat_id: str, *, reason: str) -> None:
         """Delete a chat with everything in it; its streams are purged like those of any deleted chat."""
         command = Command(chat_id=chat_id, run=chat_rules.delete)
         async with self._database.connection() as connection, connection.transaction():
             outcome = await transactions.execute(connection, [command])
             if outcome.changes:
-                deleted = audit.event("chat_deleted", actor_id=actor_id, chat_id=chat_id, reason=reason)
+                deleted = audit.event("chat_deleted", actor_id=SYSTEM, chat_id=chat_id, reason=reason)
                 await audit.record(connection, deleted)
         await self._publisher.announce(outcome.changes)
 
@@ -118,7 +118,7 @@ class Eraser:
             async with self._database.connection() as connection:
                 old = await erasure.old_chats(connection, before=before, after=after, limit=CHATS)
             for chat_id in old:
-                await self.delete_chat(chat_id, reason="retention", actor_id=SYSTEM)
+                await self.delete_chat(chat_id, reason="retention")
             if len(old) < CHATS:
                 return
             after = old[-1]

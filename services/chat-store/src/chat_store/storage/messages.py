@@ -114,7 +114,7 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 async def list_messages(
-    connection: Connection, chat_id: str, *, before: int | None, limit: int, max_bytes: int, completions: bool = False
+    connection: Connection, chat_id: str, *, before: int | None, limit: int, max_bytes: int, completions: bool
 ) -> list[Listed]:
     """Return messages, newest first; always one, then as many as fit.
 

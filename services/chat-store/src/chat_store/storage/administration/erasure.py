@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Final
 
+from chat_store.storage.identity import api_keys, sessions
 from chat_store.storage.rows import Connection
 
 ERASED_USER: Final = "erased"
@@ -15,15 +16,12 @@ UPDATE users SET issuer = NULL, subject = NULL, email = NULL, name = NULL, group
 WHERE id = $1 AND erase_requested_at IS NULL
 """
 
-END_SESSIONS: Final = "DELETE FROM sessions WHERE user_id = $1"
-REVOKE_KEYS: Final = "DELETE FROM api_keys WHERE user_id = $1"
-
 
 async def request(connection: Connection, user_id: str, *, now: datetime) -> bool:
     """Mark the user, and delete profile, sessions and keys. Return whether this is the first request."""
     status = await connection.execute(REQUEST, user_id, now)
-    await connection.execute(END_SESSIONS, user_id)
-    await connection.execute(REVOKE_KEYS, user_id)
+    await sessions.end_sessions(connection, user_id, session_id=None, except_id=None)
+    await api_keys.revoke_all(connection, user_id)
     return status.endswith(" 1")
 
 
@@ -103,14 +101,19 @@ WITH gone AS (DELETE FROM rejected_prompts WHERE user_id = $1 RETURNING chat_id)
 INSERT INTO stream_purges (chat_id, requested_at, purge_at) SELECT DISTINCT chat_id, $2::timestamptz, $2 FROM gone
 ON CONFLICT (chat_id) DO UPDATE SET requested_at = excluded.requested_at, purge_at = excluded.purge_at
 """
-ANONYMISE_GENERATIONS: Final = """
-UPDATE generations g SET user_id = $2 FROM usage u WHERE u.user_id = $1 AND g.id = u.generation_id AND g.user_id = $1
-"""
-ANONYMISE_USAGE: Final = "UPDATE usage SET user_id = $2 WHERE user_id = $1"
-FORGET_INVITATIONS: Final = "DELETE FROM invitations WHERE user_id = $1"
-ANONYMISE_INVITATIONS: Final = "UPDATE invitations SET invited_by = $2 WHERE invited_by = $1"
-FORGET_RATES: Final = "DELETE FROM prompt_rates WHERE user_id = $1"
-FORGET_ADMISSIONS: Final = "DELETE FROM prompt_admissions WHERE user_id = $1"
+ANONYMISE: Final = (
+    """
+    UPDATE generations g SET user_id = $2 FROM usage u
+    WHERE u.user_id = $1 AND g.id = u.generation_id AND g.user_id = $1
+    """,
+    "UPDATE usage SET user_id = $2 WHERE user_id = $1",
+    "UPDATE invitations SET invited_by = $2 WHERE invited_by = $1",
+)
+FORGET: Final = (
+    "DELETE FROM invitations WHERE user_id = $1",
+    "DELETE FROM prompt_rates WHERE user_id = $1",
+    "DELETE FROM prompt_admissions WHERE user_id = $1",
+)
 ANONYMISE_GENERATIONS_OF_CHAT: Final = "UPDATE generations SET user_id = $3 WHERE chat_id = $1 AND user_id = $2"
 
 
@@ -122,12 +125,10 @@ async def anonymise_generations(connection: Connection, chat_id: str, user_id: s
 async def anonymise_rest(connection: Connection, user_id: str, *, now: datetime) -> None:
     """Remove the user from rows without text: rejected prompts, generations, usage, invitations."""
     await connection.execute(FORGET_REJECTED, user_id, now)
-    await connection.execute(ANONYMISE_GENERATIONS, user_id, ERASED_USER)
-    await connection.execute(ANONYMISE_USAGE, user_id, ERASED_USER)
-    await connection.execute(FORGET_INVITATIONS, user_id)
-    await connection.execute(ANONYMISE_INVITATIONS, user_id, ERASED_USER)
-    await connection.execute(FORGET_RATES, user_id)
-    await connection.execute(FORGET_ADMISSIONS, user_id)
+    for statement in ANONYMISE:
+        await connection.execute(statement, user_id, ERASED_USER)
+    for statement in FORGET:
+        await connection.execute(statement, user_id)
 
 
 IS_EMPTIED: Final = """
