@@ -43,13 +43,7 @@ async def get_rejected(connection: Connection, chat_id: str, message_id: str, *,
     rejection = await connection.fetchrow(GET_REJECTION, chat_id, message_id, user_id)
     if rejection is None:
         return None
-    return rejected_message(
-        chat_id=chat_id,
-        message_id=message_id,
-        user_id=user_id,
-        code=rejection["code"],
-        rejected_at=rejection["rejected_at"],
-    )
+    return rejected_message(chat_id=chat_id, message_id=message_id, user_id=user_id, **rejection)
 
 
 # The prompt's first answer where the prompt is named; of prompts that name the same answer, the first one's.
