@@ -34,7 +34,7 @@ from chat_store.domain.rejections import (
 )
 from chat_store.errors import is_outage
 from chat_store.events.publisher import Publisher
-from chat_store.storage import messages as stored_messages
+from chat_store.storage.messages import add_rejections
 from chat_store.storage.pool import Database
 from chat_store.storage.transactions import Command, Interrupted, Outcome
 from parley.contracts import ids
@@ -251,7 +251,7 @@ class Intake(Generic[E]):
 
     async def _reject(self, rejections: Sequence[Rejection]) -> None:
         async with self._database.connection() as connection:
-            await stored_messages.add_rejections(connection, rejections, now=datetime.now(UTC))
+            await add_rejections(connection, rejections, now=datetime.now(UTC))
         await self._publisher.reject(rejections)
 
     def _traces(self, part: list[_Item[Msg, E]], outcome: Outcome[str], began_at: int) -> dict[str, dict[str, str]]:

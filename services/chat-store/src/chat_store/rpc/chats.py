@@ -13,7 +13,7 @@ from chat_store.errors import Conflict, Invalid, NoSuchMessage, NotFound
 from chat_store.rpc import pages
 from chat_store.rpc.context import Store, check_ids, page_size
 from chat_store.rpc.routing import handles
-from chat_store.storage import chats, members, usage
+from chat_store.storage import chats, members
 from chat_store.storage.administration import audit
 from parley.contracts import ids, limits, rpc
 
@@ -107,9 +107,3 @@ async def delete_chat(request: rpc.DeleteChat, store: Store) -> rpc.Done:
             if await chats.owner_of_deleted(connection, request.chat_id) == request.user_id:
                 return rpc.Done()
         raise
-
-
-@handles(router, rpc.GetUsage)
-async def get_usage(request: rpc.GetUsage, store: Store) -> rpc.UsageReply:
-    async with store.database.connection() as connection:
-        return rpc.UsageReply(items=await usage.get_usage(connection, request))
