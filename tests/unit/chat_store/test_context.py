@@ -6,11 +6,11 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat_store.domain.context import Said, fit, parameters
+from chat_store.domain.context import BranchMessage, fit, parameters
 from parley.contracts.completion import CompletionRequest, ContextMessage, ImagePart, TextPart, ToolCall
 
 ROLES: st.SearchStrategy[Literal["user", "assistant"]] = st.sampled_from(["user", "assistant"])
-BRANCH = st.lists(st.builds(Said, role=ROLES, content=st.text(min_size=1)), min_size=1)
+BRANCH = st.lists(st.builds(BranchMessage, role=ROLES, content=st.text(min_size=1)), min_size=1)
 
 CALL_IDS = st.sampled_from(["one", "two", "three"])
 CALLS = st.lists(st.builds(ToolCall, id=CALL_IDS, name=st.just("look")), max_size=3, unique_by=lambda call: call.id)
@@ -23,13 +23,15 @@ EARLIER = st.builds(
 COMPLETIONS = st.builds(
     CompletionRequest, context=st.lists(RESULTS | EARLIER, max_size=5), instructions=st.none() | st.text(max_size=5)
 )
-ANSWERS = st.builds(Said, role=st.just("assistant"), content=st.text(max_size=9), tool_calls=CALLS)
-PROMPTS = st.builds(Said, role=st.just("user"), content=st.text(max_size=9), completion=st.none() | COMPLETIONS)
+ANSWERS = st.builds(BranchMessage, role=st.just("assistant"), content=st.text(max_size=9), tool_calls=CALLS)
+PROMPTS = st.builds(
+    BranchMessage, role=st.just("user"), content=st.text(max_size=9), completion=st.none() | COMPLETIONS
+)
 TALKS = st.lists(st.tuples(PROMPTS, ANSWERS), max_size=4)
 
 
-def user(content: str, completion: CompletionRequest | None = None) -> Said:
-    return Said(role="user", content=content, completion=completion)
+def user(content: str, completion: CompletionRequest | None = None) -> BranchMessage:
+    return BranchMessage(role="user", content=content, completion=completion)
 
 
 def result(call_id: str, content: str = "found") -> ContextMessage:
@@ -44,7 +46,7 @@ def test_the_system_prompt_goes_first() -> None:
 
 @given(system_prompt=st.none() | st.text(min_size=1), branch=BRANCH, budget=st.integers(0, 2000))
 def test_what_is_kept_is_the_newest_that_fits_and_never_less_than_the_prompt(
-    system_prompt: str | None, branch: list[Said], budget: int
+    system_prompt: str | None, branch: list[BranchMessage], budget: int
 ) -> None:
     context = fit(system_prompt, branch, budget=budget)
     rest = context[1:] if system_prompt else context
@@ -59,7 +61,7 @@ def test_what_is_kept_is_the_newest_that_fits_and_never_less_than_the_prompt(
 
 def test_the_instructions_of_a_prompt_replace_the_system_prompt_for_its_own_answer_only() -> None:
     first = user("one", CompletionRequest(instructions="Rhyme.", parameters={"seed": 1}))
-    branch = [first, Said(role="assistant", content="two"), user("three")]
+    branch = [first, BranchMessage(role="assistant", content="two"), user("three")]
     assert [one.content for one in fit("Be brief.", [first])] == ["Rhyme.", "one"]
     assert [one.content for one in fit("Be brief.", branch)] == ["Be brief.", "one", "two", "three"]
     assert (parameters([first]), parameters(branch), parameters([])) == ({"seed": 1}, {}, {})
@@ -70,7 +72,7 @@ def test_what_came_with_a_prompt_goes_before_it_in_later_branches_too() -> None:
     parts: list[TextPart | ImagePart] = [TextPart(text="What is it?"), ImagePart(url="data:image/png;base64,AA==")]
     earlier = [ContextMessage(role="user", content="Hello"), ContextMessage(role="assistant", content="Hi")]
     first = user("What is it?", CompletionRequest(context=earlier, parts=parts))
-    for branch in ([first], [first, Said(role="assistant", content="A dot."), user("Sure?")]):
+    for branch in ([first], [first, BranchMessage(role="assistant", content="A dot."), user("Sure?")]):
         context = fit(None, branch)
         assert context[:3] == [*earlier, ContextMessage(role="user", content="What is it?", parts=parts)]
 
@@ -83,19 +85,21 @@ def test_a_prompt_has_the_name_of_its_author() -> None:
 
 def test_calls_of_the_clients_tools_are_given_with_their_results() -> None:
     calls = [ToolCall(id="one", name="look", arguments="{}"), ToolCall(id="two", name="look", arguments="{}")]
-    answer = Said(role="assistant", content="", tool_calls=calls)
+    answer = BranchMessage(role="assistant", content="", tool_calls=calls)
     results = user("", CompletionRequest(context=[result("two"), result("one")]))
     context = fit(None, [user("Look."), answer, results])
     assert context[1] == ContextMessage(role="assistant", content="", tool_calls=calls)
     assert [one.tool_call_id for one in context[2:]] == ["two", "one"]
-    later = fit(None, [user("Look."), answer, results, Said(role="assistant", content="Done."), user("Thanks.")])
+    later = fit(
+        None, [user("Look."), answer, results, BranchMessage(role="assistant", content="Done."), user("Thanks.")]
+    )
     assert later[:4] == context
 
 
 def test_calls_without_results_are_left_out_and_the_text_stays() -> None:
     calls = [ToolCall(id="one", name="look"), ToolCall(id="two", name="look")]
-    silent = Said(role="assistant", content="", tool_calls=calls)
-    speaking = Said(role="assistant", content="Let me look.", tool_calls=calls)
+    silent = BranchMessage(role="assistant", content="", tool_calls=calls)
+    speaking = BranchMessage(role="assistant", content="Let me look.", tool_calls=calls)
     assert fit(None, [user("Look."), silent, user("Never mind.")]) == fit(None, [user("Look."), user("Never mind.")])
     assert fit(None, [speaking, user("Never mind.")])[0] == ContextMessage(role="assistant", content="Let me look.")
     half = fit(None, [speaking, user("Go on.", CompletionRequest(context=[result("two")]))])
@@ -104,7 +108,9 @@ def test_calls_without_results_are_left_out_and_the_text_stays() -> None:
 
 def test_calls_that_parley_ran_itself_are_part_of_the_answers_text_only() -> None:
     call = ToolCall(id="one", name="time", server="clock", status="complete", result="noon")
-    context = fit(None, [user("When?"), Said(role="assistant", content="At noon.", tool_calls=[call]), user("So?")])
+    context = fit(
+        None, [user("When?"), BranchMessage(role="assistant", content="At noon.", tool_calls=[call]), user("So?")]
+    )
     assert context[1] == ContextMessage(role="assistant", content="At noon.")
 
 
@@ -116,7 +122,7 @@ def test_a_prompts_own_result_of_an_unknown_call_is_for_the_provider_to_refuse()
 
 @given(talk=TALKS, prompt=PROMPTS, budget=st.integers(0, 800))
 def test_every_result_follows_its_call_and_every_call_has_one(
-    talk: list[tuple[Said, Said]], prompt: Said, budget: int
+    talk: list[tuple[BranchMessage, BranchMessage]], prompt: BranchMessage, budget: int
 ) -> None:
     branch = [said for turn in talk for said in turn]
     own = prompt.completion.context if prompt.completion is not None else []

@@ -14,7 +14,7 @@ _Unit = list[ContextMessage]
 """Messages that a provider accepts only together: calls of tools and their results; otherwise one message."""
 
 
-class Said(msgspec.Struct, frozen=True, kw_only=True):
+class BranchMessage(msgspec.Struct, frozen=True, kw_only=True):
     """The part of a message that is sent to the model."""
 
     role: Literal["user", "assistant"]
@@ -23,7 +23,9 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     tool_calls: list[ToolCall] = []
 
 
-def fit(system_prompt: str | None, branch: list[Said], *, budget: int = MAX_CONTEXT_BYTES) -> list[ContextMessage]:
+def fit(
+    system_prompt: str | None, branch: list[BranchMessage], *, budget: int = MAX_CONTEXT_BYTES
+) -> list[ContextMessage]:
     """Return what the provider gets: ``branch``, cut from its oldest message to fit ``budget`` bytes.
 
     The prompt itself (the end of the branch) always stays. An answer's calls of tools are given only with their
@@ -38,10 +40,10 @@ def fit(system_prompt: str | None, branch: list[Said], *, budget: int = MAX_CONT
     if completion is not None and completion.instructions is not None:
         system_prompt = completion.instructions
     head = [ContextMessage(role="system", content=system_prompt)] if system_prompt else []
-    asked = parameters(branch)
-    left = budget - sum(_size(message) for message in head) - (len(msgspec.json.encode(asked)) if asked else 0)
+    requested = parameters(branch)
+    left = budget - sum(_size(message) for message in head) - (len(msgspec.json.encode(requested)) if requested else 0)
     kept: list[_Unit] = []
-    before = [message for said in branch[:-1] for message in _messages(said)]
+    before = [message for earlier in branch[:-1] for message in _messages(earlier)]
     for unit in reversed(_units(before, _messages(branch[-1]) if branch else [])):
         left -= sum(_size(message) for message in unit)
         if kept and left < 0:
@@ -50,19 +52,19 @@ def fit(system_prompt: str | None, branch: list[Said], *, budget: int = MAX_CONT
     return head + [message for unit in reversed(kept) for message in unit]
 
 
-def parameters(branch: list[Said]) -> dict[str, Any]:
+def parameters(branch: list[BranchMessage]) -> dict[str, Any]:
     """Return the members of the provider's request that came with the prompt, the end of the branch."""
     completion = branch[-1].completion if branch else None
     return {} if completion is None else completion.parameters
 
 
-def _messages(said: Said) -> list[ContextMessage]:
+def _messages(message: BranchMessage) -> list[ContextMessage]:
     """Return a message of a branch with the context that came with it."""
-    if said.role == "assistant":
-        calls = [call for call in said.tool_calls if call.server is None]
-        return [ContextMessage(role="assistant", content=said.content, tool_calls=calls)]
-    completion = said.completion or CompletionRequest()
-    prompt = ContextMessage(role="user", content=said.content, parts=completion.parts, name=completion.name)
+    if message.role == "assistant":
+        calls = [call for call in message.tool_calls if call.server is None]
+        return [ContextMessage(role="assistant", content=message.content, tool_calls=calls)]
+    completion = message.completion or CompletionRequest()
+    prompt = ContextMessage(role="user", content=message.content, parts=completion.parts, name=completion.name)
     return [*completion.context, *([prompt] if prompt.content or prompt.parts else [])]
 
 

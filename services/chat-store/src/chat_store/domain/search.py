@@ -18,7 +18,7 @@ _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\uf
 """As in the function ``search_fold`` of the schema."""
 
 
-class Asked(msgspec.Struct, frozen=True):
+class SearchQuery(msgspec.Struct, frozen=True):
     """What to search for.
 
     Attributes:
@@ -30,15 +30,15 @@ class Asked(msgspec.Struct, frozen=True):
     words: list[str]
 
 
-def read(text: str) -> Asked | None:
+def parse_query(text: str) -> SearchQuery | None:
     """Return what ``text`` asks for; None when nothing of it can be seen."""
     words = _composed(text).split()[:MAX_WORDS]
-    return Asked(text.strip(), sorted(words, key=len, reverse=True)) if words else None
+    return SearchQuery(text.strip(), sorted(words, key=len, reverse=True)) if words else None
 
 
-def excerpt(around: str, asked: Asked) -> str:
+def excerpt(around: str, query: SearchQuery) -> str:
     """Cut a line out of ``around`` (up to ``2 * AROUND`` characters of a message) that shows what was asked for."""
-    places = [place for sought in (asked.phrase, asked.words[0]) if (place := _find(around, sought)) is not None]
+    places = [place for sought in (query.phrase, query.words[0]) if (place := _find(around, sought)) is not None]
     start = max(0, (places[0] if places else len(around) // 2) - _BEFORE)
     return " ".join(around[start : start + _LENGTH].split())
 

@@ -60,7 +60,7 @@ async def claim(request: rpc.Claim, store: Store) -> rpc.Claimed | rpc.ClaimRefu
             else:
                 error = _NOT_A_MEMBER
             verdict = "stream" if error is None else "exhausted"
-        branch: list[context.Said] = []
+        branch: list[context.BranchMessage] = []
         rounds: list[StoredRound] = []
         if verdict == "stream" and claimed.answer.parent_id is not None:
             branch = await messages.branch(

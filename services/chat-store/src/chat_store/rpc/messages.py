@@ -178,7 +178,7 @@ async def search_messages(request: rpc.Search, store: Store) -> rpc.SearchReply:
     """Return the messages with every word of the query, first those with the query as a whole."""
     before = cursors.decode(request.before, BeforeHit)
     limit = page_size(request.limit)
-    query = search.read(request.query)
+    query = search.parse_query(request.query)
     if query is None:
         return rpc.SearchReply(items=[], next=None)
     found = await store.searches.run(

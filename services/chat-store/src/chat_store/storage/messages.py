@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from chat_store.domain.context import Said
+from chat_store.domain.context import BranchMessage
 from chat_store.domain.rejections import Rejection, rejected_message
 from chat_store.storage.rows import MESSAGE, MESSAGE_BYTES, PROMPT_BYTES, Connection, encode_rows, fetch_all, fetch_one
 from parley.contracts.completion import CompletionRequest
@@ -181,9 +181,9 @@ SELECT row_to_json(r) FROM (
 """
 
 
-async def branch(connection: Connection, chat_id: str, message_id: str, *, max_bytes: int) -> list[Said]:
+async def branch(connection: Connection, chat_id: str, message_id: str, *, max_bytes: int) -> list[BranchMessage]:
     """Return the branch from the root to ``message_id``, oldest first; of a long branch, the newest ``max_bytes``."""
-    return await fetch_all(connection, Said, BRANCH, chat_id, message_id, max_bytes)
+    return await fetch_all(connection, BranchMessage, BRANCH, chat_id, message_id, max_bytes)
 
 
 EXISTS: Final = "SELECT EXISTS (SELECT FROM messages WHERE chat_id = $1 AND id = $2)"

@@ -13,7 +13,7 @@ import msgspec
 from nats.aio.msg import Msg
 
 from chat_store.domain.cursors import BeforeHit
-from chat_store.domain.search import AROUND, Asked
+from chat_store.domain.search import AROUND, SearchQuery
 from chat_store.errors import SearchCancelled, SearchesBusy, SearchTooSlow, StoreError, TooManySearches
 from chat_store.storage.pool import Database
 from chat_store.storage.rows import Connection
@@ -88,7 +88,7 @@ class Searches:
         self._tasks: dict[str, asyncio.Task[list[SearchRow]]] = {}
 
     async def run(
-        self, user_id: str, asked: Asked, *, search_id: str | None, before: BeforeHit | None, limit: int
+        self, user_id: str, query: SearchQuery, *, search_id: str | None, before: BeforeHit | None, limit: int
     ) -> list[SearchRow]:
         """Return the matches, the best first.
 
@@ -98,7 +98,7 @@ class Searches:
             SearchTooSlow: Postgres needed more than ``seconds``.
             SearchCancelled: whoever asked does not wait any more.
         """
-        task = asyncio.create_task(self._run(user_id, asked, before, limit))
+        task = asyncio.create_task(self._run(user_id, query, before, limit))
         if search_id is not None:
             self._tasks[search_id] = task
         try:
@@ -118,13 +118,13 @@ class Searches:
         if task is not None:
             task.cancel()
 
-    async def _run(self, user_id: str, asked: Asked, before: BeforeHit | None, limit: int) -> list[SearchRow]:
+    async def _run(self, user_id: str, query: SearchQuery, before: BeforeHit | None, limit: int) -> list[SearchRow]:
         async with self._turn(user_id), self._slot(), self._database.connection() as connection:
             try:
                 async with connection.transaction(readonly=True):
                     # Besides the connection's own timeout: a cancellation can be lost on its way.
                     await connection.execute(_BOUNDS.format(milliseconds=int(self._seconds * 1000)))
-                    return await search(connection, user_id, asked, before=before, limit=limit)
+                    return await search(connection, user_id, query, before=before, limit=limit)
             except (TimeoutError, asyncpg.QueryCanceledError):
                 log.info("A search took longer than %g s", self._seconds)
                 raise SearchTooSlow(self._seconds) from None
@@ -164,11 +164,11 @@ class Searches:
 
 
 async def search(
-    connection: Connection, user_id: str, asked: Asked, *, before: BeforeHit | None, limit: int
+    connection: Connection, user_id: str, query: SearchQuery, *, before: BeforeHit | None, limit: int
 ) -> list[SearchRow]:
-    """Return the messages that hold every word of ``asked``, the best match first."""
+    """Return the messages that hold every word of ``query``, the best match first."""
     place: tuple[int | None, datetime | None, str | None, str | None] = (None, None, None, None)
     if before is not None:
         place = (before.rank, before.created_at, before.chat_id, before.message_id)
-    rows = await connection.fetch(SEARCH, user_id, asked.phrase, asked.words, asked.words[0], *place, limit, AROUND)
+    rows = await connection.fetch(SEARCH, user_id, query.phrase, query.words, query.words[0], *place, limit, AROUND)
     return [SearchRow(**row) for row in rows]

@@ -70,7 +70,7 @@ SELECT row_to_json(r) FROM (
 
 
 class LinkedChat(ShareLink, frozen=True, kw_only=True):
-    """Return a link with its chat."""
+    """A link with its chat."""
 
     title: str | None
     chat_tip_id: str | None
