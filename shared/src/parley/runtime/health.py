@@ -11,6 +11,7 @@ import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from types import TracebackType
 
 import msgspec
@@ -24,7 +25,6 @@ Ready = Callable[[], Awaitable[dict[str, str]]]
 """Returns what keeps the process from being ready: a sentence by name of the dependency; empty when ready."""
 
 _READ_TIMEOUT = 5.0
-_REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
 
 
 class CannotListen(Exception):
@@ -89,7 +89,7 @@ class HealthServer:
             method, _, rest = head.decode("latin-1").partition(" ")
             status, content_type, body = await self._answer(method, rest.partition(" ")[0].partition("?")[0])
             writer.write(
-                f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {content_type}\r\n"
+                f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: {content_type}\r\n"
                 f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
             )
             if method != "HEAD":
