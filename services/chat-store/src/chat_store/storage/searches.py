@@ -3,10 +3,10 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import asyncpg
 import msgspec
@@ -119,7 +119,11 @@ class Searches:
             task.cancel()
 
     async def _run(self, user_id: str, query: SearchQuery, before: BeforeHit | None, limit: int) -> list[SearchRow]:
-        async with self._turn(user_id), self._slot(), self._database.connection() as connection:
+        async with (
+            self._turn(user_id),
+            self._held(self._slots, SearchesBusy),
+            self._database.connection() as connection,
+        ):
             try:
                 async with connection.transaction(readonly=True):
                     # Besides the connection's own timeout: a cancellation can be lost on its way.
@@ -137,30 +141,25 @@ class Searches:
         self._of_user[user_id] += 1
         turn = self._turns.setdefault(user_id, asyncio.Lock())
         try:
-            await self._wait_for(turn.acquire(), TooManySearches)
-            try:
+            async with self._held(turn, TooManySearches):
                 yield
-            finally:
-                turn.release()
         finally:
             self._of_user[user_id] -= 1
             if self._of_user[user_id] == 0:
                 del self._of_user[user_id], self._turns[user_id]
 
     @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
-        await self._wait_for(self._slots.acquire(), SearchesBusy)
+    async def _held(self, lock: asyncio.Lock | asyncio.Semaphore, late: type[StoreError]) -> AsyncIterator[None]:
+        """Hold ``lock``, or raise ``late`` when it is not free within ``seconds``."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                await lock.acquire()
+        except TimeoutError:
+            raise late from None
         try:
             yield
         finally:
-            self._slots.release()
-
-    async def _wait_for(self, acquiring: Coroutine[Any, Any, bool], late: type[StoreError]) -> None:
-        try:
-            async with asyncio.timeout(self._seconds):
-                await acquiring
-        except TimeoutError:
-            raise late from None
+            lock.release()
 
 
 async def search(
