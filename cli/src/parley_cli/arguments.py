@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
-from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 _MAX_SECONDS = 7 * 24 * 3600.0
-
-
-class KeyScope(Enum):
-    """What an API key may do: the values of :data:`parley.contracts.access.identity.Scope`."""
-
-    READ = "read"
-    WRITE = "write"
-    OPENAI = "openai"
 
 
 def port(value: str | int) -> int:
@@ -56,17 +46,6 @@ def visible(value: str) -> str:
     return value
 
 
-def coming_day(value: str | date) -> date:
-    """Return a day, today or later (UTC). Raises typer.BadParameter."""
-    try:
-        day = date.fromisoformat(str(value))
-    except ValueError:
-        raise typer.BadParameter(f"{value!r} is not a day such as 2027-01-31") from None
-    if day < datetime.now(UTC).date():
-        raise typer.BadParameter(f"{value} is in the past")
-    return day
-
-
 def address(value: str) -> tuple[str, int]:
     """Return host and port of ``HOST:PORT``. Raises typer.BadParameter."""
     host, _, number = value.rpartition(":")
@@ -85,3 +64,8 @@ def seconds_option(text: str) -> Any:
 
 def folder_option(text: str) -> Any:
     return typer.Option(parser=folder, metavar="FOLDER", help=text)
+
+
+Deadline = Annotated[float, seconds_option("how long it may take")]
+UserId = Annotated[str, typer.Argument(metavar="USER", help="the user's id")]
+OfUser = Annotated[str | None, typer.Option("--user", metavar="USER", help="only of this user")]

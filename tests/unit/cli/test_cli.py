@@ -54,7 +54,7 @@ def test_wrong_usage_ends_with_two(words: list[str]) -> None:
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("words", [[], ["--help"], ["nothing"], ["up", "--help"]])
+@pytest.mark.parametrize("words", [[], ["--help"], ["nothing"], ["up", "--help"], ["dead-letters", "--help"]])
 def test_the_command_imports_nothing_heavy_before_a_command_runs(words: list[str]) -> None:
     code = """
 import contextlib, sys, parley_cli.main
@@ -73,7 +73,7 @@ def test_a_closed_pipe_ends_it_without_a_traceback() -> None:
 import sys
 from parley_cli import main as cli
 
-@cli.app.command(cls=cli._Command)
+@cli.app.command(cls=cli.Command)
 def endless() -> int:
     while True:
         sys.stdout.write("text" * 1000)
@@ -96,7 +96,7 @@ ENDLESS = """
 import signal
 from parley_cli import main as cli
 
-@cli.app.command(cls=cli._Command)
+@cli.app.command(cls=cli.Command)
 def endless() -> int:
     signal.raise_signal(signal.{signal})
     return 0

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import date
+from typing import TYPE_CHECKING
 
-from parley.contracts import rpc
-from parley.contracts.rpc import UsageOfUser
-from parley_cli.administration.command import PAGE, Action, list_pages
+from parley.contracts.rpc import ListUsage, UsageOfUser
+from parley_cli.commands import Action, Output
+
+if TYPE_CHECKING:
+    from parley_cli.administration.store import Store
 
 
-def list_all(user_id: str | None, from_day: date | None, to_day: date | None) -> Action:
-    return list_pages(rpc.ListUsage(user_id=user_id, from_day=from_day, to_day=to_day, limit=PAGE), _line)
+def list_usage(user_id: str | None, from_day: date | None, to_day: date | None) -> Action:
+    async def action(store: Store) -> AsyncIterator[Output]:
+        async for found in store.list(ListUsage(user_id=user_id, from_day=from_day, to_day=to_day)):
+            yield Output(found, _line(found))
+
+    return action
 
 
 def _line(found: UsageOfUser) -> str:

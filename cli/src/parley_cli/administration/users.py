@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
 
 from parley.contracts import rpc
+from parley.contracts.access.audit import OPERATOR
 from parley.contracts.access.identity import (
     External,
     GetUser,
@@ -15,47 +19,95 @@ from parley.contracts.access.identity import (
     UserRole,
 )
 from parley.contracts.ids import new_id
-from parley_cli.actions import Output
-from parley_cli.administration.command import ACTOR, PAGE, Action, Store, list_pages
+from parley_cli.arguments import UserId, visible
+from parley_cli.commands import SETTINGS, Action, Output, bus_command
+
+if TYPE_CHECKING:
+    from parley_cli.administration.store import Store
+
+_RUNNER: Final = "parley_cli.administration.store"
+app = typer.Typer(**SETTINGS)
 
 
-def list_all(query: str | None) -> Action:
-    return list_pages(ListUsers(query=query, limit=PAGE), _line)
+@bus_command(app, _RUNNER, "list")
+def list_users(
+    *, query: Annotated[str | None, typer.Argument(help="part of an id, a name or an e-mail address")] = None
+) -> Action:
+    """List users, one line each, newest first."""
 
-
-def show(user_id: str) -> Action:
     async def action(store: Store) -> AsyncIterator[Output]:
-        user = (await store.ask(GetUser(user_id=user_id))).user
-        yield Output(user, _page(user))
+        async for user in store.list(ListUsers(query=query)):
+            yield Output(user, _line(user))
 
     return action
 
 
-def create(name: str) -> Action:
-    """Create a user who has no sign-in, such as a program. The same name is the same user."""
+@bus_command(app, _RUNNER)
+def show(*, user: UserId) -> Action:
+    """Show one user."""
 
     async def action(store: Store) -> AsyncIterator[Output]:
-        external = External(issuer=ACTOR, subject=name, name=name)
+        found = (await store.ask(GetUser(user_id=user))).user
+        yield Output(found, _page(found))
+
+    return action
+
+
+@bus_command(app, _RUNNER)
+def create(
+    *, name: Annotated[str, typer.Argument(parser=visible, metavar="NAME", help="the program or person")]
+) -> Action:
+    """Create a user who signs in with API keys only, and print the id. The same name is the same user."""
+
+    async def action(store: Store) -> AsyncIterator[Output]:
+        external = External(issuer=OPERATOR, subject=name, name=name)
         user = (await store.ask(ResolveExternal(external=external, new_user_id=new_id()))).principal.user
         yield Output(user, user.id)
 
     return action
 
 
-def update(user_id: str, *, disabled: bool | None = None, role: UserRole | None = None) -> Action:
+@bus_command(app, _RUNNER)
+def disable(*, user: UserId) -> Action:
+    """End the sessions of a user, and let the user not sign in again."""
+    return _update(UpdateUser(user_id=user, actor_id=OPERATOR, disabled=True))
+
+
+@bus_command(app, _RUNNER)
+def enable(*, user: UserId) -> Action:
+    """Let a user who was disabled sign in again."""
+    return _update(UpdateUser(user_id=user, actor_id=OPERATOR, disabled=False))
+
+
+@bus_command(app, _RUNNER)
+def role(
+    *, user: UserId, role: Annotated[UserRole, typer.Argument(metavar="ROLE", help="user or administrator")]
+) -> Action:
+    """Change the role of a user; the first administrator is made by this."""
+    return _update(UpdateUser(user_id=user, actor_id=OPERATOR, role=role))
+
+
+def _update(request: UpdateUser) -> Action:
     async def action(store: Store) -> AsyncIterator[Output]:
-        user = (await store.ask(UpdateUser(user_id=user_id, actor_id=ACTOR, disabled=disabled, role=role))).user
+        user = (await store.ask(request)).user
         yield Output(user, _line(user))
 
     return action
 
 
-def erase(user_id: str) -> Action:
+@bus_command(app, _RUNNER)
+def erase(
+    *,
+    user: UserId,
+    force: Annotated[bool, typer.Option("--force", help="do not ask: it cannot be undone")] = False,
+) -> Action:
+    """Erase a user: who it is, the chats, and what the user wrote in the chats of others."""
+    if not force:
+        typer.confirm(f"Erase {user} and everything of the user?", abort=True, err=True)
+
     async def action(store: Store) -> AsyncIterator[Output]:
-        await store.ask(rpc.EraseUser(user_id=user_id, actor_id=ACTOR))
-        yield Output(
-            {"erased": user_id}, f"{user_id} is erased: chats and messages are removed within the next minutes."
-        )
+        await store.ask(rpc.EraseUser(user_id=user, actor_id=OPERATOR))
+        yield Output({"erased": user}, f"{user} is erased: chats and messages are removed within the next minutes.")
 
     return action
 

@@ -2,66 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import json as json_module
-import logging
-import sys
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import nats.errors
+import typer
 
-from parley.contracts import streams
-from parley.runtime.nats.errors import BusUnavailable, NotProvisioned
-from parley.runtime.nats.requirements import require
-from parley_cli.actions import Output, find_nats, print_all
-from parley_cli.dead_letters.dead_letter import DeadLetter
-from parley_cli.dead_letters.errors import DeadLetterError
-from parley_cli.dead_letters.queue import DeadLetterQueue
-from parley_cli.deadline import DeadlinePassed, within
-from parley_cli.servers import ServerUnusable, check_jetstream, nats_client
+from parley_cli.commands import SETTINGS, Action, Output, bus_command
 
+if TYPE_CHECKING:
+    from parley_cli.dead_letters.dead_letter import DeadLetter
+    from parley_cli.dead_letters.queue import DeadLetterQueue
+
+_RUNNER: Final = "parley_cli.dead_letters.queue"
 _REASON_WIDTH = 60
 
-
-Action = Callable[[DeadLetterQueue], AsyncIterator[Output]]
-
-
-def run(action: Action, *, nats_url: str | None, timeout: float, json: bool) -> int:
-    """Carry out an action and return the exit code."""
-    logging.getLogger("parley").setLevel(logging.ERROR)
-    url = find_nats(nats_url)
-    if url is None:
-        return 2
-    try:
-        asyncio.run(within(timeout, _run(action, url, json)))
-    except (DeadLetterError, ServerUnusable, BusUnavailable, NotProvisioned) as error:
-        print(f"parley: {error}", file=sys.stderr)
-    except DeadlinePassed:
-        print(
-            f"parley: NATS did not complete all requests within {timeout:g} seconds. What was printed is done. "
-            "Allow more time with --timeout SECONDS.",
-            file=sys.stderr,
-        )
-    except (TimeoutError, nats.errors.Error) as error:
-        print(f"parley: NATS stopped responding: {error!r}", file=sys.stderr)
-    else:
-        return 0
-    return 1
+Consumer = Annotated[str | None, typer.Option(help="only what this consumer could not handle")]
+Numbers = Annotated[list[int] | None, typer.Argument(metavar="NUMBER")]
+All = Annotated[bool, typer.Option("--all", help="every dead letter (of --consumer)")]
+app = typer.Typer(**SETTINGS)
 
 
-async def _run(action: Action, url: str, json: bool) -> None:
-    async with nats_client(url, "parley-dead-letters") as nc:
-        await check_jetstream(nc)
-        js = nc.jetstream(timeout=10)
-        await require(js, streams=(streams.DEAD_LETTERS,))
-        await print_all(action(DeadLetterQueue(js)), json=json)
+@bus_command(app, _RUNNER, "list")
+def list_dead_letters(*, consumer: Consumer = None) -> Action:
+    """List the dead letters, one line each, oldest first."""
 
-
-# --- actions ------------------------------
-
-
-def list_all(consumer: str | None) -> Action:
     async def action(queue: DeadLetterQueue) -> AsyncIterator[Output]:
         async for letter in queue.letters(consumer):
             yield Output(_record(letter), _line(letter))
@@ -69,7 +34,10 @@ def list_all(consumer: str | None) -> Action:
     return action
 
 
-def show(number: int) -> Action:
+@bus_command(app, _RUNNER)
+def show(*, number: int) -> Action:
+    """Show one dead letter with its headers and body."""
+
     async def action(queue: DeadLetterQueue) -> AsyncIterator[Output]:
         letter = await queue.letter(number)
         yield Output(_record(letter), _page(letter))
@@ -77,30 +45,40 @@ def show(number: int) -> Action:
     return action
 
 
-def replay(numbers: list[int] | None, consumer: str | None) -> Action:
+@bus_command(app, _RUNNER)
+def replay(*, number: Numbers = None, all_: All = False, consumer: Consumer = None) -> Action:
+    """Publish dead letters again on their original subjects, and remove them from the queue."""
+    _check_selection(number, all_)
+
     async def action(queue: DeadLetterQueue) -> AsyncIterator[Output]:
-        for number in await _numbers(queue, numbers, consumer):
-            letter = await queue.replay(number)
-            yield Output({"replayed": number, "subject": letter.subject}, f"{number} sent again to {letter.subject}")
+        for each in number or await _all_numbers(queue, consumer):
+            letter = await queue.replay(each)
+            yield Output({"replayed": each, "subject": letter.subject}, f"{each} sent again to {letter.subject}")
 
     return action
 
 
-def drop(numbers: list[int] | None, consumer: str | None) -> Action:
+@bus_command(app, _RUNNER)
+def drop(*, number: Numbers = None, all_: All = False, consumer: Consumer = None) -> Action:
+    """Remove dead letters for good."""
+    _check_selection(number, all_)
+
     async def action(queue: DeadLetterQueue) -> AsyncIterator[Output]:
-        for number in await _numbers(queue, numbers, consumer):
-            await queue.drop(number)
-            yield Output({"dropped": number}, f"{number} dropped")
+        for each in number or await _all_numbers(queue, consumer):
+            await queue.drop(each)
+            yield Output({"dropped": each}, f"{each} dropped")
 
     return action
 
 
-async def _numbers(queue: DeadLetterQueue, numbers: list[int] | None, consumer: str | None) -> list[int]:
-    """Return ``numbers``, else those of all (of ``consumer``).
+def _check_selection(numbers: list[int] | None, all_: bool) -> None:
+    if bool(numbers) == all_:
+        raise typer.BadParameter("give dead letters by their numbers, or all of them with --all")
 
-    All are listed before any is changed: a replayed dead letter may return as a new one at once.
-    """
-    return [letter.number async for letter in queue.letters(consumer)] if numbers is None else numbers
+
+async def _all_numbers(queue: DeadLetterQueue, consumer: str | None) -> list[int]:
+    """List all (of ``consumer``) before any is changed: a replayed one may return as a new one at once."""
+    return [letter.number async for letter in queue.letters(consumer)]
 
 
 # --- formats ------------------------------

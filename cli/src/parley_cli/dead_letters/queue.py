@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
+from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
 from parley.contracts import streams, subjects
 from parley.runtime.nats.publish import publish_durable_raw
+from parley.runtime.nats.requirements import require
+from parley_cli import actions
+from parley_cli.commands import Action, Output
 from parley_cli.dead_letters.dead_letter import DeadLetter, read
 from parley_cli.dead_letters.errors import NoOriginalSubject, NoSuchDeadLetter
+from parley_cli.servers import check_jetstream
 
 _DEADLINE = 10.0
 
@@ -65,3 +71,23 @@ class DeadLetterQueue:
         """Remove the dead letter for good. Raises NoSuchDeadLetter."""
         await self.letter(number)
         await self._js.delete_msg(streams.DEAD_LETTERS.name, number)
+
+
+def run(action: Action, *, timeout: float, **options: Any) -> int:
+    """Carry out an action on the queue and return the exit code."""
+
+    async def on_queue(nc: Client) -> AsyncIterator[Output]:
+        await check_jetstream(nc)
+        js = nc.jetstream(timeout=10)
+        await require(js, streams=(streams.DEAD_LETTERS,))
+        async for output in action(DeadLetterQueue(js)):
+            yield output
+
+    return actions.run(
+        on_queue,
+        client_name="parley-dead-letters",
+        too_late=f"NATS did not complete all requests within {timeout:g} seconds. What was printed is done. "
+        "Allow more time with --timeout SECONDS.",
+        timeout=timeout,
+        **options,
+    )
