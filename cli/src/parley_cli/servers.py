@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -27,25 +26,18 @@ _NATS_TRIES_TIMEOUT: Final = 3.0
 _RESET_TRIES: Final = 5
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServerProblem:
-    """Why a server cannot be used, and how to fix it.
+class ServerUnusable(Exception):
+    """A server cannot be used. ``str()`` is the problem and its fix.
 
     Attributes:
         transient: A retry can help: a server that starts or is busy fails in the same way.
     """
 
-    text: str
-    fix: str = ""
-    transient: bool = False
-
-
-class ServerUnusable(Exception):
-    """A server cannot be used. ``str()`` is the problem and its fix."""
-
-    def __init__(self, problem: ServerProblem) -> None:
-        super().__init__(f"{problem.text} {problem.fix}".strip())
-        self.problem = problem
+    def __init__(self, text: str, fix: str = "", *, transient: bool = False) -> None:
+        super().__init__(f"{text} {fix}".strip())
+        self.text = text
+        self.fix = fix
+        self.transient = transient
 
 
 def check_url(setting: UrlSetting, url: str) -> None:
@@ -57,7 +49,7 @@ def check_url(setting: UrlSetting, url: str) -> None:
     try:
         check_server_url(setting, url)
     except ValueError as error:
-        raise ServerUnusable(ServerProblem(text=f"{setting} {error}.")) from None
+        raise ServerUnusable(f"{setting} {error}.") from None
 
 
 # --- Postgres ------------------------------
@@ -75,7 +67,7 @@ async def postgres(url: str, name: str, **options: Any) -> AsyncIterator[asyncpg
     try:
         connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT, server_settings=settings, **options)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
-        raise ServerUnusable(_postgres_problem(url, error)) from error
+        raise _unusable_postgres(url, error) from error
     try:
         yield connection
     finally:
@@ -85,34 +77,34 @@ async def postgres(url: str, name: str, **options: Any) -> AsyncIterator[asyncpg
             connection.terminate()
 
 
-def _postgres_problem(url: str, error: Exception) -> ServerProblem:
+def _unusable_postgres(url: str, error: Exception) -> ServerUnusable:
     where = without_credentials(url)
     reason = " ".join((str(error) or type(error).__name__).split())
     match error:
         case asyncpg.InvalidAuthorizationSpecificationError():
-            return ServerProblem(
-                text=f"Postgres at {where} refuses the role or the password: {reason}.",
-                fix=f"Set DATABASE_URL to {FORMS['DATABASE_URL']} as they are on the server.",
+            return ServerUnusable(
+                f"Postgres at {where} refuses the role or the password: {reason}.",
+                f"Set DATABASE_URL to {FORMS['DATABASE_URL']} as they are on the server.",
             )
         case asyncpg.InvalidCatalogNameError():
-            return ServerProblem(
-                text=f"Postgres at {where} has no such database: {reason}.",
-                fix="Create it (CREATE DATABASE …), or correct the end of DATABASE_URL.",
+            return ServerUnusable(
+                f"Postgres at {where} has no such database: {reason}.",
+                "Create it (CREATE DATABASE …), or correct the end of DATABASE_URL.",
             )
         case asyncpg.TooManyConnectionsError():
-            return ServerProblem(
-                text=f"Postgres at {where} accepts no more connections: {reason}.",
-                fix="Raise max_connections, or lower DATABASE_POOL_SIZE of chat-store.",
+            return ServerUnusable(
+                f"Postgres at {where} accepts no more connections: {reason}.",
+                "Raise max_connections, or lower DATABASE_POOL_SIZE of chat-store.",
                 transient=True,
             )
         case ValueError() if not isinstance(error, OSError):
-            return ServerProblem(
-                text=f"DATABASE_URL cannot be read: {reason}.", fix=f"It has the form {FORMS['DATABASE_URL']}."
+            return ServerUnusable(
+                f"DATABASE_URL cannot be read: {reason}.", f"It has the form {FORMS['DATABASE_URL']}."
             )
         case _:
-            return ServerProblem(
-                text=f"Postgres does not answer at {where}: {reason}",
-                fix="Start it, or set DATABASE_URL to where it is. A firewall or a wrong port looks the same.",
+            return ServerUnusable(
+                f"Postgres does not answer at {where}: {reason}",
+                "Start it, or set DATABASE_URL to where it is. A firewall or a wrong port looks the same.",
                 transient=True,
             )
 
@@ -148,7 +140,7 @@ async def nats_client(
     options = connect_options(url, name, on_error=failed)
     options |= {"allow_reconnect": False, "max_reconnect_attempts": 1, "reconnect_time_wait": 0.05}
     options |= {"connect_timeout": _NATS_TRIES_TIMEOUT, "disconnected_cb": None}
-    for _ in range(_RESET_TRIES):
+    for tries_left in reversed(range(_RESET_TRIES)):
         client = ReconnectingClient()
         try:
             async with asyncio.timeout(3 * _NATS_TRIES_TIMEOUT):
@@ -156,12 +148,10 @@ async def nats_client(
             break
         except Exception as error:
             await _close(client)
-            refused = _nats_problem(url, last[0] if last else error)
+            cause = last[0] if last else error
             # A server sends the reason of a refusal and closes; a client that still writes then can miss it.
-            if not isinstance(last[0] if last else error, ConnectionResetError | BrokenPipeError):
-                raise ServerUnusable(refused) from error
-    else:
-        raise ServerUnusable(refused)
+            if not (tries_left and isinstance(cause, ConnectionResetError | BrokenPipeError)):
+                raise _unusable_nats(url, cause) from error
     try:
         yield client
     finally:
@@ -176,25 +166,25 @@ async def _close(client: Client) -> None:
         transport.close()  # type: ignore[no-untyped-call]  # of a connection that was refused, which the client forgets
 
 
-def _nats_problem(url: str, error: Exception) -> ServerProblem:
+def _unusable_nats(url: str, error: Exception) -> ServerUnusable:
     where = without_credentials(url)
     reason = " ".join((str(error) or type(error).__name__).split())
     if "authorization" in reason.lower() or "authentication" in reason.lower():
         user = urlsplit(url.split(",")[0]).username or "no user"
-        return ServerProblem(
-            text=f"NATS at {where} refuses the user or the password ({user}).",
-            fix=f"Set NATS_URL to {FORMS['NATS_URL']} as the server's configuration has them.",
+        return ServerUnusable(
+            f"NATS at {where} refuses the user or the password ({user}).",
+            f"Set NATS_URL to {FORMS['NATS_URL']} as the server's configuration has them.",
             transient=True,
         )
     if isinstance(error, ConnectionResetError | BrokenPipeError):
-        return ServerProblem(
-            text=f"NATS at {where} closes the connection: {reason}.",
-            fix="Look at its log: a refused user or password can look like this.",
+        return ServerUnusable(
+            f"NATS at {where} closes the connection: {reason}.",
+            "Look at its log: a refused user or password can look like this.",
             transient=True,
         )
-    return ServerProblem(
-        text=f"NATS does not answer at {where}: {reason}",
-        fix="Start it, or set NATS_URL to where it is. A firewall or a wrong port looks the same.",
+    return ServerUnusable(
+        f"NATS does not answer at {where}: {reason}",
+        "Start it, or set NATS_URL to where it is. A firewall or a wrong port looks the same.",
         transient=True,
     )
 
@@ -214,11 +204,9 @@ async def check_jetstream(client: Client) -> None:
         await client.request(f"$JS.API.STREAM.INFO.{CHAT.name}", b"", timeout=_NATS_TRIES_TIMEOUT)
     except nats.errors.NoRespondersError:
         raise ServerUnusable(
-            ServerProblem(
-                text="JetStream is off.",
-                fix="Start nats-server with a `jetstream` block (deploy/nats/nats-server.conf) or --jetstream.",
-                transient=bool(client._server_info.get("jetstream")),  # on, and its cluster not yet ready
-            )
+            "JetStream is off.",
+            "Start nats-server with a `jetstream` block (deploy/nats/nats-server.conf) or --jetstream.",
+            transient=bool(client._server_info.get("jetstream")),  # on, and its cluster not yet ready
         ) from None
     except (TimeoutError, nats.errors.Error):
         pass

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -53,28 +54,23 @@ async def check(target: Target, clock: Clock) -> Report:
         report.note("NATS_URL is not set and no stack runs here.", "`parley up` starts a NATS of its own.")
         return report
     refused: list[str] = []
-    async with _connected(report, target.nats_url, refused) as nc:
-        if nc is not None:
-            await _check_server(report, nc, target, refused, clock)
+    await _connect(report, target.nats_url, refused, lambda nc: _check_server(report, nc, target, refused, clock))
     if target.secrets is not None and target.stack is not None:
         await _service_users(report, target)
     return report
 
 
-@contextlib.asynccontextmanager
-async def _connected(report: Report, url: str, refused: list[str]) -> AsyncIterator[Client | None]:
-    """A connection; None, and a finding, when it fails. Subjects that the server refuses are added to ``refused``."""
+async def _connect(report: Report, url: str, refused: list[str], check: Callable[[Client], Awaitable[None]]) -> None:
+    """Check a connection, or report why there is none. Subjects that the server refuses are added to ``refused``."""
 
     async def on_error(error: Exception) -> None:
         refused.extend(match[2].lower() for match in _REFUSED.finditer(str(error)))
 
-    async with contextlib.AsyncExitStack() as opened:
-        try:
-            nc = await opened.enter_async_context(nats_client(url, "parley-doctor", on_error=on_error))
-        except ServerUnusable as error:
-            report.problem(error.problem.text, error.problem.fix)
-            nc = None
-        yield nc
+    try:
+        async with nats_client(url, "parley-doctor", on_error=on_error) as nc:
+            await check(nc)
+    except ServerUnusable as error:
+        report.problem(error.text, error.fix)
 
 
 async def _check_server(report: Report, nc: Client, target: Target, refused: list[str], clock: Clock) -> None:
@@ -91,10 +87,12 @@ async def _check_server(report: Report, nc: Client, target: Target, refused: lis
             "In production give each service its own user: deploy/nats/README.md.",
         )
     else:
-        await _permissions(report, nc, user, refused)
-    if _sees_chat(user) and await _jetstream(report, nc, refused, clock) and _sees_all(user):
+        await _permissions(report, nc, user=user, refused=refused)
+    sees_chat = user is None or bool({"$JS.API.>", f"$JS.API.STREAM.INFO.{CHAT.name}"} & set(user.publish))
+    sees_all = user is None or user.user in ("operator", "migrate")
+    if sees_chat and await _jetstream(report, nc, refused, clock) and sees_all:
         await _streams(report, nc)
-        if _may_write(user):
+        if user is None or user.user == "operator":
             await _writes(report, nc)
         await _persistence(report, target)
 
@@ -122,18 +120,6 @@ async def _jetstream(report: Report, nc: Client, refused: list[str], clock: Cloc
     if info.ts is not None:
         compare(report, "NATS", info.ts, asked_at, clock())
     return True
-
-
-def _sees_chat(user: UserPermissions | None) -> bool:
-    return user is None or bool({"$JS.API.>", f"$JS.API.STREAM.INFO.{CHAT.name}"} & set(user.publish))
-
-
-def _sees_all(user: UserPermissions | None) -> bool:
-    return user is None or user.user in ("operator", "migrate")
-
-
-def _may_write(user: UserPermissions | None) -> bool:
-    return user is None or user.user == "operator"
 
 
 async def _streams(report: Report, nc: Client) -> None:
@@ -220,7 +206,7 @@ async def _persistence(report: Report, target: Target) -> None:
 # --- permissions ------------------------------
 
 
-async def _permissions(report: Report, nc: Client, user: UserPermissions, refused: list[str]) -> None:
+async def _permissions(report: Report, nc: Client, *, user: UserPermissions, refused: list[str]) -> None:
     """Try the permissions of ``user``, as far as trying them has no effect."""
     tried: dict[str, str] = {}
     for pattern in user.all_subscribe:
@@ -241,11 +227,10 @@ async def _permissions(report: Report, nc: Client, user: UserPermissions, refuse
 
 def _one_of(pattern: str) -> str:
     """Return a subject that the pattern matches and that no service uses."""
-    unused = str(uuid4())
-    tokens = pattern.split(".")
     if pattern.startswith("$JS."):
         return pattern
-    return ".".join(unused if token in ("*", ">") else token for token in tokens)
+    unused = str(uuid4())
+    return ".".join(unused if token in ("*", ">") else token for token in pattern.split("."))
 
 
 async def _service_users(report: Report, target: Target) -> None:
@@ -258,6 +243,9 @@ async def _service_users(report: Report, target: Target) -> None:
         if name == urlsplit(target.nats_url).username:
             continue
         refused: list[str] = []
-        async with _connected(report, f"nats://{name}:{password}@{address}", refused) as nc:
-            if nc is not None:
-                await _permissions(report, nc, _USERS[name], refused)
+        await _connect(
+            report,
+            f"nats://{name}:{password}@{address}",
+            refused,
+            partial(_permissions, report, user=_USERS[name], refused=refused),
+        )

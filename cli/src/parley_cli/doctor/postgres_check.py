@@ -48,7 +48,7 @@ async def check(target: Target, clock: Clock) -> Report:
         async with postgres(target.database_url, "parley-doctor", command_timeout=_TIMEOUT) as connection:
             await _check_server(report, connection, where, clock)
     except ServerUnusable as error:
-        report.problem(error.problem.text, error.problem.fix)
+        report.problem(error.text, error.fix)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
         report.problem(f"Postgres at {where} failed: {str(error) or type(error).__name__}", "Look at its log.")
     return report

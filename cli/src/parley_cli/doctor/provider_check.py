@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
 from typing import Final
 
 import httpx
-from nats.aio.client import Client
 
 from llm_worker.errors import ProviderError
 from llm_worker.provider.models import parse_names
@@ -197,17 +195,11 @@ def _error_message(answer: httpx.Response) -> str:
 
 async def _ask_worker(report: Report, target: Target) -> None:
     """List the models through the worker of a running stack, whose key may differ from the one in the environment."""
-    async with AsyncExitStack() as opened:
-        try:
-            nc = await opened.enter_async_context(nats_client(target.nats_url, "parley-doctor"))
-        except ServerUnusable:
-            return  # reported by the check of NATS
-        await _list_models(report, nc)
-
-
-async def _list_models(report: Report, nc: Client) -> None:
     try:
-        models = await ask(nc, ListModels(), timeout=_ASK_TIMEOUT)
+        async with nats_client(target.nats_url, "parley-doctor") as nc:
+            models = await ask(nc, ListModels(), timeout=_ASK_TIMEOUT)
+    except ServerUnusable:
+        pass  # reported by the check of NATS
     except RpcRefused as error:
         report.problem(f"llm-worker cannot list models: {error.message}", "See its log.")
     except NoResponder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Final
 
 import msgspec
@@ -47,11 +48,10 @@ def compare(report: Report, ahead: Mapping[str, float]) -> None:
     """Report clocks that differ by more than the leeway of tokens; ``ahead``: of the local one, in seconds."""
     found = False
     clocks = sorted({_HERE: 0.0, **ahead}.items(), key=lambda item: item[1])
-    for index, (behind, low) in enumerate(clocks):
-        for name, high in clocks[index + 1 :]:
-            if high - low > LEEWAY:
-                found = True
-                report.problem(f"The clock of {name} is {high - low:.0f} s ahead of that of {behind}.", _FIX)
+    for (behind, low), (name, high) in combinations(clocks, 2):
+        if high - low > LEEWAY:
+            found = True
+            report.problem(f"The clock of {name} is {high - low:.0f} s ahead of that of {behind}.", _FIX)
     if ahead and not found:
         report.ok(f"The clocks of {len(ahead)} services agree with each other and with the one here.")
 

@@ -89,7 +89,7 @@ async def check_servers(*, nats_url: str | None, database_url: str | None) -> No
 
 
 def _raise_unless_transient(error: ServerUnusable) -> None:
-    if not error.problem.transient:
+    if not error.transient:
         raise StackError(str(error)) from error
 
 
