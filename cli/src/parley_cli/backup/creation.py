@@ -68,17 +68,14 @@ async def back_up(
 @contextlib.asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Client]:
     """A connection to NATS. Raises: BackupError: it does not answer, or stops to."""
-    async with contextlib.AsyncExitStack() as opened:
-        try:
-            nc = await opened.enter_async_context(servers.nats_client(url, "parley-backup"))
+    try:
+        async with servers.nats_client(url, "parley-backup") as nc:
             await servers.check_jetstream(nc)
-        except servers.ServerUnusable as error:
-            raise BackupError(str(error)) from error
-        try:
             yield nc
-        except (TimeoutError, nats.errors.Error, nats.js.errors.Error, BusUnavailable) as error:
-            where = without_credentials(url)
-            raise BackupError(f"NATS at {where} failed a request: {error!r}") from error
+    except servers.ServerUnusable as error:
+        raise BackupError(str(error)) from error
+    except (TimeoutError, nats.errors.Error, nats.js.errors.Error, BusUnavailable) as error:
+        raise BackupError(f"NATS at {without_credentials(url)} failed a request: {error!r}") from error
 
 
 async def _pending(nc: Client) -> list[StoredMessage]:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -58,19 +58,16 @@ class Database:
     async def open(cls, url: str) -> AsyncIterator[Database]:
         """Raises: BackupError: it does not answer, or refuses us."""
         settings = {"idle_in_transaction_session_timeout": "0"}
-        async with AsyncExitStack() as opened:
-            try:
-                connection = await opened.enter_async_context(
-                    servers.postgres(url, "parley-backup", command_timeout=_COMMAND_TIMEOUT, server_settings=settings)
-                )
-            except servers.ServerUnusable as error:
-                raise BackupError(f"Postgres cannot be used: {error}") from error
-            try:
+        try:
+            async with servers.postgres(
+                url, "parley-backup", command_timeout=_COMMAND_TIMEOUT, server_settings=settings
+            ) as connection:
                 yield cls(url, connection)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-                where = without_credentials(url)
-                reason = str(error) or "timeout"
-                raise BackupError(f"Postgres at {where} failed a request: {reason}.") from error
+        except servers.ServerUnusable as error:
+            raise BackupError(f"Postgres cannot be used: {error}") from error
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            reason = str(error) or "timeout"
+            raise BackupError(f"Postgres at {without_credentials(url)} failed a request: {reason}.") from error
 
     async def tables(self) -> dict[str, int]:
         """Rows by table."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,15 +58,13 @@ def to_read(folder: Path | None, environment: Mapping[str, str] = os.environ) ->
     )
 
 
-@contextmanager
-def to_write(folder: Path | None, environment: Mapping[str, str] = os.environ) -> Iterator[Installation]:
+def to_write(folder: Path | None, environment: Mapping[str, str] = os.environ) -> AbstractContextManager[Installation]:
     """The servers to restore into. A stack that runs on ``folder`` must be stopped first.
 
     Raises:
         BackupError, EmbeddedError
     """
-    with _installation(folder, _named(environment), must_exist=False) as installation:
-        yield installation
+    return _installation(folder, _named(environment), must_exist=False)
 
 
 @dataclass(frozen=True, kw_only=True)
