@@ -94,7 +94,6 @@ async def test_a_rolling_restart_of_everything_loses_nothing_and_leaves_no_socke
         inherited=base_environment(),
         # Shorter than any answer: what runs is handed over, what is open is moved.
         environment={"llm-worker": {"SHUTDOWN_GRACE": "0.5"}, "push": {"DRAIN_SECONDS": "1"}},
-        demo_model=True,
         restart_delays=(0.1, 1.0),
     )
     async with AsyncExitStack() as running:

@@ -166,7 +166,6 @@ def test_a_stack_is_migrated_again_when_a_part_of_the_migration_has_changed(
 )
 def test_the_demo_model_answers_unless_another_is_named(inherited: dict[str, str], wanted: str | None) -> None:
     assert StackOptions(folder=Path(), inherited=inherited).model_server == wanted
-    assert StackOptions(folder=Path(), inherited=inherited, demo_model=True).model_server == "demo-model"
 
 
 async def test_a_missing_local_model_is_reported_with_how_to_install_it(
@@ -203,10 +202,10 @@ def test_a_free_port_is_none_that_an_outgoing_connection_may_get() -> None:
 
 def test_no_two_processes_of_a_stack_get_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = iter([20_001, 20_001, 20_002, 20_002, 20_001, 20_003])
-    monkeypatch.setattr(ports, "free_port", lambda host: next(drawn))
+    monkeypatch.setattr(ports, "free_port", lambda: next(drawn))
     taken = PortSet((20_003,))
     assert [taken.draw(), taken.draw()] == [20_001, 20_002]
-    monkeypatch.setattr(ports, "free_port", lambda host: 20_003)
+    monkeypatch.setattr(ports, "free_port", lambda: 20_003)
     with pytest.raises(OSError, match="No free port"):
         taken.draw()
 

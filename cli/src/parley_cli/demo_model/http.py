@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Protocol, cast
+from typing import TypeAlias, cast
 
 import httptools
 
@@ -30,10 +30,8 @@ class HttpRequest:
         return self.target.partition("?")[0]
 
 
-class Handler(Protocol):
-    """Responds by ``connection.respond``, or writes a stream and then calls ``connection.finished``."""
-
-    def __call__(self, request: HttpRequest, connection: Connection) -> None: ...
+Handler: TypeAlias = "Callable[[HttpRequest, Connection], None]"
+"""Responds by ``connection.respond``, or writes a stream and then calls ``connection.finished``."""
 
 
 class Connection(asyncio.Protocol):

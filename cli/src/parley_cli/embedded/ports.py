@@ -20,17 +20,17 @@ _claims: Final = deque[int]()
 """File descriptors of the newest claims; see :func:`_claim`."""
 
 
-def free_port(host: str = LOOPBACK) -> int:
-    """Return a port that nothing listens on just now, and that no other process of Parley was given a moment ago.
+def free_port() -> int:
+    """Return a loopback port that nothing listens on now, and that no other process of Parley was given a moment ago.
 
     Raises:
         OSError: None was found.
     """
     for _ in range(100):
         port = secrets.choice(_RANGE)
-        if is_free(port, host) and _claim(port):
+        if is_free(port) and _claim(port):
             return port
-    raise OSError(errno.EADDRINUSE, f"No free port was found on {host}")
+    raise OSError(errno.EADDRINUSE, f"No free port was found on {LOOPBACK}")
 
 
 def _claim(port: int) -> bool:
@@ -53,10 +53,10 @@ def _claim(port: int) -> bool:
     return True
 
 
-def is_free(port: int, host: str = LOOPBACK) -> bool:
-    """Whether a server could listen on ``port``; connections that linger from an earlier one do not count."""
+def is_free(port: int) -> bool:
+    """Whether a server could listen on a loopback port; connections that linger from an earlier one do not count."""
     try:
-        try_port(port, host)
+        try_port(port, LOOPBACK)
     except OSError:
         return False
     return True
@@ -103,10 +103,10 @@ class PortSet:
     def __init__(self, taken: tuple[int, ...] = ()) -> None:
         self._taken = set(taken)
 
-    def draw(self, host: str = LOOPBACK) -> int:
+    def draw(self) -> int:
         """Return a free port that was not drawn before. Raises OSError: none was found."""
         for _ in range(100):
-            if (port := free_port(host)) not in self._taken:
+            if (port := free_port()) not in self._taken:
                 self._taken.add(port)
                 return port
-        raise OSError(errno.EADDRINUSE, f"No free port was found on {host}")
+        raise OSError(errno.EADDRINUSE, f"No free port was found on {LOOPBACK}")

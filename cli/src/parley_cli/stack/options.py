@@ -27,7 +27,6 @@ class StackOptions:
         replicas: Processes by service; one where none is named.
         environment: Settings by service (also by model server and ``migrate``), on top of all others.
         inherited: The environment that services start from.
-        demo_model: Whether the demo model answers; None: decided by ``inherited``, see ``model_server``.
         web_dist: The built page.
         fsync: False is for tests: data does not survive a crash of the machine.
         address_for: Called with a service and the address of a server that it uses (``NATS_URL``, ``DATABASE_URL``,
@@ -42,7 +41,6 @@ class StackOptions:
     replicas: Mapping[str, int] = field(default_factory=dict)
     environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     inherited: Mapping[str, str] = field(default_factory=dict)
-    demo_model: bool | None = None
     web_dist: Path | None = None
     fsync: bool = True
     address_for: Callable[[str, str], str] = lambda service, address: address
@@ -57,8 +55,6 @@ class StackOptions:
 
         ``MODEL`` names the local model only where neither ``OPENAI_API_KEY`` nor ``OPENAI_BASE_URL`` is set.
         """
-        if self.demo_model is not None:
-            return DEMO_MODEL if self.demo_model else None
         if self.inherited.get("OPENAI_API_KEY") or self.inherited.get("OPENAI_BASE_URL"):
             return None
         return LOCAL_MODEL if self.inherited.get("MODEL") == local_model.MODEL else DEMO_MODEL
