@@ -16,6 +16,7 @@ from parley.contracts.ids import new_id
 from parley.contracts.resources import Message
 from parley_bench.meter import CpuMeter
 from parley_bench.reader import digest
+from parley_bench.reader_process import ReaderProcess
 from parley_bench.scenario import until
 from parley_cli.child_process import base_environment
 from parley_cli.demo_model.stats import Snapshot
@@ -63,13 +64,7 @@ class BenchStack:
             inherited=base_environment() | {"LOG_LEVEL": "WARNING"},
         )
         self.stack = await self._cleanup.enter_async_context(Stack(options, CombinedLog(log, colour=False)))
-        session = aiohttp.ClientSession(
-            self.stack.url,
-            raise_for_status=True,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            connector=aiohttp.TCPConnector(limit=0),
-        )
-        self._http = await self._cleanup.enter_async_context(session)
+        self._http = await self._cleanup.enter_async_context(http_client(self.stack.url))
         self.token = (await self.ask("POST", "/v1/session", {}))["access_token"]
         self._http.headers["Authorization"] = f"Bearer {self.token}"
         return self
@@ -78,6 +73,11 @@ class BenchStack:
         await self._cleanup.aclose()
 
     # --- actions of the user ------------------------------------------------------------------------------------------
+
+    async def open_readers(self, process: ReaderProcess, kind: str, chats: Sequence[str], **options: object) -> None:
+        """Connect one more reader of ``process`` per entry of ``chats``; return when each has its first snapshot."""
+        tickets = await self.tickets(len(chats))
+        await process.ask("open", url=self.stack.push_url, tickets=tickets, kind=kind, chats=chats, **options)
 
     async def tickets(self, count: int) -> list[str]:
         """Create tickets: each opens one socket within a minute."""
@@ -102,8 +102,7 @@ class BenchStack:
 
     async def ask(self, method: str, path: str, body: object = None) -> Any:
         """Send JSON as the user, return JSON. Raises aiohttp.ClientResponseError: the status is not 2xx."""
-        async with self._http.request(method, path, json=body) as response:
-            return await response.json(content_type=None)
+        return await ask(self._http, method, path, body)
 
     async def _each(self, requests: list[tuple[str, str, object]]) -> None:
         waiting = iter(requests)
@@ -156,3 +155,19 @@ class BenchStack:
         lines = (await probe.get(port, "/metrics"))[1].splitlines()
         pairs = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
         return {series: float(value) for series, _, value in pairs}
+
+
+def http_client(url: str) -> aiohttp.ClientSession:
+    """Return a client of the gateway without cookies and without a limit of connections."""
+    return aiohttp.ClientSession(
+        url,
+        raise_for_status=True,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        connector=aiohttp.TCPConnector(limit=0),
+    )
+
+
+async def ask(http: aiohttp.ClientSession, method: str, path: str, body: object) -> Any:
+    """Send JSON, return JSON. Raises aiohttp.ClientResponseError: the status is not 2xx."""
+    async with http.request(method, path, json=body) as response:
+        return await response.json(content_type=None)

@@ -9,28 +9,31 @@ import psutil
 
 
 class CpuMeter:
-    """CPU seconds of named processes between :meth:`start` and :meth:`stop`, children included."""
+    """Measures processes, their children included, while the context is open.
+
+    Attributes:
+        cpu: CPU seconds by the name of the process.
+        busy: The used share of the whole machine.
+        elapsed: Seconds.
+    """
 
     def __init__(self, pids: Mapping[str, int]) -> None:
         self._processes = {name: psutil.Process(pid) for name, pid in pids.items()}
-        self._before: dict[str, float] = {}
-        self._machine: tuple[float, float] = (0.0, 0.0)
-        self._started = 0.0
-        self.elapsed = 0.0
+        self.cpu: dict[str, float] = {}
         self.busy = 0.0
+        self.elapsed = 0.0
 
-    def start(self) -> None:
-        self._before = self._read()
+    def __enter__(self) -> CpuMeter:
+        self.cpu = self._read()
         self._machine = _machine()
         self._started = time.monotonic()
+        return self
 
-    def stop(self) -> dict[str, float]:
-        """Return CPU seconds by name; ``busy`` is then the used share of the whole machine, ``elapsed`` the seconds."""
+    def __exit__(self, *_: object) -> None:
         self.elapsed = time.monotonic() - self._started
-        seconds = {name: now - self._before[name] for name, now in self._read().items()}
+        self.cpu = {name: now - self.cpu[name] for name, now in self._read().items()}
         total, idle = (now - before for now, before in zip(_machine(), self._machine, strict=True))
         self.busy = 1 - idle / total if total else 0.0
-        return seconds
 
     def _read(self) -> dict[str, float]:
         return {name: _cpu(process) for name, process in self._processes.items()}

@@ -75,13 +75,7 @@ class Reader:
 class CountingReader(Reader):
     """Counts frames; knows when an answer ends."""
 
-    def __init__(self, chat_id: str, counters: Counters, receive_buffer: int | None = None) -> None:
-        super().__init__(chat_id, counters, receive_buffer)
-        self._finished = False
-
-    @property
-    def finished(self) -> bool:
-        return self._finished
+    finished = False
 
     def receive(self, data: bytes) -> None:
         if data.startswith(_DELTA):
@@ -93,7 +87,7 @@ class CountingReader(Reader):
         elif data.startswith(b'{"type":"message"'):
             frame = decode(data)
             if isinstance(frame, frames.MessageFrame) and frame.message.status in TERMINAL:
-                self._finished = True
+                self.finished = True
 
     def delta(self, data: bytes) -> None:
         """One frame of new text."""

@@ -57,3 +57,9 @@ class ReaderProcess:
         if "error" in answer:
             raise ReaderProcessError(f"{do}: {answer['error']}")
         return answer
+
+    async def count(self, seconds: float) -> Any:
+        """Return what the readers receive within so many seconds. Raises ReaderProcessError."""
+        await self.ask("begin")
+        await asyncio.sleep(seconds)
+        return await self.ask("end")

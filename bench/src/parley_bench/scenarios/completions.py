@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from parley_bench.bench_stack import BenchStack
 from parley_bench.reader_process import ReaderProcess
-from parley_bench.scenario import NoMeasurement, OnProgress, Sample, Size, Table, repeat
+from parley_bench.scenario import OnProgress, Sample, Size, Table, repeat
 from parley_bench.scenarios import delay, peers
 
 _COUNTS = (10, 50)
@@ -51,24 +51,8 @@ async def _measure_completions(bench: BenchStack, count: int, window: float) -> 
         await reader_process.ask("ask_peer", peer="completions", port=port, count=count, model=model, token=bench.token)
         await bench.all_run(count)
         await asyncio.sleep(_WARM_UP)
-        meter = bench.meter()
-        meter.start()
-        await reader_process.ask("begin")
-        await asyncio.sleep(window)
-        got = await reader_process.ask("end")
-        spent = meter.stop()
+        with bench.meter() as meter:
+            got = await reader_process.count(window)
     await bench.all_run(0)
-    tokens = got["tokens"]
-    if not tokens:
-        raise NoMeasurement("no chunk came")
-    micro = {name: seconds / tokens * 1e6 for name, seconds in spent.items()}
-    return {
-        "p50": (got["p50"], "ms"),
-        "p99": (got["p99"], "ms"),
-        "together": (sum(micro[name] for name in _PATH), "µs"),
-        "model": (micro["demo-model"], "µs"),
-        "readers": (got["cpu"] / tokens * 1e6, "µs"),
-        "machine busy": (meter.busy * 100, "%"),
-        "push": (micro["push"], "µs"),
-        "gateway": (micro["gateway"], "µs"),
-    }
+    sample = peers.cost_of_tokens("the gateway", got, meter, _PATH)
+    return sample | {name: (meter.cpu[name] / got["tokens"] * 1e6, "µs") for name in ("push", "gateway")}

@@ -40,23 +40,16 @@ async def measure(bench: BenchStack, count: int, window: float) -> Sample:
     write = bare_write()
     chats = await bench.chats(count)
     async with ReaderProcess() as reader_process:
-        await reader_process.ask(
-            "open", url=bench.stack.push_url, tickets=await bench.tickets(len(chats)), kind="timing", chats=chats
-        )
+        await bench.open_readers(reader_process, "timing", chats)
         # Long enough that they are stopped before they end.
         await bench.prompts(chats, f"demo-timed-{RATE}x{RATE * 600}")
-
         await bench.all_run(count)
         await asyncio.sleep(_WARM_UP)
-        meter = bench.meter()
-        meter.start()
-        await reader_process.ask("begin")
-        await asyncio.sleep(window)
-        got = await reader_process.ask("end")
-        spent = meter.stop()
+        with bench.meter() as meter:
+            got = await reader_process.count(window)
         await bench.stop(chats)
     tokens = got["tokens"]
-    micro = {name: seconds / tokens * 1e6 for name, seconds in spent.items()}
+    micro = {name: seconds / tokens * 1e6 for name, seconds in meter.cpu.items()}
     return {
         "p50": (got["p50"], "ms"),
         "p99": (got["p99"], "ms"),
@@ -69,9 +62,9 @@ async def measure(bench: BenchStack, count: int, window: float) -> Sample:
         "bare write": (write, "µs"),
         "tokens per delta": (tokens / got["frames"], ""),
         "of the rate": (tokens / meter.elapsed / (count * RATE) * 100, "%"),
-        "worker's core": (spent["llm-worker"] / meter.elapsed * 100, "%"),
-        "push's core": (spent["push"] / meter.elapsed * 100, "%"),
-        "model's core": (spent["demo-model"] / meter.elapsed * 100, "%"),
+        "worker's core": (meter.cpu["llm-worker"] / meter.elapsed * 100, "%"),
+        "push's core": (meter.cpu["push"] / meter.elapsed * 100, "%"),
+        "model's core": (meter.cpu["demo-model"] / meter.elapsed * 100, "%"),
         "readers' core": (got["core"] * 100, "%"),
         "readers' lag, p99": (got["lag"], "ms"),
         "machine busy": (meter.busy * 100, "%"),

@@ -57,33 +57,22 @@ async def _measure(bench: BenchStack, rooms: int, readers: int, rate: int, windo
     write = bare_write()
     chats = await bench.chats(rooms)
     async with ReaderProcess() as reader_process:
-        everyone = chats * readers
-        await reader_process.ask(
-            "open",
-            url=bench.stack.push_url,
-            tickets=await bench.tickets(len(everyone)),
-            kind="counting",
-            chats=everyone,
-        )
+        await bench.open_readers(reader_process, "counting", chats * readers)
         await bench.prompts(chats, f"demo-rate-{rate}x{rate * 600}")
         await bench.all_run(rooms)
         await asyncio.sleep(_WARM_UP)
-        meter = bench.meter()
         tokens = await _tokens(bench)
-        meter.start()
-        await reader_process.ask("begin")
-        await asyncio.sleep(window)
-        got = await reader_process.ask("end")
-        spent = meter.stop()
+        with bench.meter() as meter:
+            got = await reader_process.count(window)
         tokens = await _tokens(bench) - tokens
         await bench.stop(chats)
     frames = got["frames"]
     return {
-        "push per frame": (spent["push"] / frames * 1e6, "µs"),
+        "push per frame": (meter.cpu["push"] / frames * 1e6, "µs"),
         "bare write": (write, "µs"),
-        "ratio": (spent["push"] / frames * 1e6 / write, ""),
-        "worker per token": (spent["llm-worker"] / tokens * 1e6, "µs"),
-        "NATS per token": (spent["nats"] / tokens * 1e6, "µs"),
+        "ratio": (meter.cpu["push"] / frames * 1e6 / write, ""),
+        "worker per token": (meter.cpu["llm-worker"] / tokens * 1e6, "µs"),
+        "NATS per token": (meter.cpu["nats"] / tokens * 1e6, "µs"),
         "frames": (frames / meter.elapsed, "/s"),
         "readers' own, per frame": (got["cpu"] / frames * 1e6, "µs"),
         "machine busy": (meter.busy * 100, "%"),

@@ -26,20 +26,15 @@ async def _measure(sockets: int, count: int, window: float) -> Sample:
     # A stack each time: a process that had many sockets keeps some of their memory.
     async with BenchStack() as bench, ReaderProcess() as reader_process, ReaderProcess() as first:
         chats = await bench.chats(count)
-        where = {"url": bench.stack.push_url, "kind": "counting"}
         # The rooms exist before the measurement, which is that of a socket.
-        await first.ask("open", chats=chats, tickets=await bench.tickets(count), **where)
-        tickets = await bench.tickets(sockets)
+        await bench.open_readers(first, "counting", chats)
         before = resident(bench.pid("push"))
-        spread = [chats[number % count] for number in range(sockets)]
-        await reader_process.ask("open", chats=spread, tickets=tickets, **where)
+        await bench.open_readers(reader_process, "counting", [chats[number % count] for number in range(sockets)])
         await asyncio.sleep(_WARM_UP)
         growth = resident(bench.pid("push")) - before
-        meter = bench.meter()
-        meter.start()
-        await asyncio.sleep(window)
-        spent = meter.stop()
+        with bench.meter() as meter:
+            await asyncio.sleep(window)
     return {
         "memory per socket": (growth / sockets / 1024, "KB"),
-        "CPU per 1,000 sockets": (spent["push"] / meter.elapsed * 100 / sockets * 1000, "% of a core"),
+        "CPU per 1,000 sockets": (meter.cpu["push"] / meter.elapsed * 100 / sockets * 1000, "% of a core"),
     }

@@ -13,11 +13,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from parley_bench.meter import CpuMeter
@@ -69,10 +70,7 @@ async def _measure_all(
 ) -> None:
     for count in dict.fromkeys(size.of(count) for count in counts):
         what = f"{peer.name}, {count} answers"
-        table.add(
-            what,
-            await repeat(size, on_progress, what, partial(measure, peer, count, model_pid, size.window)),
-        )
+        table.add(what, await repeat(size, on_progress, what, partial(measure, peer, count, model_pid, size.window)))
 
 
 async def measure(peer: Running, count: int, model_pid: int, window: float) -> Sample:
@@ -82,33 +80,27 @@ async def measure(peer: Running, count: int, model_pid: int, window: float) -> S
         model = f"demo-timed-{RATE}x{round(RATE * seconds)}"
         await reader_process.ask("ask_peer", peer=peer.name, port=peer.port, count=count, model=model)
         await asyncio.sleep(_WARM_UP)
-        meter = CpuMeter({**peer.pids, "model": model_pid})
-        meter.start()
-        await reader_process.ask("begin")
-        await asyncio.sleep(window)
-        got = await reader_process.ask("end")
-        spent = meter.stop()
-        tokens = got["tokens"]
-        if not tokens:
-            raise NoMeasurement(f"{peer.name} sent nothing")
-        await _wait_until_idle(reader_process)
+        with CpuMeter({**peer.pids, "demo-model": model_pid}) as meter:
+            got = await reader_process.count(window)
+        sample = cost_of_tokens(peer.name, got, meter, peer.pids)
+        while (await reader_process.count(_WARM_UP))["frames"]:  # until no more arrive
+            pass
+    return sample
+
+
+def cost_of_tokens(name: str, got: Mapping[str, Any], meter: CpuMeter, path: Iterable[str]) -> Sample:
+    """Return delay and CPU of what ``got`` counts; 'together' are the processes of ``path``. Raises NoMeasurement."""
+    tokens = got["tokens"]
+    if not tokens:
+        raise NoMeasurement(f"{name} sent nothing")
     return {
         "p50": (got["p50"], "ms"),
         "p99": (got["p99"], "ms"),
-        "together": (sum(spent[name] for name in peer.pids) / tokens * 1e6, "µs"),
-        "model": (spent["model"] / tokens * 1e6, "µs"),
+        "together": (sum(meter.cpu[process] for process in path) / tokens * 1e6, "µs"),
+        "model": (meter.cpu["demo-model"] / tokens * 1e6, "µs"),
         "readers": (got["cpu"] / tokens * 1e6, "µs"),
         "machine busy": (meter.busy * 100, "%"),
     }
-
-
-async def _wait_until_idle(reader_process: ReaderProcess) -> None:
-    """Wait until no more frames arrive."""
-    while True:
-        await reader_process.ask("begin")
-        await asyncio.sleep(_WARM_UP)
-        if not (await reader_process.ask("end"))["frames"]:
-            return
 
 
 @asynccontextmanager

@@ -36,25 +36,23 @@ async def _measure(bench: BenchStack, window: float) -> Sample:
         await bench.ask("POST", f"/v1/chats/{chat_id}/messages", {"content": content, "model": _MODEL})
         accepted.append(time.monotonic() - began)
 
-    meter = bench.meter()
-    meter.start()
-    started = time.monotonic()
-    async with asyncio.TaskGroup() as posts:
-        for number, chat_id in enumerate(chats):
-            await asyncio.sleep(max(0.0, started + number / RATE - time.monotonic()))
-            posts.create_task(post(chat_id))
     arrived: dict[str, float] = {}
 
     async def all_arrived() -> bool:
         arrived.update({each.prompt: each.started for each in (await bench.model()).streams})
         return sent.keys() <= arrived.keys()
 
-    await until(all_arrived, _ARRIVAL_TIMEOUT, f"{count} prompts at the model")
-    await bench.all_run(0)
-    spent = meter.stop()
+    with bench.meter() as meter:
+        started = time.monotonic()
+        async with asyncio.TaskGroup() as posts:
+            for number, chat_id in enumerate(chats):
+                await asyncio.sleep(max(0.0, started + number / RATE - time.monotonic()))
+                posts.create_task(post(chat_id))
+        await until(all_arrived, _ARRIVAL_TIMEOUT, f"{count} prompts at the model")
+        await bench.all_run(0)
     took = sorted(arrived[content] - began for content, began in sent.items())
     accepted.sort()
-    each = {name: seconds / count * 1000 for name, seconds in spent.items()}
+    each = {name: seconds / count * 1000 for name, seconds in meter.cpu.items()}
     return {
         "p50": (percentile(took, 0.5) * 1000, "ms"),
         "p99": (percentile(took, 0.99) * 1000, "ms"),

@@ -30,8 +30,7 @@ async def _measure(bench: BenchStack, answers: int, readers: int, table: Table) 
     chats = await bench.chats(answers)
     async with ReaderProcess() as reader_process:
         everyone = chats * readers
-        where = {"url": bench.stack.push_url, "tickets": await bench.tickets(len(everyone))}
-        await reader_process.ask("open", kind="assembling", chats=everyone, **where)
+        await bench.open_readers(reader_process, "assembling", everyone)
         await bench.prompts(chats, f"demo-rate-{_RATE}x{_RATE * _SECONDS}")
         await bench.all_run(answers)
         await asyncio.sleep(_BEFORE)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
-
-import aiohttp
 
 from parley.contracts.frames import CloseCode
 from parley.contracts.ids import new_id
-from parley_bench.bench_stack import BenchStack
+from parley_bench.bench_stack import BenchStack, ask, http_client
 from parley_bench.scenario import NoMeasurement, OnProgress, Sample, Size, Table
 from parley_bench.socket import RawSocket
 from parley_bench.statistics import percentile
@@ -58,24 +55,19 @@ class _Session:
 
     def __init__(self, bench: BenchStack) -> None:
         self._bench = bench
-        self._http = aiohttp.ClientSession(
-            bench.stack.url,
-            raise_for_status=True,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            connector=aiohttp.TCPConnector(limit=0),
-        )
+        self._http = http_client(bench.stack.url)
         self._sockets: list[RawSocket] = []
         self._streams: list[asyncio.Task[float]] = []
         self._ready = 0
 
     async def open(self) -> None:
         """Begin the session, and open everything. Raises NoMeasurement."""
-        token = (await self._ask("POST", "/v1/session"))["access_token"]
+        token = (await ask(self._http, "POST", "/v1/session", {}))["access_token"]
         self._http.headers["Authorization"] = f"Bearer {token}"
         chat_id = new_id()
-        await self._ask("POST", "/v1/chats", {"id": chat_id})
+        await ask(self._http, "POST", "/v1/chats", {"id": chat_id})
         for _ in range(_SOCKETS):
-            ticket = (await self._ask("POST", "/v1/push-ticket"))["ticket"]
+            ticket = (await ask(self._http, "POST", "/v1/push-ticket", {}))["ticket"]
             first = [{"type": "auth", "ticket": ticket}, {"type": "watch", "chat_id": chat_id, "after": None}]
             socket = RawSocket(first, self._on_frame)
             await socket.connect(self._bench.stack.push_url)
@@ -92,7 +84,7 @@ class _Session:
         """Sign out, and return after how many seconds each socket and each stream ended."""
         closing = [asyncio.create_task(_closed(socket)) for socket in self._sockets]
         began = time.monotonic()
-        await self._ask("DELETE", "/v1/session")
+        await ask(self._http, "DELETE", "/v1/session", {})
         try:
             async with asyncio.timeout(_DEADLINE):
                 sockets, streams = await asyncio.gather(*closing), await asyncio.gather(*self._streams)
@@ -116,10 +108,6 @@ class _Session:
                     seen = True
                     self._ready += 1
         return time.monotonic()
-
-    async def _ask(self, method: str, path: str, body: object = None) -> Any:
-        async with self._http.request(method, path, json=body or {}) as response:
-            return await response.json(content_type=None)
 
 
 async def _closed(socket: RawSocket) -> float:

@@ -34,25 +34,16 @@ async def _measure(bench: BenchStack, table: Table, share: float) -> Sample:
     (chat_id,) = await bench.chats(1)
     # A tenth of the time is enough to see that it works.
     shorter = min(1.0, share * 10)
-    stalled = _STALLED * shorter
     async with ReaderProcess() as others, ReaderProcess() as slow:
-        url = bench.stack.push_url
-        tickets = await bench.tickets(_OTHERS + 1)
-        await others.ask("open", kind="timing", chats=[chat_id] * _OTHERS, url=url, tickets=tickets[1:])
-        await slow.ask(
-            "open", kind="assembling", chats=[chat_id], receive_buffer=_RECEIVE_BUFFER, url=url, tickets=tickets[:1]
-        )
+        await bench.open_readers(others, "timing", [chat_id] * _OTHERS)
+        await bench.open_readers(slow, "assembling", [chat_id], receive_buffer=_RECEIVE_BUFFER)
         await bench.prompts([chat_id], f"demo-timed-{_RATE}x{round(_TOKENS * shorter)}")
         await bench.all_run(1)
-        await others.ask("begin")
-        await asyncio.sleep(_BEFORE * shorter)
-        before = await others.ask("end")
+        before = await others.count(_BEFORE * shorter)
 
         await slow.ask("pause", reader=0)
         memory = resident(bench.pid("push"))
-        await others.ask("begin")
-        await asyncio.sleep(stalled)
-        meanwhile = await others.ask("end")
+        meanwhile = await others.count(_STALLED * shorter)
         growth = resident(bench.pid("push")) - memory
 
         await slow.ask("begin")
