@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from parley.runtime.settings import EnvironmentSettings
@@ -54,24 +54,19 @@ def find_target(
     folder: Path, ports: Mapping[str, int], services: Mapping[str, tuple[str, int]] | None = None
 ) -> Target:
     """Return the target. The running stack is ignored when the environment configures servers that it does not use."""
-    given = _Settings()
+    given = Target(**_Settings().model_dump(), ports=ports, services=services or {})
     running = state.read(folder)
-    if running is not None and not running.uses(given.nats_url, given.database_url):
-        running = None
-    secrets = load_secrets(folder) if running is not None else None
-    base_url, api_key = given.openai_base_url, given.openai_api_key
-    if running is not None and any(running.of(name) for name in MODEL_SERVERS):
-        base_url, api_key = running.openai_base_url or "", MODEL_SERVER_KEY
-    return Target(
-        nats_url=given.nats_url or (running.nats_url if running is not None else ""),
-        database_url=given.database_url or (running.database_url if running is not None else ""),
-        secret_key=given.secret_key or (secrets.secret_key if secrets is not None else ""),
-        openai_base_url=base_url,
-        openai_api_key=api_key,
-        model=given.model,
-        nats_monitor_url=given.nats_monitor_url,
-        ports=ports,
-        services=services or {},
+    if running is None or not running.uses(given.nats_url, given.database_url):
+        return given
+    secrets = load_secrets(folder)
+    found = replace(
+        given,
+        nats_url=running.nats_url,
+        database_url=running.database_url,
+        secret_key=given.secret_key or secrets.secret_key,
         stack=running,
         secrets=secrets,
     )
+    if any(running.of(name) for name in MODEL_SERVERS):
+        found = replace(found, openai_base_url=running.openai_base_url or "", openai_api_key=MODEL_SERVER_KEY)
+    return found
