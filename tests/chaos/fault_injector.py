@@ -93,17 +93,17 @@ class FaultInjector:
         if not running:
             return None
         process = next((each for each in running if each.spec.name == leader), draw.choice(running))
+        pid = process.pid
+        assert pid is not None
         match planned.kind:
             case FaultKind.KILL:
-                self._signal(process, signal.SIGKILL)
+                _signal(os.kill, pid, signal.SIGKILL)
             case FaultKind.RESTART:
-                self._signal(process, process.spec.stop_signal)
+                _signal(os.kill, pid, process.spec.stop_signal)
             case _:
-                pid = process.pid
-                assert pid is not None
                 # All of its processes: PostgreSQL has many.
-                _signal_group(pid, signal.SIGSTOP)
-                self._later(planned.duration, lambda: _signal_group(pid, signal.SIGCONT))
+                _signal(os.killpg, pid, signal.SIGSTOP)
+                self._later(planned.duration, lambda: _signal(os.killpg, pid, signal.SIGCONT))
         return process.spec.name
 
     def _disturb_link(self, proxy: Proxy, planned: PlannedFault, draw: random.Random) -> str:
@@ -122,12 +122,6 @@ class FaultInjector:
                 self._later(planned.duration, lambda: setattr(proxy, "delay", 0.0))
         return proxy.name
 
-    @staticmethod
-    def _signal(process: SupervisedProcess, number: signal.Signals) -> None:
-        assert process.pid is not None
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, number)
-
     def _later(self, seconds: float, revert: Callable[[], None]) -> None:
         async def wait() -> None:
             try:
@@ -140,6 +134,6 @@ class FaultInjector:
         task.add_done_callback(self._reverting.discard)
 
 
-def _signal_group(pid: int, number: signal.Signals) -> None:
+def _signal(send: Callable[[int, int], None], pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, number)
+        send(pid, number)

@@ -18,7 +18,7 @@ from tests.chaos.fault_injector import FaultInjector
 from tests.chaos.invariants import check
 from tests.chaos.machine_load import LoadMonitor
 from tests.chaos.plan import LINKS, PARTS, SERVICES, plan
-from tests.chaos.proxies import Proxies
+from tests.chaos.proxy import Proxies
 from tests.chaos.quiescence import wait_for_quiescence
 from tests.chaos.report import Report
 from tests.chaos.workload import Workload

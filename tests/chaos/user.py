@@ -90,7 +90,9 @@ class User:
         """Send several messages at once, which queue; sometimes delete the last one."""
         sent = [await self._send() for _ in range(self._draw.randint(2, 4))]
         if self._draw.random() < 0.3:
-            await self._withdraw(sent.pop())
+            withdrawn = sent.pop()
+            withdrawn.deleted = True
+            await self._ask(self.client.api.delete_message(self.chat_id, withdrawn.message_id), "delete")
         await self._wait_for_answer(sent[-1])
 
     async def _stop(self) -> None:
@@ -116,15 +118,8 @@ class User:
             return
         # When the response is lost, the regeneration may exist, and so may that of the retry.
         sent.maybe_regenerated += 1
-        if await self._ask(self._regenerate_answer(answer.id), "regenerate"):
+        if await self._ask(self.client.api.regenerate(self.chat_id, answer.id), "regenerate"):
             sent.regenerated += 1
-
-    async def _regenerate_answer(self, message_id: str) -> None:
-        await self.client.api.regenerate(self.chat_id, message_id)
-
-    async def _withdraw(self, sent: Sent) -> None:
-        sent.deleted = True
-        await self._ask(self.client.api.delete_message(self.chat_id, sent.message_id), "delete")
 
     # --- requests ------------------------------
 
@@ -164,7 +159,7 @@ class User:
             sent.accepted_at = sent.accepted_at or time.time()
             return
 
-    async def _ask(self, request: Awaitable[None], what: str) -> bool:
+    async def _ask(self, request: Awaitable[object], what: str) -> bool:
         """Return whether the request succeeded; a conflict is a valid response, too."""
         try:
             await request
