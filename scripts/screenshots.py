@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
@@ -141,10 +142,6 @@ def page(browser: Browser, file: Path, *, dark: bool = False) -> None:
         page.screenshot(path=file)
 
 
-def dark(browser: Browser, file: Path) -> None:
-    page(browser, file, dark=True)
-
-
 def text(browser: Browser, file: Path) -> None:
     with _opened(browser) as (server, page):
         _open_chat(page, _conversation(server), 2)
@@ -192,7 +189,7 @@ def phone(browser: Browser, file: Path) -> None:
 
 STATES: dict[str, Callable[[Browser, Path], None]] = {
     "page": page,
-    "dark": dark,
+    "dark": partial(page, dark=True),
     "start": start,
     "text": text,
     "diagram": diagram,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
 from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
@@ -71,11 +70,9 @@ class ParleyClient:
     async def __aenter__(self) -> ParleyClient:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.disconnect()
-        await self.api.__aexit__(None, None, None)
+        await self.api.__aexit__()
 
     @property
     def carried_by(self) -> Transport | None:
