@@ -17,10 +17,6 @@ class NoMeasurement(Exception):
     """The scenario did not reach the state to be measured."""
 
 
-def _ignore(table: Table) -> None:
-    pass
-
-
 @dataclass(frozen=True)
 class Size:
     """How much of everything.
@@ -35,7 +31,7 @@ class Size:
     repeats: int = 3
     window: float = 12.0
     share: float = 1.0
-    on_row: Callable[[Table], None] = _ignore
+    on_row: Callable[[Table], None] = lambda table: None
 
     def of(self, count: int) -> int:
         return max(1, round(count * self.share))
@@ -67,7 +63,7 @@ class Table:
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
-    on_row: Callable[[Table], None] = _ignore
+    on_row: Callable[[Table], None] = lambda table: None
 
     def add(self, what: str, samples: list[Sample]) -> None:
         """Add a line from one sample per repeat."""

@@ -23,17 +23,18 @@ from urllib.parse import urlsplit
 
 from parley_bench.meter import CpuMeter
 from parley_bench.reader_process import ReaderProcess
-from parley_bench.scenario import NoMeasurement, OnProgress, Sample, Size, Table, repeat
+from parley_bench.scenario import NoMeasurement, OnProgress, Sample, Size, Table, repeat, until
 from parley_bench.scenarios.delay import RATE
-from parley_bench.servers import child
 from parley_cli import child_process
-from parley_cli.embedded.ports import free_port
+from parley_cli.embedded.guard import guarded
+from parley_cli.embedded.ports import free_port, is_free
 from parley_cli.embedded.postgres import PostgresServer
 
 _PEERS = Path(__file__).resolve().parent.parent / "peers"
 _BARE_COUNTS = (10, 50, 100, 200)
 _CELERY_COUNTS = (2, 8)
 _WARM_UP = 3.0
+_START_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ async def demo_model() -> AsyncIterator[tuple[Path, int, int]]:
     with tempfile.TemporaryDirectory(prefix="parley-bench-") as folder:
         port = free_port()
         command = [sys.executable, "-m", "parley_cli.demo_model", "--port", str(port)]
-        async with child(command, log=Path(folder, "model.log"), environment=os.environ, port=port) as pid:
+        async with _child(command, log=Path(folder, "model.log"), environment=os.environ, port=port) as pid:
             yield Path(folder), port, pid
 
 
@@ -117,8 +118,36 @@ async def demo_model() -> AsyncIterator[tuple[Path, int, int]]:
 async def bare(folder: Path, model_port: int) -> AsyncIterator[Running]:
     port = free_port()
     command = [sys.executable, str(_PEERS / "bare.py"), str(port), f"http://127.0.0.1:{model_port}/v1"]
-    async with child(command, log=folder / "bare.log", environment=os.environ, port=port) as pid:
+    async with _child(command, log=folder / "bare.log", environment=os.environ, port=port) as pid:
         yield Running("bare", port, {"server": pid})
+
+
+@asynccontextmanager
+async def _child(
+    command: list[str], *, log: Path, environment: Mapping[str, str], port: int | None = None
+) -> AsyncIterator[int]:
+    """Run a program, and yield its process id once it listens on ``port``.
+
+    Raises:
+        NoMeasurement: It ended, or does not listen.
+    """
+    async with child_process.running(guarded(command), log=log, environment=environment) as process:
+        if port is not None:
+            await _wait_until_listening(process, port, command, log)
+        yield process.pid
+
+
+async def _wait_until_listening(process: asyncio.subprocess.Process, port: int, command: list[str], log: Path) -> None:
+    async def listens() -> bool:
+        if process.returncode is not None:
+            raise NoMeasurement(f"{command[0]} ended with {process.returncode}:\n{_last_lines(log)}")
+        return not is_free(port)
+
+    await until(listens, _START_TIMEOUT, f"{' '.join(command)} listens on port {port}")
+
+
+def _last_lines(log: Path) -> str:
+    return log.read_text(errors="replace")[-2000:]
 
 
 # --- Celery, Channels, Redis ------------------------------
@@ -161,18 +190,18 @@ async def _celery(folder: Path, model_port: int) -> AsyncIterator[Running]:
         log = folder / "celery.log"
         redis_command = [redis, "--port", str(redis_port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
         redis_pid = await stack.enter_async_context(
-            child(redis_command, log=log, environment=environment, port=redis_port)
+            _child(redis_command, log=log, environment=environment, port=redis_port)
         )
         await _run([_python(), "-m", "django", "migrate", "--run-syncdb"], environment)
         worker_pid = await stack.enter_async_context(
-            child(
+            _child(
                 [_python(), "-m", "celery", "-A", "celery_channels.tasks", "worker", "--loglevel", "WARNING"],
                 log=log,
                 environment=environment,
             )
         )
         web_pid = await stack.enter_async_context(
-            child(
+            _child(
                 [_python(), "-m", "daphne", "-p", str(port), "celery_channels.asgi:application"],
                 log=log,
                 environment=environment,
