@@ -46,7 +46,7 @@ async def _start(folder: Path) -> tuple[float, float]:
     async def answers() -> bool:
         if process.returncode is not None:
             raise NoMeasurement(f"parley up ended with {process.returncode}")
-        return (await probe.get(port, "/readyz"))[0] == 200 and (await probe.get(port, "/"))[0] == 200
+        return await probe.is_ok(port, "/readyz") and await probe.is_ok(port, "/")
 
     try:
         await until(answers, _DEADLINE, "the page answers", every=0.01)

@@ -84,11 +84,9 @@ class ArchiveWriter:
 
     def __enter__(self) -> ArchiveWriter:
         self._refuse_to_replace()
-        try:
+        with self._writing():
             # A unique name, so that no other file of that folder is replaced; mode 0600.
             descriptor, partial = tempfile.mkstemp(dir=self._file.parent, prefix=f".{self._file.name[:100]}.")
-        except OSError as error:
-            raise CannotWrite(self._file, error) from error
         self._partial = Path(partial)
         self._raw = os.fdopen(descriptor, "w+b")
         self._zip = zipfile.ZipFile(self._raw, "w", allowZip64=True)

@@ -20,9 +20,9 @@ from parley.contracts.streams import (
     CHAT,
     CHAT_STORE_FINISHED,
     CHAT_STORE_PROMPTS,
+    CONSUMERS,
     DEAD_LETTERS,
     STREAMS,
-    ConsumerSpec,
 )
 from parley.runtime.nats.publish import MSG_ID, publish_durable_raw
 from parley_cli.backup.archive import StoredMessage
@@ -96,9 +96,9 @@ async def message_counts(js: JetStreamContext) -> dict[str, int]:
     return counts
 
 
-async def active_consumer(js: JetStreamContext, consumers: tuple[ConsumerSpec, ...]) -> str | None:
+async def active_consumer(js: JetStreamContext) -> str | None:
     """Return the name of a consumer from which a service is fetching, if any."""
-    for consumer in consumers:
+    for consumer in CONSUMERS:
         with contextlib.suppress(nats.js.errors.NotFoundError):
             if (await js.consumer_info(consumer.stream, consumer.name)).num_waiting:
                 return consumer.name

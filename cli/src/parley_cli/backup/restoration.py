@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chat_store.storage import generations, schema
-from parley.contracts.streams import CONSUMERS
 from parley_cli.backup import archive, pending_messages
 from parley_cli.backup.archive import ArchiveReader, Manifest
 from parley_cli.backup.creation import connected
@@ -46,7 +45,7 @@ async def restore(
             js = nc.jetstream(timeout=10)
             if await database.is_served():
                 raise StillRunning("chat-store is connected to the database")
-            if consumer := await pending_messages.active_consumer(js, CONSUMERS):
+            if consumer := await pending_messages.active_consumer(js):
                 raise StillRunning(f"A service fetches messages of {consumer}")
             counts = await pending_messages.message_counts(js)
             rows = await database.tables()

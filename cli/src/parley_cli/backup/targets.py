@@ -15,7 +15,6 @@ from parley_cli.embedded.postgres import PostgresServer
 from parley_cli.servers import check_url
 from parley_cli.stack import state
 from parley_cli.stack.secrets import load_secrets
-from parley_cli.stack.state import State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +44,12 @@ def to_read(folder: Path | None, environment: Mapping[str, str] = os.environ) ->
     """
     named = _named(environment)
     running = state.read(folder or DEFAULT_FOLDER.absolute())
-    if running is None or (folder is None and named.is_whole and not named.is_of(running)):
+    mixed = running is not None and not running.uses(named.nats_url, named.database_url)
+    if running is None or (folder is None and named.is_whole and mixed):
         with _installation(folder, named, must_exist=True) as installation:
             yield installation
         return
-    if not named.is_of(running):
+    if mixed:
         raise Mixed(f"the stack that runs on {folder or DEFAULT_FOLDER} uses other servers")
     yield Installation(
         nats_url=named.nats_url or running.nats_url,
@@ -78,10 +78,6 @@ class _Named:
     @property
     def is_whole(self) -> bool:
         return bool(self.nats_url and self.database_url)
-
-    def is_of(self, running: State) -> bool:
-        """Whether nothing is named that ``running`` does not use."""
-        return running.uses(self.nats_url, self.database_url)
 
 
 def _named(environment: Mapping[str, str]) -> _Named:

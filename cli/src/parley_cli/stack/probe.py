@@ -26,9 +26,14 @@ async def get(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, str]:
     return status, body.decode(errors="replace")
 
 
+async def is_ok(port: int, path: str, host: str = "127.0.0.1") -> bool:
+    """Return whether ``GET`` is answered with 200."""
+    return (await get(port, path, host))[0] == 200
+
+
 async def serves_page(port: int, host: str = "127.0.0.1") -> bool:
     """Return whether a gateway responds there."""
-    return (await get(port, "/healthz", host))[0] == 200
+    return await is_ok(port, "/healthz", host)
 
 
 async def serves_sockets(port: int, host: str = "127.0.0.1") -> bool:

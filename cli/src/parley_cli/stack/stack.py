@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack
+from functools import partial
 
 from parley.runtime.nats.imports import import_nats
 from parley.runtime.tasks import end
@@ -228,19 +229,13 @@ class Stack:
         health_port = self._ports.draw()
         port = {"gateway": self.port, "push": self.push_port}.get(service)
         settings = {"HEALTH_HOST": LOOPBACK, "HEALTH_PORT": str(health_port)}
+        if port is not None:
+            settings |= {"HOST": self.options.host, "PORT": str(port), **self._signing_keys}
         match service:
             case "gateway":
-                settings |= {
-                    "HOST": self.options.host,
-                    "PORT": str(self.port),
-                    **self._signing_keys,
-                    "PUSH_URL": self.push_url,
-                    "DEMO": str(self.options.model_server == DEMO_MODEL).lower(),
-                }
+                settings |= {"PUSH_URL": self.push_url, "DEMO": str(self.options.model_server == DEMO_MODEL).lower()}
                 if self.options.web_dist is not None:
                     settings["WEB_DIST"] = str(self.options.web_dist)
-            case "push":
-                settings |= {"HOST": self.options.host, "PORT": str(self.push_port), **self._signing_keys}
             case "chat-store":
                 settings["DATABASE_URL"] = self.database_url
             case "llm-worker":
@@ -255,15 +250,12 @@ class Stack:
                     # Its behaviours are model names that it does not list.
                     settings |= {"ANY_MODEL": "true", "MODEL": self.options.inherited.get("MODEL") or "demo"}
 
-        async def ready() -> bool:
-            return (await probe.get(health_port, "/readyz"))[0] == 200
-
         return ProcessSpec(
             name=service if self.options.count(service) == 1 else f"{service}-{number}",
             service=service,
             command=lambda: guarded([sys.executable, "-m", service.replace("-", "_")]),
             environment=self._environment(service, **settings),
-            ready=ready,
+            ready=partial(probe.is_ok, health_port, "/readyz"),
             port=port,
             health_port=health_port,
         )
@@ -272,16 +264,12 @@ class Stack:
         port = self._ports.draw()
         self.openai_base_url = f"http://{LOOPBACK}:{port}/v1"
         module, health = _MODEL_SERVERS[name]
-
-        async def ready() -> bool:
-            return (await probe.get(port, health))[0] == 200
-
         return ProcessSpec(
             name=name,
             service=name,
             command=lambda: guarded([sys.executable, "-m", module, "--port", str(port)]),
             environment=self._environment(name, LOCAL_MODEL_API_KEY=MODEL_SERVER_KEY),
-            ready=ready,
+            ready=partial(probe.is_ok, port, health),
             port=port,
             health_port=port,
             stop_seconds=2.0,
