@@ -5,35 +5,34 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from parley.runtime import tasks
 
 _EVERY = 1.0
 
+Sample = tuple[float, float]
+"""Unix seconds, and the load average of the last minute."""
 
-class LoadMonitor:
-    """Records the load average (of the last minute) each second; an asynchronous context manager.
 
-    Attributes:
-        samples: (Unix seconds, load average), in order of time.
-    """
+@asynccontextmanager
+async def recorded_load() -> AsyncIterator[list[Sample]]:
+    """Record the load each second, in order of time, while the context is open."""
+    samples: list[Sample] = []
 
-    def __init__(self) -> None:
-        self.samples: list[tuple[float, float]] = []
-        self._sampling: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> LoadMonitor:
-        self._sampling = asyncio.create_task(self._sample())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._sampling is not None
-        self._sampling.cancel()
-        await asyncio.gather(self._sampling, return_exceptions=True)
-
-    def most(self, begin: float, end: float) -> float | None:
-        """The highest load average between two moments; None without a sample."""
-        return max((load for at, load in self.samples if begin - _EVERY <= at <= end + _EVERY), default=None)
-
-    async def _sample(self) -> None:
+    async def record() -> None:
         while True:
-            self.samples.append((time.time(), os.getloadavg()[0]))
+            samples.append((time.time(), os.getloadavg()[0]))
             await asyncio.sleep(_EVERY)
+
+    recording = asyncio.create_task(record())
+    try:
+        yield samples
+    finally:
+        await tasks.end(recording)
+
+
+def highest_load(samples: Sequence[Sample], begin: float, end: float) -> float | None:
+    """Return the highest load average between two moments; None without a sample."""
+    return max((load for at, load in samples if begin - _EVERY <= at <= end + _EVERY), default=None)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 
 from parley_cli.polling import poll
-from tests.chaos.stored import Database, Stored
+from tests.chaos.stored import Stored, count_unfinished, read_stored
 from tests.chaos.workload import Workload
 
 _SEND_TIMEOUT = 90.0
@@ -22,10 +22,9 @@ async def wait_for_quiescence(workload: Workload, database_url: str, log: Callab
     A timeout is logged, and its cause left to the invariant checks.
     """
     await workload.finish(_SEND_TIMEOUT)
-    database = Database(database_url)
-    if not await _until(lambda: _is_quiescent(database), _QUIESCENCE_TIMEOUT):
+    if not await _until(lambda: _is_quiescent(database_url), _QUIESCENCE_TIMEOUT):
         log("answers did not all end in time; checking invariants")
-    stored = await database.everything()
+    stored = await read_stored(database_url)
     if not await _until(lambda: _caught_up(workload, stored), _CATCH_UP_TIMEOUT):
         log("readers did not all catch up in time; checking invariants")
     return stored
@@ -39,9 +38,9 @@ async def _until(condition: Callable[[], Awaitable[bool]], seconds: float) -> bo
         return False
 
 
-async def _is_quiescent(database: Database) -> bool:
+async def _is_quiescent(database_url: str) -> bool:
     try:
-        return await database.unfinished() == 0
+        return await count_unfinished(database_url) == 0
     except (OSError, asyncpg.PostgresError, TimeoutError):
         return False
 

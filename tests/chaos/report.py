@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tests.chaos.fault_injector import FaultInjector
 from tests.chaos.history import History
 from tests.chaos.invariants import Findings
-from tests.chaos.machine_load import LoadMonitor
+from tests.chaos.machine_load import Sample, highest_load
 from tests.chaos.plan import PARTS
 from tests.chaos.progress import Stall
 from tests.chaos.stored import Stored
@@ -34,7 +34,7 @@ class Report:
     seed: int
     seconds: float
     began: float
-    load: LoadMonitor
+    load: Sequence[Sample]
     history: History
     stored: Stored
     findings: Findings
@@ -108,7 +108,7 @@ class Report:
             for done in self.injector.done
             if done.at <= end and done.at + done.planned.duration >= begin - 1.0
         ]
-        load = self.load.most(begin, end)
+        load = highest_load(self.load, begin, end)
         return (
             f"{stall.seconds:.1f} s from {begin - self.began:.1f} s on, generation {stall.generation_id}: "
             f"{', '.join(faults) or 'no fault'}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from parley.contracts import streams
@@ -16,9 +17,9 @@ from parley_cli.stack.stack import Stack
 from tests.chaos.cluster import Cluster, connection
 from tests.chaos.fault_injector import FaultInjector
 from tests.chaos.invariants import check
-from tests.chaos.machine_load import LoadMonitor
+from tests.chaos.machine_load import recorded_load
 from tests.chaos.plan import LINKS, PARTS, SERVICES, plan
-from tests.chaos.proxy import Proxies
+from tests.chaos.proxy import Proxy, proxied_address
 from tests.chaos.quiescence import wait_for_quiescence
 from tests.chaos.report import Report
 from tests.chaos.workload import Workload
@@ -73,17 +74,17 @@ async def run(options: RunOptions, on_progress: Callable[[str], None]) -> Report
             on_progress(line)
 
         async with AsyncExitStack() as running:
-            proxies = await running.enter_async_context(Proxies(options.links))
+            proxies = {link: await running.enter_async_context(Proxy(link)) for link in options.links}
             cluster = await running.enter_async_context(Cluster(options.folder, log)) if options.cluster else None
             stack_options = _stack_options(options, proxies, cluster)
             stack = await running.enter_async_context(Stack(stack_options, log))
             report_progress("the stack is ready")
             workload = await running.enter_async_context(Workload(stack.url, options.users, options.seed))
             if cluster is None:
-                injector = FaultInjector(stack.processes, proxies.proxies, report_progress)
+                injector = FaultInjector(stack.processes, proxies, report_progress)
             else:
                 processes = {**stack.processes, **cluster.processes}
-                injector = FaultInjector(processes, proxies.proxies, report_progress, cluster.leader)
+                injector = FaultInjector(processes, proxies, report_progress, cluster.leader)
             return await _inject(options, stack, injector, workload, report_progress)
 
 
@@ -104,7 +105,7 @@ async def _inject(
         links=options.links,
     )
     began = time.time()
-    async with LoadMonitor() as load:
+    async with recorded_load() as load:
         await injector.run(faults, options.seconds)
         report_progress("all faults are reverted; waiting until all answers have ended")
         done = time.monotonic()
@@ -135,7 +136,7 @@ async def _inject(
     )
 
 
-def _stack_options(options: RunOptions, proxies: Proxies, cluster: Cluster | None) -> StackOptions:
+def _stack_options(options: RunOptions, proxies: Mapping[str, Proxy], cluster: Cluster | None) -> StackOptions:
     inherited = base_environment()
     migrate = {"ACK_WAIT": str(options.ack_wait)}
     if cluster is not None:
@@ -148,7 +149,7 @@ def _stack_options(options: RunOptions, proxies: Proxies, cluster: Cluster | Non
         replicas=dict.fromkeys(SERVICES, options.replicas),
         environment={"migrate": migrate},
         inherited=inherited,
-        address_for=proxies.address_for,
+        address_for=partial(proxied_address, proxies),
         restart_delays=(0.2, 2.0),
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -69,31 +71,29 @@ _UNFINISHED = """
 """
 
 
-class Database:
-    """Reads Postgres directly."""
+async def read_stored(url: str) -> Stored:
+    """Return all rows, as of one moment."""
+    async with _connected(url) as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        chats = await connection.fetch("SELECT id::text, version FROM chats")
+        messages = [StoredMessage(**row) for row in await connection.fetch(_MESSAGES)]
+        generations = [StoredGeneration(**row) for row in await connection.fetch(_GENERATIONS)]
+    return Stored(
+        {row["id"]: row["version"] for row in chats},
+        {(message.chat_id, message.id): message for message in messages},
+        generations,
+    )
 
-    def __init__(self, url: str) -> None:
-        self._url = url
 
-    async def everything(self) -> Stored:
-        connection = await asyncpg.connect(self._url, timeout=10)
-        try:
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                chats = await connection.fetch("SELECT id::text, version FROM chats")
-                messages = [StoredMessage(**row) for row in await connection.fetch(_MESSAGES)]
-                generations = [StoredGeneration(**row) for row in await connection.fetch(_GENERATIONS)]
-        finally:
-            await connection.close()
-        return Stored(
-            {row["id"]: row["version"] for row in chats},
-            {(message.chat_id, message.id): message for message in messages},
-            generations,
-        )
+async def count_unfinished(url: str) -> int:
+    """Return the number of unfinished answers and queued prompts."""
+    async with _connected(url) as connection:
+        return cast(int, await connection.fetchval(_UNFINISHED))
 
-    async def unfinished(self) -> int:
-        """Return the number of unfinished answers and queued prompts."""
-        connection = await asyncpg.connect(self._url, timeout=10)
-        try:
-            return cast(int, await connection.fetchval(_UNFINISHED))
-        finally:
-            await connection.close()
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        yield connection
+    finally:
+        await connection.close()

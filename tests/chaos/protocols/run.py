@@ -23,7 +23,7 @@ from tests.chaos.protocols import ag_ui, ai_sdk, responses
 from tests.chaos.protocols.check import Findings, check
 from tests.chaos.protocols.reader import Ask, Connect, Reader
 from tests.chaos.run import LOG
-from tests.chaos.stored import Database
+from tests.chaos.stored import read_stored
 
 PROTOCOLS: Mapping[str, Connect] = {
     "responses": responses.connect,
@@ -120,7 +120,7 @@ async def run(options: RunOptions, on_progress: Callable[[str], None]) -> Report
                     await reading
             except TimeoutError:
                 report_progress("not every reader saw an end in time")
-            stored = await Database(stack.database_url).everything()
+            stored = await read_stored(stack.database_url)
     findings = {protocol: check([reader.reading for reader in some], stored) for protocol, some in readers.items()}
     return Report(options=options, findings=findings, kills=injector.kills())
 

@@ -17,7 +17,7 @@ from parley.runtime.nats.connect import connect
 from parley.runtime.nats.provision import provision
 from parley_cli.embedded import postgres
 from parley_cli.embedded.errors import DidNotStart, FolderInUse, WrongVersion
-from parley_cli.embedded.folder import FolderLock
+from parley_cli.embedded.folder import lock_folder
 from parley_cli.embedded.nats import NatsServer
 from parley_cli.embedded.postgres import PostgresServer
 from parley_cli.embedded.server import EmbeddedServer
@@ -230,7 +230,7 @@ def test_root_without_the_right_to_lend_its_way_is_reported(tmp_path: Path) -> N
 
 
 def test_a_second_process_is_kept_off_a_folder(tmp_path: Path) -> None:
-    with FolderLock(tmp_path), pytest.raises(FolderInUse, match=str(os.getpid())), FolderLock(tmp_path):
+    with lock_folder(tmp_path), pytest.raises(FolderInUse, match=str(os.getpid())), lock_folder(tmp_path):
         pass
-    with FolderLock(tmp_path):
+    with lock_folder(tmp_path):
         pass

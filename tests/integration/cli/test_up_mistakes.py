@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from parley_cli.embedded.errors import UnusableFolder
-from parley_cli.embedded.folder import FolderLock
+from parley_cli.embedded.folder import lock_folder
 from parley_cli.embedded.guard import guarded
 from parley_cli.embedded.nats import NatsServer, nats_program
 from parley_cli.embedded.ports import free_port, is_free
@@ -120,7 +120,7 @@ def test_a_folder_of_another_account_is_reported(open_folder: Path) -> None:
     with (
         _as_somebody_else(),
         pytest.raises(UnusableFolder, match=f"folder {open_folder} cannot be used: this account may not write there"),
-        FolderLock(open_folder),
+        lock_folder(open_folder),
     ):
         pass
     load_secrets(open_folder)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parley_cli.backup.errors import BackupError, Mixed
-from parley_cli.embedded.folder import DEFAULT_FOLDER, FolderLock
+from parley_cli.embedded.folder import DEFAULT_FOLDER, lock_folder
 from parley_cli.embedded.nats import NatsServer
 from parley_cli.embedded.postgres import PostgresServer
 from parley_cli.servers import check_url
@@ -108,7 +108,7 @@ def _installation(folder: Path | None, named: _Named, *, must_exist: bool) -> It
         )
     _refuse_mixed(where, named)
     with ExitStack() as opened:
-        opened.enter_context(FolderLock(where))
+        opened.enter_context(lock_folder(where))
         secrets = load_secrets(where)
         nats_url, database_url = named.nats_url, named.database_url
         if not nats_url:

@@ -12,7 +12,7 @@ from functools import partial
 
 from parley.runtime.nats.imports import import_nats
 from parley.runtime.tasks import end
-from parley_cli.embedded.folder import FolderLock
+from parley_cli.embedded.folder import lock_folder
 from parley_cli.embedded.guard import guarded
 from parley_cli.embedded.nats import NatsServer
 from parley_cli.embedded.ports import LOOPBACK, PortSet
@@ -108,7 +108,7 @@ class Stack:
         await self.stop()
 
     async def _start(self) -> None:
-        self._cleanup.enter_context(FolderLock(self.options.folder))
+        self._cleanup.enter_context(lock_folder(self.options.folder))
         check_ports(self.options.host, self.port, self.push_port, self._ports.draw)
         check_model(self.options)
         self._secrets = load_secrets(self.options.folder)

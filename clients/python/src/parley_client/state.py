@@ -58,14 +58,13 @@ class Generation:
         seq: int = 0,
         text: str = "",
         reasoning: str = "",
-        retry_at: datetime | None = None,
     ) -> None:
         self.generation_id = generation_id
         self.message_id = message_id
         self.attempt = attempt
         self.status = status
         self.seq = seq
-        self.retry_at = retry_at
+        self.retry_at: datetime | None = None
         # A long answer has thousands of pieces: joined when asked for, not each time one comes.
         self._pieces: dict[frames.Kind, list[str]] = {"text": [text], "reasoning": [reasoning]}
         self.tool_calls: list[ToolCall] = []
