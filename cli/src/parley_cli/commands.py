@@ -21,7 +21,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "rich_markup_mode": None,
     "pretty_exceptions_enable": False,
 }
-received_signals: Final[list[int]] = []
+_received_signals: Final[list[int]] = []
 
 
 class Command(TyperCommand):
@@ -33,8 +33,14 @@ class Command(TyperCommand):
             sys.stdout.flush()  # here, where a closed pipe is handled
         except KeyboardInterrupt:
             typer.echo(f"{ctx.command_path.replace(' ', ': ', 1)} was interrupted", err=True)
-            raise typer.Exit(128 + (received_signals or [signal.SIGINT])[0]) from None
+            raise typer.Exit(128 + (_received_signals or [signal.SIGINT])[0]) from None
         raise typer.Exit(code)
+
+
+def interrupt(number: int, frame: object) -> None:
+    """Handle a signal as Ctrl-C is handled; the exit code names it."""
+    _received_signals.append(number)
+    signal.raise_signal(signal.SIGINT)
 
 
 class Output(NamedTuple):

@@ -19,7 +19,7 @@ from typer.main import get_group
 
 from parley_cli import arguments
 from parley_cli.arguments import Deadline, OfUser, folder_option, port_option, seconds_option
-from parley_cli.commands import SETTINGS, Action, Command, bus_command, received_signals
+from parley_cli.commands import SETTINGS, Action, Command, bus_command, interrupt
 from parley_cli.embedded.folder import DEFAULT_FOLDER
 
 app = typer.Typer(help="Parley: a chat backend that streams language-model answers.", **SETTINGS)
@@ -198,16 +198,11 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         # Cleans up as after Ctrl-C. Commands that serve have handlers of their own; `nohup` ignores SIGHUP.
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
+            signal.signal(number, interrupt)
     try:
         app(prog_name="parley")
     finally:
         gc.freeze()  # as parley.runtime.lifecycle: the end is sooner
-
-
-def _interrupt(number: int, frame: object) -> None:
-    received_signals.append(number)
-    signal.raise_signal(signal.SIGINT)
 
 
 if __name__ == "__main__":

@@ -59,8 +59,10 @@ class RunOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Attributes:
-    findings: By protocol.
+    """The results of a run.
+
+    Attributes:
+        findings: By protocol.
     """
 
     options: RunOptions

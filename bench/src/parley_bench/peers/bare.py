@@ -1,4 +1,4 @@
-"""The least that streams: a FastAPI endpoint that hands on what the ``openai`` client gives, and keeps nothing.
+"""The smallest streaming server: FastAPI, which forwards what the ``openai`` client yields and stores nothing.
 
 ``python bare.py PORT BASE_URL``
 """

@@ -114,7 +114,7 @@ class ArchiveWriter:
             raise FileExists(self._file)
 
     async def add(self, name: str, chunks: AsyncIterator[bytes], *, compress: bool) -> None:
-        """Write one part as it comes."""
+        """Write a part, chunk by chunk."""
         digest, size = hashlib.sha256(), 0
         info = zipfile.ZipInfo(name)
         info.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
@@ -171,13 +171,13 @@ class ArchiveReader:
         self._zip.close()
 
     def chunks(self, name: str) -> Iterator[bytes]:
-        """A part, piece by piece."""
+        """Yield a part, piece by piece."""
         with self._zip.open(name) as part:
             while chunk := part.read(_CHUNK):
                 yield chunk
 
     def messages(self) -> Iterator[StoredMessage]:
-        """Those of the streams, in their order."""
+        """Yield the messages of the streams, in their order."""
         decode = msgspec.json.Decoder(StoredMessage).decode
         with self._zip.open(MESSAGES) as part:
             for line in part:

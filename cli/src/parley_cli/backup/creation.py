@@ -41,7 +41,7 @@ async def back_up(
         on_step: Called with what is done now.
 
     Raises:
-        BackupError: and no file is left.
+        BackupError: No file is left.
     """
     with ArchiveWriter(file, force=force) as writer:
         on_step("messages")
@@ -67,7 +67,7 @@ async def back_up(
 
 @contextlib.asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Client]:
-    """A connection to NATS. Raises: BackupError: it does not answer, or stops to."""
+    """Connect to NATS. Raises: BackupError: it does not answer, or fails a request."""
     try:
         async with servers.nats_client(url, "parley-backup") as nc:
             await servers.check_jetstream(nc)

@@ -56,7 +56,7 @@ class Database:
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str) -> AsyncIterator[Database]:
-        """Raises: BackupError: it does not answer, or refuses us."""
+        """Connect. Raises: BackupError: the server does not answer, refuses the role, or fails a request."""
         settings = {"idle_in_transaction_session_timeout": "0"}
         try:
             async with servers.postgres(
@@ -70,13 +70,13 @@ class Database:
             raise BackupError(f"Postgres at {without_credentials(url)} failed a request: {reason}.") from error
 
     async def tables(self) -> dict[str, int]:
-        """Rows by table."""
+        """Return the number of rows by table."""
         names = [row[0] for row in await self.connection.fetch(_TABLES)]
         count = "SELECT count(*) FROM "
         return {name: await self.connection.fetchval(count + name, timeout=_COUNT_TIMEOUT) for name in names}
 
     async def schema_version(self) -> int:
-        """Raises: BackupError: there is no schema."""
+        """Return the number of the newest migration. Raises: BackupError: there is no schema."""
         try:
             return int(await self.connection.fetchval("SELECT max(version) FROM schema_versions"))
         except (asyncpg.UndefinedTableError, TypeError) as error:
@@ -93,7 +93,7 @@ class Database:
             yield await self.connection.fetchval("SELECT pg_export_snapshot()")
 
     async def dump(self, snapshot: str) -> AsyncIterator[bytes]:
-        """What ``pg_dump`` writes in its own (compressed) format. Raises: ProgramFailed."""
+        """Yield what ``pg_dump`` writes in its own (compressed) format. Raises: ProgramFailed."""
         options = ("--format=custom", "--no-owner", "--no-privileges", f"--lock-wait-timeout={int(_IDLE_TIMEOUT / 2)}s")
         process = await child_process.start_async(
             [_program("pg_dump", self._major), *options, f"--snapshot={snapshot}", f"--dbname={self._place}"],
@@ -147,9 +147,8 @@ class Database:
         except BrokenPipeError:
             pass  # psql has failed, and its output has the reason
         except BaseException:
-            child_process.send_signal(
-                psql, signal.SIGKILL
-            )  # it may never end by itself; what it has not committed is undone
+            # It may never end by itself; what it has not committed is undone.
+            child_process.send_signal(psql, signal.SIGKILL)
             raise
         finally:
             os.close(writing)

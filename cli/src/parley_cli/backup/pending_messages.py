@@ -116,7 +116,7 @@ async def delete_streams(js: JetStreamContext) -> int:
 
 
 async def _read(js: JetStreamContext, stream: str, subject: str, after: int, last: int) -> AsyncIterator[StoredMessage]:
-    """The messages of ``subject`` from ``after`` (exclusive) to ``last``."""
+    """Yield the messages of ``subject`` from ``after`` (exclusive) to ``last``."""
     if last <= after:
         return
     subscription = await js.pull_subscribe(

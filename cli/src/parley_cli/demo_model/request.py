@@ -75,7 +75,7 @@ _DECODER = msgspec.json.Decoder(ChatRequest)
 
 
 def decode(body: bytes) -> ChatRequest:
-    """Raises :class:`InvalidRequest`."""
+    """Decode a request. Raises: InvalidRequest."""
     try:
         request = _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -64,8 +64,8 @@ def check(target: Target) -> Report:
                 problems.setdefault((variable, reason(item)), []).append(service)
     for (variable, why), services in problems.items():
         # What concerns several settings has no name of its own, and names them itself.
-        said = f"{variable}: {why}" if variable else why
-        report.problem(f"{said} ({', '.join(services)}).", f"Correct {variable or 'one of them'}.")
+        text = f"{variable}: {why}" if variable else why
+        report.problem(f"{text} ({', '.join(services)}).", f"Correct {variable or 'one of them'}.")
     if target.secret_key and len(target.secret_key.encode()) < MIN_KEY_BYTES:
         report.problem(
             f"SECRET_KEY has {len(target.secret_key.encode())} bytes, and needs {MIN_KEY_BYTES} or more.",

@@ -33,7 +33,7 @@ _ENOUGH_SHARE: Final = 0.1
 
 
 async def watch(server: NatsServer, process: SupervisedProcess, log: CombinedLog, *, every: float = EVERY) -> None:
-    """Until cancelled."""
+    """Test the server every ``every`` seconds, and restart it when that helps, until cancelled."""
     failures, reported = 0, ""
     async with _connected(server) as nc:
         while True:

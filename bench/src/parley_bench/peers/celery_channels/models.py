@@ -1,4 +1,4 @@
-"""What is kept."""
+"""The stored message."""
 # mypy: ignore-errors
 
 from django.db import models
