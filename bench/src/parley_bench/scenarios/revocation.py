@@ -116,8 +116,8 @@ async def _closed(socket: RawSocket) -> float:
 
 
 async def _processes_with_sockets(bench: BenchStack) -> set[int]:
-    found = set()
-    for number in range(1, _PROCESSES + 1):
-        if (await bench.metrics(f"push-{number}")).get("parley_push_sockets", 0) > 0:
-            found.add(number)
-    return found
+    return {
+        number
+        for number in range(1, _PROCESSES + 1)
+        if (await bench.metrics(f"push-{number}")).get("parley_push_sockets", 0) > 0
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import takewhile
 from typing import Any
 
 from parley_cli.demo_model.request import ChatRequest
@@ -64,19 +65,11 @@ def example(schema: dict[str, Any], text: str) -> Any:
 
 def results(request: ChatRequest) -> list[str]:
     """Return the results at the end of the conversation."""
-    found: list[str] = []
-    for message in reversed(request.messages):
-        if message.role != "tool":
-            break
-        found.append(message.text)
-    return found[::-1]
+    newest_first = takewhile(lambda message: message.role == "tool", reversed(request.messages))
+    return [message.text for message in newest_first][::-1]
 
 
 def rounds(request: ChatRequest) -> int:
     """Return how often tools were called since the last prompt."""
-    count = 0
-    for message in reversed(request.messages):
-        if message.role == "user":
-            break
-        count += bool(message.tool_calls)
-    return count
+    since = takewhile(lambda message: message.role != "user", reversed(request.messages))
+    return sum(bool(message.tool_calls) for message in since)

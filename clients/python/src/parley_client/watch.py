@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from parley.contracts import frames
 from parley.contracts.resources import Message
 from parley_client.errors import ConnectionRefused
 from parley_client.state import TERMINAL, ChatState, Outcome
 
+if TYPE_CHECKING:
+    from parley_client.client import ParleyClient
+
 T = TypeVar("T")
-
-
-class Watcher(Protocol):
-    """What a watch needs of its connection."""
-
-    def add(self, watch: Watch) -> None: ...
-    def remove(self, watch: Watch) -> None: ...
-    def rewatch(self, watch: Watch) -> None: ...
 
 
 class Watch:
@@ -35,7 +30,7 @@ class Watch:
     """
 
     def __init__(
-        self, connection: Watcher, chat_id: str, on_frame: Callable[[frames.ServerFrame], None] | None = None
+        self, connection: ParleyClient, chat_id: str, on_frame: Callable[[frames.ServerFrame], None] | None = None
     ) -> None:
         self.state = ChatState(chat_id)
         self.gaps = 0
