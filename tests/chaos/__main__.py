@@ -71,9 +71,8 @@ def _run(options: RunOptions) -> Report:
     with output.progress("chaos", options.seconds) as update:
 
         def on_progress(line: str) -> None:
-            elapsed = time.monotonic() - started
-            print(f"{elapsed:7.1f}  {line}", flush=True)
-            update("", elapsed)
+            print(f"{time.monotonic() - started:7.1f}  {line}", flush=True)
+            update("")
 
         return asyncio.run(run(options, on_progress))
 

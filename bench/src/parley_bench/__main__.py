@@ -83,7 +83,7 @@ def _measure(name: str, size: Size) -> Table | None:
 
         def on_progress(line: str) -> None:
             print(f"{time.monotonic() - started:7.1f}  {line}", flush=True)
-            update(line, 0)
+            update(line)
 
         async def run() -> Table:
             return await scenario(size, on_progress)

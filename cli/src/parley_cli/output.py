@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -35,11 +36,15 @@ def table(rows: Iterable[Sequence[str]], *, right: Iterable[int] = (), indent: i
 
 
 @contextmanager
-def progress(description: str, total: float | None = None) -> Iterator[Callable[[str, float], None]]:
+def progress(description: str, seconds: float | None = None) -> Iterator[Callable[[str], None]]:
     """Show a progress bar on standard error while the context is open, if that is a terminal.
 
-    Yields a function that takes what is being done now, and how much of ``total`` is done.
+    Yields a function that takes what is being done now, and moves the bar by the time that has passed.
+
+    Args:
+        seconds: How long it takes; by default unknown.
     """
+    started = time.monotonic()
     terminal = console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(
@@ -49,9 +54,10 @@ def progress(description: str, total: float | None = None) -> Iterator[Callable[
         disable=not terminal.is_terminal,
         redirect_stdout=sys.stdout.isatty(),  # what is printed appears above the bar; a file gets it unchanged
     ) as bar:
-        task = bar.add_task(description, total=total)
+        task = bar.add_task(description, total=seconds)
 
-        def update(step: str, done: float) -> None:
-            bar.update(task, description=f"{description}: {step}" if step else description, completed=done)
+        def update(step: str) -> None:
+            passed = time.monotonic() - started
+            bar.update(task, description=f"{description}: {step}" if step else description, completed=passed)
 
         yield update

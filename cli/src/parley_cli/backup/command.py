@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable, Coroutine
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from parley_cli import output
 from parley_cli.backup.archive import ArchiveReader, Manifest
@@ -24,15 +22,12 @@ def backup(file: Path, *, folder: Path | None, timeout: float, force: bool) -> i
     """Write the file and return the exit code."""
 
     def make() -> Manifest:
-        with ExitStack() as opened:
-            if file.exists() and not force:
-                raise FileExists(file)  # before servers are started for it
-            installation = opened.enter_context(to_read(folder and folder.absolute()))
-            update = opened.enter_context(output.progress("Backup"))
-            work = back_up(installation, file, force=force, on_step=lambda step: update(step, 0))
-            return asyncio.run(_within(timeout, "The backup", work))
+        if file.exists() and not force:
+            raise FileExists(file)  # before servers are started for it
+        with to_read(folder and folder.absolute()) as installation, output.progress("Backup") as on_step:
+            return asyncio.run(within(timeout, back_up(installation, file, force=force, on_step=on_step)))
 
-    return _run(make, f"Backed up to {file}", "")
+    return _run(make, "The backup", timeout, f"Backed up to {file}")
 
 
 def restore(file: Path, *, folder: Path | None, timeout: float, force: bool) -> int:
@@ -42,25 +37,24 @@ def restore(file: Path, *, folder: Path | None, timeout: float, force: bool) -> 
     def put_back() -> Manifest:
         with ArchiveReader(file):
             pass  # an invalid file is reported before servers are started for it
-        with to_write(folder and folder.absolute()) as installation, output.progress("Restore") as update:
-            work = restoration.restore(installation, file, force=force, on_step=lambda step: update(step, 0))
-            return asyncio.run(_within(timeout, "The restore", work))
+        with to_write(folder and folder.absolute()) as installation, output.progress("Restore") as on_step:
+            work = restoration.restore(installation, file, force=force, on_step=on_step)
+            return asyncio.run(within(timeout, work))
 
-    return _run(put_back, f"Restored {file}", "Start Parley's services now; they generate the outstanding answers.")
-
-
-async def _within(limit: float, what: str, work: Coroutine[Any, Any, Manifest]) -> Manifest:
-    try:
-        return await within(limit, work)
-    except DeadlinePassed as error:
-        message = f"{what} did not complete within {limit:g} seconds. Allow more time with --timeout SECONDS."
-        raise BackupError(message) from error
+    code = _run(put_back, "The restore", timeout, f"Restored {file}")
+    if code == 0:
+        print("Start Parley's services now; they generate the outstanding answers.")
+    return code
 
 
-def _run(work: Callable[[], Manifest], done: str, afterwards: str) -> int:
+def _run(work: Callable[[], Manifest], name: str, timeout: float, done: str) -> int:
     logging.getLogger("parley").setLevel(logging.ERROR)
     try:
         manifest = work()
+    except DeadlinePassed:
+        message = f"{name} did not complete within {timeout:g} seconds. Allow more time with --timeout SECONDS."
+        print(f"parley: {message}", file=sys.stderr)
+        return 1
     except (BackupError, EmbeddedError, ServerUnusable, OSError) as error:
         print(f"parley: {error}", file=sys.stderr)
         return 1
@@ -69,6 +63,4 @@ def _run(work: Callable[[], Manifest], done: str, afterwards: str) -> int:
     print(output.table(((str(count), name) for name, count in counts), right=[0], indent=2))
     if manifest.secret_key is None:
         print("The file does not contain SECRET_KEY. Back it up, too: without it all sessions are lost.")
-    if afterwards:
-        print(afterwards)
     return 0

@@ -102,7 +102,7 @@ def _start_progress(options: StackOptions, log: CombinedLog, writer: LogWriter) 
     with output.progress("First start") as update:
         log.redirect(sys.stdout)  # which is now the bar's, so that lines appear above it
         try:
-            yield lambda step: update(step, 0)
+            yield update
         finally:
             log.redirect(writer)
 
