@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from llm_worker.errors import ProviderError, ToolsRefused
-from llm_worker.provider import error_mapping
+from llm_worker.provider import error_mapping, error_templates
 from llm_worker.provider.error_body import ErrorBody
 
 
@@ -160,7 +160,7 @@ def test_what_the_user_wrote_does_not_decide_what_the_error_is() -> None:
 
 
 def test_advice_is_for_operators_only() -> None:
-    for got in (failure(401, b""), failure(400, openai("", "context_length_exceeded")), error_mapping.NO_KEY.error()):
+    for got in (failure(401, b""), failure(400, openai("", "context_length_exceeded")), error_templates.NO_KEY.error()):
         assert not any(name in got.message for name in ("OPENAI_", "MODEL", "CONTEXT_TOKENS"))
         assert "OPENAI_" in got.advice or "CONTEXT_TOKENS" in got.advice
 

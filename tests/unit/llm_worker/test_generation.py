@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_worker.generation import attempt, generation
-from llm_worker.provider import error_mapping
+from llm_worker.provider import error_mapping, error_templates
 from parley.contracts.completion import Span, ToolCall
 from parley.contracts.events import GenerationFinished
 from parley.contracts.limits import MAX_ATTEMPTS
@@ -165,7 +165,7 @@ async def test_a_stream_that_does_not_end_after_its_finish_reason_is_waited_for_
 
 @pytest.mark.parametrize("last", [chunk("stop") + DONE, chunk("stop"), DONE])
 async def test_a_connection_that_breaks_off_after_the_end_of_the_answer_is_no_error(ended: Ended, last: bytes) -> None:
-    run = Run([chunk(content="Late."), last, error_mapping.CONNECTION_LOST.error("reset")])
+    run = Run([chunk(content="Late."), last, error_templates.CONNECTION_LOST.error("reset")])
     end = await ended(run)
     assert (end.outcome, end.text, len(run.provider.asked)) == ("complete", "Late.", 1)
 
@@ -190,7 +190,7 @@ async def test_a_tool_call_is_a_token(ended: Ended) -> None:
     assert (await ended(run)).outcome == "complete"
 
 
-@pytest.mark.parametrize("end_of_stream", [[], [error_mapping.CONNECTION_LOST.error("reset")]])
+@pytest.mark.parametrize("end_of_stream", [[], [error_templates.CONNECTION_LOST.error("reset")]])
 async def test_buffered_text_is_published_when_the_stream_is_cut_off(ended: Ended, end_of_stream: Reads) -> None:
     run = Run([chunk(content="<think>Hm. </thi"), *end_of_stream])
     assert (await ended(run)).reasoning == "Hm. </thi"

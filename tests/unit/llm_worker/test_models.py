@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from llm_worker.errors import ProviderError
-from llm_worker.provider import error_mapping
+from llm_worker.provider import error_templates
 from llm_worker.provider.models import Models, parse_names
 
 
@@ -35,7 +35,7 @@ class Clock:
         return self.now
 
 
-DOWN = error_mapping.UNREACHABLE.error("down")
+DOWN = error_templates.UNREACHABLE.error("down")
 
 
 async def refused(models: Models, name: str | None) -> ProviderError:

@@ -19,7 +19,7 @@ from llm_worker.generation.lease import Lease
 from llm_worker.generation.live import LivePublisher
 from llm_worker.generation.segments import SegmentWriter
 from llm_worker.generation.tool_rounds import ToolRounds
-from llm_worker.provider import error_mapping, finish_reason, messages
+from llm_worker.provider import error_templates, finish_reason, messages
 from llm_worker.provider.completion import CompletionDecoder, Piece
 from llm_worker.provider.tool_calls import ToolCallDecoder
 from parley.contracts.completion import ToolCall
@@ -107,7 +107,7 @@ class Attempt:
                 raise
             except Exception as error:
                 log.exception("Calls of tools failed unexpectedly", extra=self._log_fields)
-                failure = error_mapping.INTERNAL.error(repr(error))
+                failure = error_templates.INTERNAL.error(repr(error))
                 self._report(failure)
                 return Outcome(kind="failed", error=failure)
             if reason is not None:
@@ -127,7 +127,7 @@ class Attempt:
             except Exception as error:
                 # A bug ends the answer too: another worker would only repeat it.
                 log.exception("An answer failed unexpectedly", extra=self._log_fields)
-                failure = error_mapping.INTERNAL.error(repr(error))
+                failure = error_templates.INTERNAL.error(repr(error))
             self._report(failure)
             has_begun = self._answer.content.seq > self._round_seq
             if isinstance(failure, ToolsRefused) and not has_begun and self._rounds.drop_tools():
@@ -251,14 +251,14 @@ class Attempt:
             raise completion.error
         if not completion.ended:
             if idle.expired:
-                template = error_mapping.TOKEN_TIMEOUT if completion.progress else error_mapping.FIRST_TOKEN_TIMEOUT
+                template = error_templates.TOKEN_TIMEOUT if completion.progress else error_templates.FIRST_TOKEN_TIMEOUT
                 raise template.error(f"silent for {idle.limit:g} s", seconds=idle.limit)
-            raise error_mapping.CONNECTION_LOST.error("the stream ended without a finish_reason and without [DONE]")
+            raise error_templates.CONNECTION_LOST.error("the stream ended without a finish_reason and without [DONE]")
         reason = completion.finish_reason
         if reason == finish_reason.INTERRUPTED:
-            raise error_mapping.INTERRUPTED.error("the finish_reason is that of an error")
+            raise error_templates.INTERRUPTED.error("the finish_reason is that of an error")
         if reason == finish_reason.CONTENT_FILTER:
-            error = error_mapping.CONTENT_FILTERED.error("the finish_reason is that of a content filter")
+            error = error_templates.CONTENT_FILTERED.error("the finish_reason is that of a content filter")
             return Outcome(kind="failed", error=error, finish_reason=reason)
         if has_calls and reason not in (finish_reason.LENGTH, finish_reason.CONTENT_FILTER):
             reason = finish_reason.TOOL_CALLS
@@ -266,7 +266,7 @@ class Attempt:
             # Clients that wait for calls to run would ask again and again.
             reason = finish_reason.STOP
         if content.seq == self._round_seq and not content.text and reason != finish_reason.LENGTH:
-            error = error_mapping.EMPTY.error(f"finish_reason {reason}")
+            error = error_templates.EMPTY.error(f"finish_reason {reason}")
             return Outcome(kind="failed", error=error, finish_reason=reason)
         return Outcome(kind="complete", finish_reason=reason)
 

@@ -17,7 +17,7 @@ from llm_worker.generation.content import pieces_of
 from llm_worker.generation.dependencies import Dependencies
 from llm_worker.generation.lease import Lease
 from llm_worker.generation.tool_rounds import tokens_of_rounds
-from llm_worker.provider import error_mapping
+from llm_worker.provider import error_templates
 from parley.contracts.events import GenerationFinished, GenerationRequested
 from parley.contracts.resources import Usage
 from parley.contracts.rpc import Claimed, GenerationSnapshot
@@ -159,7 +159,7 @@ class Generation:
         if claim.verdict == "exhausted":
             await self._restore_content()
             return Outcome(
-                kind="failed", error=_refusal_of(claim) or last_error or error_mapping.ATTEMPTS_EXHAUSTED.error()
+                kind="failed", error=_refusal_of(claim) or last_error or error_templates.ATTEMPTS_EXHAUSTED.error()
             )
         result: Outcome | ProviderError | None = None
         if claim.verdict == "stream":

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from llm_worker.errors import ProviderError
-from llm_worker.provider import error_mapping, models
+from llm_worker.provider import error_mapping, error_templates, models
 from llm_worker.provider.messages import RequestShape
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Provider:
                         if len(body) > _MAX_LIST_BYTES:
                             break
         except TimeoutError as error:
-            raise error_mapping.UNREACHABLE.error(f"no list of models within {_LIST_TIMEOUT:g} s") from error
+            raise error_templates.UNREACHABLE.error(f"no list of models within {_LIST_TIMEOUT:g} s") from error
         except ProviderError as error:
             if error.status in models.NO_LIST:
                 return None
@@ -168,7 +168,7 @@ class Provider:
 
     def _require_key(self) -> None:
         if self._api_key is None and self._base_url is None:
-            raise error_mapping.NO_KEY.error()
+            raise error_templates.NO_KEY.error()
 
 
 class _ErrorStatus(Exception):
@@ -193,12 +193,12 @@ async def _check_response(response: "httpx2.Response") -> None:
         return
     if response.is_redirect:
         if response.status_code not in _REDIRECT_STATUSES or not _is_same_origin(response):
-            raise error_mapping.REDIRECTED.error(f"redirected to {response.headers.get('location', '')[:200]}")
+            raise error_templates.REDIRECTED.error(f"redirected to {response.headers.get('location', '')[:200]}")
         try:
             async with asyncio.timeout(_ERROR_TIMEOUT):
                 await response.aread()
         except TimeoutError as error:
-            raise error_mapping.CONNECTION_LOST.error("the body of a redirect does not end") from error
+            raise error_templates.CONNECTION_LOST.error("the body of a redirect does not end") from error
         return
     raise _ErrorStatus(response, await _error_body(response))
 
@@ -242,9 +242,9 @@ def _mapped_errors(model: str) -> Iterator[None]:
     except openai.APIConnectionError as error:
         cause = error.__cause__ or error
         if isinstance(cause, httpx2.TooManyRedirects):
-            raise error_mapping.REDIRECTED.error("redirected in a circle") from error
-        raise error_mapping.UNREACHABLE.error(repr(cause)) from error
+            raise error_templates.REDIRECTED.error("redirected in a circle") from error
+        raise error_templates.UNREACHABLE.error(repr(cause)) from error
     except openai.OpenAIError as error:
-        raise error_mapping.INTERNAL.error(repr(error)) from error
+        raise error_templates.INTERNAL.error(repr(error)) from error
     except (httpx2.HTTPError, aiohttp.ClientError) as error:
-        raise error_mapping.CONNECTION_LOST.error(repr(error)) from error
+        raise error_templates.CONNECTION_LOST.error(repr(error)) from error

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from llm_worker.errors import ProviderError
-from llm_worker.provider import chunks, error_mapping, finish_reason
+from llm_worker.provider import chunks, error_mapping, error_templates, finish_reason
 from llm_worker.provider.chunks import Chunk, NotJson
 from llm_worker.provider.sse import MAX_EVENT_BYTES, Event, EventDecoder
 from llm_worker.provider.surrogates import join
@@ -125,12 +125,12 @@ class CompletionDecoder:
             # A stream may begin with a line of JSON.
             events = self._events.feed(body) + self._events.close()
             if not events:
-                self._fail(error_mapping.UNREADABLE.error(f"{error}: {body[:200]!r}"))
+                self._fail(error_templates.UNREADABLE.error(f"{error}: {body[:200]!r}"))
             for event in events:
                 self._decode_event(event, pieces)
             return
         if not self.progress and self.finish_reason is None:
-            self._fail(error_mapping.UNREADABLE.error(f"neither a stream nor an answer: {body[:200]!r}"))
+            self._fail(error_templates.UNREADABLE.error(f"neither a stream nor an answer: {body[:200]!r}"))
         self.done = True
 
     # --- events ------------------------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ class CompletionDecoder:
         except NotJson as error:
             lines = data.split(b"\n")
             if len(lines) == 1:
-                self._fail(error_mapping.UNREADABLE.error(f"{error}: {data[:200]!r}"))
+                self._fail(error_templates.UNREADABLE.error(f"{error}: {data[:200]!r}"))
                 return
             # A server that leaves out the empty lines between its events.
             for line in lines:
@@ -238,7 +238,7 @@ class CompletionDecoder:
 
     def _fail_too_large(self) -> None:
         self._fail(
-            error_mapping.TOO_LARGE.error(
+            error_templates.TOO_LARGE.error(
                 f"more than {MAX_EVENT_BYTES} bytes without the end of an event", mebibytes=MAX_EVENT_BYTES >> 20
             )
         )

@@ -6,44 +6,28 @@ both. Each pattern names the providers that use it; it is searched for in the wh
 
 import re
 from collections.abc import Mapping
-from enum import Enum, auto
 from typing import Final, NamedTuple
 
-
-class Kind(Enum):
-    """The kinds of provider errors."""
-
-    REGION = auto()
-    REFUSED = auto()
-    NO_TOOLS = auto()
-    TOOLS = auto()
-    TOOL_CALL = auto()
-    QUOTA = auto()
-    TOO_MUCH_A_MINUTE = auto()
-    TOO_LONG = auto()
-    KEY = auto()
-    MODEL = auto()
-    RATE = auto()
-    UNAVAILABLE = auto()
-    REQUEST = auto()
+from llm_worker.provider import error_templates as errors
+from llm_worker.provider.error_templates import ErrorTemplate
 
 
 class Rule(NamedTuple):
-    """An error is of this kind when it has one of the statuses and, unless there are none, one of the patterns."""
+    """An error is this one when it has one of the statuses and, unless there are none, one of the patterns."""
 
-    kind: Kind
+    template: ErrorTemplate
     statuses: frozenset[int]
     words: re.Pattern[str] | None = None
 
 
-def _rule(kind: Kind, statuses: set[int], patterns: Mapping[str, str] | None = None) -> Rule:
+def _rule(template: ErrorTemplate, statuses: set[int], patterns: Mapping[str, str] | None = None) -> Rule:
     words = re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE) if patterns else None
-    return Rule(kind, frozenset(statuses), words)
+    return Rule(template, frozenset(statuses), words)
 
 
 RULES: Final = (
     _rule(
-        Kind.REGION,
+        errors.REGION,
         {400, 403, 451},
         {
             r"unsupported_country_region_territory": "OpenAI, error codes",
@@ -53,7 +37,7 @@ RULES: Final = (
         },
     ),
     _rule(
-        Kind.REFUSED,
+        errors.REFUSED,
         {400, 403, 406, 413, 422, 429, 451},
         {
             r"content[_ ]filter(?!_result)|content management policy|responsibleaipolicy": "Azure OpenAI, filtering",
@@ -72,7 +56,7 @@ RULES: Final = (
         },
     ),
     _rule(
-        Kind.NO_TOOLS,
+        errors.NO_TOOLS,
         {400, 404, 422, 500},
         {
             r"(does not|doesn'?t|not) support (\w+ )?(tools?|functions?)( (use|calling|calls?))?\b": "Ollama, Bedrock",
@@ -82,16 +66,16 @@ RULES: Final = (
         },
     ),
     _rule(
-        Kind.TOOLS,
+        errors.TOOLS,
         {400, 422},
         {
             r"\btools\W{0,2}[\[.]\d|function_declarations": "OpenAI, Anthropic, Google",
             r"invalid schema for function|invalid 'tools'|invalid_function_parameters": "OpenAI",
         },
     ),
-    _rule(Kind.TOOL_CALL, {400, 422, 500}, {r"tool_use_failed|output_parse_failed": "Groq, error codes"}),
+    _rule(errors.TOOL_CALL, {400, 422, 500}, {r"tool_use_failed|output_parse_failed": "Groq, error codes"}),
     _rule(
-        Kind.QUOTA,
+        errors.QUOTA,
         {400, 401, 402, 403, 412, 429},
         {
             r"insufficient[_ ](quota|balance|credit|funds?)": "OpenAI, DeepSeek, OpenRouter",
@@ -110,10 +94,10 @@ RULES: Final = (
             r"余额不足|欠费|额度": "Zhipu 1113, Baidu",
         },
     ),
-    _rule(Kind.QUOTA, {402}),
+    _rule(errors.QUOTA, {402}),
     _rule(
         # One request that is larger than what a minute allows: waiting does not help.
-        Kind.TOO_MUCH_A_MINUTE,
+        errors.TOO_MUCH_A_MINUTE,
         {429},
         {
             r"request too large": "OpenAI, Groq",
@@ -122,7 +106,7 @@ RULES: Final = (
         },
     ),
     _rule(
-        Kind.TOO_LONG,
+        errors.TOO_LONG,
         {400, 413, 422, 500},
         {
             r"context[_ ]?(length|window|limit|size)[_ ]?exceed|exceed\w*[_ ]context": "OpenAI, llama.cpp, LiteLLM",
@@ -149,9 +133,9 @@ RULES: Final = (
             r"tokens? ?(超|过)|超出|过长|超长": "Zhipu 1261, Baidu",
         },
     ),
-    _rule(Kind.TOO_LONG, {413}),
+    _rule(errors.TOO_LONG, {413}),
     _rule(
-        Kind.KEY,
+        errors.KEY,
         {400, 401, 403, 404},
         {
             r"api[_ -]?key[^.]{0,40}(not valid|invalid|incorrect|missing|expired|not found|required)": "Gemini, a 400",
@@ -161,9 +145,9 @@ RULES: Final = (
             r"authentication[_ ](fail|error)|unauthorized|unauthenticated": "DeepSeek, Ollama, Google",
         },
     ),
-    _rule(Kind.KEY, {401}),
+    _rule(errors.KEY, {401}),
     _rule(
-        Kind.MODEL,
+        errors.MODEL,
         {400, 403, 404, 410, 422},
         {
             r"model[_ ]not[_ ](found|exist|available|supported)|model_not_found": "OpenAI, DeepSeek",
@@ -178,9 +162,9 @@ RULES: Final = (
             r"模型不存在": "Zhipu 1211",
         },
     ),
-    _rule(Kind.MODEL, {404, 410}),
+    _rule(errors.MODEL, {404, 410}),
     _rule(
-        Kind.RATE,
+        errors.RATE,
         {200, 400, 403, 429, 500, 503, 529},
         {
             r"rate[_ -]?limit|too many (concurrent )?requests|slow down": "OpenAI, Azure, any",
@@ -189,15 +173,15 @@ RULES: Final = (
             r"(tokens|requests) per (min|second)": "OpenAI, Groq",
         },
     ),
-    _rule(Kind.RATE, {429}),
+    _rule(errors.RATE, {429}),
     _rule(
-        Kind.UNAVAILABLE,
+        errors.UNAVAILABLE,
         {400, 409, 424},
         {r"overload|temporarily|try again later|at capacity|unavailable|timed? ?out": "gateways that pass an error on"},
     ),
-    _rule(Kind.KEY, {403}),
+    _rule(errors.KEY, {403}),
     # 498: Groq, no capacity; 499: Google, cancelled
-    _rule(Kind.UNAVAILABLE, {408, 409, 424, 425, 498, 499, *range(500, 600)}),
+    _rule(errors.UNAVAILABLE, {408, 409, 424, 425, 498, 499, *range(500, 600)}),
 )
 
 _QUOTA_OR_RATE: Final = re.compile(
@@ -207,19 +191,19 @@ _QUOTA_OR_RATE: Final = re.compile(
 )
 
 
-def kind_of(status: int | None, text: str, *, retry_after: float | None) -> Kind:
-    """Return the kind of an error.
+def template_of(status: int | None, text: str, *, retry_after: float | None) -> ErrorTemplate:
+    """Return the template of an error.
 
     Args:
         status: None where only the text is known.
         retry_after: Seconds after which the provider accepts another request.
     """
     if status in (None, 400, 401, 403, 429) and retry_after is None and _QUOTA_OR_RATE.search(text):
-        return Kind.QUOTA
-    for kind, statuses, words in RULES:
+        return errors.QUOTA
+    for template, statuses, words in RULES:
         if words is None:
             if status in statuses:
-                return kind
+                return template
         elif (status is None or status in statuses) and words.search(text):
-            return kind
-    return Kind.UNAVAILABLE if status is None else Kind.REQUEST
+            return template
+    return errors.UNAVAILABLE if status is None else errors.REQUEST

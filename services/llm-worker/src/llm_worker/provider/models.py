@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from llm_worker.errors import ProviderError
-from llm_worker.provider import chunks, error_mapping
+from llm_worker.provider import chunks, error_templates
 from parley.contracts import subjects
 from parley.contracts.rpc import ModelList, RpcError
 
@@ -117,7 +117,7 @@ class Models:
             return self._chosen
         default = (await self.list()).default
         if default is None:
-            raise error_mapping.NO_MODEL.error()
+            raise error_templates.NO_MODEL.error()
         return default
 
     async def _refresh(self, max_age: float) -> None:
@@ -166,13 +166,13 @@ def parse_names(body: bytes) -> list[str]:
     try:
         value: Any = chunks.parse(body)
     except chunks.NotJson as error:
-        raise error_mapping.UNREADABLE.error(f"the list of models: {error}") from error
+        raise error_templates.UNREADABLE.error(f"the list of models: {error}") from error
     if isinstance(value, dict):
         value = next((value[field] for field in ("data", "models", "items") if field in value), value)
         if value is None:
             value = []
     if not isinstance(value, list):
-        raise error_mapping.UNREADABLE.error(f"the list of models: {body[:200]!r}")
+        raise error_templates.UNREADABLE.error(f"the list of models: {body[:200]!r}")
     found: dict[str, None] = {}
     for entry in value[:_MAX_MODELS]:
         if isinstance(entry, dict):
@@ -183,4 +183,4 @@ def parse_names(body: bytes) -> list[str]:
 
 
 def _not_listed(model: str) -> ProviderError:
-    return error_mapping.NOT_LISTED.error("not in the provider's list", model=model[:100])
+    return error_templates.NOT_LISTED.error("not in the provider's list", model=model[:100])
