@@ -1,4 +1,4 @@
-"""What the headers of a live message say in addition to its text."""
+"""The headers of live messages."""
 
 import contextlib
 from typing import Final, NamedTuple
@@ -11,7 +11,7 @@ _READ_AT: Final = READ_AT.lower().encode()
 
 
 class DeltaHeaders(NamedTuple):
-    """A message that is followed until it is written to readers.
+    """Of a message that is followed until it is written to readers.
 
     Attributes:
         traceparent: The trace it belongs to.
@@ -23,7 +23,7 @@ class DeltaHeaders(NamedTuple):
 
 
 def parse_headers(headers: bytes) -> DeltaHeaders | None:
-    """Find the mark in headers as they came."""
+    """Parse the headers of a message; None if they hold neither of the two."""
     traceparent: str | None = None
     read_at: float | None = None
     for line in headers.split(b"\r\n"):

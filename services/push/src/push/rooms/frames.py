@@ -97,9 +97,9 @@ def changes(chat_id: str, since: int, now: Cursor, messages: Sequence[Message], 
 
 
 def snapshot(chat_id: str, history: History, answer: AnswerText | None, position: Position) -> tuple[Frames, int]:
-    """Return the snapshot for a reader at ``place``, and the chunk of the running text that it goes to.
+    """Return the snapshot for a reader at ``position``, and the chunk of the running text that it ends with.
 
-    ``history`` knows the changes since the place, or the page.
+    ``history`` has the changes since the position, or the page.
     """
     assert history.chat is not None
     more = None

@@ -1,7 +1,4 @@
-"""What one reader of a room has, and the reader itself.
-
-No input or output: a reader writes through a function that it was given.
-"""
+"""A reader of a room, and its cursor. No I/O: it writes through functions that it is given."""
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
@@ -22,7 +19,7 @@ class Reader:
         write: Sends one short frame to a reader that is up to date; never blocks, never raises.
         cursor: What the reader has; None: nothing. Without meaning while it is up to date.
         write_long: Sends frames of any length, at any time; what the connection does not take yet waits there.
-        dropped: Called when the room lets go of the reader: it may not read, or the chat is gone.
+        dropped: Called when the room drops the reader: it may not read, or the chat is deleted.
         events: Whether it is written server-sent events, not websocket frames.
         writable: Whether the connection's write buffer is below its limit. Nothing is written above it.
         epoch: The room's epoch at that cursor; −1 before the first snapshot.

@@ -86,7 +86,7 @@ class Readers:
     Attributes:
         sent: The last chunk of the running answer that readers that are up to date have.
         epoch: Counts everything but deltas that they were sent.
-        admitted: Somebody was let in. Until then the room serves nobody.
+        admitted: A reader was admitted. Until then the room serves nobody.
         catch_up: Builds what takes a reader to now.
     """
 
@@ -169,7 +169,7 @@ class Readers:
                 reader.send(frames.unavailable(self._state.chat_id))
 
     def drop_all(self) -> None:
-        """The chat is gone."""
+        """Drop all readers: the chat is deleted."""
         self._dirty = False
         for reader in tuple(self._all):
             self._drop(reader)
@@ -190,7 +190,7 @@ class Readers:
     # --- presence ----------------------------------------------------------------------------------------------------
 
     def user_ids(self) -> frozenset[str]:
-        """Return the users who were let in."""
+        """Return the users who were admitted."""
         return frozenset(reader.user_id for reader in self._all if reader.epoch >= 0)
 
     def send_presence(self, number: int, data: Frames) -> None:

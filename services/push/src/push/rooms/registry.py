@@ -121,7 +121,7 @@ class Rooms:
         return sync
 
     def _end_if_useless(self, sync: RoomSync) -> None:
-        """End a room that nobody may read, or whose chat is gone, at once: anybody can ask for any chat.
+        """End a room that nobody may read, or whose chat is deleted, at once: anybody can ask for any chat.
 
         A room that served somebody lingers, for the reader who comes back.
         """

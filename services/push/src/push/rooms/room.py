@@ -173,7 +173,7 @@ class Room:
             self._replay()
 
     def deleted(self, version: int | None = None) -> None:
-        """The chat is gone: report it to everyone."""
+        """The chat is deleted: report it to all readers."""
         if version is not None:
             self._state.history.version = version
         self.gone = True

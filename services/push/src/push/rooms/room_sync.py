@@ -134,19 +134,19 @@ class RoomSync:
 
     # --- live --------------------------------------------------------------------------------------------------------
 
-    def receive(self, subject: bytes, payload: bytes, mark: DeltaHeaders | None = None) -> None:
-        """Take a live message. One with a mark is followed until it is written: a trace's (an answer's first delta), or
-        one whose delay is measured."""
-        if mark is None:
+    def receive(self, subject: bytes, payload: bytes, headers: DeltaHeaders | None = None) -> None:
+        """Take a live message. One with headers is written to readers at once: it belongs to a trace (an answer's first
+        delta), or its delay is measured."""
+        if headers is None:
             self._take(subject, payload)
             return
-        if mark.traceparent is None:
+        if headers.traceparent is None:
             self._take(subject, payload)
             self.room.readers.flush()
         else:
-            self._traced(subject, payload, mark.traceparent)
-        if mark.read_at is not None and len(self.room.readers):
-            metrics.ADDED_DELAY.observe(max(0.0, time.time() - mark.read_at))
+            self._traced(subject, payload, headers.traceparent)
+        if headers.read_at is not None and len(self.room.readers):
+            metrics.ADDED_DELAY.observe(max(0.0, time.time() - headers.read_at))
 
     def _traced(self, subject: bytes, payload: bytes, traceparent: str) -> None:
         with tracing.span("push live.{chat}", kind="consumer", parent={tracing.TRACEPARENT: traceparent}) as span:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from push.transport.server import Server
 
 HIGH_WATER: Final = 64 * 1024
-"""Bytes in a write buffer above which a connection gets nothing more until it is down to a quarter."""
+"""Bytes in a write buffer above which a connection is sent nothing until it is down to a quarter."""
 
 PIECE: Final = 64 * 1024
 """Bytes that are handed to the transport at once: a longer frame is written as the peer takes it."""

@@ -209,7 +209,7 @@ class EventStream(Connection):
             self._respond_with(HttpError(503, "unavailable", "The chat cannot be read right now.", retry_after=2))
 
     def _dropped(self) -> None:
-        """The room let go of the reader: it may not read, or the chat was deleted."""
+        """The room dropped the reader: it may not read, or the chat was deleted."""
         if self._status == 0:
             self._respond_with(_not_found())
         else:

@@ -2,6 +2,7 @@
 
 import logging
 import resource
+from collections import Counter
 from typing import Final
 
 from push.errors import TooMany
@@ -40,24 +41,21 @@ class Count:
     def __init__(self, limit: int, what: str) -> None:
         self.limit = limit
         self._what = what
-        self._counts: dict[str, int] = {}
+        self._counts: Counter[str] = Counter()
 
     def of(self, owner: str) -> int:
-        return self._counts.get(owner, 0)
+        return self._counts[owner]
 
     def add(self, owner: str) -> None:
         """Raises :class:`TooMany` when the owner has as many as allowed."""
-        count = self._counts.get(owner, 0)
-        if count >= self.limit:
+        if self._counts[owner] >= self.limit:
             raise TooMany(f"too many {self._what}")
-        self._counts[owner] = count + 1
+        self._counts[owner] += 1
 
     def remove(self, owner: str) -> None:
         """Take one back; an owner with none left is forgotten."""
-        count = self._counts[owner] - 1
-        if count:
-            self._counts[owner] = count
-        else:
+        self._counts[owner] -= 1
+        if not self._counts[owner]:
             del self._counts[owner]
 
 
