@@ -58,17 +58,18 @@ class EventDecoder:
             return [Event(b"", chunk[6:size])]
         if not chunk:
             return []
-        if not self._ends_event(chunk):
+        blocks = chunk.split(b"\n\n")
+        if len(blocks) == 1 and not (self._buffer and chunk.startswith(b"\n") and self._buffer[-1].endswith(b"\n")):
             # Buffered in parts: to join them at each read would cost the square of a large event's size.
             self._append(chunk)
             return self._overflow() if self._is_too_large() else []
-        data = b"".join([*self._buffer, chunk])
-        self._buffer.clear()
-        self._buffer_bytes = 0
+        if self._buffer:
+            blocks = b"".join([*self._buffer, chunk]).split(b"\n\n")
+            self._buffer.clear()
+            self._buffer_bytes = 0
         if not self._started:
             self._started = True
-            data = data.removeprefix(_BOM)
-        blocks = data.split(b"\n\n")
+            blocks[0] = blocks[0].removeprefix(_BOM)
         last = blocks.pop()
         events = self._events_of(blocks)
         if not self.overflowed and last:
@@ -93,14 +94,11 @@ class EventDecoder:
             if len(block) > self._max_event_bytes:
                 self._overflow()
                 break
-            if block.startswith(b"data: ") and b"\n" not in block:  # what nearly all of them look like
+            if block.startswith(b"data: ") and _LF not in block:  # what nearly all of them look like
                 events.append(Event(b"", block[6:]))
             elif (event := _event_of(block)) is not None:
                 events.append(event)
         return events
-
-    def _ends_event(self, chunk: bytes) -> bool:
-        return b"\n\n" in chunk or bool(self._buffer and chunk.startswith(b"\n") and self._buffer[-1].endswith(b"\n"))
 
     def _append(self, chunk: bytes) -> None:
         self._buffer.append(chunk)
