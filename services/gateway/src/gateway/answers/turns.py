@@ -158,8 +158,6 @@ class Turns:
             check_content(content)
         if turn.parent_id is not UNSET:
             check_id(turn.parent_id, "parent_id")
-        check_id(turn.message_id, "id")
-        check_id(turn.answer_id, "answer_id")
         completion = turn.completion
         if completion is not None:
             if nests_too_deeply([completion.parameters, completion.echo]):

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from gateway.auth.audit import Method
 from gateway.context import Gateway, GatewayDependency
-from gateway.errors import Forbidden, NotAuthenticated, OtherUser, TooMany, Unavailable, UnsupportedMediaType
+from gateway.errors import Forbidden, NotAuthenticated, OtherUser, Unavailable, UnsupportedMediaType
 from gateway.http.problems import request_id_of
 from gateway.http.requests import is_json
 from gateway.http.routing import raises
@@ -47,7 +47,6 @@ class Identity:
         return self.principal.user.role
 
 
-@raises(NotAuthenticated, Forbidden, Unavailable)
 async def identify(request: Request, gateway: Gateway) -> Identity | None:
     """Return who makes the request, or None when it carries neither a token nor a cookie, and no proxy names a user.
 
@@ -241,14 +240,14 @@ def _reading(action: AccountAction) -> Any:
 def _writing(action: AccountAction) -> Any:
     """Return the dependency of routes that write."""
 
-    @raises(NotAuthenticated, Forbidden, OtherUser, UnsupportedMediaType, TooMany, Unavailable)
+    @raises(NotAuthenticated, Forbidden, OtherUser, UnsupportedMediaType, Unavailable)
     async def authorized(request: Request, gateway: GatewayDependency) -> Identity:
         return await authorize_write(request, gateway, action)
 
     return Depends(authorized)
 
 
-@raises(NotAuthenticated, Forbidden, OtherUser, UnsupportedMediaType, TooMany, Unavailable)
+@raises(NotAuthenticated, Forbidden, OtherUser, UnsupportedMediaType, Unavailable)
 async def _administrator(request: Request, gateway: GatewayDependency) -> Identity:
     if request.method in ("GET", "HEAD"):
         return await authorize(request, gateway, "administer")

@@ -1,11 +1,12 @@
 """Forwards a chat's server-sent events from push, for callers that reach the gateway only.
 
-Events are passed on byte by byte, whole ones only, and the id of the last is noted. When push goes away (a drain, a
-crash) the stream goes on at another push from that id, and the reader notices nothing. The next bytes are read when the
-ones before have been taken: a slow reader makes push pause, and nothing is queued here but one event.
+Whole events are forwarded as they are, and the id of the last one is recorded. When push drains or crashes, the stream
+continues at another push process after that id, and the reader notices nothing. The next bytes are read when the bytes
+before them have been sent: a slow reader makes push pause, and at most one event is buffered here.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 5.0
 _RECONNECT_SECONDS = 30.0
-"""How long another push is looked for before the stream ends; the reader then comes back by itself."""
+"""How long the stream tries to reconnect to push before it ends; the reader then connects again by itself."""
 
 _TOKEN_SECONDS = 60.0
 """How long push may take to be asked; the stream then lasts as long as the session or the API key."""
@@ -92,8 +93,8 @@ class PushRefused(Exception):
         self.problem = problem
 
 
-class PushAway(Exception):
-    """Push cannot be reached, or went away."""
+class PushUnavailable(Exception):
+    """Push cannot be reached, drains, or lost the connection."""
 
 
 class EventStreams:
@@ -127,14 +128,14 @@ class EventStreams:
         if self.closing:
             raise Unavailable("This server is going away. Connect again.", retry_after=1)
         after = after if after and len(after) <= _MAX_CURSOR else None
-        stream = EventStream(self, request, after)
         try:
-            await stream.connect()
-        except PushAway as error:
+            response = await self.request(request, after)
+        except PushUnavailable as error:
             log.warning("Push cannot be reached: %s", error)
             raise Unavailable(_AWAY) from error
         except PushRefused as error:
             raise _as_gateway_error(error) from error
+        stream = EventStream(self, request, after, response)
         self._open.add(stream)
         STREAMS.inc()
         return stream
@@ -143,7 +144,7 @@ class EventStreams:
         """Ask push for a stream, as the user, and return its response before the first event.
 
         Raises:
-            PushAway: nobody answers in time.
+            PushUnavailable: nobody answers in time.
             PushRefused: the response is a problem.
         """
         # Imported at the first stream: most gateways seldom open one.
@@ -175,24 +176,24 @@ class EventStreams:
                     return response
                 body = await response.read()
         except (OSError, aiohttp.ClientError) as error:
-            raise PushAway(repr(error)) from error
+            raise PushUnavailable(repr(error)) from error
         try:
             raise PushRefused(msgspec.json.decode(body, type=Problem))
         except msgspec.DecodeError as error:
-            raise PushAway(f"{url} answered {response.status}") from error
+            raise PushUnavailable(f"{url} answered {response.status}") from error
 
     def close(self) -> None:
         """End all streams with the comment that asks their readers to connect again."""
         self.closing = True
         for stream in self._open:
-            stream.leave()
+            stream.stop()
 
     async def disconnect(self) -> None:
         """Close what is left of the connections, when all streams have ended."""
         if self._http is not None:
             await self._http.close()
 
-    def forget(self, stream: "EventStream") -> None:
+    def remove(self, stream: "EventStream") -> None:
         if stream in self._open:
             self._open.remove(stream)
             STREAMS.dec()
@@ -201,22 +202,15 @@ class EventStreams:
 class EventStream:
     """One reader's stream."""
 
-    def __init__(self, owner: EventStreams, request: StreamRequest, after: str | None) -> None:
+    def __init__(
+        self, owner: EventStreams, request: StreamRequest, after: str | None, response: "aiohttp.ClientResponse"
+    ) -> None:
         self._owner = owner
         self._request = request
         self._after = after
-        self._response: aiohttp.ClientResponse | None = None
-        self._leaving = asyncio.Event()
+        self._response = response
+        self._stopping = asyncio.Event()
         self._reading: asyncio.Timeout | None = None
-
-    async def connect(self) -> None:
-        """Ask push for what the reader has not seen.
-
-        Raises:
-            PushAway: see :meth:`EventStreams.request`.
-            PushRefused: likewise.
-        """
-        self._response = await self._owner.request(self._request, self._after)
 
     async def events(self) -> AsyncIterator[bytes]:
         """Yield whole events until the chat is gone, the session has ended or the process stops."""
@@ -225,9 +219,9 @@ class EventStream:
                 async for events in self._forward():
                     yield events
                 return  # complete: the chat is gone, or the session has ended
-            except PushAway as away:
-                if not self._leaving.is_set():
-                    log.info("A stream lost push: %s", away, extra={"chat_id": self._request.chat_id})
+            except PushUnavailable as error:
+                if not self._stopping.is_set():
+                    log.info("A stream lost push: %s", error, extra={"chat_id": self._request.chat_id})
             try:
                 if not await self._reconnect():
                     break
@@ -236,22 +230,22 @@ class EventStream:
                 return
         yield GOODBYE
 
-    def leave(self) -> None:
+    def stop(self) -> None:
         """Make :meth:`events` end at its next step."""
-        self._leaving.set()
+        self._stopping.set()
         if self._reading is not None:
             self._reading.reschedule(0)
 
     async def close(self) -> None:
         """Release the connection to push. Called whatever happened."""
-        self._owner.forget(self)
-        self._disconnect()
+        self._owner.remove(self)
+        self._response.close()
 
     async def _forward(self) -> AsyncIterator[bytes]:
         """Yield what push sends, until the response is complete.
 
         Raises:
-            PushAway: it is not: push drains, or the connection broke; or it is time to leave.
+            PushUnavailable: it is not: push drains, the connection broke, or this process stops.
         """
         unsent = bytearray()
         while chunk := await self._next_chunk():
@@ -266,20 +260,19 @@ class EventStream:
             if events := events.removesuffix(GOODBYE):
                 yield events
             if last:
-                raise PushAway("it drains")
+                raise PushUnavailable("it drains")
 
     async def _next_chunk(self) -> bytes:
         """Return the next bytes; none at the end of a complete response."""
         import aiohttp
 
-        assert self._response is not None
-        if self._leaving.is_set():
-            raise PushAway("time to leave")
+        if self._stopping.is_set():
+            raise PushUnavailable("this process stops")
         try:
             async with asyncio.timeout(None) as self._reading:
                 return await self._response.content.readany()
         except (OSError, aiohttp.ClientError) as error:
-            raise PushAway(repr(error)) from error
+            raise PushUnavailable(repr(error)) from error
         finally:
             self._reading = None
 
@@ -292,40 +285,30 @@ class EventStream:
             self._after = lines[found + 5 : lines.index(b"\n", found + 5)].decode()
 
     async def _reconnect(self) -> bool:
-        """Find another push and go on there. False: none in time, or it is time to leave.
+        """Continue at another push process. False: none replied in time, or this process stops.
 
         Raises:
             PushRefused: the user may not read the chat any more, or the session has ended.
         """
-        self._disconnect()
+        self._response.close()
         # With jitter: a push that drains sends many streams away at once.
         backoff = Backoff(0.1, 3.0)
         ends = time.time() + _RECONNECT_SECONDS
-        while time.time() < ends and not self._leaving.is_set():
-            try:
+        while time.time() < ends and not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(backoff.next_delay()):
-                    await self._leaving.wait()
+                    await self._stopping.wait()
                 return False
-            except TimeoutError:
-                pass
             try:
-                await self.connect()
-            except PushAway as error:
-                log.debug("Push again: %s", error)
-                continue
-            except PushRefused as error:
-                if error.problem.status in _FINAL:
+                self._response = await self._owner.request(self._request, self._after)
+            except (PushUnavailable, PushRefused) as error:
+                if isinstance(error, PushRefused) and error.problem.status in _FINAL:
                     raise
                 log.debug("Push again: %s", error)
-                continue
-            STREAM_RECONNECTS.inc()
-            return True
+            else:
+                STREAM_RECONNECTS.inc()
+                return True
         return False
-
-    def _disconnect(self) -> None:
-        response, self._response = self._response, None
-        if response is not None:
-            response.close()
 
 
 def _as_gateway_error(refused: PushRefused) -> GatewayError:

@@ -16,7 +16,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 def raises(*errors: type[GatewayError]) -> Callable[[F], F]:
-    """Declare which errors a route or a dependency raises: they become responses in the OpenAPI document."""
+    """Declare which errors a route or a dependency raises: they become responses in the OpenAPI document.
+
+    A route need not declare those of its dependencies, nor those that every request can get (gateway.http.openapi).
+    """
 
     def declare(function: F) -> F:
         vars(function)["raises"] = errors

@@ -20,7 +20,6 @@ from gateway.errors import (
     Malformed,
     NotFound,
     RequestTimeout,
-    TooLarge,
     Unavailable,
     UnsupportedMediaType,
 )
@@ -56,7 +55,7 @@ _MAX_COOKIE_BYTES: Final = 3800
 
 
 @router.get("/login", status_code=303)
-@raises(NotFound, Invalid)
+@raises(NotFound)
 async def sign_in(
     request: Request,
     gateway: GatewayDependency,
@@ -110,7 +109,7 @@ async def finish_sign_in(request: Request, gateway: GatewayDependency) -> Respon
 
 
 @router.post("/backchannel-logout", openapi_extra={"requestBody": _LOGOUT_BODY})
-@raises(Malformed, Forbidden, NotFound, RequestTimeout, TooLarge, UnsupportedMediaType, Unavailable)
+@raises(Forbidden, NotFound, RequestTimeout, UnsupportedMediaType, Unavailable)
 async def end_provider_sessions(request: Request, gateway: GatewayDependency) -> Response:
     """End the sessions of a logout token. Called by the identity provider, not by users.
 

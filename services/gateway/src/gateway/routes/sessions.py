@@ -25,7 +25,7 @@ from gateway.auth.authentication import (
 )
 from gateway.auth.sessions import logout_url, start
 from gateway.context import Gateway, GatewayDependency
-from gateway.errors import Forbidden, NotAuthenticated, TooMany, Unavailable, UnsupportedMediaType
+from gateway.errors import Forbidden, NotAuthenticated, Unavailable, UnsupportedMediaType
 from gateway.http.requests import JsonBody, SessionId
 from gateway.http.routing import StructRoute, raises
 from gateway.routes.schemas import EndedSession, Me, NewSession, Page, PushTicket, Session, SessionSummary
@@ -40,7 +40,7 @@ router = APIRouter(prefix="/v1", tags=["sessions"], route_class=StructRoute)
 
 
 @router.post("/session")
-@raises(NotAuthenticated, Forbidden, UnsupportedMediaType, TooMany, Unavailable)
+@raises(NotAuthenticated, Forbidden, Unavailable)
 async def start_session(
     request: Request,
     gateway: GatewayDependency,

@@ -9,10 +9,9 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.auth.authentication import Reader
 from gateway.context import GatewayDependency
-from gateway.errors import TooMany, Unavailable
 from gateway.http.event_stream import EventStream, StreamRequest
 from gateway.http.requests import ChatId
-from gateway.http.routing import StructRoute, raises
+from gateway.http.routing import StructRoute
 
 
 class EventStreamResponse(StreamingResponse):
@@ -35,7 +34,6 @@ router = APIRouter(tags=["chats"], route_class=StructRoute)
 
 
 @router.get("/v1/chats/{chat_id}/stream", response_class=EventStreamResponse)
-@raises(TooMany, Unavailable)
 async def stream_chat(
     request: Request,
     gateway: GatewayDependency,

@@ -92,7 +92,6 @@ async def create_conversation(
 
 
 @router.get(_CONVERSATION)
-@raises(NotFound)
 async def show_conversation(
     gateway: GatewayDependency, identity: ProtocolReader, chat_id: ConversationId
 ) -> Conversation:
@@ -101,7 +100,6 @@ async def show_conversation(
 
 
 @router.post(_CONVERSATION)
-@raises(NotFound)
 async def change_conversation(
     gateway: GatewayDependency,
     identity: ProtocolWriter,
@@ -114,7 +112,6 @@ async def change_conversation(
 
 
 @router.delete(_CONVERSATION)
-@raises(NotFound)
 async def delete_conversation(
     gateway: GatewayDependency, identity: ProtocolWriter, chat_id: ConversationId
 ) -> DeletedConversation:
@@ -124,7 +121,6 @@ async def delete_conversation(
 
 
 @router.get(_CONVERSATION + "/items")
-@raises(NotFound)
 async def list_conversation_items(
     gateway: GatewayDependency,
     identity: ProtocolReader,
@@ -154,7 +150,6 @@ async def list_conversation_items(
 
 
 @router.get(_CONVERSATION + "/items/{item_id}")
-@raises(NotFound)
 async def show_conversation_item(
     gateway: GatewayDependency, identity: ProtocolReader, chat_id: ConversationId, include: Includes, item_id: str
 ) -> dict[str, Any]:

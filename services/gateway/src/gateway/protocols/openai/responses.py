@@ -13,7 +13,7 @@ from gateway.answers.reader import AnswerRef
 from gateway.answers.turns import NewTurn
 from gateway.auth.authentication import Identity, ProtocolReader, ProtocolWriter
 from gateway.context import Gateway, GatewayDependency
-from gateway.errors import Conflict, GatewayError, Invalid, NotFound, TooMany, Unavailable
+from gateway.errors import Conflict, GatewayError, Invalid, NotFound
 from gateway.http.event_response import EventResponse
 from gateway.http.requests import JsonBody
 from gateway.http.routing import StructRoute, raises
@@ -84,7 +84,6 @@ async def create_response(
 
 
 @router.get("/{response_id}", responses=STREAMED)
-@raises(NotFound, TooMany, Unavailable)
 async def show_response(
     request: Request,
     gateway: GatewayDependency,
@@ -107,7 +106,6 @@ async def show_response(
 
 
 @router.post("/{response_id}/cancel")
-@raises(NotFound)
 async def cancel_response(
     request: Request, gateway: GatewayDependency, identity: ProtocolWriter, ref: ResponseId
 ) -> ResponseObject:
@@ -118,7 +116,7 @@ async def cancel_response(
 
 
 @router.delete("/{response_id}")
-@raises(NotFound, Conflict)
+@raises(Conflict)
 async def delete_response(gateway: GatewayDependency, identity: ProtocolWriter, ref: ResponseId) -> DeletedResponse:
     """Delete a response with its chat, if the chat has no other turn; else delete the conversation."""
     await gateway.turns.get(identity, ref)
@@ -127,7 +125,6 @@ async def delete_response(gateway: GatewayDependency, identity: ProtocolWriter, 
 
 
 @router.get("/{response_id}/input_items")
-@raises(NotFound)
 async def list_input_items(
     gateway: GatewayDependency,
     identity: ProtocolReader,

@@ -6,9 +6,8 @@ from fastapi import APIRouter, Depends, Query
 
 from gateway.auth.authentication import Administrator
 from gateway.context import GatewayDependency
-from gateway.errors import NotFound
 from gateway.http.requests import Before, JsonBody, KeyId, Limit, MemberId
-from gateway.http.routing import StructRoute, raises
+from gateway.http.routing import StructRoute
 from gateway.routes.schemas import Nothing, Page, UserChange
 from gateway.routes.usage import From, To, check_days
 from parley.contracts import rpc
@@ -41,7 +40,6 @@ async def show_user(gateway: GatewayDependency, identity: Administrator, user_id
 
 
 @router.patch("/users/{user_id}")
-@raises(NotFound)
 async def change_user(
     gateway: GatewayDependency,
     identity: Administrator,
@@ -54,7 +52,6 @@ async def change_user(
 
 
 @router.delete("/users/{user_id}", status_code=202)
-@raises(NotFound)
 async def erase_user(gateway: GatewayDependency, identity: Administrator, user_id: MemberId) -> Nothing:
     """Erase a user: sessions and keys at once, chats and messages within minutes. This cannot be undone."""
     await gateway.store.ask(rpc.EraseUser(user_id=user_id, actor_id=identity.user_id))

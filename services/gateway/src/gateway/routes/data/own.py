@@ -13,7 +13,7 @@ from gateway.bus.export import Export
 from gateway.context import GatewayDependency
 from gateway.errors import GatewayError, TooMany
 from gateway.http.requests import JsonBody
-from gateway.http.routing import StructRoute, raises
+from gateway.http.routing import StructRoute
 from gateway.routes.schemas import Erasure, Nothing
 from parley.contracts import rpc
 
@@ -48,7 +48,6 @@ router = APIRouter(prefix="/v1/me", tags=["account"], route_class=StructRoute)
 
 
 @router.get("/export", response_class=ExportResponse)
-@raises(TooMany)
 async def export_me(gateway: GatewayDependency, identity: AccountReader) -> Response:
     """Export everything of the user as one JSON document: profile, sessions, API keys, usage, chats with messages.
 

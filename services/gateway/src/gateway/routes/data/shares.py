@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from gateway.auth.authentication import Reader, Writer, address_of, authorize
 from gateway.context import GatewayDependency
-from gateway.errors import Conflict, Forbidden, NotAuthenticated, NotFound, TooMany, Unavailable
+from gateway.errors import Conflict, Forbidden, NotAuthenticated, NotFound, Unavailable
 from gateway.http.requests import ChatId, JsonBody, ShareId, check_id
 from gateway.http.routing import StructRoute, raises
 from gateway.routes.schemas import CreatedShareLink, NewShareLink, Page, SharedChat
@@ -31,7 +31,6 @@ router = APIRouter(prefix="/v1", tags=["shares"], route_class=StructRoute)
 
 
 @router.get("/chats/{chat_id}/shares")
-@raises(Forbidden)
 async def list_share_links(gateway: GatewayDependency, identity: Reader, chat_id: ChatId) -> Page[ShareLink]:
     """List the links of a chat of one's own, newest first."""
     links = await gateway.store.ask(rpc.ListShareLinks(user_id=identity.user_id, chat_id=chat_id))
@@ -39,7 +38,7 @@ async def list_share_links(gateway: GatewayDependency, identity: Reader, chat_id
 
 
 @router.post("/chats/{chat_id}/shares", status_code=201)
-@raises(Conflict, Forbidden)
+@raises(Conflict)
 async def create_share_link(
     gateway: GatewayDependency,
     identity: Writer,
@@ -65,14 +64,13 @@ async def create_share_link(
 
 
 @router.delete("/chats/{chat_id}/shares/{share_id}", status_code=204)
-@raises(Forbidden)
 async def revoke_share_link(gateway: GatewayDependency, identity: Writer, chat_id: ChatId, share_id: ShareId) -> None:
     """Revoke a link. It shows nothing any more."""
     await gateway.store.ask(rpc.RevokeShareLink(user_id=identity.user_id, chat_id=chat_id, share_id=share_id))
 
 
 @router.get("/shared/{token}")
-@raises(NotAuthenticated, NotFound, TooMany, Unavailable)
+@raises(NotAuthenticated, NotFound, Unavailable)
 async def show_shared(
     request: Request,
     gateway: GatewayDependency,
