@@ -15,7 +15,6 @@ from gateway.auth.oidc import OidcProvider
 from gateway.auth.proxy_users import ProxyUsers
 from gateway.auth.rate_limit import RateLimiter
 from gateway.bus.access_cache import AccessCache
-from gateway.bus.admission import Admission
 from gateway.bus.connection import Bus, BusClosed
 from gateway.bus.publisher import PromptPublisher
 from gateway.bus.store_client import StoreClient
@@ -120,7 +119,7 @@ def build_gateway(settings: Settings) -> Gateway:
         foreign_tokens=ForeignTokens(settings, identities) if "jwt" in settings.modes else None,
         proxy_users=ProxyUsers(settings, identities) if "proxy" in settings.modes else None,
         oidc=OidcProvider(settings, keys) if "oidc" in settings.modes else None,
-        turns=Turns(store, Admission(store), PromptPublisher(bus, store, settings.publish_seconds), settings.catalog),
+        turns=Turns(store, PromptPublisher(bus, store, settings.publish_seconds), settings.catalog),
         answers=AnswerReader(store, streams),
         streams=streams,
         page=WebPage(settings),

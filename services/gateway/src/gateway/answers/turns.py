@@ -10,7 +10,6 @@ from msgspec import UNSET, UnsetType
 
 from gateway.answers.reader import AnswerRef
 from gateway.auth.model_access import check_model
-from gateway.bus.admission import Admission
 from gateway.bus.publisher import PromptPublisher
 from gateway.bus.store_client import StoreClient
 from gateway.errors import Conflict, Invalid, NotFound, OutcomeUnknown, TooLarge, Unavailable
@@ -53,11 +52,8 @@ class NewTurn:
 class Turns:
     """Submits, reads and stops turns. The same ids again are the same turn."""
 
-    def __init__(
-        self, store: StoreClient, admission: Admission, publisher: PromptPublisher, models: ModelCatalog
-    ) -> None:
+    def __init__(self, store: StoreClient, publisher: PromptPublisher, models: ModelCatalog) -> None:
         self._store = store
-        self._admission = admission
         self._publisher = publisher
         self._models = models
 
@@ -80,7 +76,7 @@ class Turns:
         prompt = self._prompt(identity, turn)
         if not new_chat:
             await self._store.require_access(identity.user_id, turn.chat_id, "write")
-        await self._admission.admit(prompt)
+        await self._store.admit(prompt)
         if new_chat:
             # Only now: a prompt that is refused leaves no empty chat.
             await self._store.ask(rpc.CreateChat(user_id=identity.user_id, chat_id=turn.chat_id))

@@ -43,8 +43,7 @@ class Bus:
         self._stopping = False
         self._client: Client | None = None
         self._js: JetStreamContext | None = None
-        self._subscriptions: list[tuple[str, Callable[[Msg], Awaitable[None]]]] = []
-        self._reconnected: list[Callable[[], None]] = []
+        self._subscriptions: list[tuple[str, Callable[[Msg], Awaitable[None]], Callable[[], None]]] = []
         self.writes = StreamWrites()
         self._readiness = Readiness({"jetstream": self._jetstream_problem})
 
@@ -67,8 +66,7 @@ class Bus:
 
         At most once: ``on_reconnected`` is called when messages may have been lost.
         """
-        self._subscriptions.append((subject, callback))
-        self._reconnected.append(on_reconnected)
+        self._subscriptions.append((subject, callback, on_reconnected))
 
     async def run(self) -> None:
         """Connect, check that the stream is there, and stay connected until cancelled.
@@ -85,7 +83,7 @@ class Bus:
             on_reconnected=self._on_reconnected,
         )
         self._js = client.jetstream()
-        for subject, callback in self._subscriptions:
+        for subject, callback, _ in self._subscriptions:
             await client.subscribe(subject, cb=callback)
         watching = asyncio.create_task(self._readiness.watch(), name="readiness")
         try:
@@ -142,8 +140,8 @@ class Bus:
         self._down_since = time.monotonic()
 
     async def _on_reconnected(self) -> None:
-        for call in self._reconnected:
-            call()
+        for _, _, on_reconnected in self._subscriptions:
+            on_reconnected()
         self._up.set()
 
     async def _on_closed(self) -> None:

@@ -11,8 +11,10 @@ import msgspec
 from gateway.bus.access_cache import Access, AccessCache, Freshness
 from gateway.bus.connection import Bus
 from gateway.errors import Conflict, Forbidden, GatewayError, InternalError, Invalid, NotFound, TooMany, Unavailable
-from gateway.metrics import STALE_ACCESS
+from gateway.metrics import STALE_ACCESS, UNCHECKED_PROMPTS
 from parley.contracts import rpc, subjects
+from parley.contracts.completion import prompt_bytes
+from parley.contracts.events import PromptSubmitted
 from parley.contracts.ids import new_id
 from parley.runtime.backoff import Backoff
 from parley.runtime.nats import requests
@@ -24,6 +26,9 @@ Reply = TypeVar("Reply")
 
 _STALE_TIMEOUT = 0.5
 """Seconds that a send waits for chat-store when a stale entry of the access cache will do."""
+_ADMIT_TIMEOUT = 0.5
+_UNLIMITED_SECONDS = 60.0
+"""How long no prompt is admitted by a request, after a reply that no limit is set."""
 _FIRST_DELAY = 0.05
 _LONGEST_DELAY = 0.5
 _MODELS_FRESH_SECONDS = 60.0
@@ -42,16 +47,13 @@ class StoreClient:
         self._bus = bus
         self._access = access
         self._timeout = timeout
+        self._unlimited_until = 0.0
         self._models: rpc.ModelList | None = None
         self._models_since = 0.0
 
     async def ask(self, request: rpc.Request[Reply]) -> Reply:
         """Send a request and return its reply; the access cache learns what it proves."""
         return await self._ask(request, timeout=self._timeout)
-
-    async def ask_once(self, request: rpc.Request[Reply], *, timeout: float) -> Reply:
-        """As :meth:`ask`, for a request that is not worth waiting for: nothing is sent again."""
-        return await self._ask(request, timeout=timeout, retry=False)
 
     async def require_access(
         self, user_id: str, chat_id: str, access: Access = "read", *, refresh: bool = False
@@ -78,6 +80,33 @@ class StoreClient:
                 await self._ask(request, timeout=_STALE_TIMEOUT, retry=False)
             except Unavailable:
                 STALE_ACCESS.inc()
+
+    async def admit(self, prompt: PromptSubmitted) -> None:
+        """Return when the prompt may be published, by the limits that chat-store counts (docs/decisions/0055).
+
+        While chat-store cannot be asked every prompt may: chat-store decides when it stores the prompt, and a refused
+        one ends as ``rejected``.
+
+        Raises:
+            TooMany: a limit is reached; ``code`` names it.
+            Forbidden: the user may not use the model.
+        """
+        if time.monotonic() < self._unlimited_until:
+            return
+        request = rpc.AdmitPrompt(
+            user_id=prompt.user_id,
+            chat_id=prompt.chat_id,
+            message_id=prompt.message_id,
+            bytes=prompt_bytes(prompt.content, prompt.completion),
+            model=prompt.model,
+        )
+        try:
+            admitted = await self._ask(request, timeout=_ADMIT_TIMEOUT, retry=False)
+        except Unavailable:
+            UNCHECKED_PROMPTS.inc()
+            return
+        if not admitted.limited:
+            self._unlimited_until = time.monotonic() + _UNLIMITED_SECONDS
 
     async def search(self, user_id: str, query: str, before: str | None, limit: int) -> rpc.SearchReply:
         """Search; a caller that is cancelled, or whose time is up, cancels the search in chat-store too."""

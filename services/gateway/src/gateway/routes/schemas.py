@@ -136,9 +136,6 @@ class UserChange(msgspec.Struct, frozen=True, kw_only=True):
     role: UserRole | None = None
 
 
-# --- replies --------------------------------------------------------------------------------------------------------
-
-
 class NewMember(msgspec.Struct, frozen=True, kw_only=True):
     """``PUT /v1/chats/{chat_id}/members/{user_id}``."""
 
@@ -149,6 +146,9 @@ class NewOwner(msgspec.Struct, frozen=True, kw_only=True):
     """``PUT /v1/chats/{chat_id}/owner``."""
 
     user_id: str
+
+
+# --- replies --------------------------------------------------------------------------------------------------------
 
 
 class Nothing(msgspec.Struct, frozen=True):

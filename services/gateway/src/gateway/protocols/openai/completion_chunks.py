@@ -13,12 +13,16 @@ from gateway.answers.events import (
     PartStarted,
     Requested,
 )
-from gateway.protocols.openai.errors import answer_failed, attempt_dropped
+from gateway.protocols.openai.errors import AnswerFailed, answer_failed
 from parley.contracts.completion import ToolCall
 from parley.contracts.resources import Message, Usage
 
 DONE: Final = b"data: [DONE]\n\n"
 
+_CUT_OFF: Final = (
+    "The answer was cut off, and is generated again. "
+    "The same request with the same Idempotency-Key returns the whole answer."
+)
 _FINISH_REASONS: Final = frozenset({"stop", "length", "tool_calls", "content_filter"})
 
 _encode = msgspec.json.Encoder().encode
@@ -150,7 +154,7 @@ class CompletionChunks:
             case Requested():
                 self._set_message(event.message)
             case AttemptStarted() if self._has_begun:
-                raise attempt_dropped()
+                raise AnswerFailed(_CUT_OFF, status=503, code="attempt_dropped")
             case Ended():
                 return self._end(event.message)
             case _:

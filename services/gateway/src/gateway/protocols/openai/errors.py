@@ -46,8 +46,6 @@ _ANSWERS: Final = {
     "not_found": 404,
     "chat_busy": 409,
     "id_taken": 409,
-    "answer_stopped": 409,
-    "attempt_dropped": 503,
 }
 """The status of an answer's error, by its code."""
 
@@ -90,15 +88,6 @@ def answer_failed(message: Message) -> AnswerFailed:
     if code == "rate_limited" and not message.error.retryable:
         code = "insufficient_quota"
     return AnswerFailed(message.error.message, status=status, code=code)
-
-
-def attempt_dropped() -> AnswerFailed:
-    """Return the error for a reader who was sent a part of an attempt that was dropped."""
-    detail = (
-        "The answer was cut off, and is generated again. "
-        "The same request with the same Idempotency-Key returns the whole answer."
-    )
-    return AnswerFailed(detail, status=_ANSWERS["attempt_dropped"], code="attempt_dropped")
 
 
 def body(error: GatewayError) -> bytes:
