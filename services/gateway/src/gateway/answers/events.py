@@ -29,6 +29,11 @@ _DROPPED: Final = 0xC000_0000
 _ENDED: Final = 0xE000_0000
 
 
+def result_text(call: ToolCall) -> str:
+    """Return the result of a call that has ended."""
+    return "The call was denied." if call.status == "denied" else call.result or ""
+
+
 def first_of(attempt: int) -> int:
     """Return the number of :class:`AttemptStarted`."""
     return attempt * _ATTEMPT

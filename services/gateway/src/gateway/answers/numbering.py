@@ -6,7 +6,7 @@ its number alone.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway.answers.events import (
@@ -225,6 +225,7 @@ class _Texts:
         return max(0, min(end, known) - at), text[max(0, at - known) : max(0, end - known)]
 
 
+@dataclass(slots=True)
 class _Call:
     """A call of a tool, as far as it is known.
 
@@ -234,13 +235,10 @@ class _Call:
         index: The part's; -1: it has not started.
     """
 
-    __slots__ = ("call", "index", "known", "unsent")
-
-    def __init__(self, call: ToolCall) -> None:
-        self.call = call
-        self.known = 0
-        self.unsent = ""
-        self.index = -1
+    call: ToolCall
+    known: int = 0
+    unsent: str = ""
+    index: int = -1
 
     def update(self, delta: ToolDelta) -> None:
         more = delta.arguments

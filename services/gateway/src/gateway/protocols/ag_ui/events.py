@@ -19,9 +19,9 @@ from gateway.answers.events import (
     PartStarted,
     Requested,
     attempt_of,
+    result_text,
 )
 from gateway.errors import GatewayError, Unavailable
-from parley.contracts.completion import ToolCall
 from parley.contracts.resources import Message
 
 _encode = msgspec.json.Encoder().encode
@@ -126,7 +126,7 @@ class RunEvents:
             "type": "TOOL_CALL_RESULT",
             "messageId": f"{self._message_id(event.number, event.index)}-result",
             "toolCallId": call.id,
-            "content": _result(call),
+            "content": result_text(call),
             "role": "tool",
         }
         return self._send(event.number, result)
@@ -140,9 +140,3 @@ class RunEvents:
         is_cancelled = message.status == "stopped" and self._has_cancelled
         outcome = {"type": "cancelled" if is_cancelled else "success"}
         return self._send(number, {"type": "RUN_FINISHED", **self._run, "outcome": outcome})
-
-
-def _result(call: ToolCall) -> str:
-    if call.status == "denied":
-        return "The call was denied."
-    return call.result or ""

@@ -17,6 +17,7 @@ from gateway.answers.events import (
     PartEnded,
     PartStarted,
     Requested,
+    result_text,
 )
 from gateway.errors import GatewayError, Unavailable
 from parley.contracts.completion import ContextMessage, ToolCall
@@ -119,17 +120,11 @@ class UIMessageChunks:
     def _change(self, call: ToolCall) -> bytes:
         match call.status:
             case "complete":
-                result = chunk(
-                    "tool-output-available",
-                    toolCallId=call.id,
-                    output=_json_or_text(call.result or ""),
-                    **_origin(call),
-                )
-            case "failed":
-                result = chunk("tool-output-error", toolCallId=call.id, errorText=call.result or "", **_origin(call))
-            case "denied":
+                output = _json_or_text(result_text(call))
+                result = chunk("tool-output-available", toolCallId=call.id, output=output, **_origin(call))
+            case "failed" | "denied":
                 # Not tool-output-denied: version 5 has none, and later ones only for approvals that they asked for.
-                text = "The call was denied."
+                text = result_text(call)
                 result = chunk("tool-output-error", toolCallId=call.id, errorText=text, **_origin(call))
             case _:
                 data = {"toolCallId": call.id, "status": call.status}

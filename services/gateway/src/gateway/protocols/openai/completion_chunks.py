@@ -141,8 +141,9 @@ class CompletionChunks:
         """
         match event:
             case PartDelta(kind="tool"):
-                index = self._calls.get(event.index)
-                return b"" if index is None else self._delta({"tool_calls": [_arguments(index, event.text)]})
+                if (index := self._calls.get(event.index)) is None:
+                    return b""
+                return self._delta({"tool_calls": [{"index": index, "function": {"arguments": event.text}}]})
             case PartDelta():
                 name = b'{"content":' if event.kind == "text" else b'{"reasoning_content":'
                 return self._chunk(name + _encode(event.text) + b"}")
@@ -213,10 +214,6 @@ def _is_clients(call: ToolCall) -> bool:
 def _begun(index: int, call: ToolCall) -> dict[str, Any]:
     found = {"index": index, "id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}}
     return found if call.extra_content is None else {**found, "extra_content": msgspec.json.decode(call.extra_content)}
-
-
-def _arguments(index: int, text: str) -> dict[str, Any]:
-    return {"index": index, "function": {"arguments": text}}
 
 
 def _created(message: Message) -> int:

@@ -194,16 +194,14 @@ def _message(item: InputMessage) -> ContextMessage:
     text = _joined(parts)
     role: Literal["system", "user", "assistant"] = "system" if item.role == "developer" else item.role
     if role == "user" and (len(parts) > 1 or any(isinstance(part, InputImage) for part in parts)):
-        return ContextMessage(role=role, content=text, parts=[_content_part(part) for part in parts])
+        content: list[ContentPart] = [
+            image(part.image_url, part.detail, "input") if isinstance(part, InputImage) else TextPart(text=_text(part))
+            for part in parts
+        ]
+        return ContextMessage(role=role, content=text, parts=content)
     if any(isinstance(part, InputImage) for part in parts):
         raise Invalid("Only a user's message may have images.", field="input")
     return ContextMessage(role=role, content=text)
-
-
-def _content_part(part: InputPart) -> ContentPart:
-    if isinstance(part, InputImage):
-        return image(part.image_url, part.detail, "input")
-    return TextPart(text=_text(part))
 
 
 def _joined(parts: Iterable[InputPart]) -> str:
