@@ -10,10 +10,12 @@ from gateway.errors import NotAuthenticated, Unavailable
 from gateway.http import event_stream as module
 from gateway.http.event_stream import EventStreams, StreamRequest
 from parley.contracts import frames
+from parley.contracts.access.identity import Principal
 from parley.contracts.ids import new_id
 from parley.runtime.tokens import KeyRing
 from parley_cli.embedded.ports import free_port
 from tests.integration.gateway.fake_push import FakePush
+from tests.support.users import guest
 
 KEY = "k" * 40
 CHAT = "0199f3a2-7c1e-7d3a-9b64-00000000000c"
@@ -26,7 +28,7 @@ async def push() -> AsyncIterator[FakePush]:
 
 
 def request() -> StreamRequest:
-    return StreamRequest(chat_id=CHAT, user_id=new_id(), session_id=new_id())
+    return StreamRequest(chat_id=CHAT, principal=Principal(user=guest(new_id()), session_id=new_id()))
 
 
 @pytest.fixture
@@ -86,7 +88,7 @@ async def test_push_learns_which_session_reads(push: FakePush, streams: EventStr
     stream = await streams.open(asked, None)
     reader = await push.reader()
     claims = KeyRing([KEY]).verify("access", reader.headers["authorization"].removeprefix("Bearer "))
-    assert (claims.user_id, claims.session_id) == (asked.user_id, asked.session_id)
+    assert (claims.user_id, claims.session_id) == (asked.principal.user.id, asked.principal.session_id)
     await stream.close()
 
 

@@ -18,6 +18,11 @@ class GatewayError(Exception):
     status: int
     default_code: ClassVar[str]
 
+    def __init_subclass__(cls, *, status: int | None = None, code: str | None = None) -> None:
+        # OutcomeUnknown has those of its parent.
+        if status is not None and code is not None:
+            cls.status, cls.default_code = status, code
+
     def __init__(
         self,
         detail: str,
@@ -37,105 +42,63 @@ class GatewayError(Exception):
         self.headers = dict(headers or {})
 
 
-class Malformed(GatewayError):
+class Malformed(GatewayError, status=400, code="malformed"):
     """The request is not HTTP, or its body is not JSON."""
 
-    status = 400
-    default_code = "malformed"
 
-
-class NotAuthenticated(GatewayError):
+class NotAuthenticated(GatewayError, status=401, code="not_authenticated"):
     """The request carries neither a good token nor a good cookie."""
-
-    status = 401
-    default_code = "not_authenticated"
 
     def __init__(self, detail: str, *, code: str | None = None) -> None:
         super().__init__(detail, code=code, headers={"WWW-Authenticate": "Bearer"})
 
 
-class Forbidden(GatewayError):
+class Forbidden(GatewayError, status=403, code="forbidden"):
     """This user, or this page, may not do that."""
 
-    status = 403
-    default_code = "forbidden"
 
-
-class NotFound(GatewayError):
+class NotFound(GatewayError, status=404, code="not_found"):
     """It does not exist, or this user may not read it: the response is the same."""
 
-    status = 404
-    default_code = "not_found"
 
-
-class MethodNotAllowed(GatewayError):
+class MethodNotAllowed(GatewayError, status=405, code="method_not_allowed"):
     """The address exists and does not take this method."""
 
-    status = 405
-    default_code = "method_not_allowed"
 
-
-class RequestTimeout(GatewayError):
+class RequestTimeout(GatewayError, status=408, code="request_timeout"):
     """The body did not arrive within its timeout."""
 
-    status = 408
-    default_code = "request_timeout"
 
-
-class Conflict(GatewayError):
+class Conflict(GatewayError, status=409, code="conflict"):
     """The state of the chat or message does not allow it, or the id is taken."""
 
-    status = 409
-    default_code = "conflict"
 
-
-class OtherUser(GatewayError):
+class OtherUser(GatewayError, status=412, code="other_user"):
     """`Parley-User` names another user than the session's."""
 
-    status = 412
-    default_code = "other_user"
 
-
-class TooLarge(GatewayError):
+class TooLarge(GatewayError, status=413, code="too_large"):
     """The body, or a text within it, is longer than its limit."""
 
-    status = 413
-    default_code = "too_large"
 
-
-class UnsupportedMediaType(GatewayError):
+class UnsupportedMediaType(GatewayError, status=415, code="unsupported_media_type"):
     """The body is not `application/json`."""
 
-    status = 415
-    default_code = "unsupported_media_type"
 
-
-class Invalid(GatewayError):
+class Invalid(GatewayError, status=422, code="invalid"):
     """The body or a parameter does not validate."""
 
-    status = 422
-    default_code = "invalid"
 
-
-class TooMany(GatewayError):
+class TooMany(GatewayError, status=429, code="too_many"):
     """A rate or a number is over its limit."""
 
-    status = 429
-    default_code = "too_many"
 
-
-class InternalError(GatewayError):
+class InternalError(GatewayError, status=500, code="internal"):
     """A bug, here or in the service that was asked."""
 
-    status = 500
-    default_code = "internal"
 
-
-class Unavailable(GatewayError):
+class Unavailable(GatewayError, status=503, code="unavailable"):
     """A dependency (NATS, chat-store, push, a worker) does not answer at the moment."""
-
-    status = 503
-    default_code = "unavailable"
 
     def __init__(self, detail: str, *, code: str | None = None, retry_after: float = 2.0) -> None:
         super().__init__(detail, code=code, retry_after=retry_after)

@@ -93,7 +93,7 @@ class AnswerReader:
         raise AssertionError("an answer ends")
 
     async def _turn(self, ref: AnswerRef, reader: StreamRequest) -> rpc.TurnReply:
-        request = rpc.GetTurn(user_id=reader.user_id, chat_id=ref.chat_id, message_id=ref.message_id)
+        request = rpc.GetTurn(user_id=reader.principal.user.id, chat_id=ref.chat_id, message_id=ref.message_id)
         return await self._store.ask(request)
 
 

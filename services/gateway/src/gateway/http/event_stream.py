@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -55,17 +54,13 @@ class StreamRequest:
     """A chat's stream, and for whom it is opened.
 
     Attributes:
-        session_id, key_id: What the reader authenticated with; the stream ends with it.
-        ends_at: When the reader's authentication ends by itself, where no session or API key ends it.
+        principal: The reader; the stream ends when the session, the API key or the token does.
         headers: Of the reader's request, that push needs.
         for_answer: It is read here for a program, and counts as no connection of the user's.
     """
 
     chat_id: str
-    user_id: str
-    session_id: str | None = None
-    key_id: str | None = None
-    ends_at: datetime | None = None
+    principal: Principal
     headers: dict[str, str] = field(default_factory=dict)
     for_answer: bool = False
 
@@ -75,14 +70,7 @@ class StreamRequest:
         headers = {"X-Request-Id": request_id_of(request) or ""}
         if request.client is not None and request.client.host:
             headers["X-Forwarded-For"] = request.client.host
-        return cls(
-            chat_id=chat_id,
-            user_id=principal.user.id,
-            session_id=principal.session_id,
-            key_id=principal.key_id,
-            ends_at=principal.expires_at,
-            headers=headers,
-        )
+        return cls(chat_id=chat_id, principal=principal, headers=headers)
 
 
 class PushRefused(Exception):
@@ -156,13 +144,14 @@ class EventStreams:
                 timeout=aiohttp.ClientTimeout(),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
+        reader = request.principal
         token, _ = self._keys.issue(
             "access",
-            request.user_id,
+            reader.user.id,
             _TOKEN_SECONDS,
-            session_id=request.session_id,
-            key_id=request.key_id,
-            ends_at=request.ends_at,
+            session_id=reader.session_id,
+            key_id=reader.key_id,
+            ends_at=reader.expires_at,
             for_answer=request.for_answer,
         )
         url = f"{self._base_url}/v1/chats/{request.chat_id}/stream"

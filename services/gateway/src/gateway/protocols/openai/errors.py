@@ -72,11 +72,8 @@ class ApiErrorBody(msgspec.Struct, frozen=True, kw_only=True):
     error: ApiError
 
 
-class AnswerFailed(GatewayError):
+class AnswerFailed(GatewayError, status=500, code="internal"):
     """The answer did not become complete."""
-
-    status = 500
-    default_code = "internal"
 
 
 def answer_failed(message: Message) -> AnswerFailed:
