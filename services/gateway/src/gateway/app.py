@@ -86,7 +86,7 @@ async def _run(gateway: Gateway, server: HttpServer, stop: asyncio.Event) -> Non
         await asyncio.wait((bus, checking, serving, stopping), return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.cancel()
-        # Streams never end by themselves, so they go first; then requests in flight have their time.
+        # Streams do not end by themselves, so they are closed first; then requests in flight have their time.
         gateway.streams.close()
         server.stop()
         await serving

@@ -31,7 +31,7 @@ class BusClosed(Exception):
 
 
 class Bus:
-    """Owns the connection and knows whether it can be used now (docs/decisions/0036)."""
+    """Owns the connection, and reports whether it can be used now (docs/decisions/0036)."""
 
     def __init__(self, url: str, name: str, *, migration_wait: float = 0.0) -> None:
         self._url = url

@@ -52,7 +52,7 @@ class StoreClient:
         self._models_since = 0.0
 
     async def ask(self, request: rpc.Request[Reply]) -> Reply:
-        """Send a request and return its reply; the access cache learns what it proves."""
+        """Send a request and return its reply; the access cache records what it proves."""
         return await self._ask(request, timeout=self._timeout)
 
     async def require_access(

@@ -1,4 +1,4 @@
-"""A response of server-sent events that are made here, as long as the client stays."""
+"""A response of server-sent events that are made here, until the client disconnects."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -13,7 +13,7 @@ from gateway.http.requests import disconnected
 from parley.runtime import tasks
 
 _SILENCE_SECONDS: Final = 15.0
-"""After a silence of this length a comment is sent, so that no proxy takes the connection for dead."""
+"""After a silence of this length a comment is sent, so that no proxy closes the connection as idle."""
 
 _COMMENT: Final = b": still here\n\n"
 
@@ -60,28 +60,28 @@ class EventResponse(Response):
             ClientDisconnect: the client did not wait.
         """
         self._first = asyncio.create_task(_next(self._events))
-        leaving = asyncio.create_task(disconnected(request.receive))
+        disconnecting = asyncio.create_task(disconnected(request.receive))
         try:
-            await asyncio.wait((self._first, leaving), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((self._first, disconnecting), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if self._first.done():
                 self._first.result()
-            elif leaving.done():
+            elif disconnecting.done():
                 raise ClientDisconnect
         except BaseException:
-            await self._close(abandoned=leaving.done() and not self._first.done())
+            await self._close(abandoned=disconnecting.done() and not self._first.done())
             raise
         finally:
-            await tasks.end(leaving)
+            await tasks.end(disconnecting)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         writing = asyncio.create_task(self._write(send))
-        leaving = asyncio.create_task(disconnected(receive))
-        waking = asyncio.create_task(self._break_silence(send, writing))
+        disconnecting = asyncio.create_task(disconnected(receive))
+        commenting = asyncio.create_task(self._comment_on_silence(send, writing))
         try:
-            await asyncio.wait((writing, leaving), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((writing, disconnecting), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            abandoned = leaving.done() and not writing.done()
-            await tasks.end(waking, leaving, writing)
+            abandoned = disconnecting.done() and not writing.done()
+            await tasks.end(commenting, disconnecting, writing)
             await self._close(abandoned=abandoned)
         if not abandoned:
             writing.result()
@@ -104,7 +104,7 @@ class EventResponse(Response):
         self._sent_at = asyncio.get_running_loop().time()
         await send({"type": "http.response.body", "body": event, "more_body": True})
 
-    async def _break_silence(self, send: Send, writing: "asyncio.Task[None]") -> None:
+    async def _comment_on_silence(self, send: Send, writing: "asyncio.Task[None]") -> None:
         loop = asyncio.get_running_loop()
         self._sent_at = loop.time()
         while True:

@@ -46,7 +46,7 @@ _MAX_CURSOR = 1024
 
 GOODBYE = b": connect again\n\n"
 """The last event of a stream that ends although there is more."""
-_AWAY = "Live updates are not available at the moment. Try again soon."
+_UNAVAILABLE = "Live updates are not available at the moment. Try again soon."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ class EventStreams:
             response = await self.request(request, after)
         except PushUnavailable as error:
             log.warning("Push cannot be reached: %s", error)
-            raise Unavailable(_AWAY) from error
+            raise Unavailable(_UNAVAILABLE) from error
         except PushRefused as error:
             raise _as_gateway_error(error) from error
         stream = EventStream(self, request, after, response)
@@ -314,7 +314,7 @@ def _as_gateway_error(refused: PushRefused) -> GatewayError:
             return Unavailable("Live updates are not available at the moment.", retry_after=30)
         case _:
             log.warning("A stream was refused: %s", refused)
-            return Unavailable(_AWAY)
+            return Unavailable(_UNAVAILABLE)
 
 
 def _error_event(problem: Problem, chat_id: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Around every request: its id, its log line and metrics, default headers, and a 500 for an unexpected exception."""
+"""The middleware around every request: its id, log line, metrics and default headers, and a 500 for an exception."""
 
 import logging
 import re
@@ -23,7 +23,7 @@ log = logging.getLogger("gateway.access")
 
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 _PROBED = "/v1/config"
-"""What the proxy's health check asks for every two seconds: logged when it fails."""
+"""The address of the proxy's health check, every two seconds: logged when it fails."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SHARED = re.compile("(/v1)?/shared/")
 _CLIENT_CLOSED = 499
@@ -85,7 +85,7 @@ class RequestMiddleware:
         """Replace a trusted proxy's address and scheme by those of its client.
 
         Returns:
-            The client's address; None for a trusted proxy that speaks for itself.
+            The client's address; None for a trusted proxy that names no client.
         """
         peer, port = scope["client"] or ("", 0)
         if not self._proxies.trusts(peer):

@@ -69,14 +69,14 @@ async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -
     Raises:
         ClientDisconnect
     """
-    working, leaving = asyncio.create_task(work), asyncio.create_task(disconnected(request.receive))
+    working, disconnecting = asyncio.create_task(work), asyncio.create_task(disconnected(request.receive))
     try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((working, disconnecting), return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
             raise ClientDisconnect
         return working.result()
     finally:
-        await tasks.end(working, leaving)
+        await tasks.end(working, disconnecting)
 
 
 async def disconnected(receive: Receive) -> None:

@@ -74,8 +74,8 @@ class Delivery:
         await self.complete()
 
     async def give_up(self) -> None:
-        """Stop an answer that cannot be read to its end, unless the client, who is about to know, can ask for it again:
-        the SDKs send the request again by themselves."""
+        """Stop an answer that cannot be read to its end, unless the client can request it again: it gets an error, and
+        the SDKs then repeat the request by themselves."""
         if not self.from_key:
             await self.abandon()
 
