@@ -37,10 +37,8 @@ def error_response(path: str, error: GatewayError, request_id: str | None = None
 
 def install(app: FastAPI) -> None:
     """Respond to every exception of a route with a problem."""
-    app.add_exception_handler(GatewayError, _gateway_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(RequestValidationError, _invalid_parameters)
-    app.add_exception_handler(Exception, _internal_error)
+    for kind in (GatewayError, HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(kind, _respond)
 
 
 def request_id_of(request: Request) -> str | None:
@@ -48,24 +46,27 @@ def request_id_of(request: Request) -> str | None:
     return request_id
 
 
-async def _gateway_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, GatewayError)
-    return error_response(request.scope["path"], error, request_id_of(request))
+async def _respond(request: Request, error: Exception) -> Response:
+    return error_response(request.scope["path"], _as_gateway_error(error, request), request_id_of(request))
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    headers = dict(error.headers or {})
-    match error.status_code:
-        case 404:
-            refusal: GatewayError = NotFound("There is nothing at this address.", headers=headers)
-        case 405:
+def _as_gateway_error(error: Exception, request: Request) -> GatewayError:
+    match error:
+        case GatewayError():
+            return error
+        case RequestValidationError():
+            return Invalid("; ".join(f"{item['loc'][-1]}: {item['msg']}" for item in error.errors()))
+        case HTTPException(status_code=404):
+            return NotFound("There is nothing at this address.", headers=error.headers)
+        case HTTPException(status_code=405):
             # Starlette names the methods of the first route with this path; there may be several.
-            headers["Allow"] = ", ".join(_allowed(request))
-            refusal = MethodNotAllowed("This address does not take this method.", headers=headers)
-        case status:
-            refusal = Malformed(error.detail, status=status, headers=headers)
-    return await _gateway_error(request, refusal)
+            headers = {**(error.headers or {}), "Allow": ", ".join(_allowed(request))}
+            return MethodNotAllowed("This address does not take this method.", headers=headers)
+        case HTTPException():
+            return Malformed(error.detail, status=error.status_code, headers=error.headers)
+        case _:
+            # Starlette raises the exception again after this; the edge logs it, once.
+            return InternalError("Something went wrong here. The log has more under this request_id.")
 
 
 def _allowed(request: Request) -> list[str]:
@@ -74,15 +75,3 @@ def _allowed(request: Request) -> list[str]:
         if isinstance(route, Route) and route.path_regex.match(request.scope["path"]):
             methods |= route.methods or set()
     return sorted(methods)
-
-
-async def _invalid_parameters(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    detail = "; ".join(f"{item['loc'][-1]}: {item['msg']}" for item in error.errors())
-    return await _gateway_error(request, Invalid(detail))
-
-
-async def _internal_error(request: Request, error: Exception) -> Response:
-    # Starlette raises the exception again after this; the edge logs it, once.
-    detail = "Something went wrong here. The log has more under this request_id."
-    return await _gateway_error(request, InternalError(detail))

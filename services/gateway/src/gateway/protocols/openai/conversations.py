@@ -1,6 +1,5 @@
 """``/openai/v1/conversations``: a conversation is a chat; its items are those of the chat's current branch."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -179,25 +178,21 @@ async def _conversation(gateway: Gateway, request: rpc.Request[rpc.ChatReply]) -
 async def _branch(gateway: Gateway, identity: Identity, chat_id: str) -> list[Message]:
     """Return the messages from the chat's tip to its root."""
     chat = (await gateway.store.ask(rpc.GetChat(user_id=identity.user_id, chat_id=chat_id))).chat
-    messages = {message.id: message async for message in _messages(gateway, identity, chat_id)}
+    messages: dict[str, Message] = {}
+    before: str | None = None
+    while True:
+        request = rpc.ListMessages(user_id=identity.user_id, chat_id=chat_id, before=before, limit=MAX_PAGE)
+        page = await gateway.store.ask(request)
+        messages.update((message.id, message) for message in page.items)
+        before = page.next
+        if before is None:
+            break
     branch: list[Message] = []
     at = chat.tip_id
     while at is not None and at in messages:
         branch.append(messages[at])
         at = messages[at].parent_id
     return branch
-
-
-async def _messages(gateway: Gateway, identity: Identity, chat_id: str) -> AsyncIterator[Message]:
-    before = None
-    while True:
-        request = rpc.ListMessages(user_id=identity.user_id, chat_id=chat_id, before=before, limit=MAX_PAGE)
-        page = await gateway.store.ask(request)
-        for message in page.items:
-            yield message
-        before = page.next
-        if before is None:
-            return
 
 
 async def _items(gateway: Gateway, identity: Identity, message: Message) -> list[Item]:
