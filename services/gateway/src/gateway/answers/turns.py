@@ -3,12 +3,12 @@
 import contextlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from gateway.answers.reader import AnswerRef
+from gateway.auth.identities import Identity
 from gateway.auth.model_access import check_model
 from gateway.bus.publisher import PromptPublisher
 from gateway.bus.store_client import StoreClient
@@ -21,10 +21,6 @@ from parley.contracts.decoding import MAX_NESTING, nests_too_deeply
 from parley.contracts.events import PromptSubmitted
 from parley.contracts.limits import MAX_PAGE, MAX_TURN_BYTES
 from parley.contracts.resources import Message
-
-if TYPE_CHECKING:
-    from gateway.auth.authentication import Identity
-
 
 _encode = msgspec.json.Encoder().encode
 
@@ -57,7 +53,7 @@ class Turns:
         self._publisher = publisher
         self._models = models
 
-    async def submit(self, identity: "Identity", turn: NewTurn, *, new_chat: bool = False) -> None:
+    async def submit(self, identity: Identity, turn: NewTurn, *, new_chat: bool = False) -> None:
         """Return when the prompt is durable and, with ``when_busy="reject"``, was not rejected.
 
         Args:
@@ -84,14 +80,14 @@ class Turns:
         if turn.when_busy == "reject":
             await self._require_accepted(identity, prompt)
 
-    async def get(self, identity: "Identity", ref: AnswerRef) -> rpc.TurnReply:
+    async def get(self, identity: Identity, ref: AnswerRef) -> rpc.TurnReply:
         """Return the turn of an answer, or of a prompt and its first answer. Raises NotFound, Unavailable."""
         return await self._store.ask(
             rpc.GetTurn(user_id=identity.user_id, chat_id=ref.chat_id, message_id=ref.message_id)
         )
 
     async def regenerate(
-        self, identity: "Identity", chat_id: str, message_id: str, *, answer_id: str, model: str | None
+        self, identity: Identity, chat_id: str, message_id: str, *, answer_id: str, model: str | None
     ) -> Message:
         """Ask for another answer, next to an answer that ended or to a prompt, and return it.
 
@@ -113,7 +109,7 @@ class Turns:
         )
         return (await self._store.ask(request)).message
 
-    async def stop(self, identity: "Identity", ref: AnswerRef) -> None:
+    async def stop(self, identity: Identity, ref: AnswerRef) -> None:
         """Stop the answer, or delete its prompt while that is queued; nothing happens when it has ended.
 
         Raises NotFound, Forbidden, Unavailable.
@@ -128,7 +124,7 @@ class Turns:
         message_id = (turn.answer or turn.prompt).id
         await self._store.ask(rpc.Stop(user_id=user_id, chat_id=chat_id, message_id=message_id))
 
-    async def delete(self, identity: "Identity", ref: AnswerRef) -> None:
+    async def delete(self, identity: Identity, ref: AnswerRef) -> None:
         """Delete the chat of a turn, or of one that was not stored.
 
         Raises:
@@ -148,7 +144,7 @@ class Turns:
             )
         await self._store.ask(rpc.DeleteChat(user_id=user_id, chat_id=chat_id))
 
-    def _prompt(self, identity: "Identity", turn: NewTurn) -> PromptSubmitted:
+    def _prompt(self, identity: Identity, turn: NewTurn) -> PromptSubmitted:
         content = turn.content
         if content or turn.completion is None or not (turn.completion.context or turn.completion.parts):
             check_content(content)
@@ -173,7 +169,7 @@ class Turns:
             when_busy=turn.when_busy,
         )
 
-    async def _require_accepted(self, identity: "Identity", prompt: PromptSubmitted) -> None:
+    async def _require_accepted(self, identity: Identity, prompt: PromptSubmitted) -> None:
         """Ask chat-store, which decides in the order of the stream; its reply covers what was accepted before."""
         try:
             turn = await self.get(identity, AnswerRef(chat_id=prompt.chat_id, message_id=prompt.message_id))

@@ -1,23 +1,23 @@
 """Authentication by a bearer token (programs) or by the session's cookie (the page)."""
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from fastapi import Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.auth.audit import Method
+from gateway.auth.identities import Identity
 from gateway.context import Gateway, GatewayDependency
 from gateway.errors import Forbidden, NotAuthenticated, OtherUser, Unavailable, UnsupportedMediaType
 from gateway.http.problems import request_id_of
 from gateway.http.requests import is_json
 from gateway.http.routing import raises
 from parley.contracts.access import policy
-from parley.contracts.access.identity import API_KEY_PREFIX, External, Principal, UserRole
+from parley.contracts.access.identity import API_KEY_PREFIX, External, Principal
 from parley.contracts.access.policy import AccountAction
 from parley.runtime.tokens import Claims, Kind, TokenExpired, TokenInvalid, TokenNotYet
 
@@ -25,26 +25,6 @@ _SECRET: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 """The form of a session's secret. chat-store is not asked about any other value of the cookie."""
 
 _JWT: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]*", re.ASCII)
-
-
-@dataclass(frozen=True)
-class Identity:
-    """The user who makes a request, and how that user was authenticated."""
-
-    principal: Principal
-    via: Literal["bearer", "cookie", "proxy"]
-
-    @property
-    def user_id(self) -> str:
-        return self.principal.user.id
-
-    @property
-    def groups(self) -> Sequence[str]:
-        return self.principal.user.groups
-
-    @property
-    def role(self) -> UserRole:
-        return self.principal.user.role
 
 
 async def identify(request: Request, gateway: Gateway) -> Identity | None:

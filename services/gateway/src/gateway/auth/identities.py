@@ -5,8 +5,10 @@ import contextlib
 import itertools
 import time
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 from nats.aio.msg import Msg
@@ -16,7 +18,7 @@ from gateway.errors import Forbidden, GatewayError, NotAuthenticated, NotFound, 
 from gateway.metrics import STALE_IDENTITIES
 from parley.contracts import rpc
 from parley.contracts.access import identity
-from parley.contracts.access.identity import External, Principal
+from parley.contracts.access.identity import External, Principal, UserRole
 from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.ids import new_id
 
@@ -35,6 +37,26 @@ RETRY_SECONDS: Final = 2.0
 _CHUNK: Final = 1000
 
 _revoked = msgspec.json.Decoder(identity.Revoked)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The user who makes a request, and how that user was authenticated."""
+
+    principal: Principal
+    via: Literal["bearer", "cookie", "proxy"]
+
+    @property
+    def user_id(self) -> str:
+        return self.principal.user.id
+
+    @property
+    def groups(self) -> Sequence[str]:
+        return self.principal.user.groups
+
+    @property
+    def role(self) -> UserRole:
+        return self.principal.user.role
 
 
 class _Cached(NamedTuple):

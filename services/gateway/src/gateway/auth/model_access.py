@@ -1,16 +1,12 @@
 """The models that a user may use, by the setting ``MODELS``."""
 
-from typing import TYPE_CHECKING
-
+from gateway.auth.identities import Identity
 from gateway.errors import Forbidden, Invalid
 from gateway.http.requests import check_text
 from parley.contracts.access.models import ModelCatalog
 
-if TYPE_CHECKING:
-    from gateway.auth.authentication import Identity
 
-
-def check_model(model: str | None, identity: "Identity", models: ModelCatalog) -> str | None:
+def check_model(model: str | None, identity: Identity, models: ModelCatalog) -> str | None:
     """Check the model of a request. None is always allowed: it is the user's default.
 
     Raises:

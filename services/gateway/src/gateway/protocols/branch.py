@@ -121,13 +121,8 @@ class Branch:
 
     def parent_for(self, given: Sequence[Given]) -> str | None | UnsetType:
         """Return ``NewTurn.parent_id`` of a prompt that follows the client's messages."""
-        if not given:
-            return UNSET
-        last = self.find(given[-1])
-        answers = [] if last is None else self.answers_from(last)
-        if not answers or self.chat is None or answers[-1].id == self.chat.tip_id:
-            return UNSET
-        return answers[-1].id
+        answer = self._answer_of(given)
+        return UNSET if answer is None or self.chat is None or answer.id == self.chat.tip_id else answer.id
 
     def results_for(self, message: Message, outputs: Mapping[str, str]) -> tuple[Message, list[dict[str, Any]]]:
         """Return the answer that waits for results of tools, and the results as messages of a chat completion.
@@ -148,9 +143,14 @@ class Branch:
     def results_before(self, given: Sequence[Given], outputs: Mapping[str, str]) -> list[dict[str, Any]]:
         """Return the results of tools that a prompt behind ``given`` brings along, as :meth:`results_for`; some, or
         none, of those that the answer before it waits for."""
+        answer = self._answer_of(given)
+        return [] if answer is None else _results(answer, outputs)
+
+    def _answer_of(self, given: Sequence[Given]) -> Message | None:
+        """Return the last answer of the turn that the client's messages end with."""
         last = self.find(given[-1]) if given else None
         answers = [] if last is None else self.answers_from(last)
-        return _results(answers[-1], outputs) if answers else []
+        return answers[-1] if answers else None
 
     def _has(self, given: Given) -> bool:
         message = self.find(given)

@@ -5,7 +5,7 @@ import contextlib
 from typing import Final
 
 from gateway.answers.reader import AnswerRef
-from gateway.auth.authentication import Identity
+from gateway.auth.identities import Identity
 from gateway.auth.model_access import check_model
 from gateway.context import Gateway
 from gateway.http.event_stream import StreamRequest

@@ -10,7 +10,6 @@ from starlette.responses import Response
 from gateway.auth.authentication import (
     Account,
     AccountReader,
-    Identity,
     Reader,
     TicketHolder,
     address_of,
@@ -23,6 +22,7 @@ from gateway.auth.authentication import (
     session_cookie,
     set_session_cookie,
 )
+from gateway.auth.identities import Identity
 from gateway.auth.sessions import logout_url, start
 from gateway.context import Gateway, GatewayDependency
 from gateway.errors import Forbidden, NotAuthenticated, Unavailable, UnsupportedMediaType

@@ -7,7 +7,8 @@ from fastapi import APIRouter, Depends, Path
 from starlette.requests import Request
 
 from gateway.answers.reader import AnswerRef
-from gateway.auth.authentication import Identity, ProtocolReader, ProtocolWriter
+from gateway.auth.authentication import ProtocolReader, ProtocolWriter
+from gateway.auth.identities import Identity
 from gateway.auth.model_access import check_model
 from gateway.context import Gateway, GatewayDependency
 from gateway.errors import Conflict, NotFound

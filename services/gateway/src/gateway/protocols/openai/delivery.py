@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from gateway.answers.events import AnswerEvent
 from gateway.answers.reader import AnswerRef
 from gateway.answers.turns import NewTurn
-from gateway.auth.authentication import Identity
+from gateway.auth.identities import Identity
 from gateway.context import Gateway
 from gateway.errors import GatewayError, OutcomeUnknown
 from gateway.http.event_stream import StreamRequest

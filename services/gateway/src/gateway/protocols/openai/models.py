@@ -5,7 +5,8 @@ from typing import Literal
 import msgspec
 from fastapi import APIRouter
 
-from gateway.auth.authentication import Identity, ProtocolReader
+from gateway.auth.authentication import ProtocolReader
+from gateway.auth.identities import Identity
 from gateway.context import Gateway, GatewayDependency
 from gateway.errors import NotFound
 from gateway.http.routing import StructRoute, raises

@@ -11,7 +11,8 @@ from starlette.requests import Request
 from gateway.answers.events import AttemptStarted, Ended, Requested
 from gateway.answers.reader import AnswerRef
 from gateway.answers.turns import NewTurn
-from gateway.auth.authentication import Identity, ProtocolReader, ProtocolWriter
+from gateway.auth.authentication import ProtocolReader, ProtocolWriter
+from gateway.auth.identities import Identity
 from gateway.context import Gateway, GatewayDependency
 from gateway.errors import Conflict, GatewayError, Invalid, NotFound
 from gateway.http.event_response import EventResponse
