@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
+from starlette.requests import Request
 
 from gateway.answers.events import LAST, AnswerEvent, Ended
 from gateway.answers.numbering import AnswerNumbers, Gap
+from gateway.auth.identities import Identity
 from gateway.bus.store_client import StoreClient
 from gateway.errors import GatewayError, NotAuthenticated, NotFound, Unavailable
 from gateway.http.event_stream import GOODBYE, EventStreams, StreamRequest
@@ -41,7 +43,7 @@ class AnswerReader:
         self._streams = streams
 
     async def read(
-        self, ref: AnswerRef, reader: StreamRequest, *, after: int = -1
+        self, ref: AnswerRef, request: Request, identity: Identity, *, after: int = -1
     ) -> AsyncGenerator[AnswerEvent, None]:
         """Yield the events of an answer after the number ``after``, until it has ended; close the iterator after use.
 
@@ -53,8 +55,8 @@ class AnswerReader:
             TooMany: the user has too many connections.
             Unavailable: chat-store or push does not answer, or this process is stopping.
         """
-        reader = replace(reader, for_answer=True)
-        turn = await self._turn(ref, reader)
+        stream_request = replace(StreamRequest.of(request, identity.principal, ref.chat_id), for_answer=True)
+        turn = await self._turn(ref, identity)
         numbers = AnswerNumbers((turn.answer or turn.prompt).id, after)
         fruitless = 0
         while True:
@@ -67,7 +69,7 @@ class AnswerReader:
             fruitless += 1
             # Without a generation: push sends the running answer from its beginning, and no older messages.
             cursor = msgspec.json.encode(frames.Cursor(version=turn.chat_version)).decode()
-            stream = await self._streams.open(reader, cursor)
+            stream = await self._streams.open(stream_request, cursor)
             try:
                 async with contextlib.aclosing(_frames(stream.events())) as received:
                     async for frame in received:
@@ -82,18 +84,18 @@ class AnswerReader:
                 log.warning("Chunks of an answer are missing", extra={"chat_id": ref.chat_id})
             finally:
                 await stream.close()
-            turn = await self._turn(ref, reader)
+            turn = await self._turn(ref, identity)
 
-    async def wait_until_ended(self, ref: AnswerRef, reader: StreamRequest) -> Message:
+    async def wait_until_ended(self, ref: AnswerRef, request: Request, identity: Identity) -> Message:
         """Return the answer, or the prompt that gets none, when it has ended and is stored. Raises as :meth:`read`."""
-        async with contextlib.aclosing(self.read(ref, reader, after=LAST)) as events:
+        async with contextlib.aclosing(self.read(ref, request, identity, after=LAST)) as events:
             async for event in events:
                 if isinstance(event, Ended):
                     return event.message
         raise AssertionError("an answer ends")
 
-    async def _turn(self, ref: AnswerRef, reader: StreamRequest) -> rpc.TurnReply:
-        request = rpc.GetTurn(user_id=reader.principal.user.id, chat_id=ref.chat_id, message_id=ref.message_id)
+    async def _turn(self, ref: AnswerRef, identity: Identity) -> rpc.TurnReply:
+        request = rpc.GetTurn(user_id=identity.user_id, chat_id=ref.chat_id, message_id=ref.message_id)
         return await self._store.ask(request)
 
 

@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 from typing import Final
 
+from starlette.requests import Request
+
 from gateway.answers.reader import AnswerRef
 from gateway.auth.identities import Identity
 from gateway.auth.model_access import check_model
 from gateway.context import Gateway
-from gateway.http.event_stream import StreamRequest
 from gateway.protocols.branch import Branch
 from parley.contracts.completion import WhenBusy
 from parley.contracts.resources import Message
@@ -17,7 +18,7 @@ _STOP_SECONDS: Final = 10.0
 """How long a stopped answer may take to end."""
 
 
-async def stop_and_wait(gateway: Gateway, identity: Identity, ref: AnswerRef, reader: StreamRequest) -> None:
+async def stop_and_wait(gateway: Gateway, request: Request, identity: Identity, ref: AnswerRef) -> None:
     """Stop an answer and return when it has ended, or after ten seconds.
 
     Raises:
@@ -27,13 +28,13 @@ async def stop_and_wait(gateway: Gateway, identity: Identity, ref: AnswerRef, re
     await gateway.turns.stop(identity, ref)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_STOP_SECONDS):
-            await gateway.answers.wait_until_ended(ref, reader)
+            await gateway.answers.wait_until_ended(ref, request, identity)
 
 
 async def regenerate(
     gateway: Gateway,
+    request: Request,
     identity: Identity,
-    reader: StreamRequest,
     branch: Branch,
     message: Message,
     *,
@@ -57,5 +58,5 @@ async def regenerate(
     # The same request again, by its Idempotency-Key, has the answer that runs.
     if running is not None and running.id != answer_id:
         ref = AnswerRef(chat_id=running.chat_id, message_id=running.id)
-        await stop_and_wait(gateway, identity, ref, reader)
+        await stop_and_wait(gateway, request, identity, ref)
     await gateway.turns.regenerate(identity, message.chat_id, message.id, answer_id=answer_id, model=model)

@@ -15,7 +15,6 @@ from gateway.auth.identities import Identity
 from gateway.context import Gateway, GatewayDependency
 from gateway.errors import Conflict, Invalid, NotFound
 from gateway.http.event_response import EventResponse
-from gateway.http.event_stream import StreamRequest
 from gateway.http.requests import JsonBody
 from gateway.http.routing import StructRoute, raises
 from gateway.protocols.ag_ui.events import RunEvents, error_event
@@ -134,11 +133,10 @@ class _Run:
 
     async def _answer_again(self, branch: Branch, prompt: Message, body: RunInput, when_busy: WhenBusy) -> str:
         """Request another answer to a prompt that has one."""
-        reader = StreamRequest.of(self.request, self.identity.principal, self.chat_id)
         await regenerate(
             self.gateway,
+            self.request,
             self.identity,
-            reader,
             branch,
             prompt,
             answer_id=self.answer_id,
@@ -155,7 +153,6 @@ class _Run:
 
     async def _events(self, message_id: str, after: int, has_cancelled: bool) -> AsyncGenerator[bytes, None]:
         ref = AnswerRef(chat_id=self.chat_id, message_id=message_id)
-        reader = StreamRequest.of(self.request, self.identity.principal, self.chat_id)
         run = RunEvents(
             thread_id=self.thread_id,
             run_id=self.run_id,
@@ -163,6 +160,7 @@ class _Run:
             after=after,
             has_cancelled=has_cancelled,
         )
-        async with contextlib.aclosing(self.gateway.answers.read(ref, reader, after=after)) as events:
+        answer = self.gateway.answers.read(ref, self.request, self.identity, after=after)
+        async with contextlib.aclosing(answer) as events:
             async for event in events:
                 yield run.encode(event)

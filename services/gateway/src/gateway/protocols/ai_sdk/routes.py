@@ -16,7 +16,6 @@ from gateway.auth.identities import Identity
 from gateway.context import Gateway, GatewayDependency
 from gateway.errors import Conflict, Invalid, NotFound
 from gateway.http.event_response import EventResponse
-from gateway.http.event_stream import StreamRequest
 from gateway.http.requests import JsonBody
 from gateway.http.routing import StructRoute, raises
 from gateway.protocols.ai_sdk.chunks import HEADERS, UIMessageChunks, error_chunk
@@ -123,11 +122,10 @@ class _Asking:
     async def again(self, message: Message) -> str:
         """Request another answer to a prompt, or next to an answer."""
         answer_id = TurnIds.of(self.identity.user_id, self.request.headers).answer_id
-        reader = StreamRequest.of(self.request, self.identity.principal, message.chat_id)
         await regenerate(
             self.gateway,
+            self.request,
             self.identity,
-            reader,
             self.branch,
             message,
             answer_id=answer_id,
@@ -175,10 +173,9 @@ class _Reading:
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
         chunks = UIMessageChunks(self.message_id)
-        reader = StreamRequest.of(self.request, self.identity.principal, self.chat_id)
         for message_id, results in self.answers:
             yield chunks.results(results)
             ref = AnswerRef(chat_id=self.chat_id, message_id=message_id)
-            async with contextlib.aclosing(self.gateway.answers.read(ref, reader)) as events:
+            async with contextlib.aclosing(self.gateway.answers.read(ref, self.request, self.identity)) as events:
                 async for event in events:
                     yield chunks.encode(event, is_last=message_id == self.answers[-1][0])

@@ -14,7 +14,6 @@ from gateway.answers.turns import NewTurn
 from gateway.auth.identities import Identity
 from gateway.context import Gateway
 from gateway.errors import GatewayError, OutcomeUnknown
-from gateway.http.event_stream import StreamRequest
 from gateway.http.requests import cancel_on_disconnect
 from parley.contracts.resources import Message
 
@@ -40,10 +39,6 @@ class Delivery:
     deletes: bool = False
     from_key: bool = False
 
-    @property
-    def reader(self) -> StreamRequest:
-        return StreamRequest.of(self.request, self.identity.principal, self.ref.chat_id)
-
     async def submit(self, turn: NewTurn, *, new_chat: bool) -> None:
         """Submit the turn. Raises as ``Turns.submit``."""
         try:
@@ -54,11 +49,12 @@ class Delivery:
 
     def events(self, after: int = -1) -> AbstractAsyncContextManager[AsyncIterator[AnswerEvent]]:
         """Return the answer's events, closed at the end of the context. Raises as ``AnswerReader.read``."""
-        return contextlib.aclosing(self.gateway.answers.read(self.ref, self.reader, after=after))
+        return contextlib.aclosing(self.gateway.answers.read(self.ref, self.request, self.identity, after=after))
 
     async def wait(self) -> Message:
         """Return the answer when it has ended. Raises ClientDisconnect, and as ``AnswerReader.read``."""
-        return await cancel_on_disconnect(self.request, self.gateway.answers.wait_until_ended(self.ref, self.reader))
+        ended = self.gateway.answers.wait_until_ended(self.ref, self.request, self.identity)
+        return await cancel_on_disconnect(self.request, ended)
 
     @contextlib.asynccontextmanager
     async def whole(self) -> AsyncIterator[None]:

@@ -111,9 +111,8 @@ async def cancel_response(
     request: Request, gateway: GatewayDependency, identity: ProtocolWriter, ref: ResponseId
 ) -> ResponseObject:
     """Stop the answer, which keeps its text so far. Without effect on one that has ended."""
-    delivery = Delivery(gateway=gateway, request=request, identity=identity, ref=ref)
-    await stop_and_wait(gateway, identity, ref, delivery.reader)
-    return await _Response(delivery).now()
+    await stop_and_wait(gateway, request, identity, ref)
+    return await _Response(Delivery(gateway=gateway, request=request, identity=identity, ref=ref)).now()
 
 
 @router.delete("/{response_id}")
