@@ -1,6 +1,7 @@
 """The small parts of ``parley up``."""
 
 import asyncio
+import errno
 import io
 import json
 import os
@@ -71,6 +72,14 @@ def test_a_stack_is_read_back_while_its_process_lives(tmp_path: Path) -> None:
     assert state.read(tmp_path) is None
     state.remove(tmp_path)
     state.remove(tmp_path)
+
+
+def test_a_stack_whose_state_another_account_wrote_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(file: Path) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert state.read(tmp_path) is None
 
 
 def test_lines_are_cut_from_whatever_pieces_come() -> None:

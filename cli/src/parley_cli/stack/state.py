@@ -54,11 +54,14 @@ def _file(folder: Path) -> Path:
 
 
 def read(folder: Path = DEFAULT_FOLDER) -> State | None:
-    """Return the stack that runs on ``folder``; None when there is none."""
+    """Return the stack that runs on ``folder``; None when there is none, or its state may not be read."""
     try:
         state = msgspec.json.decode(_file(folder).read_bytes(), type=State)
+    except (OSError, msgspec.DecodeError):
+        return None
+    try:
         os.kill(state.pid, 0)
-    except (FileNotFoundError, ProcessLookupError, msgspec.DecodeError):
+    except ProcessLookupError:
         return None
     except PermissionError:
         pass  # it runs, as another user
