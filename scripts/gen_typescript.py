@@ -77,7 +77,7 @@ def _frames() -> str:
     parts.append(_union("ClientFrame", [renamed[cls.__name__] for cls in client]))
     readable = [name for name in components if name not in {cls.__name__ for cls in client}]
     parts.append(_schemas({renamed.get(name, name): components[name] for name in readable}, renamed))
-    by_type = {_tag(components[cls.__name__]): renamed[cls.__name__] for cls in server}
+    by_type = {components[cls.__name__]["properties"]["type"]["enum"][0]: renamed[cls.__name__] for cls in server}
     entries = "".join(f'  {tag}: "{name}",\n' for tag, name in by_type.items())
     parts.append(
         "/** The schema of each frame of the server, by its `type`. */\n"
@@ -88,11 +88,6 @@ def _frames() -> str:
 
 def _frame_name(name: str) -> str:
     return name if name.endswith("Frame") else f"{name}Frame"
-
-
-def _tag(schema: dict[str, Any]) -> str:
-    tag: str = schema["properties"]["type"]["enum"][0]
-    return tag
 
 
 def _interface(name: str, schema: dict[str, Any], renamed: dict[str, str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -55,8 +55,8 @@ async def check(target: Target, clock: Clock) -> Report:
         return report
     refused: list[str] = []
     await _connect(report, target.nats_url, refused, lambda nc: _check_server(report, nc, target, refused, clock))
-    if target.secrets is not None and target.stack is not None:
-        await _service_users(report, target)
+    if target.secrets is not None:
+        await _service_users(report, target.nats_url, target.secrets.nats_passwords)
     return report
 
 
@@ -233,19 +233,13 @@ def _one_of(pattern: str) -> str:
     return ".".join(unused if token in ("*", ">") else token for token in pattern.split("."))
 
 
-async def _service_users(report: Report, target: Target) -> None:
+async def _service_users(report: Report, nats_url: str, passwords: Mapping[str, str]) -> None:
     """Check the permissions of the services' users, whose passwords the stack has."""
-    assert target.secrets is not None
-    address = target.nats_url.rpartition("@")[2]
-    if not urlsplit(target.nats_url).username:
+    own = urlsplit(nats_url).username
+    if not own:
         return
-    for name, password in target.secrets.nats_passwords.items():
-        if name == urlsplit(target.nats_url).username:
-            continue
-        refused: list[str] = []
-        await _connect(
-            report,
-            f"nats://{name}:{password}@{address}",
-            refused,
-            partial(_permissions, report, user=_USERS[name], refused=refused),
-        )
+    for name, password in passwords.items():
+        if name != own:
+            refused: list[str] = []
+            url = f"nats://{name}:{password}@{nats_url.rpartition('@')[2]}"
+            await _connect(report, url, refused, partial(_permissions, report, user=_USERS[name], refused=refused))
