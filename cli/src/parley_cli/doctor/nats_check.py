@@ -53,27 +53,27 @@ async def check(target: Target, clock: Clock) -> Report:
     if not target.nats_url:
         report.note("NATS_URL is not set and no stack runs here.", "`parley up` starts a NATS of its own.")
         return report
-    refused: list[str] = []
-    await _connect(report, target.nats_url, refused, lambda nc: _check_server(report, nc, target, refused, clock))
+    await _connect(report, target.nats_url, partial(_check_server, report, target, clock))
     if target.secrets is not None:
         await _service_users(report, target.nats_url, target.secrets.nats_passwords)
     return report
 
 
-async def _connect(report: Report, url: str, refused: list[str], check: Callable[[Client], Awaitable[None]]) -> None:
-    """Check a connection, or report why there is none. Subjects that the server refuses are added to ``refused``."""
+async def _connect(report: Report, url: str, check: Callable[[Client, list[str]], Awaitable[None]]) -> None:
+    """Check a connection, or report why there is none. ``check`` gets a list to which refused subjects are added."""
+    refused: list[str] = []
 
     async def on_error(error: Exception) -> None:
         refused.extend(match[2].lower() for match in _REFUSED.finditer(str(error)))
 
     try:
         async with nats_client(url, "parley-doctor", on_error=on_error) as nc:
-            await check(nc)
+            await check(nc, refused)
     except ServerUnusable as error:
         report.problem(error.text, error.fix)
 
 
-async def _check_server(report: Report, nc: Client, target: Target, refused: list[str], clock: Clock) -> None:
+async def _check_server(report: Report, target: Target, clock: Clock, nc: Client, refused: list[str]) -> None:
     report.ok(f"{without_credentials(target.nats_url)} answers, version {nats_version(nc)}.")
     if nc.max_payload < _MIN_PAYLOAD:
         report.problem(
@@ -87,7 +87,7 @@ async def _check_server(report: Report, nc: Client, target: Target, refused: lis
             "In production give each service its own user: deploy/nats/README.md.",
         )
     else:
-        await _permissions(report, nc, user=user, refused=refused)
+        await _permissions(report, user, nc, refused)
     sees_chat = user is None or bool({"$JS.API.>", f"$JS.API.STREAM.INFO.{CHAT.name}"} & set(user.publish))
     sees_all = user is None or user.user in ("operator", "migrate")
     if sees_chat and await _jetstream(report, nc, refused, clock) and sees_all:
@@ -206,7 +206,7 @@ async def _persistence(report: Report, target: Target) -> None:
 # --- permissions ------------------------------
 
 
-async def _permissions(report: Report, nc: Client, *, user: UserPermissions, refused: list[str]) -> None:
+async def _permissions(report: Report, user: UserPermissions, nc: Client, refused: list[str]) -> None:
     """Try the permissions of ``user``, as far as trying them has no effect."""
     tried: dict[str, str] = {}
     for pattern in user.all_subscribe:
@@ -240,6 +240,5 @@ async def _service_users(report: Report, nats_url: str, passwords: Mapping[str, 
         return
     for name, password in passwords.items():
         if name != own:
-            refused: list[str] = []
             url = f"nats://{name}:{password}@{nats_url.rpartition('@')[2]}"
-            await _connect(report, url, refused, partial(_permissions, report, user=_USERS[name], refused=refused))
+            await _connect(report, url, partial(_permissions, report, _USERS[name]))
