@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from parley.contracts.access import identity  # noqa: F401 (its requests are served by chat-store, too)
 from parley.contracts.completion import ContextMessage
-from parley.contracts.requests import Done, Reply, Request, RpcError, StoreRequest
+from parley.contracts.requests import Done, Request, RpcError, StoreRequest
 from parley.contracts.rpc.administration import (
     EraseUser,
     FindApiKeys,
@@ -136,7 +136,6 @@ __all__ = [
     "PutMember",
     "Regenerate",
     "Release",
-    "Reply",
     "Request",
     "RevokeShareLink",
     "RpcError",
