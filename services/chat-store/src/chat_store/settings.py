@@ -55,7 +55,6 @@ class Settings(ModelSettings):
 
     @property
     def limits(self) -> Limits:
-        """The limits of users and chats."""
         return Limits(
             prompts_per_minute=self.prompts_per_minute,
             answers_per_user=self.answers_per_user,

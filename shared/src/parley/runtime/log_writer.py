@@ -59,7 +59,6 @@ class LogWriter:
         """Do nothing: lines are written as soon as the reader takes them."""
 
     def isatty(self) -> bool:
-        """Whether a terminal reads."""
         return os.isatty(self._descriptor)
 
     def close(self, timeout: float = _CLOSE_TIMEOUT) -> None:

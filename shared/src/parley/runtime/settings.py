@@ -109,7 +109,6 @@ class ModelSettings(MigratedServiceSettings):
 
     @property
     def catalog(self) -> ModelCatalog:
-        """``models``, read."""
         return parse_models(read_json(self.models)) if self.models else ModelCatalog()
 
 

@@ -78,7 +78,6 @@ def _new_answer(conversation: Conversation, prompt_id: str, *, answer_id: str, m
 
 
 def _place_in_tree(conversation: Conversation, prompt: MessageRecord) -> None:
-    """Place a prompt in the tree."""
     parent_id = conversation.chat.tip_id if prompt.placement == "tip" else prompt.parent_id
     position = conversation.next_position()
     conversation.put_message(replace(prompt, status="sent", parent_id=parent_id, position=position, answer_id=None))

@@ -258,7 +258,6 @@ class Conversation:
             self.chat = replace(self.chat, version=self.since + 1, updated_at=self.now)
 
     def change_chat(self, **fields: str | None) -> None:
-        """Change fields of the chat."""
         self.touch()
         self.chat = replace(self.chat, **fields)
 

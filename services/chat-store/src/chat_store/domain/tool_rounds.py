@@ -42,5 +42,4 @@ def decide(rounds: list[StoredRound], call_id: str, *, approve: bool) -> StoredR
 
 
 def decisions_of(rounds: list[StoredRound]) -> dict[str, bool]:
-    """Return the decisions of all rounds."""
     return {call_id: approved for stored in rounds for call_id, approved in stored.decisions.items()}

@@ -17,8 +17,6 @@ KEY: Final = "k.id, k.name, k.prefix, k.scopes, k.created_at, k.last_used_at, k.
 
 
 class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A key with its user."""
-
     key: ApiKey
     secret_digest: str
     user: User
@@ -65,7 +63,6 @@ USE_KEY: Final = "UPDATE api_keys SET last_used_at = $2 WHERE id = $1 AND (last_
 
 
 async def use_key(connection: Connection, key_id: str, *, now: datetime) -> None:
-    """Record the use of a key."""
     await connection.execute(USE_KEY, key_id, now, now - EXTEND_AFTER)
 
 

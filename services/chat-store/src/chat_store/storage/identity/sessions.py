@@ -15,8 +15,6 @@ MAX_SESSIONS: Final = 100
 
 
 class StoredSession(msgspec.Struct, frozen=True, kw_only=True):
-    """A session with its user."""
-
     id: str
     secret_digest: str
     last_used_at: datetime
