@@ -139,14 +139,9 @@ class Conversation:
         new_id: Creates the ids of answers and generations.
 
     Attributes:
-        since: The version of the chat when it was loaded.
         messages, members: Those that the command names, by id, with the changes so far.
-        request: The generation that must be requested.
-        stop_signal: The id of the generation whose worker must get a stop signal.
-        deleted: The chat is deleted.
-        deleted_user: Whose active answer is deleted with it.
+        since, request, deleted, deleted_user, waiting, stop_signal: As in :class:`Changes`; the last is its ``stop``.
         defers: Whether prompts are queued, and no queued prompt is started: others of its author may come first.
-        waiting: The author of a queued prompt whose start was deferred.
     """
 
     def __init__(self, state: State, *, now: datetime, new_id: Callable[[], str] = ids.new_id) -> None:

@@ -21,7 +21,7 @@ _RESERVE: Final = 8 * 1024
 
 
 def cut(found: list[T], limit: int, place: Callable[[T], msgspec.Struct]) -> tuple[list[T], str | None]:
-    """Return at most ``limit`` items of what was found, which is one more if there is a next page, and its cursor."""
+    """Return a page and the cursor of the next one; with a next one, more than ``limit`` items were found."""
     items = found[:limit]
     return items, cursors.encode(place(items[-1])) if len(found) > limit else None
 
