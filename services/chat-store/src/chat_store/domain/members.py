@@ -11,6 +11,7 @@ from parley.contracts import limits
 from parley.contracts.resources import Role
 
 NO_USER: Final = "There is no such user."
+NO_INVITATION: Final = "There is no such invitation."
 
 
 def put(conversation: Conversation, user_id: str, member_id: str, role: Role) -> MemberRecord | InvitationRecord:
@@ -59,7 +60,7 @@ def accept(conversation: Conversation, user_id: str) -> MemberRecord:
         return member
     invitation = conversation.remove_invitation(user_id)
     if invitation is None:
-        raise NotFound("There is no such invitation.")
+        raise NotFound(NO_INVITATION)
     return conversation.put_member(
         MemberRecord(chat_id=conversation.chat.id, user_id=user_id, role=invitation.role, added_at=conversation.now)
     )

@@ -6,10 +6,10 @@ from faststream.nats import NatsRouter
 
 from chat_store.domain import cursors
 from chat_store.domain.cursors import BeforeKey, BeforeUsage
+from chat_store.domain.members import NO_USER
 from chat_store.errors import NotFound
 from chat_store.rpc import pages
 from chat_store.rpc.context import Store, page_size
-from chat_store.rpc.identity.api_keys import NO_USER
 from chat_store.rpc.routing import handles
 from chat_store.storage.administration import audit, directory, erasure
 from chat_store.storage.identity import users

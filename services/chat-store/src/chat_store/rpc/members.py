@@ -1,7 +1,5 @@
 """Requests about the members of a chat, and about invitations."""
 
-from typing import Final
-
 from faststream.nats import NatsRouter
 
 from chat_store.domain import members as rules
@@ -17,8 +15,6 @@ from parley.contracts import limits, rpc
 from parley.contracts.access import policy
 from parley.contracts.access.audit import AuditEvent, AuditKind
 from parley.contracts.resources import Member, Role
-
-NO_INVITATION: Final = "There is no such invitation."
 
 router = NatsRouter()
 
@@ -100,7 +96,7 @@ async def accept_invitation(request: rpc.AcceptInvitation, store: Store) -> rpc.
             audited=lambda member: _audited("member_accepted", request, request.user_id, role=member.role),
         )
     except NotFound as missing:
-        raise NotFound(NO_INVITATION) from missing
+        raise NotFound(rules.NO_INVITATION) from missing
     return rpc.MemberReply(member=await _resource(store, member))
 
 

@@ -16,8 +16,8 @@ from parley.contracts.resources import Message
 
 T = TypeVar("T")
 
-_RESERVE: Final = 8 * 1024
-"""Bytes of a reply that are neither messages nor the chat."""
+MAX_BYTES: Final = limits.MAX_REPLY_BYTES - 8 * 1024
+"""Bytes of the messages and the chat in a reply; the rest is for what it has besides."""
 
 
 def cut(found: list[T], limit: int, place: Callable[[T], msgspec.Struct]) -> tuple[list[T], str | None]:
@@ -54,7 +54,7 @@ async def newest(
         used: Bytes of the reply that are used already.
         completions: Include what prompts ask for in addition to text.
     """
-    budget = limits.MAX_REPLY_BYTES - _RESERVE - used
+    budget = MAX_BYTES - used
     found = await messages.list_messages(
         connection, chat_id, before=before, limit=limit, max_bytes=budget, completions=completions
     )
@@ -79,4 +79,4 @@ async def newest(
 
 def fits(messages: list[Message], *, used: int) -> bool:
     """Whether the messages fit into a reply, as JSON."""
-    return len(msgspec.json.encode(messages)) <= limits.MAX_REPLY_BYTES - _RESERVE - used
+    return len(msgspec.json.encode(messages)) <= MAX_BYTES - used

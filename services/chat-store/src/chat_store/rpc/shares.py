@@ -8,16 +8,15 @@ from faststream.nats import NatsRouter
 
 from chat_store.domain.conversation import check_role
 from chat_store.errors import Conflict, Invalid, NotFound
+from chat_store.rpc import pages
 from chat_store.rpc.context import Store, check_ids
 from chat_store.rpc.routing import handles
 from chat_store.storage import members, shares
 from chat_store.storage.administration import audit
-from parley.contracts import ids, limits, rpc
+from parley.contracts import ids, rpc
 
 NO_LINK: Final = "There is no such link."
 _PAGE: Final = 200
-_RESERVE: Final = 8 * 1024
-"""Bytes of a reply in addition to its messages."""
 
 router = NatsRouter()
 
@@ -75,7 +74,7 @@ async def get_shared(request: rpc.GetShared, store: Store) -> rpc.SharedReply:
             return rpc.SharedReply(title=link.title, items=[], next=None)
         if link.live and link.tip_id is not None:
             tip_id = await shares.newest_below(connection, link.chat_id, link.tip_id)
-        budget = limits.MAX_REPLY_BYTES - _RESERVE
+        budget = pages.MAX_BYTES
         found = await shares.branch_page(
             connection, link.chat_id, tip_id, after=request.after or 0, limit=_PAGE, max_bytes=budget
         )

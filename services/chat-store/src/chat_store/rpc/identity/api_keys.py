@@ -6,6 +6,7 @@ from typing import Final
 
 from faststream.nats import NatsRouter
 
+from chat_store.domain.members import NO_USER
 from chat_store.errors import Conflict, Invalid, NotFound
 from chat_store.rpc.context import Store
 from chat_store.rpc.identity.sessions import require_enabled
@@ -30,7 +31,6 @@ from parley.contracts.access.identity import (
 from parley.contracts.requests import Done
 
 NO_KEY: Final = "There is no such API key."
-NO_USER: Final = "There is no such user."
 
 router = NatsRouter()
 
