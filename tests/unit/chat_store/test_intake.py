@@ -2,19 +2,18 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import cast
 
 import msgspec
 import pytest
 from msgspec.structs import replace
-from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 
 from chat_store.errors import Unavailable
+from chat_store.events.context import EventContext
 from chat_store.events.processing import REPLAY_BATCH, Intake, Unreadable, decode
-from chat_store.events.publisher import Publisher
 from chat_store.events.subscribers import submit
-from chat_store.storage.pool import Database
 from chat_store.storage.transactions import Command, Outcome
 from parley.contracts import ids
 from parley.contracts.completion import CompletionRequest, WhenBusy
@@ -74,12 +73,10 @@ def intake() -> Intake[PromptSubmitted]:
         return set()
 
     return Intake(
+        cast(EventContext, SimpleNamespace(publisher=CountingPublisher())),
         CHAT_STORE_PROMPTS,
         kind=PromptSubmitted,
         command=submit,
-        js=cast(JetStreamContext, None),
-        publisher=cast(Publisher, CountingPublisher()),
-        database=cast(Database, None),  # nothing is rejected
         refusals=refusals,
     )
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import asyncpg
 import pytest
 
 from chat_store.domain.conversation import Changes
 from chat_store.errors import is_outage
+from chat_store.events.context import EventContext
 from chat_store.events.processing import Intake
 from chat_store.storage import changes, transactions
 from chat_store.storage.transactions import Command, Interrupted
@@ -58,12 +60,10 @@ async def test_what_was_written_before_an_outage_is_announced_at_once() -> None:
             announced.extend(changes)
 
     intake: Intake[PromptSubmitted] = Intake(
+        cast(EventContext, SimpleNamespace(publisher=Publisher())),
         CHAT_STORE_PROMPTS,
         kind=PromptSubmitted,
         command=lambda event, trace, refused: COMMANDS[0],
-        js=None,  # type: ignore[arg-type]
-        publisher=Publisher(),  # type: ignore[arg-type]
-        database=None,  # type: ignore[arg-type]
     )
     with pytest.raises(asyncpg.ConnectionDoesNotExistError):
         await intake._run(COMMANDS, lambda commands: transactions.execute(None, commands))  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from faststream.nats import NatsRouter
 from nats.aio.client import Client
 
 from chat_store.errors import CannotServe, SchemaTooOld, Unavailable, describe, is_outage
+from chat_store.events.context import EventContext
 from chat_store.events.leadership import Leader, lead_whenever_possible
 from chat_store.events.publisher import Publisher
 from chat_store.events.quotas import Quotas
@@ -165,16 +166,14 @@ class ChatStore:
         js = nc.jetstream()
         publisher = Publisher(nc, js, database, Starter(database, settings.answers_per_user))
         quotas = Quotas(database, settings.limits)
-        prompts = Prompts(nc, js, database, publisher, quotas, batch=settings.prompt_batch, grace=grace)
-        finished = Finished(nc, js, database, publisher, quotas.limits, batch=settings.prompt_batch, grace=grace)
-        advisories = Advisories(nc, js, database, publisher, grace=grace)
+        context = EventContext(nc=nc, js=js, database=database, publisher=publisher, quotas=quotas, grace=grace)
+        prompts = Prompts(context, batch=settings.prompt_batch)
+        finished = Finished(context, batch=settings.prompt_batch)
+        advisories = Advisories(context)
 
         async def sweep(_: Leader) -> None:
             sweeper = Sweeper(
-                nc,
-                js,
-                database,
-                publisher,
+                context,
                 finished,
                 orphan_after=settings.orphan_after,
                 forget_guests_after=_days(settings.forget_guests_after),

@@ -18,7 +18,6 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 from nats.aio.msg import Msg
-from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 
 from chat_store import metrics
@@ -33,9 +32,8 @@ from chat_store.domain.rejections import (
     Rejection,
 )
 from chat_store.errors import is_outage
-from chat_store.events.publisher import Publisher
+from chat_store.events.context import EventContext
 from chat_store.storage.messages import add_rejections
-from chat_store.storage.pool import Database
 from chat_store.storage.transactions import Command, Interrupted, Outcome
 from parley.contracts import ids
 from parley.contracts.decoding import MAX_NESTING, UNDECODABLE, nests_too_deeply
@@ -112,28 +110,23 @@ class Intake(Generic[E]):
         kind: The event.
         command: Makes the command that carries an event out, given its ``traceparent`` and whether it is refused; it
             returns a word for the metrics.
-        database: Stores that prompts were rejected, before that is published and they are acknowledged.
         refusals: Counts prompts within the limits of their users; returns the ids of the refused events.
     """
 
     def __init__(
         self,
+        context: EventContext,
         spec: ConsumerSpec,
         *,
         kind: type[E],
         command: Callable[[E, str | None, bool], Command[str]],
-        js: JetStreamContext,
-        publisher: Publisher,
-        database: Database,
         refusals: Callable[[Sequence[E]], Awaitable[set[str]]] | None = None,
     ) -> None:
+        self._context = context
         self._spec = spec
         self._kind: type[E] = kind
         self._make: Callable[[E, str | None, bool], Command[str]] = command
         self._refusals: Callable[[Sequence[E]], Awaitable[set[str]]] | None = refusals
-        self._js = js
-        self._publisher = publisher
-        self._database = database
         # From the start at zero: the first one raises an alert, too.
         metrics.EVENTS.labels(spec.name, "dead_letter")
 
@@ -185,7 +178,7 @@ class Intake(Generic[E]):
     async def _replay_part(self, part: list[_Item[RawStreamMsg, E]], execute: Execute) -> int:
         try:
             outcome = await self._run([item.command for item in part], execute)
-            await self._publisher.announce(outcome.changes)
+            await self._context.publisher.announce(outcome.changes)
             await self._reject_dropped(part, outcome)
         except Exception as error:
             if is_outage(error):
@@ -201,7 +194,7 @@ class Intake(Generic[E]):
         try:
             return await execute(commands)
         except Interrupted as interrupted:
-            await self._publisher.announce(interrupted.changes)
+            await self._context.publisher.announce(interrupted.changes)
             raise interrupted.error from None
 
     async def _handle_part(self, part: list[_Item[Msg, E]], execute: Execute) -> None:
@@ -221,7 +214,7 @@ class Intake(Generic[E]):
         outcome = await self._run([item.command for item in part], execute)
         metrics.BATCH_SECONDS.labels(self._spec.name).observe(time.perf_counter() - began)
         metrics.BATCH_SIZE.labels(self._spec.name).observe(len(part))
-        await self._publisher.announce(outcome.changes, traces=self._traces(part, outcome, began_at))
+        await self._context.publisher.announce(outcome.changes, traces=self._traces(part, outcome, began_at))
         await self._reject_dropped(part, outcome)
         now = datetime.now(UTC)
         for (message, event, command), result in zip(part, outcome.results, strict=True):
@@ -250,9 +243,10 @@ class Intake(Generic[E]):
             await self._reject(rejections)
 
     async def _reject(self, rejections: Sequence[Rejection]) -> None:
-        async with self._database.connection() as connection:
+        """Store that prompts were rejected, and publish it; they are acknowledged afterwards."""
+        async with self._context.database.connection() as connection:
             await add_rejections(connection, rejections, now=datetime.now(UTC))
-        await self._publisher.reject(rejections)
+        await self._context.publisher.reject(rejections)
 
     def _traces(self, part: list[_Item[Msg, E]], outcome: Outcome[str], began_at: int) -> dict[str, dict[str, str]]:
         """Trace the handling of each event, in the trace of its prompt.
@@ -285,7 +279,7 @@ class Intake(Generic[E]):
 
     async def _dead_letter(self, message: Msg, reason: str) -> None:
         try:
-            await dead_letters.publish(self._js, consumer=self._spec.name, message=message, reason=reason)
+            await dead_letters.publish(self._context.js, consumer=self._spec.name, message=message, reason=reason)
         except (BusUnavailable, *TRANSIENT_ERRORS) as error:
             log.warning("A dead letter could not be kept yet: %r", error, extra={"consumer": self._spec.name})
             await nak_all([message], delay=5.0)

@@ -13,7 +13,6 @@ from typing import Final
 
 import msgspec
 import nats.js.errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
@@ -22,12 +21,10 @@ from chat_store.domain import generations, prompts
 from chat_store.domain.conversation import Conversation
 from chat_store.domain.limits import NO_LIMITS, Limits
 from chat_store.errors import describe, is_outage
+from chat_store.events.context import EventContext
 from chat_store.events.leadership import Leader
 from chat_store.events.processing import Execute, Intake
-from chat_store.events.publisher import Publisher
-from chat_store.events.quotas import Quotas
 from chat_store.storage import transactions
-from chat_store.storage.pool import Database
 from chat_store.storage.transactions import Command, Outcome
 from parley.contracts import subjects
 from parley.contracts.decoding import UNDECODABLE
@@ -83,29 +80,16 @@ def finish(event: GenerationFinished, _traceparent: str | None, _refused: bool, 
 class Prompts:
     """``prompt.submitted``: stored by the leader, in the stream's order, many in one transaction."""
 
-    def __init__(
-        self,
-        nc: Client,
-        js: JetStreamContext,
-        database: Database,
-        publisher: Publisher,
-        quotas: Quotas,
-        *,
-        batch: int,
-        grace: float,
-    ) -> None:
-        self._js = js
-        self._grace = grace
+    def __init__(self, context: EventContext, *, batch: int) -> None:
+        self._context = context
         self._delivered = 0  # the consumer's number of the newest delivery that is dealt with
-        self.pull = PullConsumer(nc, CHAT_STORE_PROMPTS, batch=batch)
+        self.pull = PullConsumer(context.nc, CHAT_STORE_PROMPTS, batch=batch)
         self._intake = Intake(
+            context,
             CHAT_STORE_PROMPTS,
             kind=PromptSubmitted,
-            command=functools.partial(submit, limits=quotas.limits),
-            js=js,
-            publisher=publisher,
-            database=database,
-            refusals=quotas.refusals,
+            command=functools.partial(submit, limits=context.quotas.limits),
+            refusals=context.quotas.refusals,
         )
 
     async def run(self, leader: Leader) -> None:
@@ -121,7 +105,9 @@ class Prompts:
                 try:
                     if not self._come_next(messages):
                         await self._catch_up(leader.execute)
-                    await finish_despite_cancellation(self._intake.handle(messages, leader.execute), self._grace)
+                    await finish_despite_cancellation(
+                        self._intake.handle(messages, leader.execute), self._context.grace
+                    )
                     self._delivered = messages[-1].metadata.sequence.consumer
                 finally:
                     await nak_all(messages)
@@ -157,17 +143,17 @@ class Prompts:
             await asyncio.sleep(OUTAGE_RETRY_DELAY)
         if unacknowledged:
             log.info("Carrying out %d prompts that were delivered and not acknowledged", len(unacknowledged))
-            await finish_despite_cancellation(self._intake.replay(unacknowledged, execute), self._grace)
+            await finish_despite_cancellation(self._intake.replay(unacknowledged, execute), self._context.grace)
 
     async def _unacknowledged(self) -> list[RawStreamMsg]:
-        info = await self._js.consumer_info(CHAT.name, CHAT_STORE_PROMPTS.name)
+        info = await self._context.js.consumer_info(CHAT.name, CHAT_STORE_PROMPTS.name)
         if info.ack_floor is None or info.delivered is None:
             return []
         self._delivered = info.delivered.consumer_seq
         if not info.num_ack_pending:
             return []
         return await stored_between(
-            self._js, subjects.ANY_PROMPT_SUBMITTED, info.ack_floor.stream_seq, info.delivered.stream_seq
+            self._context.js, subjects.ANY_PROMPT_SUBMITTED, info.ack_floor.stream_seq, info.delivered.stream_seq
         )
 
 
@@ -191,27 +177,14 @@ async def stored_between(
 class Finished:
     """``generation.finished``: by every replica; the order does not matter, as one generation of a chat is active."""
 
-    def __init__(
-        self,
-        nc: Client,
-        js: JetStreamContext,
-        database: Database,
-        publisher: Publisher,
-        limits: Limits,
-        *,
-        batch: int,
-        grace: float,
-    ) -> None:
-        self._database = database
-        self._grace = grace
-        self.pull = PullConsumer(nc, CHAT_STORE_FINISHED, batch=batch)
+    def __init__(self, context: EventContext, *, batch: int) -> None:
+        self._context = context
+        self.pull = PullConsumer(context.nc, CHAT_STORE_FINISHED, batch=batch)
         self._intake = Intake(
+            context,
             CHAT_STORE_FINISHED,
             kind=GenerationFinished,
-            command=functools.partial(finish, limits=limits),
-            js=js,
-            publisher=publisher,
-            database=database,
+            command=functools.partial(finish, limits=context.quotas.limits),
         )
 
     async def run(self) -> None:
@@ -222,7 +195,7 @@ class Finished:
                 if not messages:
                     continue
                 try:
-                    await finish_despite_cancellation(self._until_handled(messages), self._grace)
+                    await finish_despite_cancellation(self._until_handled(messages), self._context.grace)
                 finally:
                     await nak_all(messages)
         finally:
@@ -254,7 +227,7 @@ class Finished:
         return await self._intake.replay(ends, self._execute)
 
     async def _execute(self, commands: Sequence[Command[str]]) -> Outcome[str]:
-        async with self._database.connection() as connection:
+        async with self._context.database.connection() as connection:
             return await transactions.execute(connection, commands)
 
 
@@ -269,14 +242,9 @@ class _Advisory(msgspec.Struct, frozen=True):
 class Advisories:
     """Requests that used up their deliveries: asked for again, a few times, and then failed."""
 
-    def __init__(
-        self, nc: Client, js: JetStreamContext, database: Database, publisher: Publisher, *, grace: float
-    ) -> None:
-        self._js = js
-        self._database = database
-        self._publisher = publisher
-        self._grace = grace
-        self.pull = PullConsumer(nc, CHAT_STORE_ADVISORIES, batch=16)
+    def __init__(self, context: EventContext) -> None:
+        self._context = context
+        self.pull = PullConsumer(context.nc, CHAT_STORE_ADVISORIES, batch=16)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -284,7 +252,7 @@ class Advisories:
             while True:
                 messages = await self.pull.next_batch()
                 for message in messages:
-                    await finish_despite_cancellation(self._handle(message), self._grace)
+                    await finish_despite_cancellation(self._handle(message), self._context.grace)
         finally:
             await self.pull.close()
 
@@ -306,23 +274,21 @@ class Advisories:
             log.warning("A message used up its deliveries", extra={"consumer": advisory.consumer})
             return
         try:
-            stored = await self._js.get_msg(CHAT.name, seq=advisory.stream_seq)
+            stored = await self._context.js.get_msg(CHAT.name, seq=advisory.stream_seq)
             request = msgspec.json.decode(stored.data or b"", type=GenerationRequested)
         except (nats.js.errors.NotFoundError, *UNDECODABLE):
             return
-        await again_or_fail(self._database, self._publisher, request.chat_id, request.generation_id, request.request)
+        await again_or_fail(self._context, request.chat_id, request.generation_id, request.request)
 
 
-async def again_or_fail(
-    database: Database, publisher: Publisher, chat_id: str, generation_id: str, request: int
-) -> None:
+async def again_or_fail(context: EventContext, chat_id: str, generation_id: str, request: int) -> None:
     """Carry out :func:`chat_store.domain.generations.request_again`."""
     command = Command(
         chat_id=chat_id,
         run=lambda conversation: generations.request_again(conversation, generation_id, request=request),
         ends=True,
-        defers=publisher.starter.defers,
+        defers=context.publisher.starter.defers,
     )
-    async with database.connection() as connection:
+    async with context.database.connection() as connection:
         outcome = await transactions.execute(connection, [command])
-    await publisher.announce(outcome.changes)
+    await context.publisher.announce(outcome.changes)

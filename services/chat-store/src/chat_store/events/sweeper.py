@@ -27,21 +27,18 @@ from typing import Final
 
 import msgspec
 import nats.js.errors
-from nats.aio.client import Client
-from nats.js import JetStreamContext
 
 from chat_store import metrics
 from chat_store.domain.records import GenerationRecord
 from chat_store.errors import is_outage
 from chat_store.events.audit import AuditPublisher
+from chat_store.events.context import EventContext
 from chat_store.events.erasure import Eraser
 from chat_store.events.orphans import Absence, Orphans
-from chat_store.events.publisher import Publisher
 from chat_store.events.purge import Purger
 from chat_store.events.subscribers import Finished, again_or_fail, stored_between
 from chat_store.storage import chats, generations, limits, messages
 from chat_store.storage.identity import sessions, users
-from chat_store.storage.pool import Database
 from parley.contracts import subjects
 from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.events import GenerationFinished
@@ -122,28 +119,22 @@ class Sweeper:
 
     def __init__(
         self,
-        nc: Client,
-        js: JetStreamContext,
-        database: Database,
-        publisher: Publisher,
+        context: EventContext,
         finished: Finished,
         *,
         orphan_after: float,
         forget_guests_after: timedelta | None,
         retention: timedelta | None,
     ) -> None:
-        self._nc = nc
-        self._js = js
-        self._database = database
-        self._publisher = publisher
+        self._context = context
         self._finished = finished
         self._orphan_after = orphan_after
         self._forget_guests_after = forget_guests_after
-        self._purger = Purger(js, database)
-        self._eraser = Eraser(js, database, publisher, retention=retention)
-        self._audit = AuditPublisher(js, database)
+        self._purger = Purger(context.js, context.database)
+        self._eraser = Eraser(context.js, context.database, context.publisher, retention=retention)
+        self._audit = AuditPublisher(context.js, context.database)
         self._owner_check = min(MAX_OWNER_CHECK, orphan_after / 4)
-        self._orphans = Orphans(nc)
+        self._orphans = Orphans(context.nc)
         self._absences: dict[str, Absence] = {}
         self._unacknowledged_ends = UnacknowledgedEnds()
 
@@ -178,24 +169,24 @@ class Sweeper:
 
     async def _urgent(self) -> None:
         now = datetime.now(UTC)
-        async with self._database.connection() as connection:
+        async with self._context.database.connection() as connection:
             stopping = await generations.stopping(connection, deleted_after=now - STOP_DELETED_FOR)
             lost = await generations.unpublished(connection, before=now - UNPUBLISHED_AFTER, limit=BATCH)
             oldest = await generations.oldest_request(connection)
         metrics.OLDEST_REQUEST.set(0.0 if oldest is None else max(0.0, (now - oldest).total_seconds()))
         for generation_id in stopping:
-            await self._publisher.signal_stop(generation_id)
-        if lost and self._nc.is_connected:
+            await self._context.publisher.signal_stop(generation_id)
+        if lost and self._context.nc.is_connected:
             metrics.SWEPT.labels("request_published").inc(len(lost))
-            await self._publisher.request(lost)
+            await self._context.publisher.request(lost)
 
     async def _waiting(self) -> None:
         """Start the prompts that wait for no answer of their chat: a crash, or the limit was raised or removed."""
-        for user_id in await self._publisher.starter.waiting():
-            await self._publisher.start_waiting(user_id)
+        for user_id in await self._context.publisher.starter.waiting():
+            await self._context.publisher.start_waiting(user_id)
 
     async def _forget(self) -> None:
-        async with self._database.connection() as connection:
+        async with self._context.database.connection() as connection:
             now = datetime.now(UTC)
             await chats.forget_deleted(connection, before=now - KEEP_DELETED_FOR)
             await messages.forget_rejected(connection, before=now - KEEP_REJECTED_FOR)
@@ -210,7 +201,7 @@ class Sweeper:
 
     async def _owners(self) -> None:
         now = datetime.now(UTC)
-        async with self._database.connection() as connection:
+        async with self._context.database.connection() as connection:
             active = await generations.active_since(
                 connection,
                 claimed_before=now - CLAIMED_FOR,
@@ -221,8 +212,8 @@ class Sweeper:
         self._absences = {key: value for key, value in self._absences.items() if key in known}
         if not suspects:
             return
-        consumer = await self._js.consumer_info(CHAT.name, LLM_WORKER_REQUESTS.name)
-        last = (await self._js.stream_info(CHAT.name)).state.last_seq
+        consumer = await self._context.js.consumer_info(CHAT.name, LLM_WORKER_REQUESTS.name)
+        last = (await self._context.js.stream_info(CHAT.name)).state.last_seq
         delivered = consumer.delivered.stream_seq if consumer.delivered is not None else 0
         for suspect in suspects:
             generation = suspect.generation
@@ -249,7 +240,7 @@ class Sweeper:
     async def _ended_in_stream(self, generation: GenerationRecord) -> bool:
         """Whether the end of this attempt lies in the stream; then it is carried out."""
         try:
-            stored = await self._js.get_last_msg(CHAT.name, subjects.generation_finished(generation.chat_id))
+            stored = await self._context.js.get_last_msg(CHAT.name, subjects.generation_finished(generation.chat_id))
             event = msgspec.json.decode(stored.data or b"", type=GenerationFinished)
         except (nats.js.errors.NotFoundError, *UNDECODABLE):
             return False
@@ -260,14 +251,14 @@ class Sweeper:
 
     async def _ends(self) -> None:
         """Carry out the ends that were delivered to somebody and have not been acknowledged for a while."""
-        info = await self._js.consumer_info(CHAT.name, CHAT_STORE_FINISHED.name)
+        info = await self._context.js.consumer_info(CHAT.name, CHAT_STORE_FINISHED.name)
         if not info.num_ack_pending or info.ack_floor is None or info.delivered is None:
             self._unacknowledged_ends = UnacknowledgedEnds()
             return
         span = self._unacknowledged_ends.overdue(info.ack_floor.stream_seq, info.delivered.stream_seq, time.monotonic())
         if span is None:
             return
-        ends = await stored_between(self._js, subjects.ANY_GENERATION_FINISHED, *span, limit=ENDS_BATCH)
+        ends = await stored_between(self._context.js, subjects.ANY_GENERATION_FINISHED, *span, limit=ENDS_BATCH)
         found = await self._finished.replay(ends)
         if found:
             log.warning("Carried out %d ends of answers that were delivered and not acknowledged", found)
@@ -280,4 +271,4 @@ class Sweeper:
         log.warning("Requesting an answer again: %s", kind.replace("_", " "), extra={"generation_id": generation.id})
         metrics.SWEPT.labels(kind).inc()
         self._absences.pop(generation.id, None)
-        await again_or_fail(self._database, self._publisher, generation.chat_id, generation.id, generation.request)
+        await again_or_fail(self._context, generation.chat_id, generation.id, generation.request)
