@@ -5,10 +5,9 @@ import logging
 from typing import Final
 
 import msgspec
-from nats.js import JetStreamContext
 
+from chat_store.events.context import EventContext
 from chat_store.storage.administration import audit
-from chat_store.storage.pool import Database
 from parley.contracts import subjects
 from parley.contracts.access.audit import AuditEvent
 from parley.runtime.nats.errors import TRANSIENT_ERRORS, BusUnavailable
@@ -23,18 +22,17 @@ DEADLINE: Final = 5.0
 class AuditPublisher:
     """At least once, deduplicated by the event's id within the stream's window."""
 
-    def __init__(self, js: JetStreamContext, database: Database) -> None:
-        self._js = js
-        self._database = database
+    def __init__(self, context: EventContext) -> None:
+        self._context = context
 
     async def publish(self) -> None:
         """Publish what the outbox has. What fails stays there."""
         while True:
-            async with self._database.connection() as connection:
+            async with self._context.database.connection() as connection:
                 events = await audit.unpublished(connection, limit=BATCH)
             stored = [one for one in await asyncio.gather(*map(self._publish, events)) if one is not None]
             if stored:
-                async with self._database.connection() as connection:
+                async with self._context.database.connection() as connection:
                     await audit.published(connection, stored)
             if len(stored) < BATCH:
                 return
@@ -42,7 +40,7 @@ class AuditPublisher:
     async def _publish(self, event: AuditEvent) -> str | None:
         try:
             await publish_durable_raw(
-                self._js, subjects.audit(event.kind), msgspec.json.encode(event), event.id, deadline=DEADLINE
+                self._context.js, subjects.audit(event.kind), msgspec.json.encode(event), event.id, deadline=DEADLINE
             )
         except (BusUnavailable, *TRANSIENT_ERRORS) as error:
             log.warning("An audit event could not be published yet: %s", error, extra={"event_id": event.id})

@@ -130,9 +130,9 @@ class Sweeper:
         self._finished = finished
         self._orphan_after = orphan_after
         self._forget_guests_after = forget_guests_after
-        self._purger = Purger(context.js, context.database)
-        self._eraser = Eraser(context.js, context.database, context.publisher, retention=retention)
-        self._audit = AuditPublisher(context.js, context.database)
+        self._purger = Purger(context)
+        self._eraser = Eraser(context, retention=retention)
+        self._audit = AuditPublisher(context)
         self._owner_check = min(MAX_OWNER_CHECK, orphan_after / 4)
         self._orphans = Orphans(context.nc)
         self._absences: dict[str, Absence] = {}
