@@ -98,9 +98,7 @@ async def _execute(connection: Connection, commands: Sequence[Command[R]], writt
 
 
 async def _decide(
-    connection: Connection,
-    pending: Sequence[tuple[int, Command[R]]],
-    results: list[R | None],
+    connection: Connection, pending: Sequence[tuple[int, Command[R]]], results: list[R | None]
 ) -> dict[str, Changes]:
     """Load, let the rules decide, and return what is to be written, by chat."""
     states = await changes.load_states(

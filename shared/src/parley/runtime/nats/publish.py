@@ -11,13 +11,7 @@ from nats.js import JetStreamContext
 from nats.js.api import PubAck
 
 from parley.contracts import subjects
-from parley.contracts.events import (
-    Event,
-    GenerationFinished,
-    GenerationRequested,
-    GenerationSegment,
-    PromptSubmitted,
-)
+from parley.contracts.events import Event, GenerationFinished, GenerationRequested, GenerationSegment, PromptSubmitted
 from parley.runtime import tracing
 from parley.runtime.backoff import Backoff
 from parley.runtime.nats.errors import TRANSIENT_ERRORS, BusUnavailable

@@ -50,9 +50,7 @@ async def require(
     await until_migrated(check, NotProvisioned, seconds=wait)
 
 
-async def until_migrated(
-    check: Callable[[], Awaitable[None]], not_yet: type[Exception] | tuple[type[Exception], ...], *, seconds: float
-) -> None:
+async def until_migrated(check: Callable[[], Awaitable[None]], not_yet: type[Exception], *, seconds: float) -> None:
     """Return when ``check`` passes; while it raises ``not_yet``, check again for ``seconds``, then raise that."""
     ends = time.monotonic() + seconds
     warned = False

@@ -191,10 +191,7 @@ async def end_provider_sessions(request: EndProviderSessions, store: Store) -> D
         if not await sessions.use_logout_token(connection, token_digest, expires_at=request.expires_at):
             raise Conflict("This logout token was used before.")
         ended = await sessions.end_provider_sessions(
-            connection,
-            request.issuer,
-            subject=request.provider_subject,
-            provider_session=request.provider_session,
+            connection, request.issuer, subject=request.provider_subject, provider_session=request.provider_session
         )
         await audit.record(
             connection,
