@@ -193,7 +193,7 @@ class ChatStore:
         log.info("chat-store is ready")
         try:
             await self._until_stopped(stop, consuming)
-            # Consumers first: their messages are committed or given back while requests are still served.
+            # Consumers first: their messages get an ack or a nak while requests are still served.
             for task in consuming:
                 task.cancel()
             _, late = await asyncio.wait(consuming, timeout=2 * grace)

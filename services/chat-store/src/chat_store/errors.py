@@ -56,7 +56,7 @@ class ModelNotAllowed(Forbidden):
 
 
 class Conflict(StoreError):
-    """Not in the state that it is in now."""
+    """The current state does not allow the request."""
 
     code = "conflict"
 
@@ -87,7 +87,7 @@ class LimitReached(TooMany):
 
 
 class TooManySearches(TooMany):
-    """One user's searches wait for each other."""
+    """Too many searches of one user wait for each other."""
 
     message = "Your other searches have not ended yet. Wait for them, then search again."
     retry_after = 1.0
@@ -112,7 +112,7 @@ class SearchTooSlow(StoreError):
 
 
 class SearchCancelled(StoreError):
-    """Whoever searched does not wait for the answer any more."""
+    """The caller has cancelled the search."""
 
     code = "too_many"
     message = "The search was cancelled."
@@ -127,7 +127,7 @@ class Unavailable(StoreError):
 
 
 class Contended(StoreError):
-    """Others changed the chat again and again."""
+    """The chat was changed concurrently during every try."""
 
     code = "unavailable"
     message = "The chat is busy. Try again in a moment."

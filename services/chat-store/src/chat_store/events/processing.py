@@ -1,11 +1,11 @@
 """From messages of a durable consumer to one transaction, and back to acknowledgements.
 
 At least once, in the stream's order: decode, run the batch in one transaction, announce, acknowledge. Handling is
-idempotent. A batch that fails through the fault of one event is gone through one by one, so that the one blocks nobody:
+idempotent. The events of a batch that fails are handled one by one, so that one event blocks no other:
 
 - an event that does not decode, or is of a future version: dead letter, at once;
-- an event that fails although Postgres works: given back, and a dead letter after :data:`MAX_FAILURES` deliveries;
-- Postgres is away: nobody's fault; the error goes to the caller, nothing is acknowledged.
+- an event that fails although Postgres works: nak, and a dead letter after :data:`MAX_FAILURES` deliveries;
+- any event while Postgres is away: the error is raised, and nothing is acknowledged.
 """
 
 import contextlib
@@ -131,7 +131,7 @@ class Intake(Generic[E]):
         metrics.EVENTS.labels(spec.name, "dead_letter")
 
     async def handle(self, messages: Sequence[Msg], execute: Execute) -> None:
-        """Handle a batch; afterwards each message is acknowledged, given back, or a dead letter.
+        """Handle a batch; afterwards each message has an ack or a nak, or is a dead letter.
 
         Raises:
             Exception: Postgres is away (:func:`is_outage`); what is not acknowledged is still the caller's.

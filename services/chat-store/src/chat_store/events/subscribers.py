@@ -93,7 +93,7 @@ class Prompts:
         )
 
     async def run(self, leader: Leader) -> None:
-        """Take prompts in while ``leader`` leads. Raises: Exception: Postgres is away."""
+        """Handle prompts while ``leader`` leads. Raises: Exception: Postgres is away."""
         await self._catch_up(leader.execute)
         try:
             while True:
@@ -115,18 +115,18 @@ class Prompts:
             await self.pull.close()
 
     def _come_next(self, messages: list[Msg]) -> bool:
-        """Whether no delivery is missing before or between these: the consumer numbers them, and we alone take them.
+        """Whether no delivery is missing before or between these. The consumer numbers its deliveries.
 
-        A delivery is lost when the connection breaks under it, or when it goes to a leader before that was paused with
-        a request open.
+        A delivery is lost when the connection breaks, or when it goes to an earlier leader that was paused with a
+        request open.
         """
         numbers = [message.metadata.sequence.consumer for message in messages]
         return numbers == list(range(self._delivered + 1, self._delivered + 1 + len(numbers)))
 
     async def _catch_up(self, execute: Execute) -> None:
-        """Carry out first what was delivered and is not acknowledged, by whomever.
+        """Carry out the prompts that were delivered to any process and are not acknowledged.
 
-        The server gives those out again only when ``ack_wait`` has passed, and newer prompts of the same chats must not
+        The server redelivers them only when ``ack_wait`` has passed, and newer prompts of the same chats must not
         overtake them.
         """
         tries = 0
@@ -136,7 +136,7 @@ class Prompts:
                     unacknowledged = await self._unacknowledged()
                 break
             except TRANSIENT_ERRORS as error:
-                # A server that has just started does not know yet; that is no news.
+                # A server that has just started does not know yet, which is not worth a warning.
                 tries += 1
                 level = logging.WARNING if tries == UNACKNOWLEDGED_TRIES else logging.DEBUG
                 log.log(level, "Prompts wait until NATS reports which are unacknowledged: %r", error)

@@ -1,4 +1,4 @@
-"""Running searches so that they starve nobody: connections of their own, bounded in time and for each user."""
+"""Searches, with connections of their own, and limits of time and for each user."""
 
 import asyncio
 import logging
@@ -96,7 +96,7 @@ class Searches:
             TooManySearches: the user has others running.
             SearchesBusy: those of other users take all connections.
             SearchTooSlow: Postgres needed more than ``seconds``.
-            SearchCancelled: whoever asked does not wait any more.
+            SearchCancelled: the caller has cancelled the search.
         """
         task = asyncio.create_task(self._run(user_id, query, before, limit))
         if search_id is not None:
