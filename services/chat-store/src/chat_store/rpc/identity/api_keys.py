@@ -16,18 +16,8 @@ from chat_store.storage.identity import api_keys, users
 from chat_store.storage.identity.api_keys import MAX_KEYS
 from chat_store.storage.identity.users import EXTEND_AFTER
 from parley.contracts import ids
+from parley.contracts.access import identity
 from parley.contracts.access.audit import AuditEvent, AuditKind
-from parley.contracts.access.identity import (
-    ApiKeyList,
-    ApiKeyReply,
-    CreateApiKey,
-    ListApiKeys,
-    Principal,
-    PrincipalReply,
-    ResolveApiKey,
-    RevokeApiKey,
-    Revoked,
-)
 from parley.contracts.requests import Done
 
 NO_KEY: Final = "There is no such API key."
@@ -35,8 +25,8 @@ NO_KEY: Final = "There is no such API key."
 router = NatsRouter()
 
 
-@handles(router, ResolveApiKey)
-async def resolve_api_key(request: ResolveApiKey, store: Store) -> PrincipalReply:
+@handles(router, identity.ResolveApiKey)
+async def resolve_api_key(request: identity.ResolveApiKey, store: Store) -> identity.PrincipalReply:
     now = datetime.now(UTC)
     async with store.database.connection() as connection:
         stored = await api_keys.get_key(connection, request.prefix, now=now)
@@ -47,13 +37,13 @@ async def resolve_api_key(request: ResolveApiKey, store: Store) -> PrincipalRepl
         if key.last_used_at is None or now - key.last_used_at >= EXTEND_AFTER:
             await api_keys.use_key(connection, key.id, now=now)
             await users.see(connection, stored.user.id, now=now)
-    return PrincipalReply(
-        principal=Principal(user=stored.user, key_id=key.id, scopes=key.scopes, expires_at=key.expires_at)
+    return identity.PrincipalReply(
+        principal=identity.Principal(user=stored.user, key_id=key.id, scopes=key.scopes, expires_at=key.expires_at)
     )
 
 
-@handles(router, CreateApiKey)
-async def create_api_key(request: CreateApiKey, store: Store) -> ApiKeyReply:
+@handles(router, identity.CreateApiKey)
+async def create_api_key(request: identity.CreateApiKey, store: Store) -> identity.ApiKeyReply:
     if not ids.is_id(request.key_id):
         raise Invalid("A key's id is a UUID in lower case.")
     async with store.database.connection() as connection, connection.transaction():
@@ -71,18 +61,18 @@ async def create_api_key(request: CreateApiKey, store: Store) -> ApiKeyReply:
         stored = await api_keys.list_keys(connection, request.user_id)
     for key in stored:
         if (key.id, key.prefix) == (request.key_id, request.prefix):
-            return ApiKeyReply(key=key)
+            return identity.ApiKeyReply(key=key)
     raise Conflict("This key's id or prefix has been used.")
 
 
-@handles(router, ListApiKeys)
-async def list_api_keys(request: ListApiKeys, store: Store) -> ApiKeyList:
+@handles(router, identity.ListApiKeys)
+async def list_api_keys(request: identity.ListApiKeys, store: Store) -> identity.ApiKeyList:
     async with store.database.connection() as connection:
-        return ApiKeyList(items=await api_keys.list_keys(connection, request.user_id))
+        return identity.ApiKeyList(items=await api_keys.list_keys(connection, request.user_id))
 
 
-@handles(router, RevokeApiKey)
-async def revoke_api_key(request: RevokeApiKey, store: Store) -> Done:
+@handles(router, identity.RevokeApiKey)
+async def revoke_api_key(request: identity.RevokeApiKey, store: Store) -> Done:
     if not ids.is_id(request.key_id):
         return Done()
     async with store.database.connection() as connection, connection.transaction():
@@ -90,7 +80,7 @@ async def revoke_api_key(request: RevokeApiKey, store: Store) -> Done:
         if owner is not None:
             await audit.record(connection, _audited("key_revoked", owner, request.key_id, request.actor_id))
     if owner is not None:
-        await store.publisher.revoke(Revoked(user_id=owner, key_id=request.key_id))
+        await store.publisher.revoke(identity.Revoked(user_id=owner, key_id=request.key_id))
     return Done()
 
 
