@@ -26,15 +26,7 @@ from chat_store.settings import Settings
 from chat_store.storage import schema
 from chat_store.storage.pool import Database
 from chat_store.storage.searches import Searches
-from parley.contracts import subjects
-from parley.contracts.streams import (
-    ADVISORIES,
-    CHAT,
-    CHAT_STORE_ADVISORIES,
-    CHAT_STORE_FINISHED,
-    CHAT_STORE_PROMPTS,
-    DEAD_LETTERS,
-)
+from parley.contracts import streams, subjects
 from parley.runtime import tasks
 from parley.runtime.health import CannotListen, HealthServer
 from parley.runtime.nats import jetstream
@@ -62,8 +54,8 @@ ROUTERS: Final = (
 )
 
 _NEEDS: Final = Needs(
-    streams=(CHAT, DEAD_LETTERS, ADVISORIES),
-    consumers=(CHAT_STORE_PROMPTS, CHAT_STORE_FINISHED, CHAT_STORE_ADVISORIES),
+    streams=(streams.CHAT, streams.DEAD_LETTERS, streams.ADVISORIES),
+    consumers=(streams.CHAT_STORE_PROMPTS, streams.CHAT_STORE_FINISHED, streams.CHAT_STORE_ADVISORIES),
     publishes=(subjects.generation_requested(jetstream.NOBODY),),
 )
 _CHECK_INTERVAL: Final = 0.1

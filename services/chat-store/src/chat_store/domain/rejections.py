@@ -11,36 +11,48 @@ from parley.contracts.live import PromptRejected
 from parley.contracts.resources import Message, MessageError
 
 CHAT_NOT_FOUND: Final = "chat_not_found"
-NOT_A_MEMBER: Final = "not_a_member"
-READ_ONLY: Final = "read_only"
-ID_TAKEN: Final = "id_taken"
-EMPTY: Final = "empty"
 CHAT_BUSY: Final = "chat_busy"
 NOT_STORED: Final = "not_stored"
 
-_ERRORS: Final = (
-    MessageError(code=CHAT_NOT_FOUND, message="The chat does not exist any more.", retryable=False),
-    MessageError(code=NOT_A_MEMBER, message="You may not write to this chat any more.", retryable=False),
-    MessageError(code=READ_ONLY, message="You may read this chat, and not write to it.", retryable=False),
-    MessageError(code=ID_TAKEN, message="Another message has this id. Send this one with a new id.", retryable=False),
-    MessageError(
-        code=TOO_MANY_PROMPTS, message="You sent too many messages in a minute. Send it again.", retryable=True
-    ),
-    MessageError(code=EMPTY, message="The message is empty.", retryable=False),
-    MessageError(
-        code=CHAT_BUSY,
-        message="An answer is running in this chat. Send the message again when the answer has ended.",
-        retryable=True,
-    ),
-)
+_ERRORS: Final = {
+    error.code: error
+    for error in (
+        MessageError(code=CHAT_NOT_FOUND, message="The chat does not exist any more.", retryable=False),
+        MessageError(code="not_a_member", message="You may not write to this chat any more.", retryable=False),
+        MessageError(code="read_only", message="You may read this chat, and not write to it.", retryable=False),
+        MessageError(
+            code="id_taken", message="Another message has this id. Send this one with a new id.", retryable=False
+        ),
+        MessageError(
+            code=TOO_MANY_PROMPTS, message="You sent too many messages in a minute. Send it again.", retryable=True
+        ),
+        MessageError(code="empty", message="The message is empty.", retryable=False),
+        MessageError(
+            code=CHAT_BUSY,
+            message="An answer is running in this chat. Send the message again when the answer has ended.",
+            retryable=True,
+        ),
+    )
+}
 _NOT_STORED: Final = MessageError(
     code=NOT_STORED, message="The message could not be stored. Send it again with a new id.", retryable=True
 )
 
 
+def code_of(result: str | None) -> str | None:
+    """Return why a prompt was not stored; None: it was.
+
+    Args:
+        result: What :func:`chat_store.domain.prompts.submit` returned; None: there is no such chat.
+    """
+    if result is None:
+        return CHAT_NOT_FOUND
+    return result if result in _ERRORS else None
+
+
 def error_of(code: str) -> MessageError:
     """Return the error for the author. An unknown code is one of a newer version."""
-    return next((error for error in _ERRORS if error.code == code), _NOT_STORED)
+    return _ERRORS.get(code, _NOT_STORED)
 
 
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,16 +21,7 @@ from nats.aio.msg import Msg
 from nats.js.api import RawStreamMsg
 
 from chat_store import metrics
-from chat_store.domain.rejections import (
-    CHAT_BUSY,
-    CHAT_NOT_FOUND,
-    EMPTY,
-    ID_TAKEN,
-    NOT_A_MEMBER,
-    NOT_STORED,
-    READ_ONLY,
-    Rejection,
-)
+from chat_store.domain.rejections import NOT_STORED, Rejection, code_of
 from chat_store.errors import is_outage
 from chat_store.events.context import EventContext
 from chat_store.storage.messages import add_rejections
@@ -38,7 +29,6 @@ from chat_store.storage.transactions import Command, Interrupted, Outcome
 from parley.contracts import ids
 from parley.contracts.decoding import MAX_NESTING, UNDECODABLE, nests_too_deeply
 from parley.contracts.events import VERSION, GenerationFinished, PromptSubmitted
-from parley.contracts.limits import TOO_MANY_PROMPTS
 from parley.contracts.streams import ConsumerSpec
 from parley.runtime import tracing
 from parley.runtime.nats import dead_letters
@@ -58,10 +48,6 @@ E = TypeVar("E", PromptSubmitted, GenerationFinished)
 Execute = Callable[[Sequence[Command[str]]], Awaitable[Outcome[str]]]
 
 _NO_CHAT: Final = "no_chat"
-_CODES: Final = {_NO_CHAT: CHAT_NOT_FOUND} | {
-    code: code for code in (NOT_A_MEMBER, READ_ONLY, ID_TAKEN, TOO_MANY_PROMPTS, EMPTY, CHAT_BUSY)
-}
-"""Why a prompt was not stored, by what came of its command."""
 _NOTHING_NEW: Final = frozenset({"stale", "duplicate"})
 """What comes of the command of an event that was carried out before."""
 
@@ -222,10 +208,10 @@ class Intake(Generic[E]):
             metrics.EVENTS.labels(self._spec.name, word).inc()
             if isinstance(event, GenerationFinished) and word == event.outcome:
                 metrics.ENDED.labels(word).inc()
-            if word in _CODES:
+            if (code := code_of(result)) is not None:
                 log.info(
                     "Dropped an event: %s",
-                    _CODES[word].replace("_", " "),
+                    code.replace("_", " "),
                     extra={"consumer": self._spec.name, "chat_id": command.chat_id, "event_id": event.id},
                 )
             elif isinstance(event, PromptSubmitted) and word != "duplicate":
@@ -235,9 +221,9 @@ class Intake(Generic[E]):
     async def _reject_dropped(self, part: list[_Item[M, E]], outcome: Outcome[str]) -> None:
         """Reject the prompts that were not stored."""
         rejections = [
-            Rejection(prompt=item.event, code=_CODES[word])
+            Rejection(prompt=item.event, code=code)
             for item, result in zip(part, outcome.results, strict=True)
-            if isinstance(item.event, PromptSubmitted) and (word := result or _NO_CHAT) in _CODES
+            if isinstance(item.event, PromptSubmitted) and (code := code_of(result)) is not None
         ]
         if rejections:
             await self._reject(rejections)

@@ -26,16 +26,9 @@ from chat_store.events.leadership import Leader
 from chat_store.events.processing import Execute, Intake
 from chat_store.storage import transactions
 from chat_store.storage.transactions import Command, Outcome
-from parley.contracts import subjects
+from parley.contracts import streams, subjects
 from parley.contracts.decoding import UNDECODABLE
 from parley.contracts.events import GenerationFinished, GenerationRequested, PromptSubmitted
-from parley.contracts.streams import (
-    CHAT,
-    CHAT_STORE_ADVISORIES,
-    CHAT_STORE_FINISHED,
-    CHAT_STORE_PROMPTS,
-    LLM_WORKER_REQUESTS,
-)
 from parley.runtime import tasks
 from parley.runtime.nats.errors import TRANSIENT_ERRORS
 from parley.runtime.nats.pull import PullConsumer, keep_in_progress, nak_all
@@ -83,10 +76,10 @@ class Prompts:
     def __init__(self, context: EventContext, *, batch: int) -> None:
         self._context = context
         self._delivered = 0  # the consumer's number of the newest delivery that is dealt with
-        self.pull = PullConsumer(context.nc, CHAT_STORE_PROMPTS, batch=batch)
+        self.pull = PullConsumer(context.nc, streams.CHAT_STORE_PROMPTS, batch=batch)
         self._intake = Intake(
             context,
-            CHAT_STORE_PROMPTS,
+            streams.CHAT_STORE_PROMPTS,
             kind=PromptSubmitted,
             command=functools.partial(submit, limits=context.quotas.limits),
             refusals=context.quotas.refusals,
@@ -146,7 +139,7 @@ class Prompts:
             await finish_despite_cancellation(self._intake.replay(unacknowledged, execute), self._context.grace)
 
     async def _unacknowledged(self) -> list[RawStreamMsg]:
-        info = await self._context.js.consumer_info(CHAT.name, CHAT_STORE_PROMPTS.name)
+        info = await self._context.js.consumer_info(streams.CHAT.name, streams.CHAT_STORE_PROMPTS.name)
         if info.ack_floor is None or info.delivered is None:
             return []
         self._delivered = info.delivered.consumer_seq
@@ -164,7 +157,7 @@ async def stored_between(
     stored: list[RawStreamMsg] = []
     while after < last and (limit is None or len(stored) < limit):
         try:
-            message = await js.get_msg(CHAT.name, seq=after + 1, subject=subject, next=True)
+            message = await js.get_msg(streams.CHAT.name, seq=after + 1, subject=subject, next=True)
         except nats.js.errors.NotFoundError:
             break
         if message.seq is None or message.seq > last:
@@ -179,10 +172,10 @@ class Finished:
 
     def __init__(self, context: EventContext, *, batch: int) -> None:
         self._context = context
-        self.pull = PullConsumer(context.nc, CHAT_STORE_FINISHED, batch=batch)
+        self.pull = PullConsumer(context.nc, streams.CHAT_STORE_FINISHED, batch=batch)
         self._intake = Intake(
             context,
-            CHAT_STORE_FINISHED,
+            streams.CHAT_STORE_FINISHED,
             kind=GenerationFinished,
             command=functools.partial(finish, limits=context.quotas.limits),
         )
@@ -203,7 +196,7 @@ class Finished:
 
     async def _until_handled(self, messages: list[Msg]) -> None:
         level = logging.WARNING
-        heartbeat = asyncio.create_task(keep_in_progress(messages, every=CHAT_STORE_FINISHED.ack_wait / 3))
+        heartbeat = asyncio.create_task(keep_in_progress(messages, every=streams.CHAT_STORE_FINISHED.ack_wait / 3))
         try:
             while True:
                 try:
@@ -244,7 +237,7 @@ class Advisories:
 
     def __init__(self, context: EventContext) -> None:
         self._context = context
-        self.pull = PullConsumer(context.nc, CHAT_STORE_ADVISORIES, batch=16)
+        self.pull = PullConsumer(context.nc, streams.CHAT_STORE_ADVISORIES, batch=16)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -270,11 +263,11 @@ class Advisories:
             await nak_all([message], delay=5.0)
 
     async def _carry_out(self, advisory: _Advisory) -> None:
-        if advisory.stream != CHAT.name or advisory.consumer != LLM_WORKER_REQUESTS.name:
+        if advisory.stream != streams.CHAT.name or advisory.consumer != streams.LLM_WORKER_REQUESTS.name:
             log.warning("A message used up its deliveries", extra={"consumer": advisory.consumer})
             return
         try:
-            stored = await self._context.js.get_msg(CHAT.name, seq=advisory.stream_seq)
+            stored = await self._context.js.get_msg(streams.CHAT.name, seq=advisory.stream_seq)
             request = msgspec.json.decode(stored.data or b"", type=GenerationRequested)
         except (nats.js.errors.NotFoundError, *UNDECODABLE):
             return
