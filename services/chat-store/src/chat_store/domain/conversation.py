@@ -211,7 +211,6 @@ class Conversation:
             or self._invitations_changed
             or self._invitations_removed
             or self._rejections
-            or self.request is not None
             or self.stop_signal is not None
         )
         if not touched:
