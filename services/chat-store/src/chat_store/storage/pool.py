@@ -1,6 +1,7 @@
 """The connections to Postgres: how one is made, and a pool of them with bounded waiting."""
 
 import asyncio
+import functools
 import logging
 import secrets
 from collections.abc import AsyncIterator, Mapping
@@ -66,7 +67,7 @@ async def connect(url: str, *, command_timeout: float | None = None, settings: M
     return connection
 
 
-async def _configure(connection: Session, settings: Mapping[str, str]) -> None:
+async def _configure(connection: Connection, settings: Mapping[str, str]) -> None:
     """Set what a session needs, by statements: a pooler takes few of them when a connection begins."""
     # What is set for the role or the database is meant for people: here each statement has its timeout, and each wait.
     # The first is sent alone: a timeout that is set when a message begins holds for all of that message.
@@ -139,7 +140,7 @@ class Database:
                 timeout=CONNECT_TIMEOUT,
                 command_timeout=self._command_timeout,
                 connection_class=_Connection,
-                init=_set_up,
+                init=functools.partial(_configure, settings=SESSION_SETTINGS),
             )
         except ValueError as error:
             raise CannotServe(f"DATABASE_URL is not as it must be: {error}.") from error
@@ -216,7 +217,3 @@ class Database:
         except Exception as error:
             return describe(error)
         return None
-
-
-async def _set_up(connection: Connection) -> None:
-    await _configure(connection, SESSION_SETTINGS)  # type: ignore[arg-type]
