@@ -164,13 +164,10 @@ class AnswerNumbers:
         for event in events:
             match event:
                 case PartDelta():
-                    first = event.number - len(event.text)
-                    if event.number <= self._last:
-                        continue
-                    unsent.append(
-                        event if first >= self._last else replace(event, text=event.text[self._last - first :])
-                    )
-                    self._last = event.number
+                    if event.number > self._last:
+                        known = max(0, self._last - event.number + len(event.text))
+                        unsent.append(replace(event, text=event.text[known:]) if known else event)
+                        self._last = event.number
                     continue
                 case Retrying():
                     unsent.append(event)

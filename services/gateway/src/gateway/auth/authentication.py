@@ -39,8 +39,9 @@ async def identify(request: Request, gateway: Gateway) -> Identity | None:
     """
     token = bearer_token(request)
     if token is not None:
-        async with _audited(request, gateway, _method_of(token, gateway)):
-            return Identity(await _principal_of_token(token, gateway), "bearer")
+        method = _method_of(token, gateway)
+        async with _audited(request, gateway, method):
+            return Identity(await _principal_of_token(token, method, gateway), "bearer")
     if gateway.proxy_users is not None:
         async with _audited(request, gateway, "proxy"):
             if (named := gateway.proxy_users.external(request)) is not None:
@@ -102,8 +103,7 @@ async def session_before(request: Request, gateway: Gateway) -> Principal | None
         return None
 
 
-async def _principal_of_token(token: str, gateway: Gateway) -> Principal:
-    method = _method_of(token, gateway)
+async def _principal_of_token(token: str, method: Method | None, gateway: Gateway) -> Principal:
     if method == "api_key":
         return await gateway.identities.by_api_key(token)
     if method == "jwt":
