@@ -28,8 +28,10 @@ def answer_with_a_diagram(route: WebSocketRoute) -> None:
 
     def alter(text: str | bytes) -> None:
         frame = json.loads(text)
-        if frame["type"] == "message" and frame["message"]["status"] == "complete":
-            frame["message"]["content"] = DIAGRAM
+        # A page that watches late gets the answer with the snapshot.
+        for message in frame.get("messages", [frame["message"]] if frame["type"] == "message" else []):
+            if message["status"] == "complete":
+                message["content"] = DIAGRAM
         route.send(json.dumps(frame))
 
     server.on_message(alter)

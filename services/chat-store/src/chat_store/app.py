@@ -214,6 +214,9 @@ class ChatStore:
         )
         broker.include_router(NatsRouter(routers=ROUTERS, middlewares=MIDDLEWARES))
         await broker.start()
+        # Until the server has the subscriptions, a request finds no responder. A reply to what is sent after them shows
+        # that it has; nats-py's flush() does not, whose ping may be sent before them.
+        await self._jetstream_problem()
         return broker
 
     async def _until_stopped(self, stop: asyncio.Event, consuming: list[asyncio.Task[None]]) -> None:
