@@ -49,6 +49,27 @@ class AnswerText:
         expected: The newest attempt that a reader claimed to know.
     """
 
+    __slots__ = (
+        "_base_calls",
+        "_base_layout",
+        "_base_reasoning",
+        "_base_seq",
+        "_base_text",
+        "_buffer",
+        "_ends",
+        "_offsets",
+        "_runs",
+        "announced",
+        "attempt",
+        "expected",
+        "generation_id",
+        "has_gap",
+        "known",
+        "message_id",
+        "seq",
+        "status",
+    )
+
     def __init__(self, generation_id: str, message_id: str, attempt: int, status: Status) -> None:
         self.generation_id = generation_id
         self.message_id = message_id

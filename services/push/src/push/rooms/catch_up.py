@@ -15,6 +15,8 @@ _MAX_BUILT: Final = 1024 * 1024
 class CatchUp:
     """Builds snapshots and pieces of text from the chat's state."""
 
+    __slots__ = ("_built", "_built_at", "_built_bytes", "_state")
+
     def __init__(self, state: ChatState) -> None:
         self._state = state
         self._built: dict[Position | int, tuple[Frames, int]] = {}

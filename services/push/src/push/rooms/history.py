@@ -43,6 +43,19 @@ class History:
         roles: The members, and what they may do.
     """
 
+    __slots__ = (
+        "_changes",
+        "_floor",
+        "_next",
+        "_page",
+        "_page_version",
+        "_used",
+        "_weight",
+        "chat",
+        "roles",
+        "version",
+    )
+
     def __init__(self) -> None:
         self.version = -1
         self.chat: Chat | None = None

@@ -33,6 +33,19 @@ class RoomPresence:
         number: Raised with each change of ``frames``.
     """
 
+    __slots__ = (
+        "_answer",
+        "_chat_id",
+        "_elsewhere",
+        "_process_id",
+        "_published",
+        "_published_at",
+        "_reported",
+        "_typing",
+        "frames",
+        "number",
+    )
+
     def __init__(self, chat_id: str, process_id: str) -> None:
         self._chat_id = chat_id
         self._process_id = process_id

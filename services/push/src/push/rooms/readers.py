@@ -20,6 +20,8 @@ class FanOut:
     Sockets and streams of events are apart: they are sent the same frames, framed differently.
     """
 
+    __slots__ = ("_counters", "_groups", "_readers")
+
     def __init__(self, counters: Counters) -> None:
         self._counters = counters
         self._readers: dict[Reader, None] = {}
@@ -89,6 +91,20 @@ class Readers:
         admitted: A reader was admitted. Until then the room serves nobody.
         catch_up: Builds what takes a reader to now.
     """
+
+    __slots__ = (
+        "_all",
+        "_counters",
+        "_dirty",
+        "_live",
+        "_single",
+        "_state",
+        "_waiting",
+        "admitted",
+        "catch_up",
+        "epoch",
+        "sent",
+    )
 
     def __init__(self, state: ChatState, counters: Counters) -> None:
         self._state = state

@@ -17,6 +17,8 @@ class ReorderBuffer:
     Of each kind the newest are kept: what an older one said is asked for again.
     """
 
+    __slots__ = ("_changes", "_deltas", "_ended", "_events")
+
     def __init__(self) -> None:
         self._changes: list[Changed] = []
         self._events: list[tuple[Delta | Generation, bytes]] = []

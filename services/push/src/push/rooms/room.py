@@ -34,6 +34,9 @@ class Room:
         gone: The chat does not exist; the room has no readers and will not get any.
     """
 
+    # As of all that exists once per room: with 500 rooms a delta costs a tenth more without them.
+    __slots__ = ("_buffer", "_state", "chat_id", "counters", "gone", "readers", "saw_traffic")
+
     def __init__(self, chat_id: str, counters: Counters) -> None:
         self.chat_id = chat_id
         self.counters = counters

@@ -57,6 +57,27 @@ class RoomSync:
         on_news: Called when the room may have lost its last reader, or the chat was found not to exist.
     """
 
+    __slots__ = (
+        "_bus",
+        "_closed",
+        "_driver",
+        "_flush_soon",
+        "_limiter",
+        "_on_news",
+        "_quiet_after",
+        "_quiet_since",
+        "_silence_limit",
+        "_store_backoff",
+        "_subscription",
+        "_tasks",
+        "_worker_backoff",
+        "_worker_timer",
+        "empty_since",
+        "presence",
+        "room",
+        "waiting_since",
+    )
+
     def __init__(
         self,
         room: Room,

@@ -15,6 +15,8 @@ class ChatState:
         resync: Whether what is known may be outdated.
     """
 
+    __slots__ = ("answer", "chat_id", "history", "resync")
+
     def __init__(self, chat_id: str) -> None:
         self.chat_id = chat_id
         self.history = History()

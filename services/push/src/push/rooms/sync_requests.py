@@ -35,6 +35,8 @@ class Resync:
     request that was made afterwards.
     """
 
+    __slots__ = ("_answered", "_asked", "_needed", "_target")
+
     def __init__(self) -> None:
         self._asked = 0
         self._answered = 0
