@@ -1,4 +1,4 @@
-"""What "ready" promises to those who send requests."""
+"""What readiness guarantees to the senders of requests."""
 
 from __future__ import annotations
 
